@@ -1,0 +1,205 @@
+//! The crate's one error type: what went wrong, where, and what to do about it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A `Result` whose error is this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What sort of thing went wrong. Match on it with a wildcard arm: kinds may be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A file could not be opened, read or written.
+    Io,
+    /// A file's content is not what its schema asks for: a missing column, a ragged row, a value of the wrong type.
+    Data,
+    /// A domain that the encoder was not fitted on.
+    UnknownDomain,
+    /// A configuration with one or more settings that cannot be.
+    Config,
+    /// Two parts that were built for different fields, domains or tasks were put together.
+    Layout,
+    /// A loss, gradient or score that is not a finite number.
+    NonFinite,
+}
+
+/// An error of this crate.
+///
+/// Its text says where (file, line, column), what was found, what was expected and what to do. The same facts are
+/// there one by one for programs: [`Error::kind`], [`Error::path`], [`Error::line`], [`Error::column`],
+/// [`Error::value`].
+#[derive(thiserror::Error)]
+#[error("{}", .0)]
+pub struct Error(Box<Detail>);
+
+#[derive(Debug)]
+struct Detail {
+    kind: ErrorKind,
+    message: String,
+    path: Option<PathBuf>,
+    line: Option<u64>,
+    column: Option<String>,
+    value: Option<String>,
+    help: Option<String>,
+}
+
+impl Error {
+    /// An error of this kind; `message` says what was expected and what was found.
+    ///
+    /// Public so that a data reader or a net of the user's own reports its errors in the same form.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Detail {
+            kind,
+            message: message.into(),
+            path: None,
+            line: None,
+            column: None,
+            value: None,
+            help: None,
+        }))
+    }
+
+    /// The same error in this file.
+    pub fn at_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.0.path = Some(path.into());
+        self
+    }
+
+    /// The same error at this line (the first is 1).
+    pub fn at_line(mut self, line: u64) -> Self {
+        self.0.line = Some(line);
+        self
+    }
+
+    /// The same error in this column of the file.
+    pub fn in_column(mut self, column: impl Into<String>) -> Self {
+        self.0.column = Some(column.into());
+        self
+    }
+
+    /// The same error about this value.
+    pub fn with_value(mut self, value: impl Into<String>) -> Self {
+        self.0.value = Some(value.into());
+        self
+    }
+
+    /// The same error with advice on what to do.
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.0.help = Some(help.into());
+        self
+    }
+
+    /// What sort of error this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The file it is in, where there is one.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.path.as_deref()
+    }
+
+    /// The line of the file, counted from 1.
+    pub fn line(&self) -> Option<u64> {
+        self.0.line
+    }
+
+    /// The column (its name) or the setting it is about.
+    pub fn column(&self) -> Option<&str> {
+        self.0.column.as_deref()
+    }
+
+    /// The offending value as it was written.
+    pub fn value(&self) -> Option<&str> {
+        self.0.value.as_deref()
+    }
+}
+
+impl fmt::Display for Detail {
+    /// `data.csv:17: column "label": found "2": expected 0, 1 or an empty cell (advice)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = &self.path {
+            write!(f, "{}", path.display())?;
+            if let Some(line) = self.line {
+                write!(f, ":{line}")?;
+            }
+            write!(f, ": ")?;
+        } else if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        if let Some(column) = &self.column {
+            write!(f, "column {column:?}: ")?;
+        }
+        if let Some(value) = &self.value {
+            write!(f, "found {value:?}: ")?;
+        }
+        write!(f, "{}", self.message)?;
+        if let Some(help) = &self.help {
+            write!(f, " ({help})")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    // `main` returning an error prints its `Debug`; the sentence is what a person wants to see there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Collects every bad setting of a configuration, so that one error names them all.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(Vec<String>);
+
+impl Problems {
+    /// Notes `what` unless `holds`.
+    pub(crate) fn require(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(what());
+        }
+    }
+
+    /// `Ok` when nothing was noted; otherwise one error that lists everything.
+    pub(crate) fn into_result(self, of: &str) -> Result<()> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorKind::Config, format!("{of}: {}", self.0.join("; "))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_says_where_what_and_what_to_do() {
+        let error = Error::new(ErrorKind::Data, "expected 0, 1 or an empty cell")
+            .at_path("log.csv")
+            .at_line(17)
+            .in_column("label")
+            .with_value("2")
+            .with_help("a label is a click or none");
+        assert_eq!(
+            error.to_string(),
+            "log.csv:17: column \"label\": found \"2\": expected 0, 1 or an empty cell (a label is a click or none)"
+        );
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert_eq!(error.line(), Some(17));
+        assert_eq!(format!("{error:?}"), error.to_string());
+    }
+
+    #[test]
+    fn problems_are_all_named_at_once() {
+        let mut problems = Problems::default();
+        problems.require(1 < 0, || "hidden: at least one layer".into());
+        problems.require(true, || unreachable!());
+        problems.require(2 < 0, || "dropout: 0 <= p < 1, found 2".into());
+        let error = problems.into_result("StarConfig").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert_eq!(error.to_string(), "StarConfig: hidden: at least one layer; dropout: 0 <= p < 1, found 2");
+    }
+}

@@ -1,0 +1,7 @@
+//! starple
+
+pub mod data;
+mod error;
+mod random;
+
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,77 @@
+//! The gradient of an embedding table: the rows that were read, and no others.
+
+use ndarray::{ArrayView1, ArrayViewMut1};
+
+const ABSENT: u32 = u32::MAX;
+
+/// The gradient of a table of which a step reads few rows: a list of rows and a vector for each.
+///
+/// Rows stand in the order of their first use, each once; what is added to a row twice is summed. A map from table row
+/// to position (4 bytes a row) finds the place without hashing.
+#[derive(Debug, Clone)]
+pub struct RowGrad {
+    dim: usize,
+    position: Vec<u32>,
+    rows: Vec<u32>,
+    values: Vec<f32>,
+}
+
+impl RowGrad {
+    /// An empty gradient for a table of `rows` rows of `dim` values.
+    pub fn new(rows: usize, dim: usize) -> Self {
+        Self { dim, position: vec![ABSENT; rows], rows: Vec::new(), values: Vec::new() }
+    }
+
+    /// How many values a row has.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// The touched rows, in the order of their first use.
+    pub fn rows(&self) -> &[u32] {
+        &self.rows
+    }
+
+    /// The gradients of [`RowGrad::rows`], one after the other: `rows().len() · dim()` values.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The same, to scale or clip them.
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+
+    /// The gradient of one table row, or `None` when the step did not read it.
+    ///
+    /// # Panics
+    /// If the table has no such row.
+    pub fn row(&self, row: usize) -> Option<ArrayView1<'_, f32>> {
+        let at = self.position[row];
+        (at != ABSENT).then(|| ArrayView1::from(&self.values[at as usize * self.dim..][..self.dim]))
+    }
+
+    /// The gradient of this table row, to add to: zero when the step had not touched it.
+    ///
+    /// # Panics
+    /// If the table has no such row.
+    pub fn touch(&mut self, row: u32) -> ArrayViewMut1<'_, f32> {
+        let position = &mut self.position[row as usize];
+        if *position == ABSENT {
+            *position = self.rows.len() as u32;
+            self.rows.push(row);
+            self.values.resize(self.values.len() + self.dim, 0.0);
+        }
+        let at = *position as usize * self.dim;
+        ArrayViewMut1::from(&mut self.values[at..at + self.dim])
+    }
+
+    /// Forgets all rows; keeps the memory.
+    pub fn clear(&mut self) {
+        for &row in &self.rows {
+            self.position[row as usize] = ABSENT;
+        }
+        self.rows.clear();
+        self.values.clear();
+    }
+}

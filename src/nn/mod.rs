@@ -1,9 +1,36 @@
 //! Layers: plain data with `forward` and `backward` side by side.
 
+mod activation;
 mod branch;
+pub(crate) mod buffer;
+mod dropout;
+mod gate;
+mod hidden;
+mod init;
+mod linear;
+mod matmul;
+mod mlp;
+mod mode;
+pub(crate) mod norm;
 mod params;
 mod row_grad;
+mod segment;
+mod star_linear;
 
+pub use activation::{Activation, ActivationCache, ActivationKind, Dice, Prelu};
 pub use branch::Branch;
-pub use params::{Decay, Key, Leaf, LeafMut, Moving, Pair, Params, Path, Per, PerBranch, PerDomain, Segment, tensor};
+pub use dropout::{Dropout, DropoutCache};
+pub use gate::{Gate, GateCache, mix, mix_backward};
+pub use hidden::{Hidden, HiddenCache, Norm, NormKind};
+pub use init::{Draws, Init};
+pub use linear::Linear;
+pub use mlp::{HiddenStyle, Mlp, MlpCache};
+pub use mode::{Infer, Mode, Train};
+pub use norm::{
+    BatchNorm, BatchNormCache, DomainNorm, LayerNorm, LayerNormCache, PartitionedNorm, PartitionedNormCache,
+    PartitionedNormSettings,
+};
+pub use params::{Decay, Key, Leaf, LeafMut, Moving, Pair, Params, Part, Path, Per, PerBranch, PerDomain, tensor};
 pub use row_grad::RowGrad;
+pub use segment::Segment;
+pub use star_linear::{Factor, StarLinear, StarLinearCache};

@@ -41,11 +41,13 @@ pub enum Decay {
 
 /// One step of the way to a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Segment {
+pub enum Part {
     /// A field of a struct.
     Field(&'static str),
     /// A position in a list.
     Index(usize),
+    /// The embedding table of an input field.
+    Input(usize),
     /// What one domain owns.
     Domain(DomainId),
     /// What one branch owns.
@@ -55,7 +57,7 @@ pub enum Segment {
 /// Where a walk stands: the way to the current tensor, and its position in the walk.
 #[derive(Debug, Clone)]
 pub struct Path {
-    segments: Vec<Segment>,
+    parts: Vec<Part>,
     slot: usize,
     present: bool,
 }
@@ -63,7 +65,7 @@ pub struct Path {
 impl Path {
     /// The start of a walk whose first tensor has position `slot`.
     pub fn starting_at(slot: usize) -> Self {
-        Self { segments: Vec::with_capacity(8), slot, present: true }
+        Self { parts: Vec::with_capacity(8), slot, present: true }
     }
 
     /// The position of the current tensor in the walk: its address in an optimizer's memory.
@@ -77,34 +79,38 @@ impl Path {
     }
 
     /// Walks one step down while `inside` runs.
-    pub fn within<R>(&mut self, segment: Segment, inside: impl FnOnce(&mut Self) -> R) -> R {
-        self.segments.push(segment);
+    pub fn within<R>(&mut self, part: Part, inside: impl FnOnce(&mut Self) -> R) -> R {
+        self.parts.push(part);
         let result = inside(self);
-        self.segments.pop();
+        self.parts.pop();
         result
     }
 
     /// The same, for a member that may be absent from the step.
-    fn within_member(&mut self, segment: Segment, present: bool, inside: impl FnOnce(&mut Self)) {
+    fn within_member(&mut self, part: Part, present: bool, inside: impl FnOnce(&mut Self)) {
         let outer = self.present;
         self.present = outer && present;
-        self.within(segment, inside);
+        self.within(part, inside);
         self.present = outer;
     }
 
-    /// The dotted name, such as `layers.0.domain.search.weight`; `layout` gives domains and tasks their names.
+    /// The dotted name, such as `layers.0.domain.search.weight`; `layout` gives fields, domains and tasks their names.
+    ///
+    /// # Panics
+    /// If `layout` is not that of the walked model.
     pub fn name(&self, layout: &Layout) -> String {
         let mut name = String::new();
-        for (i, segment) in self.segments.iter().enumerate() {
+        for (i, part) in self.parts.iter().enumerate() {
             if i > 0 {
                 name.push('.');
             }
             let domain = |d: &DomainId| d.index().map_or("shared", |i| layout.domains[i].as_str());
-            let written = match segment {
-                Segment::Field(field) => write!(name, "{field}"),
-                Segment::Index(index) => write!(name, "{index}"),
-                Segment::Domain(d) => write!(name, "{}", domain(d)),
-                Segment::Branch(branch) => write!(name, "{}", branch.name(layout)),
+            let written = match part {
+                Part::Field(field) => write!(name, "{field}"),
+                Part::Index(index) => write!(name, "{index}"),
+                Part::Input(field) => write!(name, "{}", layout.fields[*field].name),
+                Part::Domain(d) => write!(name, "{}", domain(d)),
+                Part::Branch(branch) => write!(name, "{}", branch.name(layout)),
             };
             written.expect("writing to a String does not fail");
         }
@@ -191,7 +197,7 @@ macro_rules! params {
                 path: &mut $crate::nn::Path,
                 see: &mut dyn FnMut(&$crate::nn::Path, $crate::nn::Leaf<'a>),
             ) {
-                $(path.within($crate::nn::Segment::Field(stringify!($field)), |path| {
+                $(path.within($crate::nn::Part::Field(stringify!($field)), |path| {
                     $crate::params!(@visit self.$field, path, see $(, $decay)?);
                 });)*
             }
@@ -201,7 +207,7 @@ macro_rules! params {
                 path: &mut $crate::nn::Path,
                 see: &mut dyn FnMut(&$crate::nn::Path, $crate::nn::LeafMut<'_>),
             ) {
-                $(path.within($crate::nn::Segment::Field(stringify!($field)), |path| {
+                $(path.within($crate::nn::Part::Field(stringify!($field)), |path| {
                     $crate::params!(@visit_mut self.$field, path, see $(, $decay)?);
                 });)*
             }
@@ -212,7 +218,7 @@ macro_rules! params {
                 path: &mut $crate::nn::Path,
                 see: &mut dyn FnMut(&$crate::nn::Path, $crate::nn::Pair<'_>),
             ) {
-                $(path.within($crate::nn::Segment::Field(stringify!($field)), |path| {
+                $(path.within($crate::nn::Part::Field(stringify!($field)), |path| {
                     $crate::params!(@visit_pair self.$field, grad.$field, path, see $(, $decay)?);
                 });)*
             }
@@ -247,6 +253,9 @@ pub mod tensor {
     const ROW_MAJOR: &str = "parameters are kept in standard layout";
 
     /// Shows one tensor and moves on to the next slot.
+    ///
+    /// # Panics
+    /// If the tensor is not in standard layout.
     pub fn visit<'a, D: Dimension>(
         tensor: &'a Array<f32, D>,
         decay: Decay,
@@ -258,6 +267,9 @@ pub mod tensor {
     }
 
     /// The same for a walk that may change it.
+    ///
+    /// # Panics
+    /// If the tensor is not in standard layout.
     pub fn visit_mut<D: Dimension>(
         tensor: &mut Array<f32, D>,
         decay: Decay,
@@ -270,6 +282,9 @@ pub mod tensor {
     }
 
     /// The same for a tensor beside its gradient.
+    ///
+    /// # Panics
+    /// If one of the two is not in standard layout.
     pub fn visit_pair<D: Dimension>(
         tensor: &mut Array<f32, D>,
         grad: &mut Array<f32, D>,
@@ -286,19 +301,19 @@ pub mod tensor {
 impl<T: Params> Params for Vec<T> {
     fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
         for (i, item) in self.iter().enumerate() {
-            path.within(Segment::Index(i), |path| item.visit(path, see));
+            path.within(Part::Index(i), |path| item.visit(path, see));
         }
     }
 
     fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
         for (i, item) in self.iter_mut().enumerate() {
-            path.within(Segment::Index(i), |path| item.visit_mut(path, see));
+            path.within(Part::Index(i), |path| item.visit_mut(path, see));
         }
     }
 
     fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
         for (i, (item, grad)) in self.iter_mut().zip(grad).enumerate() {
-            path.within(Segment::Index(i), |path| item.visit_pair(grad, path, see));
+            path.within(Part::Index(i), |path| item.visit_pair(grad, path, see));
         }
     }
 
@@ -334,18 +349,18 @@ impl<T: Params> Params for Option<T> {
 /// A key under which [`Per`] keeps one member.
 pub trait Key: Copy + PartialEq {
     /// How the key is written in a dotted name.
-    fn segment(self) -> Segment;
+    fn part(self) -> Part;
 }
 
 impl Key for DomainId {
-    fn segment(self) -> Segment {
-        Segment::Domain(self)
+    fn part(self) -> Part {
+        Part::Domain(self)
     }
 }
 
 impl Key for Branch {
-    fn segment(self) -> Segment {
-        Segment::Branch(self)
+    fn part(self) -> Part {
+        Part::Branch(self)
     }
 }
 
@@ -430,20 +445,20 @@ impl<K, T> std::ops::Index<usize> for Per<K, T> {
 impl<K: Key, T: Params> Params for Per<K, T> {
     fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
         for ((key, &present), member) in self.keys.iter().zip(&self.present).zip(&self.members) {
-            path.within_member(key.segment(), present, |path| member.visit(path, see));
+            path.within_member(key.part(), present, |path| member.visit(path, see));
         }
     }
 
     fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
         for ((key, &present), member) in self.keys.iter().zip(&self.present).zip(&mut self.members) {
-            path.within_member(key.segment(), present, |path| member.visit_mut(path, see));
+            path.within_member(key.part(), present, |path| member.visit_mut(path, see));
         }
     }
 
     fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
         let members = self.members.iter_mut().zip(&mut grad.members);
         for ((key, &present), (member, grad)) in self.keys.iter().zip(&grad.present).zip(members) {
-            path.within_member(key.segment(), present, |path| member.visit_pair(grad, path, see));
+            path.within_member(key.part(), present, |path| member.visit_pair(grad, path, see));
         }
     }
 
@@ -498,9 +513,9 @@ impl Moving {
 impl Params for Moving {
     fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
         let slice = |a: &'a Array1<f32>| a.as_slice().expect("an owned vector is contiguous");
-        path.within(Segment::Field("mean"), |p| see(p, Leaf::Average(slice(&self.mean), self.mean.shape())));
-        path.within(Segment::Field("var"), |p| see(p, Leaf::Average(slice(&self.var), self.var.shape())));
-        path.within(Segment::Field("steps"), |p| see(p, Leaf::Count(&self.steps)));
+        path.within(Part::Field("mean"), |p| see(p, Leaf::Average(slice(&self.mean), self.mean.shape())));
+        path.within(Part::Field("var"), |p| see(p, Leaf::Average(slice(&self.var), self.var.shape())));
+        path.within(Part::Field("steps"), |p| see(p, Leaf::Count(&self.steps)));
         path.slot += 1;
     }
 
@@ -508,9 +523,9 @@ impl Params for Moving {
         for (field, tensor) in [("mean", &mut self.mean), ("var", &mut self.var)] {
             let shape = [tensor.len()];
             let values = tensor.as_slice_mut().expect("an owned vector is contiguous");
-            path.within(Segment::Field(field), |path| see(path, LeafMut::Average(values, &shape)));
+            path.within(Part::Field(field), |path| see(path, LeafMut::Average(values, &shape)));
         }
-        path.within(Segment::Field("steps"), |path| see(path, LeafMut::Count(&mut self.steps)));
+        path.within(Part::Field("steps"), |path| see(path, LeafMut::Count(&mut self.steps)));
         path.slot += 1;
     }
 

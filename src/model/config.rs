@@ -1,0 +1,245 @@
+//! Configurations of models: what each has, and the macro that writes them alike.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::data::{DomainId, Layout};
+use crate::error::Problems;
+use crate::nn::{Draws, HiddenStyle};
+
+/// The settings of a net. A value of it is valid: it was checked when it was built or read.
+pub trait NetConfig: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The name of the model in run files and model files.
+    const KIND: &'static str;
+
+    /// The fields, numeric inputs, domains and tasks.
+    fn layout(&self) -> &Layout;
+
+    /// The same, to add a domain to.
+    fn layout_mut(&mut self) -> &mut Layout;
+
+    /// The width of every embedding.
+    fn embedding_dim(&self) -> usize;
+
+    /// The standard deviation of the embeddings at the start.
+    fn embedding_std(&self) -> f32;
+
+    /// The seed that all starting values are drawn from.
+    fn seed(&self) -> u64;
+
+    /// How many values an embedded row has: `fields · embedding_dim + numeric inputs`.
+    fn width(&self) -> usize {
+        self.layout().fields.len() * self.embedding_dim() + self.layout().numeric.len()
+    }
+
+    /// How many tasks there are.
+    fn tasks(&self) -> usize {
+        self.layout().tasks.len()
+    }
+
+    /// The ids of all domains.
+    fn domains(&self) -> Vec<DomainId> {
+        (0..self.layout().domains.len()).map(DomainId::new).collect()
+    }
+
+    /// The random streams of the dense part; the embeddings have their own.
+    fn draws(&self) -> Draws {
+        Draws::later(self.seed(), 0)
+    }
+}
+
+/// Notes what cannot be in the settings that all models share.
+pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenStyle, problems: &mut Problems) {
+    let Layout { fields, numeric, domains, tasks } = layout;
+    problems.require(!fields.is_empty() || !numeric.is_empty(), || "layout: at least one field or number".into());
+    problems.require(!domains.is_empty(), || "layout.domains: at least one".into());
+    problems.require(!tasks.is_empty(), || "layout.tasks: at least one".into());
+    for field in fields.iter().filter(|field| field.rows == 0) {
+        problems.require(false, || format!("layout.fields.{}: at least one row", field.name));
+    }
+    let names = fields.iter().map(|field| &field.name).collect();
+    let lists = [("fields", names), ("numeric", numeric.iter().collect())];
+    let lists = lists.into_iter().chain([("domains", domains.iter().collect()), ("tasks", tasks.iter().collect())]);
+    for (what, mut names) in lists {
+        let _: &Vec<&String> = &names;
+        names.sort_unstable();
+        for pair in names.windows(2).filter(|pair| pair[0] == pair[1]) {
+            problems.require(false, || format!("layout.{what}: {:?} stands there twice", pair[0]));
+        }
+    }
+    problems.require(dim >= 1, || format!("embedding_dim: at least 1, found {dim}"));
+    problems.require(std.is_finite() && std >= 0.0, || format!("embedding_std: finite and at least 0, found {std}"));
+    let dropout = style.dropout;
+    problems.require((0.0..1.0).contains(&dropout), || format!("dropout: 0 <= dropout < 1, found {dropout}"));
+}
+
+/// Notes a list of layer widths that cannot be.
+pub(crate) fn check_widths(name: &str, widths: &[usize], problems: &mut Problems) {
+    problems.require(!widths.contains(&0), || format!("{name}: every width at least 1, found {widths:?}"));
+}
+
+/// Writes a model's configuration and its builder from the list of its own settings.
+///
+/// Every setting is `name: Type = default`, with `from impl Into<Type>` where the setter should take more than the type;
+/// its doc becomes the setter's and says default and range. `check` notes every bad setting. The settings that all models
+/// have (`layout`, `seed`, `embedding_dim`, `embedding_std`, `activation`, `norm`, `dropout`, `init`) are added.
+macro_rules! model_config {
+    (
+        $(#[$doc:meta])*
+        $config:ident, $builder:ident, $kind:literal {
+            $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr $(, from $from:ty)?;)*
+        }
+        check($this:ident, $problems:ident) $check:block
+    ) => {
+        $(#[$doc])*
+        ///
+        /// Every value of this type was checked, when it was built or when it was read from a file.
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $config(pub(crate) $builder);
+
+        #[doc = concat!("Sets up a [`", stringify!($config), "`]; in a file, the same names are the keys.")]
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $builder {
+            pub(crate) layout: $crate::data::Layout,
+            pub(crate) seed: u64,
+            pub(crate) embedding_dim: usize,
+            pub(crate) embedding_std: f32,
+            pub(crate) activation: $crate::nn::ActivationKind,
+            pub(crate) norm: $crate::nn::NormKind,
+            pub(crate) dropout: f32,
+            pub(crate) init: $crate::nn::Init,
+            $(pub(crate) $field: $type,)*
+        }
+
+        impl Default for $builder {
+            fn default() -> Self {
+                Self {
+                    layout: $crate::data::Layout::default(),
+                    seed: 0,
+                    embedding_dim: 16,
+                    embedding_std: 0.01,
+                    activation: $crate::nn::ActivationKind::default(),
+                    norm: $crate::nn::NormKind::default(),
+                    dropout: 0.0,
+                    init: $crate::nn::Init::default(),
+                    $($field: $default,)*
+                }
+            }
+        }
+
+        impl $config {
+            /// Starts from the defaults, for rows of this layout.
+            pub fn builder(layout: &$crate::data::Layout) -> $builder {
+                $builder { layout: layout.clone(), ..$builder::default() }
+            }
+        }
+
+        impl $builder {
+            /// The fields, domains and tasks of the rows.
+            pub fn layout(mut self, layout: &$crate::data::Layout) -> Self {
+                self.layout = layout.clone();
+                self
+            }
+
+            $crate::model::config::model_config!(@setter
+                /// The seed of all starting values; default 0.
+                seed: u64);
+            $crate::model::config::model_config!(@setter
+                /// The width of every embedding, at least 1; default 16.
+                embedding_dim: usize);
+            $crate::model::config::model_config!(@setter
+                /// The standard deviation of the embeddings at the start, at least 0; default 0.01.
+                embedding_std: f32);
+            $crate::model::config::model_config!(@setter
+                /// The activation of hidden layers; default ReLU.
+                activation: $crate::nn::ActivationKind);
+            $crate::model::config::model_config!(@setter
+                /// The normalisation between the affine map and the activation of hidden layers; default none.
+                norm: $crate::nn::NormKind);
+            $crate::model::config::model_config!(@setter
+                /// The share of hidden values silenced in training, in [0, 1); default 0.
+                dropout: f32);
+            $crate::model::config::model_config!(@setter
+                /// What the weights of hidden layers are drawn from; default He.
+                init: $crate::nn::Init);
+            $($crate::model::config::model_config!(@setter $(#[$field_doc])* $field: $type $(, from $from)?);)*
+
+            /// Checks all settings.
+            ///
+            /// # Errors
+            /// [`ErrorKind::Config`](crate::ErrorKind::Config) that names every setting that cannot be.
+            pub fn build(self) -> $crate::Result<$config> {
+                let mut problems = $crate::error::Problems::default();
+                let style = self.style();
+                $crate::model::config::check_common(
+                    &self.layout, self.embedding_dim, self.embedding_std, style, &mut problems,
+                );
+                {
+                    let ($this, $problems) = (&self, &mut problems);
+                    $check
+                }
+                problems.into_result(stringify!($config))?;
+                Ok($config(self))
+            }
+
+            /// How hidden layers are made.
+            pub(crate) fn style(&self) -> $crate::nn::HiddenStyle {
+                let Self { activation, norm, dropout, init, .. } = *self;
+                $crate::nn::HiddenStyle { activation, norm, dropout, init }
+            }
+        }
+
+        impl $crate::model::NetConfig for $config {
+            const KIND: &'static str = $kind;
+
+            fn layout(&self) -> &$crate::data::Layout {
+                &self.0.layout
+            }
+
+            fn layout_mut(&mut self) -> &mut $crate::data::Layout {
+                &mut self.0.layout
+            }
+
+            fn embedding_dim(&self) -> usize {
+                self.0.embedding_dim
+            }
+
+            fn embedding_std(&self) -> f32 {
+                self.0.embedding_std
+            }
+
+            fn seed(&self) -> u64 {
+                self.0.seed
+            }
+        }
+
+        impl serde::Serialize for $config {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.0.serialize(serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $config {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $builder::deserialize(deserializer)?.build().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+
+    (@setter $(#[$doc:meta])* $field:ident: $type:ty) => {
+        $(#[$doc])*
+        pub fn $field(mut self, $field: $type) -> Self {
+            self.$field = $field;
+            self
+        }
+    };
+    (@setter $(#[$doc:meta])* $field:ident: $type:ty, from $from:ty) => {
+        $(#[$doc])*
+        pub fn $field(mut self, $field: $from) -> Self {
+            self.$field = $field.into();
+            self
+        }
+    };
+}
+pub(crate) use model_config;

@@ -1,0 +1,227 @@
+//! Models: embeddings in front, a net behind.
+//!
+//! | type | what it is | paper |
+//! |---|---|---|
+//! | [`Star`] | shared weights times each domain's own, normalisation by domain, auxiliary network | Sheng et al., CIKM 2021 |
+//! | [`Ple`] | shared and own experts mixed by gates, level by level; branches are tasks, domains or both | Tang et al., RecSys 2020 |
+//! | [`Pooled`] | one network, the domain as a feature: what the others have to beat | |
+
+mod cache;
+mod config;
+mod front;
+mod net;
+mod ple;
+mod pooled;
+mod star;
+
+use std::sync::Mutex;
+
+use ndarray::Array2;
+
+use crate::data::{Batch, DomainId, Domains, Layout};
+use crate::nn::buffer::resize;
+use crate::nn::{Infer, Leaf, LeafMut, Mode, Pair, Part, Path, RowGrad, Train};
+use crate::optim::Optimizer;
+use crate::{Error, ErrorKind, Result};
+
+pub use self::cache::Cache;
+pub use self::config::NetConfig;
+pub use self::front::Front;
+pub use self::net::{Input, Net};
+pub use self::ple::{Branches, Level, PleCache, PleConfig, PleConfigBuilder, PleNet};
+pub use self::pooled::{DomainEmbedding, PooledCache, PooledConfig, PooledConfigBuilder, PooledNet};
+pub use self::star::{StarCache, StarConfig, StarConfigBuilder, StarNet};
+
+/// STAR: see [`StarNet`].
+pub type Star = Model<StarNet>;
+
+/// PLE: see [`PleNet`].
+pub type Ple = Model<PleNet>;
+
+/// The pooled model: see [`PooledNet`].
+pub type Pooled = Model<PooledNet>;
+
+/// A model: embedding tables in front of a [`Net`], from encoded rows to one logit for each row and task.
+///
+/// Calls that predict take `&self` and may come from many threads at once.
+#[derive(Debug)]
+pub struct Model<N: Net> {
+    config: N::Config,
+    front: Front,
+    net: N,
+    /// Caches of the simple calls, so that they too allocate only once.
+    pool: Mutex<Vec<Cache<N, Infer>>>,
+}
+
+/// The gradient of a [`Model`]: table rows that were read, and the dense part.
+#[derive(Debug, Clone)]
+pub struct Gradient<N: Net> {
+    /// Of the embedding tables, in the order of the layout's fields.
+    pub tables: Vec<RowGrad>,
+    /// Of the net, in the net's own type.
+    pub net: N,
+}
+
+impl<N: Net> Model<N> {
+    /// The model at step 0. It cannot fail: a configuration was checked when it was built.
+    pub fn new(config: N::Config) -> Self {
+        let (front, net) = (Front::new(&config), N::new(&config));
+        Self { config, front, net, pool: Mutex::default() }
+    }
+
+    /// What it was built from.
+    pub fn config(&self) -> &N::Config {
+        &self.config
+    }
+
+    /// Its fields, domains and tasks.
+    pub fn layout(&self) -> &Layout {
+        self.config.layout()
+    }
+
+    /// The embedding tables.
+    pub fn front(&self) -> &Front {
+        &self.front
+    }
+
+    /// The same, to change them.
+    pub fn front_mut(&mut self) -> &mut Front {
+        &mut self.front
+    }
+
+    /// The dense part.
+    pub fn net(&self) -> &N {
+        &self.net
+    }
+
+    /// The same, to change it.
+    pub fn net_mut(&mut self) -> &mut N {
+        &mut self.net
+    }
+
+    /// How many values are learned by gradient.
+    pub fn parameters(&self) -> usize {
+        self.front.tables().iter().map(Array2::len).sum::<usize>() + self.net.count()
+    }
+
+    /// The logits of a batch, `[rows, tasks]`, in inference.
+    ///
+    /// `domain` is one id for the whole batch, or a slice with one for each row, in any order. Rows of
+    /// [`DomainId::SHARED`] take the shared path. A row's logits do not depend on its neighbours.
+    ///
+    /// # Panics
+    /// If the batch does not have this model's layout ([`Batch::check`] says so with an error), or a domain is out of
+    /// range.
+    pub fn forward<'a>(&self, batch: &Batch, domain: impl Into<Domains<'a>>) -> Array2<f32> {
+        let lent = self.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+        let mut cache = lent.unwrap_or_default();
+        let logits = self.forward_with(batch, domain, &mut cache).clone();
+        self.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(cache);
+        logits
+    }
+
+    /// The probabilities of a batch, `p = σ(logit)`, `[rows, tasks]`. Arguments as for [`Model::forward`].
+    ///
+    /// # Panics
+    /// As [`Model::forward`].
+    pub fn predict<'a>(&self, batch: &Batch, domain: impl Into<Domains<'a>>) -> Array2<f32> {
+        self.forward(batch, domain).mapv_into(crate::loss::sigmoid)
+    }
+
+    /// The same logits in a lent cache: in inference with `Cache<N, Infer>`, or as the first half of a training step
+    /// with `Cache<N, Train>`.
+    ///
+    /// # Panics
+    /// As [`Model::forward`]; in training also if a row has no known domain.
+    pub fn forward_with<'c, 'a, M: Mode>(
+        &self,
+        batch: &Batch,
+        domain: impl Into<Domains<'a>>,
+        cache: &'c mut Cache<N, M>,
+    ) -> &'c Array2<f32> {
+        let layout = self.layout();
+        assert_eq!(batch.ids.len(), layout.fields.len(), "a batch has the fields of the model's layout");
+        assert_eq!(batch.numeric.ncols(), layout.numeric.len(), "a batch has the numeric inputs of the model's layout");
+        let rows = batch.rows();
+        cache.order.group(batch, domain.into(), layout.domains.len());
+        resize(&mut cache.x, rows, self.front.width());
+        resize(&mut cache.grouped, rows, layout.tasks.len());
+        self.front.forward(batch, &cache.order.rows, &mut cache.x);
+        let Cache { mode, order, x, grouped, net, .. } = cache;
+        self.net.forward(Input { x, segments: &order.segments }, *mode, net, grouped);
+        cache.order.scatter(&cache.grouped, &mut cache.logits);
+        &cache.logits
+    }
+
+    /// The second half of a training step: adds the gradients of all parameters to `grad`, given those of the logits,
+    /// `[rows, tasks]`, in the batch's order.
+    ///
+    /// # Panics
+    /// If `batch` and `cache` are not those of the forward pass before.
+    pub fn backward(&self, batch: &Batch, dlogits: &Array2<f32>, cache: &mut Cache<N, Train>, grad: &mut Gradient<N>) {
+        cache.order.gather(dlogits, &mut cache.grouped);
+        resize(&mut cache.dx, cache.x.nrows(), cache.x.ncols());
+        let Cache { mode, order, x, dx, grouped, net, .. } = cache;
+        let input = Input { x, segments: &order.segments };
+        self.net.backward(input, grouped, *mode, net, &mut grad.net, dx);
+        self.front.backward(batch, &order.rows, dx, &mut grad.tables);
+    }
+
+    /// A gradient for this model, all zero.
+    pub fn zero_grad(&self) -> Gradient<N> {
+        Gradient { tables: self.front.zero_grad(), net: self.net.zeros_like() }
+    }
+
+    /// Moves every parameter that has a gradient, and the moving averages; then sets `grad` back to zero.
+    ///
+    /// What a domain or branch owns that took no part keeps its values and its optimizer state.
+    pub fn apply(&mut self, grad: &mut Gradient<N>, optimizer: &mut dyn Optimizer) {
+        self.front.apply(&mut grad.tables, optimizer);
+        let path = &mut Path::starting_at(self.front.tables().len());
+        self.net.visit_pair(&mut grad.net, path, &mut |path, pair| match pair {
+            Pair::Tensor(values, grad, decay) if path.present() => optimizer.dense(path.slot(), values, grad, decay),
+            Pair::Moving(average, batch) if path.present() => average.take(batch),
+            Pair::Tensor(..) | Pair::Moving(..) => {}
+        });
+        grad.net.zero();
+    }
+
+    /// Adds a domain to a trained model: it starts as what is shared. No score of another domain changes.
+    ///
+    /// Gradients and caches made before do not fit any more; optimizers keep their slots only if a new one is made.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the model has a domain of that name.
+    pub fn add_domain(&mut self, name: &str) -> Result<DomainId> {
+        let layout = self.config.layout_mut();
+        if layout.domains.iter().any(|known| known == name) {
+            return Err(Error::new(ErrorKind::Config, format!("the model has a domain named {name:?} already")));
+        }
+        layout.domains.push(name.to_owned());
+        let domain = DomainId::new(layout.domains.len() - 1);
+        self.net.add_domain(&mut self.config, domain);
+        self.pool = Mutex::default();
+        Ok(domain)
+    }
+
+    /// Walks all tensors: `embeddings.FIELD`, then `net.…`.
+    pub fn visit<'a>(&'a self, mut see: impl FnMut(&Path, Leaf<'a>)) {
+        let path = &mut Path::starting_at(0);
+        self.front.visit(path, &mut see);
+        path.within(Part::Field("net"), |path| self.net.visit(path, &mut see));
+    }
+
+    /// The same for a walk that may change them.
+    pub fn visit_mut(&mut self, mut see: impl FnMut(&Path, LeafMut<'_>)) {
+        let path = &mut Path::starting_at(0);
+        self.front.visit_mut(path, &mut see);
+        path.within(Part::Field("net"), |path| self.net.visit_mut(path, &mut see));
+    }
+}
+
+impl<N: Net> Clone for Model<N> {
+    fn clone(&self) -> Self {
+        let Self { config, front, net, .. } = self;
+        Self { config: config.clone(), front: front.clone(), net: net.clone(), pool: Mutex::default() }
+    }
+}

@@ -1,0 +1,48 @@
+//! What a model's dense part is.
+
+use ndarray::ArrayRef2;
+
+use super::NetConfig;
+use crate::data::DomainId;
+use crate::nn::{Mode, Params, Segment, Train};
+
+/// What a net reads: embedded rows, grouped by domain.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// `[rows, width]`: the fields' embeddings, then the numeric inputs.
+    pub x: &'a ArrayRef2<f32>,
+    /// Which rows belong to which domain. Segments follow each other, cover all rows, and no domain has two.
+    pub segments: &'a [Segment],
+}
+
+/// The dense part of a model: from embedded rows to one logit for each row and task.
+///
+/// [`Model`](super::Model) gives every net its embeddings, its simple calls, training and prediction. To add a net of
+/// your own, implement this trait and [`NetConfig`]; nothing in the crate has to change.
+pub trait Net: Params + Send + Sync + 'static {
+    /// The settings it is built from.
+    type Config: NetConfig;
+    /// Its activations and buffers. They are lent by the caller, so that one net serves many threads and a warm step allocates
+    /// nothing.
+    type Cache: Default + std::fmt::Debug + Send;
+
+    /// The net at step 0.
+    fn new(config: &Self::Config) -> Self;
+
+    /// Writes the logits, `[rows, tasks]`.
+    fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut Self::Cache, logits: &mut ArrayRef2<f32>);
+
+    /// Takes `dlogits` back: adds into `grad`, overwrites `dx`. `input` and `cache` are those of the forward pass.
+    fn backward(
+        &self,
+        input: Input<'_>,
+        dlogits: &ArrayRef2<f32>,
+        mode: Train,
+        cache: &mut Self::Cache,
+        grad: &mut Self,
+        dx: &mut ArrayRef2<f32>,
+    );
+
+    /// Gives a new domain what it owns; nothing that others own or share changes.
+    fn add_domain(&mut self, config: &mut Self::Config, domain: DomainId);
+}

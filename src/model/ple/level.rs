@@ -1,0 +1,294 @@
+//! One level of progressive extraction: experts, gates, and what the gates fuse.
+
+use ndarray::{Array2, ArrayRef2, ArrayView2, ArrayViewMut2, s};
+
+use super::routes::{Route, Routes};
+use crate::nn::buffer::{grow, resize};
+use crate::nn::{Branch, Draws, Gate, GateCache, HiddenStyle, Mlp, MlpCache, Mode, PerBranch, mix, mix_backward};
+
+/// One level: shared experts, own experts and a gate for every branch, and below the last level a shared gate
+/// (Tang et al. 2020, section 4.2, equations 5 to 7).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Level {
+    /// The experts of every branch.
+    pub own: PerBranch<Vec<Mlp>>,
+    /// The experts all branches share.
+    pub shared: Vec<Mlp>,
+    /// Each branch's gate over its own experts, then the shared ones.
+    pub gates: PerBranch<Gate>,
+    /// The gate over the experts of all branches, then the shared ones; the last level has none.
+    pub shared_gate: Option<Gate>,
+    /// How many branches the shared gate reads: those the model was built with.
+    gated: usize,
+}
+
+crate::params!(Level { own, shared, gates, shared_gate });
+
+/// What a [`Level`] keeps from forward to backward.
+#[derive(Debug, Default)]
+pub(super) struct LevelCache {
+    /// By expert route, then by expert.
+    own: Vec<Vec<ExpertCache>>,
+    shared: Vec<ExpertCache>,
+    gates: Vec<GateCache>,
+    shared_gate: GateCache,
+    pub(super) fused: Fused,
+    pub(super) dfused: Fused,
+    scratch: Array2<f32>,
+}
+
+/// The fused vectors that leave a level, or their gradients.
+#[derive(Debug, Default)]
+pub(super) struct Fused {
+    /// By gate route.
+    pub(super) routes: Vec<Array2<f32>>,
+    shared: Array2<f32>,
+}
+
+#[derive(Debug, Default)]
+struct ExpertCache {
+    mlp: MlpCache,
+    out: Array2<f32>,
+    dout: Array2<f32>,
+}
+
+/// What enters a level: the row itself, or what the level below fused.
+#[derive(Clone, Copy)]
+pub(super) enum Below<'a> {
+    Rows(&'a ArrayRef2<f32>),
+    Level(&'a Fused),
+}
+
+impl<'a> Below<'a> {
+    fn route(self, index: usize, route: &Route) -> ArrayView2<'a, f32> {
+        match self {
+            Self::Rows(x) => route.of(x),
+            Self::Level(fused) => fused.routes[index].view(),
+        }
+    }
+
+    fn shared(self) -> ArrayView2<'a, f32> {
+        match self {
+            Self::Rows(x) => x.view(),
+            Self::Level(fused) => fused.shared.view(),
+        }
+    }
+}
+
+/// Where the gradient of what entered a level is added up.
+pub(super) enum DBelow<'a> {
+    Rows(&'a mut ArrayRef2<f32>),
+    Level(&'a mut Fused),
+}
+
+impl DBelow<'_> {
+    /// Sets all gradients to 0, in the shapes of what they belong to.
+    fn clear(&mut self, below: Below<'_>) {
+        match (self, below) {
+            (Self::Level(dfused), Below::Level(fused)) => {
+                grow(&mut dfused.routes, fused.routes.len());
+                let routes = fused.routes.iter().zip(&mut dfused.routes);
+                for (values, gradients) in routes.chain([(&fused.shared, &mut dfused.shared)]) {
+                    resize(gradients, values.nrows(), values.ncols());
+                    gradients.fill(0.0);
+                }
+            }
+            (Self::Rows(dx), _) => dx.fill(0.0),
+            (Self::Level(_), Below::Rows(_)) => unreachable!("a level's gradients belong to a level's values"),
+        }
+    }
+
+    fn route(&mut self, index: usize, route: &Route) -> ArrayViewMut2<'_, f32> {
+        match self {
+            Self::Rows(dx) => route.of_mut(dx),
+            Self::Level(fused) => fused.routes[index].view_mut(),
+        }
+    }
+
+    fn shared(&mut self) -> ArrayViewMut2<'_, f32> {
+        match self {
+            Self::Rows(dx) => dx.view_mut(),
+            Self::Level(fused) => fused.shared.view_mut(),
+        }
+    }
+}
+
+/// The sizes of a level.
+#[derive(Clone, Copy)]
+pub(super) struct LevelSize<'a> {
+    pub(super) input: usize,
+    pub(super) shared: usize,
+    pub(super) own: usize,
+    /// The widths of an expert's layers.
+    pub(super) expert: &'a [usize],
+    pub(super) last: bool,
+}
+
+impl LevelSize<'_> {
+    fn experts(&self, count: usize, style: HiddenStyle, draws: &mut Draws) -> Vec<Mlp> {
+        (0..count).map(|_| Mlp::new(self.input, self.expert, None, style, draws)).collect()
+    }
+}
+
+impl Level {
+    pub(super) fn new(
+        size: LevelSize<'_>,
+        branches: &[Branch],
+        gated: usize,
+        style: HiddenStyle,
+        draws: &mut Draws,
+    ) -> Self {
+        let own = PerBranch::new(branches.iter().copied(), |_| size.experts(size.own, style, draws));
+        let shared = size.experts(size.shared, style, draws);
+        let mut gate = |experts| Gate::new(size.input, experts, draws);
+        let gates = PerBranch::new(branches.iter().copied(), |_| gate(size.own + size.shared));
+        let shared_gate = (!size.last).then(|| gate(gated * size.own + size.shared));
+        Self { own, shared, gates, shared_gate, gated }
+    }
+
+    /// Gives a new branch its experts and gate. The shared gate does not read them: one more term under its softmax would
+    /// change the scores of everybody else.
+    pub(super) fn push(&mut self, size: LevelSize<'_>, branch: Branch, style: HiddenStyle, draws: &mut Draws) {
+        self.own.push(branch, size.experts(size.own, style, draws));
+        self.gates.push(branch, Gate::new(size.input, size.own + size.shared, draws));
+    }
+
+    /// For every branch `w^k = softmax(h^k·W^k)`, `h'^k = Σ_i w^k_i E_i(·)` over own then shared experts; own experts and the
+    /// selector read `h^k`, shared experts `h^s`. Below the last level, the same for the shared gate over all experts.
+    pub(super) fn forward<M: Mode>(
+        &self,
+        below: Below<'_>,
+        index: usize,
+        routes: &Routes,
+        mode: M,
+        cache: &mut LevelCache,
+    ) {
+        let expert_routes = routes.experts(index);
+        let LevelCache { own, shared, gates, shared_gate, fused, .. } = cache;
+        grow(own, expert_routes.len());
+        grow(shared, self.shared.len());
+        for (i, (route, caches)) in expert_routes.iter().zip(&mut *own).enumerate() {
+            let x = below.route(i, route);
+            grow(caches, self.own[route.branch].len());
+            for (expert, cache) in self.own[route.branch].iter().zip(caches) {
+                cache.forward(expert, &x, mode);
+            }
+        }
+        let x = below.shared();
+        for (expert, cache) in self.shared.iter().zip(&mut *shared) {
+            cache.forward(expert, &x, mode);
+        }
+
+        let gate_routes = routes.gates(index);
+        grow(gates, gate_routes.len());
+        grow(&mut fused.routes, gate_routes.len());
+        for (g, route) in gate_routes.iter().enumerate() {
+            let (e, rows) = routes.read_by(index, g);
+            let selector = below.route(e, &expert_routes[e]);
+            let gate = &mut gates[g];
+            self.gates[route.branch].forward(&selector.slice(s![rows.rows(), ..]), gate);
+            let own = own[e][..self.own[route.branch].len()].iter().map(|c| c.out.slice(s![rows.rows(), ..]));
+            let experts = own.chain(shared.iter().map(|c| route.of(&c.out)));
+            let out = &mut fused.routes[g];
+            resize(out, route.rows.len(), self.width());
+            mix(gate, experts, out);
+        }
+        if let Some(gate) = &self.shared_gate {
+            gate.forward(&below.shared(), shared_gate);
+            let own = own[..self.gated].iter().flatten();
+            resize(&mut fused.shared, x.nrows(), self.width());
+            mix(shared_gate, own.chain(&*shared).map(|c| c.out.view()), &mut fused.shared);
+        }
+    }
+
+    /// Takes the gradients of the fused vectors back to what entered the level: a gate's `dw_i = ⟨g, s_i⟩`, an expert's
+    /// `ds_i = Σ w_i g` over every gate that reads it, and to `dbelow` from selectors and experts alike.
+    ///
+    /// A branch whose `active` is false took no part in the step: what it owns stays out of `grad`.
+    #[expect(clippy::too_many_arguments, reason = "the arguments of forward, in their order, with the gradients")]
+    pub(super) fn backward(
+        &self,
+        below: Below<'_>,
+        index: usize,
+        routes: &Routes,
+        active: impl Fn(usize) -> bool,
+        cache: &mut LevelCache,
+        grad: &mut Self,
+        dbelow: &mut DBelow<'_>,
+    ) {
+        let expert_routes = routes.experts(index);
+        let LevelCache { own, shared, gates, shared_gate, dfused, scratch, .. } = cache;
+        dbelow.clear(below);
+        for expert in own[..expert_routes.len()].iter_mut().flatten().chain(&mut *shared) {
+            resize(&mut expert.dout, expert.out.nrows(), expert.out.ncols());
+            expert.dout.fill(0.0);
+        }
+
+        for (g, route) in routes.gates(index).iter().enumerate().filter(|&(g, _)| active(g)) {
+            let (e, rows) = routes.read_by(index, g);
+            let rows = s![rows.rows(), ..];
+            let (gate, dy) = (&mut gates[g], &dfused.routes[g]);
+            for (i, expert) in own[e].iter_mut().enumerate() {
+                mix_backward(gate, i, &expert.out.slice(rows), dy, &mut expert.dout.slice_mut(rows));
+            }
+            for (i, expert) in shared.iter_mut().enumerate() {
+                mix_backward(gate, own[e].len() + i, &route.of(&expert.out), dy, &mut route.of_mut(&mut expert.dout));
+            }
+            let selector = below.route(e, &expert_routes[e]);
+            let selector = selector.slice(rows);
+            resize(scratch, selector.nrows(), selector.ncols());
+            self.gates[route.branch].backward(&selector, gate, grad.gates.touch(route.branch), scratch);
+            add(scratch, &mut dbelow.route(e, &expert_routes[e]).slice_mut(rows));
+        }
+        if let (Some(gate), Some(grad)) = (&self.shared_gate, &mut grad.shared_gate) {
+            for (i, expert) in own[..self.gated].iter_mut().flatten().chain(&mut *shared).enumerate() {
+                mix_backward(shared_gate, i, &expert.out, &dfused.shared, &mut expert.dout);
+            }
+            let selector = below.shared();
+            resize(scratch, selector.nrows(), selector.ncols());
+            gate.backward(&selector, shared_gate, grad, scratch);
+            add(scratch, &mut dbelow.shared());
+        }
+
+        for (e, (route, experts)) in expert_routes.iter().zip(own).enumerate() {
+            let gated = self.shared_gate.is_some() && route.branch < self.gated;
+            let own_gates = routes.gates(index).iter().enumerate().filter(|(_, gate)| gate.branch == route.branch);
+            if !gated && !own_gates.map(|(g, _)| g).any(&active) {
+                continue;
+            }
+            let x = below.route(e, route);
+            let grads = grad.own.touch(route.branch);
+            for ((expert, cache), grad) in self.own[route.branch].iter().zip(experts).zip(grads) {
+                cache.backward(expert, &x, grad, scratch);
+                add(scratch, &mut dbelow.route(e, route));
+            }
+        }
+        let x = below.shared();
+        for ((expert, cache), grad) in self.shared.iter().zip(shared).zip(&mut grad.shared) {
+            cache.backward(expert, &x, grad, scratch);
+            add(scratch, &mut dbelow.shared());
+        }
+    }
+
+    /// The width of a fused vector.
+    fn width(&self) -> usize {
+        let expert = self.shared.first().or_else(|| self.own[0].first());
+        expert.map_or(0, Mlp::output)
+    }
+}
+
+impl ExpertCache {
+    fn forward<M: Mode>(&mut self, expert: &Mlp, x: &ArrayRef2<f32>, mode: M) {
+        resize(&mut self.out, x.nrows(), expert.output());
+        expert.forward(x, mode, &mut self.mlp, &mut self.out);
+    }
+
+    fn backward(&mut self, expert: &Mlp, x: &ArrayRef2<f32>, grad: &mut Mlp, dx: &mut Array2<f32>) {
+        resize(dx, x.nrows(), x.ncols());
+        expert.backward(x, &self.dout, &mut self.mlp, grad, Some(dx));
+    }
+}
+
+fn add(from: &ArrayRef2<f32>, to: &mut ArrayRef2<f32>) {
+    to.zip_mut_with(from, |to, &from| *to += from);
+}

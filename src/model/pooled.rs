@@ -1,0 +1,163 @@
+//! One model for all domains, with the domain as a feature; also STAR's auxiliary network.
+
+use ndarray::{Array1, Array2, ArrayRef2, Axis, s};
+
+use super::config::{check_widths, model_config};
+use super::{Input, Net, NetConfig};
+use crate::data::DomainId;
+use crate::nn::buffer::resize;
+use crate::nn::{Decay, Draws, HiddenStyle, Mlp, MlpCache, Mode, PerDomain, Segment, Train};
+
+model_config! {
+    /// The settings of [`Pooled`](super::Pooled).
+    PooledConfig, PooledConfigBuilder, "pooled" {
+        /// The widths of the hidden layers; default 128, 64, 32.
+        hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
+        /// The width of the domain's embedding, at least 1; default 16.
+        domain_dim: usize = 16;
+    }
+    check(this, problems) {
+        check_widths("hidden", &this.hidden, problems);
+        problems.require(this.domain_dim >= 1, || "domain_dim: at least 1, found 0".into());
+    }
+}
+
+/// `logits = mlp([x, e_d])`: a stack that reads the row and an embedding of its domain.
+///
+/// By itself it is the pooled model, which every multi-domain model has to beat; inside [`StarNet`](super::StarNet) it is the auxiliary
+/// network. A row of no known domain gets the mean of all domains' embeddings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PooledNet {
+    /// `e_d`.
+    pub domain: PerDomain<DomainEmbedding>,
+    /// The stack.
+    pub mlp: Mlp,
+}
+
+/// The embedding of one domain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DomainEmbedding {
+    /// `e_d`, `[domain_dim]`.
+    pub embedding: Array1<f32>,
+}
+
+crate::params!(PooledNet { domain, mlp });
+crate::params!(DomainEmbedding { embedding: Decay::None });
+
+/// What a [`PooledNet`] keeps from forward to backward.
+#[derive(Debug, Default)]
+pub struct PooledCache {
+    /// `[x, e_d]`, and its gradient.
+    joined: Array2<f32>,
+    djoined: Array2<f32>,
+    mlp: MlpCache,
+}
+
+impl PooledNet {
+    /// A net for rows of `width` values; domain embeddings are drawn from a normal distribution of deviation 0.1.
+    pub(crate) fn with(
+        width: usize,
+        domains: &[DomainId],
+        domain_dim: usize,
+        hidden: &[usize],
+        tasks: usize,
+        style: HiddenStyle,
+        draws: &mut Draws,
+    ) -> Self {
+        let domain = PerDomain::new(domains.iter().copied(), |_| DomainEmbedding {
+            embedding: draws.normal(1, domain_dim, 0.1).remove_axis(Axis(0)),
+        });
+        Self { domain, mlp: Mlp::new(width + domain_dim, hidden, Some(tasks), style, draws) }
+    }
+
+    /// The mean of all domains' embeddings.
+    fn mean_embedding(&self) -> Array1<f32> {
+        let mut mean = Array1::zeros(self.domain[0].embedding.len());
+        for own in self.domain.iter() {
+            mean.scaled_add(1.0 / self.domain.len() as f32, &own.embedding);
+        }
+        mean
+    }
+
+    /// Gives a new domain the mean of the others' embeddings, so that it starts as a domain of which nothing is known.
+    pub(crate) fn push_domain(&mut self, domain: DomainId) {
+        self.domain.push(domain, DomainEmbedding { embedding: self.mean_embedding() });
+    }
+
+    /// `logits = mlp([x, e_d])`.
+    pub(crate) fn forward_joined<M: Mode>(
+        &self,
+        x: &ArrayRef2<f32>,
+        segments: &[Segment],
+        mode: M,
+        cache: &mut PooledCache,
+        logits: &mut ArrayRef2<f32>,
+    ) {
+        let width = x.ncols();
+        resize(&mut cache.joined, x.nrows(), width + self.domain[0].embedding.len());
+        cache.joined.slice_mut(s![.., ..width]).assign(x);
+        for segment in segments {
+            let mut rows = cache.joined.slice_mut(s![segment.rows(), width..]);
+            match segment.domain {
+                Some(d) => rows.assign(&self.domain[d].embedding),
+                None => rows.assign(&self.mean_embedding()),
+            }
+        }
+        self.mlp.forward(&cache.joined, mode, &mut cache.mlp, logits);
+    }
+
+    /// Takes `dlogits` back; **adds** into `dx`, since the auxiliary network is one of two readers of x.
+    pub(crate) fn backward_joined(
+        &self,
+        segments: &[Segment],
+        dlogits: &ArrayRef2<f32>,
+        cache: &mut PooledCache,
+        grad: &mut Self,
+        dx: &mut ArrayRef2<f32>,
+    ) {
+        let width = dx.ncols();
+        resize(&mut cache.djoined, cache.joined.nrows(), cache.joined.ncols());
+        let djoined = &mut cache.djoined;
+        self.mlp.backward(&cache.joined, dlogits, &mut cache.mlp, &mut grad.mlp, Some(djoined));
+        for segment in segments {
+            let own = grad.domain.touch(segment.trained_domain());
+            for row in djoined.slice(s![segment.rows(), width..]).axis_iter(Axis(0)) {
+                own.embedding += &row;
+            }
+        }
+        dx.zip_mut_with(&djoined.slice(s![.., ..width]), |dx, &d| *dx += d);
+    }
+}
+
+impl Net for PooledNet {
+    type Config = PooledConfig;
+    type Cache = PooledCache;
+
+    fn new(config: &PooledConfig) -> Self {
+        let settings = &config.0;
+        let (style, draws) = (settings.style(), &mut config.draws());
+        let (hidden, dim) = (&settings.hidden, settings.domain_dim);
+        Self::with(config.width(), &config.domains(), dim, hidden, config.tasks(), style, draws)
+    }
+
+    fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut PooledCache, logits: &mut ArrayRef2<f32>) {
+        self.forward_joined(input.x, input.segments, mode, cache, logits);
+    }
+
+    fn backward(
+        &self,
+        input: Input<'_>,
+        dlogits: &ArrayRef2<f32>,
+        _: Train,
+        cache: &mut PooledCache,
+        grad: &mut Self,
+        dx: &mut ArrayRef2<f32>,
+    ) {
+        dx.fill(0.0);
+        self.backward_joined(input.segments, dlogits, cache, grad, dx);
+    }
+
+    fn add_domain(&mut self, _: &mut PooledConfig, domain: DomainId) {
+        self.push_domain(domain);
+    }
+}

@@ -1,0 +1,207 @@
+//! STAR: a star topology of shared and domain-specific weights.
+
+use ndarray::{Array2, ArrayRef2};
+
+use super::config::{check_widths, model_config};
+use super::pooled::{PooledCache, PooledNet};
+use super::{Input, Net, NetConfig};
+use crate::data::DomainId;
+use crate::nn::buffer::{grow, resize};
+use crate::nn::{
+    Hidden, HiddenCache, Init, Mode, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, StarLinear,
+    StarLinearCache, Train,
+};
+
+model_config! {
+    /// The settings of [`Star`](super::Star).
+    StarConfig, StarConfigBuilder, "star" {
+        /// The widths of the hidden layers of the star topology; default 128, 64, 32.
+        hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
+        /// Whether the input goes through Partitioned Normalization; default true.
+        partitioned_norm: bool = true;
+        /// ε of Partitioned Normalization, above 0; default 1e-5.
+        norm_epsilon: f32 = 1e-5;
+        /// The rate at which moving averages move once they are warm, in (0, 1]; default 0.05.
+        norm_rate: f32 = 0.05;
+        /// The fewest rows of a domain in a batch that have statistics of their own, at least 2; default 2.
+        norm_min_rows: usize = 2;
+        /// Whether there is an auxiliary network; default true.
+        auxiliary: bool = true;
+        /// The widths of the auxiliary network's hidden layers; default 32.
+        auxiliary_hidden: Vec<usize> = vec![32], from impl Into<Vec<usize>>;
+        /// The width of the domain's embedding in the auxiliary network, at least 1; default 16.
+        domain_dim: usize = 16;
+    }
+    check(this, problems) {
+        check_widths("hidden", &this.hidden, problems);
+        check_widths("auxiliary_hidden", &this.auxiliary_hidden, problems);
+        let (epsilon, rate) = (this.norm_epsilon, this.norm_rate);
+        problems.require(epsilon > 0.0 && epsilon.is_finite(), || format!("norm_epsilon: above 0, found {epsilon}"));
+        problems.require(rate > 0.0 && rate <= 1.0, || format!("norm_rate: 0 < norm_rate <= 1, found {rate}"));
+        let rows = this.norm_min_rows;
+        problems.require(rows >= 2, || format!("norm_min_rows: at least 2, found {rows}"));
+        problems.require(this.domain_dim >= 1, || "domain_dim: at least 1, found 0".into());
+    }
+}
+
+/// The dense part of STAR (Sheng et al., "One Model to Serve All", CIKM 2021, section 3.3):
+///
+/// ```text
+///              ┌─ PN ── star layer, φ ── … ── star layer ──┐
+///   x ─────────┤                                           + ── logits
+///              └─ [x, e_d] ── auxiliary network ───────────┘
+/// ```
+///
+/// * [`PartitionedNorm`] at the input (equations 3, 4),
+/// * a fully connected net every layer of which, the last included, is a [`StarLinear`] (equation 5): `W*_d = W ⊙ W_d`,
+/// * an auxiliary network that reads the domain ([`PooledNet`]; section 3.3.3), whose logit is added: `p = σ(s_main + s_a)`.
+///
+/// With the factors at their start, 1, it is a shared bottom. A row of no known domain takes W alone, the pooled statistics
+/// and the mean domain embedding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StarNet {
+    /// Partitioned Normalization.
+    pub norm: Option<PartitionedNorm>,
+    /// The star topology.
+    pub layers: Vec<StarLinear>,
+    /// What follows each layer but the last.
+    pub hidden: Vec<Hidden>,
+    /// The auxiliary network.
+    pub auxiliary: Option<PooledNet>,
+}
+
+crate::params!(StarNet { norm, layers, hidden, auxiliary });
+
+/// What a [`StarNet`] keeps from forward to backward.
+#[derive(Debug, Default)]
+pub struct StarCache {
+    norm: PartitionedNormCache,
+    normed: Array2<f32>,
+    dnormed: Array2<f32>,
+    layers: Vec<LayerCache>,
+    auxiliary: PooledCache,
+    auxiliary_logits: Array2<f32>,
+}
+
+#[derive(Debug, Default)]
+struct LayerCache {
+    linear: StarLinearCache,
+    /// What the affine map gives, and what the layer gives; their gradients.
+    z: Array2<f32>,
+    dz: Array2<f32>,
+    h: Array2<f32>,
+    dh: Array2<f32>,
+    hidden: HiddenCache,
+}
+
+impl Net for StarNet {
+    type Config = StarConfig;
+    type Cache = StarCache;
+
+    fn new(config: &StarConfig) -> Self {
+        let (settings, draws, domains) = (&config.0, &mut config.draws(), config.domains());
+        let (width, tasks, style) = (config.width(), config.tasks(), settings.style());
+        let norm = settings.partitioned_norm.then(|| {
+            let (epsilon, rate, min_rows) = (settings.norm_epsilon, settings.norm_rate, settings.norm_min_rows);
+            PartitionedNorm::new(width, domains.clone(), PartitionedNormSettings { epsilon, rate, min_rows })
+        });
+        let (mut layers, mut hidden, mut from) = (Vec::new(), Vec::new(), width);
+        for &to in &settings.hidden {
+            layers.push(StarLinear::new(from, to, domains.clone(), style.init, draws));
+            hidden.push(Hidden::new(to, style.norm, style.activation, style.dropout, draws));
+            from = to;
+        }
+        layers.push(StarLinear::new(from, tasks, domains.clone(), Init::Xavier, draws));
+        let auxiliary = settings.auxiliary.then(|| {
+            PooledNet::with(width, &domains, settings.domain_dim, &settings.auxiliary_hidden, tasks, style, draws)
+        });
+        Self { norm, layers, hidden, auxiliary }
+    }
+
+    fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut StarCache, logits: &mut ArrayRef2<f32>) {
+        let Input { x, segments } = input;
+        let rows = x.nrows();
+        grow(&mut cache.layers, self.layers.len());
+        let StarCache { norm, normed, layers, .. } = cache;
+        let normed: &ArrayRef2<f32> = match &self.norm {
+            None => x,
+            Some(layer) => {
+                resize(normed, rows, x.ncols());
+                layer.forward(x, segments, mode, norm, normed);
+                normed
+            }
+        };
+        for (i, layer) in self.layers.iter().enumerate() {
+            let (before, rest) = layers.split_at_mut(i);
+            let h = before.last().map_or(normed, |cache| &*cache.h);
+            let LayerCache { linear, z, h: out, hidden, .. } = &mut rest[0];
+            let Some(post) = self.hidden.get(i) else {
+                layer.forward(h, segments, linear, logits);
+                break;
+            };
+            let width = layer.shared.bias.len();
+            resize(z, rows, width);
+            resize(out, rows, width);
+            layer.forward(h, segments, linear, z);
+            post.forward(z, mode, hidden, out);
+        }
+        if let Some(auxiliary) = &self.auxiliary {
+            resize(&mut cache.auxiliary_logits, rows, logits.ncols());
+            auxiliary.forward_joined(x, segments, mode, &mut cache.auxiliary, &mut cache.auxiliary_logits);
+            logits.zip_mut_with(&cache.auxiliary_logits, |main, &auxiliary| *main += auxiliary);
+        }
+    }
+
+    fn backward(
+        &self,
+        input: Input<'_>,
+        dlogits: &ArrayRef2<f32>,
+        _: Train,
+        cache: &mut StarCache,
+        grad: &mut Self,
+        dx: &mut ArrayRef2<f32>,
+    ) {
+        let Input { x, segments } = input;
+        let rows = x.nrows();
+        let StarCache { norm, normed, dnormed, layers, .. } = cache;
+        let normed: &ArrayRef2<f32> = if self.norm.is_some() { normed } else { x };
+        resize(dnormed, rows, x.ncols());
+        for (i, layer) in self.layers.iter().enumerate().rev() {
+            let (before, rest) = layers.split_at_mut(i);
+            let LayerCache { linear, z, dz, dh, hidden, .. } = &mut rest[0];
+            let dy: &ArrayRef2<f32> = match self.hidden.get(i) {
+                None => dlogits,
+                Some(post) => {
+                    resize(dz, rows, z.ncols());
+                    post.backward(z, dh, hidden, &mut grad.hidden[i], dz);
+                    dz
+                }
+            };
+            let (h, dh): (&ArrayRef2<f32>, &mut ArrayRef2<f32>) = match before.last_mut() {
+                None => (normed, dnormed),
+                Some(LayerCache { h, dh, .. }) => {
+                    resize(dh, rows, h.ncols());
+                    (h, dh)
+                }
+            };
+            layer.backward(h, segments, dy, linear, &mut grad.layers[i], Some(dh));
+        }
+        match (&self.norm, &mut grad.norm) {
+            (Some(layer), Some(grad)) => layer.backward(x, segments, dnormed, norm, grad, dx),
+            _ => dx.assign(dnormed),
+        }
+        if let (Some(auxiliary), Some(grad)) = (&self.auxiliary, &mut grad.auxiliary) {
+            auxiliary.backward_joined(segments, dlogits, &mut cache.auxiliary, grad, dx);
+        }
+    }
+
+    fn add_domain(&mut self, _: &mut StarConfig, domain: DomainId) {
+        if let Some(norm) = &mut self.norm {
+            norm.add_domain(domain);
+        }
+        self.layers.iter_mut().for_each(|layer| layer.add_domain(domain));
+        if let Some(auxiliary) = &mut self.auxiliary {
+            auxiliary.push_domain(domain);
+        }
+    }
+}

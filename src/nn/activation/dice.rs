@@ -1,0 +1,94 @@
+//! The data-adaptive activation of the Deep Interest Network.
+
+use ndarray::{Array1, Array2, ArrayRef2, Zip};
+
+use super::sigmoid;
+use crate::nn::buffer::resize;
+use crate::nn::norm::Columns;
+use crate::nn::{Decay, Mode, Moving};
+
+/// The ε of the paper.
+const EPSILON: f32 = 1e-8;
+const RATE: f32 = 0.1;
+
+/// `y = p(z)·z + (1 − p(z))·α_j·z` with `p(z) = σ((z − E[z])/√(Var[z] + ε))` (Zhou et al. 2018, section 5.3, equation 9).
+///
+/// E and Var are taken over the rows of the training batch, of all its domains, and are moving averages in inference. ε is 1e-8, `α_j` starts at
+/// 0.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dice {
+    /// α, `[width]`.
+    pub alpha: Array1<f32>,
+    /// The moving averages of E and Var.
+    pub moving: Moving,
+}
+
+crate::params!(Dice { alpha: Decay::None, moving });
+
+/// What a [`Dice`] keeps from forward to backward.
+#[derive(Debug, Default)]
+pub(super) struct DiceCache {
+    columns: Columns,
+    /// `p(z)`
+    p: Array2<f32>,
+    /// The gradient of the standardised input, and of z through it.
+    dx: Array2<f32>,
+    through: Array2<f32>,
+    ones: Array1<f32>,
+    zeros: Array1<f32>,
+}
+
+impl Dice {
+    /// For `width` columns.
+    pub fn new(width: usize) -> Self {
+        Self { alpha: Array1::zeros(width), moving: Moving::new(width, RATE) }
+    }
+
+    /// `y = z ⊙ (α + (1 − α) ⊙ p)`.
+    pub(super) fn forward<M: Mode>(&self, z: &ArrayRef2<f32>, mode: M, cache: &mut DiceCache, y: &mut ArrayRef2<f32>) {
+        let (rows, width) = z.dim();
+        if cache.ones.len() != width {
+            (cache.ones, cache.zeros) = (Array1::ones(width), Array1::zeros(width));
+        }
+        if mode.training().is_some() && rows >= 2 {
+            cache.columns.take_rows(z, EPSILON);
+        } else {
+            cache.columns.take_constants(&self.moving.mean, &self.moving.var, EPSILON);
+        }
+        resize(&mut cache.p, rows, width);
+        cache.columns.forward(z, &cache.ones, &cache.zeros, &mut cache.p);
+        cache.p.mapv_inplace(sigmoid);
+        let alpha = self.alpha.broadcast((rows, width)).expect("one alpha a column");
+        Zip::from(y).and(z).and(&cache.p).and(&alpha).for_each(|y, &z, &p, &a| *y = z * (a + (1.0 - a) * p));
+    }
+
+    /// `dα += Σ dy ⊙ z ⊙ (1 − p)`; `dz = dy ⊙ (α + (1 − α) ⊙ p)` plus what flows through p:
+    /// `dx̂ = dy ⊙ z ⊙ (1 − α) ⊙ p ⊙ (1 − p)`, taken back through the standardisation.
+    pub(super) fn backward(
+        &self,
+        z: &ArrayRef2<f32>,
+        dy: &ArrayRef2<f32>,
+        cache: &mut DiceCache,
+        grad: &mut Self,
+        dz: &mut ArrayRef2<f32>,
+    ) {
+        let (rows, width) = z.dim();
+        resize(&mut cache.dx, rows, width);
+        resize(&mut cache.through, rows, width);
+        let alpha = self.alpha.broadcast((rows, width)).expect("one alpha a column");
+        Zip::from(&mut *dz).and(&mut cache.dx).and(z).and(dy).and(&cache.p).and(&alpha).for_each(
+            |dz, dx, &z, &g, &p, &a| {
+                *dz = g * (a + (1.0 - a) * p);
+                *dx = g * z * (1.0 - a) * p * (1.0 - p);
+            },
+        );
+        for ((z, g), p) in z.rows().into_iter().zip(dy.rows()).zip(cache.p.rows()) {
+            for (((dalpha, &z), &g), &p) in grad.alpha.iter_mut().zip(&z).zip(&g).zip(&p) {
+                *dalpha += g * z * (1.0 - p);
+            }
+        }
+        cache.columns.backward(z, &cache.ones, &cache.dx, &mut cache.through);
+        Zip::from(dz).and(&cache.through).for_each(|dz, &through| *dz += through);
+        cache.columns.note(&mut grad.moving);
+    }
+}

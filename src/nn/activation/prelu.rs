@@ -1,0 +1,42 @@
+//! The rectifier with a learned slope.
+
+use ndarray::{Array1, ArrayRef2, Axis};
+
+use crate::nn::Decay;
+
+/// `y = z` where `z > 0`, `y = α_j·z` elsewhere, with one learned `α_j` a column (He et al. 2015), 0.25 at the start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prelu {
+    /// α, `[width]`.
+    pub alpha: Array1<f32>,
+}
+
+crate::params!(Prelu { alpha: Decay::None });
+
+impl Prelu {
+    /// For `width` columns.
+    pub fn new(width: usize) -> Self {
+        Self { alpha: Array1::from_elem(width, 0.25) }
+    }
+
+    /// `y = max(z, 0) + α ⊙ min(z, 0)`.
+    pub(super) fn forward(&self, z: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>) {
+        for (z, mut y) in z.axis_iter(Axis(0)).zip(y.axis_iter_mut(Axis(0))) {
+            for ((y, &z), &alpha) in y.iter_mut().zip(&z).zip(&self.alpha) {
+                *y = if z > 0.0 { z } else { alpha * z };
+            }
+        }
+    }
+
+    /// `dz = dy ⊙ (1 or α)`, `dα += Σ dy ⊙ min(z, 0)`.
+    pub(super) fn backward(&self, z: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, grad: &mut Self, dz: &mut ArrayRef2<f32>) {
+        for ((z, g), mut dz) in z.axis_iter(Axis(0)).zip(dy.axis_iter(Axis(0))).zip(dz.axis_iter_mut(Axis(0))) {
+            for ((((dz, &z), &g), &alpha), dalpha) in
+                dz.iter_mut().zip(&z).zip(&g).zip(&self.alpha).zip(&mut grad.alpha)
+            {
+                *dz = if z > 0.0 { g } else { alpha * g };
+                *dalpha += g * z.min(0.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What follows the affine map of a hidden layer: normalisation, activation, dropout.
+
+use ndarray::{Array2, ArrayRef2};
+use serde::{Deserialize, Serialize};
+
+use super::buffer::resize;
+use super::{
+    Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Draws, Dropout, DropoutCache, LayerNorm,
+    LayerNormCache, Leaf, LeafMut, Mode, Pair, Params, Path,
+};
+
+/// The normalisation between a hidden layer's affine map and its activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormKind {
+    /// None, the default.
+    #[default]
+    None,
+    /// [`BatchNorm`].
+    Batch,
+    /// [`LayerNorm`].
+    Layer,
+}
+
+/// A normalisation of hidden values.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Norm {
+    /// Over the batch.
+    Batch(BatchNorm),
+    /// Over the row.
+    Layer(LayerNorm),
+}
+
+/// The second half of a hidden layer: `y = dropout(φ(norm(z)))`, where `z` is what the affine map gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hidden {
+    /// The normalisation, if any.
+    pub norm: Option<Norm>,
+    /// φ.
+    pub activation: Activation,
+    dropout: Dropout,
+}
+
+crate::params!(Hidden { norm, activation });
+
+/// What a [`Hidden`] keeps from forward to backward.
+#[derive(Debug, Default)]
+pub struct HiddenCache {
+    batch_norm: BatchNormCache,
+    layer_norm: LayerNormCache,
+    activation: ActivationCache,
+    dropout: DropoutCache,
+    normed: Array2<f32>,
+    dnormed: Array2<f32>,
+}
+
+impl Hidden {
+    /// For `width` columns; `dropout` is the share of silenced values, 0 ≤ dropout < 1.
+    pub fn new(width: usize, norm: NormKind, activation: ActivationKind, dropout: f32, draws: &mut Draws) -> Self {
+        let norm = match norm {
+            NormKind::None => None,
+            NormKind::Batch => Some(Norm::Batch(BatchNorm::new(width))),
+            NormKind::Layer => Some(Norm::Layer(LayerNorm::new(width))),
+        };
+        Self { norm, activation: Activation::new(activation, width), dropout: Dropout::new(dropout, draws) }
+    }
+
+    /// `y = dropout(φ(norm(z)))`, all of `[rows, width]`.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    pub fn forward<M: Mode>(&self, z: &ArrayRef2<f32>, mode: M, cache: &mut HiddenCache, y: &mut ArrayRef2<f32>) {
+        match &self.norm {
+            None => self.activation.forward(z, mode, &mut cache.activation, y),
+            Some(norm) => {
+                resize(&mut cache.normed, z.nrows(), z.ncols());
+                match norm {
+                    Norm::Batch(norm) => norm.forward(z, mode, &mut cache.batch_norm, &mut cache.normed),
+                    Norm::Layer(norm) => norm.forward(z, &mut cache.layer_norm, &mut cache.normed),
+                }
+                self.activation.forward(&cache.normed, mode, &mut cache.activation, y);
+            }
+        }
+        self.dropout.forward(mode, &mut cache.dropout, y);
+    }
+
+    /// Takes `dy` back to `dz`; `dy` is changed on the way.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    pub fn backward(
+        &self,
+        z: &ArrayRef2<f32>,
+        dy: &mut ArrayRef2<f32>,
+        cache: &mut HiddenCache,
+        grad: &mut Self,
+        dz: &mut ArrayRef2<f32>,
+    ) {
+        self.dropout.backward(&cache.dropout, dy);
+        let Some(norm) = &self.norm else {
+            self.activation.backward(z, dy, &mut cache.activation, &mut grad.activation, dz);
+            return;
+        };
+        resize(&mut cache.dnormed, z.nrows(), z.ncols());
+        let HiddenCache { normed, dnormed, activation, .. } = cache;
+        self.activation.backward(normed, dy, activation, &mut grad.activation, dnormed);
+        match (norm, &mut grad.norm) {
+            (Norm::Batch(norm), Some(Norm::Batch(grad))) => {
+                norm.backward(z, &cache.dnormed, &mut cache.batch_norm, grad, dz);
+            }
+            (Norm::Layer(norm), Some(Norm::Layer(grad))) => {
+                norm.backward(z, &cache.dnormed, &cache.layer_norm, grad, dz);
+            }
+            _ => unreachable!("a gradient has the type of its parameters"),
+        }
+    }
+}
+
+impl Params for Norm {
+    fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
+        match self {
+            Self::Batch(norm) => norm.visit(path, see),
+            Self::Layer(norm) => norm.visit(path, see),
+        }
+    }
+
+    fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
+        match self {
+            Self::Batch(norm) => norm.visit_mut(path, see),
+            Self::Layer(norm) => norm.visit_mut(path, see),
+        }
+    }
+
+    fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
+        match (self, grad) {
+            (Self::Batch(norm), Self::Batch(grad)) => norm.visit_pair(grad, path, see),
+            (Self::Layer(norm), Self::Layer(grad)) => norm.visit_pair(grad, path, see),
+            _ => unreachable!("a gradient has the type of its parameters"),
+        }
+    }
+
+    fn zero(&mut self) {
+        match self {
+            Self::Batch(norm) => norm.zero(),
+            Self::Layer(norm) => norm.zero(),
+        }
+    }
+}

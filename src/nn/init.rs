@@ -1,0 +1,76 @@
+//! What parameters start from.
+
+use ndarray::Array2;
+use ndarray_rand::RandomExt as _;
+use ndarray_rand::rand_distr::{Normal, Uniform};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::random::{Purpose, keyed};
+
+/// The distribution a weight `[in, out]` is drawn from at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Init {
+    /// Uniform in `±√(6 / (in + out))` (Glorot & Bengio 2010).
+    Xavier,
+    /// Uniform in `±√(6 / in)` (He et al. 2015), for layers followed by a rectifier. The default.
+    #[default]
+    He,
+    /// Uniform in `±√(1 / in)`, which several deep-learning libraries use for linear layers.
+    Lecun,
+}
+
+impl Init {
+    /// The bound of the uniform distribution.
+    fn bound(self, input: usize, output: usize) -> f32 {
+        match self {
+            Self::Xavier => (6.0 / (input + output) as f32).sqrt(),
+            Self::He => (6.0 / input as f32).sqrt(),
+            Self::Lecun => (1.0 / input as f32).sqrt(),
+        }
+    }
+
+    /// A weight `[input, output]`.
+    pub(crate) fn weight(self, input: usize, output: usize, draws: &mut Draws) -> Array2<f32> {
+        let bound = self.bound(input, output);
+        let uniform = Uniform::new_inclusive(-bound, bound).expect("the bound is finite and not negative");
+        Array2::random_using((input, output), uniform, &mut draws.next_rng())
+    }
+}
+
+/// Hands out independent random streams, one for each tensor, in the order of construction.
+#[derive(Debug, Clone)]
+pub struct Draws {
+    seed: u64,
+    next: u64,
+}
+
+impl Draws {
+    /// The streams of this seed.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, next: 0 }
+    }
+
+    /// The streams for what is added to a model later, as its `part`-th part: disjoint from those of its construction.
+    pub fn later(seed: u64, part: usize) -> Self {
+        Self { seed, next: (part as u64 + 1) << 32 }
+    }
+
+    /// The number of the next stream, given to something that draws at every step.
+    pub(crate) fn next_site(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// A normal table `[rows, columns]` of this standard deviation around 0.
+    pub(crate) fn normal(&mut self, rows: usize, columns: usize, std: f32) -> Array2<f32> {
+        let normal = Normal::new(0.0, std).expect("the deviation was checked");
+        Array2::random_using((rows, columns), normal, &mut self.next_rng())
+    }
+
+    fn next_rng(&mut self) -> ChaCha8Rng {
+        let site = self.next_site();
+        keyed(self.seed, Purpose::Init, site, 0)
+    }
+}

@@ -1,0 +1,72 @@
+//! Batch normalisation, over all rows of the batch.
+
+use ndarray::{Array1, ArrayRef2};
+
+use super::Columns;
+use crate::nn::{Decay, Mode, Moving};
+
+const EPSILON: f32 = 1e-5;
+const RATE: f32 = 0.1;
+
+/// Batch normalisation (Ioffe & Szegedy 2015): `y = γ ⊙ (z − μ)/√(σ² + ε) + β`, statistics of the batch in training,
+/// moving averages in inference. ε is 1e-5 and the averages move by 0.1.
+///
+/// It mixes all domains' statistics; at the input of a multi-domain net use
+/// [`PartitionedNorm`](super::PartitionedNorm).
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchNorm {
+    /// γ, `[width]`.
+    pub gamma: Array1<f32>,
+    /// β, `[width]`.
+    pub beta: Array1<f32>,
+    /// The moving averages.
+    pub moving: Moving,
+}
+
+crate::params!(BatchNorm { gamma: Decay::To(1.0), beta: Decay::None, moving });
+
+/// What a [`BatchNorm`] keeps from forward to backward.
+#[derive(Debug, Default)]
+pub struct BatchNormCache {
+    columns: Columns,
+}
+
+impl BatchNorm {
+    /// A normalisation of `width` columns.
+    pub fn new(width: usize) -> Self {
+        Self { gamma: Array1::ones(width), beta: Array1::zeros(width), moving: Moving::new(width, RATE) }
+    }
+
+    /// `y = γ ⊙ (z − μ)/√(σ² + ε) + β`; a training batch of one row uses the moving averages as constants.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    pub fn forward<M: Mode>(&self, z: &ArrayRef2<f32>, mode: M, cache: &mut BatchNormCache, y: &mut ArrayRef2<f32>) {
+        if mode.training().is_some() && z.nrows() >= 2 {
+            cache.columns.take_rows(z, EPSILON);
+        } else {
+            cache.columns.take_constants(&self.moving.mean, &self.moving.var, EPSILON);
+        }
+        cache.columns.forward(z, &self.gamma, &self.beta, y);
+    }
+
+    /// `dγ += Σ g⊙x̂`, `dβ += Σ g`, `dz = (γ/s) ⊙ (g − mean g − x̂ ⊙ mean(g⊙x̂))` with `g = dy`.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    pub fn backward(
+        &self,
+        z: &ArrayRef2<f32>,
+        dy: &ArrayRef2<f32>,
+        cache: &mut BatchNormCache,
+        grad: &mut Self,
+        dz: &mut ArrayRef2<f32>,
+    ) {
+        cache.columns.backward(z, &self.gamma, dy, dz);
+        for (j, (gx, g)) in cache.columns.sum_gx().zip(cache.columns.sum_g()).enumerate() {
+            grad.gamma[j] += gx;
+            grad.beta[j] += g;
+        }
+        cache.columns.note(&mut grad.moving);
+    }
+}

@@ -1,0 +1,84 @@
+//! Layer normalisation, row by row.
+
+use ndarray::{Array1, ArrayRef2, Axis};
+
+use crate::nn::Decay;
+
+const EPSILON: f32 = 1e-5;
+
+/// Layer normalisation (Ba et al. 2016): `y = γ ⊙ (z − μ)/√(σ² + ε) + β` with μ and σ² over the columns of each row;
+/// ε is 1e-5. The same in training and inference.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerNorm {
+    /// γ, `[width]`.
+    pub gamma: Array1<f32>,
+    /// β, `[width]`.
+    pub beta: Array1<f32>,
+}
+
+crate::params!(LayerNorm { gamma: Decay::To(1.0), beta: Decay::None });
+
+/// What a [`LayerNorm`] keeps from forward to backward: μ and 1/s of each row.
+#[derive(Debug, Default)]
+pub struct LayerNormCache {
+    rows: Vec<(f32, f32)>,
+}
+
+impl LayerNorm {
+    /// A normalisation of `width` columns.
+    pub fn new(width: usize) -> Self {
+        Self { gamma: Array1::ones(width), beta: Array1::zeros(width) }
+    }
+
+    /// `y = γ ⊙ (z − μ)/√(σ² + ε) + β`, row by row.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    pub fn forward(&self, z: &ArrayRef2<f32>, cache: &mut LayerNormCache, y: &mut ArrayRef2<f32>) {
+        assert_eq!(z.dim(), y.dim(), "one output for each input");
+        let n = z.ncols() as f64;
+        cache.rows.clear();
+        for (z, mut y) in z.axis_iter(Axis(0)).zip(y.axis_iter_mut(Axis(0))) {
+            let mean = z.iter().map(|&z| f64::from(z)).sum::<f64>() / n;
+            let var = z.iter().map(|&z| (f64::from(z) - mean).powi(2)).sum::<f64>() / n;
+            let (mean, r) = (mean as f32, (1.0 / (var + f64::from(EPSILON)).sqrt()) as f32);
+            cache.rows.push((mean, r));
+            for (((y, &z), &gamma), &beta) in y.iter_mut().zip(&z).zip(&self.gamma).zip(&self.beta) {
+                *y = gamma * ((z - mean) * r) + beta;
+            }
+        }
+    }
+
+    /// With `h = γ ⊙ dy`, means over the columns of a row: `dz = (1/s)·(h − mean h − x̂·mean(h ⊙ x̂))`,
+    /// `dγ += Σ dy⊙x̂`, `dβ += Σ dy`.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    pub fn backward(
+        &self,
+        z: &ArrayRef2<f32>,
+        dy: &ArrayRef2<f32>,
+        cache: &LayerNormCache,
+        grad: &mut Self,
+        dz: &mut ArrayRef2<f32>,
+    ) {
+        assert_eq!(z.dim(), dz.dim(), "one gradient for each input");
+        let n = z.ncols() as f64;
+        let rows = z.axis_iter(Axis(0)).zip(dy.axis_iter(Axis(0))).zip(dz.axis_iter_mut(Axis(0))).zip(&cache.rows);
+        for (((z, g), mut dz), &(mean, r)) in rows {
+            let (mut sum_h, mut sum_hx) = (0.0_f64, 0.0_f64);
+            for (j, (&z, &g)) in z.iter().zip(&g).enumerate() {
+                let x = (z - mean) * r;
+                let h = self.gamma[j] * g;
+                sum_h += f64::from(h);
+                sum_hx += f64::from(h * x);
+                grad.gamma[j] += g * x;
+                grad.beta[j] += g;
+            }
+            let (mean_h, mean_hx) = ((sum_h / n) as f32, (sum_hx / n) as f32);
+            for (((dz, &z), &g), &gamma) in dz.iter_mut().zip(&z).zip(&g).zip(&self.gamma) {
+                *dz = r * (gamma * g - mean_h - (z - mean) * r * mean_hx);
+            }
+        }
+    }
+}

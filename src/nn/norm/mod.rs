@@ -1,0 +1,11 @@
+//! Normalisation: by domain, by batch, by row.
+
+mod batch;
+mod columns;
+mod layer;
+mod partitioned;
+
+pub use batch::{BatchNorm, BatchNormCache};
+pub(crate) use columns::Columns;
+pub use layer::{LayerNorm, LayerNormCache};
+pub use partitioned::{DomainNorm, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings};

@@ -1,0 +1,185 @@
+//! Partitioned Normalization: each domain's rows by that domain's statistics.
+
+use ndarray::{Array1, ArrayRef2, s};
+
+use super::Columns;
+use crate::data::DomainId;
+use crate::nn::buffer::grow;
+use crate::nn::{Decay, Mode, Moving, PerDomain, Segment};
+
+/// Partitioned Normalization (Sheng et al. 2021, section 3.3.1, equations 3 and 4): batch normalisation whose statistics
+/// and half of whose scale and shift belong to the row's domain d.
+///
+/// Training: `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + ε) + (β + β_d)`, where `μ_d, σ²_d` are the mean and variance of *this
+/// batch's rows of d*. Inference: the same with moving averages `E_d, Var_d`, kept for each domain ([`Moving`]).
+///
+/// A segment with fewer than `min_rows` rows uses `E_d, Var_d` as constants in training too, and does not move them. Rows of no
+/// known domain are standardised by the pooled statistics of all domains, with γ and β alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartitionedNorm {
+    /// γ, `[width]`, around 1.
+    pub gamma: Array1<f32>,
+    /// β, `[width]`.
+    pub beta: Array1<f32>,
+    /// `γ_d`, `β_d` and the moving averages.
+    pub domain: PerDomain<DomainNorm>,
+    settings: PartitionedNormSettings,
+}
+
+/// What one domain owns of a [`PartitionedNorm`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct DomainNorm {
+    /// `γ_d`, `[width]`, around 1.
+    pub gamma: Array1<f32>,
+    /// `β_d`, `[width]`.
+    pub beta: Array1<f32>,
+    /// `E_d` and `Var_d`.
+    pub moving: Moving,
+}
+
+crate::params!(PartitionedNorm { gamma: Decay::To(1.0), beta: Decay::None, domain });
+crate::params!(DomainNorm { gamma: Decay::To(1.0), beta: Decay::None, moving });
+
+/// The numbers a [`PartitionedNorm`] is set by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PartitionedNormSettings {
+    /// ε, added to variances; default 1e-5.
+    pub epsilon: f32,
+    /// The rate of the moving averages, in (0, 1]; default 0.05.
+    pub rate: f32,
+    /// The fewest rows that have statistics, at least 2; default 2.
+    pub min_rows: usize,
+}
+
+impl Default for PartitionedNormSettings {
+    fn default() -> Self {
+        Self { epsilon: 1e-5, rate: 0.05, min_rows: 2 }
+    }
+}
+
+/// What a [`PartitionedNorm`] keeps from forward to backward.
+#[derive(Debug, Default)]
+pub struct PartitionedNormCache {
+    segments: Vec<SegmentCache>,
+}
+
+#[derive(Debug, Default)]
+struct SegmentCache {
+    columns: Columns,
+    /// `γ ⊙ γ_d`
+    scale: Array1<f32>,
+    /// `β + β_d`
+    shift: Array1<f32>,
+}
+
+impl DomainNorm {
+    fn neutral(width: usize, rate: f32) -> Self {
+        Self { gamma: Array1::ones(width), beta: Array1::zeros(width), moving: Moving::new(width, rate) }
+    }
+}
+
+impl PartitionedNorm {
+    /// A normalisation of `width` columns for these domains, at first the same for all.
+    ///
+    /// # Panics
+    /// If `settings` are out of their ranges.
+    pub fn new(width: usize, domains: impl IntoIterator<Item = DomainId>, settings: PartitionedNormSettings) -> Self {
+        assert!(settings.min_rows >= 2 && settings.epsilon > 0.0, "min_rows >= 2 and epsilon > 0");
+        assert!(settings.rate > 0.0 && settings.rate <= 1.0, "0 < rate <= 1");
+        let domain = PerDomain::new(domains, |_| DomainNorm::neutral(width, settings.rate));
+        Self { gamma: Array1::ones(width), beta: Array1::zeros(width), domain, settings }
+    }
+
+    /// Gives a new domain neutral values, and the pooled statistics of the others until it has its own.
+    pub fn add_domain(&mut self, domain: DomainId) {
+        let mut own = DomainNorm::neutral(self.gamma.len(), self.settings.rate);
+        (own.moving.mean, own.moving.var) = self.pooled();
+        self.domain.push(domain, own);
+    }
+
+    /// Mean and variance of the mixture of all domains, each weighing by the statistics it has taken.
+    fn pooled(&self) -> (Array1<f32>, Array1<f32>) {
+        let width = self.gamma.len();
+        let steps: u64 = self.domain.iter().map(|d| d.moving.steps).sum();
+        if steps == 0 {
+            return (Array1::zeros(width), Array1::ones(width));
+        }
+        let (mut mean, mut square) = (Array1::<f32>::zeros(width), Array1::<f32>::zeros(width));
+        for Moving { mean: e, var, steps: n, .. } in self.domain.iter().map(|d| &d.moving) {
+            let share = *n as f32 / steps as f32;
+            mean.scaled_add(share, e);
+            square.scaled_add(share, &(var + &(e * e)));
+        }
+        let var = (square - &mean * &mean).mapv_into(|v| v.max(0.0));
+        (mean, var)
+    }
+
+    /// `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + ε) + (β + β_d)`, segment by segment; `z` and `y` are `[rows, width]`.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    pub fn forward<M: Mode>(
+        &self,
+        z: &ArrayRef2<f32>,
+        segments: &[Segment],
+        mode: M,
+        cache: &mut PartitionedNormCache,
+        y: &mut ArrayRef2<f32>,
+    ) {
+        grow(&mut cache.segments, segments.len());
+        for (segment, cache) in segments.iter().zip(&mut cache.segments) {
+            let z = z.slice(s![segment.rows(), ..]);
+            let mut y = y.slice_mut(s![segment.rows(), ..]);
+            cache.scale.clone_from(&self.gamma);
+            cache.shift.clone_from(&self.beta);
+            let epsilon = self.settings.epsilon;
+            match segment.domain {
+                None => {
+                    let (mean, var) = self.pooled();
+                    cache.columns.take_constants(&mean, &var, epsilon);
+                }
+                Some(d) => {
+                    let own = &self.domain[d];
+                    cache.scale *= &own.gamma;
+                    cache.shift += &own.beta;
+                    if mode.training().is_some() && segment.len() >= self.settings.min_rows {
+                        cache.columns.take_rows(&z, epsilon);
+                    } else {
+                        cache.columns.take_constants(&own.moving.mean, &own.moving.var, epsilon);
+                    }
+                }
+            }
+            cache.columns.forward(&z, &cache.scale, &cache.shift, &mut y);
+        }
+    }
+
+    /// With `a = γ ⊙ γ_d`, `s = √(σ²_d + ε)`, `g = dy`: `dγ += (Σ g⊙x̂) ⊙ γ_d`, `dγ_d += (Σ g⊙x̂) ⊙ γ`, `dβ, dβ_d += Σ g`,
+    /// `dz = (a/s) ⊙ (g − mean g − x̂ ⊙ mean(g⊙x̂))`; where the statistics were constants, `dz = (a/s) ⊙ g`.
+    /// The batch's statistics become the "gradient" of the moving averages.
+    ///
+    /// # Panics
+    /// If the shapes do not fit or a segment has no domain.
+    pub fn backward(
+        &self,
+        z: &ArrayRef2<f32>,
+        segments: &[Segment],
+        dy: &ArrayRef2<f32>,
+        cache: &mut PartitionedNormCache,
+        grad: &mut Self,
+        dz: &mut ArrayRef2<f32>,
+    ) {
+        for (segment, cache) in segments.iter().zip(&mut cache.segments) {
+            let rows = s![segment.rows(), ..];
+            cache.columns.backward(&z.slice(rows), &cache.scale, &dy.slice(rows), &mut dz.slice_mut(rows));
+            let d = segment.trained_domain();
+            let (own, own_grad) = (&self.domain[d], grad.domain.touch(d));
+            for (j, (gx, g)) in cache.columns.sum_gx().zip(cache.columns.sum_g()).enumerate() {
+                grad.gamma[j] += gx * own.gamma[j];
+                own_grad.gamma[j] += gx * self.gamma[j];
+                grad.beta[j] += g;
+                own_grad.beta[j] += g;
+            }
+            cache.columns.note(&mut own_grad.moving);
+        }
+    }
+}

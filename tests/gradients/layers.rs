@@ -1,0 +1,335 @@
+//! Each layer by itself.
+
+use std::collections::BTreeMap;
+
+use ndarray::{Array2, Axis};
+use starple::data::{DomainId, Layout};
+use starple::nn::{
+    Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Draws, Dropout, DropoutCache, Gate,
+    GateCache, Hidden, HiddenCache, HiddenStyle, Infer, Init, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp,
+    MlpCache, NormKind, Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path, Segment,
+    StarLinear, StarLinearCache, Train, mix, mix_backward,
+};
+
+use crate::check::{derivatives, random, rng, same, wide};
+use crate::reference::{self, Style, Values};
+
+const KINDS: [ActivationKind; 7] = [
+    ActivationKind::Relu,
+    ActivationKind::Prelu,
+    ActivationKind::Dice,
+    ActivationKind::Gelu,
+    ActivationKind::Silu,
+    ActivationKind::Tanh,
+    ActivationKind::Identity,
+];
+
+fn layout() -> Layout {
+    Layout { domains: ["a", "b", "c", "d"].map(String::from).to_vec(), ..Layout::default() }
+}
+
+/// Moves every parameter off its start, so that no factor is 1 and no bias 0.
+fn stir(layer: &mut impl Params) {
+    let mut rng = rng(5);
+    layer.visit_mut(&mut Path::starting_at(0), &mut |path, leaf| match leaf {
+        LeafMut::Tensor(values, ..) => {
+            let noise = random(1, values.len(), &mut rng);
+            values.iter_mut().zip(&noise).for_each(|(v, n)| *v += 0.3 * n);
+        }
+        LeafMut::Average(values, _) => {
+            let noise = random(1, values.len(), &mut rng);
+            let variance = path.name(&layout()).ends_with("var");
+            values.iter_mut().zip(&noise).for_each(|(v, n)| *v = if variance { 1.0 + 0.5 * n } else { 0.4 * n });
+        }
+        LeafMut::Count(count) => *count = 3,
+    });
+}
+
+/// Compares outputs and all gradients of a layer that maps x to y.
+fn check<L: Params>(
+    what: &str,
+    layer: &L,
+    x: &Array2<f32>,
+    width: usize,
+    forward: impl FnOnce(&mut Array2<f32>),
+    backward: impl FnOnce(&Array2<f32>, &mut L, &mut Array2<f32>),
+    reference: impl Fn(&Values, &Array2<f64>) -> Array2<f64>,
+) {
+    let mut y = Array2::from_elem((x.nrows(), width), f32::NAN);
+    forward(&mut y);
+    let mut values = Values::of(layer, &layout());
+    same(what, &y, &reference(&values, &wide(x)));
+
+    let dy = random(x.nrows(), width, &mut rng(7));
+    let mut grad = layer.zeros_like();
+    let mut dx = Array2::from_elem(x.dim(), f32::NAN);
+    backward(&dy, &mut grad, &mut dx);
+    let trained: Vec<String> = trained(layer);
+    let mut gradients: BTreeMap<_, _> =
+        Values::of(&grad, &layout()).0.into_iter().filter(|(name, _)| trained.contains(name)).collect();
+    gradients.insert("x".into(), wide(&dx).into_dyn());
+    values.0.insert("x".into(), wide(x).into_dyn());
+    let dy = wide(&dy);
+    derivatives(what, &values, &gradients, |values| (reference(values, &values.matrix("x")) * &dy).sum());
+}
+
+fn trained(layer: &impl Params) -> Vec<String> {
+    let mut names = Vec::new();
+    layer.visit(&mut Path::starting_at(0), &mut |path, leaf| {
+        if let starple::nn::Leaf::Tensor(..) = leaf {
+            names.push(path.name(&layout()));
+        }
+    });
+    names
+}
+
+/// Domains a (3 rows), c (1 row), d (4 rows); b is absent.
+fn segments() -> (Vec<Segment>, Vec<Option<String>>) {
+    let segment = |domain, start, end| Segment { domain: Some(domain), start, end };
+    let names = "aaacdddd".chars().map(|d| Some(d.to_string())).collect();
+    (vec![segment(0, 0, 3), segment(2, 3, 4), segment(3, 4, 8)], names)
+}
+
+fn four() -> impl Iterator<Item = DomainId> {
+    (0..4).map(DomainId::new)
+}
+
+#[test]
+fn linear() {
+    let mut layer = Linear::new(5, 3, Init::He, &mut Draws::new(1));
+    stir(&mut layer);
+    let x = random(6, 5, &mut rng(2));
+    check(
+        "linear",
+        &layer,
+        &x,
+        3,
+        |y| layer.forward(&x, y),
+        |dy, grad, dx| layer.backward(&x, dy, grad, Some(dx)),
+        |p, x| x.dot(&p.matrix("weight")) + p.vector("bias"),
+    );
+}
+
+#[test]
+fn linear_in_blocks_is_linear() {
+    // More rows than a block takes, both ways.
+    let layer = Linear::new(150, 3, Init::He, &mut Draws::new(1));
+    let x = random(1500, 150, &mut rng(2));
+    check(
+        "linear in blocks",
+        &layer,
+        &x,
+        3,
+        |y| layer.forward(&x, y),
+        |dy, grad, dx| layer.backward(&x, dy, grad, Some(dx)),
+        |p, x| x.dot(&p.matrix("weight")) + p.vector("bias"),
+    );
+}
+
+#[test]
+fn star_linear() {
+    let mut layer = StarLinear::new(5, 3, four(), Init::He, &mut Draws::new(1));
+    stir(&mut layer);
+    let x = random(8, 5, &mut rng(2));
+    let (segments, names) = segments();
+    let cache = std::cell::RefCell::new(StarLinearCache::default());
+    check(
+        "star linear",
+        &layer,
+        &x,
+        3,
+        |y| layer.forward(&x, &segments, &mut cache.borrow_mut(), y),
+        |dy, grad, dx| layer.backward(&x, &segments, dy, &mut cache.borrow_mut(), grad, Some(dx)),
+        |p, x| reference::star_linear(&rename(p), "layer", x, &names),
+    );
+}
+
+/// The reference finds parameters below a name.
+fn rename(p: &Values) -> Values {
+    Values(p.0.iter().map(|(name, value)| (format!("layer.{name}"), value.clone())).collect())
+}
+
+#[test]
+fn partitioned_norm() {
+    let x = random(8, 5, &mut rng(2));
+    let (segments, names) = segments();
+    for min_rows in [2, 4] {
+        let settings = PartitionedNormSettings { min_rows, ..PartitionedNormSettings::default() };
+        let mut layer = PartitionedNorm::new(5, four(), settings);
+        stir(&mut layer);
+        let cache = std::cell::RefCell::new(PartitionedNormCache::default());
+        check(
+            "partitioned norm",
+            &layer,
+            &x,
+            5,
+            |y| layer.forward(&x, &segments, Train::default(), &mut cache.borrow_mut(), y),
+            |dy, grad, dx| layer.backward(&x, &segments, dy, &mut cache.borrow_mut(), grad, dx),
+            |p, x| reference::partitioned_norm(&rename(p), "layer", x, &names, true, min_rows),
+        );
+        let mut y = Array2::zeros((8, 5));
+        layer.forward(&x, &segments, Infer, &mut cache.borrow_mut(), &mut y);
+        let p = rename(&Values::of(&layer, &layout()));
+        let expected = reference::partitioned_norm(&p, "layer", &wide(&x), &names, false, min_rows);
+        same("partitioned norm, inference", &y, &expected);
+    }
+}
+
+#[test]
+fn batch_norm() {
+    let mut layer = BatchNorm::new(5);
+    stir(&mut layer);
+    let x = random(8, 5, &mut rng(2));
+    let cache = std::cell::RefCell::new(BatchNormCache::default());
+    check(
+        "batch norm",
+        &layer,
+        &x,
+        5,
+        |y| layer.forward(&x, Train::default(), &mut cache.borrow_mut(), y),
+        |dy, grad, dx| layer.backward(&x, dy, &mut cache.borrow_mut(), grad, dx),
+        |p, x| reference::batch_norm(&rename(p), "layer", x, true),
+    );
+}
+
+#[test]
+fn layer_norm() {
+    let mut layer = LayerNorm::new(5);
+    stir(&mut layer);
+    let x = random(8, 5, &mut rng(2));
+    let cache = std::cell::RefCell::new(LayerNormCache::default());
+    check(
+        "layer norm",
+        &layer,
+        &x,
+        5,
+        |y| layer.forward(&x, &mut cache.borrow_mut(), y),
+        |dy, grad, dx| layer.backward(&x, dy, &cache.borrow(), grad, dx),
+        |p, x| reference::layer_norm(&rename(p), "layer", x),
+    );
+}
+
+#[test]
+fn activations() {
+    for kind in KINDS {
+        let mut layer = Activation::new(kind, 5);
+        stir(&mut layer);
+        let x = random(8, 5, &mut rng(2)) * 2.0;
+        let cache = std::cell::RefCell::new(ActivationCache::default());
+        check(
+            &format!("{kind:?}"),
+            &layer,
+            &x,
+            5,
+            |y| layer.forward(&x, Train::default(), &mut cache.borrow_mut(), y),
+            |dy, grad, dx| layer.backward(&x, dy, &mut cache.borrow_mut(), grad, dx),
+            |p, x| reference::activation(&rename(p), "layer", kind, x, true),
+        );
+        let mut y = Array2::zeros((8, 5));
+        layer.forward(&x, Infer, &mut cache.borrow_mut(), &mut y);
+        let p = rename(&Values::of(&layer, &layout()));
+        same("inference", &y, &reference::activation(&p, "layer", kind, &wide(&x), false));
+    }
+}
+
+#[test]
+fn hidden_layers_of_every_style() {
+    let x = random(8, 5, &mut rng(2)) * 2.0;
+    for norm in [NormKind::None, NormKind::Batch, NormKind::Layer] {
+        for activation in KINDS {
+            let mut layer = Hidden::new(5, norm, activation, 0.0, &mut Draws::new(3));
+            stir(&mut layer);
+            let cache = std::cell::RefCell::new(HiddenCache::default());
+            let style = Style { activation, norm, training: true };
+            check(
+                &format!("{norm:?}, {activation:?}"),
+                &layer,
+                &x,
+                5,
+                |y| layer.forward(&x, Train::default(), &mut cache.borrow_mut(), y),
+                |dy, grad, dx| layer.backward(&x, &mut dy.clone(), &mut cache.borrow_mut(), grad, dx),
+                |p, x| reference::hidden(&rename(p), "layer", style, x),
+            );
+        }
+    }
+}
+
+#[test]
+fn stacks_with_and_without_output() {
+    let x = random(8, 5, &mut rng(2));
+    for (widths, output) in
+        [(&[4][..], None), (&[4, 6][..], None), (&[][..], Some(2)), (&[4][..], Some(2)), (&[4, 6, 3][..], Some(2))]
+    {
+        let mut layer = Mlp::new(5, widths, output, HiddenStyle::default(), &mut Draws::new(3));
+        stir(&mut layer);
+        let cache = std::cell::RefCell::new(MlpCache::default());
+        let style = Style { activation: ActivationKind::Relu, norm: NormKind::None, training: true };
+        check(
+            &format!("{widths:?} {output:?}"),
+            &layer,
+            &x,
+            layer.output(),
+            |y| layer.forward(&x, Train::default(), &mut cache.borrow_mut(), y),
+            |dy, grad, dx| layer.backward(&x, dy, &mut cache.borrow_mut(), grad, Some(dx)),
+            |p, x| reference::mlp(&rename(p), "layer", style, widths.len(), x),
+        );
+    }
+}
+
+#[test]
+fn gate_and_mixture() {
+    let mut layer = Gate::new(5, 3, &mut Draws::new(3));
+    stir(&mut layer);
+    let x = random(8, 5, &mut rng(2));
+    let experts: Vec<_> = (0..3).map(|i| random(8, 4, &mut rng(20 + i))).collect();
+    let cache = std::cell::RefCell::new(GateCache::default());
+    let wide_experts: Vec<_> = experts.iter().map(wide).collect();
+    check(
+        "gate",
+        &layer,
+        &x,
+        4,
+        |y| {
+            layer.forward(&x, &mut cache.borrow_mut());
+            mix(&cache.borrow(), experts.iter().map(|expert| expert.view()), y);
+        },
+        |dy, grad, dx| {
+            let cache = &mut cache.borrow_mut();
+            for (i, expert) in experts.iter().enumerate() {
+                let mut ds = Array2::zeros((8, 4));
+                mix_backward(cache, i, expert, dy, &mut ds);
+                // y = Σ w_i s_i, so that ds_i = w_i·dy.
+                let expected = wide(dy) * wide(&cache.weights().column(i).to_owned().insert_axis(Axis(1)));
+                same("ds", &ds, &expected);
+            }
+            layer.backward(&x, cache, grad, dx);
+        },
+        |p, x| reference::mix(&reference::gate(&rename(p), "layer", x), &wide_experts),
+    );
+}
+
+#[test]
+fn dropout_silences_its_share_and_backward_uses_the_same_mask() {
+    let (rows, columns) = (200, 50);
+    let layer = Dropout::new(0.3, &mut Draws::new(3));
+    let mode = Train { seed: 4, step: 9 };
+    let mut cache = DropoutCache::default();
+    let mut y = Array2::<f32>::ones((rows, columns));
+    layer.forward(mode, &mut cache, &mut y);
+    let silenced = y.iter().filter(|&&y| y == 0.0).count() as f64 / y.len() as f64;
+    assert!((silenced - 0.3).abs() < 0.02, "{silenced}");
+    assert!(y.iter().all(|&y| y == 0.0 || (y - 1.0 / 0.7).abs() < 1e-4));
+
+    let mut dy = Array2::<f32>::ones((rows, columns));
+    layer.backward(&cache, &mut dy);
+    assert_eq!(dy, y, "d(mask·y)/dy is the mask");
+
+    let mut again = Array2::<f32>::ones((rows, columns));
+    layer.forward(mode, &mut DropoutCache::default(), &mut again);
+    assert_eq!(again, y, "a mask is a function of seed and step");
+    layer.forward(Train { step: 10, ..mode }, &mut cache, &mut again);
+    assert_ne!(again, y, "another step has another mask");
+    let mut same = Array2::<f32>::ones((rows, columns));
+    layer.forward(Infer, &mut cache, &mut same);
+    assert_eq!(same, Array2::<f32>::ones((rows, columns)));
+}

@@ -1,0 +1,285 @@
+//! The layers and models once more, naively, in f64, from the papers' equations: the truth that the crate is held to.
+//!
+//! Parameters are looked up by their dotted names. Only forward passes are here; gradients are taken from them by
+//! differences, so nothing of the crate's backward passes is used to check them.
+
+use std::collections::BTreeMap;
+
+use ndarray::{Array1, Array2, ArrayD, Axis, IxDyn, concatenate, s};
+use starple::data::Layout;
+use starple::nn::{ActivationKind, Leaf, NormKind, Params, Path};
+
+/// Parameters by dotted name.
+#[derive(Clone, Default)]
+pub struct Values(pub BTreeMap<String, ArrayD<f64>>);
+
+impl Values {
+    /// Those of a layer, averages and counts included.
+    pub fn of(layer: &impl Params, layout: &Layout) -> Self {
+        let mut values = Self::default();
+        layer.visit(&mut Path::starting_at(0), &mut |path, leaf| values.take(path.name(layout), leaf));
+        values
+    }
+
+    pub fn take(&mut self, name: String, leaf: Leaf<'_>) {
+        let array = match leaf {
+            Leaf::Tensor(values, shape, _) | Leaf::Average(values, shape) => {
+                ArrayD::from_shape_vec(IxDyn(shape), values.iter().map(|&v| f64::from(v)).collect()).unwrap()
+            }
+            Leaf::Count(count) => ArrayD::from_elem(IxDyn(&[1]), *count as f64),
+        };
+        assert!(self.0.insert(name.clone(), array).is_none(), "{name} stands there twice");
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.0.keys().any(|key| key == name || key.starts_with(&format!("{name}.")))
+    }
+
+    pub fn matrix(&self, name: &str) -> Array2<f64> {
+        self.get(name).into_dimensionality().unwrap()
+    }
+
+    pub fn vector(&self, name: &str) -> Array1<f64> {
+        self.get(name).into_dimensionality().unwrap()
+    }
+
+    fn get(&self, name: &str) -> ArrayD<f64> {
+        self.0.get(name).unwrap_or_else(|| panic!("no {name} among {:?}", self.0.keys().collect::<Vec<_>>())).clone()
+    }
+}
+
+/// How hidden layers are made.
+#[derive(Clone, Copy)]
+pub struct Style {
+    pub activation: ActivationKind,
+    pub norm: NormKind,
+    pub training: bool,
+}
+
+pub fn linear(p: &Values, at: &str, x: &Array2<f64>) -> Array2<f64> {
+    x.dot(&p.matrix(&format!("{at}.weight"))) + p.vector(&format!("{at}.bias"))
+}
+
+/// Row by row: `y = x·(W ⊙ W_d) + b + b_d`; `None` is a row of no known domain.
+pub fn star_linear(p: &Values, at: &str, x: &Array2<f64>, domains: &[Option<String>]) -> Array2<f64> {
+    let (w, b) = (p.matrix(&format!("{at}.shared.weight")), p.vector(&format!("{at}.shared.bias")));
+    let mut y = Array2::zeros((x.nrows(), b.len()));
+    for (i, domain) in domains.iter().enumerate() {
+        let (mut w, mut b) = (w.clone(), b.clone());
+        if let Some(d) = domain {
+            w *= &p.matrix(&format!("{at}.domain.{d}.weight"));
+            b += &p.vector(&format!("{at}.domain.{d}.bias"));
+        }
+        y.row_mut(i).assign(&(x.row(i).dot(&w) + b));
+    }
+    y
+}
+
+fn moments(x: &Array2<f64>) -> (Array1<f64>, Array1<f64>) {
+    (x.mean_axis(Axis(0)).unwrap(), x.var_axis(Axis(0), 0.0))
+}
+
+fn moving(p: &Values, at: &str) -> (Array1<f64>, Array1<f64>) {
+    (p.vector(&format!("{at}.moving.mean")), p.vector(&format!("{at}.moving.var")))
+}
+
+/// Partitioned Normalization: in training each domain's rows by their own mean and variance, unless there are too few.
+pub fn partitioned_norm(
+    p: &Values,
+    at: &str,
+    x: &Array2<f64>,
+    domains: &[Option<String>],
+    training: bool,
+    min_rows: usize,
+) -> Array2<f64> {
+    let (gamma, beta) = (p.vector(&format!("{at}.gamma")), p.vector(&format!("{at}.beta")));
+    let mut y = x.clone();
+    for (i, domain) in domains.iter().enumerate() {
+        let d = domain.as_ref().expect("the reference knows all domains");
+        let rows: Vec<usize> = (0..x.nrows()).filter(|&j| domains[j] == *domain).collect();
+        let own = format!("{at}.domain.{d}");
+        let (mean, var) =
+            if training && rows.len() >= min_rows { moments(&x.select(Axis(0), &rows)) } else { moving(p, &own) };
+        let normed = (&x.row(i) - &mean) / var.mapv(|v| (v + 1e-5).sqrt());
+        let scale = &gamma * &p.vector(&format!("{own}.gamma"));
+        y.row_mut(i).assign(&(normed * scale + &beta + p.vector(&format!("{own}.beta"))));
+    }
+    y
+}
+
+pub fn batch_norm(p: &Values, at: &str, x: &Array2<f64>, training: bool) -> Array2<f64> {
+    let (mean, var) = if training && x.nrows() > 1 { moments(x) } else { moving(p, at) };
+    (x - &mean) / var.mapv(|v| (v + 1e-5).sqrt()) * p.vector(&format!("{at}.gamma")) + p.vector(&format!("{at}.beta"))
+}
+
+pub fn layer_norm(p: &Values, at: &str, x: &Array2<f64>) -> Array2<f64> {
+    let (gamma, beta) = (p.vector(&format!("{at}.gamma")), p.vector(&format!("{at}.beta")));
+    let mut y = x.clone();
+    for mut row in y.rows_mut() {
+        let (mean, var) = (row.mean().unwrap(), row.var(0.0));
+        let normed = (row.to_owned() - mean) / (var + 1e-5).sqrt() * &gamma + &beta;
+        row.assign(&normed);
+    }
+    y
+}
+
+fn sigmoid(z: f64) -> f64 {
+    1.0 / (1.0 + (-z).exp())
+}
+
+pub fn activation(p: &Values, at: &str, kind: ActivationKind, z: &Array2<f64>, training: bool) -> Array2<f64> {
+    let columns = |name: &str| p.vector(&format!("{at}.{name}")).broadcast(z.dim()).unwrap().to_owned();
+    match kind {
+        ActivationKind::Relu => z.mapv(|z| z.max(0.0)),
+        ActivationKind::Identity => z.clone(),
+        ActivationKind::Tanh => z.mapv(f64::tanh),
+        ActivationKind::Silu => z.mapv(|z| z * sigmoid(z)),
+        ActivationKind::Gelu => z.mapv(|z| {
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (z + 0.044715 * z.powi(3));
+            0.5 * z * (1.0 + inner.tanh())
+        }),
+        ActivationKind::Prelu => z.mapv(|z| z.max(0.0)) + z.mapv(|z| z.min(0.0)) * columns("alpha"),
+        ActivationKind::Dice => {
+            let (mean, var) = if training && z.nrows() > 1 { moments(z) } else { moving(p, at) };
+            let gate = ((z - &mean) / var.mapv(|v| (v + 1e-8).sqrt())).mapv(sigmoid);
+            z * &gate + columns("alpha") * z * gate.mapv(|g| 1.0 - g)
+        }
+    }
+}
+
+pub fn hidden(p: &Values, at: &str, style: Style, z: &Array2<f64>) -> Array2<f64> {
+    let z = match style.norm {
+        NormKind::None => z.clone(),
+        NormKind::Batch => batch_norm(p, &format!("{at}.norm"), z, style.training),
+        NormKind::Layer => layer_norm(p, &format!("{at}.norm"), z),
+    };
+    activation(p, &format!("{at}.activation"), style.activation, &z, style.training)
+}
+
+/// As many layers as there are parameters for.
+pub fn mlp(p: &Values, at: &str, style: Style, hidden_layers: usize, x: &Array2<f64>) -> Array2<f64> {
+    let mut h = x.clone();
+    for i in 0.. {
+        if !p.has(&format!("{at}.layers.{i}")) {
+            break;
+        }
+        h = linear(p, &format!("{at}.layers.{i}"), &h);
+        if i < hidden_layers {
+            h = hidden(p, &format!("{at}.hidden.{i}"), style, &h);
+        }
+    }
+    h
+}
+
+pub fn gate(p: &Values, at: &str, x: &Array2<f64>) -> Array2<f64> {
+    let mut w = x.dot(&p.matrix(&format!("{at}.weight"))).mapv(f64::exp);
+    for mut row in w.rows_mut() {
+        let sum = row.sum();
+        row /= sum;
+    }
+    w
+}
+
+pub fn mix(weights: &Array2<f64>, experts: &[Array2<f64>]) -> Array2<f64> {
+    assert_eq!(weights.ncols(), experts.len());
+    let mut y = Array2::zeros(experts[0].dim());
+    for (i, expert) in experts.iter().enumerate() {
+        y = y + expert * &weights.slice(s![.., i..=i]);
+    }
+    y
+}
+
+/// `[x, e_d]` through a stack.
+pub fn pooled(
+    p: &Values,
+    at: &str,
+    style: Style,
+    hidden_layers: usize,
+    x: &Array2<f64>,
+    domains: &[Option<String>],
+) -> Array2<f64> {
+    let rows: Vec<Array2<f64>> = domains
+        .iter()
+        .map(|d| p.vector(&format!("{at}.domain.{}.embedding", d.as_ref().unwrap())).insert_axis(Axis(0)))
+        .collect();
+    let embedded = concatenate(Axis(0), &rows.iter().map(|row| row.view()).collect::<Vec<_>>()).unwrap();
+    let joined = concatenate(Axis(1), &[x.view(), embedded.view()]).unwrap();
+    mlp(p, &format!("{at}.mlp"), style, hidden_layers, &joined)
+}
+
+/// STAR from embedded rows to logits.
+pub fn star(
+    p: &Values,
+    style: Style,
+    auxiliary_layers: usize,
+    x: &Array2<f64>,
+    domains: &[Option<String>],
+) -> Array2<f64> {
+    let mut h =
+        if p.has("net.norm") { partitioned_norm(p, "net.norm", x, domains, style.training, 2) } else { x.clone() };
+    let layers = (0..).take_while(|i| p.has(&format!("net.layers.{i}"))).count();
+    for i in 0..layers {
+        h = star_linear(p, &format!("net.layers.{i}"), &h, domains);
+        if i + 1 < layers {
+            h = hidden(p, &format!("net.hidden.{i}"), style, &h);
+        }
+    }
+    if p.has("net.auxiliary") {
+        h = h + pooled(p, "net.auxiliary", style, auxiliary_layers, x, domains);
+    }
+    h
+}
+
+/// What a PLE has, by the names of its branches; each says which rows and which tasks it answers.
+pub struct PleShape {
+    /// Name, its domain's name, its task.
+    pub branches: Vec<(String, Option<String>, Option<usize>)>,
+    pub shared: usize,
+    pub own: usize,
+    pub expert_layers: usize,
+    pub tower_layers: usize,
+    pub tasks: usize,
+}
+
+/// PLE from embedded rows to logits: every row through every branch, the answers picked at the end.
+pub fn ple(p: &Values, style: Style, shape: &PleShape, x: &Array2<f64>, domains: &[Option<String>]) -> Array2<f64> {
+    let levels = (0..).take_while(|j| p.has(&format!("net.levels.{j}"))).count();
+    let mut h: Vec<Array2<f64>> = vec![x.clone(); shape.branches.len()];
+    let mut hs = x.clone();
+    for j in 0..levels {
+        let at = format!("net.levels.{j}");
+        let expert = |name: String, x: &Array2<f64>| mlp(p, &name, style, shape.expert_layers, x);
+        let shared: Vec<_> = (0..shape.shared).map(|i| expert(format!("{at}.shared.{i}"), &hs)).collect();
+        let own: Vec<Vec<_>> = (shape.branches.iter().zip(&h))
+            .map(|((name, ..), h)| (0..shape.own).map(|i| expert(format!("{at}.own.{name}.{i}"), h)).collect())
+            .collect();
+        let fused: Vec<_> = shape
+            .branches
+            .iter()
+            .enumerate()
+            .map(|(k, (name, ..))| {
+                let experts: Vec<_> = own[k].iter().chain(&shared).cloned().collect();
+                mix(&gate(p, &format!("{at}.gates.{name}"), &h[k]), &experts)
+            })
+            .collect();
+        if j + 1 < levels {
+            let experts: Vec<_> = own.iter().flatten().chain(&shared).cloned().collect();
+            hs = mix(&gate(p, &format!("{at}.shared_gate"), &hs), &experts);
+        }
+        h = fused;
+    }
+    let mut logits = Array2::zeros((x.nrows(), shape.tasks));
+    for ((name, domain, task), h) in shape.branches.iter().zip(&h) {
+        let out = mlp(p, &format!("net.towers.{name}"), style, shape.tower_layers, h);
+        for i in 0..x.nrows() {
+            if domain.is_some() && domains[i] != *domain {
+                continue;
+            }
+            match task {
+                Some(task) => logits[[i, *task]] = out[[i, 0]],
+                None => logits.row_mut(i).assign(&out.row(i)),
+            }
+        }
+    }
+    logits
+}

@@ -6,6 +6,7 @@ pub mod loss;
 pub mod model;
 pub mod nn;
 pub mod optim;
+pub mod metrics;
 mod random;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,99 @@
+//! Whether predicted probabilities mean what they say.
+
+use super::logloss::sigmoid;
+use super::observation::{Observation, labelled};
+
+/// The number of bins in which a [`Report`](super::Report) takes [`ece`].
+pub const ECE_BINS: usize = 20;
+
+/// Predicted clicks over observed clicks; 1 is calibrated, above 1 promises too much.
+///
+/// `PCOC = Σ σ(z_i) / Σ y_i` over the labelled rows. `None` where there is no click.
+///
+/// ```
+/// use starple::metrics::pcoc;
+///
+/// assert_eq!(pcoc(&[0.0, 0.0, 0.0, 0.0], &[0.0, 1.0, 0.0, 0.0]), Some(2.0));
+/// ```
+///
+/// # Panics
+/// If the lengths differ, a labelled row's logit is NaN, or a label is none of 0, 1, NaN.
+pub fn pcoc(logits: &[f32], labels: &[f32]) -> Option<f64> {
+    pcoc_of(labelled(logits, labels))
+}
+
+/// [`pcoc`] of these rows, summed in their order.
+pub(super) fn pcoc_of(rows: impl Iterator<Item = Observation>) -> Option<f64> {
+    let (mut predicted, mut clicks) = (0.0, 0_usize);
+    for row in rows {
+        predicted += sigmoid(f64::from(row.logit));
+        clicks += usize::from(row.positive);
+    }
+    (clicks > 0).then(|| predicted / clicks as f64)
+}
+
+/// The expected calibration error: the mean gap between predicted and observed rates, over bins of equal width.
+///
+/// Bin b of B holds the labelled rows with `b/B <= σ(z) < (b+1)/B` (the last includes 1), and
+/// `ECE = Σ_b (n_b/n) · |mean of σ(z) in b − mean of y in b| = (1/n) Σ_b |Σ_b σ(z) − Σ_b y|`
+/// (Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017, equation 3). Empty bins add nothing. `None` where
+/// no row has a label. Rates far below `1/B` share the first bin, where the ECE sees no more than their mean.
+///
+/// ```
+/// use starple::metrics::{ECE_BINS, ece};
+///
+/// // Predicted one half, observed one quarter.
+/// assert_eq!(ece(&[0.0, 0.0, 0.0, 0.0], &[0.0, 1.0, 0.0, 0.0], ECE_BINS), Some(0.25));
+/// ```
+///
+/// # Panics
+/// If `bins` is 0, the lengths differ, a labelled row's logit is NaN, or a label is none of 0, 1, NaN.
+pub fn ece(logits: &[f32], labels: &[f32], bins: usize) -> Option<f64> {
+    ece_of(labelled(logits, labels), bins)
+}
+
+/// [`ece`] of these rows, summed in their order.
+pub(super) fn ece_of(rows: impl Iterator<Item = Observation>, bins: usize) -> Option<f64> {
+    assert!(bins > 0, "the ECE needs at least one bin");
+    let mut gaps = vec![0.0; bins];
+    let mut count = 0_usize;
+    for row in rows {
+        let probability = sigmoid(f64::from(row.logit));
+        let bin = ((probability * bins as f64) as usize).min(bins - 1);
+        gaps[bin] += probability - f64::from(u8::from(row.positive));
+        count += 1;
+    }
+    (count > 0).then(|| gaps.iter().map(|gap| gap.abs()).sum::<f64>() / count as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use approx::assert_relative_eq;
+
+    use super::*;
+
+    #[test]
+    fn pcoc_is_a_ratio_of_sums() {
+        // σ(±ln 3) = 3/4 and 1/4; the row without a label counts on neither side.
+        let three = 3.0_f32.ln();
+        let value = pcoc(&[three, -three, three, 9.0], &[1.0, 0.0, 1.0, f32::NAN]).unwrap();
+        assert_relative_eq!(value, 1.75 / 2.0, max_relative = 1e-7);
+        assert_eq!(pcoc(&[three], &[0.0]), None);
+        assert_eq!(pcoc(&[], &[]), None);
+    }
+
+    #[test]
+    fn gaps_of_opposite_sign_cancel_inside_a_bin_only() {
+        let three = 3.0_f32.ln();
+        let (logits, labels) = ([-three, three], [1.0, 0.0]);
+        assert_relative_eq!(ece(&logits, &labels, 2).unwrap(), 0.75, max_relative = 1e-7);
+        assert_relative_eq!(ece(&logits, &labels, 1).unwrap(), 0.0, epsilon = 1e-7);
+    }
+
+    #[test]
+    fn the_last_bin_includes_one() {
+        assert_eq!(ece(&[1e4, -1e4], &[1.0, 0.0], 20), Some(0.0));
+        assert_eq!(ece(&[1e4], &[0.0], 20), Some(1.0));
+        assert_eq!(ece(&[1.0], &[f32::NAN], 20), None);
+    }
+}

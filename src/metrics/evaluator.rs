@@ -1,0 +1,292 @@
+//! Collects scores batch by batch and measures them by task and domain.
+
+use ndarray::ArrayRef2;
+
+use super::auc::auc_of_sorted;
+use super::calibration::{ECE_BINS, ece_of, pcoc_of};
+use super::gauc::gauc_in_place;
+use super::logloss::logloss_of;
+use super::observation::Observation;
+use super::report::{Measures, Report, SHARED_DOMAIN, TaskReport};
+use crate::data::{DomainId, Domains, Layout};
+use crate::{Error, ErrorKind, Result};
+
+/// Collects the scores of any number of batches and reports every metric by task and domain.
+///
+/// The report depends on the set of rows alone: neither their order, nor how they were cut into batches, nor how parts
+/// were [merged](Evaluator::merge) changes a bit of it. An exact AUC needs all scores, so this holds 12 bytes for every
+/// labelled row of every task.
+///
+/// Rows of [`DomainId::SHARED`](crate::data::DomainId::SHARED) count in "all" and under a domain of their own,
+/// [`SHARED_DOMAIN`].
+#[derive(Debug, Clone)]
+pub struct Evaluator {
+    tasks: Vec<String>,
+    domains: Vec<String>,
+    /// `rows[task][domain]`; behind the last domain, the rows of none.
+    rows: Vec<Vec<Vec<Observation>>>,
+    /// Whether rows come with groups; unknown before the first.
+    grouped: Option<bool>,
+}
+
+impl Evaluator {
+    /// An empty evaluator for this layout's tasks and domains.
+    pub fn new(layout: &Layout) -> Self {
+        Self {
+            tasks: layout.tasks.clone(),
+            domains: layout.domains.clone(),
+            rows: vec![vec![Vec::new(); layout.domains.len() + 1]; layout.tasks.len()],
+            grouped: None,
+        }
+    }
+
+    /// Adds rows: logits and labels `[rows, tasks]`, their domains, and their groups.
+    ///
+    /// `groups` is empty when rows have none; then [`Measures::gauc`] is undefined. The arguments are those of a
+    /// [`Batch`](crate::data::Batch): `evaluator.add(&logits, &batch.labels, batch.domains(), &batch.groups)`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NonFinite`] for a logit of a labelled row that is NaN or infinite, [`ErrorKind::Data`] for a label
+    /// that is none of 0, 1, NaN, and [`ErrorKind::Layout`] when only some calls give groups. Nothing of a refused call is
+    /// added.
+    ///
+    /// # Panics
+    /// If the shapes disagree with each other or with the layout, or a domain is not of the layout.
+    pub fn add<'a>(
+        &mut self,
+        logits: &ArrayRef2<f32>,
+        labels: &ArrayRef2<f32>,
+        domains: impl Into<Domains<'a>>,
+        groups: &[u32],
+    ) -> Result<()> {
+        let domains = domains.into();
+        let (rows, tasks) = logits.dim();
+        assert_eq!(tasks, self.tasks.len(), "logits of {tasks} tasks for {} tasks", self.tasks.len());
+        assert_eq!(labels.dim(), logits.dim(), "labels and logits differ in shape");
+        if let Domains::PerRow(domains) = domains {
+            assert_eq!(domains.len(), rows, "{} domains for {rows} rows", domains.len());
+        }
+        assert!(groups.is_empty() || groups.len() == rows, "{} groups for {rows} rows", groups.len());
+        if rows == 0 {
+            return Ok(());
+        }
+        self.check(logits, labels)?;
+        let grouped = !groups.is_empty();
+        self.agree_on_groups(Some(grouped))?;
+
+        let known = self.domains.len();
+        for row in 0..rows {
+            let domain = match domains {
+                Domains::One(domain) => domain,
+                Domains::PerRow(domains) => domains[row],
+            };
+            let slot = domain.index().unwrap_or(known);
+            assert!(domain == DomainId::SHARED || slot < known, "domain {slot} of row {row} is not one of {known}");
+            let group = if grouped { groups[row] } else { 0 };
+            for (task, by_domain) in self.rows.iter_mut().enumerate() {
+                let label = labels[[row, task]];
+                if !label.is_nan() {
+                    by_domain[slot].push(Observation { logit: logits[[row, task]], group, positive: label == 1.0 });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds all rows of `other`, as if they had been added here.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Layout`] if the two were made for different tasks or domains, or only one has groups.
+    pub fn merge(&mut self, other: Self) -> Result<()> {
+        if (&self.tasks, &self.domains) != (&other.tasks, &other.domains) {
+            let (tasks, domains) = (&self.tasks, &self.domains);
+            return Err(Error::new(
+                ErrorKind::Layout,
+                format!(
+                    "expected an evaluator of the tasks {tasks:?} and domains {domains:?}, found tasks {:?} and domains {:?}",
+                    other.tasks, other.domains
+                ),
+            ));
+        }
+        self.agree_on_groups(other.grouped)?;
+        for (mine, theirs) in self.rows.iter_mut().flatten().zip(other.rows.into_iter().flatten()) {
+            mine.extend(theirs);
+        }
+        Ok(())
+    }
+
+    /// Measures everything added so far.
+    pub fn report(&self) -> Report {
+        let tasks =
+            self.tasks.iter().zip(&self.rows).map(|(task, by_domain)| self.task_report(task, by_domain)).collect();
+        Report { tasks }
+    }
+
+    fn task_report(&self, task: &str, by_domain: &[Vec<Observation>]) -> TaskReport {
+        let (shared, own) = by_domain.split_last().expect("there is a slot for rows of no domain");
+        let mut domains: Vec<_> =
+            self.domains.iter().zip(own).map(|(name, rows)| (name.clone(), self.measure(rows.clone()))).collect();
+
+        let defined: Vec<f64> = domains.iter().filter_map(|(_, measures)| measures.auc).collect();
+        let mean_domain_auc = (!defined.is_empty()).then(|| defined.iter().sum::<f64>() / defined.len() as f64);
+
+        if !shared.is_empty() {
+            domains.push((SHARED_DOMAIN.to_owned(), self.measure(shared.clone())));
+        }
+        TaskReport { task: task.to_owned(), all: self.measure(by_domain.concat()), domains, mean_domain_auc }
+    }
+
+    fn measure(&self, mut rows: Vec<Observation>) -> Measures {
+        rows.sort_unstable_by(Observation::by_logit);
+        Measures {
+            rows: rows.len(),
+            positives: rows.iter().filter(|row| row.positive).count(),
+            auc: auc_of_sorted(&rows),
+            logloss: logloss_of(rows.iter().copied()),
+            pcoc: pcoc_of(rows.iter().copied()),
+            ece: ece_of(rows.iter().copied(), ECE_BINS),
+            gauc: if self.grouped == Some(true) { gauc_in_place(&mut rows) } else { None },
+        }
+    }
+
+    fn check(&self, logits: &ArrayRef2<f32>, labels: &ArrayRef2<f32>) -> Result<()> {
+        for (((row, task), &logit), &label) in logits.indexed_iter().zip(labels) {
+            let task = &self.tasks[task];
+            if label.is_nan() {
+                continue;
+            }
+            if label != 0.0 && label != 1.0 {
+                let message = format!("expected 0, 1 or NaN as the label of row {row}");
+                return Err(Error::new(ErrorKind::Data, message).in_column(task).with_value(label.to_string()));
+            }
+            if !logit.is_finite() {
+                let message = format!("expected a finite logit of row {row} of task {task:?}");
+                return Err(Error::new(ErrorKind::NonFinite, message)
+                    .with_value(logit.to_string())
+                    .with_help("training has diverged, or an input is not finite"));
+            }
+        }
+        Ok(())
+    }
+
+    fn agree_on_groups(&mut self, grouped: Option<bool>) -> Result<()> {
+        match (self.grouped, grouped) {
+            (Some(mine), Some(theirs)) if mine != theirs => {
+                Err(Error::new(ErrorKind::Layout, "some rows have groups and some have none")
+                    .with_help("GAUC would be that of a part; give groups with every row or with none"))
+            }
+            (mine, theirs) => {
+                self.grouped = mine.or(theirs);
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+
+    use super::*;
+
+    fn layout(domains: &[&str], tasks: &[&str]) -> Layout {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        Layout { domains: names(domains), tasks: names(tasks), ..Layout::default() }
+    }
+
+    #[test]
+    fn tasks_and_domains_are_kept_apart_and_missing_labels_skipped() {
+        let mut evaluator = Evaluator::new(&layout(&["a", "b", "empty"], &["click", "cart"]));
+        let (a, b) = (DomainId::new(0), DomainId::new(1));
+        let logits = array![[0.0, 9.0], [1.0, 1.0], [0.0, -1.0], [1.0, 0.0]];
+        let labels = array![[0.0, f32::NAN], [1.0, 1.0], [1.0, 0.0], [0.0, f32::NAN]];
+        evaluator.add(&logits, &labels, &[a, a, b, b][..], &[]).unwrap();
+
+        let report = evaluator.report();
+        let click = report.task("click").unwrap();
+        assert_eq!(click.domains.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a", "b", "empty"]);
+        assert_eq!(click.domain("a").unwrap().auc, Some(1.0));
+        assert_eq!(click.domain("b").unwrap().auc, Some(0.0));
+        assert_eq!(click.domain("empty").unwrap(), &Measures::default());
+        assert_eq!(click.all.auc, Some(0.5));
+        assert_eq!(click.mean_domain_auc, Some(0.5));
+        assert_eq!((click.all.rows, click.all.positives), (4, 2));
+        assert_eq!(click.all.gauc, None);
+
+        let cart = report.task("cart").unwrap();
+        assert_eq!((cart.all.rows, cart.all.positives, cart.all.auc), (2, 1, Some(1.0)));
+        assert_eq!((cart.domain("a").unwrap().auc, cart.mean_domain_auc), (None, None));
+    }
+
+    #[test]
+    fn rows_of_no_domain_count_in_all_but_not_in_the_mean() {
+        let mut evaluator = Evaluator::new(&layout(&["a"], &["click"]));
+        let (logits, labels) = (array![[0.0], [1.0]], array![[0.0], [1.0]]);
+        evaluator.add(&logits, &labels, DomainId::new(0), &[]).unwrap();
+        assert_eq!(evaluator.report().tasks[0].domains.len(), 1);
+        evaluator.add(&logits, &array![[1.0], [0.0]], DomainId::SHARED, &[]).unwrap();
+
+        let report = evaluator.report();
+        let click = report.task("click").unwrap();
+        assert_eq!(click.all.rows, 4);
+        assert_eq!(click.domain(SHARED_DOMAIN).unwrap().auc, Some(0.0));
+        assert_eq!(click.mean_domain_auc, Some(1.0));
+    }
+
+    #[test]
+    fn groups_rank_inside_and_across_domains() {
+        let mut evaluator = Evaluator::new(&layout(&["a", "b"], &["click"]));
+        let domains = [DomainId::new(0), DomainId::new(1)];
+        evaluator.add(&array![[0.0], [1.0]], &array![[0.0], [1.0]], &domains[..], &[5, 5]).unwrap();
+        let report = evaluator.report();
+        assert_eq!(report.tasks[0].all.gauc, Some(1.0));
+        assert_eq!(report.tasks[0].domain("a").unwrap().gauc, None);
+    }
+
+    #[test]
+    fn refused_rows_leave_no_trace() {
+        let mut evaluator = Evaluator::new(&layout(&["a"], &["click"]));
+        let domain = DomainId::new(0);
+        let error = evaluator.add(&array![[0.0], [f32::NAN]], &array![[0.0], [1.0]], domain, &[]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NonFinite);
+        assert_eq!(
+            error.to_string(),
+            "found \"NaN\": expected a finite logit of row 1 of task \"click\" \
+             (training has diverged, or an input is not finite)"
+        );
+        let error = evaluator.add(&array![[0.0]], &array![[2.0]], domain, &[]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert_eq!(error.to_string(), "column \"click\": found \"2\": expected 0, 1 or NaN as the label of row 0");
+        // A logit that nobody compares with a label may be anything.
+        evaluator.add(&array![[f32::NAN]], &array![[f32::NAN]], domain, &[]).unwrap();
+        assert_eq!(evaluator.report().tasks[0].all, Measures::default());
+    }
+
+    #[test]
+    fn groups_come_with_every_row_or_with_none() {
+        let layout = layout(&["a"], &["click"]);
+        let mut evaluator = Evaluator::new(&layout);
+        let (one, domain) = (Array2::zeros((1, 1)), DomainId::new(0));
+        evaluator.add(&one, &one, domain, &[3]).unwrap();
+        assert_eq!(evaluator.add(&one, &one, domain, &[]).unwrap_err().kind(), ErrorKind::Layout);
+        let mut other = Evaluator::new(&layout);
+        evaluator.merge(other.clone()).unwrap();
+        other.add(&one, &one, domain, &[]).unwrap();
+        assert_eq!(evaluator.merge(other).unwrap_err().kind(), ErrorKind::Layout);
+        assert_eq!(evaluator.report().tasks[0].all.rows, 1);
+    }
+
+    #[test]
+    fn evaluators_of_other_tasks_do_not_merge() {
+        let mut evaluator = Evaluator::new(&layout(&["a"], &["click"]));
+        let error = evaluator.merge(Evaluator::new(&layout(&["a"], &["cart"]))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Layout);
+    }
+
+    #[test]
+    #[should_panic(expected = "domain 1 of row 0 is not one of 1")]
+    fn a_foreign_domain_is_refused() {
+        let one = Array2::zeros((1, 1));
+        let _ = Evaluator::new(&layout(&["a"], &["click"])).add(&one, &one, DomainId::new(1), &[]);
+    }
+}

@@ -1,0 +1,67 @@
+//! Log loss on logits.
+
+use super::observation::{Observation, labelled};
+
+/// The mean negative log-likelihood of the labels, in nats.
+///
+/// `logloss = −(1/n) Σ y·ln σ(z) + (1−y)·ln(1−σ(z))`, computed as the mean of `softplus(z) − y·z` in `f64`, which is exact
+/// to rounding and finite for every finite logit. `None` where no row has a label.
+///
+/// ```
+/// use starple::metrics::logloss;
+///
+/// assert_eq!(logloss(&[0.0, 0.0], &[0.0, 1.0]), Some(std::f64::consts::LN_2));
+/// assert_eq!(logloss(&[-1e4], &[1.0]), Some(1e4));
+/// ```
+///
+/// # Panics
+/// If the lengths differ, a labelled row's logit is NaN, or a label is none of 0, 1, NaN.
+pub fn logloss(logits: &[f32], labels: &[f32]) -> Option<f64> {
+    logloss_of(labelled(logits, labels))
+}
+
+/// [`logloss`] of these rows, summed in their order.
+pub(super) fn logloss_of(rows: impl Iterator<Item = Observation>) -> Option<f64> {
+    let (mut sum, mut count) = (0.0, 0_usize);
+    for row in rows {
+        let logit = f64::from(row.logit);
+        sum += softplus(if row.positive { -logit } else { logit });
+        count += 1;
+    }
+    (count > 0).then(|| sum / count as f64)
+}
+
+/// `ln(1 + eˣ)`, without overflow and without losing small results to the 1.
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+/// `σ(x) = 1 / (1 + e⁻ˣ)`. Where e⁻ˣ overflows the quotient is the right limit, 0.
+pub(super) fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+#[cfg(test)]
+mod tests {
+    use approx::assert_relative_eq;
+
+    use super::*;
+
+    #[test]
+    fn finite_and_right_at_the_extremes() {
+        assert_eq!(logloss(&[1e4], &[1.0]), Some(0.0));
+        assert_eq!(logloss(&[1e4], &[0.0]), Some(1e4));
+        assert_eq!(logloss(&[-1e4], &[0.0]), Some(0.0));
+        // A confident right answer still costs e⁻ᶻ, which 1 + e⁻ᶻ would round away.
+        assert_relative_eq!(logloss(&[40.0], &[1.0]).unwrap(), (-40.0_f64).exp(), max_relative = 1e-12);
+    }
+
+    #[test]
+    fn the_mean_is_over_labelled_rows() {
+        let three = 3.0_f32.ln();
+        // σ(ln 3) = 3/4; the middle row has no label.
+        let value = logloss(&[three, 5.0, three], &[1.0, f32::NAN, 0.0]).unwrap();
+        assert_relative_eq!(value, -(0.75_f64.ln() + 0.25_f64.ln()) / 2.0, max_relative = 1e-7);
+        assert_eq!(logloss(&[0.0], &[f32::NAN]), None);
+    }
+}

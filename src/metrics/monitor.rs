@@ -1,0 +1,268 @@
+//! One number out of a report.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::report::{Report, SHARED_DOMAIN};
+use crate::Result;
+use crate::data::Layout;
+use crate::error::Problems;
+
+/// A metric of a [`Report`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// [`auc`](super::auc()) (the default): larger is better.
+    #[default]
+    Auc,
+    /// [`logloss`](super::logloss()), written `logloss`: smaller is better.
+    #[serde(rename = "logloss")]
+    LogLoss,
+    /// [`pcoc`](super::pcoc): nearer to 1 is better, by `|ln PCOC|`, so that 2 is as bad as ½.
+    Pcoc,
+    /// [`ece`](super::ece): smaller is better.
+    Ece,
+    /// [`gauc`](super::gauc()): larger is better.
+    Gauc,
+    /// [`TaskReport::mean_domain_auc`](super::TaskReport::mean_domain_auc): larger is better.
+    MeanDomainAuc,
+}
+
+impl Metric {
+    /// Whether a larger value is better. It is not for PCOC, whose best value is 1; see [`Metric::goodness`].
+    pub fn larger_is_better(self) -> bool {
+        match self {
+            Self::Auc | Self::Gauc | Self::MeanDomainAuc => true,
+            Self::LogLoss | Self::Pcoc | Self::Ece => false,
+        }
+    }
+
+    /// A value of this metric turned so that larger is better: AUCs stay, losses change sign, PCOC becomes `−|ln PCOC|`.
+    ///
+    /// ```
+    /// use starple::metrics::Metric;
+    ///
+    /// assert!(Metric::LogLoss.goodness(0.3) > Metric::LogLoss.goodness(0.4));
+    /// assert!(Metric::Pcoc.goodness(0.9) > Metric::Pcoc.goodness(1.2));
+    /// ```
+    pub fn goodness(self, value: f64) -> f64 {
+        match self {
+            Self::Auc | Self::Gauc | Self::MeanDomainAuc => value,
+            Self::LogLoss | Self::Ece => -value,
+            Self::Pcoc => -value.ln().abs(),
+        }
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auc => "AUC",
+            Self::LogLoss => "log loss",
+            Self::Pcoc => "PCOC",
+            Self::Ece => "ECE",
+            Self::Gauc => "GAUC",
+            Self::MeanDomainAuc => "mean domain AUC",
+        })
+    }
+}
+
+/// Names one number of a [`Report`]: a metric, of one task or all, in one domain or all rows.
+///
+/// The default is the AUC over all rows, as a mean over tasks. In a file: `{ metric = "logloss", task = "click" }`.
+///
+/// ```
+/// use starple::metrics::{Metric, Monitor};
+///
+/// let monitor = Monitor::new(Metric::Auc).of_task("click").in_domain("search");
+/// assert_eq!(monitor.to_string(), "AUC of click in search");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Monitor {
+    /// The metric; AUC by default.
+    pub metric: Metric,
+    /// The task; `None` (the default) for the mean over tasks, see [`Report::value`].
+    pub task: Option<String>,
+    /// The domain; `None` (the default) for the rows of all.
+    pub domain: Option<String>,
+}
+
+impl Monitor {
+    /// This metric over all rows, as a mean over tasks.
+    pub fn new(metric: Metric) -> Self {
+        Self { metric, task: None, domain: None }
+    }
+
+    /// The same of this task alone.
+    pub fn of_task(mut self, task: impl Into<String>) -> Self {
+        self.task = Some(task.into());
+        self
+    }
+
+    /// The same in this domain alone. [`SHARED_DOMAIN`] names the rows of no known domain.
+    pub fn in_domain(mut self, domain: impl Into<String>) -> Self {
+        self.domain = Some(domain.into());
+        self
+    }
+
+    /// Whether reports for this layout have the number, to know before the first epoch rather than after it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming every setting that cannot be: a task or domain that the
+    /// layout does not have, or a mean over domains in one domain.
+    pub fn check(&self, layout: &Layout) -> Result<()> {
+        self.check_names(|| layout.tasks.iter().map(String::as_str), || layout.domains.iter().map(String::as_str))
+    }
+
+    fn check_names<'a, T, D>(&self, tasks: impl Fn() -> T, domains: impl Fn() -> D) -> Result<()>
+    where
+        T: Iterator<Item = &'a str>,
+        D: Iterator<Item = &'a str>,
+    {
+        let mut problems = Problems::default();
+        if let Some(task) = self.task.as_deref() {
+            problems.require(tasks().any(|name| name == task), || {
+                format!("task: expected one of {:?}, found {task:?}", tasks().collect::<Vec<_>>())
+            });
+        }
+        if let Some(domain) = self.domain.as_deref() {
+            problems.require(domain == SHARED_DOMAIN || domains().any(|name| name == domain), || {
+                format!("domain: expected one of {:?}, found {domain:?}", domains().collect::<Vec<_>>())
+            });
+            problems.require(self.metric != Metric::MeanDomainAuc, || {
+                format!("domain: the mean domain AUC is over all domains, found {domain:?}")
+            });
+        }
+        problems.into_result("Monitor")
+    }
+}
+
+impl fmt::Display for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.metric.fmt(f)?;
+        if let Some(task) = &self.task {
+            write!(f, " of {task}")?;
+        }
+        if let Some(domain) = &self.domain {
+            write!(f, " in {domain}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    /// The number that `monitor` names, or `None` where it is undefined.
+    ///
+    /// Without a task it is the mean over the tasks in which it is defined. For PCOC that mean is `exp(mean |ln PCOC|)`,
+    /// since a plain one would let a task that promises too much hide one that promises too little; of one task it is the
+    /// PCOC itself.
+    ///
+    /// # Errors
+    /// Those of [`Monitor::check`].
+    pub fn value(&self, monitor: &Monitor) -> Result<Option<f64>> {
+        monitor.check_names(
+            || self.tasks.iter().map(|task| task.task.as_str()),
+            || self.tasks.iter().take(1).flat_map(|task| &task.domains).map(|(domain, _)| domain.as_str()),
+        )?;
+        let values: Vec<f64> = self
+            .tasks
+            .iter()
+            .filter(|task| monitor.task.as_ref().is_none_or(|name| *name == task.task))
+            .filter_map(|task| task.value(monitor.metric, monitor.domain.as_deref()))
+            .collect();
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        Ok(match (monitor.metric, values.as_slice()) {
+            (_, []) => None,
+            (_, [value]) => Some(*value),
+            (Metric::Pcoc, values) => Some(mean(&values.iter().map(|pcoc| pcoc.ln().abs()).collect::<Vec<_>>()).exp()),
+            (_, values) => Some(mean(values)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use approx::assert_relative_eq;
+
+    use super::*;
+    use crate::ErrorKind;
+    use crate::metrics::{Measures, TaskReport};
+
+    fn measures(auc: Option<f64>, pcoc: f64) -> Measures {
+        Measures { auc, pcoc: Some(pcoc), logloss: Some(pcoc / 10.0), ..Measures::default() }
+    }
+
+    fn report() -> Report {
+        let task = |task: &str, auc: f64, pcoc: f64, search: Option<f64>| TaskReport {
+            task: task.into(),
+            all: measures(Some(auc), pcoc),
+            mean_domain_auc: search,
+            domains: vec![("search".into(), measures(search, pcoc))],
+        };
+        Report { tasks: vec![task("click", 0.75, 2.0, Some(0.5)), task("cart", 0.25, 0.5, None)] }
+    }
+
+    #[test]
+    fn names_any_number() {
+        let report = report();
+        let value = |monitor: Monitor| report.value(&monitor).unwrap();
+        assert_eq!(value(Monitor::default()), Some(0.5));
+        assert_eq!(value(Monitor::new(Metric::Auc).of_task("cart")), Some(0.25));
+        assert_eq!(value(Monitor::new(Metric::LogLoss).of_task("click").in_domain("search")), Some(0.2));
+        assert_eq!(value(Monitor::new(Metric::Auc).of_task("cart").in_domain("search")), None);
+        // The mean over tasks is over those that have a value.
+        assert_eq!(value(Monitor::new(Metric::Auc).in_domain("search")), Some(0.5));
+        assert_eq!(value(Monitor::new(Metric::MeanDomainAuc)), Some(0.5));
+        assert_eq!(value(Monitor::new(Metric::Gauc)), None);
+        assert_eq!(value(Monitor::new(Metric::Auc).in_domain(SHARED_DOMAIN)), None);
+    }
+
+    #[test]
+    fn too_much_and_too_little_do_not_cancel() {
+        let report = report();
+        assert_eq!(report.value(&Monitor::new(Metric::Pcoc).of_task("cart")).unwrap(), Some(0.5));
+        assert_relative_eq!(report.value(&Monitor::new(Metric::Pcoc)).unwrap().unwrap(), 2.0, max_relative = 1e-12);
+    }
+
+    #[test]
+    fn every_bad_name_is_named() {
+        let monitor = Monitor::new(Metric::MeanDomainAuc).of_task("buy").in_domain("feed");
+        let expected = "Monitor: task: expected one of [\"click\", \"cart\"], found \"buy\"; \
+                        domain: expected one of [\"search\"], found \"feed\"; \
+                        domain: the mean domain AUC is over all domains, found \"feed\"";
+        let error = report().value(&monitor).unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, expected));
+
+        let layout =
+            Layout { domains: vec!["search".into()], tasks: vec!["click".into(), "cart".into()], ..Layout::default() };
+        assert_eq!(monitor.check(&layout).unwrap_err().to_string(), expected);
+        Monitor::new(Metric::Gauc).of_task("cart").in_domain("search").check(&layout).unwrap();
+    }
+
+    #[test]
+    fn goodness_orders_each_metric() {
+        for (metric, better, worse) in [
+            (Metric::Auc, 0.8, 0.7),
+            (Metric::Gauc, 0.8, 0.7),
+            (Metric::MeanDomainAuc, 0.8, 0.7),
+            (Metric::LogLoss, 0.3, 0.4),
+            (Metric::Ece, 0.01, 0.02),
+            (Metric::Pcoc, 0.8, 1.3),
+            (Metric::Pcoc, 1.1, 0.8),
+        ] {
+            assert!(metric.goodness(better) > metric.goodness(worse), "{metric}");
+        }
+        assert_relative_eq!(Metric::Pcoc.goodness(2.0), Metric::Pcoc.goodness(0.5));
+    }
+
+    #[test]
+    fn reads_from_a_file_and_refuses_unknown_keys() {
+        let monitor: Monitor = toml::from_str("metric = 'mean_domain_auc'\ntask = 'click'").unwrap();
+        assert_eq!(monitor, Monitor::new(Metric::MeanDomainAuc).of_task("click"));
+        let monitor: Monitor = toml::from_str("metric = 'logloss'").unwrap();
+        assert_eq!(monitor, Monitor::new(Metric::LogLoss));
+        assert!(toml::from_str::<Monitor>("tasks = 'click'").is_err());
+    }
+}

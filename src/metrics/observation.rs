@@ -1,0 +1,36 @@
+//! A scored row that has a label: what every metric is computed from.
+
+use std::cmp::Ordering;
+
+/// One labelled row of one task.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Observation {
+    pub(super) logit: f32,
+    pub(super) group: u32,
+    pub(super) positive: bool,
+}
+
+impl Observation {
+    /// The order in which everything is summed, so that no result depends on the order in which rows came.
+    pub(super) fn by_logit(&self, other: &Self) -> Ordering {
+        self.logit.total_cmp(&other.logit).then(self.positive.cmp(&other.positive))
+    }
+}
+
+/// The rows that have a label, without groups.
+///
+/// # Panics
+/// If the lengths differ, a labelled row's score is NaN, or a label is none of 0, 1, NaN.
+pub(super) fn labelled<'a>(scores: &'a [f32], labels: &'a [f32]) -> impl Iterator<Item = Observation> + 'a {
+    assert_eq!(scores.len(), labels.len(), "{} scores for {} labels", scores.len(), labels.len());
+    scores.iter().zip(labels).enumerate().filter_map(|(row, (&logit, &label))| {
+        let positive = match label {
+            0.0 => false,
+            1.0 => true,
+            _ if label.is_nan() => return None,
+            _ => panic!("label {label} of row {row} is none of 0, 1, NaN"),
+        };
+        assert!(!logit.is_nan(), "the score of row {row} is NaN");
+        Some(Observation { logit, group: 0, positive })
+    })
+}

@@ -1,0 +1,202 @@
+//! The result of an evaluation.
+
+use std::fmt;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::{Cell, Metric, TextTable};
+
+/// The name under which a report lists the rows of [`DomainId::SHARED`](crate::data::DomainId::SHARED).
+pub const SHARED_DOMAIN: &str = "(shared)";
+
+/// The metrics of one set of rows. `None`, and `null` in JSON, is undefined.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Measures {
+    /// Rows that have a label.
+    pub rows: usize,
+    /// Rows whose label is 1.
+    pub positives: usize,
+    /// [`auc`](super::auc()); undefined where one class is absent.
+    pub auc: Option<f64>,
+    /// [`logloss`](super::logloss()) in nats; undefined without rows.
+    pub logloss: Option<f64>,
+    /// [`pcoc`](super::pcoc); undefined without positives.
+    pub pcoc: Option<f64>,
+    /// [`ece`](super::ece) in [`ECE_BINS`](super::ECE_BINS) bins; undefined without rows.
+    pub ece: Option<f64>,
+    /// [`gauc`](super::gauc()); undefined where no group has both classes, or rows came without groups.
+    pub gauc: Option<f64>,
+}
+
+/// The metrics of one task.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TaskReport {
+    /// The task's name.
+    #[serde(skip)]
+    pub task: String,
+    /// Over the rows of all domains.
+    #[serde(flatten)]
+    pub all: Measures,
+    /// The unweighted mean of the domains' defined AUCs, so that a rare domain counts as much as a large one. Rows of
+    /// [`SHARED_DOMAIN`] are not a domain. `None` where no domain has an AUC.
+    pub mean_domain_auc: Option<f64>,
+    /// By domain, in the layout's order; last [`SHARED_DOMAIN`], if there are such rows.
+    #[serde(rename = "by_domain", serialize_with = "as_map")]
+    pub domains: Vec<(String, Measures)>,
+}
+
+impl TaskReport {
+    /// The metrics of one domain.
+    pub fn domain(&self, name: &str) -> Option<&Measures> {
+        self.domains.iter().find(|(domain, _)| domain == name).map(|(_, measures)| measures)
+    }
+
+    /// One metric, of one domain or (`None`) of all rows. `None` where it is undefined or the domain has no entry.
+    pub(super) fn value(&self, metric: Metric, domain: Option<&str>) -> Option<f64> {
+        let measures = domain.map_or(Some(&self.all), |domain| self.domain(domain))?;
+        match metric {
+            Metric::Auc => measures.auc,
+            Metric::LogLoss => measures.logloss,
+            Metric::Pcoc => measures.pcoc,
+            Metric::Ece => measures.ece,
+            Metric::Gauc => measures.gauc,
+            Metric::MeanDomainAuc => self.mean_domain_auc,
+        }
+    }
+}
+
+/// Every metric by task and domain. Made by [`Evaluator::report`](super::Evaluator::report).
+///
+/// It displays as one table a task, and serialises as a map by task:
+/// `{TASK: {"rows", "positives", "auc", "logloss", "pcoc", "ece", "gauc", "mean_domain_auc", "by_domain": {DOMAIN: {…}}}}`
+/// in which an undefined value is null. [`Report::value`] picks one number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// One entry a task, in the layout's order.
+    pub tasks: Vec<TaskReport>,
+}
+
+impl Report {
+    /// The metrics of one task.
+    pub fn task(&self, name: &str) -> Option<&TaskReport> {
+        self.tasks.iter().find(|task| task.task == name)
+    }
+}
+
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.tasks.iter().map(|task| (&task.task, task)))
+    }
+}
+
+fn as_map<S: Serializer>(domains: &[(String, Measures)], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(domains.len()))?;
+    for (name, measures) in domains {
+        map.serialize_entry(name, measures)?;
+    }
+    map.end()
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, task) in self.tasks.iter().enumerate() {
+            if number > 0 {
+                writeln!(f)?;
+            }
+            task.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for TaskReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let everything = || self.domains.iter().map(|(_, measures)| measures).chain([&self.all]);
+        // Without groups the whole column would be undefined.
+        let grouped = everything().any(|measures| measures.gauc.is_some());
+        let mut table = TextTable::new(
+            [self.task.as_str(), "rows", "positives", "AUC"]
+                .into_iter()
+                .chain(grouped.then_some("GAUC"))
+                .chain(["log loss", "PCOC", "ECE"]),
+        );
+        let row = |name: &str, measures: &Measures| {
+            let mut row = vec![name.into(), measures.rows.into(), measures.positives.into(), measures.auc.into()];
+            row.extend(grouped.then(|| measures.gauc.into()));
+            row.extend([measures.logloss.into(), measures.pcoc.into(), measures.ece.into()]);
+            row
+        };
+        for (name, measures) in &self.domains {
+            table.row(row(name, measures));
+        }
+        table.rule().row(row("all", &self.all));
+        let mut mean = vec![Cell::Blank; if grouped { 8 } else { 7 }];
+        mean[0] = "mean of domains".into();
+        mean[3] = self.mean_domain_auc.into();
+        table.row(mean);
+        table.note(if grouped {
+            "undefined. AUC needs both classes, GAUC a group with both, PCOC a positive, the others a row."
+        } else {
+            "undefined. AUC needs both classes, PCOC a positive, the others a row."
+        });
+        table.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let search = Measures {
+            rows: 1200,
+            positives: 90,
+            auc: Some(0.75),
+            logloss: Some(0.25),
+            pcoc: Some(1.0),
+            ece: Some(0.01),
+            gauc: None,
+        };
+        let feed = Measures { rows: 3, logloss: Some(0.5), ece: Some(0.0), ..Measures::default() };
+        let domains = vec![("search".into(), search.clone()), ("feed".into(), feed)];
+        let all = Measures { rows: 1203, ..search };
+        Report { tasks: vec![TaskReport { task: "click".into(), all, mean_domain_auc: Some(0.75), domains }] }
+    }
+
+    #[test]
+    fn displays_as_a_table() {
+        let expected = "\
+click            rows  positives     AUC  log loss    PCOC     ECE
+──────────────────────────────────────────────────────────────────
+search           1200         90  0.7500    0.2500  1.0000  0.0100
+feed                3          0       –    0.5000       –  0.0000
+──────────────────────────────────────────────────────────────────
+all              1203         90  0.7500    0.2500  1.0000  0.0100
+mean of domains                   0.7500
+–: undefined. AUC needs both classes, PCOC a positive, the others a row.
+";
+        assert_eq!(report().to_string(), expected);
+    }
+
+    #[test]
+    fn groups_bring_a_column() {
+        let mut report = report();
+        report.tasks[0].all.gauc = Some(0.625);
+        let text = report.to_string();
+        assert!(text.contains("AUC    GAUC  log loss"), "{text}");
+        assert!(text.contains("0.7500  0.6250    0.2500"), "{text}");
+    }
+
+    #[test]
+    fn serialises_by_name_with_null_for_undefined() {
+        let json = serde_json::to_value(report()).unwrap();
+        assert_eq!(json["click"]["auc"], 0.75);
+        assert_eq!(json["click"]["rows"], 1203);
+        assert_eq!(json["click"]["mean_domain_auc"], 0.75);
+        assert_eq!(json["click"]["by_domain"]["search"]["positives"], 90);
+        let feed = json["click"]["by_domain"]["feed"].as_object().unwrap();
+        assert!(feed["auc"].is_null() && feed["pcoc"].is_null() && feed["gauc"].is_null());
+        assert_eq!(feed.len(), 7);
+    }
+}

@@ -3,6 +3,7 @@
 mod batch;
 mod domain;
 mod layout;
+pub mod synthetic;
 
 pub use batch::{Batch, Ids};
 pub use domain::{DomainId, Domains};

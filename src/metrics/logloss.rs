@@ -37,7 +37,7 @@ fn softplus(x: f64) -> f64 {
 }
 
 /// `σ(x) = 1 / (1 + e⁻ˣ)`. Where e⁻ˣ overflows the quotient is the right limit, 0.
-pub(super) fn sigmoid(x: f64) -> f64 {
+pub(crate) fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 

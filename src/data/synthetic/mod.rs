@@ -54,6 +54,7 @@
 //! # Ok::<(), starple::Error>(())
 //! ```
 
+mod check;
 mod columns;
 mod config;
 mod csv;

@@ -1,18 +1,81 @@
 //! Optimizers: they see slices of values beside slices of gradients, and remember by slot.
+//!
+//! An [`OptimizerConfig`] says which optimizer and with what settings, in code or in a file; its
+//! [`build`](OptimizerConfig::build) makes the [`Optimizer`].
+//!
+//! ```
+//! use starple::nn::Decay;
+//! use starple::optim::{Optimizer, OptimizerConfig};
+//!
+//! let config = OptimizerConfig::adam(0.01)?;
+//! let mut optimizer = config.build();
+//! let mut weight = [1.0_f32, -2.0];
+//! for _ in 0..1000 {
+//!     let grad = weight.map(|w| 2.0 * (w - 0.5)); // of (w - 0.5)²
+//!     optimizer.dense(0, &mut weight, &grad, Decay::To(0.0));
+//! }
+//! assert!(weight.iter().all(|w| (w - 0.5).abs() < 1e-2));
+//! # Ok::<(), starple::Error>(())
+//! ```
 
+mod adagrad;
+mod adam;
+mod check;
+mod config;
+mod row_updates;
+mod sgd;
+mod slot_state;
+mod slots;
+mod weight_decay;
+
+pub use adagrad::{Accumulator, Adagrad, AdagradBuilder, AdagradConfig};
+pub use adam::{Adam, AdamBuilder, AdamConfig};
+pub use config::OptimizerConfig;
+pub use row_updates::RowUpdates;
+pub use sgd::{Momentum, Sgd, SgdBuilder, SgdConfig};
+pub use slot_state::{SlotShape, SlotState};
+pub use weight_decay::WeightDecay;
+
+use crate::Result;
 use crate::nn::{Decay, RowGrad};
 
 /// What turns gradients into steps.
 ///
 /// A *slot* is the position of a tensor in the model's walk. Each slot has its own state and its own step count, so a tensor
-/// that is absent from a step (another domain's weights) keeps both.
+/// that is absent from a step (another domain's weights) keeps both. A slot's memory is taken at its first step; later
+/// steps allocate nothing.
 pub trait Optimizer: Send {
     /// Sets the learning rate of the steps that follow.
-    fn set_lr(&mut self, lr: f32);
+    ///
+    /// # Panics
+    /// If `lr` is negative or not finite.
+    fn set_lr(&mut self, lr: f64);
 
-    /// Moves `values` by `grad`, both of one shape, and pulls them to `decay`'s target as the optimizer's decay asks.
+    /// Moves `values` by `grad`, both of one shape, and pulls them to `decay`'s target as the optimizer's weight decay
+    /// asks.
+    ///
+    /// # Panics
+    /// If the two differ in length, or in length from what the slot held before.
     fn dense(&mut self, slot: usize, values: &mut [f32], grad: &[f32], decay: Decay);
 
     /// Moves an embedding table (`rows · grad.dim()` values, row-major) by the gradient of the rows that were read.
+    ///
+    /// Weight decay pulls table rows to 0. What happens to rows that were not read is [`RowUpdates`]' choice.
+    ///
+    /// # Panics
+    /// If the table is not a whole number of rows, lacks a row of the gradient, or differs in size from what the slot
+    /// held before.
     fn rows(&mut self, slot: usize, table: &mut [f32], grad: &RowGrad);
+
+    /// What the slot remembers, to be saved; `None` before its first step, or when the optimizer keeps no state.
+    fn state(&self, slot: usize) -> Option<SlotState<'_>>;
+
+    /// Puts a saved state into a slot of this shape, in place of what it remembered.
+    ///
+    /// The next step is then, bit for bit, the one that the optimizer that was saved would take.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Layout`](crate::ErrorKind::Layout) when the state is another optimizer's or another shape's: the
+    /// message lists every missing, unknown and mis-sized tensor, and the slot is left as it was.
+    fn restore(&mut self, slot: usize, shape: SlotShape, state: &SlotState<'_>) -> Result<()>;
 }

@@ -1,16 +1,19 @@
 //! Optimizers: they see slices of values beside slices of gradients, and remember by slot.
 //!
 //! An [`OptimizerConfig`] says which optimizer and with what settings, in code or in a file; its
-//! [`build`](OptimizerConfig::build) makes the [`Optimizer`].
+//! [`build`](OptimizerConfig::build) makes the [`Optimizer`]. A [`Schedule`] scales the learning rate over time, and
+//! [`Clip`] bounds gradients before the step.
 //!
 //! ```
 //! use starple::nn::Decay;
-//! use starple::optim::{Optimizer, OptimizerConfig};
+//! use starple::optim::{Clock, Optimizer, OptimizerConfig, Schedule};
 //!
 //! let config = OptimizerConfig::adam(0.01)?;
+//! let schedule = Schedule::constant();
 //! let mut optimizer = config.build();
 //! let mut weight = [1.0_f32, -2.0];
-//! for _ in 0..1000 {
+//! for step in 0..1000 {
+//!     optimizer.set_lr(config.lr() * schedule.factor(Clock { epoch: 0, step }, &Default::default()));
 //!     let grad = weight.map(|w| 2.0 * (w - 0.5)); // of (w - 0.5)²
 //!     optimizer.dense(0, &mut weight, &grad, Decay::To(0.0));
 //! }
@@ -21,8 +24,11 @@
 mod adagrad;
 mod adam;
 mod check;
+mod clip;
+mod clock;
 mod config;
 mod row_updates;
+mod schedule;
 mod sgd;
 mod slot_state;
 mod slots;
@@ -30,8 +36,11 @@ mod weight_decay;
 
 pub use adagrad::{Accumulator, Adagrad, AdagradBuilder, AdagradConfig};
 pub use adam::{Adam, AdamBuilder, AdamConfig};
+pub use clip::Clip;
+pub use clock::Clock;
 pub use config::OptimizerConfig;
 pub use row_updates::RowUpdates;
+pub use schedule::{PlateauState, Schedule};
 pub use sgd::{Momentum, Sgd, SgdBuilder, SgdConfig};
 pub use slot_state::{SlotShape, SlotState};
 pub use weight_decay::WeightDecay;

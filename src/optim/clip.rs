@@ -1,0 +1,224 @@
+//! Gradient clipping.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Problems;
+use crate::nn::{Leaf, LeafMut, Params, Path, RowGrad};
+use crate::{Error, Result};
+
+/// A bound on gradients, applied before the optimizer's step.
+///
+/// In a file it is `{ norm = 5.0 }` or `{ value = 0.1 }`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "File", into = "File")]
+pub struct Clip(Kind);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Value(f64),
+    Norm(f64),
+}
+
+impl Clip {
+    /// Limits every component to −`max` ..= `max`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `max` is not a finite number above 0.
+    pub fn value(max: f64) -> Result<Self> {
+        Self::check("value", max).map(|()| Self(Kind::Value(max)))
+    }
+
+    /// Scales the whole gradient, when its norm is above `max`, to norm `max` (Pascanu et al. 2013, algorithm 1).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `max` is not a finite number above 0.
+    pub fn norm(max: f64) -> Result<Self> {
+        Self::check("norm", max).map(|()| Self(Kind::Norm(max)))
+    }
+
+    /// Clips the gradient of a net and of its tables together, and gives the norm that it had before.
+    ///
+    /// The norm is the global one, `√Σ g²` over all that is learned by gradient (not over moving averages), summed in
+    /// f64. Members that are absent from the step are neither read nor written. A gradient with a norm that is not finite
+    /// is left as it is, for the caller to report.
+    pub fn clip(&self, grad: &mut impl Params, tables: &mut [RowGrad]) -> f64 {
+        let norm = norm(grad, tables);
+        match self.0 {
+            Kind::Value(max) if norm.is_finite() => {
+                let max = max as f32;
+                each(grad, tables, |g| *g = g.clamp(-max, max));
+            }
+            Kind::Norm(max) if norm.is_finite() && norm > max => {
+                let scale = (max / norm) as f32;
+                each(grad, tables, |g| *g *= scale);
+            }
+            Kind::Value(_) | Kind::Norm(_) => {}
+        }
+        norm
+    }
+
+    fn check(name: &str, max: f64) -> Result<()> {
+        let mut problems = Problems::default();
+        problems.require(max.is_finite() && max > 0.0, || format!("{name}: a finite number above 0, found {max}"));
+        problems.into_result("clip")
+    }
+}
+
+/// `√Σ g²` over what is present.
+fn norm(grad: &impl Params, tables: &[RowGrad]) -> f64 {
+    let mut squares = 0.0;
+    grad.visit(&mut Path::starting_at(0), &mut |path, leaf| {
+        if let (true, Leaf::Tensor(values, ..)) = (path.present(), leaf) {
+            squares += sum_of_squares(values);
+        }
+    });
+    let tables: f64 = tables.iter().map(|table| sum_of_squares(table.values())).sum();
+    (squares + tables).sqrt()
+}
+
+/// Changes every component of what is present.
+fn each(grad: &mut impl Params, tables: &mut [RowGrad], change: impl Fn(&mut f32)) {
+    grad.visit_mut(&mut Path::starting_at(0), &mut |path, leaf| {
+        if let (true, LeafMut::Tensor(values, ..)) = (path.present(), leaf) {
+            values.iter_mut().for_each(&change);
+        }
+    });
+    for table in tables {
+        table.values_mut().iter_mut().for_each(&change);
+    }
+}
+
+/// Σ v² in eight interleaved sums: one sum would wait for each addition in turn.
+fn sum_of_squares(values: &[f32]) -> f64 {
+    let square = |v: f32| f64::from(v) * f64::from(v);
+    let (blocks, rest) = values.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for block in blocks {
+        for (sum, &v) in sums.iter_mut().zip(block) {
+            *sum += square(v);
+        }
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|&v| square(v)).sum::<f64>()
+}
+
+/// The setting as a file has it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum File {
+    Value(f64),
+    Norm(f64),
+}
+
+impl TryFrom<File> for Clip {
+    type Error = Error;
+
+    fn try_from(file: File) -> Result<Self> {
+        match file {
+            File::Value(max) => Self::value(max),
+            File::Norm(max) => Self::norm(max),
+        }
+    }
+}
+
+impl From<Clip> for File {
+    fn from(Clip(kind): Clip) -> Self {
+        match kind {
+            Kind::Value(max) => Self::Value(max),
+            Kind::Norm(max) => Self::Norm(max),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array1, Array2, arr1};
+
+    use super::*;
+    use crate::data::DomainId;
+    use crate::nn::{Decay, Moving, PerDomain};
+
+    #[derive(Clone)]
+    struct Own {
+        weight: Array2<f32>,
+    }
+    crate::params!(Own { weight: Decay::To(1.0) });
+
+    #[derive(Clone)]
+    struct Net {
+        bias: Array1<f32>,
+        own: PerDomain<Own>,
+        average: Moving,
+    }
+    crate::params!(Net { bias: Decay::None, own, average });
+
+    /// A gradient of bias (1, −2, 2 …), domain 1 alone, batch statistics, and one table row: the norm is 13.
+    fn gradient() -> (Net, [RowGrad; 1]) {
+        let own = PerDomain::new([DomainId::new(0), DomainId::new(1)], |_| Own { weight: Array2::zeros((2, 1)) });
+        let net = Net { bias: Array1::zeros(11), own, average: Moving::new(2, 0.1) };
+        let mut grad = net.zeros_like();
+        grad.bias.assign(&arr1(&[1.0, -2.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0, 0.0]));
+        grad.own.touch(1).weight[[1, 0]] = 12.0;
+        grad.average.mean.fill(1e6);
+        let mut table = RowGrad::new(9, 2);
+        table.touch(5).assign(&arr1(&[0.0, 0.0]));
+        (grad, [table])
+    }
+
+    #[test]
+    fn the_norm_is_that_of_all_that_is_learned_together() {
+        let (mut grad, mut tables) = gradient();
+        // 1 + 4 + 4 + 16 + 144 = 169, and a row of (−3, 4) makes it 194.
+        assert_eq!(Clip::norm(1e9).unwrap().clip(&mut grad, &mut tables), 13.0);
+        tables[0].touch(5).assign(&arr1(&[-3.0, 4.0]));
+        let before = grad.bias.clone();
+        assert!((Clip::norm(1e9).unwrap().clip(&mut grad, &mut tables) - 194.0_f64.sqrt()).abs() < 1e-12);
+        assert_eq!(grad.bias, before);
+        let clip = Clip::norm(194.0_f64.sqrt() / 2.0).unwrap();
+        clip.clip(&mut grad, &mut tables);
+        assert_eq!(grad.bias, before / 2.0);
+        assert_eq!(grad.own[1].weight[[1, 0]], 6.0);
+        assert_eq!(tables[0].values(), [-1.5, 2.0]);
+        assert_eq!(grad.average.mean, arr1(&[1e6, 1e6]));
+    }
+
+    #[test]
+    fn values_are_limited_one_by_one() {
+        let (mut grad, mut tables) = gradient();
+        tables[0].touch(5).assign(&arr1(&[-3.0, 0.5]));
+        let norm = Clip::value(1.5).unwrap().clip(&mut grad, &mut tables);
+        assert!((norm - 178.25_f64.sqrt()).abs() < 1e-12);
+        assert_eq!(grad.bias, arr1(&[1.0, -1.5, 1.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.5, 0.0]));
+        assert_eq!(grad.own[1].weight, ndarray::arr2(&[[0.0], [1.5]]));
+        assert_eq!(tables[0].values(), [-1.5, 0.5]);
+        assert_eq!(grad.average.mean, arr1(&[1e6, 1e6]));
+    }
+
+    #[test]
+    fn absent_members_are_not_looked_at() {
+        let (mut grad, mut tables) = gradient();
+        // Not a state that a training step leaves behind, but one that shows who was read.
+        grad.own.member_mut(0).weight.fill(f32::NAN);
+        assert_eq!(Clip::norm(6.5).unwrap().clip(&mut grad, &mut tables), 13.0);
+        assert_eq!(grad.own[1].weight[[1, 0]], 6.0);
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_is_reported_and_left() {
+        for clip in [Clip::norm(1.0).unwrap(), Clip::value(1.0).unwrap()] {
+            let (mut grad, mut tables) = gradient();
+            grad.bias[4] = f32::INFINITY;
+            assert_eq!(clip.clip(&mut grad, &mut tables), f64::INFINITY);
+            assert_eq!((grad.bias[1], grad.bias[4]), (-2.0, f32::INFINITY));
+        }
+    }
+
+    #[test]
+    fn a_bound_is_a_positive_number_in_code_and_file() {
+        assert!(Clip::value(0.0).is_err() && Clip::norm(f64::NAN).is_err() && Clip::norm(f64::INFINITY).is_err());
+        assert_eq!(toml::from_str::<Clip>("norm = 5").unwrap(), Clip::norm(5.0).unwrap());
+        assert_eq!(serde_json::to_string(&Clip::value(0.5).unwrap()).unwrap(), r#"{"value":0.5}"#);
+        let error = toml::from_str::<Clip>("norm = -1").unwrap_err().to_string();
+        assert!(error.contains("norm: a finite number above 0, found -1"), "{error}");
+        assert!(toml::from_str::<Clip>("norms = 1").unwrap_err().to_string().contains("norms"));
+    }
+}

@@ -1,5 +1,9 @@
-//! placeholder until the losses land
-/// σ
-pub fn sigmoid(z: f32) -> f32 {
-    (1.0 / (1.0 + (-f64::from(z)).exp())) as f32
-}
+//! What training minimises: binary cross entropy on logits, weighted over rows and tasks.
+
+mod bce;
+mod non_finite;
+mod objective;
+
+pub use bce::{bce_with_logits, sigmoid};
+pub use non_finite::NonFiniteAt;
+pub use objective::{DecayPer, Loss, Objective, ObjectiveBuilder};

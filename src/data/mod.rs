@@ -2,9 +2,13 @@
 
 mod batch;
 mod domain;
+mod feature;
 mod layout;
 pub mod synthetic;
+mod schema;
 
 pub use batch::{Batch, Ids};
 pub use domain::{DomainId, Domains};
+pub use feature::{Bag, Categorical, Coding, Feature, Numeric, Transform};
 pub use layout::{Field, Layout, Pooling};
+pub use schema::{Schema, SchemaBuilder};

@@ -1,0 +1,310 @@
+//! What one column of a log means to a model.
+
+use serde::{Deserialize, Serialize};
+
+use super::Pooling;
+use crate::error::Problems;
+
+/// One input of a model, as a [`Schema`](super::Schema) declares it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Feature {
+    /// One value a row, embedded.
+    Categorical(Categorical),
+    /// One number a row.
+    Numeric(Numeric),
+    /// Any number of values a row, embedded and pooled.
+    Bag(Bag),
+}
+
+/// How the values of a column become the ids of an embedding table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Coding {
+    /// A row for every value of the fitting rows, in order of first appearance from id 1. Id 0 is shared by the values
+    /// that occur fewer than `min_count` times there and by those that do not occur at all; so with a `min_count` of 1
+    /// row 0 is never trained.
+    Vocabulary {
+        /// At least 1.
+        min_count: usize,
+    },
+    /// `⌊crc32(value) · buckets / 2³²⌋`: nothing to fit or to keep, at the price of values that share a row. Every row
+    /// is an ordinary one, row 0 too.
+    Hashed {
+        /// Rows of the table, `1 ..= 2³² − 1`.
+        buckets: usize,
+    },
+    /// The values already are the ids `0 .. rows`.
+    Ids {
+        /// Rows of the table, `1 ..= 2³² − 1`.
+        rows: usize,
+    },
+}
+
+impl Default for Coding {
+    /// A vocabulary of every value.
+    fn default() -> Self {
+        Self::Vocabulary { min_count: 1 }
+    }
+}
+
+impl Coding {
+    fn check(self, name: &str, problems: &mut Problems) {
+        let in_range = |rows: usize| (1..=u32::MAX as usize).contains(&rows);
+        match self {
+            Self::Vocabulary { min_count } => {
+                problems.require(min_count >= 1, || format!("feature {name:?}: min_count >= 1, found 0"));
+            }
+            Self::Hashed { buckets } => problems
+                .require(in_range(buckets), || format!("feature {name:?}: 1 <= buckets < 2^32, found {buckets}")),
+            Self::Ids { rows } => {
+                problems.require(in_range(rows), || format!("feature {name:?}: 1 <= rows < 2^32, found {rows}"));
+            }
+        }
+    }
+}
+
+/// An embedded feature with one value a row. An empty cell is a value like any other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Categorical {
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    column: Option<String>,
+    #[serde(default)]
+    coding: Coding,
+}
+
+impl Categorical {
+    /// The column of this name, by a vocabulary of all its values.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), column: None, coding: Coding::default() }
+    }
+
+    /// Reads this column. Default: the one that has the feature's name.
+    pub fn column(mut self, column: impl Into<String>) -> Self {
+        self.column = Some(column.into());
+        self
+    }
+
+    /// Gives values seen fewer than `count` times the out-of-vocabulary row, which is thereby trained. Default 1, the
+    /// least.
+    pub fn min_count(mut self, count: usize) -> Self {
+        self.coding = Coding::Vocabulary { min_count: count };
+        self
+    }
+
+    /// Hashes values into this many rows instead of keeping a vocabulary: `1 ..= 2³² − 1`.
+    pub fn hashed(mut self, buckets: usize) -> Self {
+        self.coding = Coding::Hashed { buckets };
+        self
+    }
+
+    /// Takes the values as ids `0 .. rows`, `rows` in `1 ..= 2³² − 1`.
+    pub fn ids(mut self, rows: usize) -> Self {
+        self.coding = Coding::Ids { rows };
+        self
+    }
+
+    pub(super) fn coding(&self) -> Coding {
+        self.coding
+    }
+}
+
+/// What becomes of a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Transform {
+    /// `(x − mean) / std` (the default).
+    #[default]
+    Standard,
+    /// `t = sign(x)·ln(1 + |x|)`, then `(t − mean) / std`: for counts, prices and whatever else has a long tail.
+    SignedLog,
+    /// The number as it is.
+    Unscaled,
+    /// An embedded field of at most this many quantile buckets. Id 0 is a missing value; bucket `i` has id `i + 1`.
+    /// Boundaries that coincide are merged, so there may be fewer.
+    Buckets(usize),
+}
+
+/// A feature with one finite number a row; an empty cell is a missing value.
+///
+/// Mean, standard deviation and quantiles are those of the fitting rows. A missing value becomes 0, that is the mean of
+/// a standardised column; if the fitting rows had one, a second input named `age?` (for `age`) is 1 where the value is
+/// missing and 0 elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Numeric {
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    column: Option<String>,
+    #[serde(default)]
+    transform: Transform,
+}
+
+impl Numeric {
+    /// The column of this name, standardised.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), column: None, transform: Transform::default() }
+    }
+
+    /// Reads this column. Default: the one that has the feature's name.
+    pub fn column(mut self, column: impl Into<String>) -> Self {
+        self.column = Some(column.into());
+        self
+    }
+
+    /// Standardises `sign(x)·ln(1 + |x|)`.
+    pub fn signed_log(mut self) -> Self {
+        self.transform = Transform::SignedLog;
+        self
+    }
+
+    /// Leaves the numbers as they are.
+    pub fn unscaled(mut self) -> Self {
+        self.transform = Transform::Unscaled;
+        self
+    }
+
+    /// Embeds the number's quantile bucket: at most this many buckets, at least 2.
+    pub fn buckets(mut self, count: usize) -> Self {
+        self.transform = Transform::Buckets(count);
+        self
+    }
+
+    pub(super) fn transform(&self) -> Transform {
+        self.transform
+    }
+}
+
+/// An embedded feature with any number of values a row: genres, tags, a history.
+///
+/// The cell is cut at each separator; empty pieces count for nothing, so an empty cell is an empty bag.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bag {
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    column: Option<String>,
+    separator: String,
+    #[serde(default)]
+    pooling: Pooling,
+    #[serde(default)]
+    coding: Coding,
+}
+
+impl Bag {
+    /// The column of this name, cut at `separator`, by a vocabulary of all its values; embeddings are averaged.
+    pub fn new(name: impl Into<String>, separator: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            column: None,
+            separator: separator.into(),
+            pooling: Pooling::default(),
+            coding: Coding::default(),
+        }
+    }
+
+    /// Reads this column. Default: the one that has the feature's name.
+    pub fn column(mut self, column: impl Into<String>) -> Self {
+        self.column = Some(column.into());
+        self
+    }
+
+    /// How the embeddings of a row's values become one vector. Default: [`Pooling::Mean`].
+    pub fn pooling(mut self, pooling: Pooling) -> Self {
+        self.pooling = pooling;
+        self
+    }
+
+    /// Gives values seen fewer than `count` times (over all bags) the out-of-vocabulary row. Default 1, the least.
+    pub fn min_count(mut self, count: usize) -> Self {
+        self.coding = Coding::Vocabulary { min_count: count };
+        self
+    }
+
+    /// Hashes values into this many rows instead of keeping a vocabulary: `1 ..= 2³² − 1`.
+    pub fn hashed(mut self, buckets: usize) -> Self {
+        self.coding = Coding::Hashed { buckets };
+        self
+    }
+
+    /// Takes the values as ids `0 .. rows`, `rows` in `1 ..= 2³² − 1`.
+    pub fn ids(mut self, rows: usize) -> Self {
+        self.coding = Coding::Ids { rows };
+        self
+    }
+
+    pub(super) fn separator(&self) -> &str {
+        &self.separator
+    }
+
+    pub(super) fn pooled(&self) -> Pooling {
+        self.pooling
+    }
+
+    pub(super) fn coding(&self) -> Coding {
+        self.coding
+    }
+}
+
+impl Feature {
+    /// The feature's name: that of its field or numeric input in the [`Layout`](super::Layout).
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Categorical(categorical) => &categorical.name,
+            Self::Numeric(numeric) => &numeric.name,
+            Self::Bag(bag) => &bag.name,
+        }
+    }
+
+    /// The column it is read from.
+    pub fn column(&self) -> &str {
+        let column = match self {
+            Self::Categorical(categorical) => &categorical.column,
+            Self::Numeric(numeric) => &numeric.column,
+            Self::Bag(bag) => &bag.column,
+        };
+        column.as_deref().unwrap_or(self.name())
+    }
+
+    pub(super) fn check(&self, problems: &mut Problems) {
+        let name = self.name();
+        problems.require(!name.is_empty(), || "feature \"\": a name that is not empty".into());
+        match self {
+            Self::Categorical(categorical) => categorical.coding.check(name, problems),
+            Self::Numeric(numeric) => {
+                if let Transform::Buckets(count) = numeric.transform {
+                    let in_range = (2..u32::MAX as usize).contains(&count);
+                    problems.require(in_range, || format!("feature {name:?}: 2 <= buckets < 2^32 - 1, found {count}"));
+                }
+            }
+            Self::Bag(bag) => {
+                bag.coding.check(name, problems);
+                problems
+                    .require(!bag.separator.is_empty(), || format!("feature {name:?}: a separator that is not empty"));
+            }
+        }
+    }
+}
+
+impl From<Categorical> for Feature {
+    fn from(categorical: Categorical) -> Self {
+        Self::Categorical(categorical)
+    }
+}
+
+impl From<Numeric> for Feature {
+    fn from(numeric: Numeric) -> Self {
+        Self::Numeric(numeric)
+    }
+}
+
+impl From<Bag> for Feature {
+    fn from(bag: Bag) -> Self {
+        Self::Bag(bag)
+    }
+}

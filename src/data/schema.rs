@@ -1,0 +1,352 @@
+//! The declaration of what a log's columns mean.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::feature::{Bag, Categorical, Feature, Numeric};
+use crate::error::{Error, Problems, Result};
+
+/// What the columns of a log mean: which are features and of what kind, which are labels, which one is the domain.
+///
+/// Columns that it does not name are not read. Everything that depends on data (vocabularies, means, the domains) is
+/// the [`Encoder`](super::Encoder)'s; a schema is written by hand.
+///
+/// ```
+/// use starple::data::{Categorical, Numeric, Schema};
+///
+/// let schema = Schema::builder()
+///     .categorical("item")
+///     .feature(Categorical::new("user").min_count(2))
+///     .feature(Numeric::new("price").signed_log())
+///     .bag("genres", "|")
+///     .domain("page")
+///     .label("click")
+///     .build()?;
+/// assert_eq!(schema.labels(), ["click"]);
+/// # Ok::<(), starple::Error>(())
+/// ```
+///
+/// Reading one from a file goes through the same check:
+///
+/// ```
+/// # use starple::data::Schema;
+/// let text = r#"{
+///     "features": [
+///         {"kind": "categorical", "name": "user", "coding": {"vocabulary": {"min_count": 2}}},
+///         {"kind": "numeric", "name": "price", "transform": "signed_log"},
+///         {"kind": "bag", "name": "genres", "separator": "|", "pooling": "sum"}
+///     ],
+///     "domain": "page",
+///     "labels": ["click", "click"]
+/// }"#;
+/// let error = serde_json::from_str::<Schema>(text).unwrap_err();
+/// assert!(error.to_string().starts_with("Schema: label \"click\": named twice"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "SchemaBuilder")]
+pub struct Schema {
+    features: Vec<Feature>,
+    domain: Option<String>,
+    labels: Vec<String>,
+    weight: Option<String>,
+    split: Option<String>,
+    group: Option<String>,
+}
+
+impl Schema {
+    /// An empty declaration, to be filled.
+    pub fn builder() -> SchemaBuilder {
+        SchemaBuilder::default()
+    }
+
+    /// The features, in the order they were declared.
+    pub fn features(&self) -> &[Feature] {
+        &self.features
+    }
+
+    /// The column that holds the domain; `None` when there is one domain.
+    pub fn domain(&self) -> Option<&str> {
+        self.domain.as_deref()
+    }
+
+    /// The label columns: the tasks.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// The column of the rows' weights in the loss.
+    pub fn weight(&self) -> Option<&str> {
+        self.weight.as_deref()
+    }
+
+    /// The column that says to which split a row belongs.
+    pub fn split(&self) -> Option<&str> {
+        self.split.as_deref()
+    }
+
+    /// The column of the rows' groups, for metrics that rank inside groups.
+    pub fn group(&self) -> Option<&str> {
+        self.group.as_deref()
+    }
+
+    /// The same features and domain alone, to read rows that are to be scored and have no labels yet.
+    pub fn unlabelled(&self) -> Self {
+        Self {
+            features: self.features.clone(),
+            domain: self.domain.clone(),
+            labels: Vec::new(),
+            weight: None,
+            split: None,
+            group: None,
+        }
+    }
+}
+
+/// Collects the declarations of a [`Schema`].
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SchemaBuilder {
+    #[serde(default)]
+    features: Vec<Feature>,
+    #[serde(default)]
+    domain: Option<String>,
+    #[serde(default)]
+    labels: Vec<String>,
+    #[serde(default)]
+    weight: Option<String>,
+    #[serde(default)]
+    split: Option<String>,
+    #[serde(default)]
+    group: Option<String>,
+}
+
+impl SchemaBuilder {
+    /// Adds a [`Categorical`], [`Numeric`] or [`Bag`] with its options.
+    pub fn feature(mut self, feature: impl Into<Feature>) -> Self {
+        self.features.push(feature.into());
+        self
+    }
+
+    /// Adds an embedded feature with one value a row and a vocabulary of all values.
+    pub fn categorical(self, name: impl Into<String>) -> Self {
+        self.feature(Categorical::new(name))
+    }
+
+    /// Adds a standardised number.
+    pub fn numeric(self, name: impl Into<String>) -> Self {
+        self.feature(Numeric::new(name))
+    }
+
+    /// Adds an embedded feature with any number of values a row, between separators; embeddings are averaged.
+    pub fn bag(self, name: impl Into<String>, separator: impl Into<String>) -> Self {
+        self.feature(Bag::new(name, separator))
+    }
+
+    /// The column that holds the domain. Default: none, and one domain named `all`.
+    pub fn domain(mut self, column: impl Into<String>) -> Self {
+        self.domain = Some(column.into());
+        self
+    }
+
+    /// Adds a label column, and so a task. Its cells are 0, 1, or empty where the label is missing.
+    pub fn label(mut self, column: impl Into<String>) -> Self {
+        self.labels.push(column.into());
+        self
+    }
+
+    /// Adds several label columns.
+    pub fn labels<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.labels.extend(columns.into_iter().map(Into::into));
+        self
+    }
+
+    /// The column of the rows' weights in the loss, finite and at least 0. Default: none, and all rows weigh 1.
+    pub fn weight(mut self, column: impl Into<String>) -> Self {
+        self.weight = Some(column.into());
+        self
+    }
+
+    /// The column that says to which split (`train`, `val`, …) a row belongs. Default: none.
+    pub fn split(mut self, column: impl Into<String>) -> Self {
+        self.split = Some(column.into());
+        self
+    }
+
+    /// The column of the rows' groups (a user, a session), for metrics that rank inside groups. Default: none.
+    pub fn group(mut self, column: impl Into<String>) -> Self {
+        self.group = Some(column.into());
+        self
+    }
+
+    /// The schema, if all declarations can be.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming everything that is wrong: no feature; two features of one
+    /// name; a setting out of its range; a label, split or weight column that is also used as something else (it would
+    /// leak into the input).
+    pub fn build(self) -> Result<Schema> {
+        let mut problems = Problems::default();
+        self.check_features(&mut problems);
+        self.check_roles(&mut problems);
+        problems.into_result("Schema")?;
+        let Self { features, domain, labels, weight, split, group } = self;
+        Ok(Schema { features, domain, labels, weight, split, group })
+    }
+
+    fn check_features(&self, problems: &mut Problems) {
+        problems.require(!self.features.is_empty(), || "features: at least one".into());
+        let mut names = HashSet::new();
+        for feature in &self.features {
+            let name = feature.name();
+            feature.check(problems);
+            problems
+                .require(names.insert(name), || format!("feature {name:?}: named twice (give one of the two a name)"));
+        }
+        for feature in &self.features {
+            let indicator = format!("{}?", feature.name());
+            let taken = matches!(feature, Feature::Numeric(_)) && names.contains(indicator.as_str());
+            problems.require(!taken, || {
+                format!("feature {indicator:?}: the name is kept for the missing values of {:?}", feature.name())
+            });
+        }
+    }
+
+    fn check_roles(&self, problems: &mut Problems) {
+        // Uses that shut out every other use of the column, then those that do not.
+        let mut exclusive = HashMap::new();
+        let labels = self.labels.iter().map(|column| ("label", column));
+        let weight = self.weight.iter().map(|column| ("weight", column));
+        let split = self.split.iter().map(|column| ("split", column));
+        for (role, column) in labels.chain(weight).chain(split) {
+            problems.require(!column.is_empty(), || format!("{role}: a column name that is not empty"));
+            match exclusive.insert(column.as_str(), role) {
+                None => {}
+                Some(other) if other == role => problems.require(false, || format!("{role} {column:?}: named twice")),
+                Some(other) => problems.require(false, || format!("column {column:?}: both {other} and {role}")),
+            }
+        }
+        let features = self.features.iter().map(|feature| ("feature", feature.column()));
+        let domain = self.domain.iter().map(|column| ("domain", column.as_str()));
+        let group = self.group.iter().map(|column| ("group", column.as_str()));
+        for (role, column) in features.chain(domain).chain(group) {
+            if let Some(other) = exclusive.get(column) {
+                problems.require(false, || format!("column {column:?}: both {other} and {role}"));
+            }
+        }
+        for (role, column) in [("domain", &self.domain), ("group", &self.group)] {
+            let empty = column.as_ref().is_some_and(String::is_empty);
+            problems.require(!empty, || format!("{role}: a column name that is not empty"));
+        }
+    }
+}
+
+impl TryFrom<SchemaBuilder> for Schema {
+    type Error = Error;
+
+    fn try_from(builder: SchemaBuilder) -> Result<Self> {
+        builder.build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Pooling;
+
+    fn complete() -> Schema {
+        Schema::builder()
+            .categorical("user")
+            .feature(Categorical::new("user_hash").column("user").hashed(100))
+            .feature(Categorical::new("slot").ids(8))
+            .numeric("age")
+            .feature(Numeric::new("price").signed_log())
+            .feature(Numeric::new("bid").unscaled())
+            .feature(Numeric::new("price_bucket").column("price").buckets(10))
+            .feature(Bag::new("genres", "|").pooling(Pooling::Sum).min_count(3))
+            .domain("page")
+            .labels(["click", "buy"])
+            .weight("weight")
+            .split("split")
+            .group("user")
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn json_round_trip() {
+        let schema = complete();
+        let text = serde_json::to_string(&schema).unwrap();
+        assert_eq!(serde_json::from_str::<Schema>(&text).unwrap(), schema);
+        assert_eq!(schema.features()[1].column(), "user");
+        assert_eq!(schema.features()[1].name(), "user_hash");
+    }
+
+    #[test]
+    fn short_forms_take_the_defaults() {
+        let text = r#"{"features": [{"kind": "categorical", "name": "a"}, {"kind": "numeric", "name": "b"},
+            {"kind": "bag", "name": "c", "separator": ","}], "labels": ["y"]}"#;
+        let by_hand = Schema::builder().categorical("a").numeric("b").bag("c", ",").label("y").build().unwrap();
+        assert_eq!(serde_json::from_str::<Schema>(text).unwrap(), by_hand);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        for text in [
+            r#"{"features": [{"kind": "categorical", "name": "a"}], "lables": ["y"]}"#,
+            r#"{"features": [{"kind": "categorical", "name": "a", "mincount": 2}]}"#,
+            r#"{"features": [{"kind": "categorical", "name": "a", "coding": {"vocabulary": {"min": 2}}}]}"#,
+            r#"{"features": [{"kind": "text", "name": "a"}]}"#,
+        ] {
+            let error = serde_json::from_str::<Schema>(text).unwrap_err().to_string();
+            assert!(error.contains("unknown"), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_problem_is_named_at_once() {
+        let error = Schema::builder()
+            .categorical("click")
+            .feature(Categorical::new("a").min_count(0))
+            .feature(Categorical::new("a").hashed(0))
+            .feature(Numeric::new("age").buckets(1))
+            .categorical("age?")
+            .bag("tags", "")
+            .label("click")
+            .label("click")
+            .weight("click")
+            .split("s")
+            .domain("s")
+            .group("")
+            .build()
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Schema: feature \"a\": min_count >= 1, found 0; \
+             feature \"a\": 1 <= buckets < 2^32, found 0; \
+             feature \"a\": named twice (give one of the two a name); \
+             feature \"age\": 2 <= buckets < 2^32 - 1, found 1; \
+             feature \"tags\": a separator that is not empty; \
+             feature \"age?\": the name is kept for the missing values of \"age\"; \
+             label \"click\": named twice; \
+             column \"click\": both label and weight; \
+             column \"click\": both weight and feature; \
+             column \"s\": both split and domain; \
+             group: a column name that is not empty"
+        );
+    }
+
+    #[test]
+    fn no_feature_is_a_problem() {
+        let error = Schema::builder().label("click").build().unwrap_err();
+        assert_eq!(error.to_string(), "Schema: features: at least one");
+    }
+
+    #[test]
+    fn an_unlabelled_schema_keeps_features_and_domain() {
+        let schema = complete().unlabelled();
+        assert_eq!(schema.features(), complete().features());
+        assert_eq!(schema.domain(), Some("page"));
+        assert!(schema.labels().is_empty() && schema.weight().is_none() && schema.split().is_none());
+    }
+}

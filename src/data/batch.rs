@@ -1,8 +1,12 @@
 //! Encoded rows: what a model reads.
 
+use std::fmt;
+use std::ops::Range;
+
 use ndarray::Array2;
 
-use super::{DomainId, Domains};
+use super::{BatchBuilder, DomainId, Domains, Layout};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The ids of one field for every row of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +22,84 @@ pub enum Ids {
     },
 }
 
+impl Ids {
+    /// The ids of one row.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row(&self, row: usize) -> &[u32] {
+        match self {
+            Self::One(ids) => &ids[row..=row],
+            Self::Bag { offsets, ids } => &ids[offsets[row] as usize..offsets[row + 1] as usize],
+        }
+    }
+
+    /// Replaces `out` by the ids of these rows.
+    fn gather_into(&self, rows: &[u32], out: &mut Self) {
+        match (self, out) {
+            (Self::One(from), Self::One(to)) => gather(from, rows, to),
+            (Self::Bag { offsets, ids }, Self::Bag { offsets: to_offsets, ids: to_ids }) => {
+                to_offsets.clear();
+                to_ids.clear();
+                to_offsets.reserve(rows.len() + 1);
+                to_offsets.push(0);
+                for &row in rows {
+                    let row = row as usize;
+                    to_ids.extend_from_slice(&ids[offsets[row] as usize..offsets[row + 1] as usize]);
+                    let end = u32::try_from(to_ids.len()).expect("the bags of a batch hold fewer than 2^32 ids");
+                    to_offsets.push(end);
+                }
+            }
+            (Self::One(_), out) => {
+                *out = Self::One(Vec::new());
+                self.gather_into(rows, out);
+            }
+            (Self::Bag { .. }, out) => {
+                *out = Self::Bag { offsets: Vec::new(), ids: Vec::new() };
+                self.gather_into(rows, out);
+            }
+        }
+    }
+
+    /// Checks the ids of `rows` rows against the field called `name`, whose table has `limit` rows.
+    fn check(&self, name: &str, bag: bool, rows: usize, limit: usize) -> Result<()> {
+        let mismatch = |what: String| Err(Error::new(ErrorKind::Layout, what).in_column(name));
+        match self {
+            Self::One(_) if bag => return mismatch("expected a bag of ids a row, found one id a row".into()),
+            Self::Bag { .. } if !bag => return mismatch("expected one id a row, found a bag of ids a row".into()),
+            Self::One(ids) if ids.len() != rows => {
+                return mismatch(format!("expected {rows} ids, one a row, found {}", ids.len()));
+            }
+            Self::Bag { offsets, ids } => {
+                if offsets.len() != rows + 1 {
+                    return mismatch(format!("expected {} offsets, rows + 1, found {}", rows + 1, offsets.len()));
+                }
+                if offsets[0] != 0 || offsets[rows] as usize != ids.len() || !offsets.is_sorted() {
+                    return mismatch(format!(
+                        "expected offsets that ascend from 0 to {}, the number of ids",
+                        ids.len()
+                    ));
+                }
+            }
+            Self::One(_) => {}
+        }
+        let ids = match self {
+            Self::One(ids) | Self::Bag { ids, .. } => ids,
+        };
+        // The largest first: this loop runs over every id of a data set, the search below once.
+        if ids.iter().max().is_none_or(|&max| (max as usize) < limit) {
+            return Ok(());
+        }
+        let bad = |row: &usize| self.row(*row).iter().any(|&id| id as usize >= limit);
+        let row = (0..rows).find(bad).expect("some id is out of range");
+        let id = self.row(row).iter().find(|&&id| id as usize >= limit).expect("this row has it");
+        Err(invalid(name, row, id, &format!("expected an id below {limit}")))
+    }
+}
+
 /// Any number of encoded rows, column by column: a whole data set, or the few that one step takes.
+///
+/// An [`Encoder`](super::Encoder) makes it from a log; [`Batch::builder`] from rows that are ids already.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Batch {
     /// Ids by field, in the order of [`Layout::fields`](super::Layout::fields).
@@ -36,6 +117,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// A batch of `rows` rows that are ids already, to be filled column by column.
+    pub fn builder(layout: &Layout, rows: usize) -> BatchBuilder<'_> {
+        BatchBuilder::new(layout, rows)
+    }
+
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.domains.len()
@@ -44,5 +130,273 @@ impl Batch {
     /// The domain of each row, as [`forward`](crate::Model::forward) takes it.
     pub fn domains(&self) -> Domains<'_> {
         Domains::PerRow(&self.domains)
+    }
+
+    /// Replaces `out` by these rows, in this order; a row may come more than once.
+    ///
+    /// `out` keeps its buffers: once they are large enough, nothing is allocated.
+    ///
+    /// # Panics
+    /// If there is no such row, if the parts of `self` do not agree in their number of rows (see [`Batch::check`]), or if
+    /// the bags of `out` would hold 2³² ids or more.
+    pub fn gather_into(&self, rows: &[u32], out: &mut Self) {
+        out.ids.resize_with(self.ids.len(), || Ids::One(Vec::new()));
+        for (from, to) in self.ids.iter().zip(&mut out.ids) {
+            from.gather_into(rows, to);
+        }
+        gather_rows(&self.numeric, rows, &mut out.numeric);
+        gather_rows(&self.labels, rows, &mut out.labels);
+        gather(&self.domains, rows, &mut out.domains);
+        gather_optional(&self.weights, rows, &mut out.weights);
+        gather_optional(&self.groups, rows, &mut out.groups);
+    }
+
+    /// These rows, in this order; a row may come more than once.
+    ///
+    /// # Panics
+    /// As [`Batch::gather_into`] does.
+    pub fn select(&self, rows: &[u32]) -> Self {
+        let mut out = Self::default();
+        self.gather_into(rows, &mut out);
+        out
+    }
+
+    /// The rows of a range, in order.
+    ///
+    /// # Panics
+    /// If the range ends behind the last row.
+    pub fn slice(&self, rows: Range<usize>) -> Self {
+        assert!(rows.start <= rows.end && rows.end <= self.rows(), "rows {rows:?} of a batch of {}", self.rows());
+        self.select(&(rows.start as u32..rows.end as u32).collect::<Vec<_>>())
+    }
+
+    /// Checks that the batch is what `layout` describes, and that all its values can be.
+    ///
+    /// [`DomainId::SHARED`] is permitted: it is an answer of prediction's.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Layout`] if a field, numeric column or task is missing or has a wrong number of rows;
+    /// [`ErrorKind::Data`], with the row, for an id out of range, a number that is not finite, a label that is not 0, 1
+    /// or NaN, a weight that is negative or not finite; [`ErrorKind::UnknownDomain`] for a domain that the layout does
+    /// not have.
+    pub fn check(&self, layout: &Layout) -> Result<()> {
+        let rows = self.rows();
+        if self.ids.len() != layout.fields.len() {
+            let message = format!("expected ids of {} fields, found {}", layout.fields.len(), self.ids.len());
+            return Err(Error::new(ErrorKind::Layout, message));
+        }
+        for (ids, field) in self.ids.iter().zip(&layout.fields) {
+            ids.check(&field.name, field.bag.is_some(), rows, field.rows)?;
+        }
+        let finite = |x: f32| x.is_finite();
+        check_matrix("numeric", &self.numeric, rows, &layout.numeric, finite, "expected a finite number")?;
+        let label = |y: f32| y == 0.0 || y == 1.0 || y.is_nan();
+        check_matrix("labels", &self.labels, rows, &layout.tasks, label, "expected 0, 1, or NaN for a missing label")?;
+        let domains = layout.domains.len();
+        let unknown = |domain: &DomainId| domain.index().is_some_and(|index| index >= domains);
+        if let Some(row) = self.domains.iter().position(unknown) {
+            let message = format!("row {row}: expected a domain of the layout, which has {domains}");
+            let index = self.domains[row].index().unwrap_or_default();
+            return Err(Error::new(ErrorKind::UnknownDomain, message)
+                .in_column("domains")
+                .with_value(index.to_string()));
+        }
+        for (name, len) in [("weights", self.weights.len()), ("groups", self.groups.len())] {
+            if len != 0 && len != rows {
+                let message = format!("expected {rows} entries, one a row, or none, found {len}");
+                return Err(Error::new(ErrorKind::Layout, message).in_column(name));
+            }
+        }
+        match self.weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
+            Some(row) => Err(invalid("weights", row, self.weights[row], "expected a finite number, at least 0")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_matrix(
+    what: &str,
+    matrix: &Array2<f32>,
+    rows: usize,
+    names: &[String],
+    valid: impl Fn(f32) -> bool,
+    expected: &str,
+) -> Result<()> {
+    if matrix.dim() != (rows, names.len()) {
+        let (found_rows, found_columns) = matrix.dim();
+        let message = format!("expected [{rows}, {}], found [{found_rows}, {found_columns}]", names.len());
+        return Err(Error::new(ErrorKind::Layout, message).in_column(what));
+    }
+    match matrix.indexed_iter().find(|&(_, &value)| !valid(value)) {
+        Some(((row, column), value)) => Err(invalid(&names[column], row, value, expected)),
+        None => Ok(()),
+    }
+}
+
+fn invalid(column: &str, row: usize, value: impl fmt::Display, expected: &str) -> Error {
+    Error::new(ErrorKind::Data, format!("row {row}: {expected}")).in_column(column).with_value(value.to_string())
+}
+
+/// Columns side by side: `[rows, columns]`.
+pub(super) fn join(columns: &[Vec<f32>], rows: usize) -> Array2<f32> {
+    Array2::from_shape_fn((rows, columns.len()), |(row, column)| columns[column][row])
+}
+
+fn gather<T: Copy>(from: &[T], rows: &[u32], to: &mut Vec<T>) {
+    to.clear();
+    to.extend(rows.iter().map(|&row| from[row as usize]));
+}
+
+/// The same for a column that may be empty for want of one.
+fn gather_optional<T: Copy>(from: &[T], rows: &[u32], to: &mut Vec<T>) {
+    gather(from, if from.is_empty() { &[] } else { rows }, to);
+}
+
+/// The same for the rows of a matrix.
+fn gather_rows(from: &Array2<f32>, rows: &[u32], to: &mut Array2<f32>) {
+    let columns = from.ncols();
+    let (mut values, _) = std::mem::take(to).into_raw_vec_and_offset();
+    values.clear();
+    if let Some(all) = from.as_slice() {
+        for &row in rows {
+            let start = row as usize * columns;
+            values.extend_from_slice(&all[start..start + columns]);
+        }
+    } else {
+        for &row in rows {
+            values.extend(from.row(row as usize));
+        }
+    }
+    *to = Array2::from_shape_vec((rows.len(), columns), values).expect("as many values as the shape holds");
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Axis, array};
+
+    use super::*;
+    use crate::data::{Field, Pooling};
+
+    fn layout() -> Layout {
+        Layout {
+            fields: vec![
+                Field { name: "user".into(), rows: 10, bag: None },
+                Field { name: "tags".into(), rows: 4, bag: Some(Pooling::Mean) },
+            ],
+            numeric: vec!["age".into(), "price".into()],
+            domains: vec!["a".into(), "b".into()],
+            tasks: vec!["click".into()],
+        }
+    }
+
+    fn batch() -> Batch {
+        Batch {
+            ids: vec![Ids::One(vec![7, 8, 9]), Ids::Bag { offsets: vec![0, 2, 2, 3], ids: vec![1, 2, 3] }],
+            numeric: array![[0.1, 0.2], [1.1, 1.2], [2.1, 2.2]],
+            labels: array![[0.0], [1.0], [f32::NAN]],
+            domains: [0, 1, 0].map(DomainId::new).into(),
+            weights: vec![1.0, 2.0, 3.0],
+            groups: vec![5, 6, 5],
+        }
+    }
+
+    #[test]
+    fn select_takes_rows_in_the_order_asked_for() {
+        let chosen = batch().select(&[2, 0, 2]);
+        assert_eq!(chosen.ids[0], Ids::One(vec![9, 7, 9]));
+        assert_eq!(chosen.ids[1], Ids::Bag { offsets: vec![0, 1, 3, 4], ids: vec![3, 1, 2, 3] });
+        assert_eq!(chosen.numeric, array![[2.1, 2.2], [0.1, 0.2], [2.1, 2.2]]);
+        assert!(chosen.labels[[0, 0]].is_nan() && chosen.labels[[1, 0]] == 0.0);
+        assert_eq!(chosen.domains, [0, 0, 0].map(DomainId::new));
+        assert_eq!((chosen.weights, chosen.groups), (vec![3.0, 1.0, 3.0], vec![5, 5, 5]));
+    }
+
+    #[test]
+    fn slice_is_a_range_of_rows() {
+        let part = batch().slice(1..2);
+        assert_eq!(part.rows(), 1);
+        assert_eq!(part.ids[1].row(0), [0_u32; 0]);
+        assert_eq!(part.numeric, array![[1.1, 1.2]]);
+        assert_eq!(batch().slice(3..3).rows(), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "rows 2..4 of a batch of 3")]
+    fn slice_behind_the_end() {
+        batch().slice(2..4);
+    }
+
+    #[test]
+    fn gathering_overwrites_whatever_was_there() {
+        let mut out = Batch { weights: vec![9.0; 7], ids: vec![Ids::One(vec![1]); 5], ..Batch::default() };
+        let mut plain = batch();
+        plain.weights.clear();
+        plain.labels = Array2::zeros((3, 1));
+        plain.gather_into(&[0, 1, 2], &mut out);
+        assert_eq!(out, plain);
+    }
+
+    #[test]
+    fn matrices_in_any_memory_order() {
+        let mut turned = batch();
+        turned.numeric = array![[0.1, 1.1, 2.1], [0.2, 1.2, 2.2]].reversed_axes();
+        assert_eq!(turned.numeric, batch().numeric);
+        assert_eq!(turned.select(&[1, 0]).numeric, array![[1.1, 1.2], [0.1, 0.2]]);
+        turned.numeric.invert_axis(Axis(0));
+        assert_eq!(turned.select(&[0]).numeric, array![[2.1, 2.2]]);
+    }
+
+    #[test]
+    fn a_warm_buffer_stays_where_it_is() {
+        let (batch, mut out) = (batch(), Batch::default());
+        batch.gather_into(&[0, 1, 2], &mut out);
+        let address = |out: &Batch| (out.numeric.as_ptr(), out.labels.as_ptr(), out.domains.as_ptr());
+        let before = address(&out);
+        batch.gather_into(&[2, 0], &mut out);
+        batch.gather_into(&[2, 1, 0], &mut out);
+        assert_eq!(address(&out), before);
+    }
+
+    #[test]
+    fn check_names_what_is_wrong() {
+        type Spoil = fn(&mut Batch);
+        assert!(batch().check(&layout()).is_ok());
+        let shared = Batch { domains: vec![DomainId::SHARED; 3], ..batch() };
+        assert!(shared.check(&layout()).is_ok());
+        let cases: [(Spoil, &str); 13] = [
+            (|b| b.ids.truncate(1), "expected ids of 2 fields, found 1"),
+            (|b| b.ids.swap(0, 1), "column \"user\": expected one id a row, found a bag of ids a row"),
+            (|b| b.ids[1] = b.ids[0].clone(), "column \"tags\": expected a bag of ids a row, found one id a row"),
+            (|b| b.ids[0] = Ids::One(vec![1]), "column \"user\": expected 3 ids, one a row, found 1"),
+            (
+                |b| b.ids[1] = Ids::Bag { offsets: vec![0, 0], ids: vec![] },
+                "column \"tags\": expected 4 offsets, rows + 1, found 2",
+            ),
+            (
+                |b| b.ids[1] = Ids::Bag { offsets: vec![0, 2, 1, 3], ids: vec![1, 2, 3] },
+                "column \"tags\": expected offsets that ascend from 0 to 3, the number of ids",
+            ),
+            (
+                |b| b.ids[1] = Ids::Bag { offsets: vec![0, 1, 1, 3], ids: vec![1, 2, 4] },
+                "column \"tags\": found \"4\": row 2: expected an id below 4",
+            ),
+            (|b| b.numeric[[1, 1]] = f32::INFINITY, "column \"price\": found \"inf\": row 1: expected a finite number"),
+            (|b| b.numeric = Array2::zeros((3, 1)), "column \"numeric\": expected [3, 2], found [3, 1]"),
+            (
+                |b| b.labels[[0, 0]] = 2.0,
+                "column \"click\": found \"2\": row 0: expected 0, 1, or NaN for a missing label",
+            ),
+            (
+                |b| b.domains[2] = DomainId::new(2),
+                "column \"domains\": found \"2\": row 2: expected a domain of the layout, which has 2",
+            ),
+            (|b| b.groups.truncate(1), "column \"groups\": expected 3 entries, one a row, or none, found 1"),
+            (|b| b.weights[1] = -1.0, "column \"weights\": found \"-1\": row 1: expected a finite number, at least 0"),
+        ];
+        for (spoil, text) in cases {
+            let mut spoilt = batch();
+            spoil(&mut spoilt);
+            assert_eq!(spoilt.check(&layout()).unwrap_err().to_string(), text);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! From logs to batches: schema, encoder, readers and loader.
 
 mod batch;
+mod batch_builder;
 mod domain;
 mod feature;
 mod layout;
@@ -8,6 +9,7 @@ pub mod synthetic;
 mod schema;
 
 pub use batch::{Batch, Ids};
+pub use batch_builder::BatchBuilder;
 pub use domain::{DomainId, Domains};
 pub use feature::{Bag, Categorical, Coding, Feature, Numeric, Transform};
 pub use layout::{Field, Layout, Pooling};

@@ -1,0 +1,247 @@
+//! Builds a batch from rows that are ids already.
+
+use super::batch::join;
+use super::{Batch, DomainId, Ids, Layout};
+use crate::error::{Problems, Result};
+
+/// Fills a [`Batch`] column by column, for rows that need no [`Encoder`](super::Encoder).
+///
+/// ```
+/// use starple::data::{Batch, DomainId, Field, Layout, Pooling};
+///
+/// let layout = Layout {
+///     fields: vec![
+///         Field { name: "user".into(), rows: 100, bag: None },
+///         Field { name: "genres".into(), rows: 20, bag: Some(Pooling::Mean) },
+///     ],
+///     numeric: vec!["age".into()],
+///     domains: vec!["home".into(), "search".into()],
+///     tasks: vec!["click".into()],
+/// };
+/// let batch = Batch::builder(&layout, 2)
+///     .ids("user", vec![17, 42])
+///     .bag("genres", [vec![3, 5, 8], vec![]])
+///     .numeric("age", vec![-0.5, 1.25])
+///     .domains(vec![DomainId::new(0), DomainId::new(1)])
+///     .labels("click", vec![1.0, 0.0])
+///     .build()?;
+/// assert_eq!(batch.rows(), 2);
+/// # Ok::<(), starple::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct BatchBuilder<'a> {
+    layout: &'a Layout,
+    rows: usize,
+    /// By field.
+    ids: Vec<Option<Ids>>,
+    /// By numeric column.
+    numeric: Vec<Option<Vec<f32>>>,
+    /// By task.
+    labels: Vec<Option<Vec<f32>>>,
+    domains: Option<Vec<DomainId>>,
+    weights: Vec<f32>,
+    groups: Vec<u32>,
+    problems: Problems,
+}
+
+impl<'a> BatchBuilder<'a> {
+    pub(super) fn new(layout: &'a Layout, rows: usize) -> Self {
+        Self {
+            layout,
+            rows,
+            ids: vec![None; layout.fields.len()],
+            numeric: vec![None; layout.numeric.len()],
+            labels: vec![None; layout.tasks.len()],
+            domains: None,
+            weights: Vec::new(),
+            groups: Vec::new(),
+            problems: Problems::default(),
+        }
+    }
+
+    /// The ids of a field with one id a row, each below the field's number of rows.
+    pub fn ids(mut self, field: &str, ids: Vec<u32>) -> Self {
+        let position = self.layout.fields.iter().position(|other| other.name == field);
+        place("field", field, position, &mut self.ids, Ids::One(ids), &mut self.problems);
+        self
+    }
+
+    /// The ids of a field with a bag of ids a row: one list a row, which may be empty.
+    pub fn bag<B: AsRef<[u32]>>(mut self, field: &str, rows: impl IntoIterator<Item = B>) -> Self {
+        let (mut offsets, mut ids) = (vec![0], Vec::new());
+        for row in rows {
+            ids.extend_from_slice(row.as_ref());
+            // Too many ids leave an offset that does not match, which `build` refuses.
+            offsets.push(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+        }
+        let position = self.layout.fields.iter().position(|other| other.name == field);
+        place("field", field, position, &mut self.ids, Ids::Bag { offsets, ids }, &mut self.problems);
+        self
+    }
+
+    /// The values of a numeric input: finite, and best standardised.
+    pub fn numeric(mut self, name: &str, values: Vec<f32>) -> Self {
+        let position = self.layout.numeric.iter().position(|other| other == name);
+        let values = self.sized("numeric", name, values);
+        place("numeric", name, position, &mut self.numeric, values, &mut self.problems);
+        self
+    }
+
+    /// The labels of a task: 0, 1, or NaN where the label is missing. Default: all are missing.
+    pub fn labels(mut self, task: &str, values: Vec<f32>) -> Self {
+        let position = self.layout.tasks.iter().position(|other| other == task);
+        let values = self.sized("labels", task, values);
+        place("task", task, position, &mut self.labels, values, &mut self.problems);
+        self
+    }
+
+    /// The domain of each row. It may be left out where the layout has one domain.
+    pub fn domains(mut self, domains: Vec<DomainId>) -> Self {
+        let (rows, found) = (self.rows, domains.len());
+        self.problems.require(found == rows, || format!("domains: expected {rows}, one a row, found {found}"));
+        self.domains = Some(domains);
+        self
+    }
+
+    /// The weight of each row in the loss, finite and at least 0. Default: none, and all rows weigh 1.
+    pub fn weights(mut self, weights: Vec<f32>) -> Self {
+        self.weights = weights;
+        self
+    }
+
+    /// The group of each row, for metrics that rank inside groups. Default: none.
+    pub fn groups(mut self, groups: Vec<u32>) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// The batch, if it is what the layout describes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming every column that the layout does not have, that is missing or given twice, or whose
+    /// length is not the number of rows; then the errors of [`Batch::check`].
+    pub fn build(self) -> Result<Batch> {
+        let Self { layout, rows, ids, numeric, labels, domains, weights, groups, mut problems } = self;
+        for (field, ids) in layout.fields.iter().zip(&ids) {
+            problems.require(ids.is_some(), || format!("field {:?}: missing", field.name));
+        }
+        for (name, values) in layout.numeric.iter().zip(&numeric) {
+            problems.require(values.is_some(), || format!("numeric {name:?}: missing"));
+        }
+        let one = layout.domains.len() == 1;
+        problems.require(one || domains.is_some(), || {
+            format!("domains: missing, and the layout has {}", layout.domains.len())
+        });
+        problems.into_result("Batch")?;
+        let missing = || vec![f32::NAN; rows];
+        let labels: Vec<_> = labels.into_iter().map(|labels| labels.unwrap_or_else(missing)).collect();
+        let numeric: Vec<_> = numeric.into_iter().flatten().collect();
+        let batch = Batch {
+            ids: ids.into_iter().flatten().collect(),
+            numeric: join(&numeric, rows),
+            labels: join(&labels, rows),
+            domains: domains.unwrap_or_else(|| vec![DomainId::new(0); rows]),
+            weights,
+            groups,
+        };
+        batch.check(layout)?;
+        Ok(batch)
+    }
+
+    /// `values`, having noted if they are not one a row.
+    fn sized(&mut self, what: &str, name: &str, values: Vec<f32>) -> Vec<f32> {
+        let (rows, found) = (self.rows, values.len());
+        self.problems.require(found == rows, || format!("{what} {name:?}: expected {rows} values, found {found}"));
+        values
+    }
+}
+
+/// Puts `column` where it belongs, or notes why it cannot be there.
+fn place<T>(
+    what: &str,
+    name: &str,
+    position: Option<usize>,
+    columns: &mut [Option<T>],
+    column: T,
+    problems: &mut Problems,
+) {
+    match position {
+        None => problems.require(false, || format!("{what} {name:?}: not in the layout")),
+        Some(position) => {
+            let twice = columns[position].replace(column).is_some();
+            problems.require(!twice, || format!("{what} {name:?}: given twice"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Field, Pooling};
+
+    fn layout(domains: usize) -> Layout {
+        Layout {
+            fields: vec![
+                Field { name: "user".into(), rows: 10, bag: None },
+                Field { name: "tags".into(), rows: 4, bag: Some(Pooling::Sum) },
+            ],
+            numeric: vec!["age".into(), "price".into()],
+            domains: (0..domains).map(|domain| domain.to_string()).collect(),
+            tasks: vec!["click".into(), "buy".into()],
+        }
+    }
+
+    #[test]
+    fn columns_come_in_any_order_and_lie_in_that_of_the_layout() {
+        let layout = layout(1);
+        let batch = Batch::builder(&layout, 2)
+            .labels("buy", vec![0.0, 1.0])
+            .numeric("price", vec![3.0, 4.0])
+            .numeric("age", vec![1.0, 2.0])
+            .bag("tags", [&[1, 2][..], &[]])
+            .ids("user", vec![8, 9])
+            .weights(vec![0.5, 2.0])
+            .groups(vec![3, 3])
+            .build()
+            .unwrap();
+        assert_eq!(batch.ids, [Ids::One(vec![8, 9]), Ids::Bag { offsets: vec![0, 2, 2], ids: vec![1, 2] }]);
+        assert_eq!(batch.numeric, ndarray::array![[1.0, 3.0], [2.0, 4.0]]);
+        assert!(batch.labels.column(0).iter().all(|label| label.is_nan()));
+        assert_eq!(batch.labels.column(1).to_vec(), [0.0, 1.0]);
+        assert_eq!(batch.domains, [DomainId::new(0); 2]);
+        assert_eq!((batch.weights, batch.groups), (vec![0.5, 2.0], vec![3, 3]));
+    }
+
+    #[test]
+    fn every_problem_is_named_at_once() {
+        let layout = layout(2);
+        let error = Batch::builder(&layout, 2)
+            .ids("usr", vec![1, 2])
+            .bag("tags", [[1], [2]])
+            .bag("tags", [[1], [2]])
+            .numeric("age", vec![1.0])
+            .labels("sale", vec![0.0, 0.0])
+            .build()
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Batch: field \"usr\": not in the layout; field \"tags\": given twice; \
+             numeric \"age\": expected 2 values, found 1; task \"sale\": not in the layout; \
+             field \"user\": missing; numeric \"price\": missing; domains: missing, and the layout has 2"
+        );
+    }
+
+    #[test]
+    fn values_are_checked_too() {
+        let layout = Layout { numeric: vec![], ..layout(1) };
+        let build = |user, tags: &[Vec<u32>]| Batch::builder(&layout, 1).ids("user", user).bag("tags", tags).build();
+        assert!(build(vec![9], &[vec![3]]).is_ok());
+        for (error, text) in [
+            (build(vec![10], &[vec![]]), "column \"user\": found \"10\": row 0: expected an id below 10"),
+            (build(vec![9, 9], &[vec![]]), "column \"user\": expected 1 ids, one a row, found 2"),
+            (build(vec![9], &[]), "column \"tags\": expected 2 offsets, rows + 1, found 1"),
+        ] {
+            assert_eq!(error.unwrap_err().to_string(), text);
+        }
+    }
+}

@@ -2,15 +2,22 @@
 
 mod batch;
 mod batch_builder;
+mod columns;
 mod domain;
 mod feature;
+mod interner;
 mod layout;
 pub mod synthetic;
+mod names;
+mod read;
 mod schema;
+mod table;
 
 pub use batch::{Batch, Ids};
 pub use batch_builder::BatchBuilder;
 pub use domain::{DomainId, Domains};
 pub use feature::{Bag, Categorical, Coding, Feature, Numeric, Transform};
 pub use layout::{Field, Layout, Pooling};
+pub use read::Format;
 pub use schema::{Schema, SchemaBuilder};
+pub use table::Table;

@@ -1,0 +1,308 @@
+//! From cells to a [`Table`]: what every source of rows shares.
+
+use std::path::PathBuf;
+
+use super::Schema;
+use super::feature::{Coding, Feature};
+use super::interner::{Interner, invalid_utf8};
+use super::table::{Bags, Column, Lines, Table, Text};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Takes rows cell by cell, checks them and builds the columns of a [`Table`].
+pub(super) struct TableBuilder {
+    /// Names of the columns to read, each once.
+    sources: Vec<String>,
+    columns: Vec<ColumnBuilder>,
+    rows: usize,
+    lines: Lines,
+    split: Option<String>,
+}
+
+/// From here on a column may spend memory to be read faster; a few rows to be scored are not worth it.
+const MANY_ROWS: usize = 1000;
+
+struct ColumnBuilder {
+    source: usize,
+    cells: Cells,
+}
+
+/// The cells of one column so far.
+enum Cells {
+    Text { codes: Vec<u32>, values: Interner },
+    Bag(BagCells),
+    Number(Vec<f64>),
+    Label(Vec<f32>),
+    Weight(Vec<f32>),
+}
+
+struct BagCells {
+    separator: String,
+    /// The separator if it is one character, for which the search is much faster.
+    single: Option<char>,
+    offsets: Vec<usize>,
+    codes: Vec<u32>,
+    values: Interner,
+    last: Vec<u8>,
+}
+
+impl TableBuilder {
+    /// A builder of the columns that `schema` names.
+    pub(super) fn new(schema: &Schema) -> Self {
+        let split = schema.split().map(str::to_owned);
+        let mut builder = Self { sources: Vec::new(), columns: Vec::new(), rows: 0, lines: Lines::default(), split };
+        for feature in schema.features() {
+            let column = feature.column();
+            match feature {
+                Feature::Categorical(categorical) => builder.text(column, id_limit(categorical.coding())),
+                Feature::Bag(bag) => builder.bag(column, bag.separator(), id_limit(bag.coding())),
+                Feature::Numeric(_) => builder.add(column, Cells::Number(Vec::new())),
+            }
+        }
+        for column in [schema.domain(), schema.split(), schema.group()].into_iter().flatten() {
+            builder.text(column, None);
+        }
+        for column in schema.labels() {
+            builder.add(column, Cells::Label(Vec::new()));
+        }
+        if let Some(column) = schema.weight() {
+            builder.add(column, Cells::Weight(Vec::new()));
+        }
+        builder
+    }
+
+    /// The columns to read: [`TableBuilder::push`] asks for cells by position in this list.
+    pub(super) fn sources(&self) -> &[String] {
+        &self.sources
+    }
+
+    /// Adds a row that starts at `line`; `cell` gives the cell of the source at a position.
+    ///
+    /// The error names column and value; the caller knows file and line.
+    pub(super) fn push<'a>(&mut self, line: u64, cell: impl Fn(usize) -> &'a [u8]) -> Result<()> {
+        if self.rows == u32::MAX as usize {
+            return Err(Error::new(ErrorKind::Data, "a table holds fewer than 2^32 rows").with_help("read it in parts"));
+        }
+        if self.rows == MANY_ROWS {
+            for column in &mut self.columns {
+                column.cells.expect_many();
+            }
+        }
+        for column in &mut self.columns {
+            let bytes = cell(column.source);
+            if let Err(error) = column.cells.push(bytes) {
+                return Err(error.in_column(&self.sources[column.source]).with_value(String::from_utf8_lossy(bytes)));
+            }
+        }
+        self.lines.push(self.rows, line);
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// The table of the rows so far.
+    pub(super) fn finish(self, source: PathBuf) -> Table {
+        let Self { sources, columns, rows, lines, split } = self;
+        let columns = columns.into_iter().map(|column| (sources[column.source].clone(), column.cells.finish()));
+        Table { source, rows, lines, columns: columns.collect(), split }
+    }
+
+    fn source(&mut self, column: &str) -> usize {
+        self.sources.iter().position(|name| name == column).unwrap_or_else(|| {
+            self.sources.push(column.to_owned());
+            self.sources.len() - 1
+        })
+    }
+
+    /// Adds these cells unless the column already has some of their kind.
+    fn add(&mut self, column: &str, cells: Cells) {
+        let source = self.source(column);
+        let same = |other: &ColumnBuilder| {
+            other.source == source && std::mem::discriminant(&other.cells) == std::mem::discriminant(&cells)
+        };
+        if !self.columns.iter().any(same) {
+            self.columns.push(ColumnBuilder { source, cells });
+        }
+    }
+
+    fn text(&mut self, column: &str, limit: Option<usize>) {
+        self.add(column, Cells::Text { codes: Vec::new(), values: Interner::default() });
+        let source = self.source(column);
+        for other in self.columns.iter_mut().filter(|other| other.source == source) {
+            if let Cells::Text { values, .. } = &mut other.cells {
+                values.narrow(limit);
+            }
+        }
+    }
+
+    fn bag(&mut self, column: &str, separator: &str, limit: Option<usize>) {
+        let source = self.source(column);
+        let same = self.columns.iter_mut().find_map(|other| match &mut other.cells {
+            Cells::Bag(bag) if other.source == source && bag.separator == separator => Some(&mut bag.values),
+            _ => None,
+        });
+        if let Some(values) = same {
+            values.narrow(limit);
+            return;
+        }
+        let mut letters = separator.chars();
+        let single = letters.next().filter(|_| letters.next().is_none());
+        let mut values = Interner::default();
+        values.narrow(limit);
+        let bag = BagCells {
+            separator: separator.to_owned(),
+            single,
+            offsets: vec![0],
+            codes: Vec::new(),
+            values,
+            last: Vec::new(),
+        };
+        self.columns.push(ColumnBuilder { source, cells: Cells::Bag(bag) });
+    }
+}
+
+/// How many ids a column of ids may have.
+fn id_limit(coding: Coding) -> Option<usize> {
+    if let Coding::Ids { rows } = coding { Some(rows) } else { None }
+}
+
+impl Cells {
+    fn expect_many(&mut self) {
+        match self {
+            Self::Text { values, .. } | Self::Bag(BagCells { values, .. }) => values.expect_many(),
+            Self::Number(_) | Self::Label(_) | Self::Weight(_) => {}
+        }
+    }
+
+    fn push(&mut self, cell: &[u8]) -> Result<()> {
+        match self {
+            Self::Text { codes, values } => codes.push(values.code(cell)?),
+            Self::Bag(bag) => bag.push(cell)?,
+            Self::Number(numbers) => numbers.push(number(cell)?),
+            Self::Label(labels) => labels.push(label(cell)?),
+            Self::Weight(weights) => weights.push(weight(cell)?),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Column {
+        match self {
+            Self::Text { codes, values } => Column::Text(Text { codes, dictionary: values.finish() }),
+            Self::Bag(bag) => Column::Bag(Bags {
+                separator: bag.separator,
+                offsets: bag.offsets,
+                codes: bag.codes,
+                dictionary: bag.values.finish(),
+            }),
+            Self::Number(numbers) => Column::Number(numbers),
+            Self::Label(labels) => Column::Label(labels),
+            Self::Weight(weights) => Column::Weight(weights),
+        }
+    }
+}
+
+impl BagCells {
+    fn push(&mut self, cell: &[u8]) -> Result<()> {
+        if let [.., from, to] = self.offsets[..]
+            && self.last == cell
+        {
+            self.codes.extend_from_within(from..to);
+        } else {
+            let text = std::str::from_utf8(cell).map_err(|_| invalid_utf8())?;
+            let (codes, values) = (&mut self.codes, &mut self.values);
+            let mut take = |piece: &str| -> Result<()> {
+                if !piece.is_empty() {
+                    codes.push(values.code(piece.as_bytes())?);
+                }
+                Ok(())
+            };
+            match self.single {
+                Some(letter) => text.split(letter).try_for_each(&mut take)?,
+                None => text.split(&*self.separator).try_for_each(&mut take)?,
+            }
+            self.last.clear();
+            self.last.extend_from_slice(cell);
+        }
+        self.offsets.push(self.codes.len());
+        Ok(())
+    }
+}
+
+/// What is written, if it is a number; spaces around it do not matter.
+fn parse(cell: &[u8]) -> Option<f64> {
+    std::str::from_utf8(cell).ok()?.parse().ok()
+}
+
+fn number(cell: &[u8]) -> Result<f64> {
+    let cell = cell.trim_ascii();
+    if cell.is_empty() {
+        return Ok(f64::NAN);
+    }
+    let number = parse(cell).ok_or_else(|| {
+        Error::new(ErrorKind::Data, "expected a number").with_help("an empty cell is a missing value")
+    })?;
+    if !number.is_finite() {
+        return Err(
+            Error::new(ErrorKind::Data, "expected a finite number").with_help("an empty cell is a missing value")
+        );
+    }
+    Ok(number)
+}
+
+fn label(cell: &[u8]) -> Result<f32> {
+    match cell {
+        b"0" => return Ok(0.0),
+        b"1" => return Ok(1.0),
+        _ => {}
+    }
+    let cell = cell.trim_ascii();
+    if cell.is_empty() {
+        return Ok(f32::NAN);
+    }
+    // Written by a data frame, a label column with gaps holds 0.0 and 1.0.
+    match parse(cell) {
+        Some(0.0) => Ok(0.0),
+        Some(1.0) => Ok(1.0),
+        _ => Err(Error::new(ErrorKind::Data, "expected 0, 1 or an empty cell").with_help("empty is a missing label")),
+    }
+}
+
+fn weight(cell: &[u8]) -> Result<f32> {
+    let weight = parse(cell.trim_ascii()).map(|weight| weight as f32);
+    weight.filter(|weight| weight.is_finite() && *weight >= 0.0).ok_or_else(|| {
+        Error::new(ErrorKind::Data, "expected a weight: a finite number, at least 0")
+            .with_help("1 is the weight of an ordinary row")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_as_people_write_them() {
+        for (cell, wanted) in [("0", 0.0), ("1", 1.0), ("0.0", 0.0), ("1.0", 1.0), (" 1 ", 1.0), ("-0", 0.0)] {
+            assert_eq!(label(cell.as_bytes()).unwrap(), wanted, "{cell:?}");
+        }
+        assert!(label(b"").unwrap().is_nan());
+        for cell in ["2", "-1", "0.5", "true", "NaN", "1e-9"] {
+            assert!(label(cell.as_bytes()).is_err(), "{cell:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_finite_or_missing() {
+        assert_eq!(number(b" -1.5e3 ").unwrap(), -1500.0);
+        assert!(number(b"").unwrap().is_nan() && number(b"  ").unwrap().is_nan());
+        for cell in ["nan", "inf", "-Infinity", "1e999", "1,5", "0x10", "12a"] {
+            assert!(number(cell.as_bytes()).is_err(), "{cell:?}");
+        }
+    }
+
+    #[test]
+    fn weights_are_finite_and_not_negative() {
+        assert_eq!(weight(b"0").unwrap(), 0.0);
+        assert_eq!(weight(b"1700.09").unwrap(), 1700.09);
+        for cell in ["", "-0.5", "inf", "1e39", "heavy"] {
+            assert!(weight(cell.as_bytes()).is_err(), "{cell:?}");
+        }
+    }
+}

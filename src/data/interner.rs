@@ -1,0 +1,149 @@
+//! Codes for the distinct values of a column.
+
+use std::collections::HashMap;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Distinct values and their codes.
+#[derive(Default)]
+pub(super) struct Interner {
+    codes: HashMap<Box<[u8]>, u32>,
+    /// The value before: logs are often sorted by user, so the next one is mostly the same.
+    last: Vec<u8>,
+    last_code: u32,
+    /// Short values and their codes, each in the one slot that its bits point to; empty until there are many rows.
+    /// A hit saves the map's hash, which is made to withstand hostile input and takes its time for it.
+    recent: Vec<(u64, u32)>,
+    /// If given, values must be integers below this.
+    limit: Option<usize>,
+}
+
+/// `recent` has two to this power slots.
+const RECENT_BITS: u32 = 12;
+
+impl Interner {
+    /// Keeps the smaller limit.
+    pub(super) fn narrow(&mut self, limit: Option<usize>) {
+        self.limit = match (self.limit, limit) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+
+    /// Makes room for what pays in long columns only.
+    pub(super) fn expect_many(&mut self) {
+        self.recent = vec![(NO_VALUE, 0); 1 << RECENT_BITS];
+    }
+
+    /// The code of a value, a new one if it was not met before.
+    pub(super) fn code(&mut self, value: &[u8]) -> Result<u32> {
+        if self.last == value && !self.codes.is_empty() {
+            return Ok(self.last_code);
+        }
+        let packed = packed(value).filter(|_| !self.recent.is_empty());
+        let code = match packed {
+            None => self.look_up(value)?,
+            Some(packed) => {
+                let slot = (packed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - RECENT_BITS)) as usize;
+                if self.recent[slot].0 != packed {
+                    self.recent[slot] = (packed, self.look_up(value)?);
+                }
+                self.recent[slot].1
+            }
+        };
+        self.last.clear();
+        self.last.extend_from_slice(value);
+        self.last_code = code;
+        Ok(code)
+    }
+
+    fn look_up(&mut self, value: &[u8]) -> Result<u32> {
+        match self.codes.get(value) {
+            Some(&code) => Ok(code),
+            None => self.insert(value),
+        }
+    }
+
+    /// Checks are made here, once a distinct value.
+    #[cold]
+    fn insert(&mut self, value: &[u8]) -> Result<u32> {
+        let text = std::str::from_utf8(value).map_err(|_| invalid_utf8())?;
+        if let Some(limit) = self.limit {
+            id(text, limit)?;
+        }
+        // Fewer than the cells of a table, save in a bag of billions of distinct values.
+        let code = u32::try_from(self.codes.len())
+            .map_err(|_| Error::new(ErrorKind::Data, "a column holds fewer than 2^32 distinct values"))?;
+        self.codes.insert(value.into(), code);
+        Ok(code)
+    }
+
+    /// The values by code.
+    pub(super) fn finish(self) -> Vec<Box<str>> {
+        let mut dictionary = vec![Box::<str>::default(); self.codes.len()];
+        for (value, code) in self.codes {
+            let text = String::from_utf8(value.into_vec()).expect("checked when it was inserted");
+            dictionary[code as usize] = text.into_boxed_str();
+        }
+        dictionary
+    }
+}
+
+/// What [`packed`] gives for no value.
+const NO_VALUE: u64 = u64::MAX;
+
+/// The length and the bytes of a value of at most 7 bytes: different for different values.
+fn packed(value: &[u8]) -> Option<u64> {
+    (value.len() <= 7).then(|| value.iter().fold(value.len() as u64, |packed, &byte| (packed << 8) | u64::from(byte)))
+}
+
+pub(super) fn invalid_utf8() -> Error {
+    Error::new(ErrorKind::Data, "expected UTF-8").with_help("save the file in UTF-8")
+}
+
+/// An id of an embedding table of `rows` rows, as it is written.
+pub(super) fn id(text: &str, rows: usize) -> Result<u32> {
+    text.parse::<u32>().ok().filter(|&id| (id as usize) < rows).ok_or_else(|| {
+        Error::new(ErrorKind::Data, format!("expected an integer id from 0 to {}", rows - 1))
+            .with_help("leave out `ids` to have values numbered")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_values_of_all_lengths_keep_their_codes() {
+        // Twice around, in an order that meets the slots of short values again and again.
+        let values: Vec<String> = (0..20_000_u64).map(|i| (i * i * i).to_string()).chain([String::new()]).collect();
+        let mut interner = Interner::default();
+        let mut wanted = HashMap::new();
+        for (i, value) in values.iter().chain(values.iter().rev()).chain(&values).enumerate() {
+            if i == 1000 {
+                interner.expect_many();
+            }
+            let next = wanted.len() as u32;
+            let code = *wanted.entry(value).or_insert(next);
+            assert_eq!(interner.code(value.as_bytes()).unwrap(), code, "{value:?}");
+        }
+        let dictionary = interner.finish();
+        assert!(wanted.into_iter().all(|(value, code)| *dictionary[code as usize] == **value));
+    }
+
+    #[test]
+    fn packing_tells_values_apart() {
+        let zeros = [0; 8];
+        let all: Vec<Option<u64>> = (0..=8).map(|len| packed(&zeros[..len])).collect();
+        assert!(all[..8].is_sorted_by(|a, b| a < b) && all[8].is_none());
+        assert!(packed(&[0xff; 7]).unwrap() < NO_VALUE);
+    }
+
+    #[test]
+    fn codes_count_up_and_the_empty_value_is_one_of_them() {
+        let mut interner = Interner::default();
+        let codes: Vec<u32> = ["", "a", "a", "b", "", "a"].map(|value| interner.code(value.as_bytes()).unwrap()).into();
+        assert_eq!(codes, [0, 1, 1, 2, 0, 1]);
+        assert_eq!(interner.finish(), ["".into(), "a".into(), Box::<str>::from("b")]);
+    }
+}

@@ -1,0 +1,210 @@
+//! A log in memory, column by column, before it is encoded.
+
+use std::path::{Path, PathBuf};
+
+use super::names::listed;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The columns of a log that a [`Schema`](super::Schema) names, in memory.
+///
+/// Text is kept as codes into a dictionary of the distinct values, numbers as they were written. Nothing here depends on
+/// what an encoder was fitted on, so one table serves any encoder of the same schema.
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub(super) source: PathBuf,
+    pub(super) rows: usize,
+    pub(super) lines: Lines,
+    pub(super) columns: Vec<(String, Column)>,
+    /// The column of the schema's splits.
+    pub(super) split: Option<String>,
+}
+
+/// One column by what its cells are. A column of the file that is used in two ways is here twice.
+#[derive(Debug, Clone)]
+pub(super) enum Column {
+    Text(Text),
+    Bag(Bags),
+    /// NaN where the cell is empty, otherwise finite.
+    Number(Vec<f64>),
+    /// 0, 1, or NaN where the cell is empty.
+    Label(Vec<f32>),
+    /// Finite, at least 0.
+    Weight(Vec<f32>),
+}
+
+/// One value a row.
+#[derive(Debug, Clone)]
+pub(super) struct Text {
+    pub(super) codes: Vec<u32>,
+    /// The values by code, in order of first appearance.
+    pub(super) dictionary: Vec<Box<str>>,
+}
+
+/// Any number of values a row.
+#[derive(Debug, Clone)]
+pub(super) struct Bags {
+    pub(super) separator: String,
+    /// One more than there are rows.
+    pub(super) offsets: Vec<usize>,
+    pub(super) codes: Vec<u32>,
+    pub(super) dictionary: Vec<Box<str>>,
+}
+
+impl Bags {
+    pub(super) fn row(&self, row: u32) -> &[u32] {
+        &self.codes[self.offsets[row as usize]..self.offsets[row as usize + 1]]
+    }
+}
+
+/// The line each row starts at. Rows mostly are one line each, so only the exceptions are kept.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lines {
+    /// From this row on, lines count up from this one.
+    runs: Vec<(usize, u64)>,
+}
+
+impl Lines {
+    pub(super) fn push(&mut self, row: usize, line: u64) {
+        let expected = self.runs.last().map(|&(from, start)| start + (row - from) as u64);
+        if expected != Some(line) {
+            self.runs.push((row, line));
+        }
+    }
+
+    fn of(&self, row: usize) -> u64 {
+        let run = self.runs.partition_point(|&(from, _)| from <= row) - 1;
+        let (from, start) = self.runs[run];
+        start + (row - from) as u64
+    }
+}
+
+impl Table {
+    /// How many rows there are; at most 2³² − 1, so that a row number fits in 32 bits.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The file, or the name given to [`Table::from_reader`].
+    pub fn source(&self) -> &Path {
+        &self.source
+    }
+
+    /// The line of the source that a row starts at, counted from 1.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn line(&self, row: u32) -> u64 {
+        assert!((row as usize) < self.rows, "row {row} of a table of {} rows", self.rows);
+        self.lines.of(row as usize)
+    }
+
+    /// All row numbers, in order.
+    pub fn all(&self) -> Vec<u32> {
+        (0..self.rows as u32).collect()
+    }
+
+    /// The values of the split column, in order of first appearance.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the schema names no split column.
+    pub fn splits(&self) -> Result<Vec<&str>> {
+        Ok(self.split_column()?.1.dictionary.iter().map(AsRef::as_ref).collect())
+    }
+
+    /// The rows whose split column holds `name`, in order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the schema names no split column; [`ErrorKind::Data`] if no row holds that value: the
+    /// text lists those that occur.
+    pub fn split(&self, name: &str) -> Result<Vec<u32>> {
+        let (column, text) = self.split_column()?;
+        let Some(code) = text.dictionary.iter().position(|value| &**value == name) else {
+            return Err(Error::new(
+                ErrorKind::Data,
+                format!("no row is in split {name:?}; the splits are {}", listed(&text.dictionary)),
+            )
+            .at_path(&self.source)
+            .in_column(column));
+        };
+        let code = code as u32;
+        Ok((0..self.rows as u32).filter(|&row| text.codes[row as usize] == code).collect())
+    }
+
+    fn split_column(&self) -> Result<(&str, &Text)> {
+        let Some(column) = &self.split else {
+            return Err(Error::new(ErrorKind::Config, "the schema names no split column")
+                .at_path(&self.source)
+                .with_help("declare it with SchemaBuilder::split"));
+        };
+        Ok((column, self.text(column)?))
+    }
+
+    pub(super) fn text(&self, column: &str) -> Result<&Text> {
+        self.find(column, "text", |column| if let Column::Text(text) = column { Some(text) } else { None })
+    }
+
+    pub(super) fn bags(&self, column: &str, separator: &str) -> Result<&Bags> {
+        self.find(column, "a bag", |column| match column {
+            Column::Bag(bags) if bags.separator == separator => Some(bags),
+            _ => None,
+        })
+    }
+
+    pub(super) fn numbers(&self, column: &str) -> Result<&[f64]> {
+        self.find(
+            column,
+            "numbers",
+            |column| if let Column::Number(numbers) = column { Some(&**numbers) } else { None },
+        )
+    }
+
+    pub(super) fn weights(&self, column: &str) -> Option<&[f32]> {
+        self.columns.iter().find_map(|(name, data)| match data {
+            Column::Weight(weights) if name == column => Some(&**weights),
+            _ => None,
+        })
+    }
+
+    pub(super) fn labels(&self, column: &str) -> Option<&[f32]> {
+        self.columns.iter().find_map(|(name, data)| match data {
+            Column::Label(labels) if name == column => Some(&**labels),
+            _ => None,
+        })
+    }
+
+    fn find<'a, T: ?Sized>(
+        &'a self,
+        column: &str,
+        what: &str,
+        of: impl Fn(&'a Column) -> Option<&'a T>,
+    ) -> Result<&'a T> {
+        let found = self.columns.iter().filter(|(name, _)| name == column).find_map(|(_, data)| of(data));
+        found.ok_or_else(|| {
+            Error::new(ErrorKind::Layout, format!("the table does not hold this column as {what}"))
+                .at_path(&self.source)
+                .in_column(column)
+                .with_help("read the table with the encoder's own schema")
+        })
+    }
+
+    /// `error` with the place of `row`.
+    pub(super) fn locate(&self, error: Error, row: u32, column: &str) -> Error {
+        error.at_path(&self.source).at_line(self.line(row)).in_column(column)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_survive_gaps() {
+        let written = [2, 3, 4, 7, 8, 20, 21];
+        let mut lines = Lines::default();
+        for (row, &line) in written.iter().enumerate() {
+            lines.push(row, line);
+        }
+        assert_eq!((0..written.len()).map(|row| lines.of(row)).collect::<Vec<_>>(), written);
+        assert_eq!(lines.runs.len(), 3);
+    }
+}

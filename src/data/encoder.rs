@@ -1,0 +1,331 @@
+//! Turns rows into what a model reads, by what the fitting rows taught.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::batch::join;
+use super::columns::TableBuilder;
+use super::fitted::{Fitted, translate};
+use super::names::{closest, listed};
+use super::vocabulary::Vocabulary;
+use super::{Batch, DomainId, Layout, Schema, Table};
+use crate::error::{Error, ErrorKind, Problems, Result};
+
+/// The name of the one domain when the schema names no domain column.
+const ALL: &str = "all";
+
+/// What becomes of rows of a domain that the encoder was not fitted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownDomain {
+    /// They are an error (the default).
+    #[default]
+    Error,
+    /// They get [`DomainId::SHARED`], so that the model answers by its shared path.
+    Shared,
+}
+
+/// Encodes rows by vocabularies, scales and domains that were fitted on other rows.
+///
+/// It learns from the rows given to [`Encoder::fit`] alone. It is saved with the model (as JSON, say): vocabularies are
+/// lists in the order of ids. Reading one checks that it is whole.
+///
+/// ```
+/// use starple::data::{Encoder, Format, Schema, Table};
+///
+/// let schema = Schema::builder().categorical("item").numeric("price").domain("page").label("click").build()?;
+/// let log = "item,price,page,click\nlamp,20,home,1\nsofa,400,search,0\nlamp,,home,0\n";
+/// let table = Table::from_reader(log.as_bytes(), Format::Csv, "log.csv", &schema)?;
+/// let encoder = Encoder::fit(&schema, &table, &table.all())?;
+/// assert_eq!(encoder.layout().domains, ["home", "search"]);
+/// assert_eq!(encoder.layout().numeric, ["price", "price?"]);
+/// let batch = encoder.encode(&table, &table.all())?;
+/// assert_eq!(batch.rows(), 3);
+///
+/// // At serving time rows come from elsewhere, and without labels.
+/// let batch = encoder.encode_rows([[("item", "sofa"), ("price", "380"), ("page", "home")]])?;
+/// assert_eq!(batch.domains, [encoder.domain("home")?]);
+/// # Ok::<(), starple::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
+pub struct Encoder {
+    schema: Schema,
+    /// By feature, in the schema's order.
+    fitted: Vec<Fitted>,
+    domains: Vocabulary,
+    unknown_domain: UnknownDomain,
+    /// Derived from the others.
+    #[serde(skip)]
+    layout: Layout,
+}
+
+/// An encoder as it is written to a file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    schema: Schema,
+    fitted: Vec<Fitted>,
+    domains: Vocabulary,
+    unknown_domain: UnknownDomain,
+}
+
+impl TryFrom<Parts> for Encoder {
+    type Error = Error;
+
+    fn try_from(parts: Parts) -> Result<Self> {
+        let Parts { schema, fitted, domains, unknown_domain } = parts;
+        let features = schema.features();
+        let mut problems = Problems::default();
+        problems.require(fitted.len() == features.len(), || {
+            format!("fitted: {} entries, one for each feature, found {}", features.len(), fitted.len())
+        });
+        for (feature, fitted) in features.iter().zip(&fitted) {
+            problems.require(fitted.fits(feature), || {
+                format!("fitted: what {:?} of the schema can have learned, found something else", feature.name())
+            });
+        }
+        problems.require(!domains.values().is_empty(), || "domains: at least one".into());
+        problems.require(domains.values().iter().all(|name| !name.is_empty()), || {
+            "domains: names that are not empty".into()
+        });
+        problems.require(schema.domain().is_some() || domains.values().len() <= 1, || {
+            "domains: only one, as the schema names no domain column".into()
+        });
+        problems.into_result("Encoder")?;
+        Ok(Self::assemble(schema, fitted, domains, unknown_domain))
+    }
+}
+
+impl Encoder {
+    /// Learns vocabularies, scales, quantiles and domains from these rows of the table and from no others.
+    ///
+    /// Values are numbered in order of first appearance among `rows`. Domains are sorted by name, or by number if all of
+    /// them are integers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Data`] if there are no rows, a domain's name is empty, or a numeric column is too large to be
+    /// standardised; [`ErrorKind::Config`] if the schema names no label; [`ErrorKind::Layout`] if the table was read with
+    /// another schema.
+    ///
+    /// # Panics
+    /// If a row number is not one of the table.
+    pub fn fit(schema: &Schema, table: &Table, rows: &[u32]) -> Result<Self> {
+        if schema.labels().is_empty() {
+            return Err(Error::new(ErrorKind::Config, "the schema names no label, so there is no task to learn")
+                .with_help("declare one with SchemaBuilder::label"));
+        }
+        if rows.is_empty() {
+            return Err(Error::new(ErrorKind::Data, "no rows to fit on").at_path(table.source()));
+        }
+        let fitted =
+            schema.features().iter().map(|feature| Fitted::fit(feature, table, rows)).collect::<Result<_>>()?;
+        let domains = fit_domains(schema, table, rows)?;
+        Ok(Self::assemble(schema.clone(), fitted, domains, UnknownDomain::default()))
+    }
+
+    fn assemble(schema: Schema, fitted: Vec<Fitted>, domains: Vocabulary, unknown_domain: UnknownDomain) -> Self {
+        let mut layout = Layout { tasks: schema.labels().to_vec(), ..Layout::default() };
+        layout.domains = domains.values().iter().map(ToString::to_string).collect();
+        for (feature, fitted) in schema.features().iter().zip(&fitted) {
+            fitted.describe(feature, &mut layout);
+        }
+        Self { schema, fitted, domains, unknown_domain, layout }
+    }
+
+    /// What becomes of rows of a domain that is not among the fitted ones. Default: [`UnknownDomain::Error`].
+    pub fn on_unknown_domain(mut self, unknown: UnknownDomain) -> Self {
+        self.unknown_domain = unknown;
+        self
+    }
+
+    /// The schema it was fitted with.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The shape of the batches it makes: what a model is built for.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The domain of this name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownDomain`], listing the domains, if there is none; unless
+    /// [`on_unknown_domain`](Encoder::on_unknown_domain) asked for [`UnknownDomain::Shared`].
+    pub fn domain(&self, name: &str) -> Result<DomainId> {
+        match (self.domains.position(name), self.unknown_domain) {
+            (Some(position), _) => Ok(DomainId::new(position as usize)),
+            (None, UnknownDomain::Shared) => Ok(DomainId::SHARED),
+            (None, UnknownDomain::Error) => Err(Error::new(
+                ErrorKind::UnknownDomain,
+                format!("unknown domain; the domains are {}", listed(self.domains.values())),
+            )
+            .with_value(name)
+            .with_help("add it with Encoder::add_domain, or take UnknownDomain::Shared")),
+        }
+    }
+
+    /// Adds a domain behind the others, for rows to come. A model needs the domain added too.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the name is empty or is a domain's already, or if the schema names no domain column.
+    pub fn add_domain(&mut self, name: &str) -> Result<DomainId> {
+        let refuse = |reason: &str| Err(Error::new(ErrorKind::Config, reason).with_value(name));
+        if self.schema.domain().is_none() {
+            return refuse("cannot add a domain: the schema names no domain column");
+        }
+        if name.is_empty() {
+            return refuse("cannot add a domain without a name");
+        }
+        if !self.domains.insert(name) {
+            return refuse("cannot add a domain that is there already");
+        }
+        self.layout.domains.push(name.to_owned());
+        Ok(DomainId::new(self.layout.domains.len() - 1))
+    }
+
+    /// Encodes these rows, in this order, of any table that was read with the encoder's schema.
+    ///
+    /// Values that the fitting rows did not hold get id 0 of a vocabulary. Labels and weights of a table that was read
+    /// with [`Schema::unlabelled`] are missing: all labels are NaN. Groups are the table's own codes: equal inside one
+    /// table where the group is, and without meaning across tables.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownDomain`] with the line of the row; [`ErrorKind::Layout`] if the table was read with another
+    /// schema; [`ErrorKind::Data`] if the rows' bags hold 2³² values or more.
+    ///
+    /// # Panics
+    /// If a row number is not one of the table.
+    pub fn encode(&self, table: &Table, rows: &[u32]) -> Result<Batch> {
+        let mut ids = Vec::with_capacity(self.layout.fields.len());
+        let mut numeric = Vec::with_capacity(self.layout.numeric.len());
+        for (feature, fitted) in self.schema.features().iter().zip(&self.fitted) {
+            fitted.encode(feature, table, rows, &mut ids, &mut numeric)?;
+        }
+        let labels = self.schema.labels().iter().map(|column| match table.labels(column) {
+            Some(labels) => rows.iter().map(|&row| labels[row as usize]).collect(),
+            None => vec![f32::NAN; rows.len()],
+        });
+        let weights = self.schema.weight().and_then(|column| table.weights(column));
+        let groups = self.schema.group().and_then(|column| table.text(column).ok());
+        Ok(Batch {
+            ids,
+            numeric: join(&numeric, rows.len()),
+            labels: join(&labels.collect::<Vec<_>>(), rows.len()),
+            domains: self.encode_domains(table, rows)?,
+            weights: weights.map_or_else(Vec::new, |all| rows.iter().map(|&row| all[row as usize]).collect()),
+            groups: groups.map_or_else(Vec::new, |text| rows.iter().map(|&row| text.codes[row as usize]).collect()),
+        })
+    }
+
+    fn encode_domains(&self, table: &Table, rows: &[u32]) -> Result<Vec<DomainId>> {
+        let Some(column) = self.schema.domain() else {
+            return Ok(vec![DomainId::new(0); rows.len()]);
+        };
+        let domains = translate(table.text(column)?, rows, |name| self.domain(name));
+        domains.map_err(|(error, row)| table.locate(error, row, column))
+    }
+
+    /// Encodes rows that are in memory, each a list of column and value as they would be written in a file.
+    ///
+    /// A row may be an array or a vector of pairs, or a reference to a map. It must hold every column of the features and
+    /// of the domain; the schema's other columns are permitted and not used. Labels of the batch are NaN.
+    ///
+    /// # Errors
+    /// The errors of [`Table::from_reader`] and of [`Encoder::encode`], and [`ErrorKind::Data`] for a column that is
+    /// missing, named twice or unknown to the schema. Their texts say `rows:2` for the second row.
+    pub fn encode_rows<R, K, V>(&self, rows: impl IntoIterator<Item = R>) -> Result<Batch>
+    where
+        R: IntoIterator<Item = (K, V)>,
+        K: AsRef<str>,
+        V: AsRef<str>,
+    {
+        let mut builder = TableBuilder::new(&self.schema.unlabelled());
+        let sources = builder.sources().to_vec();
+        let positions: HashMap<&str, usize> = sources.iter().map(String::as_str).zip(0..).collect();
+        for (line, row) in (1..).zip(rows) {
+            let pairs: Vec<(K, V)> = row.into_iter().collect();
+            let cells = self.cells(&pairs, &positions, &sources);
+            cells
+                .and_then(|cells| builder.push(line, |source| cells[source].as_bytes()))
+                .map_err(|error| error.at_path("rows").at_line(line))?;
+        }
+        let table = builder.finish("rows".into());
+        self.encode(&table, &table.all())
+    }
+
+    /// The values of one row in the order of `sources`.
+    fn cells<'a, K: AsRef<str>, V: AsRef<str>>(
+        &self,
+        pairs: &'a [(K, V)],
+        positions: &HashMap<&str, usize>,
+        sources: &[String],
+    ) -> Result<Vec<&'a str>> {
+        let mut cells = vec![None; sources.len()];
+        for (column, value) in pairs {
+            let column = column.as_ref();
+            let Some(&position) = positions.get(column) else {
+                if self.is_target(column) {
+                    continue;
+                }
+                let error = Error::new(
+                    ErrorKind::Data,
+                    format!("the schema has no such column; its columns are {}", listed(sources)),
+                )
+                .in_column(column);
+                return Err(match closest(column, sources) {
+                    Some(name) => error.with_help(format!("did you mean {name:?}?")),
+                    None => error.with_help("leave it out"),
+                });
+            };
+            if cells[position].replace(value.as_ref()).is_some() {
+                return Err(Error::new(ErrorKind::Data, "the row has this column twice").in_column(column));
+            }
+        }
+        let present = cells.into_iter().zip(sources).map(|(cell, column)| {
+            cell.ok_or_else(|| {
+                Error::new(ErrorKind::Data, "the row has no value for this column")
+                    .in_column(column)
+                    .with_help("an empty value is a missing number, or an empty bag")
+            })
+        });
+        present.collect()
+    }
+
+    /// Whether the schema has a use for `column` that is none for scoring.
+    fn is_target(&self, column: &str) -> bool {
+        let schema = &self.schema;
+        let others = [schema.weight(), schema.split(), schema.group()];
+        others.contains(&Some(column)) || schema.labels().iter().any(|label| label == column)
+    }
+}
+
+fn fit_domains(schema: &Schema, table: &Table, rows: &[u32]) -> Result<Vocabulary> {
+    let mut domains = Vocabulary::default();
+    let Some(column) = schema.domain() else {
+        domains.insert(ALL);
+        return Ok(domains);
+    };
+    let text = table.text(column)?;
+    if let Some(&row) = rows.iter().find(|&&row| text.dictionary[text.codes[row as usize] as usize].is_empty()) {
+        let error = Error::new(ErrorKind::Data, "expected the name of a domain, found an empty cell")
+            .with_help("name the domain, or leave the row out");
+        return Err(table.locate(error, row, column));
+    }
+    let found = Vocabulary::fit(&text.dictionary, rows.iter().map(|&row| text.codes[row as usize]), 1);
+    let mut names: Vec<&str> = found.values().iter().map(AsRef::as_ref).collect();
+    names.sort_unstable();
+    let numbers: Option<Vec<i64>> = names.iter().map(|name| name.parse().ok()).collect();
+    if let Some(numbers) = numbers {
+        let mut numbered: Vec<_> = numbers.into_iter().zip(names).collect();
+        numbered.sort_unstable();
+        names = numbered.into_iter().map(|(_, name)| name).collect();
+    }
+    for name in names {
+        domains.insert(name);
+    }
+    Ok(domains)
+}

@@ -1,0 +1,229 @@
+//! What a feature learned from the fitting rows, and how it encodes others.
+
+use serde::{Deserialize, Serialize};
+
+use super::feature::{Coding, Feature, Numeric, Transform};
+use super::scaler::{Quantiles, Scaler};
+use super::table::{Bags, Table, Text};
+use super::vocabulary::Vocabulary;
+use super::{Bag, Field, Ids, Layout, interner};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A feature after fitting.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Fitted {
+    /// The value at position `i` has id `i + 1`.
+    Vocabulary(Vocabulary),
+    /// So many buckets.
+    Hashed(usize),
+    /// So many ids.
+    Ids(usize),
+    Quantiles(Quantiles),
+    Scaler(Scaler),
+}
+
+impl Fitted {
+    pub(super) fn fit(feature: &Feature, table: &Table, rows: &[u32]) -> Result<Self> {
+        match feature {
+            Feature::Categorical(categorical) => {
+                let text = table.text(feature.column())?;
+                let codes = rows.iter().map(|&row| text.codes[row as usize]);
+                Ok(Self::coding(categorical.coding(), &text.dictionary, codes))
+            }
+            Feature::Bag(bag) => {
+                let bags = table.bags(feature.column(), bag.separator())?;
+                let codes = rows.iter().flat_map(|&row| bags.row(row)).copied();
+                Ok(Self::coding(bag.coding(), &bags.dictionary, codes))
+            }
+            Feature::Numeric(numeric) => {
+                let numbers = table.numbers(feature.column())?;
+                let values = rows.iter().map(|&row| numbers[row as usize]);
+                match numeric.transform() {
+                    Transform::Buckets(count) => Ok(Self::Quantiles(Quantiles::fit(count, values))),
+                    transform => Scaler::fit(transform, values)
+                        .map(Self::Scaler)
+                        .map_err(|error| error.at_path(table.source()).in_column(feature.column())),
+                }
+            }
+        }
+    }
+
+    fn coding(coding: Coding, dictionary: &[Box<str>], codes: impl Iterator<Item = u32>) -> Self {
+        match coding {
+            Coding::Vocabulary { min_count } => Self::Vocabulary(Vocabulary::fit(dictionary, codes, min_count)),
+            Coding::Hashed { buckets } => Self::Hashed(buckets),
+            Coding::Ids { rows } => Self::Ids(rows),
+        }
+    }
+
+    /// Whether this can be what `feature` learned: it is checked when an encoder is read from a file.
+    pub(super) fn fits(&self, feature: &Feature) -> bool {
+        let coding = match feature {
+            Feature::Categorical(categorical) => categorical.coding(),
+            Feature::Bag(bag) => bag.coding(),
+            Feature::Numeric(numeric) => {
+                return match (self, numeric.transform()) {
+                    (Self::Quantiles(quantiles), Transform::Buckets(count)) => {
+                        quantiles.is_valid() && quantiles.rows() <= count.saturating_add(1)
+                    }
+                    (Self::Scaler(_), Transform::Buckets(_)) => false,
+                    (Self::Scaler(scaler), _) => scaler.is_valid(),
+                    _ => false,
+                };
+            }
+        };
+        match (self, coding) {
+            (Self::Vocabulary(_), Coding::Vocabulary { .. }) => true,
+            (Self::Hashed(fitted), Coding::Hashed { buckets }) => *fitted == buckets,
+            (Self::Ids(fitted), Coding::Ids { rows }) => *fitted == rows,
+            _ => false,
+        }
+    }
+
+    /// Adds the feature's fields and inputs.
+    pub(super) fn describe(&self, feature: &Feature, layout: &mut Layout) {
+        let name = feature.name().to_owned();
+        let rows = match self {
+            Self::Vocabulary(vocabulary) => vocabulary.values().len() + 1,
+            Self::Hashed(rows) | Self::Ids(rows) => *rows,
+            Self::Quantiles(quantiles) => quantiles.rows(),
+            Self::Scaler(scaler) => {
+                let indicator = scaler.missing().then(|| format!("{name}?"));
+                layout.numeric.push(name);
+                layout.numeric.extend(indicator);
+                return;
+            }
+        };
+        let bag = if let Feature::Bag(bag) = feature { Some(bag.pooled()) } else { None };
+        layout.fields.push(Field { name, rows, bag });
+    }
+
+    /// Encodes the feature's column of `rows`: adds to `ids`, or to `numeric`, the columns of numeric inputs.
+    pub(super) fn encode(
+        &self,
+        feature: &Feature,
+        table: &Table,
+        rows: &[u32],
+        ids: &mut Vec<Ids>,
+        numeric: &mut Vec<Vec<f32>>,
+    ) -> Result<()> {
+        let column = feature.column();
+        match feature {
+            Feature::Categorical(_) => {
+                let text = table.text(column)?;
+                let encoded = translate(text, rows, |value| self.id(value));
+                ids.push(Ids::One(encoded.map_err(|(error, row)| table.locate(error, row, column))?));
+            }
+            Feature::Bag(bag) => ids.push(self.encode_bags(table, column, bag, rows)?),
+            Feature::Numeric(numeric_feature) => {
+                self.encode_numbers(numeric_feature, table.numbers(column)?, rows, ids, numeric);
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_bags(&self, table: &Table, column: &str, bag: &Bag, rows: &[u32]) -> Result<Ids> {
+        let bags: &Bags = table.bags(column, bag.separator())?;
+        let total: usize = rows.iter().map(|&row| bags.row(row).len()).sum();
+        if u32::try_from(total).is_err() {
+            return Err(Error::new(ErrorKind::Data, "the bags of one batch hold fewer than 2^32 values")
+                .at_path(table.source())
+                .in_column(column)
+                .with_help("encode the rows in parts"));
+        }
+        let mut known = vec![None; bags.dictionary.len()];
+        let (mut offsets, mut ids) = (Vec::with_capacity(rows.len() + 1), Vec::with_capacity(total));
+        offsets.push(0);
+        for &row in rows {
+            for &code in bags.row(row) {
+                let id = remembered(&mut known[code as usize], || self.id(&bags.dictionary[code as usize]));
+                ids.push(id.map_err(|error| table.locate(error, row, column))?);
+            }
+            offsets.push(ids.len() as u32);
+        }
+        Ok(Ids::Bag { offsets, ids })
+    }
+
+    fn encode_numbers(
+        &self,
+        feature: &Numeric,
+        numbers: &[f64],
+        rows: &[u32],
+        ids: &mut Vec<Ids>,
+        numeric: &mut Vec<Vec<f32>>,
+    ) {
+        let values = rows.iter().map(|&row| numbers[row as usize]);
+        match self {
+            Self::Quantiles(quantiles) => ids.push(Ids::One(values.map(|x| quantiles.encode(x)).collect())),
+            Self::Scaler(scaler) => {
+                numeric.push(values.clone().map(|x| scaler.encode(feature.transform(), x)).collect());
+                if scaler.missing() {
+                    numeric.push(values.map(|x| f32::from(x.is_nan())).collect());
+                }
+            }
+            _ => unreachable!("a number is fitted by a scaler or by quantiles"),
+        }
+    }
+
+    /// The id of a value.
+    fn id(&self, value: &str) -> Result<u32> {
+        match self {
+            Self::Vocabulary(vocabulary) => Ok(vocabulary.position(value).map_or(0, |position| position + 1)),
+            Self::Hashed(buckets) => Ok(bucket(value, *buckets)),
+            Self::Ids(rows) => interner::id(value, *rows).map_err(|error| error.with_value(value)),
+            Self::Quantiles(_) | Self::Scaler(_) => unreachable!("text has no quantiles and no scale"),
+        }
+    }
+}
+
+/// `⌊crc32(value) · buckets / 2³²⌋`: the same on every machine and in every version.
+fn bucket(value: &str, buckets: usize) -> u32 {
+    ((u64::from(crc32fast::hash(value.as_bytes())) * buckets as u64) >> 32) as u32
+}
+
+/// Encodes the values of `rows`, each distinct one once; an error comes with its row.
+pub(super) fn translate<T: Copy>(
+    text: &Text,
+    rows: &[u32],
+    id: impl Fn(&str) -> Result<T>,
+) -> Result<Vec<T>, (Error, u32)> {
+    let mut known = vec![None; text.dictionary.len()];
+    let encode = |&row: &u32| {
+        let code = text.codes[row as usize] as usize;
+        remembered(&mut known[code], || id(&text.dictionary[code])).map_err(|error| (error, row))
+    };
+    rows.iter().map(encode).collect()
+}
+
+fn remembered<T: Copy>(known: &mut Option<T>, find: impl FnOnce() -> Result<T>) -> Result<T> {
+    match *known {
+        Some(id) => Ok(id),
+        None => Ok(*known.insert(find()?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_pinned() {
+        // crc32("123456789") is the check value of CRC-32/ISO-HDLC: 0xCBF43926; crc32("") is 0.
+        assert_eq!(bucket("123456789", 1 << 16), 0xCBF4);
+        assert_eq!(bucket("123456789", 10), (0xCBF4_3926_u64 * 10 / (1 << 32)) as u32);
+        assert_eq!(bucket("", 1000), 0);
+        assert_eq!(bucket("123456789", u32::MAX as usize), 0xCBF4_3925);
+    }
+
+    #[test]
+    fn numbered_values_spread_over_the_buckets() {
+        let buckets = 1000;
+        let mut full = vec![0_i32; buckets];
+        for i in 0..100_000 {
+            full[bucket(&i.to_string(), buckets) as usize] += 1;
+        }
+        // Chance alone would give 100 ± 10 a bucket.
+        assert!(full.iter().all(|&count| (40..=160).contains(&count)), "{:?}", full.iter().max());
+    }
+}

@@ -1,0 +1,112 @@
+//! Distinct values and their positions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A list of distinct values that also finds the position of one. On disk it is the list alone.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Arc<str>>", into = "Vec<Arc<str>>")]
+pub(super) struct Vocabulary {
+    values: Vec<Arc<str>>,
+    positions: HashMap<Arc<str>, u32>,
+}
+
+impl Vocabulary {
+    /// The values that occur at least `min_count` times among `codes`, in order of first appearance.
+    pub(super) fn fit(dictionary: &[Box<str>], codes: impl Iterator<Item = u32>, min_count: usize) -> Self {
+        let mut counts = vec![0_usize; dictionary.len()];
+        let mut appeared = Vec::new();
+        for code in codes {
+            let count = &mut counts[code as usize];
+            if *count == 0 {
+                appeared.push(code as usize);
+            }
+            *count += 1;
+        }
+        let mut vocabulary = Self::default();
+        for code in appeared.into_iter().filter(|&code| counts[code] >= min_count) {
+            vocabulary.insert(&dictionary[code]);
+        }
+        vocabulary
+    }
+
+    /// The position of `value`, counted from 0.
+    pub(super) fn position(&self, value: &str) -> Option<u32> {
+        self.positions.get(value).copied()
+    }
+
+    /// The values in order.
+    pub(super) fn values(&self) -> &[Arc<str>] {
+        &self.values
+    }
+
+    /// Adds `value` at the end; false if it is there already.
+    pub(super) fn insert(&mut self, value: &str) -> bool {
+        if self.positions.contains_key(value) {
+            return false;
+        }
+        let value: Arc<str> = value.into();
+        self.positions.insert(Arc::clone(&value), self.values.len() as u32);
+        self.values.push(value);
+        true
+    }
+}
+
+impl PartialEq for Vocabulary {
+    fn eq(&self, other: &Self) -> bool {
+        self.values == other.values
+    }
+}
+
+impl TryFrom<Vec<Arc<str>>> for Vocabulary {
+    type Error = Error;
+
+    fn try_from(values: Vec<Arc<str>>) -> Result<Self> {
+        let mut vocabulary = Self::default();
+        for value in values {
+            if !vocabulary.insert(&value) {
+                return Err(Error::new(ErrorKind::Config, "expected distinct values, this one is there twice")
+                    .with_value(&*value));
+            }
+        }
+        Ok(vocabulary)
+    }
+}
+
+impl From<Vocabulary> for Vec<Arc<str>> {
+    fn from(vocabulary: Vocabulary) -> Self {
+        vocabulary.values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fitted(min_count: usize) -> Vec<String> {
+        let dictionary = ["a", "b", "c", "d"].map(Box::from);
+        let vocabulary = Vocabulary::fit(&dictionary, [2, 0, 2, 1, 0, 2].into_iter(), min_count);
+        vocabulary.values().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn first_appearance_orders_and_rare_values_are_left_out() {
+        assert_eq!(fitted(1), ["c", "a", "b"]);
+        assert_eq!(fitted(2), ["c", "a"]);
+        assert_eq!(fitted(3), ["c"]);
+        assert!(fitted(4).is_empty());
+    }
+
+    #[test]
+    fn on_disk_it_is_a_list_of_distinct_values() {
+        let vocabulary: Vocabulary = serde_json::from_str(r#"["x", "y"]"#).unwrap();
+        assert_eq!((vocabulary.position("y"), vocabulary.position("z")), (Some(1), None));
+        assert_eq!(serde_json::to_string(&vocabulary).unwrap(), r#"["x","y"]"#);
+        let error = serde_json::from_str::<Vocabulary>(r#"["x", "y", "x"]"#).unwrap_err().to_string();
+        assert!(error.starts_with("found \"x\": expected distinct values"), "{error}");
+    }
+}

@@ -1,4 +1,41 @@
 //! From logs to batches: schema, encoder, readers and loader.
+//!
+//! A [`Schema`] says what the columns of a log mean. [`Table::read`] reads those columns; [`Encoder::fit`] learns
+//! vocabularies, scales and domains from the training rows alone, and [`Encoder::encode`] turns the rows of any split
+//! into a [`Batch`]. A [`Loader`] cuts that into the batches of an epoch.
+//!
+//! ```
+//! use starple::data::{Batch, Encoder, Format, Loader, LoaderConfig, Schema, Table};
+//!
+//! let schema = Schema::builder()
+//!     .categorical("user")
+//!     .numeric("age")
+//!     .bag("genres", "|")
+//!     .domain("page")
+//!     .label("click")
+//!     .split("split")
+//!     .build()?;
+//! let log = "\
+//! user,age,genres,page,click,split
+//! ann,31,drama|crime,home,1,train
+//! bob,,comedy,search,0,train
+//! eve,44,drama,home,1,test
+//! ";
+//! let table = Table::from_reader(log.as_bytes(), Format::Csv, "log.csv", &schema)?;
+//! let train = table.split("train")?;
+//! let encoder = Encoder::fit(&schema, &table, &train)?;
+//! let loader = Loader::new(encoder.encode(&table, &train)?, LoaderConfig::default());
+//! let mut batch = Batch::default();
+//! for epoch in 0..3 {
+//!     let mut batches = loader.epoch(epoch);
+//!     while batches.next_into(&mut batch) {
+//!         assert_eq!(batch.rows(), 2);
+//!     }
+//! }
+//! let test = encoder.encode(&table, &table.split("test")?)?;
+//! assert_eq!(test.ids[0].row(0), [0]); // eve was not among the training rows
+//! # Ok::<(), starple::Error>(())
+//! ```
 
 mod batch;
 mod batch_builder;
@@ -10,6 +47,8 @@ mod fitted;
 mod interner;
 mod layout;
 pub mod synthetic;
+mod loader;
+mod loader_config;
 mod names;
 mod read;
 mod scaler;
@@ -23,6 +62,8 @@ pub use domain::{DomainId, Domains};
 pub use encoder::{Encoder, UnknownDomain};
 pub use feature::{Bag, Categorical, Coding, Feature, Numeric, Transform};
 pub use layout::{Field, Layout, Pooling};
+pub use loader::{Epoch, Loader};
+pub use loader_config::{LoaderConfig, LoaderConfigBuilder, Schedule};
 pub use read::Format;
 pub use schema::{Schema, SchemaBuilder};
 pub use table::Table;

@@ -46,13 +46,13 @@ mod feature;
 mod fitted;
 mod interner;
 mod layout;
-pub mod synthetic;
 mod loader;
 mod loader_config;
 mod names;
 mod read;
 mod scaler;
 mod schema;
+pub mod synthetic;
 mod table;
 mod vocabulary;
 

@@ -16,7 +16,7 @@ mod star;
 
 use std::sync::Mutex;
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayViewMut2, Axis};
 
 use crate::data::{Batch, DomainId, Domains, Layout};
 use crate::nn::buffer::resize;
@@ -31,6 +31,9 @@ pub use self::net::{Input, Net};
 pub use self::ple::{Branches, Level, PleCache, PleConfig, PleConfigBuilder, PleNet};
 pub use self::pooled::{DomainEmbedding, PooledCache, PooledConfig, PooledConfigBuilder, PooledNet};
 pub use self::star::{StarCache, StarConfig, StarConfigBuilder, StarNet};
+
+/// Rows that [`Model::score`] takes at a time.
+const PIECE: usize = 4096;
 
 /// STAR: see [`StarNet`].
 pub type Star = Model<StarNet>;
@@ -125,7 +128,35 @@ impl<N: Net> Model<N> {
     /// # Panics
     /// As [`Model::forward`].
     pub fn predict<'a>(&self, batch: &Batch, domain: impl Into<Domains<'a>>) -> Array2<f32> {
-        self.forward(batch, domain).mapv_into(crate::loss::sigmoid)
+        self.forward(batch, domain).mapv_into(|z| crate::loss::sigmoid(f64::from(z)) as f32)
+    }
+
+    /// The logits of any number of rows with their own domains, `[rows, tasks]`: [`Model::forward`] in pieces, so that memory stays bounded.
+    /// Inside a rayon pool the pieces run side by side; the result is the same.
+    ///
+    /// # Panics
+    /// As [`Model::forward`].
+    pub fn score(&self, rows: &Batch) -> Array2<f32> {
+        let mut logits = Array2::zeros((rows.rows(), self.layout().tasks.len()));
+        self.score_into(rows, 0, logits.view_mut());
+        logits
+    }
+
+    fn score_into(&self, rows: &Batch, start: usize, mut logits: ArrayViewMut2<'_, f32>) {
+        let count = logits.nrows();
+        if count <= PIECE {
+            let piece = rows.slice(start..start + count);
+            logits.assign(&self.forward(&piece, piece.domains()));
+            return;
+        }
+        let middle = count.div_ceil(PIECE).div_ceil(2) * PIECE;
+        let (first, second) = logits.split_at(Axis(0), middle);
+        if rayon::current_thread_index().is_some() {
+            rayon::join(|| self.score_into(rows, start, first), || self.score_into(rows, start + middle, second));
+        } else {
+            self.score_into(rows, start, first);
+            self.score_into(rows, start + middle, second);
+        }
     }
 
     /// The same logits in a lent cache: in inference with `Cache<N, Infer>`, or as the first half of a training step

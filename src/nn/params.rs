@@ -54,10 +54,15 @@ pub enum Part {
     Branch(Branch),
 }
 
+/// How deep parameters may lie below the model: PLE's deepest have 9 parts.
+const MAX_DEPTH: usize = 16;
+
 /// Where a walk stands: the way to the current tensor, and its position in the walk.
 #[derive(Debug, Clone)]
 pub struct Path {
-    parts: Vec<Part>,
+    /// A fixed array, so that a walk allocates nothing.
+    parts: [Part; MAX_DEPTH],
+    depth: usize,
     slot: usize,
     present: bool,
 }
@@ -65,7 +70,7 @@ pub struct Path {
 impl Path {
     /// The start of a walk whose first tensor has position `slot`.
     pub fn starting_at(slot: usize) -> Self {
-        Self { parts: Vec::with_capacity(8), slot, present: true }
+        Self { parts: [Part::Index(0); MAX_DEPTH], depth: 0, slot, present: true }
     }
 
     /// The position of the current tensor in the walk: its address in an optimizer's memory.
@@ -79,10 +84,14 @@ impl Path {
     }
 
     /// Walks one step down while `inside` runs.
+    ///
+    /// # Panics
+    /// If layers are nested deeper than 16.
     pub fn within<R>(&mut self, part: Part, inside: impl FnOnce(&mut Self) -> R) -> R {
-        self.parts.push(part);
+        self.parts[self.depth] = part;
+        self.depth += 1;
         let result = inside(self);
-        self.parts.pop();
+        self.depth -= 1;
         result
     }
 
@@ -100,7 +109,7 @@ impl Path {
     /// If `layout` is not that of the walked model.
     pub fn name(&self, layout: &Layout) -> String {
         let mut name = String::new();
-        for (i, part) in self.parts.iter().enumerate() {
+        for (i, part) in self.parts[..self.depth].iter().enumerate() {
             if i > 0 {
                 name.push('.');
             }

@@ -32,6 +32,7 @@ mod schedule;
 mod sgd;
 mod slot_state;
 mod slots;
+mod split;
 mod weight_decay;
 
 pub use adagrad::{Accumulator, Adagrad, AdagradBuilder, AdagradConfig};
@@ -43,6 +44,7 @@ pub use row_updates::RowUpdates;
 pub use schedule::{PlateauState, Schedule};
 pub use sgd::{Momentum, Sgd, SgdBuilder, SgdConfig};
 pub use slot_state::{SlotShape, SlotState};
+pub use split::Split;
 pub use weight_decay::WeightDecay;
 
 use crate::Result;

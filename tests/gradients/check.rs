@@ -11,22 +11,22 @@ use crate::reference::Values;
 /// The relative error allowed on every tensor.
 const TOLERANCE: f64 = 1e-3;
 
-pub fn rng(seed: u64) -> ChaCha8Rng {
+pub(crate) fn rng(seed: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(seed)
 }
 
 /// A matrix of values in ±1.
-pub fn random(rows: usize, columns: usize, rng: &mut ChaCha8Rng) -> Array2<f32> {
+pub(crate) fn random(rows: usize, columns: usize, rng: &mut ChaCha8Rng) -> Array2<f32> {
     Array2::from_shape_simple_fn((rows, columns), || rng.random_range(-1.0..1.0))
 }
 
 /// Values in f64.
-pub fn wide(values: &Array2<f32>) -> Array2<f64> {
+pub(crate) fn wide(values: &Array2<f32>) -> Array2<f64> {
     values.mapv(f64::from)
 }
 
 /// That outputs agree with the reference.
-pub fn same(name: &str, ours: &Array2<f32>, reference: &Array2<f64>) {
+pub(crate) fn same(name: &str, ours: &Array2<f32>, reference: &Array2<f64>) {
     assert_eq!(ours.dim(), reference.dim(), "{name}");
     for (index, (&ours, &reference)) in ours.iter().zip(reference).enumerate() {
         let error = (f64::from(ours) - reference).abs();
@@ -37,7 +37,7 @@ pub fn same(name: &str, ours: &Array2<f32>, reference: &Array2<f64>) {
 /// That every tensor in `gradients` is the derivative of `loss` with respect to the value of the same name.
 ///
 /// Each is compared along its own direction, along random directions, and entry by entry for a few entries.
-pub fn derivatives(
+pub(crate) fn derivatives(
     what: &str,
     values: &Values,
     gradients: &BTreeMap<String, ArrayD<f64>>,

@@ -79,9 +79,9 @@ fn stir<N: Net>(model: &mut Model<N>) {
     model.visit_mut(|path, leaf| match leaf {
         LeafMut::Tensor(values, ..) => values.iter_mut().for_each(|v| *v += rng.random_range(-0.4..0.4)),
         LeafMut::Average(values, _) if path.name(&layout()).ends_with("var") => {
-            values.iter_mut().for_each(|v| *v = rng.random_range(0.2..1.5));
+            values.fill_with(|| rng.random_range(0.2..1.5));
         }
-        LeafMut::Average(values, _) => values.iter_mut().for_each(|v| *v = rng.random_range(-0.4..0.4)),
+        LeafMut::Average(values, _) => values.fill_with(|| rng.random_range(-0.4..0.4)),
         LeafMut::Count(count) => *count = 2,
     });
 }
@@ -98,7 +98,7 @@ fn check<N: Net>(
     let batch = batch();
     let names = names(&batch);
     let mut values = Values::default();
-    model.visit(|path, leaf| values.take(path.name(&layout()), leaf));
+    model.visit(|path, leaf| values.take(&path.name(&layout()), leaf));
 
     let mut infer = Cache::<N, Infer>::default();
     let logits = model.forward_with(&batch, batch.domains(), &mut infer);
@@ -129,7 +129,7 @@ fn check<N: Net>(
     path.within(Part::Field("net"), |path| {
         grad.net.visit(path, &mut |path, leaf| {
             if let Leaf::Tensor(..) = leaf {
-                of_net.take(path.name(&layout()), leaf);
+                of_net.take(&path.name(&layout()), leaf);
             }
         });
     });

@@ -11,35 +11,40 @@ use starple::nn::{ActivationKind, Leaf, NormKind, Params, Path};
 
 /// Parameters by dotted name.
 #[derive(Clone, Default)]
-pub struct Values(pub BTreeMap<String, ArrayD<f64>>);
+pub(crate) struct Values(pub(crate) BTreeMap<String, ArrayD<f64>>);
 
 impl Values {
     /// Those of a layer, averages and counts included.
-    pub fn of(layer: &impl Params, layout: &Layout) -> Self {
+    pub(crate) fn of(layer: &impl Params, layout: &Layout) -> Self {
         let mut values = Self::default();
-        layer.visit(&mut Path::starting_at(0), &mut |path, leaf| values.take(path.name(layout), leaf));
+        layer.visit(&mut Path::starting_at(0), &mut |path, leaf| values.take(&path.name(layout), leaf));
         values
     }
 
-    pub fn take(&mut self, name: String, leaf: Leaf<'_>) {
+    pub(crate) fn take(&mut self, name: &str, leaf: Leaf<'_>) {
         let array = match leaf {
             Leaf::Tensor(values, shape, _) | Leaf::Average(values, shape) => {
                 ArrayD::from_shape_vec(IxDyn(shape), values.iter().map(|&v| f64::from(v)).collect()).unwrap()
             }
             Leaf::Count(count) => ArrayD::from_elem(IxDyn(&[1]), *count as f64),
         };
-        assert!(self.0.insert(name.clone(), array).is_none(), "{name} stands there twice");
+        assert!(self.0.insert(name.to_owned(), array).is_none(), "{name} stands there twice");
     }
 
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.0.keys().any(|key| key == name || key.starts_with(&format!("{name}.")))
     }
 
-    pub fn matrix(&self, name: &str) -> Array2<f64> {
+    /// How many entries the list of this name has.
+    pub(crate) fn count(&self, name: &str) -> usize {
+        (0..99).take_while(|i| self.has(&format!("{name}.{i}"))).count()
+    }
+
+    pub(crate) fn matrix(&self, name: &str) -> Array2<f64> {
         self.get(name).into_dimensionality().unwrap()
     }
 
-    pub fn vector(&self, name: &str) -> Array1<f64> {
+    pub(crate) fn vector(&self, name: &str) -> Array1<f64> {
         self.get(name).into_dimensionality().unwrap()
     }
 
@@ -50,18 +55,18 @@ impl Values {
 
 /// How hidden layers are made.
 #[derive(Clone, Copy)]
-pub struct Style {
-    pub activation: ActivationKind,
-    pub norm: NormKind,
-    pub training: bool,
+pub(crate) struct Style {
+    pub(crate) activation: ActivationKind,
+    pub(crate) norm: NormKind,
+    pub(crate) training: bool,
 }
 
-pub fn linear(p: &Values, at: &str, x: &Array2<f64>) -> Array2<f64> {
+pub(crate) fn linear(p: &Values, at: &str, x: &Array2<f64>) -> Array2<f64> {
     x.dot(&p.matrix(&format!("{at}.weight"))) + p.vector(&format!("{at}.bias"))
 }
 
 /// Row by row: `y = x·(W ⊙ W_d) + b + b_d`; `None` is a row of no known domain.
-pub fn star_linear(p: &Values, at: &str, x: &Array2<f64>, domains: &[Option<String>]) -> Array2<f64> {
+pub(crate) fn star_linear(p: &Values, at: &str, x: &Array2<f64>, domains: &[Option<String>]) -> Array2<f64> {
     let (w, b) = (p.matrix(&format!("{at}.shared.weight")), p.vector(&format!("{at}.shared.bias")));
     let mut y = Array2::zeros((x.nrows(), b.len()));
     for (i, domain) in domains.iter().enumerate() {
@@ -84,7 +89,7 @@ fn moving(p: &Values, at: &str) -> (Array1<f64>, Array1<f64>) {
 }
 
 /// Partitioned Normalization: in training each domain's rows by their own mean and variance, unless there are too few.
-pub fn partitioned_norm(
+pub(crate) fn partitioned_norm(
     p: &Values,
     at: &str,
     x: &Array2<f64>,
@@ -107,12 +112,12 @@ pub fn partitioned_norm(
     y
 }
 
-pub fn batch_norm(p: &Values, at: &str, x: &Array2<f64>, training: bool) -> Array2<f64> {
+pub(crate) fn batch_norm(p: &Values, at: &str, x: &Array2<f64>, training: bool) -> Array2<f64> {
     let (mean, var) = if training && x.nrows() > 1 { moments(x) } else { moving(p, at) };
     (x - &mean) / var.mapv(|v| (v + 1e-5).sqrt()) * p.vector(&format!("{at}.gamma")) + p.vector(&format!("{at}.beta"))
 }
 
-pub fn layer_norm(p: &Values, at: &str, x: &Array2<f64>) -> Array2<f64> {
+pub(crate) fn layer_norm(p: &Values, at: &str, x: &Array2<f64>) -> Array2<f64> {
     let (gamma, beta) = (p.vector(&format!("{at}.gamma")), p.vector(&format!("{at}.beta")));
     let mut y = x.clone();
     for mut row in y.rows_mut() {
@@ -127,7 +132,7 @@ fn sigmoid(z: f64) -> f64 {
     1.0 / (1.0 + (-z).exp())
 }
 
-pub fn activation(p: &Values, at: &str, kind: ActivationKind, z: &Array2<f64>, training: bool) -> Array2<f64> {
+pub(crate) fn activation(p: &Values, at: &str, kind: ActivationKind, z: &Array2<f64>, training: bool) -> Array2<f64> {
     let columns = |name: &str| p.vector(&format!("{at}.{name}")).broadcast(z.dim()).unwrap().to_owned();
     match kind {
         ActivationKind::Relu => z.mapv(|z| z.max(0.0)),
@@ -135,7 +140,7 @@ pub fn activation(p: &Values, at: &str, kind: ActivationKind, z: &Array2<f64>, t
         ActivationKind::Tanh => z.mapv(f64::tanh),
         ActivationKind::Silu => z.mapv(|z| z * sigmoid(z)),
         ActivationKind::Gelu => z.mapv(|z| {
-            let inner = (2.0 / std::f64::consts::PI).sqrt() * (z + 0.044715 * z.powi(3));
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (z + 0.044_715 * z.powi(3));
             0.5 * z * (1.0 + inner.tanh())
         }),
         ActivationKind::Prelu => z.mapv(|z| z.max(0.0)) + z.mapv(|z| z.min(0.0)) * columns("alpha"),
@@ -147,7 +152,7 @@ pub fn activation(p: &Values, at: &str, kind: ActivationKind, z: &Array2<f64>, t
     }
 }
 
-pub fn hidden(p: &Values, at: &str, style: Style, z: &Array2<f64>) -> Array2<f64> {
+pub(crate) fn hidden(p: &Values, at: &str, style: Style, z: &Array2<f64>) -> Array2<f64> {
     let z = match style.norm {
         NormKind::None => z.clone(),
         NormKind::Batch => batch_norm(p, &format!("{at}.norm"), z, style.training),
@@ -157,12 +162,9 @@ pub fn hidden(p: &Values, at: &str, style: Style, z: &Array2<f64>) -> Array2<f64
 }
 
 /// As many layers as there are parameters for.
-pub fn mlp(p: &Values, at: &str, style: Style, hidden_layers: usize, x: &Array2<f64>) -> Array2<f64> {
+pub(crate) fn mlp(p: &Values, at: &str, style: Style, hidden_layers: usize, x: &Array2<f64>) -> Array2<f64> {
     let mut h = x.clone();
-    for i in 0.. {
-        if !p.has(&format!("{at}.layers.{i}")) {
-            break;
-        }
+    for i in 0..p.count(&format!("{at}.layers")) {
         h = linear(p, &format!("{at}.layers.{i}"), &h);
         if i < hidden_layers {
             h = hidden(p, &format!("{at}.hidden.{i}"), style, &h);
@@ -171,7 +173,7 @@ pub fn mlp(p: &Values, at: &str, style: Style, hidden_layers: usize, x: &Array2<
     h
 }
 
-pub fn gate(p: &Values, at: &str, x: &Array2<f64>) -> Array2<f64> {
+pub(crate) fn gate(p: &Values, at: &str, x: &Array2<f64>) -> Array2<f64> {
     let mut w = x.dot(&p.matrix(&format!("{at}.weight"))).mapv(f64::exp);
     for mut row in w.rows_mut() {
         let sum = row.sum();
@@ -180,7 +182,7 @@ pub fn gate(p: &Values, at: &str, x: &Array2<f64>) -> Array2<f64> {
     w
 }
 
-pub fn mix(weights: &Array2<f64>, experts: &[Array2<f64>]) -> Array2<f64> {
+pub(crate) fn mix(weights: &Array2<f64>, experts: &[Array2<f64>]) -> Array2<f64> {
     assert_eq!(weights.ncols(), experts.len());
     let mut y = Array2::zeros(experts[0].dim());
     for (i, expert) in experts.iter().enumerate() {
@@ -190,7 +192,7 @@ pub fn mix(weights: &Array2<f64>, experts: &[Array2<f64>]) -> Array2<f64> {
 }
 
 /// `[x, e_d]` through a stack.
-pub fn pooled(
+pub(crate) fn pooled(
     p: &Values,
     at: &str,
     style: Style,
@@ -208,7 +210,7 @@ pub fn pooled(
 }
 
 /// STAR from embedded rows to logits.
-pub fn star(
+pub(crate) fn star(
     p: &Values,
     style: Style,
     auxiliary_layers: usize,
@@ -217,7 +219,7 @@ pub fn star(
 ) -> Array2<f64> {
     let mut h =
         if p.has("net.norm") { partitioned_norm(p, "net.norm", x, domains, style.training, 2) } else { x.clone() };
-    let layers = (0..).take_while(|i| p.has(&format!("net.layers.{i}"))).count();
+    let layers = p.count("net.layers");
     for i in 0..layers {
         h = star_linear(p, &format!("net.layers.{i}"), &h, domains);
         if i + 1 < layers {
@@ -231,19 +233,25 @@ pub fn star(
 }
 
 /// What a PLE has, by the names of its branches; each says which rows and which tasks it answers.
-pub struct PleShape {
+pub(crate) struct PleShape {
     /// Name, its domain's name, its task.
-    pub branches: Vec<(String, Option<String>, Option<usize>)>,
-    pub shared: usize,
-    pub own: usize,
-    pub expert_layers: usize,
-    pub tower_layers: usize,
-    pub tasks: usize,
+    pub(crate) branches: Vec<(String, Option<String>, Option<usize>)>,
+    pub(crate) shared: usize,
+    pub(crate) own: usize,
+    pub(crate) expert_layers: usize,
+    pub(crate) tower_layers: usize,
+    pub(crate) tasks: usize,
 }
 
 /// PLE from embedded rows to logits: every row through every branch, the answers picked at the end.
-pub fn ple(p: &Values, style: Style, shape: &PleShape, x: &Array2<f64>, domains: &[Option<String>]) -> Array2<f64> {
-    let levels = (0..).take_while(|j| p.has(&format!("net.levels.{j}"))).count();
+pub(crate) fn ple(
+    p: &Values,
+    style: Style,
+    shape: &PleShape,
+    x: &Array2<f64>,
+    domains: &[Option<String>],
+) -> Array2<f64> {
+    let levels = p.count("net.levels");
     let mut h: Vec<Array2<f64>> = vec![x.clone(); shape.branches.len()];
     let mut hs = x.clone();
     for j in 0..levels {

@@ -1,0 +1,98 @@
+//! STAR and PLE on the toy log, beside a pooled model and the best any model could do.
+//!
+//! ```text
+//! cargo run --release --example quickstart
+//! ```
+//!
+//! The log (`examples/data/toy.csv`, written by the example `make_toy`) is generated, so the true probability of every click is
+//! known: its columns `p_click` and `p_cart` are no features, but give the AUC that no model can beat, except by luck.
+
+use starple::data::{Batch, Encoder, Feature, Numeric, Schema, SchemaBuilder, Table};
+use starple::metrics::{Cell, Evaluator, Report, TextTable};
+use starple::model::{Branches, Net};
+use starple::optim::OptimizerConfig;
+use starple::train::{Progress, TrainConfig, Trainer, evaluate};
+use starple::{Model, PleConfig, PooledConfig, Result, StarConfig};
+
+const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/toy.csv");
+
+/// What every reading of the log shares.
+fn columns() -> SchemaBuilder {
+    Schema::builder().domain("scene").labels(["click", "cart"]).split("split")
+}
+
+/// Trains a model and scores it on the test split.
+fn train<N: Net>(name: &str, config: N::Config, train: &Batch, val: &Batch, test: &Batch) -> Result<Report> {
+    let mut model = Model::<N>::new(config);
+    let settings =
+        TrainConfig::builder().epochs(20).batch_rows(256).optimizer(OptimizerConfig::adam(0.002)?).build()?;
+    let fit = Trainer::new(settings).callback(Progress::stderr(name)).fit(&mut model, train.clone(), Some(val))?;
+    eprintln!("{name}: {}, {} parameters", fit.stop, model.parameters());
+    evaluate(&model, test)
+}
+
+/// The metrics of the true probabilities.
+fn best_possible() -> Result<Report> {
+    let truth = |name: &str| Feature::from(Numeric::new(name).unscaled());
+    let schema = columns().feature(truth("p_click")).feature(truth("p_cart")).build()?;
+    let table = Table::read(LOG, &schema)?;
+    let encoder = Encoder::fit(&schema, &table, &table.split("train")?)?;
+    let test = encoder.encode(&table, &table.split("test")?)?;
+    let mut evaluator = Evaluator::new(encoder.layout());
+    // The file rounds to five digits; a probability of 0 there is one below them.
+    let logits = test.numeric.mapv(|p| (p.max(1e-6) / (1.0 - p)).ln());
+    evaluator.add(&logits, &test.labels, test.domains(), &test.groups)?;
+    Ok(evaluator.report())
+}
+
+fn main() -> Result<()> {
+    // What the columns mean. Vocabularies and scales are fitted on the training split alone.
+    let schema = columns()
+        .categorical("user")
+        .categorical("item")
+        .categorical("query")
+        .categorical("hour")
+        .feature(Numeric::new("price").signed_log())
+        .numeric("age")
+        .bag("tags", "|")
+        .build()?;
+    let table = Table::read(LOG, &schema)?;
+    let encoder = Encoder::fit(&schema, &table, &table.split("train")?)?;
+    let [fit, val, test] = ["train", "val", "test"].map(|split| encoder.encode(&table, &table.split(split)?));
+    let (fit, val, test) = (fit?, val?, test?);
+    let layout = encoder.layout();
+
+    let pooled = PooledConfig::builder(layout).embedding_dim(8).hidden([64, 32]).dropout(0.1).build()?;
+    let star = StarConfig::builder(layout).embedding_dim(8).hidden([64, 32]).dropout(0.1).build()?;
+    let ple = PleConfig::builder(layout)
+        .embedding_dim(8)
+        .branches(Branches::Domains)
+        .expert_hidden([64])
+        .tower_hidden([32])
+        .dropout(0.1)
+        .build()?;
+    let reports = [
+        ("pooled", train::<starple::model::PooledNet>("pooled", pooled, &fit, &val, &test)?),
+        ("STAR", train::<starple::model::StarNet>("star", star, &fit, &val, &test)?),
+        ("PLE", train::<starple::model::PleNet>("ple", ple, &fit, &val, &test)?),
+        ("best possible", best_possible()?),
+    ];
+
+    for (t, task) in layout.tasks.iter().enumerate() {
+        let headers = [format!("AUC of {task}"), "test rows".into()];
+        let mut out = TextTable::new(headers.into_iter().chain(reports.iter().map(|(name, _)| (*name).to_owned())));
+        let auc = |value: Option<f64>| value.map_or(Cell::Undefined, |auc| Cell::number(auc, 4));
+        for (d, (domain, measures)) in reports[0].1.tasks[t].domains.iter().enumerate() {
+            let cells = reports.iter().map(|(_, report)| auc(report.tasks[t].domains[d].1.auc));
+            out.row([Cell::from(domain.as_str()), Cell::from(measures.rows)].into_iter().chain(cells));
+        }
+        out.rule();
+        let cells = reports.iter().map(|(_, report)| auc(report.tasks[t].all.auc));
+        let rows = reports[0].1.tasks[t].all.rows;
+        out.row([Cell::from("all"), Cell::from(rows)].into_iter().chain(cells));
+        let cells = reports.iter().map(|(_, report)| auc(report.tasks[t].mean_domain_auc));
+        out.row([Cell::from("mean of domains"), Cell::Blank].into_iter().chain(cells));
+        println!("{out}");
+    }
+    Ok(())
+}

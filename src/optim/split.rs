@@ -1,0 +1,69 @@
+//! One optimizer for embedding tables, another for the rest.
+
+use super::{Optimizer, OptimizerConfig, SlotShape, SlotState};
+use crate::Result;
+use crate::nn::{Decay, RowGrad};
+
+/// Two optimizers seen as one: embedding tables have their own.
+///
+/// Its learning rate is that of the dense part; the tables' follows in the proportion of the two configurations.
+pub struct Split {
+    dense: Box<dyn Optimizer>,
+    tables: Box<dyn Optimizer>,
+    /// The tables' learning rate for each unit of the dense part's.
+    ratio: f64,
+    table_slots: usize,
+}
+
+impl Split {
+    /// `table_slots` is how many embedding tables the model has; in its walk they come first.
+    pub fn new(dense: &OptimizerConfig, tables: &OptimizerConfig, table_slots: usize) -> Self {
+        let ratio = if dense.lr() == 0.0 { 1.0 } else { tables.lr() / dense.lr() };
+        Self { dense: dense.build(), tables: tables.build(), ratio, table_slots }
+    }
+}
+
+impl Optimizer for Split {
+    fn set_lr(&mut self, lr: f64) {
+        self.dense.set_lr(lr);
+        self.tables.set_lr(lr * self.ratio);
+    }
+
+    fn dense(&mut self, slot: usize, values: &mut [f32], grad: &[f32], decay: Decay) {
+        self.dense.dense(slot, values, grad, decay);
+    }
+
+    fn rows(&mut self, slot: usize, table: &mut [f32], grad: &RowGrad) {
+        self.tables.rows(slot, table, grad);
+    }
+
+    fn state(&self, slot: usize) -> Option<SlotState<'_>> {
+        if slot < self.table_slots { self.tables.state(slot) } else { self.dense.state(slot) }
+    }
+
+    fn restore(&mut self, slot: usize, shape: SlotShape, state: &SlotState<'_>) -> Result<()> {
+        let part = if slot < self.table_slots { &mut self.tables } else { &mut self.dense };
+        part.restore(slot, shape, state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_moves_at_its_own_rate() -> Result<()> {
+        let mut split = Split::new(&OptimizerConfig::sgd(0.5)?, &OptimizerConfig::sgd(0.1)?, 1);
+        let mut grad = RowGrad::new(2, 1);
+        grad.touch(1)[0] = 1.0;
+        let (mut table, mut weight) = ([0.0, 0.0], [0.0]);
+        split.rows(0, &mut table, &grad);
+        split.dense(1, &mut weight, &[1.0], Decay::None);
+        assert_eq!((table, weight), ([0.0, -0.1], [-0.5]));
+        split.set_lr(0.25);
+        split.rows(0, &mut table, &grad);
+        split.dense(1, &mut weight, &[1.0], Decay::None);
+        assert!((table[1] + 0.15).abs() < 1e-6 && weight[0] == -0.75);
+        Ok(())
+    }
+}

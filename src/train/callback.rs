@@ -1,0 +1,40 @@
+//! What a user hangs into the training loop.
+
+use std::ops::ControlFlow;
+
+use super::EpochReport;
+
+/// Called by the [`Trainer`](super::Trainer) as it goes; every method does nothing unless it is overridden.
+///
+/// A method that returns [`ControlFlow::Break`] ends the training there; the best weights so far are kept.
+pub trait Callback: Send {
+    /// An epoch of `batches` batches begins; the first is 0, of `epochs` at most.
+    fn epoch_started(&mut self, epoch: usize, epochs: usize, batches: usize) {
+        let _ = (epoch, epochs, batches);
+    }
+
+    /// A step is done.
+    fn step_done(&mut self, step: &StepDone) -> ControlFlow<()> {
+        let _ = step;
+        ControlFlow::Continue(())
+    }
+
+    /// An epoch and its evaluation are done.
+    fn epoch_done(&mut self, report: &EpochReport) -> ControlFlow<()> {
+        let _ = report;
+        ControlFlow::Continue(())
+    }
+}
+
+/// A step that was just done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepDone {
+    /// Its number, counted from 0 over the whole run.
+    pub step: u64,
+    /// How many rows its batch had.
+    pub rows: usize,
+    /// The loss before the step.
+    pub loss: f64,
+    /// The learning rate.
+    pub lr: f64,
+}

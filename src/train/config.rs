@@ -1,0 +1,228 @@
+//! The settings of a training run.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::data;
+use crate::error::Problems;
+use crate::loss::Objective;
+use crate::metrics::Monitor;
+use crate::optim::{Clip, Optimizer, OptimizerConfig, Schedule, Split};
+
+/// When a run ends before its last epoch, and which epoch's weights it keeps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EarlyStop {
+    /// How many epochs without improvement end the run, at least 1; default 2.
+    pub patience: usize,
+    /// The least change that counts as improvement, at least 0; default 0.
+    pub min_delta: f64,
+    /// What is watched on the validation rows: any metric of any task and domain; default the AUC, as a mean over tasks.
+    pub monitor: Monitor,
+}
+
+impl Default for EarlyStop {
+    fn default() -> Self {
+        Self { patience: 2, min_delta: 0.0, monitor: Monitor::default() }
+    }
+}
+
+/// The settings of a [`Trainer`](super::Trainer). Every value of this type is valid.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "TrainConfigBuilder")]
+pub struct TrainConfig {
+    pub(super) epochs: usize,
+    pub(super) batch_rows: usize,
+    pub(super) batches: data::Schedule,
+    pub(super) optimizer: OptimizerConfig,
+    pub(super) embedding_optimizer: Option<OptimizerConfig>,
+    pub(super) schedule: Schedule,
+    pub(super) clip: Option<Clip>,
+    pub(super) objective: Objective,
+    pub(super) early_stop: EarlyStop,
+    pub(super) seed: u64,
+    pub(super) threads: usize,
+}
+
+/// Sets up a [`TrainConfig`]; in a file, the same names are the keys.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfigBuilder {
+    epochs: usize,
+    batch_rows: usize,
+    batches: data::Schedule,
+    optimizer: OptimizerConfig,
+    embedding_optimizer: Option<OptimizerConfig>,
+    schedule: Schedule,
+    clip: Option<Clip>,
+    objective: Objective,
+    early_stop: EarlyStop,
+    seed: u64,
+    threads: usize,
+}
+
+impl Default for TrainConfigBuilder {
+    fn default() -> Self {
+        Self {
+            epochs: 5,
+            batch_rows: 4096,
+            batches: data::Schedule::default(),
+            optimizer: OptimizerConfig::adam(1e-3).expect("the default learning rate is valid"),
+            embedding_optimizer: None,
+            schedule: Schedule::constant(),
+            clip: None,
+            objective: Objective::default(),
+            early_stop: EarlyStop::default(),
+            seed: 0,
+            threads: 1,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Starts from the defaults.
+    pub fn builder() -> TrainConfigBuilder {
+        TrainConfigBuilder::default()
+    }
+
+    /// The optimizer of a model with this many embedding tables.
+    pub(super) fn build_optimizer(&self, tables: usize) -> Box<dyn Optimizer> {
+        match &self.embedding_optimizer {
+            None => self.optimizer.build(),
+            Some(embedding) => Box::new(Split::new(&self.optimizer, embedding, tables)),
+        }
+    }
+
+    /// The seed of batch order and dropout.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// How many threads training and evaluation use.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+}
+
+impl TrainConfigBuilder {
+    /// How often all rows are seen at most, at least 1; default 5.
+    pub fn epochs(mut self, epochs: usize) -> Self {
+        self.epochs = epochs;
+        self
+    }
+
+    /// Rows in a batch, at least 1; default 4096.
+    pub fn batch_rows(mut self, rows: usize) -> Self {
+        self.batch_rows = rows;
+        self
+    }
+
+    /// Which rows may share a batch; default those of any domain.
+    pub fn batches(mut self, schedule: data::Schedule) -> Self {
+        self.batches = schedule;
+        self
+    }
+
+    /// The optimizer; default Adam with a learning rate of 0.001.
+    pub fn optimizer(mut self, optimizer: OptimizerConfig) -> Self {
+        self.optimizer = optimizer;
+        self
+    }
+
+    /// Another optimizer for the embedding tables; default the same.
+    pub fn embedding_optimizer(mut self, optimizer: OptimizerConfig) -> Self {
+        self.embedding_optimizer = Some(optimizer);
+        self
+    }
+
+    /// How the learning rate changes over the run; default not at all.
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = schedule;
+        self
+    }
+
+    /// The bound on gradients; default none.
+    pub fn clip(mut self, clip: Clip) -> Self {
+        self.clip = Some(clip);
+        self
+    }
+
+    /// The loss: task weights and their decay; default 1 for every task.
+    pub fn objective(mut self, objective: Objective) -> Self {
+        self.objective = objective;
+        self
+    }
+
+    /// When to end early, and what decides which epoch is best. Takes effect when there are validation rows; without them
+    /// all epochs run and the last weights are kept.
+    pub fn early_stop(mut self, early_stop: EarlyStop) -> Self {
+        self.early_stop = early_stop;
+        self
+    }
+
+    /// The seed of batch order and dropout; default 0. Starting values have their own, in the model's configuration.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Threads to train and evaluate with, at least 1; default 1. Their number changes no bit of the result.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Checks all settings.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) that names every setting that cannot be.
+    pub fn build(self) -> Result<TrainConfig> {
+        let mut problems = Problems::default();
+        problems.require(self.epochs >= 1, || "epochs: at least 1, found 0".into());
+        problems.require(self.batch_rows >= 1, || "batch_rows: at least 1, found 0".into());
+        problems.require(self.threads >= 1, || "threads: at least 1, found 0".into());
+        problems.require(self.batches != data::Schedule::Mixed { max_domains: Some(0) }, || {
+            "batches: max_domains at least 1, found 0".into()
+        });
+        let EarlyStop { patience, min_delta, .. } = self.early_stop;
+        problems.require(patience >= 1, || "early_stop.patience: at least 1, found 0".into());
+        problems.require(min_delta >= 0.0 && min_delta.is_finite(), || {
+            format!("early_stop.min_delta: at least 0, found {min_delta}")
+        });
+        problems.into_result("TrainConfig")?;
+        let Self {
+            epochs,
+            batch_rows,
+            batches,
+            optimizer,
+            embedding_optimizer,
+            schedule,
+            clip,
+            objective,
+            early_stop,
+            seed,
+            threads,
+        } = self;
+        Ok(TrainConfig {
+            epochs,
+            batch_rows,
+            batches,
+            optimizer,
+            embedding_optimizer,
+            schedule,
+            clip,
+            objective,
+            early_stop,
+            seed,
+            threads,
+        })
+    }
+}
+
+impl TryFrom<TrainConfigBuilder> for TrainConfig {
+    type Error = crate::Error;
+
+    fn try_from(builder: TrainConfigBuilder) -> Result<Self> {
+        builder.build()
+    }
+}

@@ -1,0 +1,20 @@
+//! Metrics of a model on rows.
+
+use crate::Result;
+use crate::data::Batch;
+use crate::metrics::{Evaluator, Report};
+use crate::model::{Model, Net};
+
+/// Every metric of the model on these rows, by task and domain.
+///
+/// It scores by [`Model::score`], which is what [`Model::forward`] and [`Model::predict`] give.
+///
+/// # Errors
+/// [`ErrorKind::Layout`](crate::ErrorKind::Layout) or [`ErrorKind::Data`](crate::ErrorKind::Data) if the rows do not have
+/// the model's layout; [`ErrorKind::NonFinite`](crate::ErrorKind::NonFinite) if a score is not finite.
+pub fn evaluate<N: Net>(model: &Model<N>, rows: &Batch) -> Result<Report> {
+    rows.check(model.layout())?;
+    let mut evaluator = Evaluator::new(model.layout());
+    evaluator.add(&model.score(rows), &rows.labels, rows.domains(), &rows.groups)?;
+    Ok(evaluator.report())
+}

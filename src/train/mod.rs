@@ -1,0 +1,33 @@
+//! The training loop, its settings, its progress and its report.
+
+mod callback;
+mod config;
+mod evaluate;
+mod progress;
+mod report;
+mod trainer;
+
+pub use callback::{Callback, StepDone};
+pub use config::{EarlyStop, TrainConfig, TrainConfigBuilder};
+pub use evaluate::evaluate;
+pub use progress::Progress;
+pub use report::{EpochReport, FitReport, StopReason};
+pub use trainer::Trainer;
+
+use crate::{Error, ErrorKind, Result};
+
+/// Runs `work` in a pool of this many threads, which ends with it; with one, on the thread that called.
+///
+/// Whatever in this crate can be split is split when it runs inside a rayon pool, this one or a caller's own, and the
+/// result has the same bits either way. No global pool is ever started.
+///
+/// # Errors
+/// [`ErrorKind::Io`] if the system gives no threads.
+pub fn in_pool<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> Result<R> {
+    if threads <= 1 {
+        return Ok(work());
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|error| Error::new(ErrorKind::Io, format!("cannot start {threads} threads: {error}")))?;
+    Ok(pool.install(work))
+}

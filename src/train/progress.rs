@@ -1,0 +1,73 @@
+//! Progress on stderr.
+
+use std::io::IsTerminal as _;
+use std::ops::ControlFlow;
+
+use super::{Callback, EpochReport, StepDone};
+
+/// Shows a training run on stderr: a bar inside each epoch when stderr is a terminal and the feature `progress` is on, and
+/// in any case a line after each.
+#[derive(Debug)]
+pub struct Progress {
+    label: String,
+    epochs: usize,
+    #[cfg(feature = "progress")]
+    bar: Option<indicatif::ProgressBar>,
+    bars: bool,
+}
+
+impl Progress {
+    /// Progress on stderr; `label` (a model's name) stands before each line.
+    pub fn stderr(label: impl Into<String>) -> Self {
+        Self {
+            label: label.into(),
+            epochs: 0,
+            #[cfg(feature = "progress")]
+            bar: None,
+            bars: std::io::stderr().is_terminal(),
+        }
+    }
+}
+
+impl Callback for Progress {
+    fn epoch_started(&mut self, epoch: usize, epochs: usize, batches: usize) {
+        self.epochs = epochs;
+        #[cfg(feature = "progress")]
+        if self.bars {
+            let style = "{prefix} {bar:32} {pos}/{len} batches, {eta} left, loss {msg}";
+            let style = indicatif::ProgressStyle::with_template(style).expect("the template is valid");
+            let bar = indicatif::ProgressBar::new(batches as u64).with_style(style);
+            bar.set_prefix(format!("{}: epoch {}/{epochs}", self.label, epoch + 1));
+            self.bar = Some(bar);
+        }
+        #[cfg(not(feature = "progress"))]
+        let _ = (epoch, batches);
+    }
+
+    fn step_done(&mut self, step: &StepDone) -> ControlFlow<()> {
+        #[cfg(feature = "progress")]
+        if let Some(bar) = &self.bar {
+            // A message at every step would cost more than the step of a small model.
+            if step.step.is_multiple_of(16) {
+                bar.set_message(format!("{:.4}", step.loss));
+            }
+            bar.inc(1);
+        }
+        #[cfg(not(feature = "progress"))]
+        let _ = step;
+        ControlFlow::Continue(())
+    }
+
+    fn epoch_done(&mut self, report: &EpochReport) -> ControlFlow<()> {
+        #[cfg(feature = "progress")]
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        let monitored = report.monitored.map_or(String::new(), |value| format!(", validation {value:.5}"));
+        let best = if report.best { " (best)" } else { "" };
+        let EpochReport { epoch, loss, train_seconds, .. } = report;
+        let (label, epochs) = (&self.label, self.epochs);
+        eprintln!("{label}: epoch {}/{epochs}: loss {loss:.5}, {train_seconds:.1} s{monitored}{best}", epoch + 1);
+        ControlFlow::Continue(())
+    }
+}

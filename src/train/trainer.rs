@@ -1,0 +1,206 @@
+//! The training loop.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ndarray::Array2;
+
+use super::{Callback, EpochReport, FitReport, StepDone, StopReason, TrainConfig, evaluate, in_pool};
+use crate::data::{Batch, DomainId, Layout, Loader, LoaderConfig};
+use crate::loss::Loss;
+use crate::metrics::SHARED_DOMAIN;
+use crate::model::{Cache, Model, Net};
+use crate::nn::Train;
+use crate::nn::buffer::resize;
+use crate::optim::{Clock, PlateauState};
+use crate::{Error, ErrorKind, Result};
+
+/// Trains models: batches, steps, evaluation after each epoch, early stop, best weights restored.
+///
+/// ```no_run
+/// # fn run(layout: starple::data::Layout, train: starple::data::Batch, val: starple::data::Batch) -> starple::Result<()> {
+/// use starple::train::{Progress, TrainConfig, Trainer};
+/// use starple::{Star, StarConfig};
+///
+/// let mut star = Star::new(StarConfig::builder(&layout).build()?);
+/// let mut trainer = Trainer::new(TrainConfig::builder().epochs(3).build()?).callback(Progress::stderr("star"));
+/// let report = trainer.fit(&mut star, train, Some(&val))?;
+/// println!("{}; best epoch {:?}", report.stop, report.best_epoch);
+/// # Ok(()) }
+/// ```
+pub struct Trainer {
+    config: TrainConfig,
+    callbacks: Vec<Box<dyn Callback>>,
+}
+
+impl Trainer {
+    /// A trainer with these settings.
+    pub fn new(config: TrainConfig) -> Self {
+        Self { config, callbacks: Vec::new() }
+    }
+
+    /// Hangs a callback into the loop, behind those before it.
+    pub fn callback(mut self, callback: impl Callback + 'static) -> Self {
+        self.callbacks.push(Box::new(callback));
+        self
+    }
+
+    /// Trains on `train`. With `val`, the model is evaluated after each epoch, and has the best epoch's weights at the end.
+    ///
+    /// The same model, rows and settings give the same bytes, whatever the number of threads.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Layout`] or [`ErrorKind::Data`] if rows do not have the model's layout; [`ErrorKind::Config`] if a
+    /// setting names a task or domain that the model does not have, or the monitored value is undefined on `val`.
+    /// A loss that is not finite is not an error but a [`StopReason`].
+    pub fn fit<N: Net>(
+        &mut self,
+        model: &mut Model<N>,
+        train: impl Into<Arc<Batch>>,
+        val: Option<&Batch>,
+    ) -> Result<FitReport> {
+        let train = train.into();
+        let layout = model.layout().clone();
+        train.check(&layout)?;
+        val.map_or(Ok(()), |val| val.check(&layout))?;
+        if train.rows() == 0 || train.domains.contains(&DomainId::SHARED) {
+            let message = "training needs rows, and every row a known domain";
+            return Err(Error::new(ErrorKind::Data, message));
+        }
+        self.config.early_stop.monitor.check(&layout)?;
+        self.config.objective.check_tasks(layout.tasks.len())?;
+        let threads = self.config.threads;
+        in_pool(threads, || self.run(model, &layout, train, val))?
+    }
+
+    fn run<N: Net>(
+        &mut self,
+        model: &mut Model<N>,
+        layout: &Layout,
+        train: Arc<Batch>,
+        val: Option<&Batch>,
+    ) -> Result<FitReport> {
+        let TrainConfig { epochs, batch_rows, batches, early_stop, objective, schedule, clip, seed, .. } = &self.config;
+        let loader = LoaderConfig::builder().batch_rows(*batch_rows).seed(*seed).schedule(*batches).build()?;
+        let loader = Loader::new(train, loader);
+        let mut optimizer = self.config.build_optimizer(layout.fields.len());
+        let lr = self.config.optimizer.lr();
+        let mut plateau = PlateauState::default();
+        let mut grad = model.zero_grad();
+        let mut cache = Cache::<N, Train>::default();
+        let (mut batch, mut dlogits, mut loss) = (Batch::default(), Array2::default((0, 0)), Loss::default());
+        let mut best = Best { goodness: f64::NEG_INFINITY, epoch: None, weights: model.clone() };
+        let mut report =
+            FitReport { stop: StopReason::Epochs, epochs: Vec::new(), best_epoch: None, steps: 0, rows: 0 };
+
+        'epochs: for epoch in 0..*epochs {
+            let mut epoch_batches = loader.epoch(epoch as u64);
+            self.callbacks.iter_mut().for_each(|c| c.epoch_started(epoch, *epochs, epoch_batches.len()));
+            let (started, mut loss_sum, mut rows) = (Instant::now(), 0.0, 0);
+            let mut factor = 1.0;
+            while epoch_batches.next_into(&mut batch) {
+                let clock = Clock { epoch: epoch as u64, step: report.steps };
+                cache.mode = Train { seed: *seed, step: report.steps };
+                model.forward_with(&batch, batch.domains(), &mut cache);
+                resize(&mut dlogits, batch.rows(), layout.tasks.len());
+                let (labels, weights) = (&batch.labels, &batch.weights);
+                if let Err(at) = objective.evaluate(cache.logits(), labels, weights, clock, &mut dlogits, &mut loss) {
+                    report.stop = non_finite(report.steps, layout, batch.domains[at.row], at.task);
+                    break 'epochs;
+                }
+                model.backward(&batch, &dlogits, &mut cache, &mut grad);
+                if let Some(clip) = clip {
+                    clip.clip(&mut grad.net, &mut grad.tables);
+                }
+                factor = schedule.factor(clock, &plateau);
+                optimizer.set_lr(factor * lr);
+                model.apply(&mut grad, &mut *optimizer);
+
+                loss_sum += loss.total * batch.rows() as f64;
+                rows += batch.rows();
+                report.rows += batch.rows() as u64;
+                let done = StepDone { step: report.steps, rows: batch.rows(), loss: loss.total, lr: factor * lr };
+                report.steps += 1;
+                if self.callbacks.iter_mut().any(|c| c.step_done(&done).is_break()) {
+                    report.stop = StopReason::Callback;
+                    break 'epochs;
+                }
+            }
+            let train_seconds = started.elapsed().as_secs_f64();
+
+            let started = Instant::now();
+            let val = match val.map(|val| evaluate(model, val)).transpose() {
+                Err(error) if error.kind() == ErrorKind::NonFinite => {
+                    let val = val.expect("an evaluation had rows");
+                    let (row, task) = first_non_finite(model, val);
+                    report.stop = non_finite(report.steps, layout, val.domains[row], task);
+                    break;
+                }
+                val => val?,
+            };
+            let mut done = EpochReport {
+                epoch,
+                loss: loss_sum / rows as f64,
+                lr: factor * lr,
+                train_seconds,
+                evaluate_seconds: started.elapsed().as_secs_f64(),
+                val,
+                monitored: None,
+                best: true,
+            };
+            let mut waited = 0;
+            if let Some(val) = &done.val {
+                let monitor = &early_stop.monitor;
+                let value = val.value(monitor)?.ok_or_else(|| {
+                    Error::new(ErrorKind::Config, format!("early_stop: {monitor} is undefined on the validation rows"))
+                })?;
+                let goodness = monitor.metric.goodness(value);
+                schedule.observe(&mut plateau, goodness, true);
+                done.monitored = Some(value);
+                done.best = best.epoch.is_none() || goodness > best.goodness + early_stop.min_delta;
+                waited = best.epoch.map_or(0, |best| epoch - best);
+                if done.best {
+                    best = Best { goodness, epoch: Some(epoch), weights: model.clone() };
+                }
+            } else {
+                best.epoch = Some(epoch);
+            }
+            let stop = self.callbacks.iter_mut().any(|c| c.epoch_done(&done).is_break());
+            let improved = done.best;
+            report.epochs.push(done);
+            if stop {
+                report.stop = StopReason::Callback;
+                break;
+            }
+            if !improved && waited >= early_stop.patience {
+                report.stop = StopReason::NoImprovement { waited };
+                break;
+            }
+        }
+        // Without validation rows the last weights are the best, unless they went bad.
+        if val.is_some() || matches!(report.stop, StopReason::NonFinite { .. }) {
+            *model = best.weights;
+        }
+        report.best_epoch = best.epoch;
+        Ok(report)
+    }
+}
+
+/// The best weights so far.
+struct Best<N: Net> {
+    goodness: f64,
+    epoch: Option<usize>,
+    weights: Model<N>,
+}
+
+fn non_finite(step: u64, layout: &Layout, domain: DomainId, task: usize) -> StopReason {
+    let domain = domain.index().map_or(SHARED_DOMAIN, |index| &layout.domains[index]).to_owned();
+    StopReason::NonFinite { step, domain, task: layout.tasks[task].clone() }
+}
+
+/// The first row and task whose score is not finite.
+fn first_non_finite<N: Net>(model: &Model<N>, rows: &Batch) -> (usize, usize) {
+    let logits = model.score(rows);
+    let place = logits.indexed_iter().find(|(_, logit)| !logit.is_finite());
+    place.map(|(place, _)| place).expect("the evaluation met a score that is not finite")
+}

@@ -11,7 +11,7 @@ use starple::data::{Batch, Encoder, Feature, Numeric, Schema, SchemaBuilder, Tab
 use starple::metrics::{Cell, Evaluator, Report, TextTable};
 use starple::model::{Branches, Net};
 use starple::optim::OptimizerConfig;
-use starple::train::{Progress, TrainConfig, Trainer, evaluate};
+use starple::train::{EarlyStop, Progress, TrainConfig, Trainer, evaluate};
 use starple::{Model, PleConfig, PooledConfig, Result, StarConfig};
 
 const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/toy.csv");
@@ -24,8 +24,9 @@ fn columns() -> SchemaBuilder {
 /// Trains a model and scores it on the test split.
 fn train<N: Net>(name: &str, config: N::Config, train: &Batch, val: &Batch, test: &Batch) -> Result<Report> {
     let mut model = Model::<N>::new(config);
-    let settings =
-        TrainConfig::builder().epochs(20).batch_rows(256).optimizer(OptimizerConfig::adam(0.002)?).build()?;
+    let early_stop = EarlyStop { patience: 6, ..EarlyStop::default() };
+    let settings = TrainConfig::builder().epochs(30).batch_rows(256).early_stop(early_stop);
+    let settings = settings.optimizer(OptimizerConfig::adam(0.002)?).build()?;
     let fit = Trainer::new(settings).callback(Progress::stderr(name)).fit(&mut model, train.clone(), Some(val))?;
     eprintln!("{name}: {}, {} parameters", fit.stop, model.parameters());
     evaluate(&model, test)

@@ -1,4 +1,63 @@
-//! starple
+//! Multi-domain, multi-task click-through-rate models, trained and served from Rust.
+//!
+//! A platform shows things in many places. Each place is a **domain** with its own click behaviour; each impression may
+//! have several **tasks** (click, add to cart, buy). starple has the two published systems that share between them without
+//! making one better at another's cost, on [`ndarray`] with hand-written backward passes:
+//!
+//! * [`Star`] (Sheng et al., CIKM 2021): every weight is a shared weight times the domain's own;
+//! * [`Ple`] (Tang et al., RecSys 2020): shared and own experts mixed by gates, level by level;
+//! * [`Pooled`], which both have to beat.
+//!
+//! # From a log to scores
+//!
+//! ```text
+//!  logs ─▶ data ─▶ Batch ─▶ embeddings ─▶ Net (star, ple, …) ─▶ logits [rows, tasks] ─▶ loss ─▶ metrics by domain
+//!       schema,     rows       sparse          dense                   ▲                           │
+//!       encoder,    grouped    gradients       gradients               └─ optimizer ◀─ backward ◀──┘
+//!       readers     by domain
+//! ```
+//!
+//! | module | what is there |
+//! |---|---|
+//! | [`data`] | schema, encoder, readers of logs, batches, the loader, generated logs |
+//! | [`model`] | the models, their configurations, the [`Net`](model::Net) trait for your own |
+//! | [`nn`] | layers, each `forward` beside its `backward` |
+//! | [`loss`], [`optim`] | the objective over tasks; optimizers, schedules, clipping |
+//! | [`train`] | the loop, early stop, progress, reports |
+//! | [`metrics`] | AUC, GAUC, log loss, PCOC, ECE by task and domain, as tables |
+//! | [`serve`] | raw values in, probabilities out |
+//!
+//! # Quick start
+//!
+//! ```
+//! use starple::data::{Encoder, Format, Schema, Table};
+//! use starple::{Star, StarConfig};
+//!
+//! # fn main() -> starple::Result<()> {
+//! // What the columns mean; vocabularies and scales are fitted on rows you choose.
+//! let schema = Schema::builder().categorical("item").numeric("price").domain("page").label("click").build()?;
+//! let log = "item,price,page,click\nlamp,20,home,1\nsofa,400,search,0\nlamp,25,search,1\n";
+//! let table = Table::from_reader(log.as_bytes(), Format::Csv, "log.csv", &schema)?;
+//! let encoder = Encoder::fit(&schema, &table, &table.all())?;
+//! let batch = encoder.encode(&table, &table.all())?;
+//!
+//! let cfg = StarConfig::builder(encoder.layout()).embedding_dim(8).hidden([16, 8]).build()?;
+//! let domain = encoder.domain("search")?;
+//! let logits = Star::new(cfg).forward(&batch, domain);
+//! assert_eq!(logits.dim(), (3, 1));
+//! # Ok(()) }
+//! ```
+//!
+//! The examples go on from there: `quickstart` trains and compares, `train` takes any log by a run file, `tasks`,
+//! `new_domain` and `own_net` each show one idea.
+//!
+//! # Three rules
+//!
+//! * **Parameters, gradients and scratch are three values.** A layer is plain data; its gradient has the same type; activations
+//!   live in a [`Cache`](model::Cache) that the caller lends. Prediction takes `&self`, from any number of threads.
+//! * **What a domain or task owns is in the type** ([`PerDomain`](nn::PerDomain), [`PerBranch`](nn::PerBranch)): who is
+//!   absent from a step keeps values and optimizer state, weight decay included.
+//! * **The same seed gives the same bytes**, whatever the number of threads.
 
 pub mod data;
 mod error;
@@ -8,7 +67,13 @@ pub mod model;
 pub mod nn;
 pub mod optim;
 mod random;
+pub mod serve;
 pub mod train;
 
 pub use error::{Error, ErrorKind, Result};
 pub use model::{Model, Ple, PleConfig, Pooled, PooledConfig, Star, StarConfig};
+
+/// The README's programs are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

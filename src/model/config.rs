@@ -8,7 +8,7 @@ use crate::error::Problems;
 use crate::nn::{Draws, HiddenStyle};
 
 /// The settings of a net. A value of it is valid: it was checked when it was built or read.
-pub trait NetConfig: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
+pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The name of the model in run files and model files.
     const KIND: &'static str;
 
@@ -161,7 +161,7 @@ macro_rules! model_config {
                 /// The share of hidden values silenced in training, in [0, 1); default 0.
                 dropout: f32);
             $crate::model::config::model_config!(@setter
-                /// What the weights of hidden layers are drawn from; default He.
+                /// What the weights of hidden layers are drawn from; default Lecun.
                 init: $crate::nn::Init);
             $($crate::model::config::model_config!(@setter $(#[$field_doc])* $field: $type $(, from $from)?);)*
 

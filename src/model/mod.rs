@@ -128,7 +128,7 @@ impl<N: Net> Model<N> {
     /// # Panics
     /// As [`Model::forward`].
     pub fn predict<'a>(&self, batch: &Batch, domain: impl Into<Domains<'a>>) -> Array2<f32> {
-        self.forward(batch, domain).mapv_into(|z| crate::loss::sigmoid(f64::from(z)) as f32)
+        self.forward(batch, domain).mapv_into(probability)
     }
 
     /// The logits of any number of rows with their own domains, `[rows, tasks]`: [`Model::forward`] in pieces, so that memory stays bounded.
@@ -248,6 +248,11 @@ impl<N: Net> Model<N> {
         self.front.visit_mut(path, &mut see);
         path.within(Part::Field("net"), |path| self.net.visit_mut(path, &mut see));
     }
+}
+
+/// `σ(logit)`.
+pub(crate) fn probability(logit: f32) -> f32 {
+    crate::loss::sigmoid(f64::from(logit)) as f32
 }
 
 impl<N: Net> Clone for Model<N> {

@@ -14,10 +14,11 @@ use crate::random::{Purpose, keyed};
 pub enum Init {
     /// Uniform in `±√(6 / (in + out))` (Glorot & Bengio 2010).
     Xavier,
-    /// Uniform in `±√(6 / in)` (He et al. 2015), for layers followed by a rectifier. The default.
-    #[default]
+    /// Uniform in `±√(6 / in)` (He et al. 2015), which keeps the signal's size through rectifiers.
     He,
-    /// Uniform in `±√(1 / in)`, which several deep-learning libraries use for linear layers.
+    /// Uniform in `±√(1 / in)`, the default: smaller than the others, so that the net starts near a constant and embeddings
+    /// of ids seen a few times are memorised later.
+    #[default]
     Lecun,
 }
 

@@ -1,0 +1,85 @@
+//! One idea: a domain that nobody has seen takes the shared path; then it gets weights of its own.
+//!
+//! ```text
+//! cargo run --release --example new_domain
+//! ```
+//!
+//! STAR is trained without the scene `partner`. Its rows are scored three ways: by the shared path at once; after `partner` was
+//! added and trained on a few of its rows, with everything the others own left as it was; and by the best possible.
+
+use starple::data::{Encoder, Numeric, Schema, Table, UnknownDomain};
+use starple::metrics::{Cell, TextTable, auc};
+use starple::model::StarNet;
+use starple::optim::OptimizerConfig;
+use starple::train::{EarlyStop, Progress, TrainConfig, Trainer};
+use starple::{Result, Star, StarConfig};
+
+const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/toy.csv");
+const NEW: &str = "partner";
+
+fn main() -> Result<()> {
+    let schema = Schema::builder()
+        .categorical("user")
+        .categorical("item")
+        .categorical("query")
+        .feature(Numeric::new("price").signed_log())
+        .numeric("age")
+        .bag("tags", "|")
+        .domain("scene")
+        .label("click")
+        .split("split")
+        .build()?;
+    let table = Table::read(LOG, &schema)?;
+
+    // An encoder that has never seen the new scene lets its rows take the shared path.
+    let everyone = Encoder::fit(&schema, &table, &table.split("train")?)?;
+    let new = everyone.domain(NEW)?;
+    let of = |split: &str, is_new: bool| -> Result<Vec<u32>> {
+        let rows = table.split(split)?;
+        let domains = everyone.encode(&table, &rows)?.domains;
+        Ok(rows.into_iter().zip(domains).filter(|(_, domain)| (*domain == new) == is_new).map(|(row, _)| row).collect())
+    };
+    let known = of("train", false)?;
+    let mut encoder = Encoder::fit(&schema, &table, &known)?.on_unknown_domain(UnknownDomain::Shared);
+
+    let config = StarConfig::builder(encoder.layout()).embedding_dim(8).hidden([64, 32]).dropout(0.1).build()?;
+    let mut star = Star::new(config);
+    let settings = TrainConfig::builder().batch_rows(256).optimizer(OptimizerConfig::adam(0.002)?);
+    let early_stop = EarlyStop { patience: 6, ..EarlyStop::default() };
+    let mut trainer = Trainer::new(settings.clone().epochs(30).early_stop(early_stop).build()?)
+        .callback(Progress::stderr("known scenes"));
+    let val = encoder.encode(&table, &of("val", false)?)?;
+    trainer.fit::<StarNet>(&mut star, encoder.encode(&table, &known)?, Some(&val))?;
+
+    let test_rows = of("test", true)?;
+    let score = |encoder: &Encoder, star: &Star| -> Result<Option<f64>> {
+        let test = encoder.encode(&table, &test_rows)?;
+        let (scores, labels) = (star.score(&test), test.labels);
+        Ok(auc(&scores.column(0).to_vec(), &labels.column(0).to_vec()))
+    };
+    let shared = score(&encoder, &star)?;
+
+    let old = encoder.encode(&table, &of("test", false)?)?;
+    let before = star.score(&old);
+    encoder.add_domain(NEW)?;
+    star.add_domain(NEW)?;
+    assert_eq!(star.score(&old), before, "adding a domain changes nobody's scores");
+
+    let few = encoder.encode(&table, &of("train", true)?)?;
+    let settings = settings.epochs(15);
+    Trainer::new(settings.build()?).callback(Progress::stderr(NEW)).fit::<StarNet>(&mut star, few.clone(), None)?;
+    let own = score(&encoder, &star)?;
+
+    let truth = Schema::builder().feature(Numeric::new("p_click").unscaled()).domain("scene").label("click").build()?;
+    let truth_table = Table::read(LOG, &truth)?;
+    let truth = Encoder::fit(&truth, &truth_table, &test_rows)?.encode(&truth_table, &test_rows)?;
+    let best = auc(&truth.numeric.column(0).to_vec(), &truth.labels.column(0).to_vec());
+
+    let mut out = TextTable::new([format!("AUC in {NEW}, {} test rows", test_rows.len()), "click".into()]);
+    let cell = |auc: Option<f64>| auc.map_or(Cell::Undefined, |auc| Cell::number(auc, 4));
+    out.row([Cell::from("never seen: the shared path"), cell(shared)]);
+    out.row([Cell::from(format!("added, 15 epochs on {} rows", few.rows())), cell(own)]);
+    out.row([Cell::from("best possible"), cell(best)]);
+    println!("{out}");
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! One idea: several tasks on one row, some labels missing, PLE with a branch for each task.
+//!
+//! ```text
+//! cargo run --release --example tasks
+//! ```
+//!
+//! `cart` is rarer than `click`, and one scene does not report it: those labels are missing, and count for nothing. Beside
+//! PLE stands a model for each task alone; the difference is what sharing gave or took. (`Objective` also weighs tasks, and
+//! lets a weight decay over the epochs as the paper does.)
+
+use starple::data::{Batch, Categorical, Encoder, Numeric, Schema, Table};
+use starple::metrics::{Cell, TextTable};
+use starple::model::{Branches, PleNet};
+use starple::optim::OptimizerConfig;
+use starple::train::{EarlyStop, Progress, TrainConfig, Trainer, evaluate};
+use starple::{Ple, PleConfig, Result};
+
+const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/toy.csv");
+
+/// The test AUC of every task that is left.
+fn auc(name: &str, tasks: &[&str]) -> Result<Vec<Option<f64>>> {
+    let schema = Schema::builder()
+        .categorical("user")
+        .categorical("item")
+        .categorical("query")
+        .categorical("hour")
+        .feature(Numeric::new("price").signed_log())
+        .numeric("age")
+        .bag("tags", "|")
+        // Branches are tasks here, so the scene is a feature like any other.
+        .feature(Categorical::new("scene"))
+        .domain("scene")
+        .labels(tasks.iter().copied())
+        .split("split")
+        .build()?;
+    let table = Table::read(LOG, &schema)?;
+    let encoder = Encoder::fit(&schema, &table, &table.split("train")?)?;
+    let [train, val, test] = ["train", "val", "test"].map(|split| encoder.encode(&table, &table.split(split)?));
+    let (train, val, test): (Batch, Batch, Batch) = (train?, val?, test?);
+
+    let config = PleConfig::builder(encoder.layout()).embedding_dim(8).branches(Branches::Tasks).levels(2);
+    let config = config.shared_experts(2).own_experts(1).expert_hidden([64]).tower_hidden([32]).dropout(0.1).build()?;
+    let mut model = Ple::new(config);
+    // Both curves have a plateau before they rise, so a few epochs without improvement are no reason to stop.
+    let patience = EarlyStop { patience: 6, ..EarlyStop::default() };
+    let settings = TrainConfig::builder().epochs(30).batch_rows(256).early_stop(patience);
+    let settings = settings.optimizer(OptimizerConfig::adam(0.002)?).build()?;
+    let mut trainer = Trainer::new(settings).callback(Progress::stderr(name));
+    trainer.fit::<PleNet>(&mut model, train, Some(&val))?;
+    Ok(evaluate(&model, &test)?.tasks.iter().map(|task| task.all.auc).collect())
+}
+
+fn main() -> Result<()> {
+    let together = auc("together", &["click", "cart"])?;
+    let alone = [auc("click alone", &["click"])?, auc("cart alone", &["cart"])?];
+    let mut table = TextTable::new(["test AUC", "PLE, both tasks", "one model each"]);
+    let cell = |auc: Option<f64>| auc.map_or(Cell::Undefined, |auc| Cell::number(auc, 4));
+    for (task, name) in ["click", "cart"].into_iter().enumerate() {
+        table.row([Cell::from(name), cell(together[task]), cell(alone[task][0])]);
+    }
+    println!("{table}");
+    Ok(())
+}

@@ -40,7 +40,7 @@ fn star() -> Model<StarNet> {
 }
 
 fn pooled() -> Model<PooledNet> {
-    Model::new(PooledConfig::builder(&layout()).embedding_dim(4).hidden([8, 4]).build().unwrap())
+    Model::new(PooledConfig::builder(&layout()).embedding_dim(4).hidden([16, 8]).build().unwrap())
 }
 
 fn ple(branches: Branches, levels: usize) -> Model<PleNet> {

@@ -18,8 +18,7 @@ pub struct Split {
 impl Split {
     /// `table_slots` is how many embedding tables the model has; in its walk they come first.
     pub fn new(dense: &OptimizerConfig, tables: &OptimizerConfig, table_slots: usize) -> Self {
-        let ratio = if dense.lr() == 0.0 { 1.0 } else { tables.lr() / dense.lr() };
-        Self { dense: dense.build(), tables: tables.build(), ratio, table_slots }
+        Self { dense: dense.build(), tables: tables.build(), ratio: tables.lr() / dense.lr(), table_slots }
     }
 }
 

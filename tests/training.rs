@@ -1,0 +1,259 @@
+//! The training loop: what it learns, when it stops, what it keeps, and that neither threads nor progress change a bit.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+
+use ndarray::Array2;
+use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
+use starple::data::{Batch, DomainId, Layout, Schedule};
+use starple::loss::Objective;
+use starple::metrics::{Metric, Monitor};
+use starple::model::{Net, PleNet, PooledNet, StarNet};
+use starple::nn::Leaf;
+use starple::optim::{Clip, OptimizerConfig};
+use starple::train::{
+    Callback, EarlyStop, EpochReport, FitReport, StepDone, StopReason, TrainConfig, TrainConfigBuilder, Trainer,
+    evaluate,
+};
+use starple::{ErrorKind, Model, Ple, PleConfig, Pooled, PooledConfig, Star, StarConfig};
+
+/// A small log with two tasks, and its layout.
+fn log() -> (Layout, Batch, Batch) {
+    let log = SyntheticLog::generate(&SyntheticConfig::toy());
+    let rows = log.batch();
+    (log.layout(), rows.slice(0..4000), rows.slice(4000..6000))
+}
+
+fn star(layout: &Layout) -> Star {
+    Star::new(StarConfig::builder(layout).embedding_dim(4).hidden([16]).dropout(0.1).build().unwrap())
+}
+
+fn settings() -> TrainConfigBuilder {
+    TrainConfig::builder().epochs(3).batch_rows(256).optimizer(OptimizerConfig::adam(0.005).unwrap())
+}
+
+fn bits<N: Net>(model: &Model<N>) -> Vec<u32> {
+    let mut bits = Vec::new();
+    model.visit(|_, leaf| match leaf {
+        Leaf::Tensor(values, ..) | Leaf::Average(values, _) => bits.extend(values.iter().map(|v| v.to_bits())),
+        Leaf::Count(&count) => bits.push(count as u32),
+    });
+    bits
+}
+
+fn fit<N: Net>(model: &mut Model<N>, settings: TrainConfigBuilder, train: &Batch, val: Option<&Batch>) -> FitReport {
+    Trainer::new(settings.build().unwrap()).fit(model, train.clone(), val).unwrap()
+}
+
+#[test]
+fn every_model_learns() {
+    let (layout, train, val) = log();
+    let learns = |auc_before: f64, auc_after: f64| assert!(auc_after > auc_before + 0.08, "{auc_before} {auc_after}");
+    let auc = |report: &starple::metrics::Report| report.tasks[0].all.auc.unwrap();
+
+    let mut model = star(&layout);
+    let before = auc(&evaluate(&model, &val).unwrap());
+    let report = fit(&mut model, settings().epochs(8), &train, Some(&val));
+    learns(before, auc(report.val().unwrap()));
+    assert!(report.epochs.last().unwrap().loss < report.epochs[0].loss);
+
+    let mut model = Ple::new(PleConfig::builder(&layout).embedding_dim(4).expert_hidden([16]).build().unwrap());
+    let before = auc(&evaluate(&model, &val).unwrap());
+    learns(before, auc(fit(&mut model, settings().epochs(8), &train, Some(&val)).val().unwrap()));
+
+    let mut model = Pooled::new(PooledConfig::builder(&layout).embedding_dim(4).hidden([16]).build().unwrap());
+    let before = auc(&evaluate(&model, &val).unwrap());
+    learns(before, auc(fit(&mut model, settings().epochs(8), &train, Some(&val)).val().unwrap()));
+}
+
+fn same_bits_whatever_the_threads<N: Net>(model: &Model<N>, train: &Batch, val: &Batch) {
+    let run = |threads| {
+        let mut model = model.clone();
+        let report = fit(&mut model, settings().epochs(1).threads(threads), train, Some(val));
+        (bits(&model), report.epochs[0].val.clone())
+    };
+    let one = run(1);
+    for threads in [1, 2, 3, 4] {
+        assert_eq!(run(threads), one, "{threads} threads");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_whatever_the_threads() {
+    let (layout, train, val) = log();
+    same_bits_whatever_the_threads::<StarNet>(&star(&layout), &train, &val);
+    let config = PleConfig::builder(&layout).embedding_dim(4).expert_hidden([16]).build().unwrap();
+    same_bits_whatever_the_threads::<PleNet>(&Ple::new(config), &train, &val);
+    let (mut one, mut other) = (star(&layout), star(&layout));
+    fit(&mut one, settings().epochs(1), &train, None);
+    fit(&mut other, settings().epochs(1).seed(1), &train, None);
+    assert_ne!(bits(&one), bits(&other), "another seed");
+}
+
+#[test]
+fn the_best_weights_are_restored_and_patience_ends_the_run() {
+    let (layout, train, val) = log();
+    let mut model = star(&layout);
+    let early_stop = EarlyStop { patience: 2, ..EarlyStop::default() };
+    let settings = settings().epochs(60).optimizer(OptimizerConfig::adam(0.02).unwrap()).early_stop(early_stop);
+    let report = fit(&mut model, settings, &train, Some(&val));
+    let StopReason::NoImprovement { waited: 2 } = report.stop else { panic!("{:?}", report.stop) };
+    let best = report.best_epoch.unwrap();
+    assert_eq!(best + 3, report.epochs.len());
+    let value = |epoch: &EpochReport| epoch.monitored.unwrap();
+    let top = report.epochs.iter().map(value).fold(0.0, f64::max);
+    assert_eq!(value(&report.epochs[best]), top);
+    assert_eq!(&evaluate(&model, &val).unwrap(), report.val().unwrap(), "the model has the best epoch's weights");
+}
+
+#[test]
+fn any_metric_of_any_task_and_domain_can_be_watched() {
+    let (layout, train, val) = log();
+    for monitor in [
+        Monitor::new(Metric::LogLoss).of_task("click"),
+        Monitor::new(Metric::Auc).of_task("cart").in_domain("search"),
+        Monitor::new(Metric::MeanDomainAuc),
+        Monitor::new(Metric::Pcoc),
+    ] {
+        let early_stop = EarlyStop { monitor: monitor.clone(), ..EarlyStop::default() };
+        let report = fit(&mut star(&layout), settings().early_stop(early_stop), &train, Some(&val));
+        let goodness = |epoch: &EpochReport| monitor.metric.goodness(epoch.monitored.unwrap());
+        let best = report.epochs.iter().map(goodness).fold(f64::NEG_INFINITY, f64::max);
+        assert_eq!(goodness(&report.epochs[report.best_epoch.unwrap()]), best, "{monitor}");
+    }
+    let early_stop = EarlyStop { monitor: Monitor::new(Metric::Auc).in_domain("moon"), ..EarlyStop::default() };
+    let mut trainer = Trainer::new(settings().early_stop(early_stop).build().unwrap());
+    let error = trainer.fit(&mut star(&layout), train, Some(&val)).unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && error.to_string().contains("moon"), "{error}");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_with_its_place_and_keeps_the_last_good_weights() {
+    let (layout, train, val) = log();
+    let mut model = star(&layout);
+    let before = bits(&model);
+    let settings = settings().optimizer(OptimizerConfig::sgd(1e30).unwrap());
+    let report = fit(&mut model, settings, &train, Some(&val));
+    let StopReason::NonFinite { step, domain, task } = &report.stop else { panic!("{:?}", report.stop) };
+    assert!(*step < 16 && layout.domains.contains(domain) && layout.tasks.contains(task));
+    assert_eq!(bits(&model), before, "the weights it started with");
+    assert_eq!(report.best_epoch, None);
+    let text = report.stop.to_string();
+    assert!(text.contains(&format!("at step {step}")) && text.contains(domain) && text.contains(task), "{text}");
+}
+
+#[test]
+fn clipping_bounds_the_step() {
+    let (layout, train, _) = log();
+    let train = train.slice(0..256);
+    let moved = |settings: TrainConfigBuilder| {
+        let mut model = star(&layout);
+        let before = model.net().layers[0].shared.weight.clone();
+        fit(&mut model, settings.epochs(1).optimizer(OptimizerConfig::sgd(1.0).unwrap()), &train, None);
+        (&model.net().layers[0].shared.weight - &before).mapv(|d| d * d).sum().sqrt()
+    };
+    let free = moved(settings());
+    let bound = moved(settings().clip(Clip::norm(1e-3).unwrap()));
+    assert!(bound <= 1e-3 * 1.001 && free > 2.0 * bound, "{bound} {free}");
+}
+
+#[test]
+fn task_weights_are_used() {
+    let (layout, train, _) = log();
+    let weights = |weights: [f64; 2]| {
+        let mut model = star(&layout);
+        let objective = Objective::builder().weights(weights).build().unwrap();
+        fit(&mut model, settings().epochs(1).objective(objective), &train, None);
+        bits(&model)
+    };
+    assert_ne!(weights([1.0, 1.0]), weights([1.0, 0.0]));
+}
+
+#[test]
+fn sample_weights_are_used() {
+    let (layout, mut train, _) = log();
+    let run = |train: &Batch| {
+        let mut model = star(&layout);
+        fit(&mut model, settings().epochs(1), train, None);
+        bits(&model)
+    };
+    let plain = run(&train);
+    train.weights = vec![2.0; train.rows()];
+    let doubled = run(&train);
+    train.weights[..2000].fill(0.5);
+    assert_ne!(run(&train), doubled);
+    assert_eq!(plain, doubled, "a masked mean does not depend on a common factor");
+}
+
+#[test]
+fn batches_of_one_domain_train_too() {
+    let (layout, train, val) = log();
+    for batches in [Schedule::OneDomain, Schedule::Mixed { max_domains: Some(2) }] {
+        let mut model = star(&layout);
+        let report = fit(&mut model, settings().epochs(6).batches(batches), &train, Some(&val));
+        assert!(report.val().unwrap().tasks[0].all.auc.unwrap() > 0.6);
+        assert_eq!(report.rows, 4000 * report.epochs.len() as u64);
+    }
+}
+
+/// Notes what it is told, and stops at a step.
+struct Spy {
+    seen: Arc<Mutex<Vec<String>>>,
+    stop_at: u64,
+}
+
+impl Callback for Spy {
+    fn epoch_started(&mut self, epoch: usize, epochs: usize, batches: usize) {
+        self.seen.lock().unwrap().push(format!("epoch {epoch}/{epochs}: {batches}"));
+    }
+
+    fn step_done(&mut self, step: &StepDone) -> ControlFlow<()> {
+        assert!(step.loss.is_finite() && step.rows > 0 && step.lr == 0.005);
+        if step.step == self.stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn epoch_done(&mut self, report: &EpochReport) -> ControlFlow<()> {
+        self.seen.lock().unwrap().push(format!("done {}", report.epoch));
+        ControlFlow::Continue(())
+    }
+}
+
+#[test]
+fn callbacks_see_the_run_and_can_end_it() {
+    let (layout, train, val) = log();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let spy = Spy { seen: Arc::clone(&seen), stop_at: 20 };
+    let mut trainer = Trainer::new(settings().build().unwrap()).callback(spy);
+    let report = trainer.fit(&mut star(&layout), train, Some(&val)).unwrap();
+    assert_eq!(report.stop, StopReason::Callback);
+    assert_eq!((report.steps, report.best_epoch), (21, Some(0)));
+    assert_eq!(*seen.lock().unwrap(), ["epoch 0/3: 16", "done 0", "epoch 1/3: 16"]);
+}
+
+#[test]
+fn rows_that_do_not_fit_are_refused() {
+    let (layout, train, val) = log();
+    let mut trainer = Trainer::new(settings().build().unwrap());
+    let mut shared = train.clone();
+    shared.domains[7] = DomainId::SHARED;
+    let error = trainer.fit(&mut star(&layout), shared, None).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data);
+    let mut two = train.clone();
+    two.labels = Array2::zeros((two.rows(), 1));
+    assert_eq!(trainer.fit(&mut star(&layout), two, None).unwrap_err().kind(), ErrorKind::Layout);
+    assert!(trainer.fit(&mut star(&layout), train.slice(0..0), None).is_err());
+    let mut other = layout.clone();
+    other.numeric.push("one more".into());
+    assert!(trainer.fit(&mut star(&other), train, Some(&val)).is_err());
+}
+
+#[test]
+fn a_pooled_model_ignores_nothing_the_log_has() {
+    // The domain is a feature: with everything else the same, another domain gives another score.
+    let (layout, train, _) = log();
+    let mut model: Model<PooledNet> =
+        Pooled::new(PooledConfig::builder(&layout).embedding_dim(4).hidden([16]).build().unwrap());
+    fit(&mut model, settings(), &train, None);
+    let row = train.slice(0..1);
+    assert_ne!(model.forward(&row, DomainId::new(0)), model.forward(&row, DomainId::new(1)));
+}

@@ -81,6 +81,8 @@ fn assert_close(found: f32, wanted: f64) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
     #[test]
     fn encoding_is_what_it_says(
         log in prop::collection::vec(row(), 1..40),

@@ -126,6 +126,8 @@ fn add(evaluator: &mut Evaluator, rows: &[Row]) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
     #[test]
     fn each_metric_is_its_definition(rows in rows(), bins in 1_usize..30) {
         let (scores, labels, groups) = columns(&rows);

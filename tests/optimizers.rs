@@ -117,6 +117,8 @@ fn assert_close(found: &[f32], expected: &[Scalar], what: &dyn std::fmt::Debug) 
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
     #[test]
     fn dense_steps_follow_the_equations(steps in steps(0.7)) {
         for (rule, config) in rules(RowUpdates::Lazy) {

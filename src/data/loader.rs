@@ -226,6 +226,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
         #[test]
         fn each_row_once_grouped_and_capped(
             domains in prop::collection::vec(0_usize..7, 0..200),

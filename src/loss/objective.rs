@@ -285,6 +285,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
         #[test]
         fn loss_and_gradient_are_those_of_the_definition((logits, labels, weights) in batches()) {
             let tasks = logits.ncols();

@@ -1,0 +1,160 @@
+//! What every model promises, whoever wrote it: one macro, one list of tests for each.
+//!
+//! A new model adds one `contract!` line at the end of this file.
+
+mod allocations;
+mod promises;
+mod single;
+mod world;
+
+use starple::model::{Branches, PleNet, PooledNet, StarNet};
+use starple::nn::ActivationKind;
+use starple::{PleConfig, PooledConfig, StarConfig};
+
+use crate::world::layout;
+
+/// Writes the tests of one model: its name, its net, a configuration for [`layout`], and by choice which names are read by
+/// others although one domain or task owns them.
+macro_rules! contract {
+    ($name:ident, $net:ty, $config:expr) => {
+        contract!($name, $net, $config, |_| false);
+    };
+    ($name:ident, $net:ty, $config:expr, $read_by_others:expr) => {
+        mod $name {
+            use super::*;
+
+            fn model() -> starple::Model<$net> {
+                starple::Model::new($config)
+            }
+
+            #[test]
+            fn shapes() {
+                promises::shapes(&model());
+            }
+
+            #[test]
+            fn the_same_seed_gives_the_same_bits() {
+                promises::same_seed_same_bits(model);
+            }
+
+            #[test]
+            fn forward_is_forward_with() {
+                promises::forward_is_forward_with(model());
+            }
+
+            #[test]
+            fn a_batch_of_n_is_n_batches_of_one() {
+                promises::rows_are_independent(model());
+            }
+
+            #[test]
+            fn permuting_or_splitting_a_batch_changes_no_prediction() {
+                promises::order_does_not_matter(model());
+            }
+
+            #[test]
+            fn a_mixed_batch_is_its_domains_one_by_one() {
+                promises::mixed_is_domain_by_domain(model());
+            }
+
+            #[test]
+            fn predict_is_evaluate() {
+                promises::predict_is_evaluate(model());
+            }
+
+            #[test]
+            fn absent_domains_stay_bit_for_bit_optimizer_state_too() {
+                promises::absent_domains_stay(model(), $read_by_others);
+            }
+
+            #[test]
+            fn a_task_without_labels_stays_bit_for_bit_where_it_owns_alone() {
+                promises::silent_tasks_stay(model(), $read_by_others);
+            }
+
+            #[test]
+            fn every_parameter_gets_a_gradient_in_some_batch() {
+                promises::everything_learns(model());
+            }
+
+            #[test]
+            fn no_two_weights_start_alike() {
+                promises::no_two_start_alike(&model());
+            }
+
+            #[test]
+            fn names_are_unique_and_slots_follow_the_walk() {
+                promises::names_are_unique(&model());
+            }
+
+            #[test]
+            fn a_warm_training_step_allocates_nothing_of_ours() {
+                promises::warm_steps_allocate_nothing(model());
+            }
+
+            #[test]
+            fn finite_in_finite_out() {
+                promises::finite_in_finite_out(model());
+            }
+
+            #[test]
+            fn a_new_domain_changes_nobodys_score() {
+                promises::new_domains_change_nobody(model());
+            }
+
+            #[test]
+            fn rows_of_no_known_domain_have_a_score_that_depends_on_no_neighbour() {
+                promises::unknown_domains_score(model());
+            }
+
+            #[test]
+            fn a_batch_of_one_row_trains() {
+                promises::one_row_trains(model());
+            }
+
+            #[test]
+            fn the_configuration_goes_through_a_file() {
+                promises::config_round_trip(model());
+            }
+
+            #[test]
+            fn it_is_send_and_sync() {
+                promises::send_and_sync::<$net>();
+            }
+        }
+    };
+}
+
+fn star() -> starple::model::StarConfigBuilder {
+    StarConfig::builder(&layout()).embedding_dim(4).hidden([12, 8]).auxiliary_hidden([8]).domain_dim(3)
+}
+
+fn ple(branches: Branches, levels: usize) -> starple::model::PleConfigBuilder {
+    let config = PleConfig::builder(&layout()).embedding_dim(4).branches(branches).levels(levels);
+    config.expert_hidden([10]).tower_hidden([8])
+}
+
+/// In PLE the shared gates below the last level read the experts of all branches: those, and the gates of the level below
+/// that feed them, learn from everybody's rows.
+fn below(levels: usize) -> impl Fn(&str) -> bool {
+    let within = |name: &str, levels: usize, part: &str| {
+        (0..levels).any(|level| name.starts_with(&format!("net.levels.{level}.{part}")))
+    };
+    move |name| within(name, levels - 1, "own") || within(name, levels.saturating_sub(2), "gates")
+}
+
+contract!(star, StarNet, star().build().unwrap());
+contract!(star_with_dropout_and_gelu, StarNet, star().dropout(0.3).activation(ActivationKind::Gelu).build().unwrap());
+contract!(star_with_dice, StarNet, star().activation(ActivationKind::Dice).build().unwrap());
+contract!(star_without_auxiliary_or_norm, StarNet, star().auxiliary(false).partitioned_norm(false).build().unwrap());
+contract!(ple_tasks, PleNet, ple(Branches::Tasks, 2).build().unwrap(), below(2));
+contract!(ple_tasks_three_levels, PleNet, ple(Branches::Tasks, 3).build().unwrap(), below(3));
+contract!(cgc_domains, PleNet, ple(Branches::Domains, 1).build().unwrap());
+contract!(ple_domains, PleNet, ple(Branches::Domains, 2).build().unwrap(), below(2));
+contract!(ple_domains_and_tasks, PleNet, ple(Branches::DomainsAndTasks, 2).build().unwrap(), below(2));
+contract!(mmoe, PleNet, ple(Branches::Tasks, 1).own_experts(0).shared_experts(3).build().unwrap());
+contract!(
+    pooled,
+    PooledNet,
+    PooledConfig::builder(&layout()).embedding_dim(4).hidden([12, 8]).domain_dim(3).build().unwrap()
+);

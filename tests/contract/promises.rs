@@ -1,0 +1,301 @@
+//! The promises, one function each.
+
+use std::collections::BTreeMap;
+
+use ndarray::{Array2, Axis, concatenate, s};
+use starple::data::{Batch, DomainId};
+use starple::metrics::auc;
+use starple::model::{Cache, Gradient, Net, NetConfig};
+use starple::nn::{Infer, Leaf, Path, Train};
+use starple::train::evaluate;
+use starple::{ErrorKind, Model};
+
+use crate::allocations;
+use crate::world::{adam, assert_close, batch, dlogits, layout, owned_by, states, step, trained, values, warm_up};
+
+const MIXED: [usize; 9] = [2, 0, 1, 1, 0, 2, 2, 0, 1];
+
+pub(crate) fn shapes<N: Net>(model: &Model<N>) {
+    for rows in [0, 1, 5] {
+        let batch = batch(&MIXED[..rows], 3);
+        assert_eq!(model.forward(&batch, batch.domains()).dim(), (rows, 2));
+        assert_eq!(model.forward(&batch, DomainId::new(1)).dim(), (rows, 2));
+    }
+    let mut counted = 0;
+    model.visit(|_, leaf| {
+        if let Leaf::Tensor(values, shape, _) = leaf {
+            assert_eq!(values.len(), shape.iter().product::<usize>());
+            counted += values.len();
+        }
+    });
+    assert_eq!(counted, model.parameters());
+}
+
+pub(crate) fn same_seed_same_bits<N: Net>(model: impl Fn() -> Model<N>) {
+    assert_eq!(values(&model()), values(&model()));
+    assert_eq!(values(&trained(model())), values(&trained(model())));
+}
+
+pub(crate) fn forward_is_forward_with<N: Net>(model: Model<N>) {
+    let model = trained(model);
+    let mut cache = Cache::<N, Infer>::default();
+    // One cache for batches of several sizes and orders: nothing of an earlier one may show.
+    for (rows, seed) in [(9, 1), (2, 2), (7, 3), (9, 1)] {
+        let batch = batch(&MIXED[..rows], seed);
+        let logits = model.forward(&batch, batch.domains());
+        assert_eq!(model.forward_with(&batch, batch.domains(), &mut cache), &logits);
+        assert_eq!(cache.logits(), &logits);
+    }
+}
+
+pub(crate) fn rows_are_independent<N: Net>(model: Model<N>) {
+    let model = trained(model);
+    let all = batch(&MIXED, 50);
+    let logits = model.forward(&all, all.domains());
+    for row in 0..MIXED.len() {
+        let one = all.select(&[row as u32]);
+        let expected = logits.slice(s![row..=row, ..]).to_owned();
+        assert_close("alone", &model.forward(&one, one.domains[0]), &expected);
+        assert_close("alone, by slice", &model.forward(&one, &one.domains), &expected);
+    }
+}
+
+pub(crate) fn order_does_not_matter<N: Net>(model: Model<N>) {
+    let model = trained(model);
+    let all = batch(&MIXED, 50);
+    let logits = model.forward(&all, all.domains());
+    let order = [3, 6, 0, 8, 2, 5, 7, 1, 4];
+    let shuffled = all.select(&order);
+    let expected = logits.select(Axis(0), &order.map(|row| row as usize));
+    assert_close("permuted", &model.forward(&shuffled, shuffled.domains()), &expected);
+    let (first, second) = (all.slice(0..4), all.slice(4..9));
+    let parts = [model.forward(&first, first.domains()), model.forward(&second, second.domains())];
+    assert_close("split", &concatenate![Axis(0), parts[0], parts[1]], &logits);
+}
+
+pub(crate) fn mixed_is_domain_by_domain<N: Net>(model: Model<N>) {
+    let model = trained(model);
+    let all = batch(&MIXED, 50);
+    let logits = model.forward(&all, all.domains());
+    for d in 0..3 {
+        let rows: Vec<u32> = (0..9).filter(|&row| MIXED[row as usize] == d).collect();
+        let expected = logits.select(Axis(0), &rows.iter().map(|&row| row as usize).collect::<Vec<_>>());
+        assert_close("one domain", &model.forward(&all.select(&rows), DomainId::new(d)), &expected);
+    }
+}
+
+pub(crate) fn predict_is_evaluate<N: Net>(model: Model<N>) {
+    let model = trained(model);
+    let domains: Vec<usize> = (0..500).map(|i| i % 3).collect();
+    let rows = batch(&domains, 8);
+    let p = model.predict(&rows, rows.domains());
+    let logits = model.score(&rows);
+    assert_close("predict", &p, &logits.mapv(|z| (1.0 / (1.0 + (-f64::from(z)).exp())) as f32));
+    let report = evaluate(&model, &rows).unwrap();
+    for (t, task) in report.tasks.iter().enumerate() {
+        let (scores, labels) = (logits.column(t).to_vec(), rows.labels.column(t).to_vec());
+        assert_eq!(task.all.auc, auc(&scores, &labels));
+        let p = p.column(t).mapv(f64::from);
+        let logloss = p.iter().zip(&labels).map(|(p, &y)| -if y == 1.0 { p.ln() } else { (1.0 - p).ln() });
+        assert!((task.all.logloss.unwrap() - logloss.sum::<f64>() / 500.0).abs() < 1e-5);
+    }
+}
+
+pub(crate) fn absent_domains_stay<N: Net>(mut model: Model<N>, read_by_others: impl Fn(&str) -> bool) {
+    let mut optimizer = adam();
+    warm_up(&mut model, &mut *optimizer);
+    let (before, state_before) = (values(&model), states(&model, &*optimizer));
+    for number in 0..3 {
+        step(&mut model, &batch(&[1, 1, 1, 1, 1], 200 + number), &[0, 1], 10 + number, &mut *optimizer);
+    }
+    let (after, state_after) = (values(&model), states(&model, &*optimizer));
+    let alone = |name: &str| (owned_by(name, "search") || owned_by(name, "cart")) && !read_by_others(name);
+    for (name, value) in before.iter().filter(|(name, _)| alone(name)) {
+        assert_eq!(value, &after[name], "{name}");
+        assert_eq!(state_before.get(name), state_after.get(name), "the optimizer's state of {name}");
+    }
+    // The step did something: what is shared moved, and so did what `feed` owns, if it owns anything.
+    let moved = |names: &dyn Fn(&str) -> bool| before.iter().filter(|(n, _)| names(n)).any(|(n, v)| v != &after[n]);
+    assert!(moved(&|name| !["search", "feed", "cart"].iter().any(|d| owned_by(name, d))));
+    let feed = |name: &str| owned_by(name, "feed");
+    assert!(moved(&feed) || !before.keys().any(|name| feed(name)));
+}
+
+pub(crate) fn silent_tasks_stay<N: Net>(mut model: Model<N>, read_by_others: impl Fn(&str) -> bool) {
+    let mut optimizer = adam();
+    warm_up(&mut model, &mut *optimizer);
+    let (before, state_before) = (values(&model), states(&model, &*optimizer));
+    step(&mut model, &batch(&MIXED, 300), &[0], 20, &mut *optimizer);
+    let (after, state_after) = (values(&model), states(&model, &*optimizer));
+    for (name, value) in before.iter().filter(|(name, _)| owned_by(name, "buy") && !read_by_others(name)) {
+        assert_eq!(value, &after[name], "{name}");
+        assert_eq!(state_before.get(name), state_after.get(name), "the optimizer's state of {name}");
+    }
+    let shared = |name: &str| !owned_by(name, "buy") && !owned_by(name, "click");
+    assert!(before.iter().any(|(name, value)| shared(name) && value != &after[name]));
+}
+
+pub(crate) fn everything_learns<N: Net>(model: Model<N>) {
+    let model = trained(model);
+    let mut largest = BTreeMap::<String, f32>::new();
+    for seed in 0..6 {
+        let batch = batch(&[0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2], 400 + seed);
+        let mut cache = Cache::<N, Train>::new(Train { seed: 1, step: seed });
+        let mut grad = model.zero_grad();
+        model.forward_with(&batch, batch.domains(), &mut cache);
+        model.backward(&batch, &dlogits(12, &[0, 1], seed), &mut cache, &mut grad);
+        let mut note = |name: String, values: &[f32]| {
+            let top = values.iter().fold(0.0_f32, |top, v| top.max(v.abs()));
+            let known = largest.entry(name).or_default();
+            *known = known.max(top);
+        };
+        for (field, table) in layout().fields.iter().zip(&grad.tables) {
+            note(format!("embeddings.{}", field.name), table.values());
+        }
+        grad.net.visit(&mut Path::starting_at(0), &mut |path, leaf| match leaf {
+            Leaf::Tensor(values, ..) => note(path.name(&layout()), values),
+            Leaf::Average(values, _) => note(path.name(&layout()), values),
+            Leaf::Count(&count) => note(path.name(&layout()), &[count as f32]),
+        });
+    }
+    for (name, top) in largest {
+        assert!(top > 0.0, "{name} never got a gradient");
+    }
+}
+
+pub(crate) fn no_two_start_alike<N: Net>(model: &Model<N>) {
+    let mut seen = BTreeMap::<Vec<u32>, String>::new();
+    for (name, bits) in values(model) {
+        // Constants (biases 0, factors 1) are alike by intention.
+        if bits.iter().all(|bit| *bit == bits[0]) {
+            continue;
+        }
+        if let Some(other) = seen.insert(bits, name.clone()) {
+            panic!("{name} starts as {other} does");
+        }
+    }
+    assert!(seen.len() >= 4);
+}
+
+pub(crate) fn names_are_unique<N: Net>(model: &Model<N>) {
+    let named = values(model);
+    let mut last = None;
+    model.visit(|path, _| {
+        let name = path.name(model.layout());
+        assert!(named.contains_key(&name));
+        assert!(name.split('.').all(|part| !part.is_empty()));
+        assert!(last.is_none_or(|last| path.slot() == last || path.slot() == last + 1), "{name}");
+        last = Some(path.slot());
+    });
+}
+
+pub(crate) fn warm_steps_allocate_nothing<N: Net>(mut model: Model<N>) {
+    let batches: Vec<Batch> = (0..3).map(|seed| batch(&MIXED, 500 + seed)).collect();
+    let dlogits = dlogits(9, &[0, 1], 5);
+    let mut optimizer = adam();
+    let mut grad: Gradient<N> = model.zero_grad();
+    let mut cache = Cache::<N, Train>::default();
+    let mut run = |number: u64| {
+        let batch = &batches[number as usize % 3];
+        cache.mode = Train { seed: 1, step: number };
+        model.forward_with(batch, batch.domains(), &mut cache);
+        model.backward(batch, &dlogits, &mut cache, &mut grad);
+        model.apply(&mut grad, &mut *optimizer);
+    };
+    (0..6).for_each(&mut run);
+    let (ours, _) = allocations::during(|| (6..12).for_each(&mut run));
+    assert_eq!(ours, 0, "allocations in six warm training steps");
+
+    let mut cache = Cache::<N, Infer>::default();
+    let mut run = |number: usize| {
+        let batch = &batches[number % 3];
+        model.forward_with(batch, batch.domains(), &mut cache);
+    };
+    (0..6).for_each(&mut run);
+    let (ours, _) = allocations::during(|| (6..12).for_each(&mut run));
+    assert_eq!(ours, 0, "allocations in six warm predictions");
+}
+
+pub(crate) fn finite_in_finite_out<N: Net>(model: Model<N>) {
+    let mut model = trained(model);
+    for scale in [0.0, 1.0, 1e4] {
+        let mut rows = batch(&MIXED, 600);
+        rows.numeric *= scale;
+        assert!(model.forward(&rows, rows.domains()).iter().all(|z| z.is_finite()), "scale {scale}");
+        let p = model.predict(&rows, rows.domains());
+        assert!(p.iter().all(|p| (0.0..=1.0).contains(p)));
+        step(&mut model, &rows, &[0, 1], 30, &mut *adam());
+        for (name, bits) in values(&model) {
+            let steps = name.ends_with("steps");
+            assert!(steps || bits.iter().all(|&bit| f32::from_bits(bit).is_finite()), "{name} at scale {scale}");
+        }
+    }
+}
+
+pub(crate) fn new_domains_change_nobody<N: Net>(model: Model<N>) {
+    let mut model = trained(model);
+    let rows = batch(&MIXED, 60);
+    let before = model.forward(&rows, rows.domains());
+    let domain = model.add_domain("partner").unwrap();
+    assert_eq!(model.forward(&rows, rows.domains()), before, "scores of the old domains");
+    assert_eq!(model.add_domain("partner").unwrap_err().kind(), ErrorKind::Config);
+    assert!(model.forward(&rows, domain).iter().all(|z| z.is_finite()));
+
+    let old = values(&model);
+    step(&mut model, &batch(&[3, 3, 3, 3, 3, 3, 3, 3], 5), &[0, 1], 5, &mut *adam());
+    let new = values(&model);
+    let own = |name: &str| owned_by(name, "partner");
+    assert!(old.iter().any(|(name, value)| own(name) && value != &new[name]) || !old.keys().any(|name| own(name)));
+
+    // A model built with the grown configuration has the same tensors: it could take the weights.
+    let again = Model::<N>::new(model.config().clone());
+    let shapes = |model: &Model<N>| values(model).into_iter().map(|(n, v)| (n, v.len())).collect::<Vec<_>>();
+    assert_eq!(shapes(&again), shapes(&model));
+}
+
+pub(crate) fn unknown_domains_score<N: Net>(model: Model<N>) {
+    let model = trained(model);
+    let rows = batch(&MIXED, 61);
+    let shared = model.forward(&rows, DomainId::SHARED);
+    assert!(shared.iter().all(|z| z.is_finite()));
+    let mut mixed = rows.domains.clone();
+    let own = model.forward(&rows, &mixed);
+    mixed[4] = DomainId::SHARED;
+    mixed[0] = DomainId::SHARED;
+    let logits = model.forward(&rows, &mixed);
+    for row in 0..9 {
+        let expected = if mixed[row] == DomainId::SHARED { &shared } else { &own };
+        let expected: Array2<f32> = expected.slice(s![row..=row, ..]).to_owned();
+        assert_close("beside others", &logits.slice(s![row..=row, ..]).to_owned(), &expected);
+    }
+}
+
+pub(crate) fn one_row_trains<N: Net>(model: Model<N>) {
+    let mut model = trained(model);
+    let before = values(&model);
+    step(&mut model, &batch(&[2], 70), &[0, 1], 6, &mut *adam());
+    let after = values(&model);
+    assert_ne!(before, after);
+    for (name, bits) in &after {
+        assert!(bits.iter().all(|&bit| f32::from_bits(bit).is_finite()), "{name}");
+    }
+}
+
+pub(crate) fn config_round_trip<N: Net>(model: Model<N>) {
+    let text = serde_json::to_string(model.config()).unwrap();
+    let again: N::Config = serde_json::from_str(&text).unwrap();
+    assert_eq!(serde_json::to_string(&again).unwrap(), text);
+    assert_eq!(values(&Model::<N>::new(again)), values(&model));
+    let key = text.replacen("\"layout\"", "\"lay_out\"", 1);
+    assert!(serde_json::from_str::<N::Config>(&key).is_err(), "an unknown key is an error");
+    assert!(!N::Config::KIND.is_empty());
+}
+
+pub(crate) fn send_and_sync<N: Net>() {
+    fn check<T: Send + Sync>() {}
+    check::<Model<N>>();
+    check::<N::Config>();
+    fn send<T: Send>() {}
+    send::<Cache<N, Train>>();
+    send::<Gradient<N>>();
+}

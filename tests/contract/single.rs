@@ -1,0 +1,170 @@
+//! What single models promise beyond the contract that all keep.
+
+use ndarray::{Array2, s};
+use starple::data::{DomainId, Ids, Layout};
+use starple::model::{Branches, Cache, PleNet, StarNet};
+use starple::nn::Train;
+use starple::optim::{AdamConfig, OptimizerConfig, RowUpdates, SgdConfig, WeightDecay};
+use starple::{ErrorKind, Model, PleConfig, StarConfig};
+
+use crate::world::{assert_close, batch, layout, step, trained, values};
+
+fn star() -> Model<StarNet> {
+    Model::new(StarConfig::builder(&layout()).embedding_dim(4).hidden([8, 4]).build().unwrap())
+}
+
+fn ple(branches: Branches) -> Model<PleNet> {
+    let config = PleConfig::builder(&layout()).embedding_dim(4).branches(branches).expert_hidden([6]);
+    Model::new(config.tower_hidden([4]).build().unwrap())
+}
+
+#[test]
+fn score_in_pieces_is_forward_whatever_the_threads() {
+    let model = trained(star());
+    let domains: Vec<usize> = (0..9000).map(|i| i * i % 3).collect();
+    let rows = batch(&domains, 3);
+    let whole = model.forward(&rows, rows.domains());
+    let pieces = model.score(&rows);
+    assert_close("scores", &pieces, &whole);
+    let parallel = starple::train::in_pool(3, || model.score(&rows)).unwrap();
+    assert_eq!(parallel, pieces);
+}
+
+#[test]
+fn weight_decay_pulls_domain_factors_to_one() {
+    let mut model = trained(star());
+    let distance = |model: &Model<StarNet>| {
+        let factor = &model.net().layers[0].domain[1].weight;
+        factor.mapv(|w| (w - 1.0).powi(2)).sum()
+    };
+    let before = distance(&model);
+    assert!(before > 0.0);
+    // No gradient at all, only decay.
+    let config = SgdConfig::builder(0.1).weight_decay(1.0).build().unwrap();
+    let mut optimizer = OptimizerConfig::Sgd(config).build();
+    for _ in 0..100 {
+        let rows = batch(&[0, 1, 2], 1);
+        let mut cache = Cache::<StarNet, Train>::default();
+        let mut grad = model.zero_grad();
+        model.forward_with(&rows, rows.domains(), &mut cache);
+        model.backward(&rows, &Array2::zeros((3, 2)), &mut cache, &mut grad);
+        model.apply(&mut grad, &mut *optimizer);
+    }
+    assert!(distance(&model) < 1e-6 * before, "{} of {before}", distance(&model));
+    assert!(model.net().layers[0].shared.weight.iter().all(|w| w.abs() < 1e-3));
+}
+
+#[test]
+fn a_new_star_domain_scores_as_the_shared_path_does() {
+    let mut model = trained(star());
+    let rows = batch(&[0, 1, 2], 4);
+    let shared = model.forward(&rows, DomainId::SHARED);
+    let domain = model.add_domain("partner").unwrap();
+    assert_close("scores", &model.forward(&rows, domain), &shared);
+}
+
+#[test]
+fn rows_of_no_known_domain_take_the_shared_path() {
+    // STAR at its start: all factors are 1, all statistics are the same, so every path is the shared one.
+    let mut fresh = StarConfig::builder(&layout()).embedding_dim(4).hidden([8]).auxiliary(false).build().unwrap();
+    let model = Model::<StarNet>::new(fresh.clone());
+    let rows = batch(&[0, 1, 2], 4);
+    assert_close("scores", &model.forward(&rows, DomainId::SHARED), &model.forward(&rows, DomainId::new(1)));
+    fresh = StarConfig::builder(&layout()).hidden([8]).build().unwrap();
+    assert!(Model::<StarNet>::new(fresh).forward(&rows, DomainId::SHARED).iter().all(|z| z.is_finite()));
+
+    // PLE with branches for domains: the mean of all domains' logits.
+    for branches in [Branches::Domains, Branches::DomainsAndTasks] {
+        let model = trained(ple(branches));
+        let mean = (0..3).map(|d| model.forward(&rows, DomainId::new(d)) / 3.0).reduce(|a, b| a + b).unwrap();
+        assert_close("scores", &model.forward(&rows, DomainId::SHARED), &mean);
+        // Also in a batch with others.
+        let mut mixed = rows.domains.clone();
+        mixed[1] = DomainId::SHARED;
+        assert_close(
+            "beside others",
+            &model.forward(&rows, &mixed).slice(s![1..2, ..]).to_owned(),
+            &mean.slice(s![1..2, ..]).to_owned(),
+        );
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_model_and_another_another() {
+    assert_eq!(values(&star()), values(&star()));
+    let other = StarConfig::builder(&layout()).embedding_dim(4).hidden([8, 4]).seed(1).build().unwrap();
+    assert_ne!(values(&star()), values(&Model::<StarNet>::new(other)));
+}
+
+#[test]
+fn moving_averages_of_a_rare_domain_are_those_of_its_batches() {
+    // `cart` is seen five times, in batches that hold the same rows: its averages must be those rows' statistics.
+    let config = StarConfig::builder(&layout()).embedding_dim(4).embedding_std(1.0);
+    let mut model = Model::<StarNet>::new(config.build().unwrap());
+    let mut frozen = OptimizerConfig::sgd(1e-30).unwrap().build();
+    let rows = batch(&[2, 2, 2, 0], 4);
+    for number in 0..5 {
+        step(&mut model, &rows, &[0, 1], number, &mut *frozen);
+    }
+    let tables = model.front().tables();
+    // The columns of the two fields with one id a row, and of the numbers.
+    let x = |i: usize, j: usize| match j {
+        0..8 => tables[j / 4][[rows.ids[j / 4].row(i)[0] as usize, j % 4]],
+        _ => rows.numeric[[i, j - 12]],
+    };
+    let own = &model.net().norm.as_ref().unwrap().domain[2].moving;
+    assert_eq!(own.steps, 5);
+    for j in (0..8).chain(12..14) {
+        let column = ndarray::Array1::from_shape_fn(3, |i| x(i, j));
+        assert!((own.mean[j] - column.mean().unwrap()).abs() < 1e-5);
+        assert!((own.var[j] - column.var(1.0)).abs() < 1e-4, "{} and {}", own.var[j], column.var(1.0));
+    }
+    // `search` came with one row a batch, which has no variance: its averages never moved.
+    let alone = &model.net().norm.as_ref().unwrap().domain[0].moving;
+    assert_eq!((alone.steps, alone.mean[0], alone.var[0]), (0, 0.0, 1.0));
+}
+
+#[test]
+fn a_configuration_names_everything_that_is_wrong() {
+    let error = StarConfig::builder(&Layout::default())
+        .hidden([8, 0])
+        .dropout(1.0)
+        .norm_rate(0.0)
+        .norm_min_rows(1)
+        .build()
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!(
+        error.to_string(),
+        "StarConfig: layout: at least one field or number; layout.domains: at least one; layout.tasks: at least one; \
+         dropout: 0 <= dropout < 1, found 1; hidden: every width at least 1, found [8, 0]; \
+         norm_rate: 0 < norm_rate <= 1, found 0; norm_min_rows: at least 2, found 1"
+    );
+    let error = PleConfig::builder(&layout()).levels(0).shared_experts(0).own_experts(0).build().unwrap_err();
+    assert!(error.to_string().contains("levels: at least 1") && error.to_string().contains("at least one expert"));
+}
+
+#[test]
+fn a_configuration_goes_through_files_and_their_check() {
+    let config = StarConfig::builder(&layout()).hidden([7]).dropout(0.5).build().unwrap();
+    let text = serde_json::to_string(&config).unwrap();
+    assert_eq!(serde_json::from_str::<StarConfig>(&text).unwrap(), config);
+    let error = serde_json::from_str::<StarConfig>(&text.replace("0.5", "1.5")).unwrap_err();
+    assert!(error.to_string().contains("dropout: 0 <= dropout < 1, found 1.5"), "{error}");
+    let error = serde_json::from_str::<StarConfig>(&text.replace("norm_rate", "norm_rat")).unwrap_err();
+    assert!(error.to_string().contains("unknown field `norm_rat`"), "{error}");
+}
+
+#[test]
+fn rows_not_read_stay_when_updates_are_lazy() {
+    let mut model = star();
+    let config = AdamConfig::builder(0.1).weight_decay(WeightDecay::L2(0.1)).row_updates(RowUpdates::Lazy);
+    let mut optimizer = OptimizerConfig::Adam(config.build().unwrap()).build();
+    let before = model.front().tables()[0].clone();
+    let rows = batch(&[0, 1, 2, 1], 2);
+    step(&mut model, &rows, &[0, 1], 0, &mut *optimizer);
+    let Ids::One(users) = &rows.ids[0] else { panic!("single ids") };
+    for (row, (before, after)) in before.rows().into_iter().zip(model.front().tables()[0].rows()).enumerate() {
+        assert_eq!(before != after, users.contains(&(row as u32)), "row {row}");
+    }
+}

@@ -1,0 +1,184 @@
+//! Models that must be each other: what the papers say is a special case, is one.
+
+use ndarray::{Array2, Axis, concatenate, s};
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use starple::data::{Batch, DomainId, Field, Ids, Layout};
+use starple::model::{Branches, PleConfigBuilder};
+use starple::nn::{
+    GateCache, Infer, LeafMut, Mlp, MlpCache, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Segment,
+    Train, mix,
+};
+use starple::{Ple, PleConfig, Star, StarConfig};
+
+fn layout() -> Layout {
+    let field = |name: &str, rows| Field { name: name.into(), rows, bag: None };
+    Layout {
+        fields: vec![field("user", 20), field("item", 15)],
+        numeric: vec!["price".into()],
+        domains: ["search", "feed", "cart"].map(String::from).to_vec(),
+        tasks: ["click", "buy"].map(String::from).to_vec(),
+    }
+}
+
+/// Rows grouped by domain.
+fn batch() -> Batch {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let domains = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2].map(DomainId::new).to_vec();
+    let mut ids = |range: u32| Ids::One((0..10).map(|_| rng.random_range(0..range)).collect());
+    Batch {
+        ids: vec![ids(20), ids(15)],
+        numeric: Array2::from_shape_fn((10, 1), |(i, _)| i as f32 / 5.0 - 1.0),
+        labels: Array2::zeros((10, 2)),
+        domains,
+        ..Batch::default()
+    }
+}
+
+/// The embedded rows, looked up by hand.
+fn embed(tables: &[Array2<f32>], batch: &Batch) -> Array2<f32> {
+    let columns: Vec<Array2<f32>> = (tables.iter().zip(&batch.ids))
+        .map(|(table, ids)| {
+            let Ids::One(ids) = ids else { panic!("single ids") };
+            table.select(Axis(0), &ids.iter().map(|&id| id as usize).collect::<Vec<_>>())
+        })
+        .collect();
+    concatenate![Axis(1), columns[0], columns[1], batch.numeric]
+}
+
+fn run(mlp: &Mlp, x: &Array2<f32>) -> Array2<f32> {
+    let mut y = Array2::zeros((x.nrows(), mlp.output()));
+    mlp.forward(x, Infer, &mut MlpCache::default(), &mut y);
+    y
+}
+
+fn star() -> Star {
+    let config = StarConfig::builder(&layout()).embedding_dim(4).embedding_std(0.5).hidden([12, 6]);
+    Star::new(config.partitioned_norm(false).auxiliary(false).build().unwrap())
+}
+
+/// STAR's main network as plain layers, with the weights of one domain multiplied in; `None` leaves them out.
+fn as_stack(star: &Star, domain: Option<usize>) -> Mlp {
+    let net = star.net();
+    let layers = net.layers.iter().map(|layer| {
+        let mut linear = layer.shared.clone();
+        if let Some(d) = domain {
+            linear.weight *= &layer.domain[d].weight;
+            linear.bias += &layer.domain[d].bias;
+        }
+        linear
+    });
+    Mlp { layers: layers.collect(), hidden: net.hidden.clone() }
+}
+
+#[test]
+fn star_with_neutral_factors_is_the_shared_bottom_bit_for_bit() {
+    let (star, batch) = (star(), batch());
+    let x = embed(star.front().tables(), &batch);
+    let shared = run(&as_stack(&star, None), &x);
+    for (segment, d) in [(0..4, 0), (4..7, 1), (7..10, 2)] {
+        // Rows as they lie in the mixed batch: a product's bits may depend on how many rows it has.
+        let rows = s![segment.clone(), ..];
+        let own = run(&as_stack(&star, None), &x.slice(rows).to_owned());
+        assert_eq!(star.forward(&batch, &batch.domains).slice(rows), own, "domain {d}");
+        assert_eq!(star.forward(&batch, DomainId::new(d)), shared, "domain {d} over all rows");
+    }
+}
+
+#[test]
+fn star_with_multiplied_weights_is_star() {
+    let (mut star, batch) = (star(), batch());
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    star.visit_mut(|_, leaf| {
+        if let LeafMut::Tensor(values, ..) = leaf {
+            values.iter_mut().for_each(|v| *v += rng.random_range(-0.3..0.3));
+        }
+    });
+    let x = embed(star.front().tables(), &batch);
+    for d in 0..3 {
+        assert_eq!(star.forward(&batch, DomainId::new(d)), run(&as_stack(&star, Some(d)), &x));
+    }
+}
+
+#[test]
+fn partitioned_norm_of_a_mixed_batch_is_that_of_its_domains() {
+    let domains = || (0..3).map(DomainId::new);
+    let norm = PartitionedNorm::new(5, domains(), PartitionedNormSettings::default());
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let z = Array2::from_shape_simple_fn((10, 5), || rng.random_range(-2.0..2.0_f32));
+    let dy = Array2::from_shape_simple_fn((10, 5), || rng.random_range(-2.0..2.0_f32));
+    let segments = [(0, 0, 4), (1, 4, 7), (2, 7, 10)].map(|(d, start, end)| Segment { domain: Some(d), start, end });
+    let pass = |z: &Array2<f32>, dy: &Array2<f32>, segments: &[Segment]| {
+        let (mut y, mut dz) = (Array2::zeros(z.dim()), Array2::zeros(z.dim()));
+        let (mut cache, mut grad) = (PartitionedNormCache::default(), starple::nn::Params::zeros_like(&norm));
+        norm.forward(z, segments, Train::default(), &mut cache, &mut y);
+        norm.backward(z, segments, dy, &mut cache, &mut grad, &mut dz);
+        (y, dz, grad)
+    };
+    let (mixed_y, mixed_dz, mixed_grad) = pass(&z, &dy, &segments);
+    for segment in segments {
+        let rows = s![segment.rows(), ..];
+        let alone = [Segment { start: 0, end: segment.len(), ..segment }];
+        let (y, dz, grad) = pass(&z.slice(rows).to_owned(), &dy.slice(rows).to_owned(), &alone);
+        assert_eq!(mixed_y.slice(rows), y);
+        assert_eq!(mixed_dz.slice(rows), dz);
+        let d = segment.domain.unwrap();
+        assert_eq!(mixed_grad.domain[d], grad.domain[d], "own gradients and statistics");
+    }
+}
+
+fn ple(settings: impl FnOnce(PleConfigBuilder) -> PleConfigBuilder) -> Ple {
+    let config = PleConfig::builder(&layout()).embedding_dim(4).embedding_std(0.5).expert_hidden([8]).tower_hidden([5]);
+    Ple::new(settings(config).build().unwrap())
+}
+
+/// One level, put together from experts, gates and towers: `y^k = t^k(Σ_i softmax(x·W^k)_i E_i(x))`.
+fn one_level(model: &Ple, batch: &Batch, own: bool, one_gate: bool) -> Array2<f32> {
+    let x = embed(model.front().tables(), batch);
+    let level = &model.net().levels[0];
+    let logits: Vec<Array2<f32>> = (0..2)
+        .map(|k| {
+            let experts = level.own[k].iter().filter(|_| own).chain(&level.shared).map(|expert| run(expert, &x));
+            let experts: Vec<_> = experts.collect();
+            let mut gate = GateCache::default();
+            level.gates[if one_gate { 0 } else { k }].forward(&x, &mut gate);
+            let mut fused = Array2::zeros((10, 8));
+            mix(&gate, experts.iter().map(|expert| expert.view()), &mut fused);
+            run(&model.net().towers[k], &fused)
+        })
+        .collect();
+    concatenate![Axis(1), logits[0], logits[1]]
+}
+
+#[test]
+fn one_level_is_cgc() {
+    let (model, batch) = (ple(|config| config.levels(1).own_experts(2).shared_experts(2)), batch());
+    assert!(model.net().levels[0].shared_gate.is_none(), "nobody would read it");
+    assert_eq!(model.forward(&batch, DomainId::new(0)), one_level(&model, &batch, true, false));
+}
+
+#[test]
+fn cgc_without_own_experts_is_mmoe() {
+    let (model, batch) = (ple(|config| config.levels(1).own_experts(0).shared_experts(3)), batch());
+    assert!(model.net().levels[0].own.iter().all(Vec::is_empty));
+    assert_eq!(model.forward(&batch, DomainId::new(0)), one_level(&model, &batch, false, false));
+}
+
+#[test]
+fn mmoe_with_one_gate_is_moe() {
+    let (mut model, batch) = (ple(|config| config.levels(1).own_experts(0).shared_experts(3)), batch());
+    let gates = &mut model.net_mut().levels[0].gates;
+    *gates.member_mut(1) = gates[0].clone();
+    assert_eq!(model.forward(&batch, DomainId::new(0)), one_level(&model, &batch, false, true));
+}
+
+#[test]
+fn branches_for_domains_of_one_task_are_branches_for_domains_and_tasks() {
+    let one_task = Layout { tasks: vec!["click".into()], ..layout() };
+    let scores = |branches| {
+        let config = PleConfig::builder(&one_task).embedding_dim(4).expert_hidden([8]).branches(branches);
+        let batch = Batch { labels: Array2::zeros((10, 1)), ..batch() };
+        Ple::new(config.build().unwrap()).forward(&batch, &batch.domains)
+    };
+    assert_eq!(scores(Branches::Domains), scores(Branches::DomainsAndTasks));
+}

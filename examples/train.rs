@@ -234,8 +234,8 @@ fn train<N: Net>(mut settings: toml::Table, config: TrainConfig, splits: Splits,
     let fit: FitReport = trainer.fit(&mut model, train, Some(&val))?;
     let started = Instant::now();
     let test = in_pool(threads, || evaluate(&model, &test))??;
-    let (train, val) = (fit.train_seconds(), fit.val().cloned());
-    let evaluate = fit.evaluate_seconds() + started.elapsed().as_secs_f64();
+    let (train, val) = (fit.train_seconds, fit.val().cloned());
+    let evaluate = fit.evaluate_seconds + started.elapsed().as_secs_f64();
     Ok(RunReport {
         model: kind,
         seed,
@@ -243,7 +243,7 @@ fn train<N: Net>(mut settings: toml::Table, config: TrainConfig, splits: Splits,
         best_epoch: fit.best_epoch,
         parameters: model.parameters(),
         seconds: Seconds { read, train, evaluate },
-        train_rows_per_s: fit.rows as f64 / train,
+        train_rows_per_s: if train > 0.0 { fit.rows as f64 / train } else { 0.0 },
         stop: fit.stop,
         val,
         test,
@@ -315,7 +315,7 @@ fn run(path: &Path, sets: &[String], report_path: Option<&Path>) -> Result<bool>
         let text = serde_json::to_string_pretty(&report).map_err(wrong)?;
         std::fs::write(path, text + "\n").map_err(|error| wrong(error).at_path(path))?;
     }
-    Ok(!matches!(report.stop, StopReason::NonFinite { .. }))
+    Ok(!matches!(report.stop, StopReason::NonFinite { .. } | StopReason::Diverged { .. }))
 }
 
 const STAR: &str = StarConfig::KIND;

@@ -91,7 +91,9 @@ fn star_with_multiplied_weights_is_star() {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     star.visit_mut(|_, leaf| {
         if let LeafMut::Tensor(values, ..) = leaf {
-            values.iter_mut().for_each(|v| *v += rng.random_range(-0.3..0.3));
+            for value in values {
+                *value += rng.random_range(-0.3..0.3);
+            }
         }
     });
     let x = embed(star.front().tables(), &batch);

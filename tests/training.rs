@@ -9,7 +9,7 @@ use starple::data::{Batch, DomainId, Layout, Schedule};
 use starple::loss::Objective;
 use starple::metrics::{Metric, Monitor};
 use starple::model::{Net, PleNet, PooledNet, StarNet};
-use starple::nn::Leaf;
+use starple::nn::{ActivationKind, Leaf, NormKind};
 use starple::optim::{Clip, OptimizerConfig};
 use starple::train::{
     Callback, EarlyStop, EpochReport, FitReport, StepDone, StopReason, TrainConfig, TrainConfigBuilder, Trainer,
@@ -69,7 +69,9 @@ fn every_model_learns() {
 fn same_bits_whatever_the_threads<N: Net>(model: &Model<N>, train: &Batch, val: &Batch) {
     let run = |threads| {
         let mut model = model.clone();
-        let report = fit(&mut model, settings().epochs(1).threads(threads), train, Some(val));
+        // More rows a batch, and a wider input, than one block of a matrix product takes.
+        let settings = settings().epochs(1).batch_rows(1500).threads(threads);
+        let report = fit(&mut model, settings, train, Some(val));
         (bits(&model), report.epochs[0].val.clone())
     };
     let one = run(1);
@@ -81,8 +83,9 @@ fn same_bits_whatever_the_threads<N: Net>(model: &Model<N>, train: &Batch, val: 
 #[test]
 fn the_same_seed_gives_the_same_bytes_whatever_the_threads() {
     let (layout, train, val) = log();
-    same_bits_whatever_the_threads::<StarNet>(&star(&layout), &train, &val);
-    let config = PleConfig::builder(&layout).embedding_dim(4).expert_hidden([16]).build().unwrap();
+    let config = StarConfig::builder(&layout).embedding_dim(24).hidden([16]).dropout(0.1).build().unwrap();
+    same_bits_whatever_the_threads::<StarNet>(&Star::new(config), &train, &val);
+    let config = PleConfig::builder(&layout).embedding_dim(24).expert_hidden([16]).build().unwrap();
     same_bits_whatever_the_threads::<PleNet>(&Ple::new(config), &train, &val);
     let (mut one, mut other) = (star(&layout), star(&layout));
     fit(&mut one, settings().epochs(1), &train, None);
@@ -140,6 +143,44 @@ fn a_loss_that_is_not_finite_stops_with_its_place_and_keeps_the_last_good_weight
     assert_eq!(report.best_epoch, None);
     let text = report.stop.to_string();
     assert!(text.contains(&format!("at step {step}")) && text.contains(domain) && text.contains(task), "{text}");
+}
+
+#[test]
+fn divergence_shows_without_validation_rows_and_behind_normalisation() {
+    let (layout, train, val) = log();
+    // A batch normalisation keeps scores finite whatever the embeddings are.
+    let config = StarConfig::builder(&layout).hidden([16]).norm(NormKind::Batch).auxiliary(false);
+    let config = config.partitioned_norm(false).build().unwrap();
+    for (val, rate) in [(None, 1e3), (Some(&val), 1e3), (None, 3e38), (Some(&val), 3e38)] {
+        let mut model = Star::new(config.clone());
+        let before = bits(&model);
+        let settings = settings().epochs(6).optimizer(OptimizerConfig::sgd(rate).unwrap());
+        let report = fit(&mut model, settings, &train, val);
+        let (bad, finite) =
+            (matches!(report.stop, StopReason::Epochs | StopReason::NoImprovement { .. }), bits(&model));
+        assert!(finite.iter().all(|&bit| f32::from_bits(bit).is_finite()), "{rate}: {}", report.stop);
+        assert!(rate < 1e30 || !bad, "{rate}: {}", report.stop);
+        if report.best_epoch.is_none() {
+            assert_eq!(finite, before);
+        } else {
+            assert_ne!(finite, before, "the weights of the last whole epoch");
+        }
+    }
+}
+
+#[test]
+fn weights_that_went_bad_in_the_last_step_are_found() {
+    let (layout, train, _) = log();
+    let train = train.slice(0..200);
+    let config = StarConfig::builder(&layout).hidden([16]).activation(ActivationKind::Identity).build().unwrap();
+    let mut model = Star::new(config);
+    let before = bits(&model);
+    let objective = Objective::builder().weights([1e6, 1e6]).build().unwrap();
+    let settings = settings().epochs(1).objective(objective).optimizer(OptimizerConfig::sgd(3e38).unwrap());
+    let report = fit(&mut model, settings, &train, None);
+    let StopReason::Diverged { step: 1, tensor } = &report.stop else { panic!("{:?}", report.stop) };
+    assert!(tensor.starts_with("embeddings.") || tensor.starts_with("net."), "{tensor}");
+    assert_eq!((bits(&model), report.best_epoch), (before, None));
 }
 
 #[test]

@@ -127,6 +127,16 @@ impl Batch {
         self.domains.len()
     }
 
+    /// Fails on a batch that was put together wrongly, before it gives wrong scores; [`Batch::check`] looks closer.
+    pub(crate) fn assert_whole(&self) {
+        let rows = self.rows();
+        let ids = self.ids.iter().all(|ids| match ids {
+            Ids::One(ids) => ids.len() == rows,
+            Ids::Bag { offsets, .. } => offsets.len() == rows + 1,
+        });
+        assert!(ids && self.numeric.nrows() == rows, "ids and numbers of each of the {rows} rows that have a domain");
+    }
+
     /// The domain of each row, as [`forward`](crate::Model::forward) takes it.
     pub fn domains(&self) -> Domains<'_> {
         Domains::PerRow(&self.domains)

@@ -161,7 +161,7 @@ macro_rules! model_config {
                 /// The share of hidden values silenced in training, in [0, 1); default 0.
                 dropout: f32);
             $crate::model::config::model_config!(@setter
-                /// What the weights of hidden layers are drawn from; default Lecun.
+                /// What the weights of hidden layers are drawn from; default the fan-in rule.
                 init: $crate::nn::Init);
             $($crate::model::config::model_config!(@setter $(#[$field_doc])* $field: $type $(, from $from)?);)*
 

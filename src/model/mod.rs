@@ -174,7 +174,13 @@ impl<N: Net> Model<N> {
         assert_eq!(batch.ids.len(), layout.fields.len(), "a batch has the fields of the model's layout");
         assert_eq!(batch.numeric.ncols(), layout.numeric.len(), "a batch has the numeric inputs of the model's layout");
         let rows = batch.rows();
+        batch.assert_whole();
         cache.order.group(batch, domain.into(), layout.domains.len());
+        let known = cache.order.segments.iter().all(|segment| segment.domain.is_some());
+        assert!(
+            known || cache.mode.training().is_none(),
+            "training rows have a domain; DomainId::SHARED is for prediction"
+        );
         resize(&mut cache.x, rows, self.front.width());
         resize(&mut cache.grouped, rows, layout.tasks.len());
         self.front.forward(batch, &cache.order.rows, &mut cache.x);
@@ -217,16 +223,19 @@ impl<N: Net> Model<N> {
         grad.net.zero();
     }
 
-    /// Adds a domain to a trained model: it starts as what is shared. No score of another domain changes.
+    /// Adds a domain to a trained model. No score of another domain changes, nor of rows of no known domain.
     ///
-    /// Gradients and caches made before do not fit any more; optimizers keep their slots only if a new one is made.
+    /// In STAR and the pooled model it starts as what is shared; in PLE with branches for domains it starts from new experts, a
+    /// new gate and a new tower, whose scores mean nothing before they were trained. Make new gradients, caches and
+    /// optimizers: those made before are for a model without the domain.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the model has a domain of that name.
+    /// [`ErrorKind::Config`] if the name is empty or the model has a domain of that name.
     pub fn add_domain(&mut self, name: &str) -> Result<DomainId> {
         let layout = self.config.layout_mut();
-        if layout.domains.iter().any(|known| known == name) {
-            return Err(Error::new(ErrorKind::Config, format!("the model has a domain named {name:?} already")));
+        if name.is_empty() || layout.domains.iter().any(|known| known == name) {
+            let message = "cannot add a domain: expected a name that the model does not have yet";
+            return Err(Error::new(ErrorKind::Config, message).with_value(name));
         }
         layout.domains.push(name.to_owned());
         let domain = DomainId::new(layout.domains.len() - 1);

@@ -44,7 +44,7 @@ model_config! {
     }
 }
 
-/// The dense part of STAR (Sheng et al., "One Model to Serve All", CIKM 2021, section 3.3):
+/// The dense part of STAR (Sheng et al., "One Model to Serve All", CIKM 2021, section 3):
 ///
 /// ```text
 ///              ┌─ PN ── star layer, φ ── … ── star layer ──┐
@@ -52,12 +52,15 @@ model_config! {
 ///              └─ [x, e_d] ── auxiliary network ───────────┘
 /// ```
 ///
-/// * [`PartitionedNorm`] at the input (equations 3, 4),
-/// * a fully connected net every layer of which, the last included, is a [`StarLinear`] (equation 5): `W*_d = W ⊙ W_d`,
-/// * an auxiliary network that reads the domain ([`PooledNet`]; section 3.3.3), whose logit is added: `p = σ(s_main + s_a)`.
+/// * [`PartitionedNorm`] at the input (section 3.3, equations 3 and 4),
+/// * a fully connected net every layer of which, the last included, is a [`StarLinear`] (section 3.4, equations 5 and 6): `W*_d = W ⊙ W_d`,
+/// * an auxiliary network that reads the domain ([`PooledNet`]; section 3.5), whose logit is added (equation 7): `p = σ(s_main + s_a)`.
 ///
-/// With the factors at their start, 1, it is a shared bottom. A row of no known domain takes W alone, the pooled statistics
+/// With the factors at their start, 1, the star topology is a shared bottom. A row of no known domain takes W alone, the pooled statistics
 /// and the mean domain embedding.
+///
+/// Hidden layers may have a batch normalisation or Dice: those take their statistics over all rows of a batch, of whatever
+/// domain, which is what Partitioned Normalization avoids at the input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StarNet {
     /// Partitioned Normalization.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::params::escape;
 use crate::data::{DomainId, Layout};
 
 /// Whom a branch (its own experts, its gate, its tower) serves.
@@ -37,11 +38,12 @@ impl Branch {
     /// # Panics
     /// If `layout` has no such domain or task.
     pub fn name(self, layout: &Layout) -> String {
-        let domain = |d: DomainId| d.index().map_or("shared", |i| layout.domains[i].as_str());
+        let domain = |d: DomainId| d.index().map_or("shared".into(), |i| escape(&layout.domains[i]));
+        let task = |t: usize| escape(&layout.tasks[t]);
         match self {
-            Self::Task(task) => layout.tasks[task].clone(),
-            Self::Domain(d) => domain(d).to_owned(),
-            Self::Both(d, task) => format!("{}/{}", domain(d), layout.tasks[task]),
+            Self::Task(t) => task(t),
+            Self::Domain(d) => domain(d),
+            Self::Both(d, t) => format!("{}/{}", domain(d), task(t)),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::buffer::resize;
 use super::matmul::{matmul, matmul_grad, matmul_transposed};
 use super::{Decay, Draws, Init};
 
-/// `w = softmax(x·W)`: linear, without bias and without normalisation (Tang et al. 2020, section 3.2, equation 4).
+/// `w = softmax(x·W)`: linear, without bias and without normalisation (Tang et al. 2020, section 4.1, equation 3).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gate {
     /// `W`, `[in, experts]`.
@@ -80,14 +80,15 @@ fn softmax(z: &mut ArrayRef1<f32>) {
 /// If there are not as many experts as gate weights or the shapes do not fit.
 pub fn mix<'a>(cache: &GateCache, experts: impl Iterator<Item = ArrayView2<'a, f32>>, y: &mut ArrayRef2<f32>) {
     y.fill(0.0);
-    let mut count = 0;
-    for (w, s) in cache.weights.columns().into_iter().zip(experts) {
+    let mut weights = cache.weights.columns().into_iter();
+    for s in experts {
+        let w = weights.next().expect("one gate weight for each expert");
+        assert_eq!(s.dim(), y.dim(), "experts and mixture have one shape");
         for ((mut y, s), &w) in y.rows_mut().into_iter().zip(s.rows()).zip(&w) {
             y.scaled_add(w, &s);
         }
-        count += 1;
     }
-    assert_eq!(count, cache.weights.ncols(), "one expert for each gate weight");
+    assert!(weights.next().is_none(), "one expert for each gate weight");
 }
 
 /// One expert's share of the mixture's backward pass, `g = dy`: `dw_i = ⟨g, s_i⟩` into the cache, `ds_i += w_i·g`.
@@ -106,6 +107,7 @@ pub fn mix_backward(
     resize(&mut cache.dweights, cache.weights.nrows(), cache.weights.ncols());
     let mut dw = cache.dweights.column_mut(expert);
     let w = cache.weights.column(expert);
+    assert_eq!((s.dim(), s.dim()), (dy.dim(), ds.dim()), "one gradient for each value of an expert");
     let rows = s.rows().into_iter().zip(dy.rows()).zip(ds.rows_mut()).zip(&mut dw).zip(&w);
     for ((((s, g), mut ds), dw), &w) in rows {
         *dw = s.dot(&g);

@@ -19,7 +19,7 @@ pub enum Init {
     /// Uniform in `±√(1 / in)`, the default: smaller than the others, so that the net starts near a constant and embeddings
     /// of ids seen a few times are memorised later.
     #[default]
-    Lecun,
+    FanIn,
 }
 
 impl Init {
@@ -28,7 +28,7 @@ impl Init {
         match self {
             Self::Xavier => (6.0 / (input + output) as f32).sqrt(),
             Self::He => (6.0 / input as f32).sqrt(),
-            Self::Lecun => (1.0 / input as f32).sqrt(),
+            Self::FanIn => (1.0 / input as f32).sqrt(),
         }
     }
 

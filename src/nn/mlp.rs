@@ -16,7 +16,7 @@ pub struct HiddenStyle {
     pub norm: NormKind,
     /// The share of values silenced in training, 0 ≤ dropout < 1; default 0.
     pub dropout: f32,
-    /// What weights are drawn from; default Lecun.
+    /// What weights are drawn from; default the fan-in rule.
     pub init: Init,
 }
 

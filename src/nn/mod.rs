@@ -11,8 +11,10 @@ mod linear;
 mod matmul;
 mod mlp;
 mod mode;
+mod moving;
 pub(crate) mod norm;
 mod params;
+mod per;
 mod row_grad;
 mod segment;
 mod star_linear;
@@ -26,11 +28,13 @@ pub use init::{Draws, Init};
 pub use linear::Linear;
 pub use mlp::{HiddenStyle, Mlp, MlpCache};
 pub use mode::{Infer, Mode, Train};
+pub use moving::Moving;
 pub use norm::{
     BatchNorm, BatchNormCache, DomainNorm, LayerNorm, LayerNormCache, PartitionedNorm, PartitionedNormCache,
     PartitionedNormSettings,
 };
-pub use params::{Decay, Key, Leaf, LeafMut, Moving, Pair, Params, Part, Path, Per, PerBranch, PerDomain, tensor};
+pub use params::{Decay, Leaf, LeafMut, Pair, Params, Part, Path, tensor};
+pub use per::{Key, Per, PerBranch, PerDomain};
 pub use row_grad::RowGrad;
 pub use segment::Segment;
 pub use star_linear::{Factor, StarLinear, StarLinearCache};

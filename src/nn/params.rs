@@ -24,10 +24,9 @@
 
 use std::fmt::Write as _;
 
-use ndarray::{Array, Array1, Dimension};
-use serde::{Deserialize, Serialize};
+use ndarray::{Array, Dimension};
 
-use super::Branch;
+use super::{Branch, Moving};
 use crate::data::{DomainId, Layout};
 
 /// The value that weight decay pulls a tensor to.
@@ -95,15 +94,21 @@ impl Path {
         result
     }
 
+    /// Moves on to the next slot.
+    pub(super) fn advance(&mut self) {
+        self.slot += 1;
+    }
+
     /// The same, for a member that may be absent from the step.
-    fn within_member(&mut self, part: Part, present: bool, inside: impl FnOnce(&mut Self)) {
+    pub(super) fn within_member(&mut self, part: Part, present: bool, inside: impl FnOnce(&mut Self)) {
         let outer = self.present;
         self.present = outer && present;
         self.within(part, inside);
         self.present = outer;
     }
 
-    /// The dotted name, such as `layers.0.domain.search.weight`; `layout` gives fields, domains and tasks their names.
+    /// The dotted name, such as `layers.0.domain.search.weight`; `layout` gives fields, domains and tasks their names, in
+    /// which `.`, `/` and `%` are written `%2E`, `%2F` and `%25`.
     ///
     /// # Panics
     /// If `layout` is not that of the walked model.
@@ -113,18 +118,22 @@ impl Path {
             if i > 0 {
                 name.push('.');
             }
-            let domain = |d: &DomainId| d.index().map_or("shared", |i| layout.domains[i].as_str());
             let written = match part {
                 Part::Field(field) => write!(name, "{field}"),
                 Part::Index(index) => write!(name, "{index}"),
-                Part::Input(field) => write!(name, "{}", layout.fields[*field].name),
-                Part::Domain(d) => write!(name, "{}", domain(d)),
+                Part::Input(field) => write!(name, "{}", escape(&layout.fields[*field].name)),
+                Part::Domain(domain) => write!(name, "{}", Branch::Domain(*domain).name(layout)),
                 Part::Branch(branch) => write!(name, "{}", branch.name(layout)),
             };
             written.expect("writing to a String does not fail");
         }
         name
     }
+}
+
+/// A user's name inside a dotted one: what separates is written as in addresses, so that no two names become one.
+pub(super) fn escape(name: &str) -> String {
+    name.replace('%', "%25").replace('.', "%2E").replace('/', "%2F")
 }
 
 /// A tensor on a read-only walk.
@@ -272,7 +281,7 @@ pub mod tensor {
         see: &mut dyn FnMut(&Path, Leaf<'a>),
     ) {
         see(path, Leaf::Tensor(tensor.as_slice().expect(ROW_MAJOR), tensor.shape(), decay));
-        path.slot += 1;
+        path.advance();
     }
 
     /// The same for a walk that may change it.
@@ -287,7 +296,7 @@ pub mod tensor {
     ) {
         let shape = tensor.raw_dim();
         see(path, LeafMut::Tensor(tensor.as_slice_mut().expect(ROW_MAJOR), shape.slice(), decay));
-        path.slot += 1;
+        path.advance();
     }
 
     /// The same for a tensor beside its gradient.
@@ -303,7 +312,7 @@ pub mod tensor {
     ) {
         let (values, grad) = (tensor.as_slice_mut().expect(ROW_MAJOR), grad.as_slice_mut().expect(ROW_MAJOR));
         see(path, Pair::Tensor(values, grad, decay));
-        path.slot += 1;
+        path.advance();
     }
 }
 
@@ -352,255 +361,5 @@ impl<T: Params> Params for Option<T> {
 
     fn zero(&mut self) {
         self.iter_mut().for_each(Params::zero);
-    }
-}
-
-/// A key under which [`Per`] keeps one member.
-pub trait Key: Copy + PartialEq {
-    /// How the key is written in a dotted name.
-    fn part(self) -> Part;
-}
-
-impl Key for DomainId {
-    fn part(self) -> Part {
-        Part::Domain(self)
-    }
-}
-
-impl Key for Branch {
-    fn part(self) -> Part {
-        Part::Branch(self)
-    }
-}
-
-/// Values of which every member belongs to one owner, and to nobody else.
-///
-/// In a gradient, only members that [`Per::touch`] was called for are *present*: the optimizer leaves the values and the
-/// state of all others as they are, weight decay included.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Per<K, T> {
-    keys: Vec<K>,
-    members: Vec<T>,
-    present: Vec<bool>,
-}
-
-/// What each domain owns.
-pub type PerDomain<T> = Per<DomainId, T>;
-
-/// What each branch (a task, a domain, or both) owns.
-pub type PerBranch<T> = Per<Branch, T>;
-
-impl<K: Key, T> Per<K, T> {
-    /// One member for each key.
-    pub fn new(keys: impl IntoIterator<Item = K>, mut member: impl FnMut(K) -> T) -> Self {
-        let keys: Vec<K> = keys.into_iter().collect();
-        let members: Vec<T> = keys.iter().map(|&key| member(key)).collect();
-        Self { present: vec![true; keys.len()], keys, members }
-    }
-
-    /// Adds a member at the end.
-    pub fn push(&mut self, key: K, member: T) {
-        self.keys.push(key);
-        self.members.push(member);
-        self.present.push(true);
-    }
-
-    /// How many members there are.
-    pub fn len(&self) -> usize {
-        self.members.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
-    }
-
-    /// The keys, in order.
-    pub fn keys(&self) -> &[K] {
-        &self.keys
-    }
-
-    /// The members, in the order of their keys.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.members.iter()
-    }
-
-    /// The member at this position, to change a value. For a gradient use [`Per::touch`].
-    ///
-    /// # Panics
-    /// If there is no such position.
-    pub fn member_mut(&mut self, index: usize) -> &mut T {
-        &mut self.members[index]
-    }
-
-    /// The gradient of the member at this position, which from now on is present in the step.
-    ///
-    /// # Panics
-    /// If there is no such position.
-    pub fn touch(&mut self, index: usize) -> &mut T {
-        self.present[index] = true;
-        &mut self.members[index]
-    }
-}
-
-impl<K, T> std::ops::Index<usize> for Per<K, T> {
-    type Output = T;
-
-    fn index(&self, index: usize) -> &T {
-        &self.members[index]
-    }
-}
-
-impl<K: Key, T: Params> Params for Per<K, T> {
-    fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
-        for ((key, &present), member) in self.keys.iter().zip(&self.present).zip(&self.members) {
-            path.within_member(key.part(), present, |path| member.visit(path, see));
-        }
-    }
-
-    fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
-        for ((key, &present), member) in self.keys.iter().zip(&self.present).zip(&mut self.members) {
-            path.within_member(key.part(), present, |path| member.visit_mut(path, see));
-        }
-    }
-
-    fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
-        let members = self.members.iter_mut().zip(&mut grad.members);
-        for ((key, &present), (member, grad)) in self.keys.iter().zip(&grad.present).zip(members) {
-            path.within_member(key.part(), present, |path| member.visit_pair(grad, path, see));
-        }
-    }
-
-    fn zero(&mut self) {
-        for (present, member) in self.present.iter_mut().zip(&mut self.members) {
-            if std::mem::take(present) {
-                member.zero();
-            }
-        }
-    }
-}
-
-/// Moving averages of a mean and a variance, right from the first batch on.
-///
-/// `E ← E + r_t·(e − E)` with `r_t = r / (1 − (1 − r)^t)`, `t` counting the statistics taken: the exponential moving
-/// average of rate `r` started at 0, with its bias removed (Kingma & Ba 2015, section 3). After one statistic it equals that statistic; a
-/// domain seen five times has the weighted mean of five batches, not a leftover of its start.
-///
-/// As a *gradient* it holds the statistics of one batch, and `steps` is 1 when there were any.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Moving {
-    /// The mean of each column; 0 before the first statistic.
-    pub mean: Array1<f32>,
-    /// The variance of each column; 1 before the first statistic.
-    pub var: Array1<f32>,
-    /// How many statistics were taken.
-    pub steps: u64,
-    rate: f32,
-}
-
-impl Moving {
-    /// Averages over `width` columns that move by `rate` (0 < rate ≤ 1) once they are warm.
-    pub fn new(width: usize, rate: f32) -> Self {
-        Self { mean: Array1::zeros(width), var: Array1::ones(width), steps: 0, rate }
-    }
-
-    /// Takes the statistics of one batch; does nothing when the batch had none.
-    pub fn take(&mut self, batch: &Self) {
-        if batch.steps == 0 {
-            return;
-        }
-        self.steps += 1;
-        let keep = 1.0 - f64::from(self.rate);
-        let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
-        let rate = (f64::from(self.rate) / (1.0 - keep.powi(steps))) as f32;
-        for (value, batch) in [(&mut self.mean, &batch.mean), (&mut self.var, &batch.var)] {
-            value.zip_mut_with(batch, |v, &b| *v += rate * (b - *v));
-        }
-    }
-}
-
-impl Params for Moving {
-    fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
-        let slice = |a: &'a Array1<f32>| a.as_slice().expect("an owned vector is contiguous");
-        path.within(Part::Field("mean"), |p| see(p, Leaf::Average(slice(&self.mean), self.mean.shape())));
-        path.within(Part::Field("var"), |p| see(p, Leaf::Average(slice(&self.var), self.var.shape())));
-        path.within(Part::Field("steps"), |p| see(p, Leaf::Count(&self.steps)));
-        path.slot += 1;
-    }
-
-    fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
-        for (field, tensor) in [("mean", &mut self.mean), ("var", &mut self.var)] {
-            let shape = [tensor.len()];
-            let values = tensor.as_slice_mut().expect("an owned vector is contiguous");
-            path.within(Part::Field(field), |path| see(path, LeafMut::Average(values, &shape)));
-        }
-        path.within(Part::Field("steps"), |path| see(path, LeafMut::Count(&mut self.steps)));
-        path.slot += 1;
-    }
-
-    fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
-        see(path, Pair::Moving(self, grad));
-        path.slot += 1;
-    }
-
-    fn zero(&mut self) {
-        self.mean.fill(0.0);
-        self.var.fill(0.0);
-        self.steps = 0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn five_statistics_of_a_constant_leave_no_trace_of_the_start() {
-        let mut average = Moving::new(1, 0.05);
-        for step in 1..=5 {
-            average.take(&Moving { mean: ndarray::arr1(&[3.0]), var: ndarray::arr1(&[0.25]), steps: 1, rate: 0.05 });
-            assert!((average.mean[0] - 3.0).abs() < 1e-6 && (average.var[0] - 0.25).abs() < 1e-6, "step {step}");
-        }
-        assert_eq!(average.steps, 5);
-    }
-
-    #[test]
-    fn the_average_is_the_debiased_exponential_one() {
-        let (rate, values) = (0.3_f64, [1.0_f64, -2.0, 5.0, 0.5]);
-        let mut average = Moving::new(1, rate as f32);
-        let (mut plain, mut keep) = (0.0, 1.0);
-        for value in values {
-            plain = (1.0 - rate) * plain + rate * value;
-            keep *= 1.0 - rate;
-            average.take(&Moving {
-                mean: ndarray::arr1(&[value as f32]),
-                var: ndarray::arr1(&[1.0]),
-                steps: 1,
-                rate: 0.3,
-            });
-            assert!((f64::from(average.mean[0]) - plain / (1.0 - keep)).abs() < 1e-6);
-        }
-    }
-
-    #[test]
-    fn an_absent_member_is_walked_but_not_present() {
-        #[derive(Clone)]
-        struct One {
-            value: Array1<f32>,
-        }
-        params!(One { value: Decay::None });
-        let domains = [DomainId::new(0), DomainId::new(1)];
-        let mut values = Per::new(domains, |_| One { value: Array1::ones(2) });
-        let mut grad = values.zeros_like();
-        grad.touch(1).value[0] = 7.0;
-        let mut seen = Vec::new();
-        values.visit_pair(&mut grad, &mut Path::starting_at(3), &mut |path, pair| {
-            let Pair::Tensor(_, grad, _) = pair else { panic!("a tensor") };
-            seen.push((path.slot(), path.present(), grad[0]));
-        });
-        assert_eq!(seen, [(3, false, 0.0), (4, true, 7.0)]);
-        grad.zero();
-        assert_eq!(grad.members[1].value[0], 0.0);
-        assert_eq!(grad.present, [false, false]);
     }
 }

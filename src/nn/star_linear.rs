@@ -9,7 +9,7 @@ use super::{Decay, Draws, Init, Linear, PerDomain, Segment};
 use crate::data::DomainId;
 
 /// A layer that all domains share and each bends to its own: for a row of domain d,
-/// `y = x·W*_d + b*_d` with `W*_d = W ⊙ W_d`, `b*_d = b + b_d` (Sheng et al. 2021, section 3.3.2, equation 5).
+/// `y = x·W*_d + b*_d` with `W*_d = W ⊙ W_d`, `b*_d = b + b_d` (Sheng et al. 2021, section 3.4, equations 5 and 6).
 ///
 /// `W, b` learn from every row, `W_d, b_d` from rows of d alone. At the start `W_d = 1` and `b_d = 0`, so that the layer is
 /// the shared one. A row of no known domain takes the shared layer.

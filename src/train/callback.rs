@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::EpochReport;
+use super::{EpochReport, FitReport};
 
 /// Called by the [`Trainer`](super::Trainer) as it goes; every method does nothing unless it is overridden.
 ///
@@ -17,6 +17,11 @@ pub trait Callback: Send {
     fn step_done(&mut self, step: &StepDone) -> ControlFlow<()> {
         let _ = step;
         ControlFlow::Continue(())
+    }
+
+    /// The run is over, for whatever reason.
+    fn run_done(&mut self, report: &FitReport) {
+        let _ = report;
     }
 
     /// An epoch and its evaluation are done.

@@ -1,8 +1,11 @@
 //! Progress on stderr.
 
+#[cfg(feature = "progress")]
 use std::io::IsTerminal as _;
 use std::ops::ControlFlow;
 
+#[cfg(feature = "progress")]
+use super::FitReport;
 use super::{Callback, EpochReport, StepDone};
 
 /// Shows a training run on stderr: a bar inside each epoch when stderr is a terminal and the feature `progress` is on, and
@@ -13,7 +16,6 @@ pub struct Progress {
     epochs: usize,
     #[cfg(feature = "progress")]
     bar: Option<indicatif::ProgressBar>,
-    bars: bool,
 }
 
 impl Progress {
@@ -24,7 +26,6 @@ impl Progress {
             epochs: 0,
             #[cfg(feature = "progress")]
             bar: None,
-            bars: std::io::stderr().is_terminal(),
         }
     }
 }
@@ -33,7 +34,7 @@ impl Callback for Progress {
     fn epoch_started(&mut self, epoch: usize, epochs: usize, batches: usize) {
         self.epochs = epochs;
         #[cfg(feature = "progress")]
-        if self.bars {
+        if std::io::stderr().is_terminal() {
             let style = "{prefix} {bar:32} {pos}/{len} batches, {eta} left, loss {msg}";
             let style = indicatif::ProgressStyle::with_template(style).expect("the template is valid");
             let bar = indicatif::ProgressBar::new(batches as u64).with_style(style);
@@ -69,5 +70,12 @@ impl Callback for Progress {
         let (label, epochs) = (&self.label, self.epochs);
         eprintln!("{label}: epoch {}/{epochs}: loss {loss:.5}, {train_seconds:.1} s{monitored}{best}", epoch + 1);
         ControlFlow::Continue(())
+    }
+
+    #[cfg(feature = "progress")]
+    fn run_done(&mut self, _: &FitReport) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
     }
 }

@@ -6,12 +6,15 @@ use serde::Serialize;
 
 use crate::metrics::Report;
 
+const KEPT: &str = "the last good weights were kept (lower the learning rate, or clip gradients)";
+
 /// Why a training run ended.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 #[non_exhaustive]
 pub enum StopReason {
     /// All epochs were run.
+    #[default]
     Epochs,
     /// The monitored value did not get better for as many epochs as patience allows.
     NoImprovement {
@@ -29,6 +32,14 @@ pub enum StopReason {
         /// The task.
         task: String,
     },
+    /// After an epoch, a parameter or moving average was not finite though no loss had shown it. The weights are kept as for
+    /// [`StopReason::NonFinite`].
+    Diverged {
+        /// How many steps had been done.
+        step: u64,
+        /// The tensor's name.
+        tensor: String,
+    },
     /// A callback asked for it.
     Callback,
 }
@@ -38,11 +49,12 @@ impl fmt::Display for StopReason {
         match self {
             Self::Epochs => write!(f, "all epochs were run"),
             Self::NoImprovement { waited } => write!(f, "no improvement for {waited} epochs"),
-            Self::NonFinite { step, domain, task } => write!(
-                f,
-                "a loss that is not finite at step {step}, in domain {domain:?} for task {task:?}; the last good weights \
-                 were kept (lower the learning rate, or clip gradients)"
-            ),
+            Self::NonFinite { step, domain, task } => {
+                write!(f, "a loss that is not finite at step {step}, in domain {domain:?} for task {task:?}; {KEPT}")
+            }
+            Self::Diverged { step, tensor } => {
+                write!(f, "a value of {tensor} that is not finite after {step} steps; {KEPT}")
+            }
             Self::Callback => write!(f, "a callback stopped it"),
         }
     }
@@ -65,36 +77,30 @@ pub struct EpochReport {
     pub val: Option<Report>,
     /// The monitored value.
     pub monitored: Option<f64>,
-    /// Whether it is the best so far.
+    /// Whether it is the best so far; false without validation rows.
     pub best: bool,
 }
 
 /// A training run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct FitReport {
     /// Why it ended.
     pub stop: StopReason,
     /// Its epochs.
     pub epochs: Vec<EpochReport>,
-    /// The epoch whose weights the model has now; `None` if they are those it started with.
+    /// The epoch whose weights the model has now, or the last whole one; `None` if there is none.
     pub best_epoch: Option<usize>,
     /// Steps done.
     pub steps: u64,
     /// Rows trained on, a row counted as often as it was seen.
     pub rows: u64,
+    /// Seconds spent on steps.
+    pub train_seconds: f64,
+    /// Seconds spent on evaluating after each epoch.
+    pub evaluate_seconds: f64,
 }
 
 impl FitReport {
-    /// Seconds spent on training steps.
-    pub fn train_seconds(&self) -> f64 {
-        self.epochs.iter().map(|epoch| epoch.train_seconds).sum()
-    }
-
-    /// Seconds spent on evaluating after each epoch.
-    pub fn evaluate_seconds(&self) -> f64 {
-        self.epochs.iter().map(|epoch| epoch.evaluate_seconds).sum()
-    }
-
     /// The validation metrics of the weights the model has now.
     pub fn val(&self) -> Option<&Report> {
         self.epochs.get(self.best_epoch?)?.val.as_ref()

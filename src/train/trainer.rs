@@ -1,5 +1,6 @@
 //! The training loop.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,8 +11,8 @@ use crate::data::{Batch, DomainId, Layout, Loader, LoaderConfig};
 use crate::loss::Loss;
 use crate::metrics::SHARED_DOMAIN;
 use crate::model::{Cache, Model, Net};
-use crate::nn::Train;
 use crate::nn::buffer::resize;
+use crate::nn::{Leaf, Train};
 use crate::optim::{Clock, PlateauState};
 use crate::{Error, ErrorKind, Result};
 
@@ -73,12 +74,13 @@ impl Trainer {
         in_pool(threads, || self.run(model, &layout, train, val))?
     }
 
+    #[expect(clippy::too_many_lines, reason = "the loop is read from top to bottom")]
     fn run<N: Net>(
         &mut self,
         model: &mut Model<N>,
         layout: &Layout,
         train: Arc<Batch>,
-        val: Option<&Batch>,
+        val_rows: Option<&Batch>,
     ) -> Result<FitReport> {
         let TrainConfig { epochs, batch_rows, batches, early_stop, objective, schedule, clip, seed, .. } = &self.config;
         let loader = LoaderConfig::builder().batch_rows(*batch_rows).seed(*seed).schedule(*batches).build()?;
@@ -90,13 +92,12 @@ impl Trainer {
         let mut cache = Cache::<N, Train>::default();
         let (mut batch, mut dlogits, mut loss) = (Batch::default(), Array2::default((0, 0)), Loss::default());
         let mut best = Best { goodness: f64::NEG_INFINITY, epoch: None, weights: model.clone() };
-        let mut report =
-            FitReport { stop: StopReason::Epochs, epochs: Vec::new(), best_epoch: None, steps: 0, rows: 0 };
+        let mut report = FitReport::default();
 
         'epochs: for epoch in 0..*epochs {
             let mut epoch_batches = loader.epoch(epoch as u64);
             self.callbacks.iter_mut().for_each(|c| c.epoch_started(epoch, *epochs, epoch_batches.len()));
-            let (started, mut loss_sum, mut rows) = (Instant::now(), 0.0, 0);
+            let (started, before, mut loss_sum, mut rows) = (Instant::now(), report.train_seconds, 0.0, 0);
             let mut factor = 1.0;
             while epoch_batches.next_into(&mut batch) {
                 let clock = Clock { epoch: epoch as u64, step: report.steps };
@@ -121,32 +122,39 @@ impl Trainer {
                 report.rows += batch.rows() as u64;
                 let done = StepDone { step: report.steps, rows: batch.rows(), loss: loss.total, lr: factor * lr };
                 report.steps += 1;
-                if self.callbacks.iter_mut().any(|c| c.step_done(&done).is_break()) {
+                report.train_seconds = before + started.elapsed().as_secs_f64();
+                if any_breaks(&mut self.callbacks, |callback| callback.step_done(&done)) {
                     report.stop = StopReason::Callback;
                     break 'epochs;
                 }
             }
-            let train_seconds = started.elapsed().as_secs_f64();
+            let train_seconds = report.train_seconds - before;
+            if let Some(tensor) = first_bad_tensor(model) {
+                report.stop = StopReason::Diverged { step: report.steps, tensor };
+                break;
+            }
 
             let started = Instant::now();
-            let val = match val.map(|val| evaluate(model, val)).transpose() {
+            let val = match val_rows.map(|rows| evaluate(model, rows)).transpose() {
                 Err(error) if error.kind() == ErrorKind::NonFinite => {
-                    let val = val.expect("an evaluation had rows");
-                    let (row, task) = first_non_finite(model, val);
-                    report.stop = non_finite(report.steps, layout, val.domains[row], task);
+                    let rows = val_rows.expect("an evaluation had rows");
+                    let (row, task) = first_non_finite(model, rows);
+                    report.stop = non_finite(report.steps, layout, rows.domains[row], task);
                     break;
                 }
                 val => val?,
             };
+            let evaluate_seconds = started.elapsed().as_secs_f64();
+            report.evaluate_seconds += evaluate_seconds;
             let mut done = EpochReport {
                 epoch,
                 loss: loss_sum / rows as f64,
                 lr: factor * lr,
                 train_seconds,
-                evaluate_seconds: started.elapsed().as_secs_f64(),
+                evaluate_seconds,
                 val,
                 monitored: None,
-                best: true,
+                best: false,
             };
             let mut waited = 0;
             if let Some(val) = &done.val {
@@ -163,25 +171,28 @@ impl Trainer {
                     best = Best { goodness, epoch: Some(epoch), weights: model.clone() };
                 }
             } else {
-                best.epoch = Some(epoch);
+                // Kept for the case that a later epoch diverges.
+                best = Best { epoch: Some(epoch), weights: model.clone(), ..best };
             }
-            let stop = self.callbacks.iter_mut().any(|c| c.epoch_done(&done).is_break());
+            let stop = any_breaks(&mut self.callbacks, |callback| callback.epoch_done(&done));
             let improved = done.best;
             report.epochs.push(done);
             if stop {
                 report.stop = StopReason::Callback;
                 break;
             }
-            if !improved && waited >= early_stop.patience {
+            if val_rows.is_some() && !improved && waited >= early_stop.patience {
                 report.stop = StopReason::NoImprovement { waited };
                 break;
             }
         }
         // Without validation rows the last weights are the best, unless they went bad.
-        if val.is_some() || matches!(report.stop, StopReason::NonFinite { .. }) {
+        let diverged = matches!(report.stop, StopReason::NonFinite { .. } | StopReason::Diverged { .. });
+        if val_rows.is_some() || diverged {
             *model = best.weights;
         }
         report.best_epoch = best.epoch;
+        self.callbacks.iter_mut().for_each(|callback| callback.run_done(&report));
         Ok(report)
     }
 }
@@ -203,4 +214,26 @@ fn first_non_finite<N: Net>(model: &Model<N>, rows: &Batch) -> (usize, usize) {
     let logits = model.score(rows);
     let place = logits.indexed_iter().find(|(_, logit)| !logit.is_finite());
     place.map(|(place, _)| place).expect("the evaluation met a score that is not finite")
+}
+
+/// The name of the first tensor with a value that is not finite.
+fn first_bad_tensor<N: Net>(model: &Model<N>) -> Option<String> {
+    let mut bad = None;
+    model.visit(|path, leaf| {
+        if let (None, Leaf::Tensor(values, ..) | Leaf::Average(values, _)) = (&bad, leaf)
+            && !values.iter().all(|value| value.is_finite())
+        {
+            bad = Some(path.name(model.layout()));
+        }
+    });
+    bad
+}
+
+/// Tells every callback, also those behind one that breaks.
+fn any_breaks(callbacks: &mut [Box<dyn Callback>], mut tell: impl FnMut(&mut dyn Callback) -> ControlFlow<()>) -> bool {
+    let mut breaks = false;
+    for callback in callbacks {
+        breaks |= tell(&mut **callback).is_break();
+    }
+    breaks
 }

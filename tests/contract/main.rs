@@ -108,13 +108,25 @@ macro_rules! contract {
             }
 
             #[test]
+            #[should_panic(expected = "training rows have a domain")]
+            fn rows_of_no_known_domain_are_not_trained_on() {
+                promises::unknown_domains_do_not_train(&model());
+            }
+
+            #[test]
+            #[should_panic(expected = "ids and numbers of each of the 8 rows")]
+            fn a_batch_that_lacks_domains_is_refused() {
+                promises::torn_batches_are_refused(&model());
+            }
+
+            #[test]
             fn a_batch_of_one_row_trains() {
                 promises::one_row_trains(model());
             }
 
             #[test]
             fn the_configuration_goes_through_a_file() {
-                promises::config_round_trip(model());
+                promises::config_round_trip(&model());
             }
 
             #[test]

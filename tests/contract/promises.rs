@@ -153,8 +153,7 @@ pub(crate) fn everything_learns<N: Net>(model: Model<N>) {
             note(format!("embeddings.{}", field.name), table.values());
         }
         grad.net.visit(&mut Path::starting_at(0), &mut |path, leaf| match leaf {
-            Leaf::Tensor(values, ..) => note(path.name(&layout()), values),
-            Leaf::Average(values, _) => note(path.name(&layout()), values),
+            Leaf::Tensor(values, ..) | Leaf::Average(values, _) => note(path.name(&layout()), values),
             Leaf::Count(&count) => note(path.name(&layout()), &[count as f32]),
         });
     }
@@ -236,9 +235,20 @@ pub(crate) fn new_domains_change_nobody<N: Net>(model: Model<N>) {
     let mut model = trained(model);
     let rows = batch(&MIXED, 60);
     let before = model.forward(&rows, rows.domains());
+    let shared = model.forward(&rows, DomainId::SHARED);
     let domain = model.add_domain("partner").unwrap();
     assert_eq!(model.forward(&rows, rows.domains()), before, "scores of the old domains");
+    assert_close("scores of no known domain", &model.forward(&rows, DomainId::SHARED), &shared);
     assert_eq!(model.add_domain("partner").unwrap_err().kind(), ErrorKind::Config);
+    assert_eq!(model.add_domain("").unwrap_err().kind(), ErrorKind::Config);
+
+    // While it is absent, it stays as it is.
+    let fresh = values(&model);
+    step(&mut model, &rows, &[0, 1], 4, &mut *adam());
+    let after = values(&model);
+    for (name, value) in fresh.iter().filter(|(name, _)| owned_by(name, "partner")) {
+        assert_eq!(value, &after[name], "{name}");
+    }
     assert!(model.forward(&rows, domain).iter().all(|z| z.is_finite()));
 
     let old = values(&model);
@@ -263,11 +273,22 @@ pub(crate) fn unknown_domains_score<N: Net>(model: Model<N>) {
     mixed[4] = DomainId::SHARED;
     mixed[0] = DomainId::SHARED;
     let logits = model.forward(&rows, &mixed);
-    for row in 0..9 {
-        let expected = if mixed[row] == DomainId::SHARED { &shared } else { &own };
+    for (row, &domain) in mixed.iter().enumerate() {
+        let expected = if domain == DomainId::SHARED { &shared } else { &own };
         let expected: Array2<f32> = expected.slice(s![row..=row, ..]).to_owned();
         assert_close("beside others", &logits.slice(s![row..=row, ..]).to_owned(), &expected);
     }
+}
+
+pub(crate) fn unknown_domains_do_not_train<N: Net>(model: &Model<N>) {
+    let rows = batch(&MIXED, 62);
+    model.forward_with(&rows, DomainId::SHARED, &mut Cache::<N, Train>::default());
+}
+
+pub(crate) fn torn_batches_are_refused<N: Net>(model: &Model<N>) {
+    let mut rows = batch(&MIXED, 63);
+    rows.domains.pop();
+    model.forward(&rows, DomainId::new(0));
 }
 
 pub(crate) fn one_row_trains<N: Net>(model: Model<N>) {
@@ -281,11 +302,11 @@ pub(crate) fn one_row_trains<N: Net>(model: Model<N>) {
     }
 }
 
-pub(crate) fn config_round_trip<N: Net>(model: Model<N>) {
+pub(crate) fn config_round_trip<N: Net>(model: &Model<N>) {
     let text = serde_json::to_string(model.config()).unwrap();
     let again: N::Config = serde_json::from_str(&text).unwrap();
     assert_eq!(serde_json::to_string(&again).unwrap(), text);
-    assert_eq!(values(&Model::<N>::new(again)), values(&model));
+    assert_eq!(values(&Model::<N>::new(again)), values(model));
     let key = text.replacen("\"layout\"", "\"lay_out\"", 1);
     assert!(serde_json::from_str::<N::Config>(&key).is_err(), "an unknown key is an error");
     assert!(!N::Config::KIND.is_empty());
@@ -293,9 +314,9 @@ pub(crate) fn config_round_trip<N: Net>(model: Model<N>) {
 
 pub(crate) fn send_and_sync<N: Net>() {
     fn check<T: Send + Sync>() {}
+    fn send<T: Send>() {}
     check::<Model<N>>();
     check::<N::Config>();
-    fn send<T: Send>() {}
     send::<Cache<N, Train>>();
     send::<Gradient<N>>();
 }

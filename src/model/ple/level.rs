@@ -7,7 +7,7 @@ use crate::nn::buffer::{grow, resize};
 use crate::nn::{Branch, Draws, Gate, GateCache, HiddenStyle, Mlp, MlpCache, Mode, PerBranch, mix, mix_backward};
 
 /// One level: shared experts, own experts and a gate for every branch, and below the last level a shared gate
-/// (Tang et al. 2020, section 4.2, equations 5 to 7).
+/// (Tang et al. 2020, section 4.2, equation 6).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Level {
     /// The experts of every branch.
@@ -43,6 +43,8 @@ pub(super) struct Fused {
     /// By gate route.
     pub(super) routes: Vec<Array2<f32>>,
     shared: Array2<f32>,
+    /// As gradients: which routes took part in the step, set by whoever reads them.
+    pub(super) active: Vec<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +89,7 @@ impl DBelow<'_> {
         match (self, below) {
             (Self::Level(dfused), Below::Level(fused)) => {
                 grow(&mut dfused.routes, fused.routes.len());
+                grow(&mut dfused.active, fused.routes.len());
                 let routes = fused.routes.iter().zip(&mut dfused.routes);
                 for (values, gradients) in routes.chain([(&fused.shared, &mut dfused.shared)]) {
                     resize(gradients, values.nrows(), values.ncols());
@@ -95,6 +98,12 @@ impl DBelow<'_> {
             }
             (Self::Rows(dx), _) => dx.fill(0.0),
             (Self::Level(_), Below::Rows(_)) => unreachable!("a level's gradients belong to a level's values"),
+        }
+    }
+
+    fn set_active(&mut self, index: usize, active: bool) {
+        if let Self::Level(dfused) = self {
+            dfused.active[index] = active;
         }
     }
 
@@ -204,14 +213,13 @@ impl Level {
     /// Takes the gradients of the fused vectors back to what entered the level: a gate's `dw_i = ⟨g, s_i⟩`, an expert's
     /// `ds_i = Σ w_i g` over every gate that reads it, and to `dbelow` from selectors and experts alike.
     ///
-    /// A branch whose `active` is false took no part in the step: what it owns stays out of `grad`.
-    #[expect(clippy::too_many_arguments, reason = "the arguments of forward, in their order, with the gradients")]
+    /// A gate whose fused vector nobody active reads took no part in the step, nor did experts that no active gate reads:
+    /// they stay out of `grad`, and what feeds them alone is told so in turn.
     pub(super) fn backward(
         &self,
         below: Below<'_>,
         index: usize,
         routes: &Routes,
-        active: impl Fn(usize) -> bool,
         cache: &mut LevelCache,
         grad: &mut Self,
         dbelow: &mut DBelow<'_>,
@@ -224,7 +232,7 @@ impl Level {
             expert.dout.fill(0.0);
         }
 
-        for (g, route) in routes.gates(index).iter().enumerate().filter(|&(g, _)| active(g)) {
+        for (g, route) in routes.gates(index).iter().enumerate().filter(|&(g, _)| dfused.active[g]) {
             let (e, rows) = routes.read_by(index, g);
             let rows = s![rows.rows(), ..];
             let (gate, dy) = (&mut gates[g], &dfused.routes[g]);
@@ -252,8 +260,10 @@ impl Level {
 
         for (e, (route, experts)) in expert_routes.iter().zip(own).enumerate() {
             let gated = self.shared_gate.is_some() && route.branch < self.gated;
-            let own_gates = routes.gates(index).iter().enumerate().filter(|(_, gate)| gate.branch == route.branch);
-            if !gated && !own_gates.map(|(g, _)| g).any(&active) {
+            let mut gates = routes.gates(index).iter().zip(&dfused.active);
+            let read = gated || gates.any(|(gate, &active)| active && gate.branch == route.branch && gate.reads(route));
+            dbelow.set_active(e, read);
+            if !read {
                 continue;
             }
             let x = below.route(e, route);

@@ -45,7 +45,7 @@ model_config! {
         expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>;
         /// The widths of a tower's hidden layers; default 64, 32.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>;
-        /// How many branches, the first ones, the shared gates read; default all. Adding a domain to a model keeps this
+        /// How many branches, the first ones, the shared gates and rows of no known domain read, at least 1; default all. Adding a domain keeps this
         /// at what the model was built with, so that the scores of other domains stay as they are.
         gated_branches: Option<usize> = None;
     }
@@ -58,6 +58,16 @@ model_config! {
         });
         problems.require(this.levels == 1 || this.shared_experts >= 1, || {
             "shared_experts: at least 1 with more than one level, since shared gates feed them".into()
+        });
+        let domains = this.layout.domains.len();
+        let branches = match this.branches {
+            Branches::Tasks => this.layout.tasks.len(),
+            Branches::Domains => domains,
+            Branches::DomainsAndTasks => domains * this.layout.tasks.len(),
+        };
+        let gated = this.gated_branches.unwrap_or(branches);
+        problems.require(gated <= branches && (gated >= 1 || branches == 0), || {
+            format!("gated_branches: 1 to {branches}, the number of branches, found {gated}")
         });
         problems.require(!this.expert_hidden.is_empty(), || "expert_hidden: at least one layer".into());
     }
@@ -78,13 +88,16 @@ model_config! {
 ///
 /// With branches for domains, a row's logits come from its domain's branches; at the last level and in the towers only the
 /// rows of a domain pass its branch. Below, every row passes every expert, because the shared gates read them all; that is
-/// also why a domain's lower experts learn from all rows. A row of no known domain takes the mean of all domains' logits.
+/// also why a domain's lower experts learn from all rows. A row of no known domain takes the mean of the logits of the domains
+/// that the model was built with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PleNet {
     /// The levels, from the input up.
     pub levels: Vec<Level>,
     /// The towers.
     pub towers: PerBranch<Mlp>,
+    /// How many branches there were at construction.
+    built_with: usize,
 }
 
 crate::params!(PleNet { levels, towers });
@@ -102,7 +115,6 @@ struct TowerCache {
     mlp: MlpCache,
     out: Array2<f32>,
     dout: Array2<f32>,
-    active: bool,
 }
 
 impl PleCache {
@@ -170,18 +182,18 @@ impl Net for PleNet {
     fn new(config: &PleConfig) -> Self {
         let (settings, draws, branches) = (&config.0, &mut config.draws(), branches(config));
         let style = settings.style();
-        let gated = settings.gated_branches.map_or(branches.len(), |gated| gated.min(branches.len()));
+        let gated = settings.gated_branches.unwrap_or(branches.len());
         let levels = (0..settings.levels)
             .map(|index| Level::new(settings.level(index, config.width()), &branches, gated, style, draws))
             .collect();
         let towers = PerBranch::new(branches, |branch| settings.tower(branch, config.tasks(), draws));
-        Self { levels, towers }
+        Self { levels, towers, built_with: gated }
     }
 
     fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut PleCache, logits: &mut ArrayRef2<f32>) {
         let Input { x, segments } = input;
         let PleCache { routes, levels, towers } = cache;
-        routes.lay(x.nrows(), segments, self.towers.keys(), self.levels.len());
+        routes.lay(x.nrows(), segments, self.towers.keys(), self.built_with, self.levels.len());
         grow(levels, self.levels.len());
         for (index, level) in self.levels.iter().enumerate() {
             let (before, rest) = levels.split_at_mut(index);
@@ -213,13 +225,14 @@ impl Net for PleNet {
         let top = self.levels.len() - 1;
         let LevelCache { fused, dfused, .. } = &mut levels[top];
         grow(&mut dfused.routes, fused.routes.len());
-        let fused = fused.routes.iter().zip(&mut dfused.routes);
-        for ((route, tower), (h, dh)) in routes.towers().iter().zip(&mut *towers).zip(fused) {
+        grow(&mut dfused.active, fused.routes.len());
+        let fused = fused.routes.iter().zip(&mut dfused.routes).zip(&mut dfused.active);
+        for ((route, tower), ((h, dh), active)) in routes.towers().iter().zip(towers).zip(fused) {
             let dlogits = answered(dlogits, route, self.towers.keys()[route.branch]);
             // A branch none of whose rows has a label took no part in the step.
-            tower.active = dlogits.iter().any(|&d| d != 0.0);
+            *active = dlogits.iter().any(|&d| d != 0.0);
             resize(dh, h.nrows(), h.ncols());
-            if !tower.active {
+            if !*active {
                 dh.fill(0.0);
                 continue;
             }
@@ -230,14 +243,11 @@ impl Net for PleNet {
         }
         for (index, level) in self.levels.iter().enumerate().rev() {
             let (before, rest) = levels.split_at_mut(index);
-            // Gates that lead to branches of the last level are idle where those are; others feed shared experts.
-            let leads_to_last = index + 2 >= self.levels.len();
-            let active = |gate: usize| !leads_to_last || towers[gate].active;
             let (below, mut dbelow) = match before.last_mut() {
                 None => (Below::Rows(x), DBelow::Rows(dx)),
                 Some(level) => (Below::Level(&level.fused), DBelow::Level(&mut level.dfused)),
             };
-            level.backward(below, index, routes, active, &mut rest[0], &mut grad.levels[index], &mut dbelow);
+            level.backward(below, index, routes, &mut rest[0], &mut grad.levels[index], &mut dbelow);
         }
     }
 

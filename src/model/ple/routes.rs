@@ -28,13 +28,24 @@ pub(super) struct Routes {
 
 impl Routes {
     /// Lays the routes of a batch of `rows` rows through `levels` levels.
-    pub(super) fn lay(&mut self, rows: usize, segments: &[Segment], branches: &[Branch], levels: usize) {
+    ///
+    /// Rows of no known domain take the mean of the domains among the first `built_with` branches, those the model was
+    /// built with: a domain that is added later does not change their scores.
+    pub(super) fn lay(
+        &mut self,
+        rows: usize,
+        segments: &[Segment],
+        branches: &[Branch],
+        built_with: usize,
+        levels: usize,
+    ) {
         self.levels = levels;
         self.all.clear();
         self.last.clear();
         let whole = Segment { domain: None, start: 0, end: rows };
         self.all.extend((0..branches.len()).map(|branch| Route { branch, rows: whole, share: 1.0 }));
-        let domains = branches.iter().filter_map(|b| b.domain()?.index()).max().map_or(0, |last| last + 1);
+        let domains =
+            branches[..built_with].iter().filter_map(|b| b.domain()?.index()).max().map_or(0, |last| last + 1);
         if domains == 0 {
             self.last.extend_from_slice(&self.all);
             return;
@@ -42,6 +53,7 @@ impl Routes {
         for &rows in segments {
             for (branch, of) in branches.iter().enumerate() {
                 let share = match rows.domain {
+                    None if branch >= built_with => continue,
                     None => 1.0 / domains as f32,
                     d if d == of.domain().and_then(crate::data::DomainId::index) => 1.0,
                     Some(_) => continue,
@@ -78,6 +90,11 @@ impl Routes {
 }
 
 impl Route {
+    /// Whether this gate route reads rows of that expert route of the same branch.
+    pub(super) fn reads(&self, expert: &Self) -> bool {
+        self.rows.start >= expert.rows.start && self.rows.end <= expert.rows.end
+    }
+
     /// This route's rows of a matrix of all rows.
     pub(super) fn of<'a>(&self, x: &'a ndarray::ArrayRef2<f32>) -> ArrayView2<'a, f32> {
         x.slice(s![self.rows.rows(), ..])

@@ -11,7 +11,7 @@ use crate::nn::{Decay, Mode, Moving};
 const EPSILON: f32 = 1e-8;
 const RATE: f32 = 0.1;
 
-/// `y = p(z)·z + (1 − p(z))·α_j·z` with `p(z) = σ((z − E[z])/√(Var[z] + ε))` (Zhou et al. 2018, section 5.3, equation 9).
+/// `y = p(z)·z + (1 − p(z))·α_j·z` with `p(z) = σ((z − E[z])/√(Var[z] + ε))` (Zhou et al. 2018, section 5.2).
 ///
 /// E and Var are taken over the rows of the training batch, of all its domains, and are moving averages in inference. ε is 1e-8, `α_j` starts at
 /// 0.

@@ -21,7 +21,7 @@ pub enum ActivationKind {
     Relu,
     /// `z` where positive, `α_j·z` elsewhere, `α_j` learned for each column from 0.25 (He et al. 2015).
     Prelu,
-    /// A rectifier that adapts to its input's distribution (Zhou et al. 2018, "Deep Interest Network", section 5.3).
+    /// A rectifier that adapts to its input's distribution (Zhou et al. 2018, "Deep Interest Network", section 5.2).
     Dice,
     /// `z·Φ(z)` in its tanh form (Hendrycks & Gimpel 2016).
     Gelu,
@@ -80,7 +80,8 @@ impl Activation {
         match self {
             Self::Prelu(prelu) => prelu.forward(z, y),
             Self::Dice(dice) => dice.forward(z, mode, &mut cache.dice, y),
-            Self::Relu => map(z, y, |z| z.max(0.0)),
+            // Not `z.max(0.0)`, which would turn NaN into 0 and hide a net that has diverged.
+            Self::Relu => map(z, y, |z| if z < 0.0 { 0.0 } else { z }),
             Self::Gelu => map(z, y, |z| 0.5 * z * (1.0 + gelu_tanh(z))),
             Self::Silu => map(z, y, |z| z * sigmoid(z)),
             Self::Tanh => map(z, y, f32::tanh),

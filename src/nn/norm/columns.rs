@@ -72,6 +72,7 @@ impl Columns {
 
     /// `y = a ⊙ x̂ + b`.
     pub(crate) fn forward(&self, z: &ArrayRef2<f32>, a: &ArrayRef1<f32>, b: &ArrayRef1<f32>, y: &mut ArrayRef2<f32>) {
+        assert_eq!((z.ncols(), z.dim()), (self.mean.len(), y.dim()), "one column of z and y for each statistic");
         for (z, mut y) in z.axis_iter(Axis(0)).zip(y.axis_iter_mut(Axis(0))) {
             let columns = y.iter_mut().zip(&z).zip(&self.mean).zip(&self.inv_std).zip(a).zip(b);
             for (((((y, &z), &mean), &r), &a), &b) in columns {
@@ -88,6 +89,7 @@ impl Columns {
         dy: &ArrayRef2<f32>,
         dz: &mut ArrayRef2<f32>,
     ) {
+        assert_eq!((z.dim(), z.dim()), (dy.dim(), dz.dim()), "one gradient for each value");
         let n = z.nrows() as f64;
         self.sums.iter_mut().for_each(|s| *s = [0.0; 2]);
         for (z, g) in z.axis_iter(Axis(0)).zip(dy.axis_iter(Axis(0))) {
@@ -112,9 +114,7 @@ impl Columns {
     /// Makes the rows' statistics the "gradient" of the moving averages; constants leave none.
     pub(crate) fn note(&self, moving: &mut Moving) {
         if self.from_rows {
-            moving.mean.assign(&self.mean);
-            moving.var.assign(&self.var);
-            moving.steps = 1;
+            moving.add(&self.mean, &self.var);
         }
     }
 

@@ -35,7 +35,7 @@ impl LayerNorm {
     /// # Panics
     /// If the shapes do not fit.
     pub fn forward(&self, z: &ArrayRef2<f32>, cache: &mut LayerNormCache, y: &mut ArrayRef2<f32>) {
-        assert_eq!(z.dim(), y.dim(), "one output for each input");
+        assert_eq!((z.ncols(), z.dim()), (self.gamma.len(), y.dim()), "one column for each scale");
         let n = z.ncols() as f64;
         cache.rows.clear();
         for (z, mut y) in z.axis_iter(Axis(0)).zip(y.axis_iter_mut(Axis(0))) {
@@ -62,7 +62,7 @@ impl LayerNorm {
         grad: &mut Self,
         dz: &mut ArrayRef2<f32>,
     ) {
-        assert_eq!(z.dim(), dz.dim(), "one gradient for each input");
+        assert_eq!((z.dim(), z.dim()), (dy.dim(), dz.dim()), "one gradient for each value");
         let n = z.ncols() as f64;
         let rows = z.axis_iter(Axis(0)).zip(dy.axis_iter(Axis(0))).zip(dz.axis_iter_mut(Axis(0))).zip(&cache.rows);
         for (((z, g), mut dz), &(mean, r)) in rows {

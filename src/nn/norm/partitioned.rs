@@ -7,14 +7,14 @@ use crate::data::DomainId;
 use crate::nn::buffer::grow;
 use crate::nn::{Decay, Mode, Moving, PerDomain, Segment};
 
-/// Partitioned Normalization (Sheng et al. 2021, section 3.3.1, equations 3 and 4): batch normalisation whose statistics
+/// Partitioned Normalization (Sheng et al. 2021, section 3.3, equations 3 and 4): batch normalisation whose statistics
 /// and half of whose scale and shift belong to the row's domain d.
 ///
 /// Training: `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + ε) + (β + β_d)`, where `μ_d, σ²_d` are the mean and variance of *this
 /// batch's rows of d*. Inference: the same with moving averages `E_d, Var_d`, kept for each domain ([`Moving`]).
 ///
-/// A segment with fewer than `min_rows` rows uses `E_d, Var_d` as constants in training too, and does not move them. Rows of no
-/// known domain are standardised by the pooled statistics of all domains, with γ and β alone.
+/// A segment with fewer than `min_rows` rows uses `E_d, Var_d` as constants in training too, and does not move them. A domain
+/// that has no statistics yet takes the pooled ones of all domains; rows of no known domain do so too, with γ and β alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartitionedNorm {
     /// γ, `[width]`, around 1.
@@ -90,28 +90,28 @@ impl PartitionedNorm {
         Self { gamma: Array1::ones(width), beta: Array1::zeros(width), domain, settings }
     }
 
-    /// Gives a new domain neutral values, and the pooled statistics of the others until it has its own.
+    /// Gives a new domain neutral values; until it has statistics of its own, it takes the pooled ones.
     pub fn add_domain(&mut self, domain: DomainId) {
-        let mut own = DomainNorm::neutral(self.gamma.len(), self.settings.rate);
-        (own.moving.mean, own.moving.var) = self.pooled();
-        self.domain.push(domain, own);
+        self.domain.push(domain, DomainNorm::neutral(self.gamma.len(), self.settings.rate));
     }
 
-    /// Mean and variance of the mixture of all domains, each weighing by the statistics it has taken.
+    /// Mean and variance of the mixture of all domains, each weighing by the statistics it has taken:
+    /// `E = Σ w_d E_d`, `Var = Σ w_d (Var_d + (E_d − E)²)`; 0 and 1 while there are none.
     fn pooled(&self) -> (Array1<f32>, Array1<f32>) {
         let width = self.gamma.len();
-        let steps: u64 = self.domain.iter().map(|d| d.moving.steps).sum();
+        let averages = || self.domain.iter().map(|own| &own.moving).filter(|moving| moving.steps > 0);
+        let steps: u64 = averages().map(|moving| moving.steps).sum();
         if steps == 0 {
             return (Array1::zeros(width), Array1::ones(width));
         }
-        let (mut mean, mut square) = (Array1::<f32>::zeros(width), Array1::<f32>::zeros(width));
-        for Moving { mean: e, var, steps: n, .. } in self.domain.iter().map(|d| &d.moving) {
-            let share = *n as f32 / steps as f32;
-            mean.scaled_add(share, e);
-            square.scaled_add(share, &(var + &(e * e)));
-        }
-        let var = (square - &mean * &mean).mapv_into(|v| v.max(0.0));
-        (mean, var)
+        let share = |moving: &Moving| moving.steps as f64 / steps as f64;
+        let mean_of = |j: usize| averages().map(|m| share(m) * f64::from(m.mean[j])).sum::<f64>();
+        let mean = Array1::from_shape_fn(width, mean_of);
+        let var = Array1::from_shape_fn(width, |j| {
+            let of = |m: &Moving| f64::from(m.var[j]) + (f64::from(m.mean[j]) - mean[j]).powi(2);
+            averages().map(|m| share(m) * of(m)).sum::<f64>() as f32
+        });
+        (mean.mapv(|mean| mean as f32), var)
     }
 
     /// `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + ε) + (β + β_d)`, segment by segment; `z` and `y` are `[rows, width]`.
@@ -133,21 +133,18 @@ impl PartitionedNorm {
             cache.scale.clone_from(&self.gamma);
             cache.shift.clone_from(&self.beta);
             let epsilon = self.settings.epsilon;
-            match segment.domain {
-                None => {
-                    let (mean, var) = self.pooled();
-                    cache.columns.take_constants(&mean, &var, epsilon);
-                }
-                Some(d) => {
-                    let own = &self.domain[d];
-                    cache.scale *= &own.gamma;
-                    cache.shift += &own.beta;
-                    if mode.training().is_some() && segment.len() >= self.settings.min_rows {
-                        cache.columns.take_rows(&z, epsilon);
-                    } else {
-                        cache.columns.take_constants(&own.moving.mean, &own.moving.var, epsilon);
-                    }
-                }
+            let own = segment.domain.map(|d| &self.domain[d]);
+            if let Some(own) = own {
+                cache.scale *= &own.gamma;
+                cache.shift += &own.beta;
+            }
+            if mode.training().is_some() && segment.len() >= self.settings.min_rows {
+                cache.columns.take_rows(&z, epsilon);
+            } else if let Some(moving) = own.map(|own| &own.moving).filter(|moving| moving.steps > 0) {
+                cache.columns.take_constants(&moving.mean, &moving.var, epsilon);
+            } else {
+                let (mean, var) = self.pooled();
+                cache.columns.take_constants(&mean, &var, epsilon);
             }
             cache.columns.forward(&z, &cache.scale, &cache.shift, &mut y);
         }

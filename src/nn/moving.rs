@@ -1,0 +1,120 @@
+//! Moving averages of batch statistics.
+
+use ndarray::Array1;
+use serde::{Deserialize, Serialize};
+
+use super::{Leaf, LeafMut, Pair, Params, Part, Path};
+
+/// Moving averages of a mean and a variance, right from the first batch on.
+///
+/// `E ← E + r_t·(e − E)` with `r_t = r / (1 − (1 − r)^t)`, `t` counting the statistics taken: the exponential moving
+/// average of rate `r` started at 0, with its bias removed (Kingma & Ba 2015, section 3). After one statistic it equals that statistic; a
+/// domain seen five times has the weighted mean of five batches, not a leftover of its start.
+///
+/// As a *gradient* it holds the mean of the statistics of the batches that were added, and `steps` is their number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Moving {
+    /// The mean of each column; 0 before the first statistic.
+    pub mean: Array1<f32>,
+    /// The variance of each column; 1 before the first statistic.
+    pub var: Array1<f32>,
+    /// How many statistics were taken.
+    pub steps: u64,
+    rate: f32,
+}
+
+impl Moving {
+    /// Averages over `width` columns that move by `rate` (0 < rate ≤ 1) once they are warm.
+    pub fn new(width: usize, rate: f32) -> Self {
+        Self { mean: Array1::zeros(width), var: Array1::ones(width), steps: 0, rate }
+    }
+
+    /// Takes the statistics of one batch; does nothing when the batch had none.
+    pub fn take(&mut self, batch: &Self) {
+        if batch.steps == 0 {
+            return;
+        }
+        self.steps += 1;
+        let keep = 1.0 - f64::from(self.rate);
+        let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
+        let rate = (f64::from(self.rate) / (1.0 - keep.powi(steps))) as f32;
+        for (value, batch) in [(&mut self.mean, &batch.mean), (&mut self.var, &batch.var)] {
+            value.zip_mut_with(batch, |v, &b| *v += rate * (b - *v));
+        }
+    }
+}
+
+impl Moving {
+    /// Adds one batch's statistics to a gradient.
+    pub(crate) fn add(&mut self, mean: &Array1<f32>, var: &Array1<f32>) {
+        self.steps += 1;
+        let share = 1.0 / self.steps as f32;
+        for (value, batch) in [(&mut self.mean, mean), (&mut self.var, var)] {
+            value.zip_mut_with(batch, |v, &b| *v += share * (b - *v));
+        }
+    }
+}
+
+impl Params for Moving {
+    fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
+        let slice = |a: &'a Array1<f32>| a.as_slice().expect("an owned vector is contiguous");
+        path.within(Part::Field("mean"), |p| see(p, Leaf::Average(slice(&self.mean), self.mean.shape())));
+        path.within(Part::Field("var"), |p| see(p, Leaf::Average(slice(&self.var), self.var.shape())));
+        path.within(Part::Field("steps"), |p| see(p, Leaf::Count(&self.steps)));
+        path.advance();
+    }
+
+    fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
+        for (field, tensor) in [("mean", &mut self.mean), ("var", &mut self.var)] {
+            let shape = [tensor.len()];
+            let values = tensor.as_slice_mut().expect("an owned vector is contiguous");
+            path.within(Part::Field(field), |path| see(path, LeafMut::Average(values, &shape)));
+        }
+        path.within(Part::Field("steps"), |path| see(path, LeafMut::Count(&mut self.steps)));
+        path.advance();
+    }
+
+    fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
+        see(path, Pair::Moving(self, grad));
+        path.advance();
+    }
+
+    fn zero(&mut self) {
+        self.mean.fill(0.0);
+        self.var.fill(0.0);
+        self.steps = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_statistics_of_a_constant_leave_no_trace_of_the_start() {
+        let mut average = Moving::new(1, 0.05);
+        for step in 1..=5 {
+            average.take(&Moving { mean: ndarray::arr1(&[3.0]), var: ndarray::arr1(&[0.25]), steps: 1, rate: 0.05 });
+            assert!((average.mean[0] - 3.0).abs() < 1e-6 && (average.var[0] - 0.25).abs() < 1e-6, "step {step}");
+        }
+        assert_eq!(average.steps, 5);
+    }
+
+    #[test]
+    fn the_average_is_the_debiased_exponential_one() {
+        let (rate, values) = (0.3_f64, [1.0_f64, -2.0, 5.0, 0.5]);
+        let mut average = Moving::new(1, rate as f32);
+        let (mut plain, mut keep) = (0.0, 1.0);
+        for value in values {
+            plain = (1.0 - rate) * plain + rate * value;
+            keep *= 1.0 - rate;
+            average.take(&Moving {
+                mean: ndarray::arr1(&[value as f32]),
+                var: ndarray::arr1(&[1.0]),
+                steps: 1,
+                rate: 0.3,
+            });
+            assert!((f64::from(average.mean[0]) - plain / (1.0 - keep)).abs() < 1e-6);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Values that belong to one owner each.
+
+use super::{Branch, Leaf, LeafMut, Pair, Params, Part, Path};
+use crate::data::DomainId;
+
+/// A key under which [`Per`] keeps one member.
+pub trait Key: Copy + PartialEq {
+    /// How the key is written in a dotted name.
+    fn part(self) -> Part;
+}
+
+impl Key for DomainId {
+    fn part(self) -> Part {
+        Part::Domain(self)
+    }
+}
+
+impl Key for Branch {
+    fn part(self) -> Part {
+        Part::Branch(self)
+    }
+}
+
+/// Values of which every member belongs to one owner, and to nobody else.
+///
+/// In a gradient, only members that [`Per::touch`] was called for are *present*: the optimizer leaves the values and the
+/// state of all others as they are, weight decay included.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Per<K, T> {
+    keys: Vec<K>,
+    members: Vec<T>,
+    present: Vec<bool>,
+}
+
+/// What each domain owns.
+pub type PerDomain<T> = Per<DomainId, T>;
+
+/// What each branch (a task, a domain, or both) owns.
+pub type PerBranch<T> = Per<Branch, T>;
+
+impl<K: Key, T> Per<K, T> {
+    /// One member for each key.
+    pub fn new(keys: impl IntoIterator<Item = K>, mut member: impl FnMut(K) -> T) -> Self {
+        let keys: Vec<K> = keys.into_iter().collect();
+        let members: Vec<T> = keys.iter().map(|&key| member(key)).collect();
+        Self { present: vec![true; keys.len()], keys, members }
+    }
+
+    /// Adds a member at the end.
+    pub fn push(&mut self, key: K, member: T) {
+        self.keys.push(key);
+        self.members.push(member);
+        self.present.push(true);
+    }
+
+    /// How many members there are.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The keys, in order.
+    pub fn keys(&self) -> &[K] {
+        &self.keys
+    }
+
+    /// The members, in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.members.iter()
+    }
+
+    /// The member at this position, to change a value. For a gradient use [`Per::touch`].
+    ///
+    /// # Panics
+    /// If there is no such position.
+    pub fn member_mut(&mut self, index: usize) -> &mut T {
+        &mut self.members[index]
+    }
+
+    /// The gradient of the member at this position, which from now on is present in the step.
+    ///
+    /// # Panics
+    /// If there is no such position.
+    pub fn touch(&mut self, index: usize) -> &mut T {
+        self.present[index] = true;
+        &mut self.members[index]
+    }
+}
+
+impl<K, T> std::ops::Index<usize> for Per<K, T> {
+    type Output = T;
+
+    fn index(&self, index: usize) -> &T {
+        &self.members[index]
+    }
+}
+
+impl<K: Key, T: Params> Params for Per<K, T> {
+    fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
+        for ((key, &present), member) in self.keys.iter().zip(&self.present).zip(&self.members) {
+            path.within_member(key.part(), present, |path| member.visit(path, see));
+        }
+    }
+
+    fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
+        for ((key, &present), member) in self.keys.iter().zip(&self.present).zip(&mut self.members) {
+            path.within_member(key.part(), present, |path| member.visit_mut(path, see));
+        }
+    }
+
+    fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
+        let members = self.members.iter_mut().zip(&mut grad.members);
+        for ((key, &present), (member, grad)) in self.keys.iter().zip(&grad.present).zip(members) {
+            path.within_member(key.part(), present, |path| member.visit_pair(grad, path, see));
+        }
+    }
+
+    fn zero(&mut self) {
+        for (present, member) in self.present.iter_mut().zip(&mut self.members) {
+            if std::mem::take(present) {
+                member.zero();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array1;
+
+    use super::*;
+    use crate::nn::Decay;
+
+    #[test]
+    fn an_absent_member_is_walked_but_not_present() {
+        #[derive(Clone)]
+        struct One {
+            value: Array1<f32>,
+        }
+        crate::params!(One { value: Decay::None });
+        let domains = [DomainId::new(0), DomainId::new(1)];
+        let mut values = Per::new(domains, |_| One { value: Array1::ones(2) });
+        let mut grad = values.zeros_like();
+        grad.touch(1).value[0] = 7.0;
+        let mut seen = Vec::new();
+        values.visit_pair(&mut grad, &mut Path::starting_at(3), &mut |path, pair| {
+            let Pair::Tensor(_, grad, _) = pair else { panic!("a tensor") };
+            seen.push((path.slot(), path.present(), grad[0]));
+        });
+        assert_eq!(seen, [(3, false, 0.0), (4, true, 7.0)]);
+        grad.zero();
+        assert_eq!(grad.members[1].value[0], 0.0);
+        assert_eq!(grad.present, [false, false]);
+    }
+}

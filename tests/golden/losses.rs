@@ -1,0 +1,45 @@
+//! The objective: masks, weights, task weights over time.
+
+use ndarray::Array2;
+use serde::Deserialize;
+use starple::loss::{Loss, Objective};
+use starple::optim::Clock;
+
+use crate::check::{Check, Golden, file};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    objective: Objective,
+    clock: Clock,
+    logits: Golden,
+    labels: Golden,
+    weights: Option<Vec<f32>>,
+    total: Golden,
+    tasks: Golden,
+    dlogits: Golden,
+}
+
+#[test]
+fn losses() {
+    let cases: Vec<Case> = file("losses.json");
+    let mut check = Check::default();
+    for case in &cases {
+        let (logits, labels) = (case.logits.matrix(), case.labels.matrix());
+        let (mut dlogits, mut loss) = (Array2::zeros(logits.dim()), Loss::default());
+        let weights = case.weights.as_deref().unwrap_or_default();
+        case.objective.evaluate(&logits, &labels, weights, case.clock, &mut dlogits, &mut loss).unwrap();
+        check.losses(&case.name, &loss, &case.total, &case.tasks);
+        check.matrix(format_args!("{}: dlogits", case.name), &dlogits, &case.dlogits);
+    }
+    check.finish();
+}
+
+impl Check {
+    /// The loss in all and of each task; a task without labels has none.
+    pub(crate) fn losses(&mut self, what: &str, ours: &Loss, total: &Golden, tasks: &Golden) {
+        self.close(format_args!("{what}: loss"), [ours.total], total);
+        self.close(format_args!("{what}: loss by task"), ours.tasks.iter().map(|l| l.unwrap_or(f64::NAN)), tasks);
+    }
+}

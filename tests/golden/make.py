@@ -1,0 +1,382 @@
+#!/usr/bin/env python3
+"""Golden twins: the layers, losses, models and optimizers once more, in PyTorch, float64, with autograd.
+
+    python3 -m venv /tmp/golden && /tmp/golden/bin/pip install -r tests/golden/requirements.txt
+    /tmp/golden/bin/python tests/golden/make.py
+
+writes, beside itself, what `tests/golden/main.rs` holds the crate to (running it twice gives the same bytes):
+
+    data.json     the layout, and the batches of the steps, the same for all models
+    layers.json   each layer by itself: outputs in training and inference, gradients, moving averages after a step
+    losses.json   the objective: its value, each task's, the gradient by the logits
+    star.json, ple.json, pooled.json
+                  models: logits, losses, every gradient at fixed parameters for the batches in PASSES, and parameters,
+                  moving averages, step counts after 1 and 20 steps of optimizers, each step on its own batch
+
+The twins are in state.py (parameters), layers.py, models.py and optimizers.py; here are the cases. They are written from
+the papers (STAR: Sheng et al., arXiv 2101.11427; PLE: Tang et al., RecSys 2020) and from what the crate's documentation
+promises, not from its code: the names of settings and tensors are all they share. Nothing is differentiated by hand, and
+dense tensors are moved by torch.optim. What takes no part in a step is what autograd cannot reach from the loss: its
+gradient is null, and torch.optim passes it by, state and step count included.
+
+All inputs are multiples of 1/10000 rounded to f32, so that both sides start from the same numbers.
+"""
+import json
+import math
+import sys
+from pathlib import Path
+
+import torch
+
+sys.dont_write_bytecode = True
+
+from layers import (
+    Activation, BatchNorm, Hidden, LayerNorm, Linear, Mixture, Mlp, PartitionedNorm, StarLinear,
+)  # fmt: skip
+from models import Ple, PooledModel, Star, objective
+from optimizers import Optimizer
+from state import DOMAINS, LAYOUT, TASKS, State, drawn, f32, seeded
+
+STEPS = 20
+PINNED = (1, STEPS)  # after which steps the parameters are written
+PASSES = (0, 1, 2)  # batches whose gradients at the start are written
+HERE = Path(__file__).parent
+
+
+# --- Data ------------------------------------------------------------------------------------------------------------
+
+
+def make_batch(rng, counts, weighted, missing, unread=0):
+    """Rows of each domain as `counts` says, shuffled. `missing(domain, task)` is the chance that a label is; the last
+    `unread` rows of every table are not read."""
+    domains = [d for d, count in zip(DOMAINS, counts) for _ in range(count)]
+    rng.shuffle(domains)
+    rows = len(domains)
+
+    def bag(size):
+        return [rng.randrange(size) for _ in range(rng.choice([0, 1, 2, 3, 3]))]
+
+    ids = {}
+    for field in LAYOUT["fields"]:
+        one, known = field["bag"] is None, field["rows"] - unread
+        ids[field["name"]] = [rng.randrange(known) if one else bag(known) for _ in range(rows)]
+    labels = [
+        [None if rng.random() < missing(d, task) else rng.randrange(2) for task in TASKS] for d in domains
+    ]
+    weights = [f32(rng.choice([0.0, 0.5, 1.0, 1.5, 2.25])) for _ in range(rows)] if weighted else None
+    return {
+        "domains": domains,
+        "ids": ids,
+        "numeric": [[f32(rng.uniform(-1.5, 1.5)) for _ in LAYOUT["numeric"]] for _ in range(rows)],
+        "labels": labels,
+        "weights": weights,
+    }
+
+
+def make_batches():
+    rng = seeded("batches")
+    # The first three: everybody, but not every table row; one domain absent, one of a single row, one without any label; one task silent.
+    batches = [
+        make_batch(rng, [5, 4, 6, 4], False, lambda d, task: 0.0, unread=2),
+        make_batch(rng, [6, 4, 0, 1], True, lambda d, task: 1.0 if d == "feed" else 0.3),
+        make_batch(rng, [1, 5, 4, 4], False, lambda d, task: 1.0 if task == "buy" else 0.1),
+        make_batch(rng, [0, 0, 9, 0], True, lambda d, task: 0.2),
+    ]
+    while len(batches) < STEPS:
+        counts = [rng.choice([0, 1, 4, 5, 6]) for _ in DOMAINS]
+        if sum(counts) < 8:
+            continue
+        batches.append(make_batch(rng, counts, len(batches) % 2 == 1, lambda d, task: 0.35))
+    return batches
+
+
+# --- Cases -----------------------------------------------------------------------------------------------------------
+
+
+def model_case(model, name, config, runs, goal=None):
+    config = {"embedding_dim": 2, **config}
+    goal = goal or {}
+
+    def fresh():
+        state = State(name)
+        return state, model(state, config)
+
+    def forward(state, net, index, training):
+        batch = BATCHES[index]
+        state.stats = {}
+        weights = batch["weights"] or [1.0] * len(batch["domains"])
+        labelled = torch.tensor([[y is not None and w > 0 for y in ys] for ys, w in zip(batch["labels"], weights)])
+        logits = net(state, batch, batch["domains"], training, labelled if training else None)
+        clock = {"epoch": index // 5, "step": index}
+        return logits, *objective(goal, clock, logits, batch["labels"], batch["weights"])
+
+    state, net = fresh()
+    nowhere = [None] * len(BATCHES[0]["domains"])
+    case = {
+        "name": name,
+        "config": config,
+        "objective": goal,
+        "start": state.written(),
+        "infer": forward(state, net, 0, False)[0],
+        "shared": net(state, BATCHES[0], nowhere, False, None),
+        "passes": [],
+        "runs": [],
+    }
+    for index in PASSES:
+        logits, loss, tasks = forward(state, net, index, True)
+        grads = state.gradients(loss)
+        case["passes"].append({"batch": index, "logits": logits, "loss": loss, "tasks": tasks, "grads": grads})
+    for chosen in runs:
+        state, net = fresh()
+        optimizer = Optimizer(chosen, state)
+        run = {"optimizer": chosen, "losses": [], "after": {}}
+        for index in range(STEPS):
+            _, loss, _ = forward(state, net, index, True)
+            grads = state.gradients(loss)
+            optimizer.step(grads, BATCHES[index])
+            state.move_averages(grads)
+            run["losses"].append(loss)
+            if index + 1 in PINNED:
+                run["after"][str(index + 1)] = state.written()
+        run["infer"] = forward(state, net, 0, False)[0]
+        case["runs"].append(run)
+    return case
+
+
+SGD = {"kind": "sgd", "lr": 0.1}
+MOMENTUM = {"kind": "sgd", "lr": 0.05, "momentum": 0.8, "weight_decay": 0.02}
+NESTEROV = {**MOMENTUM, "nesterov": True}
+ADAM = {"kind": "adam", "lr": 0.01}
+ADAM_L2 = {**ADAM, "beta1": 0.8, "beta2": 0.99, "eps": 1e-6, "weight_decay": 0.05}
+ADAMW = {"kind": "adamw", "lr": 0.02, "weight_decay": 0.3}
+ADAGRAD = {"kind": "adagrad", "lr": 0.05}
+ADAGRAD_L2 = {**ADAGRAD, "weight_decay": 0.05, "initial_accumulator": 0.1, "eps": 1e-4}
+ROWWISE = {"kind": "rowwise_adagrad", "lr": 0.05}
+ROWWISE_L2 = {**ADAGRAD_L2, "kind": "rowwise_adagrad"}
+
+
+def exact(config):
+    return {**config, "row_updates": "exact"}
+
+
+EVERY_OPTIMIZER = [
+    SGD, {**SGD, "weight_decay": 0.1}, exact({**SGD, "weight_decay": 0.1}),
+    MOMENTUM, exact(MOMENTUM), NESTEROV, exact(NESTEROV),
+    ADAM, exact(ADAM), ADAM_L2, exact(ADAM_L2), ADAMW, exact(ADAMW),
+    ADAGRAD, ADAGRAD_L2, exact(ADAGRAD_L2),
+    ROWWISE, ROWWISE_L2, exact(ROWWISE_L2),
+]  # fmt: skip
+GOAL = {"weights": [1.0, 0.6], "decays": [1.1, 0.8], "decay_per": "epoch"}
+BY_STEP = {**GOAL, "decays": [0.98, 1.05], "decay_per": "step"}
+
+
+def star_cases():
+    base = {"hidden": [5, 4], "auxiliary_hidden": [4], "domain_dim": 2}
+    # A bias in front of batch normalisation has no gradient but rounding's, which optimizers that divide by its size
+    # would make a step of: batch normalisation goes with SGD.
+    return [
+        model_case(Star, "star", base, EVERY_OPTIMIZER, GOAL),
+        model_case(Star, "without auxiliary network", {**base, "auxiliary": False}, [SGD, ADAM_L2]),
+        model_case(Star, "without partitioned norm", {**base, "partitioned_norm": False}, [NESTEROV, ADAMW]),
+        model_case(Star, "without either", {**base, "partitioned_norm": False, "auxiliary": False}, [ADAM], BY_STEP),
+        model_case(Star, "prelu", {**base, "activation": "prelu"}, [MOMENTUM, ADAM], BY_STEP),
+        model_case(Star, "dice", {**base, "activation": "dice"}, [NESTEROV, ADAM_L2]),
+        model_case(Star, "gelu", {**base, "activation": "gelu"}, [ADAMW, ROWWISE]),
+        model_case(Star, "dice, batch norm", {**base, "activation": "dice", "norm": "batch"}, [NESTEROV]),
+        model_case(Star, "silu, layer norm", {**base, "activation": "silu", "norm": "layer"}, [ADAM_L2]),
+        model_case(
+            Star,
+            "norm settings",
+            {**base, "norm_min_rows": 5, "norm_rate": 0.3, "norm_epsilon": 0.01, "activation": "tanh"},
+            [SGD, ADAMW],
+        ),
+        model_case(Star, "no hidden layers", {**base, "hidden": [], "auxiliary_hidden": []}, [exact(ADAM)]),
+    ]
+
+
+def ple_cases():
+    def ple(branches, levels, shared, own, experts, runs, goal=None, **style):
+        config = {
+            "branches": branches, "levels": levels, "shared_experts": shared, "own_experts": own,
+            "expert_hidden": experts, "tower_hidden": [3], **style,
+        }  # fmt: skip
+        of = ", ".join(f"{value}" for value in style.values())
+        name = f"{branches}, {levels} levels, {shared} + {own} experts of {experts}{of and ', ' + of}"
+        return model_case(Ple, name, config, runs, goal)
+
+    few = [NESTEROV, exact(ADAM_L2), ADAGRAD_L2]
+    return [
+        ple("tasks", 1, 2, 1, [4], few, GOAL),
+        ple("tasks", 2, 1, 2, [4], [ADAMW], BY_STEP),
+        ple("tasks", 3, 2, 1, [4, 3], [MOMENTUM], GOAL),
+        ple("domains", 1, 1, 2, [4, 3], [ADAM]),
+        ple("domains", 2, 2, 1, [4], few, GOAL),
+        ple("domains", 3, 1, 1, [3], [ADAMW]),
+        ple("domains_and_tasks", 1, 2, 1, [4], [exact(ADAMW)], GOAL),
+        ple("domains_and_tasks", 2, 1, 1, [4, 3], [NESTEROV]),
+        ple("domains_and_tasks", 3, 1, 1, [3], [ADAM_L2], GOAL),
+        # MMoE, and its levels.
+        ple("tasks", 1, 3, 0, [4], [ADAM]),
+        ple("domains", 2, 2, 0, [4, 3], [ADAM_L2]),
+        # Experts that nobody shares.
+        ple("tasks", 1, 0, 2, [4], [ADAMW]),
+        ple("tasks", 2, 2, 1, [4], [ADAM_L2], activation="prelu", norm="layer"),
+        ple("domains", 2, 1, 1, [4], [NESTEROV], GOAL, activation="dice"),
+        ple("domains_and_tasks", 2, 1, 1, [3], [MOMENTUM], activation="gelu", norm="batch"),
+    ]
+
+
+def pooled_cases():
+    base = {"hidden": [5, 4], "domain_dim": 3}
+    return [
+        model_case(PooledModel, "pooled", base, [SGD, NESTEROV, exact(ADAM_L2), ADAMW, ADAGRAD], GOAL),
+        model_case(PooledModel, "pooled, dice", {**base, "activation": "dice"}, [ADAM]),
+        model_case(PooledModel, "pooled, no hidden layers", {**base, "hidden": []}, [ROWWISE]),
+    ]
+
+
+def layer_cases():
+    cases = []
+
+    def case(name, settings, width, make, rows=(4, 0, 1, 5)):
+        """make(state, name) gives the layer as a function of (state, x, domains, training)."""
+        state = State(name)
+        layer = make(state)
+        domains = [d for d, count in zip(DOMAINS, rows) for _ in range(count)]
+        x = drawn(state.rng, (len(domains), width), -2.0, 2.0).requires_grad_()
+        y = layer(state, x, domains, True)
+        dy = drawn(state.rng, y.shape)
+        start, stats = state.written(), dict(state.stats)
+        loss = (y * dy).sum()
+        (dx,) = torch.autograd.grad(loss, x, retain_graph=True)
+        grads = state.gradients(loss)
+        infer = layer(state, x, domains, False)
+        state.stats = stats
+        state.move_averages(grads)
+        averages = {f"{name}.{key}" for name in state.moving for key in ("mean", "var", "steps")}
+        after = {name: value for name, value in state.written().items() if name in averages}
+
+        def bare(tensors):
+            return {name.removeprefix("layer."): tensor for name, tensor in tensors.items()}
+
+        cases.append({
+            "name": name, "layer": settings, "domains": domains, "start": bare(start), "x": x, "y": y, "infer": infer,
+            "dy": dy, "dx": dx, "grads": bare(grads), "after": bare(after),
+        })  # fmt: skip
+
+    def plain(layer):
+        return lambda state, x, domains, training: layer(state, x)
+
+    def moded(layer):
+        return lambda state, x, domains, training: layer(state, x, training)
+
+    case("linear", {"kind": "linear", "input": 5, "output": 3}, 5, lambda s: plain(Linear(s, "layer", 5, 3)))
+
+    def star_linear(state):
+        layer = StarLinear(state, "layer", 5, 3)
+        return lambda state, x, domains, training: layer(state, x, domains)
+
+    case("star linear", {"kind": "star_linear", "input": 5, "output": 3}, 5, star_linear)
+    for epsilon, rate, min_rows in ((1e-5, 0.05, 2), (1e-2, 0.3, 5)):
+        case(
+            f"partitioned norm, at least {min_rows} rows",
+            {"kind": "partitioned_norm", "width": 5, "epsilon": epsilon, "rate": rate, "min_rows": min_rows},
+            5,
+            lambda s: PartitionedNorm(s, "layer", 5, epsilon, rate, min_rows),
+        )
+    for rows in ((4, 0, 1, 5), (0, 0, 1, 0)):
+        of = f"{sum(rows)} row{'s' * (sum(rows) > 1)}"
+        make = lambda s: moded(BatchNorm(s, "layer", 5))
+        case(f"batch norm of {of}", {"kind": "batch_norm", "width": 5}, 5, make, rows)
+        make = lambda s: moded(Activation(s, "layer", 5, "dice"))
+        case(f"dice of {of}", {"kind": "activation", "width": 5, "activation": "dice"}, 5, make, rows)
+    case("layer norm", {"kind": "layer_norm", "width": 5}, 5, lambda s: moded(LayerNorm(s, "layer", 5)))
+    kinds = ("relu", "prelu", "gelu", "silu", "tanh", "identity")
+    for kind in kinds:
+        make = lambda s: moded(Activation(s, "layer", 5, kind))
+        case(kind, {"kind": "activation", "width": 5, "activation": kind}, 5, make)
+    for norm in ("none", "batch", "layer"):
+        for kind in (*kinds, "dice"):
+            style = {"norm": norm, "activation": kind}
+            make = lambda s: moded(Hidden(s, "layer", 4, norm, kind))
+            case(f"hidden: {kind}, norm {norm}", {"kind": "hidden", "width": 4, **style}, 4, make)
+    for hidden, output, style in (
+        ([4], None, {}),
+        ([4, 6], None, {"activation": "prelu", "norm": "layer"}),
+        ([], 2, {}),
+        ([4, 6, 3], 2, {"activation": "dice"}),
+        ([6], 2, {"activation": "gelu", "norm": "batch"}),
+    ):
+        settings = {"kind": "mlp", "input": 5, "hidden": hidden, "output": output, "style": style}
+        case(f"mlp {hidden} {output} {style}", settings, 5, lambda s: moded(Mlp(s, "layer", 5, hidden, output, style)))
+    settings = {"kind": "mixture", "input": 5, "rows": 10, "experts": 3, "width": 4}
+    case("gate and mixture", settings, 5, lambda s: plain(Mixture(s, "layer", 5, 10, 3, 4)))
+    return cases
+
+
+def loss_cases():
+    rng = seeded("losses")
+    cases = []
+    for name, rows, config, clock, missing, weighted in (
+        ("plain", 6, {}, (0, 0), 0.0, False),
+        ("masked", 7, {}, (3, 9), 0.4, False),
+        ("weighted", 7, {"weights": [0.5, 2.0, 1.5]}, (0, 0), 0.4, True),
+        ("by epoch", 5, {"weights": [1.0, 0.5, 2.0], "decays": [0.9, 1.2, 1.0]}, (3, 40), 0.2, True),
+        ("by step", 5, {"decays": [0.99, 0.9, 1.0], "decay_per": "step"}, (3, 11), 0.2, False),
+        ("one row", 1, {}, (0, 0), 0.0, True),
+        ("no label of one task", 4, {}, (0, 0), None, False),
+    ):
+        logits = drawn(rng, (rows, 3), -4.0, 4.0).requires_grad_()
+        gone = lambda k: k == 1 if missing is None else rng.random() < missing
+        labels = [[None if gone(k) else rng.randrange(2) for k in range(3)] for _ in range(rows)]
+        weights = [f32(rng.choice([0.0, 0.5, 1.0, 3.25])) for _ in range(rows)] if weighted and rows > 1 else None
+        weights = [2.5] if weighted and rows == 1 else weights
+        clock = {"epoch": clock[0], "step": clock[1]}
+        total, tasks = objective(config, clock, logits, labels, weights)
+        (dlogits,) = torch.autograd.grad(total, logits)
+        cases.append({
+            "name": name, "objective": config, "clock": clock, "logits": logits, "labels": labels, "weights": weights,
+            "total": total, "tasks": tasks, "dlogits": dlogits,
+        })  # fmt: skip
+    return cases
+
+
+# --- Writing ---------------------------------------------------------------------------------------------------------
+
+
+def text(value, indent=0):
+    """JSON, one tensor a line; six digits hold every input and a twentieth of the tolerance."""
+    if torch.is_tensor(value):
+        return text(value.tolist(), indent)
+    if isinstance(value, float):
+        assert math.isfinite(value)
+        return f"{value:.6g}"
+    if isinstance(value, (list, tuple)) and any(isinstance(v, dict) for v in value):
+        inner = (",\n" + " " * (indent + 1)).join(text(v, indent + 1) for v in value)
+        return f"[\n{' ' * (indent + 1)}{inner}\n{' ' * indent}]"
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(text(v) for v in value)}]"
+    if isinstance(value, dict) and any(isinstance(v, (dict, list)) or torch.is_tensor(v) for v in value.values()):
+        lines = (",\n" + " " * (indent + 1)).join(f"{json.dumps(k)}: {text(v, indent + 1)}" for k, v in value.items())
+        return f"{{\n{' ' * (indent + 1)}{lines}\n{' ' * indent}}}"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(k)}: {text(v)}" for k, v in value.items()) + "}"
+    return json.dumps(value)
+
+
+def write(name, value):
+    written = text(value) + "\n"
+    json.loads(written)
+    (HERE / name).write_text(written)
+    print(f"{name}: {len(written) // 1024} kB")
+
+
+BATCHES = make_batches()
+
+if __name__ == "__main__":
+    write("data.json", {"layout": LAYOUT, "batches": BATCHES})
+    write("layers.json", layer_cases())
+    write("losses.json", loss_cases())
+    write("star.json", star_cases())
+    write("ple.json", ple_cases())
+    write("pooled.json", pooled_cases())

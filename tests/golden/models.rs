@@ -1,0 +1,251 @@
+//! Models from configuration to the parameters after 20 steps.
+
+use std::collections::BTreeMap;
+
+use ndarray::Array2;
+use serde::Deserialize;
+use serde_json::Value;
+use starple::Model;
+use starple::data::{Batch, DomainId, Ids, Layout};
+use starple::loss::{Loss, Objective};
+use starple::model::{Cache, Gradient, Net, PleNet, PooledNet, StarNet};
+use starple::nn::{Leaf, Part, Path, Train};
+use starple::optim::{Clock, OptimizerConfig};
+
+use crate::check::{Check, Golden, Tensors, file, load, read};
+
+/// Steps of an epoch, for task weights that change by epoch.
+const EPOCH: u64 = 5;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Data {
+    layout: Layout,
+    batches: Vec<Rows>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rows {
+    domains: Vec<String>,
+    ids: BTreeMap<String, FieldIds>,
+    numeric: Golden,
+    labels: Golden,
+    weights: Option<Vec<f32>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum FieldIds {
+    One(Vec<u32>),
+    Bags(Vec<Vec<u32>>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    /// All but the layout.
+    config: Value,
+    objective: Objective,
+    start: Tensors,
+    /// Logits of the first batch in inference at the start: of its domains, and of no known domain.
+    infer: Golden,
+    shared: Golden,
+    passes: Vec<Pass>,
+    runs: Vec<Run>,
+}
+
+/// A training pass at the start.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pass {
+    batch: usize,
+    logits: Golden,
+    loss: Golden,
+    tasks: Golden,
+    grads: Tensors,
+}
+
+/// Steps from the start, each on its batch.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Run {
+    optimizer: OptimizerConfig,
+    losses: Vec<Golden>,
+    /// Parameters and averages after this many steps.
+    after: BTreeMap<u64, Tensors>,
+    /// Logits of the first batch in inference at the end.
+    infer: Golden,
+}
+
+impl Data {
+    fn read() -> Self {
+        file("data.json")
+    }
+
+    fn batches(&self) -> Vec<Batch> {
+        let batch = |rows: &Rows| {
+            let ids = self.layout.fields.iter().map(|field| match &rows.ids[&field.name] {
+                FieldIds::One(ids) => Ids::One(ids.clone()),
+                FieldIds::Bags(bags) => {
+                    let ends = bags.iter().scan(0, |end, bag| {
+                        *end += bag.len() as u32;
+                        Some(*end)
+                    });
+                    Ids::Bag { offsets: std::iter::once(0).chain(ends).collect(), ids: bags.concat() }
+                }
+            });
+            let position = |name: &String| self.layout.domains.iter().position(|known| known == name).unwrap();
+            let batch = Batch {
+                ids: ids.collect(),
+                numeric: rows.numeric.matrix(),
+                labels: rows.labels.matrix(),
+                domains: rows.domains.iter().map(|name| DomainId::new(position(name))).collect(),
+                weights: rows.weights.clone().unwrap_or_default(),
+                groups: Vec::new(),
+            };
+            batch.check(&self.layout).unwrap();
+            batch
+        };
+        self.batches.iter().map(batch).collect()
+    }
+}
+
+#[test]
+fn star() {
+    cases::<StarNet>("star.json");
+}
+
+#[test]
+fn ple() {
+    cases::<PleNet>("ple.json");
+}
+
+#[test]
+fn pooled() {
+    cases::<PooledNet>("pooled.json");
+}
+
+fn cases<N: Net>(name: &str) {
+    let data = Data::read();
+    let batches = data.batches();
+    let mut check = Check::default();
+    for case in file::<Vec<Case>>(name) {
+        let model = start::<N>(&case, &data.layout);
+        let name = &case.name;
+        let batch = &batches[0];
+        check.matrix(format_args!("{name}: logits in inference"), &model.forward(batch, batch.domains()), &case.infer);
+        let shared = model.forward(batch, DomainId::SHARED);
+        check.matrix(format_args!("{name}: logits of no known domain"), &shared, &case.shared);
+        let mut step = Step::new(&model);
+        for pass in &case.passes {
+            let what = format!("{name}: batch {}", pass.batch);
+            step.differentiate(&model, &batches[pass.batch], pass.batch, &case.objective);
+            check.matrix(format_args!("{what}: logits in training"), step.cache.logits(), &pass.logits);
+            check.losses(&what, &step.loss, &pass.loss, &pass.tasks);
+            check.tensors(format_args!("{what}: gradient"), &gradients(&step.grad, &data.layout), &pass.grads);
+            step.grad = model.zero_grad();
+        }
+        for run in &case.runs {
+            let what = format!("{name}: {}", serde_json::to_string(&run.optimizer).unwrap());
+            train(&what, model.clone(), &batches, &case.objective, run, &mut check);
+        }
+    }
+    check.finish();
+}
+
+/// The model of a case, at the parameters that the twin starts from.
+fn start<N: Net>(case: &Case, layout: &Layout) -> Model<N> {
+    let mut config = case.config.clone();
+    config["layout"] = serde_json::to_value(layout).unwrap();
+    let config = serde_json::from_value(config).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    let mut model = Model::<N>::new(config);
+    model.visit_mut(|path, leaf| load(&case.name, &path.name(layout), leaf, &case.start));
+    assert_eq!(parameters(&model).len(), case.start.len(), "{}: the twin has more tensors", case.name);
+    model
+}
+
+fn train<N: Net>(what: &str, mut model: Model<N>, batches: &[Batch], goal: &Objective, run: &Run, check: &mut Check) {
+    let mut optimizer = run.optimizer.build();
+    let mut step = Step::new(&model);
+    assert_eq!(run.losses.len(), batches.len(), "{what}: a step for each batch");
+    for (index, (batch, loss)) in batches.iter().zip(&run.losses).enumerate() {
+        let taken = index as u64 + 1;
+        step.differentiate(&model, batch, index, goal);
+        check.close(format_args!("{what}: step {taken}: loss"), [step.loss.total], loss);
+        model.apply(&mut step.grad, &mut *optimizer);
+        if let Some(golden) = run.after.get(&taken) {
+            check.tensors(format_args!("{what}: after step {taken}"), &parameters(&model), golden);
+        }
+    }
+    let logits = model.forward(&batches[0], batches[0].domains());
+    check.matrix(format_args!("{what}: logits in inference at the end"), &logits, &run.infer);
+}
+
+/// What a training step needs.
+struct Step<N: Net> {
+    cache: Cache<N, Train>,
+    grad: Gradient<N>,
+    dlogits: Array2<f32>,
+    loss: Loss,
+}
+
+impl<N: Net> Step<N> {
+    fn new(model: &Model<N>) -> Self {
+        let (cache, loss) = (Cache::default(), Loss::default());
+        Self { cache, grad: model.zero_grad(), dlogits: Array2::zeros((0, 0)), loss }
+    }
+
+    /// Forward, loss, backward.
+    fn differentiate(&mut self, model: &Model<N>, batch: &Batch, index: usize, goal: &Objective) {
+        let clock = Clock { epoch: index as u64 / EPOCH, step: index as u64 };
+        let logits = model.forward_with(batch, batch.domains(), &mut self.cache);
+        self.dlogits = Array2::zeros(logits.dim());
+        goal.evaluate(logits, &batch.labels, &batch.weights, clock, &mut self.dlogits, &mut self.loss).unwrap();
+        model.backward(batch, &self.dlogits, &mut self.cache, &mut self.grad);
+    }
+}
+
+/// Parameters, averages and counts by name.
+fn parameters<N: Net>(model: &Model<N>) -> Tensors {
+    let mut tensors = Tensors::new();
+    model.visit(|path, leaf| {
+        tensors.insert(path.name(model.layout()), Some(read(leaf)));
+    });
+    tensors
+}
+
+/// Gradients by name, tables densified; `None` where the owner is absent.
+fn gradients<N: Net>(grad: &Gradient<N>, layout: &Layout) -> Tensors {
+    let mut tensors = Tensors::new();
+    for (field, rows) in layout.fields.iter().zip(&grad.tables) {
+        let mut dense = Array2::<f32>::zeros((field.rows, rows.dim()));
+        for (row, mut values) in dense.rows_mut().into_iter().enumerate() {
+            if let Some(grad) = rows.row(row) {
+                values.assign(&grad);
+            }
+        }
+        let leaf = Leaf::Average(dense.as_slice().unwrap(), dense.shape());
+        tensors.insert(format!("embeddings.{}", field.name), Some(read(leaf)));
+    }
+    let path = &mut Path::starting_at(0);
+    path.within(Part::Field("net"), |path| {
+        grad.net.visit(path, &mut |path, leaf| {
+            if let Leaf::Tensor(..) = leaf {
+                tensors.insert(path.name(layout), path.present().then(|| read(leaf)));
+            }
+        });
+    });
+    tensors
+}
+
+#[test]
+fn batches_leave_domains_out_and_alone() {
+    let data = Data::read();
+    for (d, name) in data.layout.domains.iter().enumerate() {
+        let rows = |batch: &Batch| batch.domains.iter().filter(|domain| domain.index() == Some(d)).count();
+        let counts: Vec<usize> = data.batches().iter().map(rows).collect();
+        assert!(counts.contains(&0) && counts.contains(&1) && counts.iter().any(|&n| n >= 4), "{name}: {counts:?}");
+    }
+}

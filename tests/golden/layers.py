@@ -69,19 +69,24 @@ class PartitionedNorm:
     def __call__(self, state, z, domains, training):
         gamma, beta = state[f"{self.name}.gamma"], state[f"{self.name}.beta"]
 
+        def pooled():
+            # The mixture of the domains' distributions, weighing by the statistics each has taken.
+            known = [state.moving[f"{self.name}.domain.{d}.moving"] for d in DOMAINS]
+            total = sum(m.steps for m in known)
+            mean = sum(m.steps / total * m.mean for m in known)
+            return mean, sum(m.steps / total * (m.var + (m.mean - mean) ** 2) for m in known)
+
         def part(d, rows):
             if d is None:
-                # The mixture of the domains' distributions, weighing by the statistics each has taken.
-                known = [state.moving[f"{self.name}.domain.{d}.moving"] for d in DOMAINS]
-                total = sum(m.steps for m in known)
-                mean = sum(m.steps / total * m.mean for m in known)
-                var = sum(m.steps / total * (m.var + (m.mean - mean) ** 2) for m in known)
+                mean, var = pooled()
                 return gamma * (z[rows] - mean) / torch.sqrt(var + self.epsilon) + beta
             own = f"{self.name}.domain.{d}"
+            moving = state.moving[f"{own}.moving"]
             if training and len(rows) >= self.min_rows:
                 mean, var = state.note(f"{own}.moving", z[rows])
             else:
-                mean, var = state.moving[f"{own}.moving"].mean, state.moving[f"{own}.moving"].var
+                # A domain that was never seen is taken for one like the others together.
+                mean, var = (moving.mean, moving.var) if moving.steps else pooled()
             scale, shift = gamma * state[f"{own}.gamma"], beta + state[f"{own}.beta"]
             return scale * (z[rows] - mean) / torch.sqrt(var + self.epsilon) + shift
 

@@ -215,16 +215,27 @@ fn missing_file() {
 
 #[test]
 fn unknown_extension() {
-    for name in ["log.parquet", "log", "log.gz", "csv"] {
+    for name in ["log.parquet.gz", "log", "log.gz", "csv"] {
         assert_text(
             &Table::read(name, &schema()).unwrap_err(),
             ErrorKind::Config,
             &format!(
-                "{name}: expected a file named *.csv, *.tsv, *.csv.gz or *.tsv.gz \
+                "{name}: expected a file named *.csv, *.tsv, *.csv.gz, *.tsv.gz or *.parquet \
                  (for other names there is Table::from_reader)"
             ),
         );
     }
+}
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn parquet_without_the_feature() {
+    assert_text(
+        &Table::read("log.parquet", &schema()).unwrap_err(),
+        ErrorKind::Config,
+        "log.parquet: reading Parquet is a feature that this program is built without \
+         (build it with `--features parquet`, or save the log as CSV)",
+    );
 }
 
 /// `members` gzip streams of one file, as parallel compressors write them.

@@ -1,5 +1,8 @@
 //! From cells to a [`Table`]: what every source of rows shares.
 
+#[cfg(feature = "parquet")]
+mod typed;
+
 use std::path::PathBuf;
 
 use super::Schema;
@@ -7,6 +10,9 @@ use super::feature::{Coding, Feature};
 use super::interner::{Interner, invalid_utf8};
 use super::table::{Bags, Column, Lines, Table, Text};
 use crate::error::{Error, ErrorKind, Result};
+
+#[cfg(feature = "parquet")]
+pub(super) use typed::{TypedBuilder, Value};
 
 /// Takes rows cell by cell, checks them and builds the columns of a [`Table`].
 pub(super) struct TableBuilder {
@@ -79,14 +85,7 @@ impl TableBuilder {
     ///
     /// The error names column and value; the caller knows file and line.
     pub(super) fn push<'a>(&mut self, line: u64, cell: impl Fn(usize) -> &'a [u8]) -> Result<()> {
-        if self.rows == u32::MAX as usize {
-            return Err(Error::new(ErrorKind::Data, "a table holds fewer than 2^32 rows").with_help("read it in parts"));
-        }
-        if self.rows == MANY_ROWS {
-            for column in &mut self.columns {
-                column.cells.expect_many();
-            }
-        }
+        self.expect(1)?;
         for column in &mut self.columns {
             let bytes = cell(column.source);
             if let Err(error) = column.cells.push(bytes) {
@@ -95,6 +94,19 @@ impl TableBuilder {
         }
         self.lines.push(self.rows, line);
         self.rows += 1;
+        Ok(())
+    }
+
+    /// Prepares for that many rows more.
+    fn expect(&mut self, rows: usize) -> Result<()> {
+        if rows > u32::MAX as usize - self.rows {
+            return Err(Error::new(ErrorKind::Data, "a table holds fewer than 2^32 rows").with_help("read it in parts"));
+        }
+        if (self.rows..self.rows + rows).contains(&MANY_ROWS) {
+            for column in &mut self.columns {
+                column.cells.expect_many();
+            }
+        }
         Ok(())
     }
 
@@ -239,6 +251,10 @@ fn number(cell: &[u8]) -> Result<f64> {
     let number = parse(cell).ok_or_else(|| {
         Error::new(ErrorKind::Data, "expected a number").with_help("an empty cell is a missing value")
     })?;
+    as_number(number)
+}
+
+fn as_number(number: f64) -> Result<f64> {
     if !number.is_finite() {
         return Err(
             Error::new(ErrorKind::Data, "expected a finite number").with_help("an empty cell is a missing value")
@@ -258,19 +274,28 @@ fn label(cell: &[u8]) -> Result<f32> {
         return Ok(f32::NAN);
     }
     // Written by a data frame, a label column with gaps holds 0.0 and 1.0.
-    match parse(cell) {
-        Some(0.0) => Ok(0.0),
-        Some(1.0) => Ok(1.0),
+    as_label(parse(cell).unwrap_or(f64::NAN))
+}
+
+fn as_label(number: f64) -> Result<f32> {
+    match number {
+        0.0 => Ok(0.0),
+        1.0 => Ok(1.0),
         _ => Err(Error::new(ErrorKind::Data, "expected 0, 1 or an empty cell").with_help("empty is a missing label")),
     }
 }
 
 fn weight(cell: &[u8]) -> Result<f32> {
-    let weight = parse(cell.trim_ascii()).map(|weight| weight as f32);
-    weight.filter(|weight| weight.is_finite() && *weight >= 0.0).ok_or_else(|| {
-        Error::new(ErrorKind::Data, "expected a weight: a finite number, at least 0")
-            .with_help("1 is the weight of an ordinary row")
-    })
+    as_weight(parse(cell.trim_ascii()).unwrap_or(f64::NAN))
+}
+
+fn as_weight(number: f64) -> Result<f32> {
+    let weight = number as f32;
+    if weight.is_finite() && weight >= 0.0 {
+        return Ok(weight);
+    }
+    Err(Error::new(ErrorKind::Data, "expected a weight: a finite number, at least 0")
+        .with_help("1 is the weight of an ordinary row"))
 }
 
 #[cfg(test)]

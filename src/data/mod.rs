@@ -1,6 +1,6 @@
 //! From logs to batches: schema, encoder, readers and loader.
 //!
-//! A [`Schema`] says what the columns of a log mean. [`Table::read`] reads those columns; [`Encoder::fit`] learns
+//! A [`Schema`] says what the columns of a log mean. [`Table::read`] reads those columns of a CSV, TSV or Parquet file; [`Encoder::fit`] learns
 //! vocabularies, scales and domains from the training rows alone, and [`Encoder::encode`] turns the rows of any split
 //! into a [`Batch`]. A [`Loader`] cuts that into the batches of an epoch.
 //!
@@ -49,6 +49,8 @@ mod layout;
 mod loader;
 mod loader_config;
 mod names;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod read;
 mod scaler;
 mod schema;

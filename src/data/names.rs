@@ -1,4 +1,6 @@
-//! Lists of names and near misses, for error texts.
+//! Names that are looked up, lists of them and near misses, for error texts.
+
+use crate::error::{Error, ErrorKind, Result};
 
 /// How many names an error text lists before it only counts the rest.
 const LISTED: usize = 30;
@@ -9,6 +11,28 @@ pub(crate) fn listed<S: AsRef<str>>(names: &[S]) -> String {
     match names.len().saturating_sub(LISTED) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// Where `column` is among the names of a file's columns, which `holder` (its header, the file) has.
+pub(super) fn position(column: &str, names: &[&str], holder: &str) -> Result<usize> {
+    let mut found = (0..names.len()).filter(|&i| names[i] == column);
+    match (found.next(), found.next()) {
+        (Some(position), None) => Ok(position),
+        (Some(first), Some(second)) => Err(Error::new(
+            ErrorKind::Data,
+            format!("the {holder} has this name twice, as columns {} and {}", first + 1, second + 1),
+        )
+        .in_column(column)
+        .with_help("rename one of the two")),
+        (None, _) => {
+            let text = format!("the {holder} has no such name; the columns are {}", listed(names));
+            let error = Error::new(ErrorKind::Data, text).in_column(column);
+            Err(match closest(column, names) {
+                Some(name) => error.with_help(format!("did you mean {name:?}?")),
+                None => error,
+            })
+        }
     }
 }
 

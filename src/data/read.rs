@@ -8,7 +8,7 @@ use csv::ByteRecord;
 use flate2::bufread::MultiGzDecoder;
 
 use super::columns::TableBuilder;
-use super::names::{closest, listed};
+use super::names::position;
 use super::{Schema, Table};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -36,14 +36,27 @@ impl Format {
 }
 
 impl Table {
-    /// Reads the columns that `schema` names from a `.csv`, `.tsv`, `.csv.gz` or `.tsv.gz` file.
+    /// Reads the columns that `schema` names from a `.csv`, `.tsv`, `.csv.gz`, `.tsv.gz` or, with the feature `parquet`,
+    /// `.parquet` file.
     ///
-    /// Names in the header must be exact. Cells of numeric features, labels and weights may be surrounded by spaces;
-    /// text is taken as it is. Blank lines are skipped, and so is a byte order mark.
+    /// Names of columns must be exact. Cells of numeric features, labels and weights may be surrounded by spaces; text is
+    /// taken as it is. In delimited text, blank lines are skipped, and so is a byte order mark.
+    ///
+    /// # Parquet
+    /// The columns may be of type `BYTE_ARRAY` (text), `INT32`, `INT64`, `FLOAT`, `DOUBLE` or `BOOLEAN`, not nested, and
+    /// not decimals, dates or times; plain or compressed by Snappy, gzip or Zstandard. Null is an empty cell.
+    ///
+    /// A table is that of the CSV file with the same cells, so that an encoder fitted on one encodes the other. Numbers and
+    /// booleans that are used as text are written `3` (integers), `3.0`, `0.1`, `1e16` (floats, by the fewest digits that
+    /// tell the value apart) and `true`, `false`; booleans that are used as numbers are 1 and 0, and a `FLOAT` is the
+    /// number that its fewest digits write, 0.1 and not 0.10000000149.
+    ///
+    /// There are no lines: where an error or [`Table::line`] says line, it is the number of the row, counted from 1.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for another extension, [`ErrorKind::Io`] if the file cannot be read, [`ErrorKind::Data`]
-    /// if its content is not what the schema asks for; see [`Table::from_reader`].
+    /// [`ErrorKind::Config`] for another extension, or `.parquet` without the feature; [`ErrorKind::Io`] if the file
+    /// cannot be read; [`ErrorKind::Data`] if its content is not what the schema asks for: see [`Table::from_reader`], and
+    /// in Parquet also a column of a wrong type or compression, or a file that is corrupt or cut off.
     pub fn read(path: impl AsRef<Path>, schema: &Schema) -> Result<Self> {
         let path = path.as_ref();
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
@@ -51,14 +64,15 @@ impl Table {
         let format = match Path::new(stem).extension().and_then(|extension| extension.to_str()) {
             Some("csv") => Format::Csv,
             Some("tsv") => Format::Tsv,
+            Some("parquet") if !gzipped => return read_parquet(path, schema),
             _ => {
-                return Err(Error::new(ErrorKind::Config, "expected a file named *.csv, *.tsv, *.csv.gz or *.tsv.gz")
+                let text = "expected a file named *.csv, *.tsv, *.csv.gz, *.tsv.gz or *.parquet";
+                return Err(Error::new(ErrorKind::Config, text)
                     .at_path(path)
                     .with_help("for other names there is Table::from_reader"));
             }
         };
-        let file = File::open(path)
-            .map_err(|error| Error::new(ErrorKind::Io, format!("cannot open the file: {error}")).at_path(path))?;
+        let file = open(path)?;
         if gzipped {
             let reader = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file));
             read(reader, format, path.to_owned(), schema, gzip_failure)
@@ -77,6 +91,22 @@ impl Table {
     pub fn from_reader(reader: impl Read, format: Format, name: impl Into<PathBuf>, schema: &Schema) -> Result<Self> {
         read(reader, format, name.into(), schema, read_failure)
     }
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|error| Error::new(ErrorKind::Io, format!("cannot open the file: {error}")).at_path(path))
+}
+
+#[cfg(feature = "parquet")]
+fn read_parquet(path: &Path, schema: &Schema) -> Result<Table> {
+    super::parquet::read(open(path)?, path.to_owned(), schema)
+}
+
+#[cfg(not(feature = "parquet"))]
+fn read_parquet(path: &Path, _: &Schema) -> Result<Table> {
+    Err(Error::new(ErrorKind::Config, "reading Parquet is a feature that this program is built without")
+        .at_path(path)
+        .with_help("build it with `--features parquet`, or save the log as CSV"))
 }
 
 fn read(
@@ -212,30 +242,7 @@ fn locate(header: &ByteRecord, wanted: &[String]) -> Result<Vec<usize>> {
             })
         })
         .collect::<Result<Vec<_>>>()?;
-    let position = |column: &String| {
-        let mut found = (0..names.len()).filter(|&i| names[i] == column);
-        match (found.next(), found.next()) {
-            (Some(position), None) => Ok(position),
-            (Some(first), Some(second)) => Err(Error::new(
-                ErrorKind::Data,
-                format!("the header has this name twice, as columns {} and {}", first + 1, second + 1),
-            )
-            .in_column(column)
-            .with_help("rename one of the two")),
-            (None, _) => {
-                let error = Error::new(
-                    ErrorKind::Data,
-                    format!("the header has no such name; the columns are {}", listed(&names)),
-                )
-                .in_column(column);
-                Err(match closest(column, &names) {
-                    Some(name) => error.with_help(format!("did you mean {name:?}?")),
-                    None => error,
-                })
-            }
-        }
-    };
-    wanted.iter().map(position).collect()
+    wanted.iter().map(|column| position(column, &names, "header")).collect()
 }
 
 fn read_failure(error: &io::Error) -> Error {

@@ -89,7 +89,7 @@ impl Table {
         &self.source
     }
 
-    /// The line of the source that a row starts at, counted from 1.
+    /// The line of the source that a row starts at, counted from 1; in a Parquet file, which has no lines, the row.
     ///
     /// # Panics
     /// If there is no such row.

@@ -1,0 +1,199 @@
+//! Rows from a source whose cells have types, column by column.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::{Cells, TableBuilder, as_label, as_number, as_weight};
+use crate::data::{Schema, Table};
+use crate::error::Result;
+
+/// A cell as such a source holds it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::data) enum Value<'a> {
+    /// An empty cell.
+    Missing,
+    Text(&'a [u8]),
+    Integer(i64),
+    Unsigned(u64),
+    Float(f64),
+    Boolean(bool),
+}
+
+impl Value<'_> {
+    /// The cell as delimited text has it. Floats keep their point: data frames write 3.0, so that it is not taken for 3.
+    fn text<'a>(&'a self, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+        buffer.clear();
+        let written = match *self {
+            Self::Missing => return b"",
+            Self::Text(text) => return text,
+            Self::Boolean(boolean) => return if boolean { b"true" } else { b"false" },
+            Self::Integer(integer) => write!(buffer, "{integer}"),
+            Self::Unsigned(integer) => write!(buffer, "{integer}"),
+            Self::Float(float) => write!(buffer, "{float:?}"),
+        };
+        written.expect("a vector takes all that is written");
+        buffer
+    }
+
+    /// Different for different numbers of a column, whose values are all of one type.
+    fn bits(&self) -> u64 {
+        match *self {
+            Self::Missing | Self::Text(_) => 0,
+            Self::Integer(integer) => integer as u64,
+            Self::Unsigned(integer) => integer,
+            Self::Float(float) => float.to_bits(),
+            Self::Boolean(boolean) => boolean.into(),
+        }
+    }
+
+    /// `None` for what is not a number by its type.
+    fn number(&self) -> Option<f64> {
+        match *self {
+            Self::Missing | Self::Text(_) => None,
+            Self::Integer(integer) => Some(integer as f64),
+            Self::Unsigned(integer) => Some(integer as f64),
+            Self::Float(float) => Some(float),
+            Self::Boolean(boolean) => Some(f64::from(u8::from(boolean))),
+        }
+    }
+}
+
+/// Takes rows with types, column by column, and builds a [`Table`].
+pub(in crate::data) struct TypedBuilder {
+    builder: TableBuilder,
+    /// One a column of the table.
+    recent: Vec<Recent>,
+}
+
+impl TypedBuilder {
+    /// A builder of the columns that `schema` names.
+    pub(in crate::data) fn new(schema: &Schema) -> Self {
+        let builder = TableBuilder::new(schema);
+        let recent = builder.columns.iter().map(|_| Recent::default()).collect();
+        Self { builder, recent }
+    }
+
+    /// The columns to read: [`TypedBuilder::push`] asks for cells by position in this list.
+    pub(in crate::data) fn sources(&self) -> &[String] {
+        self.builder.sources()
+    }
+
+    /// How many rows there are so far.
+    pub(in crate::data) fn rows(&self) -> usize {
+        self.builder.rows
+    }
+
+    /// Adds that many rows, whose lines are their numbers; `cells` gives the cells of the source at a position, in order,
+    /// to the function it is handed.
+    ///
+    /// The error names line, column and value. As if the rows came one by one, it is that of the first wrong row.
+    pub(in crate::data) fn push(
+        &mut self,
+        rows: usize,
+        cells: impl Fn(usize, &mut dyn FnMut(Value) -> Result<()>) -> Result<()>,
+    ) -> Result<()> {
+        let Self { builder, recent } = self;
+        builder.expect(rows)?;
+        let mut buffer = Vec::new();
+        let mut correct = rows;
+        let mut outcome = Ok(());
+        for (column, recent) in builder.columns.iter_mut().zip(recent) {
+            let mut row = 0;
+            let pushed = cells(column.source, &mut |value| {
+                if row < correct {
+                    column.cells.push_value(&value, recent, &mut buffer).map_err(|error| {
+                        error
+                            .at_line((builder.rows + row + 1) as u64)
+                            .in_column(&builder.sources[column.source])
+                            .with_value(String::from_utf8_lossy(value.text(&mut buffer)))
+                    })?;
+                    row += 1;
+                }
+                Ok(())
+            });
+            if pushed.is_err() {
+                correct = row;
+                outcome = pushed;
+            }
+        }
+        outcome?;
+        builder.lines.push(builder.rows, builder.rows as u64 + 1);
+        builder.rows += rows;
+        Ok(())
+    }
+
+    /// The table of the rows so far.
+    pub(in crate::data) fn finish(self, source: PathBuf) -> Table {
+        self.builder.finish(source)
+    }
+}
+
+impl Cells {
+    /// `buffer` is scratch.
+    fn push_value(&mut self, value: &Value, recent: &mut Recent, buffer: &mut Vec<u8>) -> Result<()> {
+        match (self, value.number()) {
+            (Self::Number(numbers), Some(number)) => numbers.push(as_number(number)?),
+            (Self::Label(labels), Some(number)) => labels.push(as_label(number)?),
+            (Self::Weight(weights), Some(number)) => weights.push(as_weight(number)?),
+            (Self::Text { codes, values }, Some(_)) => {
+                codes.push(recent.code(value.bits(), || values.code(value.text(buffer)))?);
+            }
+            (cells, _) => cells.push(value.text(buffer))?,
+        }
+        Ok(())
+    }
+}
+
+/// Numbers of a column and their codes, each in the one slot that its bits point to: a hit saves writing it as text.
+#[derive(Default)]
+struct Recent(Vec<(u64, u32)>);
+
+impl Recent {
+    /// It has two to this power slots, once there are any.
+    const BITS: u32 = 12;
+    /// Of an empty slot. Codes are fewer than rows, and so below.
+    const NO_CODE: u32 = u32::MAX;
+
+    fn code(&mut self, bits: u64, look_up: impl FnOnce() -> Result<u32>) -> Result<u32> {
+        if self.0.is_empty() {
+            self.0 = vec![(0, Self::NO_CODE); 1 << Self::BITS];
+        }
+        let slot = (bits.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - Self::BITS)) as usize;
+        let slot = &mut self.0[slot];
+        if slot.0 != bits || slot.1 == Self::NO_CODE {
+            *slot = (bits, look_up()?);
+        }
+        Ok(slot.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_what_a_csv_file_holds() {
+        for (value, wanted) in [
+            (Value::Missing, ""),
+            (Value::Text(b" a"), " a"),
+            (Value::Integer(-3), "-3"),
+            (Value::Integer(i64::MIN), "-9223372036854775808"),
+            (Value::Unsigned(u64::MAX), "18446744073709551615"),
+            (Value::Float(3.0), "3.0"),
+            (Value::Float(0.1), "0.1"),
+            (Value::Float(-1e16), "-1e16"),
+            (Value::Boolean(true), "true"),
+            (Value::Boolean(false), "false"),
+        ] {
+            assert_eq!(str::from_utf8(value.text(&mut b"before".to_vec())).unwrap(), wanted);
+        }
+    }
+
+    #[test]
+    fn integers_are_rounded_to_the_nearest_number_as_their_digits_are() {
+        for integer in [0, 1, -7, (1 << 53) + 1, i64::MAX, i64::MIN] {
+            assert_eq!(Value::Integer(integer).number(), integer.to_string().parse().ok());
+        }
+        assert_eq!(Value::Unsigned(u64::MAX).number(), u64::MAX.to_string().parse().ok());
+    }
+}

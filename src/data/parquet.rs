@@ -1,0 +1,283 @@
+//! Reads Parquet files into a [`Table`].
+
+use std::any::Any;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use parquet::basic::{CompressionCodec, ConvertedType, LogicalType, Repetition, Type as Physical};
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::data_type::DataType;
+use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use parquet::schema::printer::print_schema;
+use parquet::schema::types::{SchemaDescriptor, Type};
+
+use super::columns::{TypedBuilder, Value};
+use super::names::position;
+use super::{Schema, Table};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Rows that are decoded at a time: enough that a call does not show, few enough for the cache.
+const CHUNK: usize = 4096;
+
+/// The first and the last bytes of every file.
+const MARK: &[u8; 4] = b"PAR1";
+
+/// Reads the columns that `schema` names; `source` is the file's path.
+pub(super) fn read(file: File, source: PathBuf, schema: &Schema) -> Result<Table> {
+    let mut builder = TypedBuilder::new(schema);
+    match fill(file, &mut builder) {
+        Ok(()) => Ok(builder.finish(source)),
+        Err(error) => Err(error.at_path(source)),
+    }
+}
+
+fn fill(mut file: File, builder: &mut TypedBuilder) -> Result<()> {
+    check_marks(&mut file)?;
+    let file = decoded(|| SerializedFileReader::new(file))?;
+    let columns = locate(file.metadata().file_metadata().schema_descr(), builder.sources())?;
+    for group in 0..file.num_row_groups() {
+        let group = decoded(|| file.get_row_group(group))?;
+        read_group(&*group, &columns, builder)?;
+    }
+    if builder.rows() == 0 {
+        return Err(Error::new(ErrorKind::Data, "expected rows, found none"));
+    }
+    Ok(())
+}
+
+fn read_group(group: &dyn RowGroupReader, columns: &[Located], builder: &mut TypedBuilder) -> Result<()> {
+    let rows = group.metadata().num_rows();
+    let mut decoders = Vec::new();
+    for (column, name) in columns.iter().zip(builder.sources()) {
+        decoders.push(column.open(group, rows).map_err(|error| error.in_column(name))?);
+    }
+    let mut left = usize::try_from(rows).map_err(|_| corrupt(format!("a group of {rows} rows")))?;
+    while left > 0 {
+        let rows = left.min(CHUNK);
+        for (decoder, name) in decoders.iter_mut().zip(builder.sources()) {
+            let line = (builder.rows() + 1) as u64;
+            decoder.next(rows).map_err(|error| error.at_line(line).in_column(name))?;
+        }
+        builder.push(rows, |source, each| decoders[source].cells(each))?;
+        left -= rows;
+    }
+    Ok(())
+}
+
+/// A column of the file that is wanted and can be read.
+struct Located {
+    leaf: usize,
+    /// Integers are to be taken without sign.
+    unsigned: bool,
+}
+
+/// Every wanted column.
+fn locate(schema: &SchemaDescriptor, wanted: &[String]) -> Result<Vec<Located>> {
+    let fields = schema.root_schema().get_fields();
+    let names: Vec<&str> = fields.iter().map(|field| field.name()).collect();
+    let locate = |column: &String| {
+        let field = &fields[position(column, &names, "file")?];
+        check_type(field).map_err(|error| error.in_column(column))?;
+        let leaf = schema.columns().iter().position(|leaf| leaf.path().parts() == [column.as_str()]);
+        Ok(Located { leaf: leaf.expect("a field without fields is a leaf"), unsigned: is_unsigned(field) })
+    };
+    wanted.iter().map(locate).collect()
+}
+
+fn check_type(field: &Type) -> Result<()> {
+    let info = field.get_basic_info();
+    if field.is_group() || info.repetition() == Repetition::REPEATED {
+        return Err(Error::new(ErrorKind::Data, "expected one value a row, found a list or another nested column")
+            .with_help("write the values of a bag as one text, with a separator between them"));
+    }
+    let physical = !matches!(field.get_physical_type(), Physical::INT96 | Physical::FIXED_LEN_BYTE_ARRAY);
+    let logical = matches!(
+        info.logical_type_ref(),
+        None | Some(
+            LogicalType::String
+                | LogicalType::Enum
+                | LogicalType::Json
+                | LogicalType::Integer(_)
+                // Of a column that is null throughout.
+                | LogicalType::Unknown
+        )
+    );
+    // All that there is in files of older writers.
+    let converted = !matches!(
+        info.converted_type(),
+        ConvertedType::DECIMAL
+            | ConvertedType::DATE
+            | ConvertedType::TIME_MILLIS
+            | ConvertedType::TIME_MICROS
+            | ConvertedType::TIMESTAMP_MILLIS
+            | ConvertedType::TIMESTAMP_MICROS
+            | ConvertedType::INTERVAL
+            | ConvertedType::BSON
+    );
+    if physical && logical && converted {
+        return Ok(());
+    }
+    let mut declaration = Vec::new();
+    print_schema(&mut declaration, field);
+    let declaration = String::from_utf8_lossy(&declaration);
+    let text =
+        format!("expected text, integers, floats or booleans, found `{}`", declaration.trim().trim_end_matches(';'));
+    Err(Error::new(ErrorKind::Data, text).with_help("cast the column to one of these"))
+}
+
+fn is_unsigned(field: &Type) -> bool {
+    let info = field.get_basic_info();
+    matches!(info.logical_type_ref(), Some(LogicalType::Integer(integer)) if !integer.is_signed)
+        || matches!(
+            info.converted_type(),
+            ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64
+        )
+}
+
+impl Located {
+    /// The decoder of the column in a group of that many rows.
+    fn open(&self, group: &dyn RowGroupReader, rows: i64) -> Result<Box<dyn Decode>> {
+        use CompressionCodec::{GZIP, SNAPPY, UNCOMPRESSED, ZSTD};
+        let metadata = group.metadata().column(self.leaf);
+        let codec = metadata.compression_codec();
+        if !matches!(codec, UNCOMPRESSED | SNAPPY | GZIP | ZSTD) {
+            let text = format!("expected a column compressed by SNAPPY, GZIP, ZSTD or not at all, found {codec:?}");
+            return Err(Error::new(ErrorKind::Data, text).with_help("write the file with one of these"));
+        }
+        if metadata.num_values() != rows {
+            return Err(corrupt(format!("{} cells in a group of {rows} rows", metadata.num_values())));
+        }
+        let reader = decoded(|| group.get_column_reader(self.leaf))?;
+        Ok(match reader {
+            ColumnReader::BoolColumnReader(reader) => Decoder::boxed(reader, |&value| Value::Boolean(value)),
+            ColumnReader::Int32ColumnReader(reader) if self.unsigned => {
+                Decoder::boxed(reader, |&value| Value::Integer((value as u32).into()))
+            }
+            ColumnReader::Int32ColumnReader(reader) => Decoder::boxed(reader, |&value| Value::Integer(value.into())),
+            ColumnReader::Int64ColumnReader(reader) if self.unsigned => {
+                Decoder::boxed(reader, |&value| Value::Unsigned(value as u64))
+            }
+            ColumnReader::Int64ColumnReader(reader) => Decoder::boxed(reader, |&value| Value::Integer(value)),
+            ColumnReader::FloatColumnReader(reader) => Decoder::boxed(reader, |&value| Value::Float(widen(value))),
+            ColumnReader::DoubleColumnReader(reader) => Decoder::boxed(reader, |&value| Value::Float(value)),
+            ColumnReader::ByteArrayColumnReader(reader) => Decoder::boxed(reader, |value| Value::Text(value.data())),
+            ColumnReader::Int96ColumnReader(_) | ColumnReader::FixedLenByteArrayColumnReader(_) => {
+                unreachable!("refused when the column was located")
+            }
+        })
+    }
+}
+
+/// The number that the fewest digits of `value` write, as if it had been read from text.
+fn widen(value: f32) -> f64 {
+    // Integers this small are exact either way.
+    if value.fract() == 0.0 && value.abs() < 1e7 {
+        return value.into();
+    }
+    value.to_string().parse().expect("floats read what floats write")
+}
+
+/// A column that is being read, a chunk of rows at a time.
+trait Decode {
+    /// Decodes the next rows.
+    fn next(&mut self, rows: usize) -> Result<()>;
+
+    /// Hands the cells of those rows to `each`, until it fails.
+    fn cells(&self, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()>;
+}
+
+struct Decoder<T: DataType> {
+    reader: ColumnReaderImpl<T>,
+    /// 1 where there is a value, 0 where there is none; empty if the column is declared to have values everywhere.
+    levels: Vec<i16>,
+    /// The values that there are.
+    values: Vec<T::T>,
+    as_cell: fn(&T::T) -> Value<'_>,
+}
+
+impl<T: DataType> Decoder<T> {
+    fn boxed(reader: ColumnReaderImpl<T>, as_cell: fn(&T::T) -> Value<'_>) -> Box<dyn Decode> {
+        Box::new(Self { reader, levels: Vec::new(), values: Vec::new(), as_cell })
+    }
+}
+
+impl<T: DataType> Decode for Decoder<T> {
+    fn next(&mut self, rows: usize) -> Result<()> {
+        let Self { reader, levels, values, .. } = self;
+        levels.clear();
+        values.clear();
+        let (read, ..) = decoded(|| reader.read_records(rows, Some(levels), None, values))?;
+        if read == rows { Ok(()) } else { Err(corrupt(format!("the column ends after {read} of {rows} rows"))) }
+    }
+
+    fn cells(&self, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()> {
+        let mut values = self.values.iter().map(self.as_cell);
+        if self.levels.is_empty() {
+            return values.try_for_each(each);
+        }
+        self.levels
+            .iter()
+            .try_for_each(|&level| each(if level == 1 { values.next() } else { None }.unwrap_or(Value::Missing)))
+    }
+}
+
+/// Tells a file of another format, or a part of a file, from one that is damaged inside.
+fn check_marks(file: &mut File) -> Result<()> {
+    let unreadable = |error: io::Error| failure(error.into());
+    let mut mark = Vec::new();
+    file.take(MARK.len() as u64).read_to_end(&mut mark).map_err(unreadable)?;
+    if mark != MARK {
+        return Err(Error::new(ErrorKind::Data, "expected a Parquet file, which begins with \"PAR1\"")
+            .with_value(String::from_utf8_lossy(&mark))
+            .with_help("delimited text is read from files named *.csv, *.tsv, *.csv.gz or *.tsv.gz"));
+    }
+    let end = file.seek(SeekFrom::End(0)).map_err(unreadable)?;
+    file.seek(SeekFrom::Start(end.saturating_sub(MARK.len() as u64))).map_err(unreadable)?;
+    mark.clear();
+    file.take(MARK.len() as u64).read_to_end(&mut mark).map_err(unreadable)?;
+    match &mark[..] {
+        b"PARE" => Err(Error::new(ErrorKind::Data, "the file is encrypted").with_help("write it without encryption")),
+        mark if mark == MARK => Ok(()),
+        _ => Err(Error::new(ErrorKind::Data, "the file is cut off: it does not end with \"PAR1\"")
+            .with_help("copy or write the file again")),
+    }
+}
+
+/// What `step` of the decoder gives.
+///
+/// The decoder checks much of a file by assertions, and so panics on some that are damaged. To the caller they are like
+/// all others; the message of the panic still shows, as the hook decides.
+fn decoded<T>(step: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
+    // What `step` was at work on is dropped with the error.
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(outcome) => outcome.map_err(failure),
+        Err(panic) => Err(corrupt(message(&*panic))),
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let formatted = panic.downcast_ref::<String>().map(String::as_str);
+    formatted.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it cannot be decoded")
+}
+
+fn failure(error: ParquetError) -> Error {
+    match error {
+        ParquetError::General(text) | ParquetError::EOF(text) | ParquetError::NYI(text) => corrupt(text),
+        ParquetError::External(error) => match error.downcast_ref::<io::Error>() {
+            // Decompressors too fail with such errors, but not with the system's.
+            Some(error) if error.raw_os_error().is_some() => {
+                Error::new(ErrorKind::Io, format!("cannot read on: {error}"))
+            }
+            _ => corrupt(error.to_string()),
+        },
+        other => corrupt(other.to_string()),
+    }
+}
+
+fn corrupt(how: impl AsRef<str>) -> Error {
+    Error::new(ErrorKind::Data, format!("the file is corrupt: {}", how.as_ref()))
+        .with_help("copy or write the file again")
+}

@@ -186,25 +186,25 @@ trait Decode {
     fn next(&mut self, rows: usize) -> Result<()>;
 
     /// Hands the cells of those rows to `each`, until it fails.
-    fn cells(&self, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()>;
+    fn cells<'a>(&'a self, each: &mut dyn FnMut(Value<'a>) -> Result<()>) -> Result<()>;
 }
 
-struct Decoder<T: DataType> {
+struct Decoder<T: DataType, F> {
     reader: ColumnReaderImpl<T>,
     /// 1 where there is a value, 0 where there is none; empty if the column is declared to have values everywhere.
     levels: Vec<i16>,
     /// The values that there are.
     values: Vec<T::T>,
-    as_cell: fn(&T::T) -> Value<'_>,
+    as_cell: F,
 }
 
-impl<T: DataType> Decoder<T> {
-    fn boxed(reader: ColumnReaderImpl<T>, as_cell: fn(&T::T) -> Value<'_>) -> Box<dyn Decode> {
+impl<T: DataType, F: Fn(&T::T) -> Value<'_> + 'static> Decoder<T, F> {
+    fn boxed(reader: ColumnReaderImpl<T>, as_cell: F) -> Box<dyn Decode> {
         Box::new(Self { reader, levels: Vec::new(), values: Vec::new(), as_cell })
     }
 }
 
-impl<T: DataType> Decode for Decoder<T> {
+impl<T: DataType, F: Fn(&T::T) -> Value<'_>> Decode for Decoder<T, F> {
     fn next(&mut self, rows: usize) -> Result<()> {
         let Self { reader, levels, values, .. } = self;
         levels.clear();
@@ -213,14 +213,19 @@ impl<T: DataType> Decode for Decoder<T> {
         if read == rows { Ok(()) } else { Err(corrupt(format!("the column ends after {read} of {rows} rows"))) }
     }
 
-    fn cells(&self, each: &mut dyn FnMut(Value) -> Result<()>) -> Result<()> {
-        let mut values = self.values.iter().map(self.as_cell);
+    fn cells<'a>(&'a self, each: &mut dyn FnMut(Value<'a>) -> Result<()>) -> Result<()> {
+        let mut values = self.values.iter();
         if self.levels.is_empty() {
-            return values.try_for_each(each);
+            return values.try_for_each(|value| each((self.as_cell)(value)));
         }
-        self.levels
-            .iter()
-            .try_for_each(|&level| each(if level == 1 { values.next() } else { None }.unwrap_or(Value::Missing)))
+        for &level in &self.levels {
+            let value = if level == 1 { values.next() } else { None };
+            match value {
+                Some(value) => each((self.as_cell)(value))?,
+                None => each(Value::Missing)?,
+            }
+        }
+        Ok(())
     }
 }
 

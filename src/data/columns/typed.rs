@@ -35,14 +35,17 @@ impl Value<'_> {
         buffer
     }
 
-    /// Different for different numbers of a column, whose values are all of one type.
-    fn bits(&self) -> u64 {
+    /// Different for different values of a column, whose values are all of one type.
+    ///
+    /// Text stands where it stands for as long as it lives, and values of a dictionary are there once.
+    fn key(&self) -> (u64, usize) {
         match *self {
-            Self::Missing | Self::Text(_) => 0,
-            Self::Integer(integer) => integer as u64,
-            Self::Unsigned(integer) => integer,
-            Self::Float(float) => float.to_bits(),
-            Self::Boolean(boolean) => boolean.into(),
+            Self::Missing => (0, 0),
+            Self::Text(text) => (text.as_ptr().addr() as u64, text.len()),
+            Self::Integer(integer) => (integer as u64, 1),
+            Self::Unsigned(integer) => (integer, 1),
+            Self::Float(float) => (float.to_bits(), 1),
+            Self::Boolean(boolean) => (boolean.into(), 1),
         }
     }
 
@@ -87,10 +90,10 @@ impl TypedBuilder {
     /// to the function it is handed.
     ///
     /// The error names line, column and value. As if the rows came one by one, it is that of the first wrong row.
-    pub(in crate::data) fn push(
+    pub(in crate::data) fn push<'a>(
         &mut self,
         rows: usize,
-        cells: impl Fn(usize, &mut dyn FnMut(Value) -> Result<()>) -> Result<()>,
+        cells: impl Fn(usize, &mut dyn FnMut(Value<'a>) -> Result<()>) -> Result<()>,
     ) -> Result<()> {
         let Self { builder, recent } = self;
         builder.expect(rows)?;
@@ -99,8 +102,11 @@ impl TypedBuilder {
         let mut outcome = Ok(());
         for (column, recent) in builder.columns.iter_mut().zip(recent) {
             let mut row = 0;
+            // Text lives as long as this call.
+            let mut text = false;
             let pushed = cells(column.source, &mut |value| {
                 if row < correct {
+                    text |= matches!(value, Value::Text(_));
                     column.cells.push_value(&value, recent, &mut buffer).map_err(|error| {
                         error
                             .at_line((builder.rows + row + 1) as u64)
@@ -111,6 +117,9 @@ impl TypedBuilder {
                 }
                 Ok(())
             });
+            if text {
+                recent.forget();
+            }
             if pushed.is_err() {
                 correct = row;
                 outcome = pushed;
@@ -132,21 +141,22 @@ impl Cells {
     /// `buffer` is scratch.
     fn push_value(&mut self, value: &Value, recent: &mut Recent, buffer: &mut Vec<u8>) -> Result<()> {
         match (self, value.number()) {
+            (Self::Text { codes, values }, _) => {
+                codes.push(recent.code(value.key(), || values.code(value.text(buffer)))?);
+            }
             (Self::Number(numbers), Some(number)) => numbers.push(as_number(number)?),
             (Self::Label(labels), Some(number)) => labels.push(as_label(number)?),
             (Self::Weight(weights), Some(number)) => weights.push(as_weight(number)?),
-            (Self::Text { codes, values }, Some(_)) => {
-                codes.push(recent.code(value.bits(), || values.code(value.text(buffer)))?);
-            }
             (cells, _) => cells.push(value.text(buffer))?,
         }
         Ok(())
     }
 }
 
-/// Numbers of a column and their codes, each in the one slot that its bits point to: a hit saves writing it as text.
+/// Values of a column by their keys, and their codes, each in the one slot that its key points to: a hit saves writing a
+/// number as text, and comparing and hashing text.
 #[derive(Default)]
-struct Recent(Vec<(u64, u32)>);
+struct Recent(Vec<((u64, usize), u32)>);
 
 impl Recent {
     /// It has two to this power slots, once there are any.
@@ -154,16 +164,20 @@ impl Recent {
     /// Of an empty slot. Codes are fewer than rows, and so below.
     const NO_CODE: u32 = u32::MAX;
 
-    fn code(&mut self, bits: u64, look_up: impl FnOnce() -> Result<u32>) -> Result<u32> {
+    fn code(&mut self, key: (u64, usize), look_up: impl FnOnce() -> Result<u32>) -> Result<u32> {
         if self.0.is_empty() {
-            self.0 = vec![(0, Self::NO_CODE); 1 << Self::BITS];
+            self.0 = vec![((0, 0), Self::NO_CODE); 1 << Self::BITS];
         }
-        let slot = (bits.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - Self::BITS)) as usize;
+        let slot = (key.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - Self::BITS)) as usize;
         let slot = &mut self.0[slot];
-        if slot.0 != bits || slot.1 == Self::NO_CODE {
-            *slot = (bits, look_up()?);
+        if slot.0 != key || slot.1 == Self::NO_CODE {
+            *slot = (key, look_up()?);
         }
         Ok(slot.1)
+    }
+
+    fn forget(&mut self) {
+        self.0.fill(((0, 0), Self::NO_CODE));
     }
 }
 

@@ -10,7 +10,7 @@
 //!
 //! `tasks`: the synthetic protocol of the MMoE paper (Ma et al., KDD 2018, section 3.2), which PLE's paper takes up. With orthonormal
 //! `u₁, u₂`, `w₁ = u₁` and `w₂ = p·u₁ + √(1 − p²)·u₂`; `s_k = w_kᵀx + Σ_i sin(α_i·w_kᵀx + β_i)`; here the label is a draw of
-//! `σ(2·(s_k − mean)/std)`. `p` is the tasks' correlation. Single models, the shared bottom, MMoE, CGC and PLE; the mean of the tasks' AUCs.
+//! `σ(4·(s_k − mean)/std)`. `p` is the tasks' correlation. Single models, the shared bottom, MMoE, CGC and PLE; the mean of the tasks' AUCs.
 //!
 //! The second number is the number of seeds. Tables go to stdout. A difference is tested by flipping the signs of the seeds'
 //! differences in all 2ⁿ ways: p is the share of ways that give a mean at least as far from 0.
@@ -156,7 +156,7 @@ fn correlated(p: f64, seed: u64) -> World {
         let s = t.mapv(|t| t + alpha.iter().zip(&beta).map(|(a, b)| (a * t + b).sin()).sum::<f64>());
         let (mean, std) = (s.mean().unwrap_or(0.0), s.std(0.0));
         for (label, s) in labels.column_mut(k).iter_mut().zip(&s) {
-            *label = f32::from(u8::from(rng.random_bool(sigmoid(2.0 * (s - mean) / std))));
+            *label = f32::from(u8::from(rng.random_bool(sigmoid(4.0 * (s - mean) / std))));
         }
     }
     let all =

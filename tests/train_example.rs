@@ -2,15 +2,28 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// The example's binary, which `cargo test` builds beside the tests.
+/// The example's binary. `cargo test` builds it beside the tests; a run of this test alone may not, so it is built here.
 fn binary() -> PathBuf {
-    let deps = std::env::current_exe().unwrap();
-    let path = deps.ancestors().nth(2).unwrap().join("examples").join("train");
-    assert!(path.exists(), "{} is missing: run `cargo build --example train`", path.display());
-    path
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let test = std::env::current_exe().unwrap();
+        let profile = test.ancestors().nth(2).unwrap();
+        let path = profile.join("examples").join("train");
+        if !path.exists() {
+            let mut cargo = Command::new(env!("CARGO"));
+            cargo.args(["build", "--example", "train", "--target-dir"]).arg(profile.parent().unwrap());
+            if profile.ends_with("release") {
+                cargo.arg("--release");
+            }
+            assert!(cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
+        }
+        path
+    };
+    BUILT.get_or_init(build).clone()
 }
 
 fn train(arguments: &[&str]) -> Output {

@@ -30,14 +30,6 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// Whether a larger value is better. It is not for PCOC, whose best value is 1; see [`Metric::goodness`].
-    pub fn larger_is_better(self) -> bool {
-        match self {
-            Self::Auc | Self::Gauc | Self::MeanDomainAuc => true,
-            Self::LogLoss | Self::Pcoc | Self::Ece => false,
-        }
-    }
-
     /// A value of this metric turned so that larger is better: AUCs stay, losses change sign, PCOC becomes `−|ln PCOC|`.
     ///
     /// ```

@@ -307,7 +307,9 @@ mod tests {
             ("adagrad", OptimizerConfig::adagrad(0.5)),
             ("rowwise_adagrad", OptimizerConfig::rowwise_adagrad(0.5)),
         ] {
-            assert_eq!(read(&format!("kind = {kind:?}\nlr = 0.5")), Ok(expected.unwrap()), "{kind}");
+            let expected = expected.unwrap();
+            assert_eq!(read(&format!("kind = {kind:?}\nlr = 0.5")), Ok(expected), "{kind}");
+            assert_eq!(expected.lr(), 0.5, "{kind}");
         }
     }
 

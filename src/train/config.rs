@@ -29,8 +29,13 @@ impl Default for EarlyStop {
 
 /// The settings of a [`Trainer`](super::Trainer). Every value of this type is valid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "TrainConfigBuilder")]
-pub struct TrainConfig {
+#[serde(try_from = "TrainConfigBuilder", into = "TrainConfigBuilder")]
+pub struct TrainConfig(pub(super) TrainConfigBuilder);
+
+/// Sets up a [`TrainConfig`]; in a file, the same names are the keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfigBuilder {
     pub(super) epochs: usize,
     pub(super) batch_rows: usize,
     pub(super) batches: data::Schedule,
@@ -42,23 +47,6 @@ pub struct TrainConfig {
     pub(super) early_stop: EarlyStop,
     pub(super) seed: u64,
     pub(super) threads: usize,
-}
-
-/// Sets up a [`TrainConfig`]; in a file, the same names are the keys.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrainConfigBuilder {
-    epochs: usize,
-    batch_rows: usize,
-    batches: data::Schedule,
-    optimizer: OptimizerConfig,
-    embedding_optimizer: Option<OptimizerConfig>,
-    schedule: Schedule,
-    clip: Option<Clip>,
-    objective: Objective,
-    early_stop: EarlyStop,
-    seed: u64,
-    threads: usize,
 }
 
 impl Default for TrainConfigBuilder {
@@ -87,20 +75,20 @@ impl TrainConfig {
 
     /// The optimizer of a model with this many embedding tables.
     pub(super) fn build_optimizer(&self, tables: usize) -> Box<dyn Optimizer> {
-        match &self.embedding_optimizer {
-            None => self.optimizer.build(),
-            Some(embedding) => Box::new(Split::new(&self.optimizer, embedding, tables)),
+        match &self.0.embedding_optimizer {
+            None => self.0.optimizer.build(),
+            Some(embedding) => Box::new(Split::new(&self.0.optimizer, embedding, tables)),
         }
     }
 
     /// The seed of batch order and dropout.
     pub fn seed(&self) -> u64 {
-        self.seed
+        self.0.seed
     }
 
     /// How many threads training and evaluation use.
     pub fn threads(&self) -> usize {
-        self.threads
+        self.0.threads
     }
 }
 
@@ -190,32 +178,7 @@ impl TrainConfigBuilder {
             format!("early_stop.min_delta: at least 0, found {min_delta}")
         });
         problems.into_result("TrainConfig")?;
-        let Self {
-            epochs,
-            batch_rows,
-            batches,
-            optimizer,
-            embedding_optimizer,
-            schedule,
-            clip,
-            objective,
-            early_stop,
-            seed,
-            threads,
-        } = self;
-        Ok(TrainConfig {
-            epochs,
-            batch_rows,
-            batches,
-            optimizer,
-            embedding_optimizer,
-            schedule,
-            clip,
-            objective,
-            early_stop,
-            seed,
-            threads,
-        })
+        Ok(TrainConfig(self))
     }
 }
 
@@ -224,5 +187,11 @@ impl TryFrom<TrainConfigBuilder> for TrainConfig {
 
     fn try_from(builder: TrainConfigBuilder) -> Result<Self> {
         builder.build()
+    }
+}
+
+impl From<TrainConfig> for TrainConfigBuilder {
+    fn from(config: TrainConfig) -> Self {
+        config.0
     }
 }

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use ndarray::Array2;
 
-use super::{Callback, EpochReport, FitReport, StepDone, StopReason, TrainConfig, evaluate, in_pool};
+use super::{
+    Callback, EpochReport, FitReport, StepDone, StopReason, TrainConfig, TrainConfigBuilder, evaluate, in_pool,
+};
 use crate::data::{Batch, DomainId, Layout, Loader, LoaderConfig};
 use crate::loss::Loss;
 use crate::metrics::SHARED_DOMAIN;
@@ -68,9 +70,9 @@ impl Trainer {
             let message = "training needs rows, and every row a known domain";
             return Err(Error::new(ErrorKind::Data, message));
         }
-        self.config.early_stop.monitor.check(&layout)?;
-        self.config.objective.check_tasks(layout.tasks.len())?;
-        let threads = self.config.threads;
+        self.config.0.early_stop.monitor.check(&layout)?;
+        self.config.0.objective.check_tasks(layout.tasks.len())?;
+        let threads = self.config.threads();
         in_pool(threads, || self.run(model, &layout, train, val))?
     }
 
@@ -82,11 +84,12 @@ impl Trainer {
         train: Arc<Batch>,
         val_rows: Option<&Batch>,
     ) -> Result<FitReport> {
-        let TrainConfig { epochs, batch_rows, batches, early_stop, objective, schedule, clip, seed, .. } = &self.config;
+        let TrainConfigBuilder { epochs, batch_rows, batches, early_stop, objective, schedule, clip, seed, .. } =
+            &self.config.0;
         let loader = LoaderConfig::builder().batch_rows(*batch_rows).seed(*seed).schedule(*batches).build()?;
         let loader = Loader::new(train, loader);
         let mut optimizer = self.config.build_optimizer(layout.fields.len());
-        let lr = self.config.optimizer.lr();
+        let lr = self.config.0.optimizer.lr();
         let mut plateau = PlateauState::default();
         let mut grad = model.zero_grad();
         let mut cache = Cache::<N, Train>::default();

@@ -27,7 +27,9 @@ struct LinearConfig {
 }
 
 impl NetConfig for LinearConfig {
-    const KIND: &'static str = "linear";
+    fn kind(&self) -> &'static str {
+        "linear"
+    }
 
     fn layout(&self) -> &Layout {
         &self.layout

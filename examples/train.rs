@@ -19,9 +19,9 @@ use serde::de::{Deserializer, IntoDeserializer as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use starple::data::{Bag, Batch, Categorical, Encoder, Feature, Layout, Numeric, Schema, Table};
 use starple::metrics::Report;
-use starple::model::{Net, NetConfig, PleNet, PooledNet, StarNet};
+use starple::model::NetConfig;
 use starple::train::{FitReport, Progress, StopReason, TrainConfig, Trainer, evaluate, in_pool};
-use starple::{Error, ErrorKind, Model, PleConfig, PooledConfig, Result, StarConfig};
+use starple::{AnyConfig, AnyModel, Error, ErrorKind, Result};
 
 const USAGE: &str = "usage: train RUN.toml [--set key=value]… [--report report.json]";
 
@@ -216,18 +216,12 @@ struct Seconds {
     evaluate: f64,
 }
 
-/// Trains a model of kind `N` and scores it.
-fn train<N: Net>(mut settings: toml::Table, config: TrainConfig, splits: Splits, read: f64) -> Result<RunReport> {
+/// Trains the model of these settings and scores it.
+fn train(settings: serde_json::Value, config: TrainConfig, splits: Splits, read: f64) -> Result<RunReport> {
     let Splits { layout, train, val, test } = splits;
-    let kind = N::Config::KIND;
-    // The layout comes from the data, the seed from the run, unless the file gives the model its own.
-    settings.entry("seed").or_insert(toml::Value::Integer(config.seed() as i64));
-    if settings.insert("layout".into(), toml::Value::try_from(&layout).map_err(wrong)?).is_some() {
-        return Err(Error::new(ErrorKind::Config, "[model]: unknown key `layout`: it is fitted on the data"));
-    }
-    let model = N::Config::deserialize(settings.into_deserializer());
-    let model = model.map_err(|error: toml::de::Error| wrong(format!("[model]: {}", error.message())))?;
-    let mut model = Model::<N>::new(model);
+    let model = AnyConfig::from_settings(settings, &layout, config.seed());
+    let mut model = AnyModel::new(model.map_err(|error| wrong(format!("[model]: {error}")))?);
+    let kind = model.config().kind();
     let (seed, threads, rows) = (config.seed(), config.threads(), train.rows());
     eprintln!("{kind}: {} parameters, {rows} rows to train on, {} domains", model.parameters(), layout.domains.len());
     let mut trainer = Trainer::new(config).callback(Progress::stderr(kind));
@@ -286,18 +280,11 @@ fn run(path: &Path, sets: &[String], report_path: Option<&Path>) -> Result<bool>
     let config = TrainConfig::deserialize(run.train.clone().into_deserializer());
     let config =
         config.map_err(|error: toml::de::Error| wrong(format!("[train]: {}", error.message())).at_path(path))?;
-    let kinds = format!("one of {STAR}, {PLE}, {POOLED}");
-    let Some(kind) = run.model.remove("kind") else {
-        return Err(wrong(format!("[model]: expected `kind`, {kinds}")).at_path(path));
-    };
+    let settings = serde_json::to_value(std::mem::take(&mut run.model)).map_err(wrong)?;
+    let of_model = |error| wrong(format!("[model]: {error}")).at_path(path);
+    // Before the log is read, which may take long.
+    AnyConfig::kind_of(&settings).map_err(of_model)?;
     let started = Instant::now();
-    let (kind, settings) = (kind.as_str().unwrap_or_default().to_owned(), std::mem::take(&mut run.model));
-    let train: fn(toml::Table, TrainConfig, Splits, f64) -> Result<RunReport> = match kind.as_str() {
-        STAR => train::<StarNet>,
-        PLE => train::<PleNet>,
-        POOLED => train::<PooledNet>,
-        _ => return Err(wrong(format!("[model]: unknown kind {kind:?}, expected {kinds}")).at_path(path)),
-    };
     let splits = Splits::read(&mut run)?;
     let report = train(settings, config, splits, started.elapsed().as_secs_f64())?;
     println!("{}", report.test);
@@ -317,10 +304,6 @@ fn run(path: &Path, sets: &[String], report_path: Option<&Path>) -> Result<bool>
     }
     Ok(!matches!(report.stop, StopReason::NonFinite { .. } | StopReason::Diverged { .. }))
 }
-
-const STAR: &str = StarConfig::KIND;
-const PLE: &str = PleConfig::KIND;
-const POOLED: &str = PooledConfig::KIND;
 
 fn main() -> ExitCode {
     let (mut path, mut sets, mut report) = (None, Vec::new(), None);

@@ -71,7 +71,7 @@ pub mod serve;
 pub mod train;
 
 pub use error::{Error, ErrorKind, Result};
-pub use model::{Model, Ple, PleConfig, Pooled, PooledConfig, Star, StarConfig};
+pub use model::{AnyConfig, AnyModel, Model, Ple, PleConfig, Pooled, PooledConfig, Star, StarConfig};
 
 /// The README's programs are tests.
 #[cfg(doctest)]

@@ -146,7 +146,7 @@ fn one_level(model: &Ple, batch: &Batch, own: bool, one_gate: bool) -> Array2<f3
             level.gates[if one_gate { 0 } else { k }].forward(&x, &mut gate);
             let mut fused = Array2::zeros((10, 8));
             mix(&gate, experts.iter().map(|expert| expert.view()), &mut fused);
-            run(&model.net().towers[k], &fused)
+            run(&model.net().towers.mlps[k], &fused)
         })
         .collect();
     concatenate![Axis(1), logits[0], logits[1]]

@@ -132,11 +132,11 @@ fn an_unknown_key_is_named_with_what_was_expected() {
 fn settings_that_cannot_be_are_named() {
     assert_eq!(
         complaint(&RUN.replace("kind = \"star\"", "kind = \"stra\""), LOG.as_bytes()),
-        "error: run.toml: [model]: unknown kind \"stra\", expected one of star, ple, pooled"
+        "error: run.toml: [model]: unknown kind \"stra\", expected one of single, pooled, star, moe, mmoe, cgc, ple"
     );
     assert_eq!(
         complaint(&RUN.replace("kind = \"star\"", ""), LOG.as_bytes()),
-        "error: run.toml: [model]: expected `kind`, one of star, ple, pooled"
+        "error: run.toml: [model]: expected `kind`, one of single, pooled, star, moe, mmoe, cgc, ple"
     );
     let text = complaint(&RUN.replace("hidden = [4]", "hidden = [0]\ndropout = 2.0"), LOG.as_bytes());
     assert!(text.contains("dropout: 0 <= dropout < 1, found 2; hidden: every width at least 1, found [0]"), "{text}");

@@ -3,6 +3,7 @@
 use ndarray::{Array2, Axis};
 
 use super::Net;
+use super::front::Blocks;
 use crate::data::{Batch, DomainId, Domains};
 use crate::nn::buffer::resize;
 use crate::nn::{Mode, Segment};
@@ -16,6 +17,7 @@ pub struct Cache<N: Net, M: Mode> {
     /// How the pass runs; in training, set seed and step here before each step.
     pub mode: M,
     pub(super) order: Order,
+    pub(super) blocks: Blocks,
     pub(super) x: Array2<f32>,
     pub(super) dx: Array2<f32>,
     /// In the order of `order`; then in the caller's.
@@ -30,6 +32,7 @@ impl<N: Net, M: Mode> Cache<N, M> {
         Self {
             mode,
             order: Order::default(),
+            blocks: Blocks::default(),
             x: Array2::default((0, 0)),
             dx: Array2::default((0, 0)),
             grouped: Array2::default((0, 0)),

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Branches;
 use crate::data::{DomainId, Layout};
 use crate::error::Problems;
 use crate::nn::{Draws, HiddenStyle};
@@ -10,7 +11,7 @@ use crate::nn::{Draws, HiddenStyle};
 /// The settings of a net. A value of it is valid: it was checked when it was built or read.
 pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The name of the model in run files and model files.
-    const KIND: &'static str;
+    fn kind(&self) -> &'static str;
 
     /// The fields, numeric inputs, domains and tasks.
     fn layout(&self) -> &Layout;
@@ -30,6 +31,20 @@ pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Se
     /// How many values an embedded row has: `fields · embedding_dim + numeric inputs`.
     fn width(&self) -> usize {
         self.layout().fields.len() * self.embedding_dim() + self.layout().numeric.len()
+    }
+
+    /// Whether every branch has embedding tables of its own, and what the branches then stand for; `None`, the default, is
+    /// one table for each field.
+    ///
+    /// With own tables an embedded row stands in the net's input once for each branch that answers for it: one block of rows for
+    /// each route, in the order in which a segment's branches follow each other.
+    fn own_tables(&self) -> Option<Branches> {
+        None
+    }
+
+    /// Of branches with own tables, how many, the first ones, rows of no known domain read; `None` is all.
+    fn tables_built_with(&self) -> Option<usize> {
+        None
     }
 
     /// How many tasks there are.
@@ -78,15 +93,23 @@ pub(crate) fn check_widths(name: &str, widths: &[usize], problems: &mut Problems
     problems.require(!widths.contains(&0), || format!("{name}: every width at least 1, found {widths:?}"));
 }
 
+/// Notes experts that cannot be: `count` is how many a gate chooses from.
+pub(crate) fn check_experts(hidden: &[usize], count: usize, problems: &mut Problems) {
+    check_widths("expert_hidden", hidden, problems);
+    problems.require(!hidden.is_empty(), || "expert_hidden: at least one layer".into());
+    problems.require(count >= 1, || "experts: at least one expert for a gate to choose, found 0".into());
+}
+
 /// Writes a model's configuration and its builder from the list of its own settings.
 ///
 /// Every setting is `name: Type = default`, with `from impl Into<Type>` where the setter should take more than the type;
 /// its doc becomes the setter's and says default and range. `check` notes every bad setting. The settings that all models
-/// have (`layout`, `seed`, `embedding_dim`, `embedding_std`, `activation`, `norm`, `dropout`, `init`) are added.
+/// have (`layout`, `seed`, `embedding_dim`, `embedding_std`, `activation`, `norm`, `dropout`, `init`) are added; with
+/// `branches: DEFAULT` those of a net with branches too (`branches`, `built_with`), and [`BranchedConfig`].
 macro_rules! model_config {
     (
         $(#[$doc:meta])*
-        $config:ident, $builder:ident, $kind:literal {
+        $config:ident, $builder:ident, $kind:literal $(, branches: $branches:expr $(, own_tables: $own:literal)?)? => {
             $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr $(, from $from:ty)?;)*
         }
         check($this:ident, $problems:ident) $check:block
@@ -109,6 +132,11 @@ macro_rules! model_config {
             pub(crate) norm: $crate::nn::NormKind,
             pub(crate) dropout: f32,
             pub(crate) init: $crate::nn::Init,
+            $(
+                #[doc = stringify!($branches)]
+                pub(crate) branches: $crate::model::Branches,
+                pub(crate) built_with: Option<usize>,
+            )?
             $(pub(crate) $field: $type,)*
         }
 
@@ -123,6 +151,7 @@ macro_rules! model_config {
                     norm: $crate::nn::NormKind::default(),
                     dropout: 0.0,
                     init: $crate::nn::Init::default(),
+                    $(branches: $branches, built_with: None,)?
                     $($field: $default,)*
                 }
             }
@@ -163,6 +192,18 @@ macro_rules! model_config {
             $crate::model::config::model_config!(@setter
                 /// What the weights of hidden layers are drawn from; default the fan-in rule.
                 init: $crate::nn::Init);
+            $(
+                #[doc = concat!("What the branches stand for; default `", stringify!($branches), "`.")]
+                pub fn branches(mut self, branches: $crate::model::Branches) -> Self {
+                    self.branches = branches;
+                    self
+                }
+
+                $crate::model::config::model_config!(@setter
+                    /// How many branches, the first ones, rows of no known domain and shared gates read, at least 1; default all. Adding a
+                    /// domain keeps this at what the model was built with, so that the scores of other domains stay as they are.
+                    built_with: usize, from impl Into<Option<usize>>);
+            )?
             $($crate::model::config::model_config!(@setter $(#[$field_doc])* $field: $type $(, from $from)?);)*
 
             /// Checks all settings.
@@ -175,6 +216,10 @@ macro_rules! model_config {
                 $crate::model::config::check_common(
                     &self.layout, self.embedding_dim, self.embedding_std, style, &mut problems,
                 );
+                $(
+                    let _: $crate::model::Branches = $branches;
+                    self.branches.check(&self.layout, self.built_with, &mut problems);
+                )?
                 {
                     let ($this, $problems) = (&self, &mut problems);
                     $check
@@ -191,7 +236,9 @@ macro_rules! model_config {
         }
 
         impl $crate::model::NetConfig for $config {
-            const KIND: &'static str = $kind;
+            fn kind(&self) -> &'static str {
+                $kind
+            }
 
             fn layout(&self) -> &$crate::data::Layout {
                 &self.0.layout
@@ -212,7 +259,33 @@ macro_rules! model_config {
             fn seed(&self) -> u64 {
                 self.0.seed
             }
+
+            $($(fn own_tables(&self) -> Option<$crate::model::Branches> {
+                let own: bool = $own;
+                own.then_some(self.0.branches)
+            }
+
+            fn tables_built_with(&self) -> Option<usize> {
+                self.0.built_with
+            })?)?
         }
+
+        $(
+            #[doc = concat!("By default ", stringify!($branches), ".")]
+            impl $crate::model::BranchedConfig for $config {
+                fn branches(&self) -> $crate::model::Branches {
+                    self.0.branches
+                }
+
+                fn built_with(&self) -> Option<usize> {
+                    self.0.built_with
+                }
+
+                fn built_with_mut(&mut self) -> &mut Option<usize> {
+                    &mut self.0.built_with
+                }
+            }
+        )?
 
         impl serde::Serialize for $config {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

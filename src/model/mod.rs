@@ -2,17 +2,32 @@
 //!
 //! | type | what it is | paper |
 //! |---|---|---|
-//! | [`Star`] | shared weights times each domain's own, normalisation by domain, auxiliary network | Sheng et al., CIKM 2021 |
-//! | [`Ple`] | shared and own experts mixed by gates, level by level; branches are tasks, domains or both | Tang et al., RecSys 2020 |
+//! | [`Single`] | a model of its own for every branch, embeddings too: what sharing is measured against | |
 //! | [`Pooled`] | one network, the domain as a feature: what the others have to beat | |
+//! | [`Star`] | shared weights times each domain's own, normalisation by domain, auxiliary network | Sheng et al., CIKM 2021 |
+//! | [`Moe`] | experts, one gate | Jacobs et al., 1991 |
+//! | [`Mmoe`] | experts, a gate for every branch | Ma et al., KDD 2018 |
+//! | [`Cgc`] | shared and own experts, a gate for every branch | Tang et al., RecSys 2020 |
+//! | [`Ple`] | the same, level by level | Tang et al., RecSys 2020 |
+//! | [`AnyModel`] | any of them, chosen by a configuration | |
+//!
+//! A *branch* is what a model has an output for: a task, a domain, or one task in one domain ([`Branches`]).
 
+mod any;
+mod branches;
 mod cache;
+mod cgc;
 mod config;
+mod extraction;
 mod front;
+mod mmoe;
+mod moe;
 mod net;
 mod ple;
 mod pooled;
+mod single;
 mod star;
+mod towers;
 
 use std::sync::Mutex;
 
@@ -24,25 +39,48 @@ use crate::nn::{Infer, Leaf, LeafMut, Mode, Pair, Part, Path, RowGrad, Train};
 use crate::optim::Optimizer;
 use crate::{Error, ErrorKind, Result};
 
+pub use self::any::{AnyCache, AnyConfig, AnyNet};
+pub use self::branches::{BranchedConfig, Branches};
 pub use self::cache::Cache;
+pub use self::cgc::{CgcConfig, CgcConfigBuilder, CgcNet};
 pub use self::config::NetConfig;
+pub use self::extraction::{ExtractionCache, ExtractionConfig, ExtractionNet, ExtractionShape, Level};
 pub use self::front::Front;
+pub use self::mmoe::{MmoeConfig, MmoeConfigBuilder, MmoeNet};
+pub use self::moe::{MoeConfig, MoeConfigBuilder, MoeNet};
 pub use self::net::{Input, Net};
-pub use self::ple::{Branches, Level, PleCache, PleConfig, PleConfigBuilder, PleNet};
+pub use self::ple::{PleConfig, PleConfigBuilder, PleNet};
 pub use self::pooled::{DomainEmbedding, PooledCache, PooledConfig, PooledConfigBuilder, PooledNet};
+pub use self::single::{SingleCache, SingleConfig, SingleConfigBuilder, SingleNet};
 pub use self::star::{StarCache, StarConfig, StarConfigBuilder, StarNet};
+pub use self::towers::{Towers, TowersCache};
 
 /// Rows that [`Model::score`] takes at a time.
 const PIECE: usize = 4096;
 
+/// One model for each branch: see [`SingleNet`].
+pub type Single = Model<SingleNet>;
+
+/// The pooled model: see [`PooledNet`].
+pub type Pooled = Model<PooledNet>;
+
 /// STAR: see [`StarNet`].
 pub type Star = Model<StarNet>;
+
+/// MoE: see [`MoeNet`].
+pub type Moe = Model<MoeNet>;
+
+/// MMoE: see [`MmoeNet`].
+pub type Mmoe = Model<MmoeNet>;
+
+/// CGC: see [`CgcNet`].
+pub type Cgc = Model<CgcNet>;
 
 /// PLE: see [`PleNet`].
 pub type Ple = Model<PleNet>;
 
-/// The pooled model: see [`PooledNet`].
-pub type Pooled = Model<PooledNet>;
+/// Any model, chosen by its configuration: see [`AnyNet`].
+pub type AnyModel = Model<AnyNet>;
 
 /// A model: embedding tables in front of a [`Net`], from encoded rows to one logit for each row and task.
 ///
@@ -181,9 +219,10 @@ impl<N: Net> Model<N> {
             known || cache.mode.training().is_none(),
             "training rows have a domain; DomainId::SHARED is for prediction"
         );
-        resize(&mut cache.x, rows, self.front.width());
+        let embedded = self.front.lay(rows, &cache.order.segments, &mut cache.blocks);
+        resize(&mut cache.x, embedded, self.front.width());
         resize(&mut cache.grouped, rows, layout.tasks.len());
-        self.front.forward(batch, &cache.order.rows, &mut cache.x);
+        self.front.forward(batch, &cache.order.rows, &cache.blocks, &mut cache.x);
         let Cache { mode, order, x, grouped, net, .. } = cache;
         self.net.forward(Input { x, segments: &order.segments }, *mode, net, grouped);
         cache.order.scatter(&cache.grouped, &mut cache.logits);
@@ -198,10 +237,10 @@ impl<N: Net> Model<N> {
     pub fn backward(&self, batch: &Batch, dlogits: &Array2<f32>, cache: &mut Cache<N, Train>, grad: &mut Gradient<N>) {
         cache.order.gather(dlogits, &mut cache.grouped);
         resize(&mut cache.dx, cache.x.nrows(), cache.x.ncols());
-        let Cache { mode, order, x, dx, grouped, net, .. } = cache;
+        let Cache { mode, order, blocks, x, dx, grouped, net, .. } = cache;
         let input = Input { x, segments: &order.segments };
         self.net.backward(input, grouped, *mode, net, &mut grad.net, dx);
-        self.front.backward(batch, &order.rows, dx, &mut grad.tables);
+        self.front.backward(batch, &order.rows, blocks, dx, &mut grad.tables);
     }
 
     /// A gradient for this model, all zero.
@@ -240,6 +279,7 @@ impl<N: Net> Model<N> {
         layout.domains.push(name.to_owned());
         let domain = DomainId::new(layout.domains.len() - 1);
         self.net.add_domain(&mut self.config, domain);
+        self.front.add_domain(&self.config, domain);
         self.pool = Mutex::default();
         Ok(domain)
     }

@@ -10,7 +10,7 @@ use crate::nn::{Decay, Draws, HiddenStyle, Mlp, MlpCache, Mode, PerDomain, Segme
 
 model_config! {
     /// The settings of [`Pooled`](super::Pooled).
-    PooledConfig, PooledConfigBuilder, "pooled" {
+    PooledConfig, PooledConfigBuilder, "pooled" => {
         /// The widths of the hidden layers; default 128, 64, 32.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
         /// The width of the domain's embedding, at least 1; default 16.

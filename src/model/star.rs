@@ -14,7 +14,7 @@ use crate::nn::{
 
 model_config! {
     /// The settings of [`Star`](super::Star).
-    StarConfig, StarConfigBuilder, "star" {
+    StarConfig, StarConfigBuilder, "star" => {
         /// The widths of the hidden layers of the star topology; default 128, 64, 32.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
         /// Whether the input goes through Partitioned Normalization; default true.

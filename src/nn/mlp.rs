@@ -138,3 +138,38 @@ impl Mlp {
         }
     }
 }
+
+/// One run of a stack: its cache, what it gave, and the gradient of that.
+#[derive(Debug, Default)]
+pub(crate) struct MlpRun {
+    mlp: MlpCache,
+    pub(crate) out: Array2<f32>,
+    /// Set by whoever reads `out`, before [`MlpRun::backward`].
+    pub(crate) dout: Array2<f32>,
+}
+
+impl MlpRun {
+    /// `out = mlp(x)`.
+    pub(crate) fn forward<M: Mode>(&mut self, mlp: &Mlp, x: &ArrayRef2<f32>, mode: M) {
+        resize(&mut self.out, x.nrows(), mlp.output());
+        mlp.forward(x, mode, &mut self.mlp, &mut self.out);
+    }
+
+    /// Takes `dout` back to `dx`.
+    pub(crate) fn backward(&mut self, mlp: &Mlp, x: &ArrayRef2<f32>, grad: &mut Mlp, dx: &mut Array2<f32>) {
+        resize(dx, x.nrows(), x.ncols());
+        mlp.backward(x, &self.dout, &mut self.mlp, grad, Some(dx));
+    }
+
+    /// Sets `dout` to 0, to be added to.
+    pub(crate) fn clear_dout(&mut self) {
+        resize(&mut self.dout, self.out.nrows(), self.out.ncols());
+        self.dout.fill(0.0);
+    }
+
+    /// Sets `dout`.
+    pub(crate) fn set_dout(&mut self, dout: &ArrayRef2<f32>) {
+        resize(&mut self.dout, dout.nrows(), dout.ncols());
+        self.dout.assign(dout);
+    }
+}

@@ -26,6 +26,7 @@ pub use gate::{Gate, GateCache, mix, mix_backward};
 pub use hidden::{Hidden, HiddenCache, Norm, NormKind};
 pub use init::{Draws, Init};
 pub use linear::Linear;
+pub(crate) use mlp::MlpRun;
 pub use mlp::{HiddenStyle, Mlp, MlpCache};
 pub use mode::{Infer, Mode, Train};
 pub use moving::Moving;

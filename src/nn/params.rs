@@ -208,8 +208,8 @@ pub trait Params: Clone {
 /// [`Decay`](crate::nn::Decay). Fields that are not listed are settings, not parameters.
 #[macro_export]
 macro_rules! params {
-    ($type:ty { $($field:ident $(: $decay:expr)?),* $(,)? }) => {
-        impl $crate::nn::Params for $type {
+    (impl[$($generics:tt)*] $type:ty { $($field:ident $(: $decay:expr)?),* $(,)? }) => {
+        impl<$($generics)*> $crate::nn::Params for $type {
             fn visit<'a>(
                 &'a self,
                 path: &mut $crate::nn::Path,
@@ -246,6 +246,7 @@ macro_rules! params {
             }
         }
     };
+    ($type:ident { $($fields:tt)* }) => { $crate::params!(impl[] $type { $($fields)* }); };
     (@visit $field:expr, $path:ident, $see:ident) => { $crate::nn::Params::visit(&$field, $path, $see) };
     (@visit $field:expr, $path:ident, $see:ident, $decay:expr) => {
         $crate::nn::tensor::visit(&$field, $decay, $path, $see)

@@ -88,7 +88,7 @@ impl Trainer {
             &self.config.0;
         let loader = LoaderConfig::builder().batch_rows(*batch_rows).seed(*seed).schedule(*batches).build()?;
         let loader = Loader::new(train, loader);
-        let mut optimizer = self.config.build_optimizer(layout.fields.len());
+        let mut optimizer = self.config.build_optimizer(model.front().tables().len());
         let lr = self.config.0.optimizer.lr();
         let mut plateau = PlateauState::default();
         let mut grad = model.zero_grad();

@@ -7,7 +7,10 @@ mod promises;
 mod single;
 mod world;
 
-use starple::model::{Branches, PleNet, PooledNet, StarNet};
+use starple::model::{
+    AnyNet, Branches, CgcConfig, CgcNet, MmoeConfig, MmoeNet, MoeConfig, MoeNet, PleNet, PooledNet, SingleConfig,
+    SingleNet, StarNet,
+};
 use starple::nn::ActivationKind;
 use starple::{PleConfig, PooledConfig, StarConfig};
 
@@ -146,6 +149,18 @@ fn ple(branches: Branches, levels: usize) -> starple::model::PleConfigBuilder {
     config.expert_hidden([10]).tower_hidden([8])
 }
 
+fn mmoe(branches: Branches) -> starple::model::MmoeConfigBuilder {
+    MmoeConfig::builder(&layout()).embedding_dim(4).branches(branches).expert_hidden([10]).tower_hidden([8])
+}
+
+fn moe(branches: Branches) -> starple::model::MoeConfigBuilder {
+    MoeConfig::builder(&layout()).embedding_dim(4).branches(branches).expert_hidden([10]).tower_hidden([8])
+}
+
+fn single(branches: Branches) -> starple::model::SingleConfigBuilder {
+    SingleConfig::builder(&layout()).embedding_dim(4).branches(branches).hidden([8])
+}
+
 /// In PLE the shared gates below the last level read the experts of all branches: those, and the gates of the level below
 /// that feed them, learn from everybody's rows.
 fn below(levels: usize) -> impl Fn(&str) -> bool {
@@ -161,10 +176,22 @@ contract!(star_with_dice, StarNet, star().activation(ActivationKind::Dice).build
 contract!(star_without_auxiliary_or_norm, StarNet, star().auxiliary(false).partitioned_norm(false).build().unwrap());
 contract!(ple_tasks, PleNet, ple(Branches::Tasks, 2).build().unwrap(), below(2));
 contract!(ple_tasks_three_levels, PleNet, ple(Branches::Tasks, 3).build().unwrap(), below(3));
-contract!(cgc_domains, PleNet, ple(Branches::Domains, 1).build().unwrap());
+contract!(ple_one_level, PleNet, ple(Branches::Domains, 1).build().unwrap());
 contract!(ple_domains, PleNet, ple(Branches::Domains, 2).build().unwrap(), below(2));
 contract!(ple_domains_and_tasks, PleNet, ple(Branches::DomainsAndTasks, 2).build().unwrap(), below(2));
-contract!(mmoe, PleNet, ple(Branches::Tasks, 1).own_experts(0).shared_experts(3).build().unwrap());
+contract!(
+    cgc,
+    CgcNet,
+    CgcConfig::builder(&layout()).embedding_dim(4).expert_hidden([10]).tower_hidden([8]).build().unwrap()
+);
+contract!(mmoe, MmoeNet, mmoe(Branches::Tasks).build().unwrap());
+contract!(mmoe_domains, MmoeNet, mmoe(Branches::Domains).seed(1).build().unwrap());
+contract!(moe_tasks, MoeNet, moe(Branches::Tasks).build().unwrap());
+contract!(moe_domains_and_tasks, MoeNet, moe(Branches::DomainsAndTasks).build().unwrap());
+contract!(single_tasks, SingleNet, single(Branches::Tasks).build().unwrap());
+contract!(single_domains, SingleNet, single(Branches::Domains).build().unwrap());
+contract!(single_domains_and_tasks, SingleNet, single(Branches::DomainsAndTasks).build().unwrap());
+contract!(any, AnyNet, star().build().unwrap().into());
 contract!(
     pooled,
     PooledNet,

@@ -2,21 +2,24 @@
 
 use ndarray::{Array2, ArrayRef2, ArrayView2, ArrayViewMut2, s};
 
-use super::routes::{Route, Routes};
+use super::super::branches::{Route, Routes};
 use crate::nn::buffer::{grow, resize};
-use crate::nn::{Branch, Draws, Gate, GateCache, HiddenStyle, Mlp, MlpCache, Mode, PerBranch, mix, mix_backward};
+use crate::nn::{
+    Branch, Draws, Gate, GateCache, HiddenStyle, Mlp, MlpRun, Mode, PerBranch, Segment, mix, mix_backward,
+};
 
 /// One level: shared experts, own experts and a gate for every branch, and below the last level a shared gate
-/// (Tang et al. 2020, section 4.2, equation 6).
+/// (Tang et al. 2020, section 4.2, equation 6). With one gate for all branches it is MoE's level.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Level {
     /// The experts of every branch.
     pub own: PerBranch<Vec<Mlp>>,
     /// The experts all branches share.
     pub shared: Vec<Mlp>,
-    /// Each branch's gate over its own experts, then the shared ones.
+    /// Each branch's gate over its own experts, then the shared ones; none where all take the shared gate.
     pub gates: PerBranch<Gate>,
-    /// The gate over the experts of all branches, then the shared ones; the last level has none.
+    /// The gate over the experts of all branches, then the shared ones. The last level has none, but where it is the one gate of
+    /// all branches.
     pub shared_gate: Option<Gate>,
     /// How many branches the shared gate reads: those the model was built with.
     gated: usize,
@@ -28,8 +31,8 @@ crate::params!(Level { own, shared, gates, shared_gate });
 #[derive(Debug, Default)]
 pub(super) struct LevelCache {
     /// By expert route, then by expert.
-    own: Vec<Vec<ExpertCache>>,
-    shared: Vec<ExpertCache>,
+    own: Vec<Vec<MlpRun>>,
+    shared: Vec<MlpRun>,
     gates: Vec<GateCache>,
     shared_gate: GateCache,
     pub(super) fused: Fused,
@@ -42,16 +45,9 @@ pub(super) struct LevelCache {
 pub(super) struct Fused {
     /// By gate route.
     pub(super) routes: Vec<Array2<f32>>,
-    shared: Array2<f32>,
+    pub(super) shared: Array2<f32>,
     /// As gradients: which routes took part in the step, set by whoever reads them.
     pub(super) active: Vec<bool>,
-}
-
-#[derive(Debug, Default)]
-struct ExpertCache {
-    mlp: MlpCache,
-    out: Array2<f32>,
-    dout: Array2<f32>,
 }
 
 /// What enters a level: the row itself, or what the level below fused.
@@ -59,6 +55,19 @@ struct ExpertCache {
 pub(super) enum Below<'a> {
     Rows(&'a ArrayRef2<f32>),
     Level(&'a Fused),
+}
+
+impl Fused {
+    /// As gradients: sets all to 0, in the shapes of what they belong to.
+    pub(super) fn clear(&mut self, values: &Self) {
+        grow(&mut self.routes, values.routes.len());
+        grow(&mut self.active, values.routes.len());
+        let routes = values.routes.iter().zip(&mut self.routes);
+        for (values, gradients) in routes.chain([(&values.shared, &mut self.shared)]) {
+            resize(gradients, values.nrows(), values.ncols());
+            gradients.fill(0.0);
+        }
+    }
 }
 
 impl<'a> Below<'a> {
@@ -87,15 +96,7 @@ impl DBelow<'_> {
     /// Sets all gradients to 0, in the shapes of what they belong to.
     fn clear(&mut self, below: Below<'_>) {
         match (self, below) {
-            (Self::Level(dfused), Below::Level(fused)) => {
-                grow(&mut dfused.routes, fused.routes.len());
-                grow(&mut dfused.active, fused.routes.len());
-                let routes = fused.routes.iter().zip(&mut dfused.routes);
-                for (values, gradients) in routes.chain([(&fused.shared, &mut dfused.shared)]) {
-                    resize(gradients, values.nrows(), values.ncols());
-                    gradients.fill(0.0);
-                }
-            }
+            (Self::Level(dfused), Below::Level(fused)) => dfused.clear(fused),
             (Self::Rows(dx), _) => dx.fill(0.0),
             (Self::Level(_), Below::Rows(_)) => unreachable!("a level's gradients belong to a level's values"),
         }
@@ -131,6 +132,37 @@ pub(super) struct LevelSize<'a> {
     /// The widths of an expert's layers.
     pub(super) expert: &'a [usize],
     pub(super) last: bool,
+    /// Whether the branches share one gate.
+    pub(super) one_gate: bool,
+}
+
+/// Which rows pass which branch's experts and gates in a level.
+///
+/// Below the last level every row passes every branch's experts, since the shared gates read all of them; at the last one a row
+/// passes only the branches that answer for its domain. A gate's rows are those of the experts, or towers, that read it.
+#[derive(Clone, Copy)]
+pub(super) struct LevelRoutes<'a> {
+    experts: &'a [Route],
+    gates: &'a [Route],
+    last: bool,
+}
+
+impl<'a> LevelRoutes<'a> {
+    pub(super) fn new(routes: &'a Routes, level: usize, levels: usize) -> Self {
+        let Routes { all, answering } = routes;
+        let at = |level| if level + 1 >= levels { &answering[..] } else { &all[..] };
+        Self { experts: at(level), gates: at(level + 1), last: level + 1 == levels }
+    }
+
+    /// For the `gate`-th gate route: which expert route it reads, and which of that route's rows.
+    fn read_by(self, gate: usize) -> (usize, Segment) {
+        let route = self.gates[gate];
+        if self.last {
+            (gate, Segment { domain: None, start: 0, end: route.rows.len() })
+        } else {
+            (route.branch, route.rows)
+        }
+    }
 }
 
 impl LevelSize<'_> {
@@ -150,8 +182,9 @@ impl Level {
         let own = PerBranch::new(branches.iter().copied(), |_| size.experts(size.own, style, draws));
         let shared = size.experts(size.shared, style, draws);
         let mut gate = |experts| Gate::new(size.input, experts, draws);
-        let gates = PerBranch::new(branches.iter().copied(), |_| gate(size.own + size.shared));
-        let shared_gate = (!size.last).then(|| gate(gated * size.own + size.shared));
+        let gated_by_own = if size.one_gate { &[] } else { branches };
+        let gates = PerBranch::new(gated_by_own.iter().copied(), |_| gate(size.own + size.shared));
+        let shared_gate = (!size.last || size.one_gate).then(|| gate(gated * size.own + size.shared));
         Self { own, shared, gates, shared_gate, gated }
     }
 
@@ -159,20 +192,15 @@ impl Level {
     /// change the scores of everybody else.
     pub(super) fn push(&mut self, size: LevelSize<'_>, branch: Branch, style: HiddenStyle, draws: &mut Draws) {
         self.own.push(branch, size.experts(size.own, style, draws));
-        self.gates.push(branch, Gate::new(size.input, size.own + size.shared, draws));
+        if !size.one_gate {
+            self.gates.push(branch, Gate::new(size.input, size.own + size.shared, draws));
+        }
     }
 
     /// For every branch `w^k = softmax(h^k·W^k)`, `h'^k = Σ_i w^k_i E_i(·)` over own then shared experts; own experts and the
     /// selector read `h^k`, shared experts `h^s`. Below the last level, the same for the shared gate over all experts.
-    pub(super) fn forward<M: Mode>(
-        &self,
-        below: Below<'_>,
-        index: usize,
-        routes: &Routes,
-        mode: M,
-        cache: &mut LevelCache,
-    ) {
-        let expert_routes = routes.experts(index);
+    pub(super) fn forward<M: Mode>(&self, below: Below<'_>, routes: LevelRoutes<'_>, mode: M, cache: &mut LevelCache) {
+        let expert_routes = routes.experts;
         let LevelCache { own, shared, gates, shared_gate, fused, .. } = cache;
         grow(own, expert_routes.len());
         grow(shared, self.shared.len());
@@ -188,11 +216,11 @@ impl Level {
             cache.forward(expert, &x, mode);
         }
 
-        let gate_routes = routes.gates(index);
+        let gate_routes = if self.gates.is_empty() { &[] } else { routes.gates };
         grow(gates, gate_routes.len());
         grow(&mut fused.routes, gate_routes.len());
         for (g, route) in gate_routes.iter().enumerate() {
-            let (e, rows) = routes.read_by(index, g);
+            let (e, rows) = routes.read_by(g);
             let selector = below.route(e, &expert_routes[e]);
             let gate = &mut gates[g];
             self.gates[route.branch].forward(&selector.slice(s![rows.rows(), ..]), gate);
@@ -204,7 +232,7 @@ impl Level {
         }
         if let Some(gate) = &self.shared_gate {
             gate.forward(&below.shared(), shared_gate);
-            let own = own[..self.gated].iter().flatten();
+            let own = own.iter().take(self.gated).flatten();
             resize(&mut fused.shared, x.nrows(), self.width());
             mix(shared_gate, own.chain(&*shared).map(|c| c.out.view()), &mut fused.shared);
         }
@@ -218,22 +246,21 @@ impl Level {
     pub(super) fn backward(
         &self,
         below: Below<'_>,
-        index: usize,
-        routes: &Routes,
+        routes: LevelRoutes<'_>,
         cache: &mut LevelCache,
         grad: &mut Self,
         dbelow: &mut DBelow<'_>,
     ) {
-        let expert_routes = routes.experts(index);
+        let expert_routes = routes.experts;
+        let gate_routes = if self.gates.is_empty() { &[] } else { routes.gates };
         let LevelCache { own, shared, gates, shared_gate, dfused, scratch, .. } = cache;
         dbelow.clear(below);
         for expert in own[..expert_routes.len()].iter_mut().flatten().chain(&mut *shared) {
-            resize(&mut expert.dout, expert.out.nrows(), expert.out.ncols());
-            expert.dout.fill(0.0);
+            expert.clear_dout();
         }
 
-        for (g, route) in routes.gates(index).iter().enumerate().filter(|&(g, _)| dfused.active[g]) {
-            let (e, rows) = routes.read_by(index, g);
+        for (g, route) in gate_routes.iter().enumerate().filter(|&(g, _)| dfused.active[g]) {
+            let (e, rows) = routes.read_by(g);
             let rows = s![rows.rows(), ..];
             let (gate, dy) = (&mut gates[g], &dfused.routes[g]);
             for (i, expert) in own[e].iter_mut().enumerate() {
@@ -249,7 +276,7 @@ impl Level {
             add(scratch, &mut dbelow.route(e, &expert_routes[e]).slice_mut(rows));
         }
         if let (Some(gate), Some(grad)) = (&self.shared_gate, &mut grad.shared_gate) {
-            for (i, expert) in own[..self.gated].iter_mut().flatten().chain(&mut *shared).enumerate() {
+            for (i, expert) in own.iter_mut().take(self.gated).flatten().chain(&mut *shared).enumerate() {
                 mix_backward(shared_gate, i, &expert.out, &dfused.shared, &mut expert.dout);
             }
             let selector = below.shared();
@@ -260,8 +287,9 @@ impl Level {
 
         for (e, (route, experts)) in expert_routes.iter().zip(own).enumerate() {
             let gated = self.shared_gate.is_some() && route.branch < self.gated;
-            let mut gates = routes.gates(index).iter().zip(&dfused.active);
-            let read = gated || gates.any(|(gate, &active)| active && gate.branch == route.branch && gate.reads(route));
+            let mut gates = gate_routes.iter().zip(&dfused.active);
+            let read =
+                gated || gates.any(|(gate, &active)| active && gate.branch == route.branch && route.covers(gate));
             dbelow.set_active(e, read);
             if !read {
                 continue;
@@ -284,18 +312,6 @@ impl Level {
     fn width(&self) -> usize {
         let expert = self.shared.first().or_else(|| self.own[0].first());
         expert.map_or(0, Mlp::output)
-    }
-}
-
-impl ExpertCache {
-    fn forward<M: Mode>(&mut self, expert: &Mlp, x: &ArrayRef2<f32>, mode: M) {
-        resize(&mut self.out, x.nrows(), expert.output());
-        expert.forward(x, mode, &mut self.mlp, &mut self.out);
-    }
-
-    fn backward(&mut self, expert: &Mlp, x: &ArrayRef2<f32>, grad: &mut Mlp, dx: &mut Array2<f32>) {
-        resize(dx, x.nrows(), x.ncols());
-        expert.backward(x, &self.dout, &mut self.mlp, grad, Some(dx));
     }
 }
 

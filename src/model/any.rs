@@ -1,0 +1,246 @@
+//! One type over all models, for a model that a file names.
+
+use ndarray::ArrayRef2;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Branches, Input, Net, NetConfig};
+use crate::data::{DomainId, Layout};
+use crate::nn::{Leaf, LeafMut, Mode, Pair, Params, Path, Train};
+use crate::{Error, ErrorKind, Result};
+
+/// Writes the three enums over all models, and passes every call on.
+macro_rules! any {
+    ($($kind:literal => $model:ident($net:ident, $config:ident)),* $(,)?) => {
+        $(use super::{$net, $config};)*
+
+        /// The settings of any model. In a file, `kind` says which, beside the model's own settings.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "kind")]
+        #[non_exhaustive]
+        pub enum AnyConfig {
+            $(
+                #[doc = concat!("[`", stringify!($model), "`](super::", stringify!($model), ").")]
+                #[serde(rename = $kind)]
+                $model($config),
+            )*
+        }
+
+        /// The dense part of any model, chosen by its [`AnyConfig`].
+        #[derive(Debug, Clone, PartialEq)]
+        #[non_exhaustive]
+        pub enum AnyNet {
+            $(
+                #[doc = concat!("[`", stringify!($model), "`](super::", stringify!($model), ").")]
+                $model(Box<$net>),
+            )*
+        }
+
+        /// What an [`AnyNet`] keeps from forward to backward.
+        #[derive(Debug, Default)]
+        #[non_exhaustive]
+        pub enum AnyCache {
+            /// Before its first pass.
+            #[default]
+            Unused,
+            $(
+                #[doc = concat!("[`", stringify!($model), "`](super::", stringify!($model), ").")]
+                $model(Box<<$net as Net>::Cache>),
+            )*
+        }
+
+        $(
+            impl From<$config> for AnyConfig {
+                fn from(config: $config) -> Self {
+                    Self::$model(config)
+                }
+            }
+        )*
+
+        impl AnyConfig {
+            /// The kinds there are, as files name them.
+            pub const KINDS: &[&str] = &[$($kind),*];
+        }
+
+        impl NetConfig for AnyConfig {
+            fn kind(&self) -> &'static str {
+                match self { $(Self::$model(config) => config.kind(),)* }
+            }
+
+            fn layout(&self) -> &Layout {
+                match self { $(Self::$model(config) => config.layout(),)* }
+            }
+
+            fn layout_mut(&mut self) -> &mut Layout {
+                match self { $(Self::$model(config) => config.layout_mut(),)* }
+            }
+
+            fn embedding_dim(&self) -> usize {
+                match self { $(Self::$model(config) => config.embedding_dim(),)* }
+            }
+
+            fn embedding_std(&self) -> f32 {
+                match self { $(Self::$model(config) => config.embedding_std(),)* }
+            }
+
+            fn seed(&self) -> u64 {
+                match self { $(Self::$model(config) => config.seed(),)* }
+            }
+
+            fn own_tables(&self) -> Option<Branches> {
+                match self { $(Self::$model(config) => config.own_tables(),)* }
+            }
+
+            fn tables_built_with(&self) -> Option<usize> {
+                match self { $(Self::$model(config) => config.tables_built_with(),)* }
+            }
+        }
+
+        impl Net for AnyNet {
+            type Config = AnyConfig;
+            type Cache = AnyCache;
+
+            fn new(config: &AnyConfig) -> Self {
+                match config { $(AnyConfig::$model(config) => Self::$model(Box::new(Net::new(config))),)* }
+            }
+
+            fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut AnyCache, logits: &mut ArrayRef2<f32>) {
+                match self {
+                    $(Self::$model(net) => {
+                        if !matches!(cache, AnyCache::$model(_)) {
+                            *cache = AnyCache::$model(Box::default());
+                        }
+                        let AnyCache::$model(cache) = cache else { unreachable!("it was just made") };
+                        net.forward(input, mode, cache, logits);
+                    })*
+                }
+            }
+
+            fn backward(
+                &self,
+                input: Input<'_>,
+                dlogits: &ArrayRef2<f32>,
+                mode: Train,
+                cache: &mut AnyCache,
+                grad: &mut Self,
+                dx: &mut ArrayRef2<f32>,
+            ) {
+                match (self, cache, grad) {
+                    $((Self::$model(net), AnyCache::$model(cache), Self::$model(grad)) => {
+                        net.backward(input, dlogits, mode, cache, grad, dx);
+                    })*
+                    _ => panic!("{MIXED}"),
+                }
+            }
+
+            fn add_domain(&mut self, config: &mut AnyConfig, domain: DomainId) {
+                match (self, config) {
+                    $((Self::$model(net), AnyConfig::$model(config)) => net.add_domain(config, domain),)*
+                    _ => panic!("{MIXED}"),
+                }
+            }
+        }
+
+        impl Params for AnyNet {
+            fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
+                match self { $(Self::$model(net) => net.visit(path, see),)* }
+            }
+
+            fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
+                match self { $(Self::$model(net) => net.visit_mut(path, see),)* }
+            }
+
+            fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
+                match (self, grad) {
+                    $((Self::$model(net), Self::$model(grad)) => net.visit_pair(grad, path, see),)*
+                    _ => panic!("{MIXED}"),
+                }
+            }
+
+            fn zero(&mut self) {
+                match self { $(Self::$model(net) => net.zero(),)* }
+            }
+        }
+    };
+}
+
+const MIXED: &str = "a configuration, a cache and a gradient are of the model they are used with";
+
+any! {
+    "single" => Single(SingleNet, SingleConfig),
+    "pooled" => Pooled(PooledNet, PooledConfig),
+    "star" => Star(StarNet, StarConfig),
+    "moe" => Moe(MoeNet, MoeConfig),
+    "mmoe" => Mmoe(MmoeNet, MmoeConfig),
+    "cgc" => Cgc(CgcNet, CgcConfig),
+    "ple" => Ple(PleNet, PleConfig),
+}
+
+impl AnyConfig {
+    /// The kind that settings name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] that names those there are, if they name none or one that there is not.
+    pub fn kind_of(settings: &Value) -> Result<&'static str> {
+        let kind = settings.get("kind");
+        let known = Self::KINDS.iter().find(|&&known| kind.and_then(Value::as_str) == Some(known));
+        known.copied().ok_or_else(|| {
+            let found = kind.map_or("expected `kind`".into(), |kind| format!("unknown kind {kind}, expected"));
+            let comma = if kind.is_some() { "" } else { "," };
+            Error::new(ErrorKind::Config, format!("{found}{comma} one of {}", Self::KINDS.join(", ")))
+        })
+    }
+
+    /// Reads settings that name no layout, as run files have them: `kind`, and the settings of that model. The layout is
+    /// put in, and `seed` where they have none.
+    ///
+    /// # Errors
+    /// As [`AnyConfig::kind_of`]; [`ErrorKind::Config`] also for an unknown setting, and for settings that cannot be, all named.
+    pub fn from_settings(mut settings: Value, layout: &Layout, seed: u64) -> Result<Self> {
+        Self::kind_of(&settings)?;
+        let wrong = |message: String| Error::new(ErrorKind::Config, message);
+        let keys = settings.as_object_mut().expect("what has a `kind` has keys");
+        if keys.contains_key("layout") {
+            return Err(wrong("unknown key `layout`: it is fitted on the data".into()));
+        }
+        keys.insert("layout".into(), serde_json::to_value(layout).map_err(|error| wrong(error.to_string()))?);
+        keys.entry("seed").or_insert_with(|| seed.into());
+        serde_json::from_value(settings).map_err(|error| wrong(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Field;
+
+    #[test]
+    fn every_kind_is_read_by_its_name_and_says_it() {
+        let layout = Layout {
+            fields: vec![Field { name: "item".into(), rows: 3, bag: None }],
+            domains: vec!["search".into(), "feed".into()],
+            tasks: vec!["click".into(), "buy".into()],
+            ..Layout::default()
+        };
+        for &kind in AnyConfig::KINDS {
+            let config = AnyConfig::from_settings(serde_json::json!({ "kind": kind }), &layout, 7).unwrap();
+            assert_eq!((config.kind(), config.seed(), config.layout()), (kind, 7, &layout));
+            let written = serde_json::to_value(&config).unwrap();
+            assert_eq!(written["kind"], kind);
+            assert_eq!(serde_json::from_value::<AnyConfig>(written).unwrap(), config);
+            let wrong = serde_json::json!({ "kind": kind, "embeding_dim": 3 });
+            let error = AnyConfig::from_settings(wrong, &layout, 7).unwrap_err().to_string();
+            assert!(error.contains("embeding_dim"), "{kind}: {error}");
+        }
+        for (settings, expected) in [
+            (serde_json::json!({ "kind": "stra" }), "unknown kind \"stra\", expected one of single, pooled, star"),
+            (serde_json::json!({}), "expected `kind`, one of single, pooled, star"),
+            (serde_json::json!(3), "expected `kind`, one of single"),
+            (serde_json::json!({ "kind": "star", "layout": {} }), "unknown key `layout`: it is fitted on the data"),
+        ] {
+            let error = AnyConfig::from_settings(settings, &layout, 7).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+}

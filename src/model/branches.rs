@@ -1,0 +1,146 @@
+//! The branches of a model with several outputs, and which rows pass which.
+
+use ndarray::{ArrayRef2, ArrayView2, ArrayViewMut2, s};
+use serde::{Deserialize, Serialize};
+
+use super::NetConfig;
+use crate::data::{DomainId, Layout};
+use crate::error::Problems;
+use crate::nn::{Branch, Segment};
+
+/// What the branches of a model (its own experts, bottoms, gates, towers) stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Branches {
+    /// One for each task, as in the papers. Rows of all domains pass all branches; give the domain as a feature if it should be
+    /// seen.
+    #[default]
+    Tasks,
+    /// One for each domain, with a tower that answers all tasks.
+    Domains,
+    /// One for each domain and task.
+    DomainsAndTasks,
+}
+
+impl Branches {
+    /// All branches for rows of this layout, domain by domain.
+    pub fn of(self, layout: &Layout) -> Vec<Branch> {
+        match self {
+            Self::Tasks => (0..layout.tasks.len()).map(Branch::Task).collect(),
+            _ => (0..layout.domains.len()).flat_map(|d| self.of_domain(DomainId::new(d), layout)).collect(),
+        }
+    }
+
+    /// The branches of one domain; none where branches stand for tasks.
+    pub fn of_domain(self, domain: DomainId, layout: &Layout) -> Vec<Branch> {
+        match self {
+            Self::Tasks => Vec::new(),
+            Self::Domains => vec![Branch::Domain(domain)],
+            Self::DomainsAndTasks => (0..layout.tasks.len()).map(|task| Branch::Both(domain, task)).collect(),
+        }
+    }
+
+    /// Notes a number of branches to be built with that cannot be.
+    pub(crate) fn check(self, layout: &Layout, built_with: Option<usize>, problems: &mut Problems) {
+        let count = self.of(layout).len();
+        let built_with = built_with.unwrap_or(count);
+        problems.require(built_with <= count && (built_with >= 1 || count == 0), || {
+            format!("built_with: 1 to {count}, the number of branches, found {built_with}")
+        });
+    }
+}
+
+/// The settings of a net with branches.
+pub trait BranchedConfig: NetConfig {
+    /// What the branches stand for.
+    fn branches(&self) -> Branches;
+
+    /// How many branches, the first ones, the shared path reads; `None` is all.
+    fn built_with(&self) -> Option<usize>;
+
+    /// Where a net notes how many branches it was built with, when a domain is added.
+    fn built_with_mut(&mut self) -> &mut Option<usize>;
+}
+
+/// Some rows that pass one branch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Route {
+    /// The branch's position.
+    pub(crate) branch: usize,
+    /// The rows, as a run.
+    pub(crate) rows: Segment,
+    /// What the branch's logits count for in these rows: 1, or less where rows of no known domain take a mean.
+    pub(crate) share: f32,
+}
+
+/// The routes of one batch.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    /// Every row through every branch: what mixes branches needs them all.
+    pub(crate) all: Vec<Route>,
+    /// Every row through the branches that answer for its domain.
+    pub(crate) answering: Vec<Route>,
+}
+
+impl Routes {
+    /// Lays the routes of a batch of `rows` rows.
+    ///
+    /// Rows of no known domain take the mean of the domains among the first `built_with` branches, those the model was
+    /// built with: a domain that is added later does not change their scores.
+    pub(crate) fn lay(&mut self, rows: usize, segments: &[Segment], branches: &[Branch], built_with: usize) {
+        self.all.clear();
+        self.answering.clear();
+        let whole = Segment { domain: None, start: 0, end: rows };
+        self.all.extend((0..branches.len()).map(|branch| Route { branch, rows: whole, share: 1.0 }));
+        let domains =
+            branches[..built_with].iter().filter_map(|b| b.domain()?.index()).max().map_or(0, |last| last + 1);
+        if domains == 0 {
+            self.answering.extend_from_slice(&self.all);
+            return;
+        }
+        for &rows in segments {
+            for (branch, of) in branches.iter().enumerate() {
+                let share = match rows.domain {
+                    None if branch >= built_with => continue,
+                    None => 1.0 / domains as f32,
+                    d if d == of.domain().and_then(DomainId::index) => 1.0,
+                    Some(_) => continue,
+                };
+                self.answering.push(Route { branch, rows, share });
+            }
+        }
+    }
+}
+
+impl Route {
+    /// Whether all rows of `other` are among this route's.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        self.rows.start <= other.rows.start && other.rows.end <= self.rows.end
+    }
+
+    /// This route's rows of a matrix of all rows.
+    pub(crate) fn of<'a>(&self, x: &'a ArrayRef2<f32>) -> ArrayView2<'a, f32> {
+        x.slice(s![self.rows.rows(), ..])
+    }
+
+    /// The same, to change them.
+    pub(crate) fn of_mut<'a>(&self, x: &'a mut ArrayRef2<f32>) -> ArrayViewMut2<'a, f32> {
+        x.slice_mut(s![self.rows.rows(), ..])
+    }
+
+    /// The entries of a `[rows, tasks]` matrix that the branch answers in these rows.
+    pub(crate) fn answered<'a>(&self, matrix: &'a ArrayRef2<f32>, branch: Branch) -> ArrayView2<'a, f32> {
+        match branch.task() {
+            Some(task) => matrix.slice(s![self.rows.rows(), task..=task]),
+            None => self.of(matrix),
+        }
+    }
+
+    /// The same, to change them.
+    pub(crate) fn answered_mut<'a>(&self, matrix: &'a mut ArrayRef2<f32>, branch: Branch) -> ArrayViewMut2<'a, f32> {
+        match branch.task() {
+            Some(task) => matrix.slice_mut(s![self.rows.rows(), task..=task]),
+            None => self.of_mut(matrix),
+        }
+    }
+}

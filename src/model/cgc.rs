@@ -1,0 +1,45 @@
+//! CGC: customized gate control.
+
+use super::Branches;
+use super::config::{check_experts, check_widths, model_config};
+use super::extraction::{ExtractionConfig, ExtractionNet, ExtractionShape};
+
+model_config! {
+    /// The settings of [`Cgc`](super::Cgc).
+    CgcConfig, CgcConfigBuilder, "cgc", branches: Branches::Tasks => {
+        /// How many experts all branches share; default 2.
+        shared_experts: usize = 2;
+        /// How many experts each branch has for itself; default 1.
+        own_experts: usize = 1;
+        /// The widths of an expert's layers, at least one; default one layer of 128.
+        expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>;
+        /// The widths of a tower's hidden layers; default 64, 32.
+        tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>;
+    }
+    check(this, problems) {
+        check_widths("tower_hidden", &this.tower_hidden, problems);
+        check_experts(&this.expert_hidden, this.shared_experts + this.own_experts, problems);
+    }
+}
+
+/// CGC's dense part (Tang et al., RecSys 2020, section 4.1): PLE with one level.
+///
+/// ```text
+///   tower k    ŷ^k = t^k(h^k)
+///   gate k     h^k = Σ_i w^k_i E_i(x)   over own experts, then shared ones;  w^k = softmax(x·W^k)
+/// ```
+pub type CgcNet = ExtractionNet<CgcConfig>;
+
+impl ExtractionConfig for CgcConfig {
+    fn shape(&self) -> ExtractionShape<'_> {
+        ExtractionShape {
+            levels: 1,
+            shared_experts: self.0.shared_experts,
+            own_experts: self.0.own_experts,
+            expert_hidden: &self.0.expert_hidden,
+            tower_hidden: &self.0.tower_hidden,
+            one_gate: false,
+            style: self.0.style(),
+        }
+    }
+}

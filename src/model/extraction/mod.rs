@@ -1,0 +1,192 @@
+//! Experts, gates and towers: what PLE, CGC, MMoE and MoE are made of.
+
+mod level;
+
+use std::marker::PhantomData;
+
+use ndarray::ArrayRef2;
+
+use self::level::{Below, DBelow, LevelCache, LevelRoutes, LevelSize};
+use super::branches::BranchedConfig;
+use super::towers::{TowerShape, Towers, TowersCache};
+use super::{Input, Net};
+use crate::data::DomainId;
+use crate::nn::buffer::grow;
+use crate::nn::{Branch, HiddenStyle, Mode, Train};
+
+pub use self::level::Level;
+
+/// The settings of an [`ExtractionNet`].
+pub trait ExtractionConfig: BranchedConfig + PartialEq {
+    /// Its sizes.
+    fn shape(&self) -> ExtractionShape<'_>;
+}
+
+/// The sizes of an [`ExtractionNet`].
+#[derive(Debug, Clone, Copy)]
+pub struct ExtractionShape<'a> {
+    /// How many levels there are.
+    pub levels: usize,
+    /// Experts that all branches share, at each level.
+    pub shared_experts: usize,
+    /// Experts of each branch, at each level.
+    pub own_experts: usize,
+    /// The widths of an expert's layers.
+    pub expert_hidden: &'a [usize],
+    /// The widths of a tower's hidden layers.
+    pub tower_hidden: &'a [usize],
+    /// Whether all branches take one gate.
+    pub one_gate: bool,
+    /// How hidden layers are made.
+    pub style: HiddenStyle,
+}
+
+/// The dense part of [`Ple`](super::Ple), and of [`Cgc`](super::Cgc), [`Mmoe`](super::Mmoe) and [`Moe`](super::Moe), which are
+/// cases of it: levels of shared and own experts mixed by softmax gates, and a tower for every branch (Tang et al., "Progressive Layered
+/// Extraction", RecSys 2020, section 4).
+///
+/// ```text
+///   tower k      ŷ^k = t^k(h^k)
+///   level j      h^k ← Σ_i w^k_i E_i   over own experts (which read h^k), then shared ones (which read h^s),
+///                                      w^k = softmax(h^k·W^k): linear, no bias, no normalisation
+///                h^s ← Σ_i w^s_i E_i   over all experts of the level; not at the last level, where nobody would read it
+///   input        h^k = h^s = x
+/// ```
+///
+/// With branches for domains, a row's logits come from its domain's branches; at the last level and in the towers only the
+/// rows of a domain pass its branch. Below, every row passes every expert, because the shared gates read them all; that is
+/// also why a domain's lower experts learn from all rows. A row of no known domain takes the mean of the logits of the domains
+/// that the model was built with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExtractionNet<C> {
+    /// The levels, from the input up.
+    pub levels: Vec<Level>,
+    /// The towers.
+    pub towers: Towers,
+    config: PhantomData<fn() -> C>,
+}
+
+crate::params!(impl[C: ExtractionConfig] ExtractionNet<C> { levels, towers });
+
+/// What an [`ExtractionNet`] keeps from forward to backward.
+#[derive(Debug, Default)]
+pub struct ExtractionCache {
+    levels: Vec<LevelCache>,
+    towers: TowersCache,
+}
+
+impl ExtractionCache {
+    fn below<'a>(x: &'a ArrayRef2<f32>, before: &'a [LevelCache]) -> Below<'a> {
+        before.last().map_or(Below::Rows(x), |level| Below::Level(&level.fused))
+    }
+}
+
+impl ExtractionShape<'_> {
+    fn level(&self, index: usize, width: usize) -> LevelSize<'_> {
+        LevelSize {
+            input: if index == 0 { width } else { self.fused() },
+            shared: self.shared_experts,
+            own: self.own_experts,
+            expert: self.expert_hidden,
+            last: index + 1 == self.levels,
+            one_gate: self.one_gate,
+        }
+    }
+
+    fn tower(&self, tasks: usize) -> TowerShape<'_> {
+        TowerShape { hidden: self.tower_hidden, tasks, style: self.style }
+    }
+
+    /// The width of a fused vector.
+    fn fused(&self) -> usize {
+        *self.expert_hidden.last().expect("an expert has a layer")
+    }
+}
+
+impl<C: ExtractionConfig> ExtractionNet<C> {
+    /// What the towers read.
+    fn fused<'a>(
+        &self,
+        level: &'a LevelCache,
+    ) -> impl Fn(usize, &super::branches::Route) -> ndarray::ArrayView2<'a, f32> {
+        let one_gate = self.levels[0].gates.is_empty();
+        move |i, route| if one_gate { route.of(&level.fused.shared) } else { level.fused.routes[i].view() }
+    }
+}
+
+impl<C: ExtractionConfig> Net for ExtractionNet<C> {
+    type Config = C;
+    type Cache = ExtractionCache;
+
+    fn new(config: &C) -> Self {
+        let (shape, draws) = (config.shape(), &mut config.draws());
+        let branches: Vec<Branch> = config.branches().of(config.layout());
+        let gated = config.built_with().unwrap_or(branches.len());
+        let level = |index| Level::new(shape.level(index, config.width()), &branches, gated, shape.style, draws);
+        let levels = (0..shape.levels).map(level).collect();
+        let towers = Towers::new(config, shape.tower(config.tasks()), |_| shape.fused(), draws);
+        Self { levels, towers, config: PhantomData }
+    }
+
+    fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut ExtractionCache, logits: &mut ArrayRef2<f32>) {
+        let Input { x, segments } = input;
+        let ExtractionCache { levels, towers } = cache;
+        self.towers.lay(x.nrows(), segments, towers);
+        grow(levels, self.levels.len());
+        for (index, level) in self.levels.iter().enumerate() {
+            let (before, rest) = levels.split_at_mut(index);
+            let routes = LevelRoutes::new(&towers.routes, index, self.levels.len());
+            level.forward(ExtractionCache::below(x, before), routes, mode, &mut rest[0]);
+        }
+        self.towers.forward(self.fused(&levels[self.levels.len() - 1]), mode, towers, logits);
+    }
+
+    fn backward(
+        &self,
+        input: Input<'_>,
+        dlogits: &ArrayRef2<f32>,
+        _: Train,
+        cache: &mut ExtractionCache,
+        grad: &mut Self,
+        dx: &mut ArrayRef2<f32>,
+    ) {
+        let ExtractionCache { levels, towers } = cache;
+        let mut dfused = std::mem::take(&mut levels[self.levels.len() - 1].dfused);
+        let top = &levels[self.levels.len() - 1];
+        dfused.clear(&top.fused);
+        let one_gate = self.levels[0].gates.is_empty();
+        self.towers.backward(self.fused(top), dlogits, towers, &mut grad.towers, |i, route, dh| {
+            if one_gate {
+                if let Some(dh) = dh {
+                    *(&mut route.of_mut(&mut dfused.shared)) += &*dh;
+                }
+                return;
+            }
+            dfused.active[i] = dh.is_some();
+            if let Some(dh) = dh {
+                std::mem::swap(&mut dfused.routes[i], dh);
+            }
+        });
+        levels[self.levels.len() - 1].dfused = dfused;
+        for (index, level) in self.levels.iter().enumerate().rev() {
+            let (before, rest) = levels.split_at_mut(index);
+            let (below, mut dbelow) = match before.last_mut() {
+                None => (Below::Rows(input.x), DBelow::Rows(dx)),
+                Some(level) => (Below::Level(&level.fused), DBelow::Level(&mut level.dfused)),
+            };
+            let routes = LevelRoutes::new(&towers.routes, index, self.levels.len());
+            level.backward(below, routes, &mut rest[0], &mut grad.levels[index], &mut dbelow);
+        }
+    }
+
+    fn add_domain(&mut self, config: &mut C, domain: DomainId) {
+        let (branches, mut draws) = self.towers.grow(config, domain);
+        let shape = config.shape();
+        for branch in branches {
+            for (index, level) in self.levels.iter_mut().enumerate() {
+                level.push(shape.level(index, config.width()), branch, shape.style, &mut draws);
+            }
+            self.towers.push(branch, shape.tower(config.tasks()), shape.fused(), &mut draws);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! MMoE: multi-gate mixture of experts.
+
+use super::Branches;
+use super::config::{check_experts, check_widths, model_config};
+use super::extraction::{ExtractionConfig, ExtractionNet, ExtractionShape};
+
+model_config! {
+    /// The settings of [`Mmoe`](super::Mmoe).
+    MmoeConfig, MmoeConfigBuilder, "mmoe", branches: Branches::Tasks => {
+        /// How many experts there are, at least 1; default 3.
+        experts: usize = 3;
+        /// The widths of an expert's layers, at least one; default one layer of 128.
+        expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>;
+        /// The widths of a tower's hidden layers; default 64, 32.
+        tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>;
+    }
+    check(this, problems) {
+        check_widths("tower_hidden", &this.tower_hidden, problems);
+        check_experts(&this.expert_hidden, this.experts, problems);
+    }
+}
+
+/// MMoE's dense part (Ma et al., "Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts", KDD 2018,
+/// section 4): CGC without own experts.
+///
+/// ```text
+///   tower k    ŷ^k = t^k(h^k)
+///   gate k     h^k = Σ_i w^k_i E_i(x)   over the experts, which all branches share;  w^k = softmax(x·W^k)
+/// ```
+pub type MmoeNet = ExtractionNet<MmoeConfig>;
+
+impl ExtractionConfig for MmoeConfig {
+    fn shape(&self) -> ExtractionShape<'_> {
+        ExtractionShape {
+            levels: 1,
+            shared_experts: self.0.experts,
+            own_experts: 0,
+            expert_hidden: &self.0.expert_hidden,
+            tower_hidden: &self.0.tower_hidden,
+            one_gate: false,
+            style: self.0.style(),
+        }
+    }
+}

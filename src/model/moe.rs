@@ -1,0 +1,44 @@
+//! MoE: a mixture of experts with one gate.
+
+use super::Branches;
+use super::config::{check_experts, check_widths, model_config};
+use super::extraction::{ExtractionConfig, ExtractionNet, ExtractionShape};
+
+model_config! {
+    /// The settings of [`Moe`](super::Moe).
+    MoeConfig, MoeConfigBuilder, "moe", branches: Branches::Tasks => {
+        /// How many experts there are, at least 1; default 3.
+        experts: usize = 3;
+        /// The widths of an expert's layers, at least one; default one layer of 128.
+        expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>;
+        /// The widths of a tower's hidden layers; default 64, 32.
+        tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>;
+    }
+    check(this, problems) {
+        check_widths("tower_hidden", &this.tower_hidden, problems);
+        check_experts(&this.expert_hidden, this.experts, problems);
+    }
+}
+
+/// MoE's dense part (Jacobs et al., "Adaptive Mixtures of Local Experts", Neural Computation 1991; as a baseline in Ma et al., KDD 2018,
+/// section 3.3): MMoE with one gate for all branches.
+///
+/// ```text
+///   tower k    ŷ^k = t^k(h)
+///   gate       h = Σ_i w_i E_i(x)   over the experts;  w = softmax(x·W)
+/// ```
+pub type MoeNet = ExtractionNet<MoeConfig>;
+
+impl ExtractionConfig for MoeConfig {
+    fn shape(&self) -> ExtractionShape<'_> {
+        ExtractionShape {
+            levels: 1,
+            shared_experts: self.0.experts,
+            own_experts: 0,
+            expert_hidden: &self.0.expert_hidden,
+            tower_hidden: &self.0.tower_hidden,
+            one_gate: true,
+            style: self.0.style(),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! PLE: progressive layered extraction.
+
+use super::Branches;
+use super::config::{check_experts, check_widths, model_config};
+use super::extraction::{ExtractionConfig, ExtractionNet, ExtractionShape};
+
+model_config! {
+    /// The settings of [`Ple`](super::Ple).
+    PleConfig, PleConfigBuilder, "ple", branches: Branches::Tasks => {
+        /// How many levels there are, at least 1 (one is [`Cgc`](super::Cgc)); default 2.
+        levels: usize = 2;
+        /// How many experts all branches share at each level; default 2.
+        shared_experts: usize = 2;
+        /// How many experts each branch has for itself at each level; default 1.
+        own_experts: usize = 1;
+        /// The widths of an expert's layers, at least one; default one layer of 128.
+        expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>;
+        /// The widths of a tower's hidden layers; default 64, 32.
+        tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>;
+    }
+    check(this, problems) {
+        check_widths("tower_hidden", &this.tower_hidden, problems);
+        check_experts(&this.expert_hidden, this.shared_experts + this.own_experts, problems);
+        problems.require(this.levels >= 1, || "levels: at least 1, found 0".into());
+        problems.require(this.levels == 1 || this.shared_experts >= 1, || {
+            "shared_experts: at least 1 with more than one level, since shared gates feed them".into()
+        });
+    }
+}
+
+/// PLE's dense part (Tang et al., "Progressive Layered Extraction", RecSys 2020, section 4.2): see [`ExtractionNet`].
+///
+/// ```text
+///      tower A          tower B
+///         │                │
+///      gate A           gate B            last level: no shared gate
+///     ╱      ╲         ╱      ╲
+///  experts A   shared experts   experts B
+///     │              │              │
+///  gate A       shared gate      gate B      the shared gate reads the experts of all branches
+///     ╲    ╲        ╱ │ ╲        ╱    ╱
+///  experts A   shared experts   experts B
+///       ╲            │            ╱
+///                    x
+/// ```
+pub type PleNet = ExtractionNet<PleConfig>;
+
+impl ExtractionConfig for PleConfig {
+    fn shape(&self) -> ExtractionShape<'_> {
+        let PleConfigBuilder { levels, shared_experts, own_experts, .. } = self.0;
+        ExtractionShape {
+            levels,
+            shared_experts,
+            own_experts,
+            expert_hidden: &self.0.expert_hidden,
+            tower_hidden: &self.0.tower_hidden,
+            one_gate: false,
+            style: self.0.style(),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The towers on top of a net with branches.
+
+use ndarray::{Array2, ArrayRef2, ArrayView2};
+
+use super::branches::{BranchedConfig, Route, Routes};
+use crate::data::DomainId;
+use crate::nn::{Branch, Draws, HiddenStyle, Leaf, LeafMut, Mlp, MlpRun, Mode, Pair, Params, Path, PerBranch, Segment};
+
+/// One tower for each branch: `logits^k = t^k(h^k)`, for the rows and tasks that the branch answers.
+///
+/// A row of a known domain takes the branches of its domain, or of all tasks; a row of no known domain the mean of the logits
+/// of the domains that the model was built with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Towers {
+    /// The towers.
+    pub mlps: PerBranch<Mlp>,
+    /// How many branches there were at construction.
+    built_with: usize,
+}
+
+/// What [`Towers`] keep from forward to backward: one run for each route.
+#[derive(Debug, Default)]
+pub struct TowersCache {
+    pub(crate) routes: Routes,
+    runs: Vec<MlpRun>,
+    dh: Array2<f32>,
+}
+
+/// How a tower is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TowerShape<'a> {
+    /// The widths of the hidden layers.
+    pub(crate) hidden: &'a [usize],
+    /// How many tasks the model has.
+    pub(crate) tasks: usize,
+    pub(crate) style: HiddenStyle,
+}
+
+impl TowerShape<'_> {
+    fn tower(self, branch: Branch, input: usize, draws: &mut Draws) -> Mlp {
+        let outputs = if branch.task().is_some() { 1 } else { self.tasks };
+        Mlp::new(input, self.hidden, Some(outputs), self.style, draws)
+    }
+}
+
+impl Towers {
+    /// Towers for the branches of a configuration; branch `k` reads `input(k)` values.
+    pub(crate) fn new(
+        config: &impl BranchedConfig,
+        shape: TowerShape<'_>,
+        input: impl Fn(usize) -> usize,
+        draws: &mut Draws,
+    ) -> Self {
+        let branches = config.branches().of(config.layout());
+        let built_with = config.built_with().unwrap_or(branches.len());
+        let mut inputs = (0..).map(input);
+        let input =
+            |inputs: &mut dyn Iterator<Item = usize>| inputs.next().expect("there is an input for every branch");
+        let mlps = PerBranch::new(branches, |branch| shape.tower(branch, input(&mut inputs), draws));
+        Self { mlps, built_with }
+    }
+
+    /// The branches, in order.
+    pub(crate) fn branches(&self) -> &[Branch] {
+        self.mlps.keys()
+    }
+
+    /// Notes in the configuration what the model was built with, and gives the branches of a new domain and the streams that
+    /// everything they own is drawn from.
+    pub(crate) fn grow(&self, config: &mut impl BranchedConfig, domain: DomainId) -> (Vec<Branch>, Draws) {
+        let built_with = self.mlps.len();
+        config.built_with_mut().get_or_insert(built_with);
+        let branches = config.branches().of_domain(domain, config.layout());
+        (branches, Draws::later(config.seed(), 1 + built_with))
+    }
+
+    /// Gives a new branch its tower.
+    pub(crate) fn push(&mut self, branch: Branch, shape: TowerShape<'_>, input: usize, draws: &mut Draws) {
+        self.mlps.push(branch, shape.tower(branch, input, draws));
+    }
+
+    /// Lays the routes of a batch, which everything below the towers takes as well.
+    pub(crate) fn lay(&self, rows: usize, segments: &[Segment], cache: &mut TowersCache) {
+        cache.routes.lay(rows, segments, self.branches(), self.built_with);
+    }
+
+    /// `logits^k = t^k(h^k)`: `input(i, route)` is `h` in the rows of the i-th answering route.
+    pub(crate) fn forward<'a, M: Mode>(
+        &self,
+        mut input: impl FnMut(usize, &Route) -> ArrayView2<'a, f32>,
+        mode: M,
+        cache: &mut TowersCache,
+        logits: &mut ArrayRef2<f32>,
+    ) {
+        let TowersCache { routes, runs, .. } = cache;
+        crate::nn::buffer::grow(runs, routes.answering.len());
+        logits.fill(0.0);
+        for (i, (route, run)) in routes.answering.iter().zip(runs).enumerate() {
+            run.forward(&self.mlps[route.branch], &input(i, route), mode);
+            route.answered_mut(logits, self.branches()[route.branch]).scaled_add(route.share, &run.out);
+        }
+    }
+
+    /// Takes `dlogits` back to every route's input, and gives that to `take` as `(i, route, dh)`; `None` is a route none of
+    /// whose rows has a label: its branch took no part in the step. `take` may keep the buffer and leave another.
+    pub(crate) fn backward<'a>(
+        &self,
+        mut input: impl FnMut(usize, &Route) -> ArrayView2<'a, f32>,
+        dlogits: &ArrayRef2<f32>,
+        cache: &mut TowersCache,
+        grad: &mut Self,
+        mut take: impl FnMut(usize, &Route, Option<&mut Array2<f32>>),
+    ) {
+        let TowersCache { routes, runs, dh } = cache;
+        for (i, (route, run)) in routes.answering.iter().zip(runs).enumerate() {
+            let dlogits = route.answered(dlogits, self.branches()[route.branch]);
+            if dlogits.iter().all(|&d| d == 0.0) {
+                take(i, route, None);
+                continue;
+            }
+            run.set_dout(&dlogits);
+            run.backward(&self.mlps[route.branch], &input(i, route), grad.mlps.touch(route.branch), dh);
+            take(i, route, Some(dh));
+        }
+    }
+}
+
+impl Params for Towers {
+    fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
+        self.mlps.visit(path, see);
+    }
+
+    fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
+        self.mlps.visit_mut(path, see);
+    }
+
+    fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
+        self.mlps.visit_pair(&mut grad.mlps, path, see);
+    }
+
+    fn zero(&mut self) {
+        self.mlps.zero();
+    }
+}

@@ -130,13 +130,14 @@ fn an_unknown_key_is_named_with_what_was_expected() {
 
 #[test]
 fn settings_that_cannot_be_are_named() {
+    let kinds = starple::AnyConfig::KINDS.join(", ");
     assert_eq!(
         complaint(&RUN.replace("kind = \"star\"", "kind = \"stra\""), LOG.as_bytes()),
-        "error: run.toml: [model]: unknown kind \"stra\", expected one of single, pooled, star, moe, mmoe, cgc, ple"
+        format!("error: run.toml: [model]: unknown kind \"stra\", expected one of {kinds}")
     );
     assert_eq!(
         complaint(&RUN.replace("kind = \"star\"", ""), LOG.as_bytes()),
-        "error: run.toml: [model]: expected `kind`, one of single, pooled, star, moe, mmoe, cgc, ple"
+        format!("error: run.toml: [model]: expected `kind`, one of {kinds}")
     );
     let text = complaint(&RUN.replace("hidden = [4]", "hidden = [0]\ndropout = 2.0"), LOG.as_bytes());
     assert!(text.contains("dropout: 0 <= dropout < 1, found 2; hidden: every width at least 1, found [0]"), "{text}");

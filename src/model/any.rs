@@ -170,8 +170,12 @@ any! {
     "single" => Single(SingleNet, SingleConfig),
     "pooled" => Pooled(PooledNet, PooledConfig),
     "star" => Star(StarNet, StarConfig),
+    "shared_bottom" => SharedBottom(SharedBottomNet, SharedBottomConfig),
+    "asymmetric" => Asymmetric(AsymmetricNet, AsymmetricConfig),
+    "customized" => Customized(CustomizedNet, CustomizedConfig),
     "moe" => Moe(MoeNet, MoeConfig),
     "mmoe" => Mmoe(MmoeNet, MmoeConfig),
+    "ml_mmoe" => MlMmoe(MlMmoeNet, MlMmoeConfig),
     "cgc" => Cgc(CgcNet, CgcConfig),
     "ple" => Ple(PleNet, PleConfig),
 }
@@ -199,7 +203,7 @@ impl AnyConfig {
     pub fn from_settings(mut settings: Value, layout: &Layout, seed: u64) -> Result<Self> {
         Self::kind_of(&settings)?;
         let wrong = |message: String| Error::new(ErrorKind::Config, message);
-        let keys = settings.as_object_mut().expect("what has a `kind` has keys");
+        let Value::Object(keys) = &mut settings else { unreachable!("what has a `kind` has keys") };
         if keys.contains_key("layout") {
             return Err(wrong("unknown key `layout`: it is fitted on the data".into()));
         }

@@ -100,6 +100,12 @@ pub(crate) fn check_experts(hidden: &[usize], count: usize, problems: &mut Probl
     problems.require(count >= 1, || "experts: at least one expert for a gate to choose, found 0".into());
 }
 
+/// Notes the widths of a bottom that cannot be.
+pub(crate) fn check_bottoms(hidden: &[usize], problems: &mut Problems) {
+    check_widths("bottom_hidden", hidden, problems);
+    problems.require(!hidden.is_empty(), || "bottom_hidden: at least one layer".into());
+}
+
 /// Writes a model's configuration and its builder from the list of its own settings.
 ///
 /// Every setting is `name: Type = default`, with `from impl Into<Type>` where the setter should take more than the type;

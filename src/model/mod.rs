@@ -5,8 +5,12 @@
 //! | [`Single`] | a model of its own for every branch, embeddings too: what sharing is measured against | |
 //! | [`Pooled`] | one network, the domain as a feature: what the others have to beat | |
 //! | [`Star`] | shared weights times each domain's own, normalisation by domain, auxiliary network | Sheng et al., CIKM 2021 |
+//! | [`SharedBottom`] | one bottom, a tower for every branch | Caruana, 1997 |
+//! | [`Asymmetric`] | a bottom for every branch, read by others too | Tang et al., RecSys 2020 |
+//! | [`Customized`] | a shared bottom and one for every branch | Tang et al., RecSys 2020 |
 //! | [`Moe`] | experts, one gate | Jacobs et al., 1991 |
 //! | [`Mmoe`] | experts, a gate for every branch | Ma et al., KDD 2018 |
+//! | [`MlMmoe`] | levels of experts, all gates select on the row | Tang et al., RecSys 2020 |
 //! | [`Cgc`] | shared and own experts, a gate for every branch | Tang et al., RecSys 2020 |
 //! | [`Ple`] | the same, level by level | Tang et al., RecSys 2020 |
 //! | [`AnyModel`] | any of them, chosen by a configuration | |
@@ -14,17 +18,22 @@
 //! A *branch* is what a model has an output for: a task, a domain, or one task in one domain ([`Branches`]).
 
 mod any;
+mod asymmetric;
+mod bottoms;
 mod branches;
 mod cache;
 mod cgc;
 mod config;
+mod customized;
 mod extraction;
 mod front;
+mod ml_mmoe;
 mod mmoe;
 mod moe;
 mod net;
 mod ple;
 mod pooled;
+mod shared_bottom;
 mod single;
 mod star;
 mod towers;
@@ -40,17 +49,22 @@ use crate::optim::Optimizer;
 use crate::{Error, ErrorKind, Result};
 
 pub use self::any::{AnyCache, AnyConfig, AnyNet};
+pub use self::asymmetric::{AsymmetricConfig, AsymmetricConfigBuilder, AsymmetricNet};
+pub use self::bottoms::{BottomCache, BottomConfig, BottomNet, BottomShape, Fusion};
 pub use self::branches::{BranchedConfig, Branches};
 pub use self::cache::Cache;
 pub use self::cgc::{CgcConfig, CgcConfigBuilder, CgcNet};
 pub use self::config::NetConfig;
+pub use self::customized::{CustomizedConfig, CustomizedConfigBuilder, CustomizedNet};
 pub use self::extraction::{ExtractionCache, ExtractionConfig, ExtractionNet, ExtractionShape, Level};
 pub use self::front::Front;
+pub use self::ml_mmoe::{MlMmoeCache, MlMmoeConfig, MlMmoeConfigBuilder, MlMmoeLevel, MlMmoeNet};
 pub use self::mmoe::{MmoeConfig, MmoeConfigBuilder, MmoeNet};
 pub use self::moe::{MoeConfig, MoeConfigBuilder, MoeNet};
 pub use self::net::{Input, Net};
 pub use self::ple::{PleConfig, PleConfigBuilder, PleNet};
 pub use self::pooled::{DomainEmbedding, PooledCache, PooledConfig, PooledConfigBuilder, PooledNet};
+pub use self::shared_bottom::{SharedBottomConfig, SharedBottomConfigBuilder, SharedBottomNet};
 pub use self::single::{SingleCache, SingleConfig, SingleConfigBuilder, SingleNet};
 pub use self::star::{StarCache, StarConfig, StarConfigBuilder, StarNet};
 pub use self::towers::{Towers, TowersCache};
@@ -67,11 +81,23 @@ pub type Pooled = Model<PooledNet>;
 /// STAR: see [`StarNet`].
 pub type Star = Model<StarNet>;
 
+/// The shared bottom: see [`SharedBottomNet`].
+pub type SharedBottom = Model<SharedBottomNet>;
+
+/// Asymmetric sharing: see [`AsymmetricNet`].
+pub type Asymmetric = Model<AsymmetricNet>;
+
+/// Customized sharing: see [`CustomizedNet`].
+pub type Customized = Model<CustomizedNet>;
+
 /// MoE: see [`MoeNet`].
 pub type Moe = Model<MoeNet>;
 
 /// MMoE: see [`MmoeNet`].
 pub type Mmoe = Model<MmoeNet>;
+
+/// ML-MMoE: see [`MlMmoeNet`].
+pub type MlMmoe = Model<MlMmoeNet>;
 
 /// CGC: see [`CgcNet`].
 pub type Cgc = Model<CgcNet>;

@@ -8,8 +8,9 @@ mod single;
 mod world;
 
 use starple::model::{
-    AnyNet, Branches, CgcConfig, CgcNet, MmoeConfig, MmoeNet, MoeConfig, MoeNet, PleNet, PooledNet, SingleConfig,
-    SingleNet, StarNet,
+    AnyNet, AsymmetricConfig, AsymmetricNet, Branches, CgcConfig, CgcNet, CustomizedConfig, CustomizedNet, Fusion,
+    MlMmoeConfig, MlMmoeNet, MmoeConfig, MmoeNet, MoeConfig, MoeNet, PleNet, PooledNet, SharedBottomConfig,
+    SharedBottomNet, SingleConfig, SingleNet, StarNet,
 };
 use starple::nn::ActivationKind;
 use starple::{PleConfig, PooledConfig, StarConfig};
@@ -161,6 +162,27 @@ fn single(branches: Branches) -> starple::model::SingleConfigBuilder {
     SingleConfig::builder(&layout()).embedding_dim(4).branches(branches).hidden([8])
 }
 
+fn shared_bottom(branches: Branches) -> starple::model::SharedBottomConfigBuilder {
+    SharedBottomConfig::builder(&layout()).embedding_dim(4).branches(branches).bottom_hidden([10]).tower_hidden([8])
+}
+
+fn asymmetric(branches: Branches) -> starple::model::AsymmetricConfigBuilder {
+    AsymmetricConfig::builder(&layout()).embedding_dim(4).branches(branches).bottom_hidden([10]).tower_hidden([8])
+}
+
+/// Bottoms learn from all towers that read them.
+fn own_bottoms(name: &str) -> bool {
+    name.starts_with("net.own")
+}
+
+fn customized(branches: Branches) -> starple::model::CustomizedConfigBuilder {
+    CustomizedConfig::builder(&layout()).embedding_dim(4).branches(branches).bottom_hidden([10]).tower_hidden([8])
+}
+
+fn ml_mmoe(branches: Branches) -> starple::model::MlMmoeConfigBuilder {
+    MlMmoeConfig::builder(&layout()).embedding_dim(4).branches(branches).expert_hidden([10]).tower_hidden([8])
+}
+
 /// In PLE the shared gates below the last level read the experts of all branches: those, and the gates of the level below
 /// that feed them, learn from everybody's rows.
 fn below(levels: usize) -> impl Fn(&str) -> bool {
@@ -191,6 +213,22 @@ contract!(moe_domains_and_tasks, MoeNet, moe(Branches::DomainsAndTasks).build().
 contract!(single_tasks, SingleNet, single(Branches::Tasks).build().unwrap());
 contract!(single_domains, SingleNet, single(Branches::Domains).build().unwrap());
 contract!(single_domains_and_tasks, SingleNet, single(Branches::DomainsAndTasks).build().unwrap());
+contract!(shared_bottom_tasks, SharedBottomNet, shared_bottom(Branches::Tasks).build().unwrap());
+contract!(shared_bottom_domains, SharedBottomNet, shared_bottom(Branches::Domains).build().unwrap());
+contract!(shared_bottom_both, SharedBottomNet, shared_bottom(Branches::DomainsAndTasks).build().unwrap());
+contract!(asymmetric_tasks, AsymmetricNet, asymmetric(Branches::Tasks).build().unwrap(), own_bottoms);
+contract!(asymmetric_domains, AsymmetricNet, asymmetric(Branches::Domains).build().unwrap(), own_bottoms);
+contract!(
+    asymmetric_by_name,
+    AsymmetricNet,
+    asymmetric(Branches::Tasks).fusion(Fusion::Sum).reads([("click".into(), vec!["buy".into()])]).build().unwrap(),
+    own_bottoms
+);
+contract!(customized_tasks, CustomizedNet, customized(Branches::Tasks).build().unwrap());
+contract!(customized_domains, CustomizedNet, customized(Branches::Domains).fusion(Fusion::Mean).build().unwrap());
+contract!(customized_both, CustomizedNet, customized(Branches::DomainsAndTasks).build().unwrap());
+contract!(ml_mmoe_tasks, MlMmoeNet, ml_mmoe(Branches::Tasks).build().unwrap());
+contract!(ml_mmoe_domains, MlMmoeNet, ml_mmoe(Branches::Domains).levels(3).build().unwrap());
 contract!(any, AnyNet, star().build().unwrap().into());
 contract!(
     pooled,

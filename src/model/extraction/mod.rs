@@ -158,7 +158,7 @@ impl<C: ExtractionConfig> Net for ExtractionNet<C> {
         self.towers.backward(self.fused(top), dlogits, towers, &mut grad.towers, |i, route, dh| {
             if one_gate {
                 if let Some(dh) = dh {
-                    *(&mut route.of_mut(&mut dfused.shared)) += &*dh;
+                    route.of_mut(&mut dfused.shared).zip_mut_with(dh, |sum, &d| *sum += d);
                 }
                 return;
             }

@@ -1,0 +1,45 @@
+//! Customized sharing.
+
+use super::Branches;
+use super::bottoms::{BottomConfig, BottomNet, BottomShape, Fusion};
+use super::config::{check_bottoms, check_widths, model_config};
+
+model_config! {
+    /// The settings of [`Customized`](super::Customized).
+    CustomizedConfig, CustomizedConfigBuilder, "customized", branches: Branches::Tasks => {
+        /// The widths of a bottom's layers, at least one; default 128.
+        bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>;
+        /// The widths of a tower's hidden layers; default 64, 32.
+        tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>;
+        /// How a tower joins the bottoms that it reads; default side by side.
+        fusion: Fusion = Fusion::Concatenate;
+    }
+    check(this, problems) {
+        check_bottoms(&this.bottom_hidden, problems);
+        check_widths("tower_hidden", &this.tower_hidden, problems);
+    }
+}
+
+/// Customized sharing's dense part (Tang et al., RecSys 2020, section 3.1, figure 1 c): a bottom for all branches, and one for each.
+///
+/// ```text
+///     tower A        tower B        ŷ^k = t^k(fusion(b^k(x), b(x)))
+///      ╱    ╲        ╱    ╲
+///  bottom A   bottom   bottom B
+///       ╲       │       ╱
+///               x
+/// ```
+pub type CustomizedNet = BottomNet<CustomizedConfig>;
+
+impl BottomConfig for CustomizedConfig {
+    fn shape(&self) -> BottomShape<'_> {
+        BottomShape {
+            bottom_hidden: &self.0.bottom_hidden,
+            tower_hidden: &self.0.tower_hidden,
+            shared: true,
+            own: true,
+            fusion: self.0.fusion,
+            style: self.0.style(),
+        }
+    }
+}

@@ -32,7 +32,8 @@ pub trait Net: Params + Send + Sync + 'static {
     /// Writes the logits, `[rows, tasks]`.
     fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut Self::Cache, logits: &mut ArrayRef2<f32>);
 
-    /// Takes `dlogits` back: adds into `grad`, overwrites `dx`. `input` and `cache` are those of the forward pass.
+    /// Takes `dlogits` back: adds into `grad`, overwrites `dx`. `input` and `cache` are those of the forward pass,
+    /// which may be followed by several backward passes: what it left in the cache must stay.
     fn backward(
         &self,
         input: Input<'_>,

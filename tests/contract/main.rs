@@ -97,6 +97,11 @@ macro_rules! contract {
             }
 
             #[test]
+            fn backward_may_follow_a_forward_pass_any_number_of_times() {
+                promises::backward_repeats(model());
+            }
+
+            #[test]
             fn finite_in_finite_out() {
                 promises::finite_in_finite_out(model());
             }

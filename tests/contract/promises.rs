@@ -219,6 +219,45 @@ pub(crate) fn warm_steps_allocate_nothing<N: Net>(mut model: Model<N>) {
     assert_eq!(ours, 0, "allocations in six warm predictions");
 }
 
+pub(crate) fn backward_repeats<N: Net>(model: Model<N>) {
+    let model = trained(model);
+    let rows = batch(&MIXED, 501);
+    let mut cache = Cache::<N, Train>::new(Train { seed: 1, step: 7 });
+    model.forward_with(&rows, rows.domains(), &mut cache);
+    let parts = [dlogits(9, &[0], 5), dlogits(9, &[1], 6)];
+    let mut gradient = |dlogits: &[Array2<f32>]| {
+        let mut grad = model.zero_grad();
+        for dlogits in dlogits {
+            model.backward(&rows, dlogits, &mut cache, &mut grad);
+        }
+        let mut tensors = BTreeMap::new();
+        for (field, table) in layout().fields.iter().zip(&grad.tables) {
+            tensors.insert(field.name.clone(), (true, true, table.values().to_vec()));
+        }
+        grad.net.visit(&mut Path::starting_at(0), &mut |path, leaf| {
+            if let Leaf::Tensor(values, ..) | Leaf::Average(values, _) = leaf {
+                let learned = matches!(leaf, Leaf::Tensor(..));
+                tensors.insert(path.name(&layout()), (path.present(), learned, values.to_vec()));
+            }
+        });
+        tensors
+    };
+    let together = gradient(&[&parts[0] + &parts[1]]);
+    // A pass before leaves no trace, two passes add up, and the batch's statistics are what they are.
+    for sum in [gradient(&parts), gradient(&[&parts[0] + &parts[1]])] {
+        assert!(sum.keys().eq(together.keys()));
+        for (name, (present, learned, values)) in &sum {
+            let expected = &together[name];
+            assert_eq!((present, learned), (&expected.0, &expected.1), "{name}");
+            let top = expected.2.iter().fold(1e-3_f32, |top, v| top.max(v.abs()));
+            for (ours, theirs) in values.iter().zip(&expected.2) {
+                let bound = if *learned { 1e-5 * top } else { 0.0 };
+                assert!((ours - theirs).abs() <= bound, "{name}: {ours} and {theirs}");
+            }
+        }
+    }
+}
+
 pub(crate) fn finite_in_finite_out<N: Net>(model: Model<N>) {
     let mut model = trained(model);
     for scale in [0.0, 1.0, 1e4] {

@@ -22,7 +22,7 @@
 //! | [`data`] | schema, encoder, readers of logs, batches, the loader, generated logs |
 //! | [`model`] | the models, their configurations, the [`Net`](model::Net) trait for your own |
 //! | [`nn`] | layers, each `forward` beside its `backward` |
-//! | [`loss`], [`optim`] | the objective over tasks; optimizers, schedules, clipping |
+//! | [`loss`], [`optim`] | the objective over tasks and domains, and how its parts are weighed; optimizers, schedules, clipping |
 //! | [`train`] | the loop, early stop, progress, reports |
 //! | [`metrics`] | AUC, GAUC, log loss, PCOC, ECE by task and domain, as tables |
 //! | [`serve`] | raw values in, probabilities out |

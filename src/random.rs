@@ -14,6 +14,8 @@ pub(crate) enum Purpose {
     Dropout = 3,
     /// Generated data.
     Synthetic = 4,
+    /// The order in which units of an objective meet.
+    Projection = 5,
 }
 
 /// The generator of one stream: the same `(seed, purpose, a, b)` gives the same numbers on every machine.

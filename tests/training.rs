@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 use ndarray::Array2;
 use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
 use starple::data::{Batch, DomainId, Layout, Schedule};
-use starple::loss::Objective;
+use starple::loss::weighting::Learned;
+use starple::loss::{Objective, Units, Weighting};
 use starple::metrics::{Metric, Monitor};
 use starple::model::{Net, PleNet, PooledNet, StarNet};
 use starple::nn::{ActivationKind, Leaf, NormKind};
-use starple::optim::{Clip, OptimizerConfig};
+use starple::optim::{Clip, Clock, OptimizerConfig};
 use starple::train::{
-    Callback, EarlyStop, EpochReport, FitReport, StepDone, StopReason, TrainConfig, TrainConfigBuilder, Trainer,
+    Callback, EarlyStop, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfig, TrainConfigBuilder, Trainer,
     evaluate,
 };
 use starple::{ErrorKind, Model, Ple, PleConfig, Pooled, PooledConfig, Star, StarConfig};
@@ -30,6 +31,15 @@ fn star(layout: &Layout) -> Star {
 
 fn settings() -> TrainConfigBuilder {
     TrainConfig::builder().epochs(3).batch_rows(256).optimizer(OptimizerConfig::adam(0.005).unwrap())
+}
+
+fn weightings() -> [Weighting; 5] {
+    let (uncertainty, dwa) = (Weighting::uncertainty(0.05).unwrap(), Weighting::dwa(0.5).unwrap());
+    [Weighting::fixed(), uncertainty, dwa, Weighting::gradnorm(1.5, 0.05).unwrap(), Weighting::pcgrad()]
+}
+
+fn objective(units: Units, weighting: Weighting) -> Objective {
+    Objective::builder().units(units).weighting(weighting).build().unwrap()
 }
 
 fn bits<N: Net>(model: &Model<N>) -> Vec<u32> {
@@ -66,13 +76,14 @@ fn every_model_learns() {
     learns(before, auc(fit(&mut model, settings().epochs(8), &train, Some(&val)).val().unwrap()));
 }
 
-fn same_bits_whatever_the_threads<N: Net>(model: &Model<N>, train: &Batch, val: &Batch) {
+fn same_bits_whatever_the_threads<N: Net>(model: &Model<N>, objective: &Objective, train: &Batch, val: &Batch) {
     let run = |threads| {
         let mut model = model.clone();
         // More rows a batch, and a wider input, than one block of a matrix product takes.
-        let settings = settings().epochs(1).batch_rows(1500).threads(threads);
+        let settings = settings().epochs(1).batch_rows(1500).threads(threads).objective(objective.clone());
         let report = fit(&mut model, settings, train, Some(val));
-        (bits(&model), report.epochs[0].val.clone())
+        let EpochReport { val, units, weighting, .. } = report.epochs[0].clone();
+        (bits(&model), val, units, weighting)
     };
     let one = run(1);
     for threads in [1, 2, 3, 4] {
@@ -84,9 +95,14 @@ fn same_bits_whatever_the_threads<N: Net>(model: &Model<N>, train: &Batch, val: 
 fn the_same_seed_gives_the_same_bytes_whatever_the_threads() {
     let (layout, train, val) = log();
     let config = StarConfig::builder(&layout).embedding_dim(24).hidden([16]).dropout(0.1).build().unwrap();
-    same_bits_whatever_the_threads::<StarNet>(&Star::new(config), &train, &val);
+    let model = Star::new(config);
+    same_bits_whatever_the_threads::<StarNet>(&model, &Objective::default(), &train, &val);
+    for weighting in [Weighting::gradnorm(1.5, 0.05).unwrap(), Weighting::pcgrad()] {
+        let objective = objective(Units::Domains, weighting);
+        same_bits_whatever_the_threads::<StarNet>(&model, &objective, &train, &val);
+    }
     let config = PleConfig::builder(&layout).embedding_dim(24).expert_hidden([16]).build().unwrap();
-    same_bits_whatever_the_threads::<PleNet>(&Ple::new(config), &train, &val);
+    same_bits_whatever_the_threads::<PleNet>(&Ple::new(config), &Objective::default(), &train, &val);
     let (mut one, mut other) = (star(&layout), star(&layout));
     fit(&mut one, settings().epochs(1), &train, None);
     fit(&mut other, settings().epochs(1).seed(1), &train, None);
@@ -133,16 +149,19 @@ fn any_metric_of_any_task_and_domain_can_be_watched() {
 #[test]
 fn a_loss_that_is_not_finite_stops_with_its_place_and_keeps_the_last_good_weights() {
     let (layout, train, val) = log();
-    let mut model = star(&layout);
-    let before = bits(&model);
-    let settings = settings().optimizer(OptimizerConfig::sgd(1e30).unwrap());
-    let report = fit(&mut model, settings, &train, Some(&val));
-    let StopReason::NonFinite { step, domain, task } = &report.stop else { panic!("{:?}", report.stop) };
-    assert!(*step < 16 && layout.domains.contains(domain) && layout.tasks.contains(task));
-    assert_eq!(bits(&model), before, "the weights it started with");
-    assert_eq!(report.best_epoch, None);
-    let text = report.stop.to_string();
-    assert!(text.contains(&format!("at step {step}")) && text.contains(domain) && text.contains(task), "{text}");
+    for weighting in weightings() {
+        let mut model = star(&layout);
+        let before = bits(&model);
+        let settings = settings().objective(objective(Units::Tasks, weighting));
+        let settings = settings.optimizer(OptimizerConfig::sgd(1e30).unwrap());
+        let report = fit(&mut model, settings, &train, Some(&val));
+        let StopReason::NonFinite { step, domain, task } = &report.stop else { panic!("{:?}", report.stop) };
+        assert!(*step < 16 && layout.domains.contains(domain) && layout.tasks.contains(task));
+        assert_eq!(bits(&model), before, "the weights it started with");
+        assert_eq!(report.best_epoch, None);
+        let text = report.stop.to_string();
+        assert!(text.contains(&format!("at step {step}")) && text.contains(domain) && text.contains(task), "{text}");
+    }
 }
 
 #[test]
@@ -173,14 +192,16 @@ fn weights_that_went_bad_in_the_last_step_are_found() {
     let (layout, train, _) = log();
     let train = train.slice(0..200);
     let config = StarConfig::builder(&layout).hidden([16]).activation(ActivationKind::Identity).build().unwrap();
-    let mut model = Star::new(config);
-    let before = bits(&model);
-    let objective = Objective::builder().weights([1e6, 1e6]).build().unwrap();
-    let settings = settings().epochs(1).objective(objective).optimizer(OptimizerConfig::sgd(3e38).unwrap());
-    let report = fit(&mut model, settings, &train, None);
-    let StopReason::Diverged { step: 1, tensor } = &report.stop else { panic!("{:?}", report.stop) };
-    assert!(tensor.starts_with("embeddings.") || tensor.starts_with("net."), "{tensor}");
-    assert_eq!((bits(&model), report.best_epoch), (before, None));
+    for weighting in weightings() {
+        let mut model = Star::new(config.clone());
+        let before = bits(&model);
+        let objective = Objective::builder().weights([1e6, 1e6]).weighting(weighting).build().unwrap();
+        let settings = settings().epochs(1).objective(objective).optimizer(OptimizerConfig::sgd(3e38).unwrap());
+        let report = fit(&mut model, settings, &train, None);
+        let StopReason::Diverged { step: 1, tensor } = &report.stop else { panic!("{:?}", report.stop) };
+        assert!(tensor.starts_with("embeddings.") || tensor.starts_with("net."), "{tensor}");
+        assert_eq!((bits(&model), report.best_epoch), (before, None));
+    }
 }
 
 #[test]
@@ -208,6 +229,101 @@ fn task_weights_are_used() {
         bits(&model)
     };
     assert_ne!(weights([1.0, 1.0]), weights([1.0, 0.0]));
+}
+
+#[test]
+fn every_weighting_learns_over_tasks_and_domains() {
+    let (layout, train, val) = log();
+    for units in [Units::Tasks, Units::Domains, Units::DomainsAndTasks] {
+        let names: Vec<String> = units.names(&layout).collect();
+        for weighting in weightings() {
+            let (mut model, goal) = (star(&layout), objective(units, weighting.clone()));
+            let before = evaluate(&model, &val).unwrap().tasks[0].all.auc.unwrap();
+            let report = fit(&mut model, settings().epochs(4).objective(goal), &train, Some(&val));
+            let of = format!("{units:?} by {weighting:?}");
+            let loss = |epoch: &EpochReport| epoch.units.iter().filter_map(|unit| unit.loss).sum::<f64>();
+            let losses: Vec<f64> = report.epochs.iter().map(loss).collect();
+            assert!(losses[3] < 0.97 * losses[0], "{of}: {losses:?}");
+            let after = report.val().unwrap().tasks[0].all.auc.unwrap();
+            assert!(after > before + 0.05, "{of}: {before} and {after}");
+
+            for (epoch, report) in report.epochs.iter().enumerate() {
+                assert!(report.units.iter().map(|unit| &unit.unit).eq(&names), "{of}");
+                let weights: Vec<f64> = report.units.iter().filter_map(|unit| unit.weight).collect();
+                let even = weights.iter().all(|weight| *weight == 1.0);
+                match (&report.weighting, epoch) {
+                    (Learned::Nothing, _) if weighting == Weighting::fixed() => assert!(even, "{of}"),
+                    (Learned::Nothing, _) => assert!(weights.iter().all(|&weight| weight >= 1.0), "{of}: {weights:?}"),
+                    (Learned::Dwa { .. }, 0 | 1) => assert!(even, "{of}"),
+                    (Learned::GradNorm { weights, .. }, _) => {
+                        assert!((weights.iter().sum::<f64>() - names.len() as f64).abs() < 1e-9, "{of}");
+                    }
+                    _ => assert!(!even && weights.iter().all(|weight| weight.is_finite()), "{of}: {weights:?}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_unit_without_labels_has_no_loss_and_no_weight_in_the_report() {
+    let (layout, mut train, _) = log();
+    train.labels.column_mut(1).fill(f32::NAN);
+    let report = fit(&mut star(&layout), settings().epochs(1), &train, None);
+    let [click, cart] = &report.epochs[0].units[..] else { panic!("two tasks") };
+    assert!(click.loss.is_some() && click.weight == Some(1.0));
+    assert_eq!((cart.loss, cart.weight), (None, None));
+}
+
+#[test]
+fn a_run_goes_on_as_it_would_have_from_a_saved_weighting() {
+    let (layout, train, _) = log();
+    let batches: Vec<Batch> = (0..6).map(|i| train.slice(200 * i..200 * (i + 1))).collect();
+    for weighting in weightings() {
+        let goal = objective(Units::DomainsAndTasks, weighting);
+        let mut optimizer = OptimizerConfig::sgd(0.1).unwrap().build();
+        let mut model = star(&layout);
+        let mut run = |model: &mut Star, step: &mut Step<StarNet>, numbers: std::ops::Range<usize>| {
+            for number in numbers {
+                let clock = Clock { epoch: number as u64 / 2, step: number as u64 };
+                model.apply(step.gradient(model, &batches[number], clock).unwrap(), &mut *optimizer);
+                if number % 2 == 1 {
+                    step.end_epoch();
+                }
+            }
+        };
+        let mut one = Step::new(&model, &goal, 1).unwrap();
+        run(&mut model, &mut one, 0..5);
+        let (mut resumed, text) = (model.clone(), serde_json::to_string(one.weighting()).unwrap());
+        let mut other = Step::new(&resumed, &goal, 1).unwrap();
+        other.restore(serde_json::from_str(&text).unwrap()).unwrap();
+        run(&mut model, &mut one, 5..6);
+        run(&mut resumed, &mut other, 5..6);
+        assert_eq!((bits(&model), one.weighting()), (bits(&resumed), other.weighting()));
+    }
+}
+
+#[test]
+fn objectives_that_do_not_fit_the_model_are_refused() {
+    let (layout, train, _) = log();
+    let refused = |objective: Objective| {
+        let mut trainer = Trainer::new(settings().objective(objective).build().unwrap());
+        let error = trainer.fit(&mut star(&layout), train.clone(), None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        error.to_string()
+    };
+    let text = refused(Objective::builder().units(Units::Domains).weights([1.0, 2.0]).build().unwrap());
+    assert!(text.contains("weights: one for each of [\"search\"") && text.contains("found 2"), "{text}");
+    let gradnorm = Weighting::gradnorm(1.5, 0.1).unwrap();
+    for prefix in ["net.layers.0.share", "net.layers.0.domain", "embeddings", "layers"] {
+        let text = refused(objective(Units::Tasks, gradnorm.clone().with_shared(prefix).unwrap()));
+        assert!(text.contains("net.layers.0.shared.weight") && text.contains(&format!("found {prefix:?}")), "{text}");
+    }
+    // Experts of each task alone: there is nothing that all share.
+    let config = PleConfig::builder(&layout).levels(1).shared_experts(0).own_experts(1).build().unwrap();
+    let mut trainer = Trainer::new(settings().objective(objective(Units::Tasks, gradnorm)).build().unwrap());
+    let error = trainer.fit(&mut Ple::new(config), train, None).unwrap_err().to_string();
+    assert!(error.contains("gradnorm needs a dense tensor that no domain or branch owns"), "{error}");
 }
 
 #[test]

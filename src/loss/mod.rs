@@ -1,9 +1,15 @@
-//! What training minimises: binary cross entropy on logits, weighted over rows and tasks.
+//! What training minimises: binary cross entropy on logits, weighted over rows and units (tasks, domains, or both).
 
 mod bce;
+mod evaluate;
 mod non_finite;
 mod objective;
+mod units;
+pub mod weighting;
 
 pub use bce::{bce_with_logits, sigmoid};
+pub use evaluate::Loss;
 pub use non_finite::NonFiniteAt;
-pub use objective::{DecayPer, Loss, Objective, ObjectiveBuilder};
+pub use objective::{DecayPer, Objective, ObjectiveBuilder};
+pub use units::Units;
+pub use weighting::Weighting;

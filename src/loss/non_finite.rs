@@ -5,8 +5,8 @@
 /// The caller knows the names: the step, the domain of the row, the task.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error(
-    "row {row} of the batch, task {task}: logit {logit}, label {label}, row weight {weight} and task weight \
-     {task_weight} give a loss or gradient that is not finite"
+    "row {row} of the batch, task {task}: logit {logit}, label {label}, row weight {weight} and unit weight \
+     {unit_weight} give a loss or gradient that is not finite"
 )]
 pub struct NonFiniteAt {
     /// The row of the batch.
@@ -19,6 +19,6 @@ pub struct NonFiniteAt {
     pub label: f32,
     /// The weight of the row.
     pub weight: f32,
-    /// The weight of the task at that time.
-    pub task_weight: f64,
+    /// The weight of the label's unit in that step.
+    pub unit_weight: f64,
 }

@@ -27,6 +27,7 @@ mod config;
 mod customized;
 mod extraction;
 mod front;
+mod gradient;
 mod ml_mmoe;
 mod mmoe;
 mod moe;
@@ -44,7 +45,7 @@ use ndarray::{Array2, ArrayViewMut2, Axis};
 
 use crate::data::{Batch, DomainId, Domains, Layout};
 use crate::nn::buffer::resize;
-use crate::nn::{Infer, Leaf, LeafMut, Mode, Pair, Part, Path, RowGrad, Train};
+use crate::nn::{Infer, Leaf, LeafMut, Mode, Pair, Part, Path, Train};
 use crate::optim::Optimizer;
 use crate::{Error, ErrorKind, Result};
 
@@ -58,6 +59,7 @@ pub use self::config::NetConfig;
 pub use self::customized::{CustomizedConfig, CustomizedConfigBuilder, CustomizedNet};
 pub use self::extraction::{ExtractionCache, ExtractionConfig, ExtractionNet, ExtractionShape, Level};
 pub use self::front::Front;
+pub use self::gradient::Gradient;
 pub use self::ml_mmoe::{MlMmoeCache, MlMmoeConfig, MlMmoeConfigBuilder, MlMmoeLevel, MlMmoeNet};
 pub use self::mmoe::{MmoeConfig, MmoeConfigBuilder, MmoeNet};
 pub use self::moe::{MoeConfig, MoeConfigBuilder, MoeNet};
@@ -118,15 +120,6 @@ pub struct Model<N: Net> {
     net: N,
     /// Caches of the simple calls, so that they too allocate only once.
     pool: Mutex<Vec<Cache<N, Infer>>>,
-}
-
-/// The gradient of a [`Model`]: table rows that were read, and the dense part.
-#[derive(Debug, Clone)]
-pub struct Gradient<N: Net> {
-    /// Of the embedding tables, in the order of the layout's fields.
-    pub tables: Vec<RowGrad>,
-    /// Of the net, in the net's own type.
-    pub net: N,
 }
 
 impl<N: Net> Model<N> {
@@ -256,7 +249,8 @@ impl<N: Net> Model<N> {
     }
 
     /// The second half of a training step: adds the gradients of all parameters to `grad`, given those of the logits,
-    /// `[rows, tasks]`, in the batch's order.
+    /// `[rows, tasks]`, in the batch's order. One forward pass may be followed by any number of them, each with its own
+    /// `dlogits`.
     ///
     /// # Panics
     /// If `batch` and `cache` are not those of the forward pass before.

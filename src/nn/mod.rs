@@ -3,6 +3,7 @@
 mod activation;
 mod branch;
 pub(crate) mod buffer;
+pub(crate) mod dot;
 mod dropout;
 mod gate;
 mod hidden;

@@ -82,6 +82,11 @@ impl Path {
         self.present
     }
 
+    /// Whether the current tensor belongs to one domain or branch.
+    pub fn owned(&self) -> bool {
+        self.parts[..self.depth].iter().any(|part| matches!(part, Part::Domain(_) | Part::Branch(_)))
+    }
+
     /// Walks one step down while `inside` runs.
     ///
     /// # Panics
@@ -177,7 +182,8 @@ pub trait Params: Clone {
     /// Walks all tensors and may change them.
     fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>));
 
-    /// Walks the parameters and their gradients side by side.
+    /// Walks the parameters and their gradients side by side; or two gradients, of which the first is from then on present
+    /// where the second is.
     fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>));
 
     /// Sets a gradient back to zero. What was absent from the step is zero already and is not touched.

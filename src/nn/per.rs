@@ -114,7 +114,9 @@ impl<K: Key, T: Params> Params for Per<K, T> {
 
     fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
         let members = self.members.iter_mut().zip(&mut grad.members);
-        for ((key, &present), (member, grad)) in self.keys.iter().zip(&grad.present).zip(members) {
+        let presence = self.present.iter_mut().zip(&grad.present);
+        for ((key, (own, &present)), (member, grad)) in self.keys.iter().zip(presence).zip(members) {
+            *own |= present;
             path.within_member(key.part(), present, |path| member.visit_pair(grad, path, see));
         }
     }
@@ -152,6 +154,12 @@ mod tests {
             seen.push((path.slot(), path.present(), grad[0]));
         });
         assert_eq!(seen, [(3, false, 0.0), (4, true, 7.0)]);
+        // Parameters are always present; a gradient becomes so where another is.
+        assert_eq!(values.present, [true, true]);
+        let mut sum = values.zeros_like();
+        sum.touch(0);
+        sum.visit_pair(&mut grad, &mut Path::starting_at(0), &mut |_, _| {});
+        assert_eq!((&sum.present[..], &grad.present[..]), (&[true, true][..], &[false, true][..]));
         grad.zero();
         assert_eq!(grad.members[1].value[0], 0.0);
         assert_eq!(grad.present, [false, false]);

@@ -2,6 +2,8 @@
 
 use ndarray::{ArrayView1, ArrayViewMut1};
 
+use super::dot::dot;
+
 const ABSENT: u32 = u32::MAX;
 
 /// The gradient of a table of which a step reads few rows: a list of rows and a vector for each.
@@ -64,6 +66,22 @@ impl RowGrad {
         }
         let at = *position as usize * self.dim;
         ArrayViewMut1::from(&mut self.values[at..at + self.dim])
+    }
+
+    /// Adds `scale` times another gradient of the same table.
+    pub(crate) fn add_scaled(&mut self, scale: f32, other: &Self) {
+        for (&row, values) in other.rows.iter().zip(other.values.chunks_exact(other.dim)) {
+            self.touch(row).scaled_add(scale, &ArrayView1::from(values));
+        }
+    }
+
+    /// The inner product with another gradient of the same table.
+    pub(crate) fn dot(&self, other: &Self) -> f64 {
+        if self.rows == other.rows {
+            return dot(&self.values, &other.values);
+        }
+        let rows = self.rows.iter().zip(self.values.chunks_exact(self.dim));
+        rows.filter_map(|(&row, values)| Some(dot(values, other.row(row as usize)?.to_slice()?))).sum()
     }
 
     /// Forgets all rows; keeps the memory.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problems;
+use crate::nn::dot::dot;
 use crate::nn::{Leaf, LeafMut, Params, Path, RowGrad};
 use crate::{Error, Result};
 
@@ -69,10 +70,10 @@ fn norm(grad: &impl Params, tables: &[RowGrad]) -> f64 {
     let mut squares = 0.0;
     grad.visit(&mut Path::starting_at(0), &mut |path, leaf| {
         if let (true, Leaf::Tensor(values, ..)) = (path.present(), leaf) {
-            squares += sum_of_squares(values);
+            squares += dot(values, values);
         }
     });
-    let tables: f64 = tables.iter().map(|table| sum_of_squares(table.values())).sum();
+    let tables: f64 = tables.iter().map(|table| dot(table.values(), table.values())).sum();
     (squares + tables).sqrt()
 }
 
@@ -86,19 +87,6 @@ fn each(grad: &mut impl Params, tables: &mut [RowGrad], change: impl Fn(&mut f32
     for table in tables {
         table.values_mut().iter_mut().for_each(&change);
     }
-}
-
-/// Σ v² in eight interleaved sums: one sum would wait for each addition in turn.
-fn sum_of_squares(values: &[f32]) -> f64 {
-    let square = |v: f32| f64::from(v) * f64::from(v);
-    let (blocks, rest) = values.as_chunks::<8>();
-    let mut sums = [0.0; 8];
-    for block in blocks {
-        for (sum, &v) in sums.iter_mut().zip(block) {
-            *sum += square(v);
-        }
-    }
-    sums.iter().sum::<f64>() + rest.iter().map(|&v| square(v)).sum::<f64>()
 }
 
 /// The setting as a file has it.

@@ -135,7 +135,7 @@ impl TrainConfigBuilder {
         self
     }
 
-    /// The loss: task weights and their decay; default 1 for every task.
+    /// The loss: what it is taken of, and how its parts are weighed; default a weight of 1 for every task.
     pub fn objective(mut self, objective: Objective) -> Self {
         self.objective = objective;
         self

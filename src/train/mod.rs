@@ -5,13 +5,15 @@ mod config;
 mod evaluate;
 mod progress;
 mod report;
+mod step;
 mod trainer;
 
 pub use callback::{Callback, StepDone};
 pub use config::{EarlyStop, TrainConfig, TrainConfigBuilder};
 pub use evaluate::evaluate;
 pub use progress::Progress;
-pub use report::{EpochReport, FitReport, StopReason};
+pub use report::{EpochReport, FitReport, StopReason, UnitReport};
+pub use step::Step;
 pub use trainer::Trainer;
 
 use crate::{Error, ErrorKind, Result};

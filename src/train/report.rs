@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::loss::weighting::Learned;
 use crate::metrics::Report;
 
 const KEPT: &str = "the last good weights were kept (lower the learning rate, or clip gradients)";
@@ -60,6 +61,18 @@ impl fmt::Display for StopReason {
     }
 }
 
+/// One unit of the objective (a task, a domain, or both) over an epoch.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct UnitReport {
+    /// Its name.
+    pub unit: String,
+    /// The mean of its losses `L_k` over the steps in which it took part: had labels, and a given weight above 0. `None`
+    /// when there were none.
+    pub loss: Option<f64>,
+    /// The mean of its weights `ω_k·v_k` over the same steps.
+    pub weight: Option<f64>,
+}
+
 /// One epoch of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EpochReport {
@@ -67,6 +80,10 @@ pub struct EpochReport {
     pub epoch: usize,
     /// The mean of its batches' losses, weighed by rows.
     pub loss: f64,
+    /// Loss and weight of each unit of the objective.
+    pub units: Vec<UnitReport>,
+    /// What the objective's weighting has learned by the end of it.
+    pub weighting: Learned,
     /// The learning rate of its last step.
     pub lr: f64,
     /// Seconds spent on steps, and on the evaluation after them.

@@ -4,17 +4,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ndarray::Array2;
-
 use super::{
-    Callback, EpochReport, FitReport, StepDone, StopReason, TrainConfig, TrainConfigBuilder, evaluate, in_pool,
+    Callback, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfig, TrainConfigBuilder, evaluate, in_pool,
 };
 use crate::data::{Batch, DomainId, Layout, Loader, LoaderConfig};
-use crate::loss::Loss;
 use crate::metrics::SHARED_DOMAIN;
-use crate::model::{Cache, Model, Net};
-use crate::nn::buffer::resize;
-use crate::nn::{Leaf, Train};
+use crate::model::{Model, Net};
+use crate::nn::Leaf;
 use crate::optim::{Clock, PlateauState};
 use crate::{Error, ErrorKind, Result};
 
@@ -71,7 +67,6 @@ impl Trainer {
             return Err(Error::new(ErrorKind::Data, message));
         }
         self.config.0.early_stop.monitor.check(&layout)?;
-        self.config.0.objective.check_tasks(layout.tasks.len())?;
         let threads = self.config.threads();
         in_pool(threads, || self.run(model, &layout, train, val))?
     }
@@ -91,9 +86,7 @@ impl Trainer {
         let mut optimizer = self.config.build_optimizer(model.front().tables().len());
         let lr = self.config.0.optimizer.lr();
         let mut plateau = PlateauState::default();
-        let mut grad = model.zero_grad();
-        let mut cache = Cache::<N, Train>::default();
-        let (mut batch, mut dlogits, mut loss) = (Batch::default(), Array2::default((0, 0)), Loss::default());
+        let (mut batch, mut step) = (Batch::default(), Step::new(model, objective, *seed)?);
         let mut best = Best { goodness: f64::NEG_INFINITY, epoch: None, weights: model.clone() };
         let mut report = FitReport::default();
 
@@ -104,26 +97,25 @@ impl Trainer {
             let mut factor = 1.0;
             while epoch_batches.next_into(&mut batch) {
                 let clock = Clock { epoch: epoch as u64, step: report.steps };
-                cache.mode = Train { seed: *seed, step: report.steps };
-                model.forward_with(&batch, batch.domains(), &mut cache);
-                resize(&mut dlogits, batch.rows(), layout.tasks.len());
-                let (labels, weights) = (&batch.labels, &batch.weights);
-                if let Err(at) = objective.evaluate(cache.logits(), labels, weights, clock, &mut dlogits, &mut loss) {
-                    report.stop = non_finite(report.steps, layout, batch.domains[at.row], at.task);
-                    break 'epochs;
-                }
-                model.backward(&batch, &dlogits, &mut cache, &mut grad);
+                let grad = match step.gradient(model, &batch, clock) {
+                    Ok(grad) => grad,
+                    Err(at) => {
+                        report.stop = non_finite(report.steps, layout, batch.domains[at.row], at.task);
+                        break 'epochs;
+                    }
+                };
                 if let Some(clip) = clip {
                     clip.clip(&mut grad.net, &mut grad.tables);
                 }
                 factor = schedule.factor(clock, &plateau);
                 optimizer.set_lr(factor * lr);
-                model.apply(&mut grad, &mut *optimizer);
+                model.apply(grad, &mut *optimizer);
 
-                loss_sum += loss.total * batch.rows() as f64;
+                let loss = step.loss().total;
+                loss_sum += loss * batch.rows() as f64;
                 rows += batch.rows();
                 report.rows += batch.rows() as u64;
-                let done = StepDone { step: report.steps, rows: batch.rows(), loss: loss.total, lr: factor * lr };
+                let done = StepDone { step: report.steps, rows: batch.rows(), loss, lr: factor * lr };
                 report.steps += 1;
                 report.train_seconds = before + started.elapsed().as_secs_f64();
                 if any_breaks(&mut self.callbacks, |callback| callback.step_done(&done)) {
@@ -152,6 +144,8 @@ impl Trainer {
             let mut done = EpochReport {
                 epoch,
                 loss: loss_sum / rows as f64,
+                units: step.end_epoch(),
+                weighting: step.weighting().learned.clone(),
                 lr: factor * lr,
                 train_seconds,
                 evaluate_seconds,

@@ -2,12 +2,15 @@
 
 use ndarray::{Array2, s};
 use starple::data::{DomainId, Ids, Layout};
-use starple::model::{Branches, Cache, PleNet, StarNet};
+use starple::loss::{Objective, Units, Weighting};
+use starple::model::{Branches, Cache, Net, PleNet, StarNet};
 use starple::nn::Train;
-use starple::optim::{AdamConfig, OptimizerConfig, RowUpdates, SgdConfig, WeightDecay};
+use starple::optim::{AdamConfig, Clock, OptimizerConfig, RowUpdates, SgdConfig, WeightDecay};
+use starple::train::Step;
 use starple::{ErrorKind, Model, PleConfig, StarConfig};
 
-use crate::world::{assert_close, batch, layout, step, trained, values};
+use crate::allocations;
+use crate::world::{adam, assert_close, batch, layout, step, trained, values};
 
 fn star() -> Model<StarNet> {
     Model::new(StarConfig::builder(&layout()).embedding_dim(4).hidden([8, 4]).build().unwrap())
@@ -28,6 +31,39 @@ fn score_in_pieces_is_forward_whatever_the_threads() {
     assert_close("scores", &pieces, &whole);
     let parallel = starple::train::in_pool(3, || model.score(&rows)).unwrap();
     assert_eq!(parallel, pieces);
+}
+
+fn warm_steps_of_every_weighting_allocate_nothing<N: Net>(model: &Model<N>) {
+    let domains = [[2, 0, 1, 1, 0, 2], [1, 1, 0, 0, 2, 0], [0, 0, 2, 2, 0, 2]];
+    let mut batches = domains.map(|domains| batch(&domains, 9));
+    batches[1].labels.column_mut(1).fill(f32::NAN);
+    let kinds = [
+        Weighting::fixed(),
+        Weighting::uncertainty(0.01).unwrap(),
+        Weighting::dwa(2.0).unwrap(),
+        Weighting::gradnorm(1.5, 0.01).unwrap(),
+        Weighting::pcgrad(),
+    ];
+    for units in [Units::Tasks, Units::Domains, Units::DomainsAndTasks] {
+        for kind in &kinds {
+            let objective = Objective::builder().units(units).weighting(kind.clone()).build().unwrap();
+            let (mut model, mut optimizer) = (model.clone(), adam());
+            let mut steps = Step::new(&model, &objective, 1).unwrap();
+            let mut run = |number: u64| {
+                let gradient = steps.gradient(&model, &batches[number as usize % 3], Clock { epoch: 0, step: number });
+                model.apply(gradient.unwrap(), &mut *optimizer);
+            };
+            (0..6).for_each(&mut run);
+            let (ours, _) = allocations::during(|| (6..12).for_each(&mut run));
+            assert_eq!(ours, 0, "{units:?} by {kind:?}: allocations in six warm steps");
+        }
+    }
+}
+
+#[test]
+fn warm_steps_allocate_nothing_whatever_the_weighting() {
+    warm_steps_of_every_weighting_allocate_nothing(&star());
+    warm_steps_of_every_weighting_allocate_nothing(&ple(Branches::Tasks));
 }
 
 #[test]

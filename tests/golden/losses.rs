@@ -2,6 +2,7 @@
 
 use ndarray::Array2;
 use serde::Deserialize;
+use starple::data::Batch;
 use starple::loss::{Loss, Objective};
 use starple::optim::Clock;
 
@@ -28,8 +29,9 @@ fn losses() {
     for case in &cases {
         let (logits, labels) = (case.logits.matrix(), case.labels.matrix());
         let (mut dlogits, mut loss) = (Array2::zeros(logits.dim()), Loss::default());
-        let weights = case.weights.as_deref().unwrap_or_default();
-        case.objective.evaluate(&logits, &labels, weights, case.clock, &mut dlogits, &mut loss).unwrap();
+        let units: Vec<f64> = (0..labels.ncols()).map(|unit| case.objective.weight(unit, case.clock)).collect();
+        let batch = Batch { labels, weights: case.weights.clone().unwrap_or_default(), ..Batch::default() };
+        case.objective.evaluate(&logits, &batch, &units, &mut dlogits, &mut loss).unwrap();
         check.losses(&case.name, &loss, &case.total, &case.tasks);
         check.matrix(format_args!("{}: dlogits", case.name), &dlogits, &case.dlogits);
     }
@@ -40,6 +42,6 @@ impl Check {
     /// The loss in all and of each task; a task without labels has none.
     pub(crate) fn losses(&mut self, what: &str, ours: &Loss, total: &Golden, tasks: &Golden) {
         self.close(format_args!("{what}: loss"), [ours.total], total);
-        self.close(format_args!("{what}: loss by task"), ours.tasks.iter().map(|l| l.unwrap_or(f64::NAN)), tasks);
+        self.close(format_args!("{what}: loss by task"), ours.units.iter().map(|l| l.unwrap_or(f64::NAN)), tasks);
     }
 }

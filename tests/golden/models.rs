@@ -7,20 +7,21 @@ use serde::Deserialize;
 use serde_json::Value;
 use starple::Model;
 use starple::data::{Batch, DomainId, Ids, Layout};
-use starple::loss::{Loss, Objective};
-use starple::model::{Cache, Gradient, Net, PleNet, PooledNet, StarNet};
-use starple::nn::{Leaf, Part, Path, Train};
+use starple::loss::Objective;
+use starple::model::{Gradient, Net, PleNet, PooledNet, StarNet};
+use starple::nn::{Leaf, Part, Path};
 use starple::optim::{Clock, OptimizerConfig};
+use starple::train::Step;
 
 use crate::check::{Check, Golden, Tensors, file, load, read};
 
 /// Steps of an epoch, for task weights that change by epoch.
-const EPOCH: u64 = 5;
+pub(crate) const EPOCH: u64 = 5;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Data {
-    layout: Layout,
+pub(crate) struct Data {
+    pub(crate) layout: Layout,
     batches: Vec<Rows>,
 }
 
@@ -80,11 +81,11 @@ struct Run {
 }
 
 impl Data {
-    fn read() -> Self {
+    pub(crate) fn read() -> Self {
         file("data.json")
     }
 
-    fn batches(&self) -> Vec<Batch> {
+    pub(crate) fn batches(&self) -> Vec<Batch> {
         let batch = |rows: &Rows| {
             let ids = self.layout.fields.iter().map(|field| match &rows.ids[&field.name] {
                 FieldIds::One(ids) => Ids::One(ids.clone()),
@@ -132,20 +133,20 @@ fn cases<N: Net>(name: &str) {
     let batches = data.batches();
     let mut check = Check::default();
     for case in file::<Vec<Case>>(name) {
-        let model = start::<N>(&case, &data.layout);
         let name = &case.name;
+        let model = start::<N>(name, &case.config, &case.start, &data.layout);
         let batch = &batches[0];
         check.matrix(format_args!("{name}: logits in inference"), &model.forward(batch, batch.domains()), &case.infer);
         let shared = model.forward(batch, DomainId::SHARED);
         check.matrix(format_args!("{name}: logits of no known domain"), &shared, &case.shared);
-        let mut step = Step::new(&model);
+        let mut step = Step::new(&model, &case.objective, 0).unwrap();
         for pass in &case.passes {
             let what = format!("{name}: batch {}", pass.batch);
-            step.differentiate(&model, &batches[pass.batch], pass.batch, &case.objective);
-            check.matrix(format_args!("{what}: logits in training"), step.cache.logits(), &pass.logits);
-            check.losses(&what, &step.loss, &pass.loss, &pass.tasks);
-            check.tensors(format_args!("{what}: gradient"), &gradients(&step.grad, &data.layout), &pass.grads);
-            step.grad = model.zero_grad();
+            let grad = step.gradient(&model, &batches[pass.batch], clock(pass.batch)).unwrap();
+            check.tensors(format_args!("{what}: gradient"), &gradients(grad, &data.layout), &pass.grads);
+            grad.zero();
+            check.matrix(format_args!("{what}: logits in training"), step.logits(), &pass.logits);
+            check.losses(&what, step.loss(), &pass.loss, &pass.tasks);
         }
         for run in &case.runs {
             let what = format!("{name}: {}", serde_json::to_string(&run.optimizer).unwrap());
@@ -156,25 +157,25 @@ fn cases<N: Net>(name: &str) {
 }
 
 /// The model of a case, at the parameters that the twin starts from.
-fn start<N: Net>(case: &Case, layout: &Layout) -> Model<N> {
-    let mut config = case.config.clone();
+pub(crate) fn start<N: Net>(name: &str, config: &Value, start: &Tensors, layout: &Layout) -> Model<N> {
+    let mut config = config.clone();
     config["layout"] = serde_json::to_value(layout).unwrap();
-    let config = serde_json::from_value(config).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    let config = serde_json::from_value(config).unwrap_or_else(|error| panic!("{name}: {error}"));
     let mut model = Model::<N>::new(config);
-    model.visit_mut(|path, leaf| load(&case.name, &path.name(layout), leaf, &case.start));
-    assert_eq!(parameters(&model).len(), case.start.len(), "{}: the twin has more tensors", case.name);
+    model.visit_mut(|path, leaf| load(name, &path.name(layout), leaf, start));
+    assert_eq!(parameters(&model).len(), start.len(), "{name}: the twin has more tensors");
     model
 }
 
 fn train<N: Net>(what: &str, mut model: Model<N>, batches: &[Batch], goal: &Objective, run: &Run, check: &mut Check) {
     let mut optimizer = run.optimizer.build();
-    let mut step = Step::new(&model);
+    let mut step = Step::new(&model, goal, 0).unwrap();
     assert_eq!(run.losses.len(), batches.len(), "{what}: a step for each batch");
     for (index, (batch, loss)) in batches.iter().zip(&run.losses).enumerate() {
         let taken = index as u64 + 1;
-        step.differentiate(&model, batch, index, goal);
-        check.close(format_args!("{what}: step {taken}: loss"), [step.loss.total], loss);
-        model.apply(&mut step.grad, &mut *optimizer);
+        let grad = step.gradient(&model, batch, clock(index)).unwrap();
+        model.apply(grad, &mut *optimizer);
+        check.close(format_args!("{what}: step {taken}: loss"), [step.loss().total], loss);
         if let Some(golden) = run.after.get(&taken) {
             check.tensors(format_args!("{what}: after step {taken}"), &parameters(&model), golden);
         }
@@ -183,32 +184,13 @@ fn train<N: Net>(what: &str, mut model: Model<N>, batches: &[Batch], goal: &Obje
     check.matrix(format_args!("{what}: logits in inference at the end"), &logits, &run.infer);
 }
 
-/// What a training step needs.
-struct Step<N: Net> {
-    cache: Cache<N, Train>,
-    grad: Gradient<N>,
-    dlogits: Array2<f32>,
-    loss: Loss,
-}
-
-impl<N: Net> Step<N> {
-    fn new(model: &Model<N>) -> Self {
-        let (cache, loss) = (Cache::default(), Loss::default());
-        Self { cache, grad: model.zero_grad(), dlogits: Array2::zeros((0, 0)), loss }
-    }
-
-    /// Forward, loss, backward.
-    fn differentiate(&mut self, model: &Model<N>, batch: &Batch, index: usize, goal: &Objective) {
-        let clock = Clock { epoch: index as u64 / EPOCH, step: index as u64 };
-        let logits = model.forward_with(batch, batch.domains(), &mut self.cache);
-        self.dlogits = Array2::zeros(logits.dim());
-        goal.evaluate(logits, &batch.labels, &batch.weights, clock, &mut self.dlogits, &mut self.loss).unwrap();
-        model.backward(batch, &self.dlogits, &mut self.cache, &mut self.grad);
-    }
+/// Where the steps stand in time.
+pub(crate) fn clock(index: usize) -> Clock {
+    Clock { epoch: index as u64 / EPOCH, step: index as u64 }
 }
 
 /// Parameters, averages and counts by name.
-fn parameters<N: Net>(model: &Model<N>) -> Tensors {
+pub(crate) fn parameters<N: Net>(model: &Model<N>) -> Tensors {
     let mut tensors = Tensors::new();
     model.visit(|path, leaf| {
         tensors.insert(path.name(model.layout()), Some(read(leaf)));

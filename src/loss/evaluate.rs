@@ -1,0 +1,289 @@
+//! The loss of a batch, and its gradient by the logits.
+
+use ndarray::ArrayRef2;
+
+use super::bce::bce_and_derivative;
+use super::{NonFiniteAt, Objective};
+use crate::Result;
+use crate::data::Batch;
+
+/// The loss of one batch. Lend the same value to every call: it keeps its memory.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Loss {
+    /// `L`, the weighted sum over units.
+    pub total: f64,
+    /// `L_k` of each unit, before its weight; `None` when no row of the batch has a label for it.
+    pub units: Vec<Option<f64>>,
+    /// The weight of the rows with a label for one task, by unit.
+    labelled: Vec<f64>,
+}
+
+impl Objective {
+    /// Writes the loss of a batch to `loss` and its gradient by the logits to `dlogits`: of `L = Σ_k ω_k L_k` with
+    /// these weights `ω_k`, one for each unit.
+    ///
+    /// `logits` and `dlogits` are `[rows, tasks]`; `batch` gives labels, weights and, where units tell them apart,
+    /// domains of the rows. The gradient is `ω_k·w_i δ_ik·(σ(z_ik) − y_ik) / Σ_i w_i δ_ik`, computed in f64 and rounded
+    /// once; it is exactly 0 where the label is missing. A unit without labels (or with labels on rows of weight 0
+    /// only) adds nothing.
+    ///
+    /// # Errors
+    /// [`NonFiniteAt`] names the first place where the logit (even one without label), the loss or the gradient is
+    /// not finite. `loss` and `dlogits` are then only partly written.
+    ///
+    /// # Panics
+    /// If the shapes do not agree, a row has a domain without weight, or units tell domains apart and a row has no
+    /// known one.
+    pub fn evaluate(
+        &self,
+        logits: &ArrayRef2<f32>,
+        batch: &Batch,
+        weights: &[f64],
+        dlogits: &mut ArrayRef2<f32>,
+        loss: &mut Loss,
+    ) -> Result<(), NonFiniteAt> {
+        let (rows, tasks) = logits.dim();
+        let Batch { labels, weights: row_weights, domains, .. } = batch;
+        assert_eq!(labels.dim(), (rows, tasks), "labels and logits differ in shape");
+        assert_eq!(dlogits.dim(), (rows, tasks), "dlogits and logits differ in shape");
+        let given = row_weights.len();
+        assert!(given == 0 || given == rows, "{given} weights for {rows} rows");
+        let Loss { total, units, labelled } = loss;
+        units.clear();
+        units.resize(weights.len(), None);
+        for task in 0..tasks {
+            let unit_of = |row: usize| self.units().of(domains, row, task, tasks);
+            let row_weight = |row: usize| if given == 0 { 1.0 } else { row_weights[row] };
+            let columns = || logits.column(task).into_iter().zip(labels.column(task)).enumerate();
+            let not_finite = |row, logit, label| {
+                let (weight, unit_weight) = (row_weight(row), weights[unit_of(row)]);
+                NonFiniteAt { row, task, logit, label, weight, unit_weight }
+            };
+
+            labelled.clear();
+            labelled.resize(weights.len(), 0.0);
+            for (row, (&logit, &label)) in columns() {
+                let has_label = !label.is_nan();
+                if !logit.is_finite() || (has_label && !row_weight(row).is_finite()) {
+                    return Err(not_finite(row, logit, label));
+                }
+                if has_label {
+                    labelled[unit_of(row)] += f64::from(row_weight(row));
+                }
+            }
+            for ((row, (&logit, &label)), dlogit) in columns().zip(dlogits.column_mut(task)) {
+                let unit = unit_of(row);
+                if label.is_nan() || labelled[unit] <= 0.0 {
+                    *dlogit = 0.0;
+                    continue;
+                }
+                let (value, derivative) = bce_and_derivative(f64::from(logit), f64::from(label));
+                let share = f64::from(row_weight(row)) / labelled[unit];
+                *units[unit].get_or_insert(0.0) += share * value;
+                *dlogit = (weights[unit] * share * derivative) as f32;
+                if !value.is_finite() || !dlogit.is_finite() {
+                    return Err(not_finite(row, logit, label));
+                }
+            }
+        }
+        *total = units.iter().zip(weights).map(|(loss, weight)| loss.map_or(0.0, |loss| weight * loss)).sum();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, arr2};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::data::{DomainId, Layout};
+    use crate::loss::{DecayPer, Units};
+    use crate::optim::Clock;
+
+    const NAN: f32 = f32::NAN;
+    const EVERY: [Units; 3] = [Units::Tasks, Units::Domains, Units::DomainsAndTasks];
+
+    fn rows(labels: &Array2<f32>, weights: &[f32], domains: &[usize]) -> Batch {
+        let domains = domains.iter().map(|&domain| DomainId::new(domain)).collect();
+        Batch { labels: labels.clone(), weights: weights.to_vec(), domains, ..Batch::default() }
+    }
+
+    fn evaluate(
+        units: Units,
+        omega: &[f64],
+        logits: &Array2<f32>,
+        batch: &Batch,
+    ) -> Result<(Loss, Array2<f32>), NonFiniteAt> {
+        let mut loss = Loss { total: 9.0, units: vec![Some(9.0); 7], labelled: vec![9.0; 5] };
+        let mut dlogits = Array2::from_elem(logits.raw_dim(), 9.0);
+        let objective = Objective::builder().units(units).build().unwrap();
+        objective.evaluate(logits, batch, omega, &mut dlogits, &mut loss)?;
+        Ok((loss, dlogits))
+    }
+
+    /// `L_k` and `Σ_k ω_k L_k` as the definition has it, with logarithms of probabilities. Each unit is a list of means
+    /// over labels, which are told apart by task and, where the domain counts, domain.
+    fn naive(units: Units, omega: &[f64], logits: &Array2<f64>, batch: &Batch) -> (f64, Vec<Option<f64>>) {
+        let (rows, tasks) = logits.dim();
+        let weight = |i: usize| batch.weights.get(i).map_or(1.0, |&w| f64::from(w));
+        let mean = |domain: Option<usize>, k: usize| {
+            let counts = |&i: &usize| {
+                !batch.labels[[i, k]].is_nan() && domain.is_none_or(|d| batch.domains[i] == DomainId::new(d))
+            };
+            let labelled: Vec<usize> = (0..rows).filter(counts).collect();
+            let total: f64 = labelled.iter().map(|&i| weight(i)).sum();
+            let loss: f64 = labelled
+                .iter()
+                .map(|&i| {
+                    let p = 1.0 / (1.0 + (-logits[[i, k]]).exp());
+                    let y = f64::from(batch.labels[[i, k]]);
+                    -weight(i) * (y * p.ln() + (1.0 - y) * (1.0 - p).ln())
+                })
+                .sum();
+            (total > 0.0).then(|| loss / total)
+        };
+        let parts = |unit: usize| -> Vec<Option<f64>> {
+            match units {
+                Units::Tasks => vec![mean(None, unit)],
+                Units::Domains => (0..tasks).map(|k| mean(Some(unit), k)).collect(),
+                Units::DomainsAndTasks => vec![mean(Some(unit / tasks), unit % tasks)],
+            }
+        };
+        let losses = (0..omega.len()).map(|unit| {
+            let known: Vec<f64> = parts(unit).into_iter().flatten().collect();
+            (!known.is_empty()).then(|| known.iter().sum())
+        });
+        let losses: Vec<Option<f64>> = losses.collect();
+        (losses.iter().zip(omega).map(|(loss, omega)| omega * loss.unwrap_or(0.0)).sum(), losses)
+    }
+
+    fn batches() -> impl Strategy<Value = (Array2<f32>, Batch)> {
+        (1..9_usize, 1..4_usize).prop_flat_map(|(count, tasks)| {
+            let label = prop_oneof![Just(0.0_f32), Just(1.0), Just(NAN), 0.0..1.0_f32];
+            let matrix = move |values| Array2::from_shape_vec((count, tasks), values).unwrap();
+            let labels = prop::collection::vec(label, count * tasks).prop_map(matrix);
+            let weights = prop::collection::vec(prop_oneof![Just(0.0_f32), 0.1..5.0_f32], count);
+            let domains = prop::collection::vec(0..3_usize, count);
+            let batch =
+                (labels, weights, domains).prop_map(|(labels, weights, domains)| rows(&labels, &weights, &domains));
+            (prop::collection::vec(-6.0..6.0_f32, count * tasks).prop_map(matrix), batch)
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        #[test]
+        fn loss_and_gradient_are_those_of_the_definition((logits, batch) in batches(), which in 0..3_usize) {
+            let (units, tasks) = (EVERY[which], logits.ncols());
+            let omega: Vec<f64> = (0..[tasks, 3, 3 * tasks][which]).map(|k| 0.5 + k as f64).collect();
+            let (loss, dlogits) = evaluate(units, &omega, &logits, &batch).unwrap();
+
+            let z = logits.mapv(f64::from);
+            let (total, by_unit) = naive(units, &omega, &z, &batch);
+            prop_assert!((loss.total - total).abs() < 1e-10);
+            prop_assert_eq!(loss.units.len(), by_unit.len());
+            for (found, expected) in loss.units.iter().zip(&by_unit) {
+                prop_assert_eq!(found.is_some(), expected.is_some());
+                prop_assert!((found.unwrap_or(0.0) - expected.unwrap_or(0.0)).abs() < 1e-10);
+            }
+
+            for ((i, k), &dlogit) in dlogits.indexed_iter() {
+                let shifted = |by: f64| {
+                    let mut z = z.clone();
+                    z[[i, k]] += by;
+                    naive(units, &omega, &z, &batch).0
+                };
+                let expected = (shifted(1e-5) - shifted(-1e-5)) / 2e-5;
+                prop_assert!((f64::from(dlogit) - expected).abs() < 1e-6, "{} is not {}", dlogit, expected);
+                if batch.labels[[i, k]].is_nan() || batch.weights[i] == 0.0 {
+                    prop_assert_eq!(dlogit, 0.0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_computed_by_hand() {
+        // All logits 0: every loss is ln 2, every derivative ±1/2. Task 0 has weights 1 and 3, task 1 none.
+        let labels = arr2(&[[1.0, NAN], [0.0, NAN], [NAN, NAN]]);
+        let (zeros, omega) = (Array2::zeros((3, 2)), [2.0, 5.0]);
+        let (loss, dlogits) = evaluate(Units::Tasks, &omega, &zeros, &rows(&labels, &[1.0, 3.0, 8.0], &[])).unwrap();
+        assert_eq!(loss.units.len(), 2);
+        assert!((loss.units[0].unwrap() - 2.0_f64.ln()).abs() < 1e-15);
+        assert_eq!(loss.units[1], None);
+        assert!((loss.total - 2.0 * 2.0_f64.ln()).abs() < 1e-15);
+        assert_eq!(dlogits, arr2(&[[-0.25, 0.0], [0.75, 0.0], [0.0, 0.0]]));
+        // Empty weights are all 1.
+        let (_, dlogits) = evaluate(Units::Tasks, &omega, &zeros, &rows(&labels, &[], &[])).unwrap();
+        assert_eq!(dlogits, arr2(&[[-0.5, 0.0], [0.5, 0.0], [0.0, 0.0]]));
+    }
+
+    #[test]
+    fn a_rare_domain_counts_as_its_weight_says() {
+        // Three rows of domain 0, one of domain 2; domain 1 is absent.
+        let batch = rows(&Array2::ones((4, 1)), &[], &[0, 2, 0, 0]);
+        let (loss, dlogits) = evaluate(Units::Domains, &[1.0, 9.0, 4.0], &Array2::zeros((4, 1)), &batch).unwrap();
+        assert!(loss.units[1].is_none() && (loss.total - 5.0 * 2.0_f64.ln()).abs() < 1e-15);
+        let share = 1.0 / 6.0;
+        assert_eq!(dlogits, arr2(&[[-share], [-2.0], [-share], [-share]]));
+        // Over tasks, every row counts the same.
+        let (_, dlogits) = evaluate(Units::Tasks, &[1.0], &Array2::zeros((4, 1)), &batch).unwrap();
+        assert_eq!(dlogits, Array2::from_elem((4, 1), -0.125));
+    }
+
+    #[test]
+    fn with_one_domain_the_units_make_no_difference() {
+        let batch = rows(&arr2(&[[1.0, NAN], [0.0, 1.0], [1.0, NAN]]), &[0.5, 2.0, 1.0], &[0, 0, 0]);
+        let logits = arr2(&[[0.3, -1.0], [1.5, 2.0], [-0.2, 0.1]]);
+        let of = |units, weights: &[f64]| evaluate(units, weights, &logits, &batch).unwrap();
+        let (tasks, dlogits) = of(Units::Tasks, &[1.0, 1.0]);
+        for (units, weights) in [(Units::Domains, &[1.0][..]), (Units::DomainsAndTasks, &[1.0, 1.0])] {
+            let (loss, same) = of(units, weights);
+            assert!((loss.total - tasks.total).abs() < 1e-12);
+            assert_eq!(same, dlogits);
+        }
+    }
+
+    #[test]
+    fn an_empty_batch_has_no_loss() {
+        let empty = Array2::zeros((0, 2));
+        let (loss, _) = evaluate(Units::Tasks, &[1.0, 1.0], &empty, &rows(&empty, &[], &[])).unwrap();
+        assert_eq!((loss.total, loss.units), (0.0, vec![None, None]));
+    }
+
+    #[test]
+    fn what_is_not_finite_is_named() {
+        let at = |logits: &Array2<f32>, labels: &Array2<f32>, weights: &[f32]| {
+            evaluate(Units::DomainsAndTasks, &[1.0; 4], logits, &rows(labels, weights, &[0, 1, 0])).unwrap_err()
+        };
+        let (mut logits, mut labels) = (Array2::zeros((3, 2)), Array2::ones((3, 2)));
+        logits[[2, 1]] = NAN;
+        let error = at(&logits, &labels, &[]);
+        assert_eq!((error.row, error.task, error.label), (2, 1, 1.0));
+        assert!(error.logit.is_nan() && error.to_string().contains("row 2 of the batch, task 1: logit NaN, label 1"));
+        // A missing label does not hide a broken logit.
+        labels[[2, 1]] = NAN;
+        assert_eq!((at(&logits, &labels, &[]).row, at(&logits, &labels, &[]).task), (2, 1));
+        logits.fill(1.0);
+        assert_eq!(at(&logits, &labels, &[1.0, f32::INFINITY, 1.0]).row, 1);
+        labels[[1, 0]] = f32::INFINITY;
+        assert_eq!((at(&logits, &labels, &[]).row, at(&logits, &labels, &[]).task), (1, 0));
+        // A weight that has grown out of range.
+        let objective = Objective::builder().decays([1e300]).decay_per(DecayPer::Step).build().unwrap();
+        let weight = objective.weight(0, Clock { epoch: 0, step: 2 });
+        let batch = rows(&Array2::ones((1, 1)), &[], &[0]);
+        let error = evaluate(Units::Tasks, &[weight], &Array2::zeros((1, 1)), &batch).unwrap_err();
+        assert_eq!((error.row, error.task, error.unit_weight), (0, 0, f64::INFINITY));
+    }
+
+    #[test]
+    #[should_panic(expected = "training rows have a domain")]
+    fn units_that_are_domains_need_domains() {
+        let mut batch = rows(&Array2::ones((1, 1)), &[], &[0]);
+        batch.domains[0] = DomainId::SHARED;
+        let units = Units::Domains.count(&Layout { domains: vec!["search".into()], ..Layout::default() });
+        drop(evaluate(Units::Domains, &vec![1.0; units], &Array2::zeros((1, 1)), &batch));
+    }
+}

@@ -1,0 +1,84 @@
+//! What a loss is taken of.
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::{DomainId, Layout};
+use crate::nn::Branch;
+
+/// What a loss is taken of. Each *unit* k has its loss `L_k` and a weight of its own; every label belongs to one unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Units {
+    /// One for each task (the default), over the rows of all domains: `L_k` is the mean over the rows that have a label
+    /// for task k. A domain counts by its rows.
+    #[default]
+    Tasks,
+    /// One for each domain, `L_d = Σ_k L_dk`: the mean over the rows of d that have a label for task k, summed over
+    /// tasks. A domain counts by its weight, however rare its rows are. With one domain it is the loss of
+    /// [`Units::Tasks`].
+    Domains,
+    /// One for each domain and task: `L_dk` is the mean over the rows of d that have a label for task k.
+    DomainsAndTasks,
+}
+
+impl Units {
+    /// How many units there are for these domains and tasks.
+    pub fn count(self, layout: &Layout) -> usize {
+        self.branches(layout).count()
+    }
+
+    /// Their names, in order: tasks; domains; or `domain/task`, domain by domain.
+    pub fn names(self, layout: &Layout) -> impl Iterator<Item = String> {
+        self.branches(layout).map(|branch| branch.name(layout))
+    }
+
+    fn branches(self, layout: &Layout) -> impl Iterator<Item = Branch> {
+        let (domains, tasks) = (layout.domains.len(), layout.tasks.len());
+        let count = match self {
+            Self::Tasks => tasks,
+            Self::Domains => domains,
+            Self::DomainsAndTasks => domains * tasks,
+        };
+        (0..count).map(move |unit| match self {
+            Self::Tasks => Branch::Task(unit),
+            Self::Domains => Branch::Domain(DomainId::new(unit)),
+            Self::DomainsAndTasks => Branch::Both(DomainId::new(unit / tasks), unit % tasks),
+        })
+    }
+
+    /// The unit of a row's label for one of `tasks` tasks.
+    ///
+    /// # Panics
+    /// If the units tell domains apart and the row has no known one.
+    pub(crate) fn of(self, domains: &[DomainId], row: usize, task: usize, tasks: usize) -> usize {
+        let domain = || domains[row].index().expect("training rows have a domain; DomainId::SHARED is for prediction");
+        match self {
+            Self::Tasks => task,
+            Self::Domains => domain(),
+            Self::DomainsAndTasks => domain() * tasks + task,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_label_belongs_to_the_unit_of_its_name() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let (domains, tasks) = (names(&["search", "a.b"]), names(&["click", "buy", "cart"]));
+        let layout = Layout { domains, tasks, ..Layout::default() };
+        let rows = [DomainId::new(1), DomainId::new(0)];
+        for (units, count, label) in [
+            (Units::Tasks, 3, ["buy", "cart"]),
+            (Units::Domains, 2, ["a%2Eb", "search"]),
+            (Units::DomainsAndTasks, 6, ["a%2Eb/buy", "search/cart"]),
+        ] {
+            let names: Vec<String> = units.names(&layout).collect();
+            assert_eq!((units.count(&layout), names.len()), (count, count));
+            let of = [units.of(&rows, 0, 1, 3), units.of(&rows, 1, 2, 3)].map(|unit| names[unit].as_str());
+            assert_eq!(of, label, "{units:?}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What a weighting remembers, in a form that any file format can hold.
+
+use serde::{Deserialize, Serialize};
+
+use super::config::Kind;
+use super::{Weighting, dwa, uncertainty};
+use crate::{Error, ErrorKind, Result};
+
+/// What a [`Weighting`] has learned. Lists have one entry for each unit, in the order of
+/// [`Units::names`](crate::loss::Units::names).
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Learned {
+    /// `fixed` and `pcgrad` learn nothing.
+    #[default]
+    Nothing,
+    /// Of `uncertainty`.
+    Uncertainty {
+        /// `s_k = ln σ_k²`; 0 at the start.
+        log_variances: Vec<f64>,
+    },
+    /// Of `dwa`.
+    Dwa {
+        /// The mean losses of the last two epochs in which the unit took part, the earlier one first.
+        means: Vec<[Option<f64>; 2]>,
+    },
+    /// Of `gradnorm`.
+    GradNorm {
+        /// `v_k`; 1 at the start.
+        weights: Vec<f64>,
+        /// `L_k(0)`, the loss of the first step in which the unit took part.
+        first: Vec<Option<f64>>,
+    },
+}
+
+/// Sums over the steps of an epoch in which a unit took part.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnitSums {
+    /// How many steps there were.
+    pub steps: u64,
+    /// The sum of its losses `L_k`.
+    pub loss: f64,
+    /// The sum of its weights `ω_k·v_k`.
+    pub weight: f64,
+}
+
+impl UnitSums {
+    /// The mean loss; `None` when there were no steps.
+    pub fn mean_loss(&self) -> Option<f64> {
+        (self.steps > 0).then(|| self.loss / self.steps as f64)
+    }
+
+    /// The mean weight; `None` when there were no steps.
+    pub fn mean_weight(&self) -> Option<f64> {
+        (self.steps > 0).then(|| self.weight / self.steps as f64)
+    }
+}
+
+/// Everything a [`Weighting`] remembers between two steps.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightingState {
+    /// What it has learned.
+    pub learned: Learned,
+    /// The sums of each unit over the epoch so far.
+    pub epoch: Vec<UnitSums>,
+}
+
+impl WeightingState {
+    /// That of a weighting at step 0.
+    pub(super) fn new(weighting: &Weighting, units: usize) -> Self {
+        Self { learned: Learned::new(weighting, units), epoch: vec![UnitSums::default(); units] }
+    }
+
+    /// Whether `other` can stand in this one's place: the same kind and number of units, and numbers that are possible.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Layout`] that lists what does not fit.
+    pub(super) fn check_replacement(&self, other: &Self) -> Result<()> {
+        let units = self.epoch.len();
+        let mut problems = Vec::new();
+        let mut require = |holds: bool, what: String| {
+            if !holds {
+                problems.push(what);
+            }
+        };
+        let kinds = [&self.learned, &other.learned].map(Learned::kind);
+        require(kinds[0] == kinds[1], format!("learned: expected {:?}, found {:?}", kinds[0], kinds[1]));
+        let lengths = other.learned.lengths();
+        for (name, len) in lengths.into_iter().flatten().chain([("epoch", other.epoch.len())]) {
+            require(len == units, format!("{name}: one for each of {units} units, found {len}"));
+        }
+        let finite = other.epoch.iter().all(|sums| sums.loss.is_finite() && sums.weight.is_finite());
+        require(
+            finite && other.learned.possible(),
+            "a number that is not finite, or a weight that is not above 0".into(),
+        );
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Layout, format!("weighting state: {}", problems.join("; ")))
+            .with_help("resume with the objective and the model that the state was saved from"))
+    }
+}
+
+impl Learned {
+    fn new(weighting: &Weighting, units: usize) -> Self {
+        match weighting.0 {
+            Kind::Fixed | Kind::PcGrad => Self::Nothing,
+            Kind::Uncertainty { .. } => Self::Uncertainty { log_variances: vec![0.0; units] },
+            Kind::Dwa { .. } => Self::Dwa { means: vec![[None; 2]; units] },
+            Kind::GradNorm { .. } => Self::GradNorm { weights: vec![1.0; units], first: vec![None; units] },
+        }
+    }
+
+    /// Writes the factors `v_k` of the step to come.
+    pub(super) fn factors(&self, weighting: &Weighting, factors: &mut [f64]) {
+        match (self, &weighting.0) {
+            (Self::Uncertainty { log_variances }, _) => uncertainty::factors(log_variances, factors),
+            (Self::Dwa { means }, Kind::Dwa { temperature }) => dwa::factors(means, *temperature, factors),
+            (Self::GradNorm { weights, .. }, _) => factors.copy_from_slice(weights),
+            (Self::Nothing | Self::Dwa { .. }, _) => factors.fill(1.0),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Uncertainty { .. } => "uncertainty",
+            Self::Dwa { .. } => "dwa",
+            Self::GradNorm { .. } => "gradnorm",
+        }
+    }
+
+    fn lengths(&self) -> [Option<(&'static str, usize)>; 2] {
+        match self {
+            Self::Nothing => [None; 2],
+            Self::Uncertainty { log_variances } => [Some(("log_variances", log_variances.len())), None],
+            Self::Dwa { means } => [Some(("means", means.len())), None],
+            Self::GradNorm { weights, first } => [Some(("weights", weights.len())), Some(("first", first.len()))],
+        }
+    }
+
+    fn possible(&self) -> bool {
+        let finite = |value: &f64| value.is_finite();
+        match self {
+            Self::Nothing => true,
+            Self::Uncertainty { log_variances } => log_variances.iter().all(finite),
+            Self::Dwa { means } => means.iter().flatten().flatten().all(finite),
+            Self::GradNorm { weights, first } => {
+                weights.iter().all(|weight| weight.is_finite() && *weight > 0.0) && first.iter().flatten().all(finite)
+            }
+        }
+    }
+}

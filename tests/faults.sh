@@ -72,11 +72,19 @@ fault "absent owners move" src/model/mod.rs \
   'Pair::Tensor(values, grad, decay) if path.present()' 'Pair::Tensor(values, grad, decay)'
 fault "experts that start alike" src/nn/init.rs \
   'self.next - 1' '0'
-fault "a missing label counts in the mean" src/loss/objective.rs \
-  'if labelled {' 'if true {'
-fault "task weights ignored" src/loss/objective.rs \
-  'fn task_weight(&self, task: usize, clock: Clock) -> f64 {' \
-  'fn task_weight(&self, task: usize, clock: Clock) -> f64 { if task < usize::MAX { return 1.0; }'
+fault "a missing label counts in the mean" src/loss/evaluate.rs \
+  'if has_label {' 'if true {'
+fault "given weights ignored" src/loss/objective.rs \
+  'fn weight(&self, unit: usize, clock: Clock) -> f64 {' \
+  'fn weight(&self, unit: usize, clock: Clock) -> f64 { if unit < usize::MAX { return 1.0; }'
+fault "a sum of gradients forgets who took part" src/nn/per.rs \
+  '*own |= present;' ''
+fault "conflicting gradients are projected too far" src/loss/weighting/pcgrad.rs \
+  'product / row[j]' '2.0 * product / row[j]'
+fault "GradNorm counts given weights twice" src/train/step.rs \
+  '.sqrt() / weights.fixed(unit)' '.sqrt()'
+fault "the uncertainty of a unit without labels moves" src/loss/weighting/uncertainty.rs \
+  'if let Some(loss) = loss {' 'if let Some(loss) = loss.as_ref().or(Some(&0.0)) {'
 fault "tied scores in the order they come" src/metrics/auc.rs \
   'twice_won += tied_positives * (2 * negatives + tied_negatives);' 'twice_won += tied_positives * 2 * negatives;'
 exit $unnoticed

@@ -57,9 +57,9 @@ fault "a gate with a bias" src/nn/gate.rs \
   'matmul(x, &self.weight, &mut cache.weights); cache.weights.column_mut(0).mapv_inplace(|z| z + 0.1);'
 fault "softmax's backward without its sum" src/nn/gate.rs \
   '*dz = w * (dw - mean)' '*dz = w * dw'
-fault "weight decay pulls domain factors to 0" src/nn/star_linear.rs \
+fault "weight decay pulls domain factors to 0" src/nn/star_linear/product.rs \
   'Decay::To(1.0)' 'Decay::To(0.0)'
-fault "domain factors that never learn" src/nn/star_linear.rs \
+fault "domain factors that never learn" src/nn/star_linear/product.rs \
   '*dw_d += g * w;' '*dw_d += 0.0 * w;'
 fault "an activation after the last layer" src/model/star.rs \
   'layer.forward(h, segments, linear, logits);' \

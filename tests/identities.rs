@@ -6,8 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use starple::data::{Batch, DomainId, Field, Ids, Layout};
 use starple::model::{Branches, PleConfigBuilder};
 use starple::nn::{
-    GateCache, Infer, LeafMut, Mlp, MlpCache, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Segment,
-    Train, mix,
+    Combination, DomainLinear, GateCache, Infer, LeafMut, Linear, Mlp, MlpCache, PartitionedNorm, PartitionedNormCache,
+    PartitionedNormSettings, Segment, StarLinear, Train, mix,
 };
 use starple::{Ple, PleConfig, Star, StarConfig};
 
@@ -52,42 +52,28 @@ fn run(mlp: &Mlp, x: &Array2<f32>) -> Array2<f32> {
     y
 }
 
-fn star() -> Star {
+const COMBINATIONS: [Combination; 6] = [
+    Combination::Product,
+    Combination::Add,
+    Combination::AdaptiveAdd,
+    Combination::Gate,
+    Combination::Concatenation,
+    Combination::LowRank { rank: 2 },
+];
+
+fn star(combination: Combination) -> Star {
     let config = StarConfig::builder(&layout()).embedding_dim(4).embedding_std(0.5).hidden([12, 6]);
-    Star::new(config.partitioned_norm(false).auxiliary(false).build().unwrap())
+    Star::new(config.combination(combination).partitioned_norm(false).auxiliary(false).build().unwrap())
 }
 
-/// STAR's main network as plain layers, with the weights of one domain multiplied in; `None` leaves them out.
-fn as_stack(star: &Star, domain: Option<usize>) -> Mlp {
+/// STAR's main network as plain layers.
+fn as_stack(star: &Star, layer: impl Fn(&StarLinear) -> Linear) -> Mlp {
     let net = star.net();
-    let layers = net.layers.iter().map(|layer| {
-        let mut linear = layer.shared.clone();
-        if let Some(d) = domain {
-            linear.weight *= &layer.domain[d].weight;
-            linear.bias += &layer.domain[d].bias;
-        }
-        linear
-    });
-    Mlp { layers: layers.collect(), hidden: net.hidden.clone() }
+    Mlp { layers: net.layers.iter().map(layer).collect(), hidden: net.hidden.clone() }
 }
 
-#[test]
-fn star_with_neutral_factors_is_the_shared_bottom_bit_for_bit() {
-    let (star, batch) = (star(), batch());
-    let x = embed(star.front().tables(), &batch);
-    let shared = run(&as_stack(&star, None), &x);
-    for (segment, d) in [(0..4, 0), (4..7, 1), (7..10, 2)] {
-        // Rows as they lie in the mixed batch: a product's bits may depend on how many rows it has.
-        let rows = s![segment.clone(), ..];
-        let own = run(&as_stack(&star, None), &x.slice(rows).to_owned());
-        assert_eq!(star.forward(&batch, &batch.domains).slice(rows), own, "domain {d}");
-        assert_eq!(star.forward(&batch, DomainId::new(d)), shared, "domain {d} over all rows");
-    }
-}
-
-#[test]
-fn star_with_multiplied_weights_is_star() {
-    let (mut star, batch) = (star(), batch());
+/// Moves every parameter off its start.
+fn stir(star: &mut Star) {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     star.visit_mut(|_, leaf| {
         if let LeafMut::Tensor(values, ..) = leaf {
@@ -96,9 +82,62 @@ fn star_with_multiplied_weights_is_star() {
             }
         }
     });
+}
+
+#[test]
+fn star_at_its_start_is_the_shared_bottom_bit_for_bit() {
+    let batch = batch();
+    for combination in COMBINATIONS {
+        let star = star(combination);
+        let x = embed(star.front().tables(), &batch);
+        let stack = as_stack(&star, |layer| layer.shared.clone());
+        let shared = run(&stack, &x);
+        for (segment, d) in [(0..4, 0), (4..7, 1), (7..10, 2)] {
+            // Rows as they lie in the mixed batch: a product's bits may depend on how many rows it has.
+            let rows = s![segment.clone(), ..];
+            let own = run(&stack, &x.slice(rows).to_owned());
+            assert_eq!(star.forward(&batch, &batch.domains).slice(rows), own, "{combination:?}, domain {d}");
+            assert_eq!(star.forward(&batch, DomainId::new(d)), shared, "{combination:?}, domain {d} over all rows");
+        }
+    }
+}
+
+#[test]
+fn star_with_multiplied_weights_is_star() {
+    let (mut star, batch) = (star(Combination::Product), batch());
+    stir(&mut star);
     let x = embed(star.front().tables(), &batch);
     for d in 0..3 {
-        assert_eq!(star.forward(&batch, DomainId::new(d)), run(&as_stack(&star, Some(d)), &x));
+        let stack = as_stack(&star, |layer| {
+            let DomainLinear::Product(factor) = &layer.domain[d] else { panic!("a product") };
+            let Linear { weight, bias } = &layer.shared;
+            Linear { weight: weight * &factor.weight, bias: bias + &factor.bias }
+        });
+        assert_eq!(star.forward(&batch, DomainId::new(d)), run(&stack, &x));
+    }
+}
+
+#[test]
+fn star_with_combined_weights_is_star() {
+    let batch = batch();
+    for combination in COMBINATIONS {
+        let mut star = star(combination);
+        stir(&mut star);
+        if combination == Combination::Gate {
+            // Open it: 30 on the bias is as good as infinity.
+            star.visit_mut(|path, leaf| match leaf {
+                LeafMut::Tensor(values, ..) if path.name(&layout()).ends_with("gate.bias") => values.fill(30.0),
+                _ => {}
+            });
+        }
+        let x = embed(star.front().tables(), &batch);
+        for d in 0..3 {
+            let ours = star.forward(&batch, DomainId::new(d));
+            let stack = run(&as_stack(&star, |layer| layer.combined(d)), &x);
+            for (a, b) in ours.iter().zip(&stack) {
+                assert!((a - b).abs() <= 1e-5 * (1.0 + b.abs()), "{combination:?}, domain {d}: {a} and {b}");
+            }
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use super::{Input, Net, NetConfig};
 use crate::data::DomainId;
 use crate::nn::buffer::{grow, resize};
 use crate::nn::{
-    Hidden, HiddenCache, Init, Mode, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, StarLinear,
-    StarLinearCache, Train,
+    Combination, Draws, Hidden, HiddenCache, Init, Mode, PartitionedNorm, PartitionedNormCache,
+    PartitionedNormSettings, StarLinear, StarLinearCache, Train,
 };
 
 model_config! {
@@ -17,6 +17,8 @@ model_config! {
     StarConfig, StarConfigBuilder, "star" => {
         /// The widths of the hidden layers of the star topology; default 128, 64, 32.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
+        /// How the shared weights and a domain's own are combined; default their product, as in the paper.
+        combination: Combination = Combination::Product;
         /// Whether the input goes through Partitioned Normalization; default true.
         partitioned_norm: bool = true;
         /// ε of Partitioned Normalization, above 0; default 1e-5.
@@ -35,6 +37,7 @@ model_config! {
     check(this, problems) {
         check_widths("hidden", &this.hidden, problems);
         check_widths("auxiliary_hidden", &this.auxiliary_hidden, problems);
+        this.combination.check(problems);
         let (epsilon, rate) = (this.norm_epsilon, this.norm_rate);
         problems.require(epsilon > 0.0 && epsilon.is_finite(), || format!("norm_epsilon: above 0, found {epsilon}"));
         problems.require(rate > 0.0 && rate <= 1.0, || format!("norm_rate: 0 < norm_rate <= 1, found {rate}"));
@@ -54,9 +57,10 @@ model_config! {
 ///
 /// * [`PartitionedNorm`] at the input (section 3.3, equations 3 and 4),
 /// * a fully connected net every layer of which, the last included, is a [`StarLinear`] (section 3.4, equations 5 and 6): `W*_d = W ⊙ W_d`,
+///   or another [`Combination`],
 /// * an auxiliary network that reads the domain ([`PooledNet`]; section 3.5), whose logit is added (equation 7): `p = σ(s_main + s_a)`.
 ///
-/// With the factors at their start, 1, the star topology is a shared bottom. A row of no known domain takes W alone, the pooled statistics
+/// At its start, whatever the combination, the star topology is a shared bottom. A row of no known domain takes W alone, the pooled statistics
 /// and the mean domain embedding.
 ///
 /// Hidden layers may have a batch normalisation or Dice: those take their statistics over all rows of a batch, of whatever
@@ -103,18 +107,19 @@ impl Net for StarNet {
 
     fn new(config: &StarConfig) -> Self {
         let (settings, draws, domains) = (&config.0, &mut config.draws(), config.domains());
-        let (width, tasks, style) = (config.width(), config.tasks(), settings.style());
+        let (width, tasks, style, combination) =
+            (config.width(), config.tasks(), settings.style(), settings.combination);
         let norm = settings.partitioned_norm.then(|| {
             let (epsilon, rate, min_rows) = (settings.norm_epsilon, settings.norm_rate, settings.norm_min_rows);
             PartitionedNorm::new(width, domains.clone(), PartitionedNormSettings { epsilon, rate, min_rows })
         });
         let (mut layers, mut hidden, mut from) = (Vec::new(), Vec::new(), width);
         for &to in &settings.hidden {
-            layers.push(StarLinear::new(from, to, domains.clone(), style.init, draws));
+            layers.push(StarLinear::new(from, to, domains.clone(), combination, style.init, draws));
             hidden.push(Hidden::new(to, style.norm, style.activation, style.dropout, draws));
             from = to;
         }
-        layers.push(StarLinear::new(from, tasks, domains.clone(), Init::Xavier, draws));
+        layers.push(StarLinear::new(from, tasks, domains.clone(), combination, Init::Xavier, draws));
         let auxiliary = settings.auxiliary.then(|| {
             PooledNet::with(width, &domains, settings.domain_dim, &settings.auxiliary_hidden, tasks, style, draws)
         });
@@ -198,11 +203,12 @@ impl Net for StarNet {
         }
     }
 
-    fn add_domain(&mut self, _: &mut StarConfig, domain: DomainId) {
+    fn add_domain(&mut self, config: &mut StarConfig, domain: DomainId) {
+        let draws = &mut Draws::later(config.seed(), self.layers[0].domain.len());
         if let Some(norm) = &mut self.norm {
             norm.add_domain(domain);
         }
-        self.layers.iter_mut().for_each(|layer| layer.add_domain(domain));
+        self.layers.iter_mut().for_each(|layer| layer.add_domain(domain, draws));
         if let Some(auxiliary) = &mut self.auxiliary {
             auxiliary.push_domain(domain);
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::buffer::resize;
 use super::{
     Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Draws, Dropout, DropoutCache, LayerNorm,
-    LayerNormCache, Leaf, LeafMut, Mode, Pair, Params, Path,
+    LayerNormCache, Mode,
 };
 
 /// The normalisation between a hidden layer's affine map and its activation.
@@ -30,6 +30,13 @@ pub enum Norm {
     /// Over the row.
     Layer(LayerNorm),
 }
+
+crate::params!(
+    enum Norm {
+        Batch,
+        Layer,
+    }
+);
 
 /// The second half of a hidden layer: `y = dropout(φ(norm(z)))`, where `z` is what the affine map gave.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,37 +119,6 @@ impl Hidden {
                 norm.backward(z, &cache.dnormed, &cache.layer_norm, grad, dz);
             }
             _ => unreachable!("a gradient has the type of its parameters"),
-        }
-    }
-}
-
-impl Params for Norm {
-    fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
-        match self {
-            Self::Batch(norm) => norm.visit(path, see),
-            Self::Layer(norm) => norm.visit(path, see),
-        }
-    }
-
-    fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
-        match self {
-            Self::Batch(norm) => norm.visit_mut(path, see),
-            Self::Layer(norm) => norm.visit_mut(path, see),
-        }
-    }
-
-    fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
-        match (self, grad) {
-            (Self::Batch(norm), Self::Batch(grad)) => norm.visit_pair(grad, path, see),
-            (Self::Layer(norm), Self::Layer(grad)) => norm.visit_pair(grad, path, see),
-            _ => unreachable!("a gradient has the type of its parameters"),
-        }
-    }
-
-    fn zero(&mut self) {
-        match self {
-            Self::Batch(norm) => norm.zero(),
-            Self::Layer(norm) => norm.zero(),
         }
     }
 }

@@ -22,6 +22,11 @@ impl Linear {
         Self { weight: init.weight(input, output, draws), bias: Array1::zeros(output) }
     }
 
+    /// The map that gives 0.
+    pub(crate) fn zeros(input: usize, output: usize) -> Self {
+        Self { weight: Array2::zeros((input, output)), bias: Array1::zeros(output) }
+    }
+
     /// `y = x·W + b`: `x` is `[rows, in]`, `y` is `[rows, out]`.
     ///
     /// # Panics

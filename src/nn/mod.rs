@@ -39,4 +39,7 @@ pub use params::{Decay, Leaf, LeafMut, Pair, Params, Part, Path, tensor};
 pub use per::{Key, Per, PerBranch, PerDomain};
 pub use row_grad::RowGrad;
 pub use segment::Segment;
-pub use star_linear::{Factor, StarLinear, StarLinearCache};
+pub use star_linear::{
+    AdaptiveSummand, Combination, Concatenated, DomainLinear, Factor, Gated, LowRankFactor, StarLinear,
+    StarLinearCache, Summand,
+};

@@ -212,8 +212,61 @@ pub trait Params: Clone {
 ///
 /// `field` alone is a layer (or a list of layers); `field: decay` is a tensor (`ndarray::Array`) with that
 /// [`Decay`](crate::nn::Decay). Fields that are not listed are settings, not parameters.
+///
+/// For an enum, as in `params!(enum Norm { Batch, Layer })`, the list has the variants that hold a layer, one each; the others
+/// have no parameters. The variant leaves no trace in the names of what is in it.
 #[macro_export]
 macro_rules! params {
+    (enum $type:ident { $($variant:ident),* $(,)? }) => {
+        // Where every variant is listed, no other is left.
+        #[allow(unreachable_patterns)]
+        impl $crate::nn::Params for $type {
+            fn visit<'a>(
+                &'a self,
+                path: &mut $crate::nn::Path,
+                see: &mut dyn FnMut(&$crate::nn::Path, $crate::nn::Leaf<'a>),
+            ) {
+                match self {
+                    $(Self::$variant(layer) => $crate::nn::Params::visit(layer, path, see),)*
+                    _ => {}
+                }
+            }
+
+            fn visit_mut(
+                &mut self,
+                path: &mut $crate::nn::Path,
+                see: &mut dyn FnMut(&$crate::nn::Path, $crate::nn::LeafMut<'_>),
+            ) {
+                match self {
+                    $(Self::$variant(layer) => $crate::nn::Params::visit_mut(layer, path, see),)*
+                    _ => {}
+                }
+            }
+
+            fn visit_pair(
+                &mut self,
+                grad: &mut Self,
+                path: &mut $crate::nn::Path,
+                see: &mut dyn FnMut(&$crate::nn::Path, $crate::nn::Pair<'_>),
+            ) {
+                let same = std::mem::discriminant(self) == std::mem::discriminant(grad);
+                assert!(same, "a gradient has the type of its parameters");
+                match (self, grad) {
+                    $((Self::$variant(layer), Self::$variant(grad)) => {
+                        $crate::nn::Params::visit_pair(layer, grad, path, see);
+                    })*
+                    _ => {}
+                }
+            }
+
+            fn zero(&mut self) {
+                match self {
+                    $(Self::$variant(layer) => $crate::nn::Params::zero(layer),)*
+                    _ => {}
+                }
+            }
+        }
+    };
     (impl[$($generics:tt)*] $type:ty { $($field:ident $(: $decay:expr)?),* $(,)? }) => {
         impl<$($generics)*> $crate::nn::Params for $type {
             fn visit<'a>(

@@ -12,7 +12,7 @@ use starple::model::{
     MlMmoeConfig, MlMmoeNet, MmoeConfig, MmoeNet, MoeConfig, MoeNet, PleNet, PooledNet, SharedBottomConfig,
     SharedBottomNet, SingleConfig, SingleNet, StarNet,
 };
-use starple::nn::ActivationKind;
+use starple::nn::{ActivationKind, Combination};
 use starple::{PleConfig, PooledConfig, StarConfig};
 
 use crate::world::layout;
@@ -201,6 +201,11 @@ contract!(star, StarNet, star().build().unwrap());
 contract!(star_with_dropout_and_gelu, StarNet, star().dropout(0.3).activation(ActivationKind::Gelu).build().unwrap());
 contract!(star_with_dice, StarNet, star().activation(ActivationKind::Dice).build().unwrap());
 contract!(star_without_auxiliary_or_norm, StarNet, star().auxiliary(false).partitioned_norm(false).build().unwrap());
+contract!(star_add, StarNet, star().combination(Combination::Add).build().unwrap());
+contract!(star_adaptive_add, StarNet, star().combination(Combination::AdaptiveAdd).build().unwrap());
+contract!(star_gate, StarNet, star().combination(Combination::Gate).build().unwrap());
+contract!(star_concatenation, StarNet, star().combination(Combination::Concatenation).build().unwrap());
+contract!(star_low_rank, StarNet, star().combination(Combination::low_rank()).build().unwrap());
 contract!(ple_tasks, PleNet, ple(Branches::Tasks, 2).build().unwrap(), below(2));
 contract!(ple_tasks_three_levels, PleNet, ple(Branches::Tasks, 3).build().unwrap(), below(3));
 contract!(ple_one_level, PleNet, ple(Branches::Domains, 1).build().unwrap());

@@ -4,7 +4,7 @@ use ndarray::{Array2, s};
 use starple::data::{DomainId, Ids, Layout};
 use starple::loss::{Objective, Units, Weighting};
 use starple::model::{Branches, Cache, Net, PleNet, StarNet};
-use starple::nn::Train;
+use starple::nn::{Combination, DomainLinear, Train};
 use starple::optim::{AdamConfig, Clock, OptimizerConfig, RowUpdates, SgdConfig, WeightDecay};
 use starple::train::Step;
 use starple::{ErrorKind, Model, PleConfig, StarConfig};
@@ -66,37 +66,91 @@ fn warm_steps_allocate_nothing_whatever_the_weighting() {
     warm_steps_of_every_weighting_allocate_nothing(&ple(Branches::Tasks));
 }
 
+const COMBINATIONS: [Combination; 6] = [
+    Combination::Product,
+    Combination::Add,
+    Combination::AdaptiveAdd,
+    Combination::Gate,
+    Combination::Concatenation,
+    Combination::LowRank { rank: 2 },
+];
+
+fn star_of(combination: Combination) -> Model<StarNet> {
+    let config = StarConfig::builder(&layout()).embedding_dim(4).hidden([8, 4]).combination(combination);
+    Model::new(config.build().unwrap())
+}
+
 #[test]
-fn weight_decay_pulls_domain_factors_to_one() {
-    let mut model = trained(star());
-    let distance = |model: &Model<StarNet>| {
-        let factor = &model.net().layers[0].domain[1].weight;
-        factor.mapv(|w| (w - 1.0).powi(2)).sum()
-    };
-    let before = distance(&model);
-    assert!(before > 0.0);
-    // No gradient at all, only decay.
-    let config = SgdConfig::builder(0.1).weight_decay(1.0).build().unwrap();
-    let mut optimizer = OptimizerConfig::Sgd(config).build();
-    for _ in 0..100 {
-        let rows = batch(&[0, 1, 2], 1);
-        let mut cache = Cache::<StarNet, Train>::default();
-        let mut grad = model.zero_grad();
-        model.forward_with(&rows, rows.domains(), &mut cache);
-        model.backward(&rows, &Array2::zeros((3, 2)), &mut cache, &mut grad);
-        model.apply(&mut grad, &mut *optimizer);
+fn weight_decay_pulls_domains_to_the_shared_network() {
+    for combination in COMBINATIONS {
+        let mut model = trained(star_of(combination));
+        let shared = model.net().layers[0].shared.clone();
+        // Of the domain's layer to the shared one as it was, since decay pulls that one to 0.
+        let distance = |model: &Model<StarNet>| {
+            let mut layer = model.net().layers[0].clone();
+            layer.shared = shared.clone();
+            (layer.combined(1).weight - &shared.weight).mapv(|d| d * d).sum()
+        };
+        let before = distance(&model);
+        assert!(before > 0.0);
+        // No gradient at all, only decay.
+        let config = SgdConfig::builder(0.1).weight_decay(1.0).build().unwrap();
+        let mut optimizer = OptimizerConfig::Sgd(config).build();
+        for _ in 0..100 {
+            let rows = batch(&[0, 1, 2], 1);
+            let mut cache = Cache::<StarNet, Train>::default();
+            let mut grad = model.zero_grad();
+            model.forward_with(&rows, rows.domains(), &mut cache);
+            model.backward(&rows, &Array2::zeros((3, 2)), &mut cache, &mut grad);
+            model.apply(&mut grad, &mut *optimizer);
+        }
+        assert!(distance(&model) < 1e-6 * before, "{combination:?}: {} of {before}", distance(&model));
+        assert!(model.net().layers[0].shared.weight.iter().all(|w| w.abs() < 1e-3));
+        // What multiplies, or is multiplied by, what decays to 0 does not: the domain can still learn.
+        match &model.net().layers[0].domain[1] {
+            DomainLinear::AdaptiveAdd(own) => assert!(own.alpha.iter().all(|a| (a - 1.0).abs() < 1e-4)),
+            DomainLinear::LowRank(own) => assert!(own.u.iter().any(|u| u.abs() > 0.1)),
+            _ => {}
+        }
     }
-    assert!(distance(&model) < 1e-6 * before, "{} of {before}", distance(&model));
-    assert!(model.net().layers[0].shared.weight.iter().all(|w| w.abs() < 1e-3));
 }
 
 #[test]
 fn a_new_star_domain_scores_as_the_shared_path_does() {
-    let mut model = trained(star());
-    let rows = batch(&[0, 1, 2], 4);
-    let shared = model.forward(&rows, DomainId::SHARED);
-    let domain = model.add_domain("partner").unwrap();
-    assert_close("scores", &model.forward(&rows, domain), &shared);
+    for combination in COMBINATIONS {
+        let mut model = trained(star_of(combination));
+        let rows = batch(&[0, 1, 2], 4);
+        let shared = model.forward(&rows, DomainId::SHARED);
+        let domain = model.add_domain("partner").unwrap();
+        assert_close(&format!("{combination:?}"), &model.forward(&rows, domain), &shared);
+    }
+}
+
+#[test]
+fn new_low_rank_domains_draw_what_nobody_else_has() {
+    let mut model = star_of(Combination::low_rank());
+    model.add_domain("partner").unwrap();
+    model.add_domain("wallet").unwrap();
+    for layer in &model.net().layers {
+        let drawn: Vec<_> = layer.domain.iter().collect();
+        assert_eq!(drawn.len(), 5);
+        for (i, own) in drawn.iter().enumerate() {
+            assert!(!drawn[..i].contains(own), "domain {i}");
+        }
+    }
+}
+
+#[test]
+fn a_combination_is_written_by_name() {
+    let read = |text: &str| serde_json::from_str::<Combination>(text).map_err(|error| error.to_string());
+    assert_eq!(read(r#""adaptive_add""#), Ok(Combination::AdaptiveAdd));
+    assert_eq!(read(r#"{"low_rank": {"rank": 7}}"#), Ok(Combination::LowRank { rank: 7 }));
+    assert_eq!(read(r#"{"low_rank": {}}"#), Ok(Combination::LowRank { rank: 4 }));
+    assert!(read(r#"{"low_rank": {"ranks": 7}}"#).unwrap_err().contains("unknown field `ranks`"));
+    assert!(read(r#""sum""#).unwrap_err().contains("unknown variant `sum`"));
+    assert_eq!(serde_json::to_string(&Combination::Gate).unwrap(), r#""gate""#);
+    let error = StarConfig::builder(&layout()).combination(Combination::LowRank { rank: 0 }).build().unwrap_err();
+    assert_eq!(error.to_string(), "StarConfig: combination.low_rank.rank: at least 1, found 0");
 }
 
 #[test]

@@ -6,10 +6,10 @@ use ndarray::{Array2, ArrayRef2};
 use serde::Deserialize;
 use starple::data::{DomainId, Layout};
 use starple::nn::{
-    Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Decay, Draws, Gate, GateCache, Hidden,
-    HiddenCache, HiddenStyle, Infer, Init, LayerNorm, LayerNormCache, Linear, Mlp, MlpCache, Mode, NormKind, Pair,
-    Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path, Segment, StarLinear, StarLinearCache,
-    Train, mix, mix_backward,
+    Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Combination, Decay, Draws, Gate, GateCache,
+    Hidden, HiddenCache, HiddenStyle, Infer, Init, LayerNorm, LayerNormCache, Linear, Mlp, MlpCache, Mode, NormKind,
+    Pair, Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path, Segment, StarLinear,
+    StarLinearCache, Train, mix, mix_backward,
 };
 
 use crate::check::{Check, Golden, Tensors, file, load, read};
@@ -152,7 +152,7 @@ fn layers() {
         match case.layer {
             Settings::Linear { input, output } => run(case, Linear::new(input, output, Init::He, draws), &mut check),
             Settings::StarLinear { input, output } => {
-                run(case, StarLinear::new(input, output, domains(), Init::He, draws), &mut check);
+                run(case, StarLinear::new(input, output, domains(), Combination::Product, Init::He, draws), &mut check);
             }
             Settings::PartitionedNorm { width, epsilon, rate, min_rows } => {
                 let settings = PartitionedNormSettings { epsilon, rate, min_rows };

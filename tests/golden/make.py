@@ -9,14 +9,14 @@ writes, beside itself, what `tests/golden/main.rs` holds the crate to (running i
     data.json     the layout, and the batches of the steps, the same for all models
     layers.json   each layer by itself: outputs in training and inference, gradients, moving averages after a step
     losses.json   the objective: its value, each task's, the gradient by the logits
-    star.json, ple.json, pooled.json
+    star.json, star_combinations.json, ple.json, pooled.json
                   models: logits, losses, every gradient at fixed parameters for the batches in PASSES, and parameters,
                   moving averages, step counts after 1 and 20 steps of optimizers, each step on its own batch
     weighting.json
                   weights of several losses: losses and weights of each of 20 steps, parameters after 1 and 20, what was learned
 
-The twins are in state.py (parameters), layers.py, models.py, optimizers.py and weighting.py; here are the cases, but for those of
-weighting.py. They are written from
+The twins are in state.py (parameters), layers.py, models.py, star_combinations.py, optimizers.py and weighting.py; here are the
+cases, but for those of star_combinations.py and weighting.py. They are written from
 the papers (STAR: Sheng et al., arXiv 2101.11427; PLE: Tang et al., RecSys 2020) and from what the crate's documentation
 promises, not from its code: the names of settings and tensors are all they share. Nothing is differentiated by hand, and
 dense tensors are moved by torch.optim. What takes no part in a step is what autograd cannot reach from the loss: its
@@ -38,6 +38,7 @@ from layers import (
 )  # fmt: skip
 from models import Ple, PooledModel, Star, objective
 from optimizers import Optimizer
+from star_combinations import combination_cases
 from state import DOMAINS, LAYOUT, TASKS, State, drawn, f32, seeded
 from weighting import weighting_cases
 
@@ -382,6 +383,7 @@ if __name__ == "__main__":
     write("layers.json", layer_cases())
     write("losses.json", loss_cases())
     write("star.json", star_cases())
+    write("star_combinations.json", combination_cases(model_case))
     write("ple.json", ple_cases())
     write("pooled.json", pooled_cases())
     write("weighting.json", weighting_cases(BATCHES))

@@ -74,12 +74,15 @@ class Star:
             self.norm = PartitionedNorm(state, "net.norm", width, **settings)
         widths = [width, *config["hidden"], len(TASKS)]
         self.layers = [
-            StarLinear(state, f"net.layers.{i}", a, b) for i, (a, b) in enumerate(zip(widths, widths[1:]))
+            self.layer(state, f"net.layers.{i}", a, b, config) for i, (a, b) in enumerate(zip(widths, widths[1:]))
         ]
         self.hidden = [Hidden(state, f"net.hidden.{i}", w, **style) for i, w in enumerate(config["hidden"])]
         if config.get("auxiliary", True):
             hidden, dim = config["auxiliary_hidden"], config["domain_dim"]
             self.auxiliary = Pooled(state, "net.auxiliary", width, hidden, dim, style)
+
+    def layer(self, state, name, inputs, outputs, config):
+        return StarLinear(state, name, inputs, outputs)
 
     def __call__(self, state, batch, domains, training, labelled):
         x = self.front(state, batch)

@@ -119,6 +119,11 @@ fn star() {
 }
 
 #[test]
+fn star_combinations() {
+    cases::<StarNet>("star_combinations.json");
+}
+
+#[test]
 fn ple() {
     cases::<PleNet>("ple.json");
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, Axis};
 use starple::data::{DomainId, Layout};
 use starple::nn::{
-    Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Draws, Dropout, DropoutCache, Gate,
-    GateCache, Hidden, HiddenCache, HiddenStyle, Infer, Init, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp,
-    MlpCache, NormKind, Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path, Segment,
-    StarLinear, StarLinearCache, Train, mix, mix_backward,
+    Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Combination, DomainLinear, Draws, Dropout,
+    DropoutCache, Gate, GateCache, Hidden, HiddenCache, HiddenStyle, Infer, Init, LayerNorm, LayerNormCache, LeafMut,
+    Linear, Mlp, MlpCache, NormKind, Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path,
+    Segment, StarLinear, StarLinearCache, Train, mix, mix_backward,
 };
 
 use crate::check::{derivatives, random, rng, same, wide};
@@ -126,22 +126,79 @@ fn linear_in_blocks_is_linear() {
     );
 }
 
+const COMBINATIONS: [Combination; 7] = [
+    Combination::Product,
+    Combination::Add,
+    Combination::AdaptiveAdd,
+    Combination::Gate,
+    Combination::Concatenation,
+    Combination::LowRank { rank: 2 },
+    // More than the layer is wide.
+    Combination::LowRank { rank: 9 },
+];
+
 #[test]
 fn star_linear() {
-    let mut layer = StarLinear::new(5, 3, four(), Init::He, &mut Draws::new(1));
-    stir(&mut layer);
     let x = random(8, 5, &mut rng(2));
     let (segments, names) = segments();
-    let cache = std::cell::RefCell::new(StarLinearCache::default());
-    check(
-        "star linear",
-        &layer,
-        &x,
-        3,
-        |y| layer.forward(&x, &segments, &mut cache.borrow_mut(), y),
-        |dy, grad, dx| layer.backward(&x, &segments, dy, &mut cache.borrow_mut(), grad, Some(dx)),
-        |p, x| reference::star_linear(&rename(p), "layer", x, &names),
-    );
+    for combination in COMBINATIONS {
+        let mut layer = StarLinear::new(5, 3, four(), combination, Init::He, &mut Draws::new(1));
+        stir(&mut layer);
+        let cache = std::cell::RefCell::new(StarLinearCache::default());
+        check(
+            &format!("star linear, {combination:?}"),
+            &layer,
+            &x,
+            3,
+            |y| layer.forward(&x, &segments, &mut cache.borrow_mut(), y),
+            |dy, grad, dx| layer.backward(&x, &segments, dy, &mut cache.borrow_mut(), grad, Some(dx)),
+            |p, x| reference::star_linear(&rename(p), "layer", combination, x, &names),
+        );
+        // Nobody needs dx, and one segment has no domain in inference.
+        let (mut cache, mut y) = (StarLinearCache::default(), Array2::from_elem((8, 3), f32::NAN));
+        let (mut with, mut without) = (layer.zeros_like(), layer.zeros_like());
+        layer.forward(&x, &segments, &mut cache, &mut y);
+        let dy = random(8, 3, &mut rng(7));
+        layer.backward(&x, &segments, &dy, &mut cache, &mut with, Some(&mut x.clone()));
+        layer.backward(&x, &segments, &dy, &mut cache, &mut without, None);
+        assert_eq!(with, without, "{combination:?}");
+        let (mut segments, mut names) = (segments.clone(), names.clone());
+        segments[1].domain = None;
+        names[3] = None;
+        layer.forward(&x, &segments, &mut cache, &mut y);
+        let p = rename(&Values::of(&layer, &layout()));
+        same("no domain", &y, &reference::star_linear(&p, "layer", combination, &wide(&x), &names));
+    }
+}
+
+#[test]
+fn a_domain_owns_as_much_as_the_table_of_combinations_says() {
+    let (input, output, rank) = (5, 3, 2);
+    for (combination, own) in [
+        (Combination::Product, input * output + output),
+        (Combination::Add, input * output + output),
+        (Combination::AdaptiveAdd, input * output + 2 * output),
+        (Combination::Gate, 2 * input * output + 2 * output),
+        (Combination::Concatenation, input * output + output + 2 * output * output),
+        (Combination::LowRank { rank }, (input + output) * rank + output),
+    ] {
+        let layer = StarLinear::new(input, output, four(), combination, Init::He, &mut Draws::new(1));
+        assert_eq!(layer.count(), input * output + output + 4 * own, "{combination:?}");
+    }
+}
+
+#[test]
+fn a_low_rank_factor_is_no_wider_than_its_layer() {
+    let of = |rank, output| {
+        let combination = Combination::LowRank { rank };
+        let layer = StarLinear::new(5, output, four(), combination, Init::He, &mut Draws::new(1));
+        let DomainLinear::LowRank(own) = layer.domain[0].clone() else { panic!("low rank") };
+        (own.u.dim(), own.v.dim())
+    };
+    assert_eq!(of(2, 3), ((5, 2), (3, 2)));
+    assert_eq!(of(9, 3), ((5, 3), (3, 3)));
+    assert_eq!(of(4, 1), ((5, 1), (1, 1)));
+    assert_eq!(of(9, 12), ((5, 5), (12, 5)));
 }
 
 /// The reference finds parameters below a name.

@@ -7,7 +7,7 @@ use ndarray::{Array2, Axis, array, concatenate, s};
 use rand::Rng as _;
 use starple::data::{Batch, DomainId, Field, Ids, Layout, Pooling};
 use starple::model::{Branches, Cache, Net, NetConfig};
-use starple::nn::{ActivationKind, Infer, Leaf, LeafMut, NormKind, Part, Path, Train};
+use starple::nn::{ActivationKind, Combination, Infer, Leaf, LeafMut, NormKind, Part, Path, Train};
 use starple::{Model, PleConfig, PooledConfig, StarConfig};
 
 use crate::check::{derivatives, random, rng, same, wide};
@@ -173,7 +173,26 @@ fn star() {
             .build()
             .unwrap();
         check::<starple::model::StarNet>(what, config, None, |p, x, domains, training| {
-            reference::star(p, Style { activation, norm, training }, 1, x, domains)
+            reference::star(p, Style { activation, norm, training }, Combination::Product, 1, x, domains)
+        });
+    }
+}
+
+#[test]
+fn star_of_every_combination() {
+    for combination in [
+        Combination::Add,
+        Combination::AdaptiveAdd,
+        Combination::Gate,
+        Combination::Concatenation,
+        Combination::low_rank(),
+    ] {
+        let config =
+            StarConfig::builder(&layout()).embedding_dim(DIM).hidden([6, 4]).auxiliary_hidden([5]).domain_dim(2);
+        let config = config.combination(combination).build().unwrap();
+        check::<starple::model::StarNet>(&format!("{combination:?}"), config, None, |p, x, domains, training| {
+            let style = Style { activation: ActivationKind::Relu, norm: NormKind::None, training };
+            reference::star(p, style, combination, 1, x, domains)
         });
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array1, Array2, ArrayD, Axis, IxDyn, concatenate, s};
 use starple::data::Layout;
-use starple::nn::{ActivationKind, Leaf, NormKind, Params, Path};
+use starple::nn::{ActivationKind, Combination, Leaf, NormKind, Params, Path};
 
 /// Parameters by dotted name.
 #[derive(Clone, Default)]
@@ -65,17 +65,41 @@ pub(crate) fn linear(p: &Values, at: &str, x: &Array2<f64>) -> Array2<f64> {
     x.dot(&p.matrix(&format!("{at}.weight"))) + p.vector(&format!("{at}.bias"))
 }
 
-/// Row by row: `y = x·(W ⊙ W_d) + b + b_d`; `None` is a row of no known domain.
-pub(crate) fn star_linear(p: &Values, at: &str, x: &Array2<f64>, domains: &[Option<String>]) -> Array2<f64> {
+/// A star layer row by row, by the equations of `Combination`; `None` is a row of no known domain.
+pub(crate) fn star_linear(
+    p: &Values,
+    at: &str,
+    combination: Combination,
+    x: &Array2<f64>,
+    domains: &[Option<String>],
+) -> Array2<f64> {
     let (w, b) = (p.matrix(&format!("{at}.shared.weight")), p.vector(&format!("{at}.shared.bias")));
-    let mut y = Array2::zeros((x.nrows(), b.len()));
+    let mut y = linear(p, &format!("{at}.shared"), x);
     for (i, domain) in domains.iter().enumerate() {
-        let (mut w, mut b) = (w.clone(), b.clone());
-        if let Some(d) = domain {
-            w *= &p.matrix(&format!("{at}.domain.{d}.weight"));
-            b += &p.vector(&format!("{at}.domain.{d}.bias"));
-        }
-        y.row_mut(i).assign(&(x.row(i).dot(&w) + b));
+        let Some(d) = domain else { continue };
+        let (x, y_s) = (x.row(i), y.row(i).to_owned());
+        let matrix = |name: &str| p.matrix(&format!("{at}.domain.{d}.{name}"));
+        let vector = |name: &str| p.vector(&format!("{at}.domain.{d}.{name}"));
+        let affine = |layer: &str| x.dot(&matrix(&format!("{layer}.weight"))) + vector(&format!("{layer}.bias"));
+        let own = match combination {
+            Combination::Product => x.dot(&(&w * &matrix("weight"))) + &b + vector("bias"),
+            Combination::Add => x.dot(&(&w + &matrix("weight"))) + &b + vector("bias"),
+            Combination::AdaptiveAdd => &y_s + vector("alpha") * (x.dot(&matrix("weight")) + vector("bias")),
+            Combination::Gate => {
+                let (y_d, g) = (&y_s + affine("own"), affine("gate").mapv(sigmoid));
+                (1.0 - &g) * &y_s + g * y_d
+            }
+            Combination::Concatenation => {
+                let one = Array2::<f64>::eye(b.len());
+                let map = concatenate![Axis(0), one, one] + matrix("map");
+                concatenate![Axis(0), y_s, affine("own")].dot(&map)
+            }
+            Combination::LowRank { .. } => {
+                let factor = 1.0 + matrix("u").dot(&matrix("v").t());
+                x.dot(&(&w * factor)) + &b + vector("bias")
+            }
+        };
+        y.row_mut(i).assign(&own);
     }
     y
 }
@@ -213,6 +237,7 @@ pub(crate) fn pooled(
 pub(crate) fn star(
     p: &Values,
     style: Style,
+    combination: Combination,
     auxiliary_layers: usize,
     x: &Array2<f64>,
     domains: &[Option<String>],
@@ -221,7 +246,7 @@ pub(crate) fn star(
         if p.has("net.norm") { partitioned_norm(p, "net.norm", x, domains, style.training, 2) } else { x.clone() };
     let layers = p.count("net.layers");
     for i in 0..layers {
-        h = star_linear(p, &format!("net.layers.{i}"), &h, domains);
+        h = star_linear(p, &format!("net.layers.{i}"), combination, &h, domains);
         if i + 1 < layers {
             h = hidden(p, &format!("net.hidden.{i}"), style, &h);
         }

@@ -10,7 +10,7 @@ pub use dice::Dice;
 use dice::DiceCache;
 pub use prelu::Prelu;
 
-use super::{Leaf, LeafMut, Mode, Pair, Params, Path};
+use super::Mode;
 
 /// Which activation a layer uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -51,6 +51,13 @@ pub enum Activation {
     /// `z`.
     Identity,
 }
+
+crate::params!(
+    enum Activation {
+        Prelu,
+        Dice,
+    }
+);
 
 /// What an [`Activation`] keeps from forward to backward.
 #[derive(Debug, Default)]
@@ -128,7 +135,7 @@ fn gelu_tanh(z: f32) -> f32 {
 }
 
 /// `σ(z)` in f32.
-fn sigmoid(z: f32) -> f32 {
+pub(super) fn sigmoid(z: f32) -> f32 {
     1.0 / (1.0 + (-z).exp())
 }
 
@@ -138,38 +145,4 @@ fn map(z: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>, f: impl Fn(f32) -> f32) {
 
 fn slope(z: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, dz: &mut ArrayRef2<f32>, f: impl Fn(f32) -> f32) {
     Zip::from(dz).and(z).and(dy).for_each(|dz, &z, &g| *dz = g * f(z));
-}
-
-impl Params for Activation {
-    fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
-        match self {
-            Self::Prelu(prelu) => prelu.visit(path, see),
-            Self::Dice(dice) => dice.visit(path, see),
-            _ => {}
-        }
-    }
-
-    fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
-        match self {
-            Self::Prelu(prelu) => prelu.visit_mut(path, see),
-            Self::Dice(dice) => dice.visit_mut(path, see),
-            _ => {}
-        }
-    }
-
-    fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
-        match (self, grad) {
-            (Self::Prelu(prelu), Self::Prelu(grad)) => prelu.visit_pair(grad, path, see),
-            (Self::Dice(dice), Self::Dice(grad)) => dice.visit_pair(grad, path, see),
-            _ => {}
-        }
-    }
-
-    fn zero(&mut self) {
-        match self {
-            Self::Prelu(prelu) => prelu.zero(),
-            Self::Dice(dice) => dice.zero(),
-            _ => {}
-        }
-    }
 }

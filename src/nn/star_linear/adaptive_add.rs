@@ -1,0 +1,57 @@
+//! `W*_d = W + W_d·diag(α_d)`, `b*_d = b + α_d ⊙ b_d`.
+
+use ndarray::{Array1, Array2, ArrayRef2, Zip};
+
+use super::weights::{DWeights, Weights};
+use crate::nn::{Decay, Linear};
+
+/// What one domain owns where its network is added by a learned share: `y = y_s + α_d ⊙ (x·W_d + b_d)`, that is
+/// `W*_d = W + W_d·diag(α_d)`, `b*_d = b + α_d ⊙ b_d`.
+///
+/// It is a reading of the "adaptive add" of Star+: every output has a share `α_dj` of its own. At the start `α_d = 1` and the
+/// rest is 0: an addition that changes nothing. Weight decay pulls `W_d` to 0, and `α_d` to 1, so that a share cannot
+/// grow to make up for a `W_d` that decays.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdaptiveSummand {
+    /// `W_d`, `[in, out]`.
+    pub weight: Array2<f32>,
+    /// `b_d`, `[out]`.
+    pub bias: Array1<f32>,
+    /// `α_d`, `[out]`, around 1.
+    pub alpha: Array1<f32>,
+}
+
+crate::params!(AdaptiveSummand { weight: Decay::To(0.0), bias: Decay::None, alpha: Decay::To(1.0) });
+
+impl AdaptiveSummand {
+    /// The summand that changes nothing.
+    pub(super) fn neutral(input: usize, output: usize) -> Self {
+        Self { weight: Array2::zeros((input, output)), bias: Array1::zeros(output), alpha: Array1::ones(output) }
+    }
+}
+
+impl Weights for AdaptiveSummand {
+    /// `W* = W + W_d·diag(α_d)`, `b* = b + α_d ⊙ b_d`.
+    fn combine(&self, shared: &Linear, weight: &mut Array2<f32>, bias: &mut Array1<f32>) {
+        let rows = weight.rows_mut().into_iter().zip(shared.weight.rows()).zip(self.weight.rows());
+        let rows = rows.map(|((c, w), w_d)| (c, w, w_d));
+        for (c, w, w_d) in rows.chain([(bias.view_mut(), shared.bias.view(), self.bias.view())]) {
+            Zip::from(c).and(w).and(w_d).and(&self.alpha).for_each(|c, &w, &w_d, &alpha| *c = w + alpha * w_d);
+        }
+    }
+
+    /// `dW += dW*`, `dW_d += dW*·diag(α_d)`, `db_d += α_d ⊙ db*`, `dα_d += Σ_in dW* ⊙ W_d + db* ⊙ b_d`.
+    fn take_apart(&self, _: &Linear, d: &mut DWeights, grad: &mut Self, dw: &mut ArrayRef2<f32>) {
+        *dw += &*d.weight;
+        let rows = grad.weight.rows_mut().into_iter().zip(d.weight.rows()).zip(self.weight.rows());
+        let rows = rows.map(|((dw_d, g), w_d)| (dw_d, g, w_d));
+        for (dw_d, g, w_d) in rows.chain([(grad.bias.view_mut(), d.bias.view(), self.bias.view())]) {
+            Zip::from(dw_d).and(&mut grad.alpha).and(g).and(w_d).and(&self.alpha).for_each(
+                |dw_d, dalpha, &g, &w_d, &alpha| {
+                    *dw_d += alpha * g;
+                    *dalpha += g * w_d;
+                },
+            );
+        }
+    }
+}

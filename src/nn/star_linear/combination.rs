@@ -1,0 +1,66 @@
+//! How the shared network and a domain's own become one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Problems;
+
+/// How a [`StarLinear`](super::StarLinear) combines the shared layer with a domain's own.
+///
+/// Sheng et al. 2021 (section 3.4) multiply and leave other functions to later work. Star+ (Yeşil & Turgut 2024,
+/// arXiv 2406.16568) names four: add, adaptive add, concatenation and gating, "to find the optimal balance between
+/// domain-specific and shared information". Their equations below are this crate's reading of those names, chosen so that each
+/// **starts as the shared layer**; low rank is of this crate.
+///
+/// With `y_s = x·W + b`, and `in` and `out` the layer's widths; parameters are those that one domain owns:
+///
+/// | combination | a row of domain d gets | at the start | parameters |
+/// |---|---|---|---|
+/// | product | `x·(W ⊙ W_d) + b + b_d` | `W_d = 1`, `b_d = 0` | `in·out + out` |
+/// | add | `x·(W + W_d) + b + b_d` | `W_d = 0`, `b_d = 0` | `in·out + out` |
+/// | adaptive add | `y_s + α_d ⊙ (x·W_d + b_d)` | `α_d = 1`, `W_d = 0`, `b_d = 0` | `in·out + 2·out` |
+/// | gate | `y_s + σ(x·G_d + c_d) ⊙ (x·W_d + b_d)` | all 0 | `2·in·out + 2·out` |
+/// | concatenation | `[y_s, x·W_d + b_d]·([1; 1] + C_d)` | all 0 | `in·out + out + 2·out²` |
+/// | low rank | `x·(W ⊙ (1 + U_d·V_dᵀ)) + b + b_d` | `U_d` random, `V_d = 0`, `b_d = 0` | `(in + out)·rank + out` |
+///
+/// Rows of no known domain get `y_s`. In a file a combination is its name in `snake_case`, low rank with its rank:
+/// `"gate"`, `{"low_rank": {"rank": 8}}`, or `{"low_rank": {}}` for rank 4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Combination {
+    /// `W ⊙ W_d`, as in the STAR paper: the default. See [`Factor`](super::Factor).
+    #[default]
+    Product,
+    /// `W + W_d`. See [`Summand`](super::Summand).
+    Add,
+    /// `W + W_d·diag(α_d)`. See [`AdaptiveSummand`](super::AdaptiveSummand).
+    AdaptiveAdd,
+    /// A learned gate between the shared output and the domain's. See [`Gated`](super::Gated).
+    Gate,
+    /// Both outputs side by side, and a learned map back to the width. See [`Concatenated`](super::Concatenated).
+    Concatenation,
+    /// `W ⊙ (1 + U_d·V_dᵀ)`: for many domains, which share all but `(in + out)·rank` weights. See
+    /// [`LowRankFactor`](super::LowRankFactor).
+    LowRank {
+        /// The columns of `U_d` and `V_d`, at least 1; default 4. A layer takes no more than its smaller width.
+        #[serde(default = "default_rank")]
+        rank: usize,
+    },
+}
+
+fn default_rank() -> usize {
+    4
+}
+
+impl Combination {
+    /// Low rank with the default rank, 4.
+    pub fn low_rank() -> Self {
+        Self::LowRank { rank: default_rank() }
+    }
+
+    /// Notes what cannot be.
+    pub(crate) fn check(self, problems: &mut Problems) {
+        if let Self::LowRank { rank } = self {
+            problems.require(rank >= 1, || "combination.low_rank.rank: at least 1, found 0".into());
+        }
+    }
+}

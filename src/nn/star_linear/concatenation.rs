@@ -1,0 +1,74 @@
+//! `y = [y_s, y_d]·M_d`.
+
+use ndarray::{Array2, ArrayRef2, Axis, Zip, concatenate, s};
+
+use super::layer::{Scratch, SegmentBack, SegmentCache, add_backward};
+use crate::nn::buffer::resize;
+use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
+use crate::nn::{Decay, Linear};
+
+/// What one domain owns where the shared output and the domain's stand side by side, and a map brings them back to the
+/// width: `y = [y_s, y_d]·M_d` with `y_d = x·W_d + b_d`. It is a reading of the "concatenation" of Star+.
+///
+/// The map is kept as its distance from addition, `M_d = [1; 1] + C_d`, so that `y = y_s + y_d + [y_s, y_d]·C_d`. At the start
+/// all is 0: nothing is added. Weight decay pulls `W_d` and `C_d` to 0.
+///
+/// Without an activation between, it can be no other map than [`Add`](super::Combination::Add) can be; what differs is the way
+/// there: through `C_d` a domain mixes what the shared layer has learned, output by output.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Concatenated {
+    /// `W_d`, `[in, out]`, and `b_d`, `[out]`.
+    pub own: Linear,
+    /// `C_d`, `[2·out, out]`: the shared outputs' rows, then the domain's.
+    pub map: Array2<f32>,
+}
+
+crate::params!(Concatenated { own, map: Decay::To(0.0) });
+
+impl Concatenated {
+    /// The layer that changes nothing.
+    pub(super) fn neutral(input: usize, output: usize) -> Self {
+        Self { own: Linear::zeros(input, output), map: Array2::zeros((2 * output, output)) }
+    }
+
+    /// `W* = W + W_d + [W, W_d]·C_d`, and the same for `b*`.
+    pub(super) fn combined(&self, shared: &Linear) -> Linear {
+        let Self { own, map } = self;
+        let weight = concatenate![Axis(1), shared.weight, own.weight].dot(map);
+        let bias = concatenate![Axis(0), shared.bias, own.bias].dot(map);
+        Linear { weight: weight + &shared.weight + &own.weight, bias: bias + &shared.bias + &own.bias }
+    }
+
+    /// `y = y_s + y_d + [y_s, y_d]·C_d`.
+    pub(super) fn forward(
+        &self,
+        shared: &Linear,
+        x: &ArrayRef2<f32>,
+        cache: &mut SegmentCache,
+        y: &mut ArrayRef2<f32>,
+    ) {
+        let (outputs, width) = (&mut cache.outputs, y.ncols());
+        resize(outputs, y.nrows(), 2 * width);
+        let (mut of_shared, mut of_own) = outputs.multi_slice_mut((s![.., ..width], s![.., width..]));
+        shared.forward(x, &mut of_shared);
+        self.own.forward(x, &mut of_own);
+        matmul(outputs, &self.map, y);
+        let (of_shared, of_own) = outputs.view().split_at(Axis(1), width);
+        Zip::from(y).and(of_shared).and(of_own).for_each(|y, &shared, &own| *y += shared + own);
+    }
+
+    /// `dC_d += [y_s, y_d]ᵀ·dy`, `[dy_s, dy_d] = [dy, dy] + dy·C_dᵀ`; `dx` from both layers.
+    pub(super) fn backward(&self, back: SegmentBack<'_>, grad: &mut Self) {
+        let SegmentBack { shared, x, dy, cache, scratch, dshared, mut dx } = back;
+        let Scratch { doutputs, part, .. } = scratch;
+        let width = dy.ncols();
+        matmul_grad(&cache.outputs, &dy, 1.0, &mut grad.map);
+        resize(doutputs, dy.nrows(), 2 * width);
+        matmul_transposed(&dy, &self.map, doutputs);
+        let (mut of_shared, mut of_own) = doutputs.multi_slice_mut((s![.., ..width], s![.., width..]));
+        of_shared += &dy;
+        of_own += &dy;
+        shared.backward(&x, &of_shared, dshared, dx.as_deref_mut());
+        add_backward(&self.own, &x, &of_own, &mut grad.own, dx.as_deref_mut(), part);
+    }
+}

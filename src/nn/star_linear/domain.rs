@@ -1,0 +1,92 @@
+//! What one domain owns of a star layer.
+
+use ndarray::ArrayRef2;
+
+use super::layer::{SegmentBack, SegmentCache};
+use super::weights::Weights;
+use super::{AdaptiveSummand, Combination, Concatenated, Factor, Gated, LowRankFactor, Summand};
+use crate::nn::{Draws, Linear};
+
+/// What one domain owns of a [`StarLinear`](super::StarLinear): a variant for each [`Combination`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum DomainLinear {
+    /// Of [`Combination::Product`].
+    Product(Factor),
+    /// Of [`Combination::Add`].
+    Add(Summand),
+    /// Of [`Combination::AdaptiveAdd`].
+    AdaptiveAdd(AdaptiveSummand),
+    /// Of [`Combination::Gate`].
+    Gate(Gated),
+    /// Of [`Combination::Concatenation`].
+    Concatenation(Concatenated),
+    /// Of [`Combination::LowRank`].
+    LowRank(LowRankFactor),
+}
+
+crate::params!(
+    enum DomainLinear {
+        Product,
+        Add,
+        AdaptiveAdd,
+        Gate,
+        Concatenation,
+        LowRank,
+    }
+);
+
+impl DomainLinear {
+    /// The part that changes nothing.
+    pub(super) fn neutral(combination: Combination, input: usize, output: usize, draws: &mut Draws) -> Self {
+        match combination {
+            Combination::Product => Self::Product(Factor::neutral(input, output)),
+            Combination::Add => Self::Add(Summand::neutral(input, output)),
+            Combination::AdaptiveAdd => Self::AdaptiveAdd(AdaptiveSummand::neutral(input, output)),
+            Combination::Gate => Self::Gate(Gated::neutral(input, output)),
+            Combination::Concatenation => Self::Concatenation(Concatenated::neutral(input, output)),
+            Combination::LowRank { rank } => Self::LowRank(LowRankFactor::neutral(input, output, rank, draws)),
+        }
+    }
+
+    pub(super) fn combined(&self, shared: &Linear) -> Linear {
+        match self {
+            Self::Product(own) => own.combined(shared),
+            Self::Add(own) => own.combined(shared),
+            Self::AdaptiveAdd(own) => own.combined(shared),
+            Self::Gate(own) => own.combined(shared),
+            Self::Concatenation(own) => own.combined(shared),
+            Self::LowRank(own) => own.combined(shared),
+        }
+    }
+
+    /// The rows of one segment.
+    pub(super) fn forward(
+        &self,
+        shared: &Linear,
+        x: &ArrayRef2<f32>,
+        cache: &mut SegmentCache,
+        y: &mut ArrayRef2<f32>,
+    ) {
+        match self {
+            Self::Product(own) => own.forward(shared, x, cache, y),
+            Self::Add(own) => own.forward(shared, x, cache, y),
+            Self::AdaptiveAdd(own) => own.forward(shared, x, cache, y),
+            Self::Gate(own) => own.forward(shared, x, cache, y),
+            Self::Concatenation(own) => own.forward(shared, x, cache, y),
+            Self::LowRank(own) => own.forward(shared, x, cache, y),
+        }
+    }
+
+    /// The same rows on their way back.
+    pub(super) fn backward(&self, back: SegmentBack<'_>, grad: &mut Self) {
+        match (self, grad) {
+            (Self::Product(own), Self::Product(grad)) => own.backward(back, grad),
+            (Self::Add(own), Self::Add(grad)) => own.backward(back, grad),
+            (Self::AdaptiveAdd(own), Self::AdaptiveAdd(grad)) => own.backward(back, grad),
+            (Self::Gate(own), Self::Gate(grad)) => own.backward(back, grad),
+            (Self::Concatenation(own), Self::Concatenation(grad)) => own.backward(back, grad),
+            (Self::LowRank(own), Self::LowRank(grad)) => own.backward(back, grad),
+            _ => unreachable!("a gradient has the type of its parameters"),
+        }
+    }
+}

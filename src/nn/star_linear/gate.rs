@@ -1,0 +1,73 @@
+//! `y = (1 − g) ⊙ y_s + g ⊙ y_d` with `g = σ(x·G_d + c_d)`.
+
+use ndarray::{ArrayRef2, Zip};
+
+use super::layer::{Scratch, SegmentBack, SegmentCache, add_backward};
+use crate::nn::Linear;
+use crate::nn::activation::sigmoid;
+use crate::nn::buffer::resize;
+
+/// What one domain owns where a gate chooses, value by value, between the shared output and the domain's:
+/// `y = (1 − g) ⊙ y_s + g ⊙ y_d` with `g = σ(x·G_d + c_d)`. It is a reading of the "gating" of Star+.
+///
+/// The domain's layer is kept as what it adds to the shared one, `y_d = y_s + (x·W_d + b_d)`, so that
+/// `y = y_s + g ⊙ (x·W_d + b_d)`. At the start all is 0: the gate is half open, and both outputs are the same. Weight decay
+/// pulls `W_d` and `G_d` to 0.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gated {
+    /// `W_d`, `[in, out]`, and `b_d`, `[out]`: what the domain's layer adds to the shared one.
+    pub own: Linear,
+    /// `G_d`, `[in, out]`, and `c_d`, `[out]`.
+    pub gate: Linear,
+}
+
+crate::params!(Gated { own, gate });
+
+impl Gated {
+    /// The layer that changes nothing.
+    pub(super) fn neutral(input: usize, output: usize) -> Self {
+        Self { own: Linear::zeros(input, output), gate: Linear::zeros(input, output) }
+    }
+
+    /// The map behind the open gate: `W + W_d`, `b + b_d`.
+    pub(super) fn combined(&self, shared: &Linear) -> Linear {
+        Linear { weight: &shared.weight + &self.own.weight, bias: &shared.bias + &self.own.bias }
+    }
+
+    /// `y = y_s + σ(x·G_d + c_d) ⊙ (x·W_d + b_d)`.
+    pub(super) fn forward(
+        &self,
+        shared: &Linear,
+        x: &ArrayRef2<f32>,
+        cache: &mut SegmentCache,
+        y: &mut ArrayRef2<f32>,
+    ) {
+        let SegmentCache { outputs, gate, .. } = cache;
+        for (layer, out) in [(&self.own, &mut *outputs), (&self.gate, &mut *gate)] {
+            resize(out, y.nrows(), y.ncols());
+            layer.forward(x, out);
+        }
+        shared.forward(x, y);
+        Zip::from(y).and(outputs).and(gate).for_each(|y, &mut own, g| {
+            *g = sigmoid(*g);
+            *y += *g * own;
+        });
+    }
+
+    /// `dy_s = dy`; to the domain's layer `g ⊙ dy`, to the gate's `dy ⊙ (x·W_d + b_d) ⊙ g ⊙ (1 − g)`; `dx` from all three.
+    pub(super) fn backward(&self, back: SegmentBack<'_>, grad: &mut Self) {
+        let SegmentBack { shared, x, dy, cache, scratch, dshared, mut dx } = back;
+        let Scratch { doutputs, dgate, part, .. } = scratch;
+        resize(doutputs, dy.nrows(), dy.ncols());
+        resize(dgate, dy.nrows(), dy.ncols());
+        Zip::from(&mut *doutputs).and(&mut *dgate).and(&dy).and(&cache.outputs).and(&cache.gate).for_each(
+            |down, dz, &dy, &own, &g| {
+                *down = g * dy;
+                *dz = dy * own * g * (1.0 - g);
+            },
+        );
+        shared.backward(&x, &dy, dshared, dx.as_deref_mut());
+        add_backward(&self.own, &x, doutputs, &mut grad.own, dx.as_deref_mut(), part);
+        add_backward(&self.gate, &x, dgate, &mut grad.gate, dx.as_deref_mut(), part);
+    }
+}

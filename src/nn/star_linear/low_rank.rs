@@ -1,0 +1,60 @@
+//! `W*_d = W ⊙ (1 + U_d·V_dᵀ)`, `b*_d = b + b_d`.
+
+use ndarray::{Array1, Array2, ArrayRef2, Zip};
+
+use super::weights::{DWeights, Weights};
+use crate::nn::buffer::resize;
+use crate::nn::matmul::{matmul_grad, matmul_transposed};
+use crate::nn::{Decay, Draws, Linear};
+
+/// What one domain owns where its factor is of low rank: `W*_d = W ⊙ (1 + U_d·V_dᵀ)`, `b*_d = b + b_d`, for many domains:
+/// a domain has `(in + out)·rank + out` values instead of `in·out + out`.
+///
+/// At the start `V_d = 0`, so that the factor is 1, and `U_d` is normal with variance `1/rank`, which makes a step of `V_d`
+/// move the factor about as much as the same step of a full one would. Weight decay pulls `V_d` to 0, which takes the factor
+/// to 1; `U_d` has none, since a domain whose `U_d` and `V_d` both are 0 could never learn again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LowRankFactor {
+    /// `U_d`, `[in, rank]`.
+    pub u: Array2<f32>,
+    /// `V_d`, `[out, rank]`, around 0.
+    pub v: Array2<f32>,
+    /// `b_d`, `[out]`, around 0.
+    pub bias: Array1<f32>,
+}
+
+crate::params!(LowRankFactor { u: Decay::None, v: Decay::To(0.0), bias: Decay::None });
+
+impl LowRankFactor {
+    /// A factor that changes nothing, of this rank or, if that is less, the smaller width.
+    pub(super) fn neutral(input: usize, output: usize, rank: usize, draws: &mut Draws) -> Self {
+        let rank = rank.min(input).min(output);
+        let u = draws.normal(input, rank, (1.0 / rank as f32).sqrt());
+        Self { u, v: Array2::zeros((output, rank)), bias: Array1::zeros(output) }
+    }
+}
+
+impl Weights for LowRankFactor {
+    /// `W* = W ⊙ (1 + U_d·V_dᵀ)`, `b* = b + b_d`.
+    fn combine(&self, shared: &Linear, weight: &mut Array2<f32>, bias: &mut Array1<f32>) {
+        matmul_transposed(&self.u, &self.v, weight);
+        Zip::from(weight).and(&shared.weight).for_each(|c, &w| *c = w * (1.0 + *c));
+        Zip::from(bias).and(&shared.bias).and(&self.bias).for_each(|c, &b, &b_d| *c = b + b_d);
+    }
+
+    /// With `F = U_d·V_dᵀ` and `dF = dW* ⊙ W`: `dW += dW* ⊙ (1 + F)`, `dU_d += dF·V_d`, `dV_d += dFᵀ·U_d`, `db_d += db*`.
+    fn take_apart(&self, shared: &Linear, d: &mut DWeights, grad: &mut Self, dw: &mut ArrayRef2<f32>) {
+        let (input, output) = shared.weight.dim();
+        // Formed once more rather than kept: a product of this rank costs little, a matrix for each segment does not.
+        resize(&mut d.factor, input, output);
+        matmul_transposed(&self.u, &self.v, &mut d.factor);
+        Zip::from(dw).and(&mut d.weight).and(&d.factor).and(&shared.weight).for_each(|dw, g, &f, &w| {
+            *dw += *g * (1.0 + f);
+            *g *= w;
+        });
+        let df = &d.weight;
+        matmul_grad(&df.t(), &self.v, 1.0, &mut grad.u);
+        matmul_grad(df, &self.u, 1.0, &mut grad.v);
+        grad.bias += &d.bias;
+    }
+}

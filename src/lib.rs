@@ -25,6 +25,7 @@
 //! | [`loss`], [`optim`] | the objective over tasks and domains, and how its parts are weighed; optimizers, schedules, clipping |
 //! | [`train`] | the loop, early stop, progress, reports |
 //! | [`metrics`] | AUC, GAUC, log loss, PCOC, ECE by task and domain, as tables |
+//! | [`inside`] | what a trained model shares and what it keeps apart |
 //! | [`serve`] | raw values in, probabilities out |
 //!
 //! # Quick start
@@ -61,6 +62,7 @@
 
 pub mod data;
 mod error;
+pub mod inside;
 pub mod loss;
 pub mod metrics;
 pub mod model;

@@ -1,8 +1,9 @@
 //! Look inside a trained model: what it has learned to share and what to keep apart.
 //!
 //! * [`star_distance`]: how far each domain of a STAR is from the shared network, layer by layer.
+//! * [`gates`]: which experts every gate uses, over all rows and by domain.
 //!
-//! What comes out is a [`Heat`]: named rows and columns of numbers, which prints as a table and serialises for a plot.
+//! Both give a [`Heat`], or several: named rows and columns of numbers, which print as tables and serialise for a plot.
 //!
 //! ```
 //! use starple::inside::star_distance;
@@ -24,8 +25,10 @@
 //! # Ok(()) }
 //! ```
 
+mod gates;
 mod heat;
 mod star;
 
+pub use gates::{GateUse, gates};
 pub use heat::Heat;
 pub use star::star_distance;

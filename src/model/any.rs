@@ -4,7 +4,7 @@ use ndarray::ArrayRef2;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Branches, Input, Net, NetConfig};
+use super::{Branches, GateView, Input, Net, NetConfig};
 use crate::data::{DomainId, Layout};
 use crate::nn::{Leaf, LeafMut, Mode, Pair, Params, Path, Train};
 use crate::{Error, ErrorKind, Result};
@@ -129,6 +129,14 @@ macro_rules! any {
                     $((Self::$model(net), AnyCache::$model(cache), Self::$model(grad)) => {
                         net.backward(input, dlogits, mode, cache, grad, dx);
                     })*
+                    _ => panic!("{MIXED}"),
+                }
+            }
+
+            fn visit_gates(&self, cache: &AnyCache, see: &mut dyn FnMut(GateView<'_>)) {
+                match (self, cache) {
+                    $((Self::$model(net), AnyCache::$model(cache)) => net.visit_gates(cache, see),)*
+                    (_, AnyCache::Unused) => {}
                     _ => panic!("{MIXED}"),
                 }
             }

@@ -46,6 +46,11 @@ impl<N: Net, M: Mode> Cache<N, M> {
         &self.logits
     }
 
+    /// Which rows of the last pass, in the order that the net saw them, belong to which domain.
+    pub fn segments(&self) -> &[Segment] {
+        &self.order.segments
+    }
+
     /// The net's own cache, to look inside after a pass.
     pub fn net(&self) -> &N::Cache {
         &self.net

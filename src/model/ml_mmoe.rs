@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayRef2};
 use super::branches::BranchedConfig as _;
 use super::config::{check_experts, check_widths, model_config};
 use super::towers::{TowerShape, Towers, TowersCache};
-use super::{Branches, Input, Net, NetConfig};
+use super::{Branches, ExpertId, GateReader, GateView, Input, Net, NetConfig};
 use crate::data::DomainId;
 use crate::nn::buffer::{grow, resize};
 use crate::nn::{Gate, GateCache, Mlp, MlpRun, Mode, PerBranch, Train, mix, mix_backward};
@@ -206,6 +206,23 @@ impl Net for MlMmoeNet {
                 level.gates[i].backward(x, &mut gates[i], &mut grad.gates[i], scratch);
                 dx.zip_mut_with(scratch, |sum, &d| *sum += d);
             }
+        }
+    }
+
+    fn visit_gates(&self, cache: &MlMmoeCache, see: &mut dyn FnMut(GateView<'_>)) {
+        let MlMmoeCache { levels, gates, towers, .. } = cache;
+        let experts: Vec<_> = (0..self.levels[0].experts.len()).map(ExpertId::Shared).collect();
+        let mut show = |level, reader, start, gate: &GateCache| {
+            see(GateView { level, reader, experts: &experts, start, weights: gate.weights().view() });
+        };
+        for (above, (level, cache)) in self.levels.iter().zip(levels).enumerate() {
+            for (i, (_, gate)) in level.gates.iter().zip(&cache.gates).enumerate() {
+                show(above - 1, GateReader::Expert(i), 0, gate);
+            }
+        }
+        for (route, gate) in towers.routes.answering.iter().zip(gates) {
+            let reader = GateReader::Branch(self.gates.keys()[route.branch]);
+            show(self.levels.len() - 1, reader, route.rows.start, gate);
         }
     }
 

@@ -27,6 +27,7 @@ mod config;
 mod customized;
 mod extraction;
 mod front;
+mod gate_view;
 mod gradient;
 mod ml_mmoe;
 mod mmoe;
@@ -59,6 +60,7 @@ pub use self::config::NetConfig;
 pub use self::customized::{CustomizedConfig, CustomizedConfigBuilder, CustomizedNet};
 pub use self::extraction::{ExtractionCache, ExtractionConfig, ExtractionNet, ExtractionShape, Level};
 pub use self::front::Front;
+pub use self::gate_view::{ExpertId, GateReader, GateView};
 pub use self::gradient::Gradient;
 pub use self::ml_mmoe::{MlMmoeCache, MlMmoeConfig, MlMmoeConfigBuilder, MlMmoeLevel, MlMmoeNet};
 pub use self::mmoe::{MmoeConfig, MmoeConfigBuilder, MmoeNet};
@@ -71,8 +73,8 @@ pub use self::single::{SingleCache, SingleConfig, SingleConfigBuilder, SingleNet
 pub use self::star::{StarCache, StarConfig, StarConfigBuilder, StarNet};
 pub use self::towers::{Towers, TowersCache};
 
-/// Rows that [`Model::score`] takes at a time.
-const PIECE: usize = 4096;
+/// Rows that [`Model::score`], and whoever else reads many, takes at a time.
+pub(crate) const PIECE: usize = 4096;
 
 /// One model for each branch: see [`SingleNet`].
 pub type Single = Model<SingleNet>;

@@ -2,7 +2,7 @@
 
 use ndarray::ArrayRef2;
 
-use super::NetConfig;
+use super::{GateView, NetConfig};
 use crate::data::DomainId;
 use crate::nn::{Mode, Params, Segment, Train};
 
@@ -43,6 +43,13 @@ pub trait Net: Params + Send + Sync + 'static {
         grad: &mut Self,
         dx: &mut ArrayRef2<f32>,
     );
+
+    /// Shows the weights of every gate in the pass that left `cache`; a net without gates shows none.
+    ///
+    /// [`inside::gates`](crate::inside::gates) averages them over many rows.
+    fn visit_gates(&self, cache: &Self::Cache, see: &mut dyn FnMut(GateView<'_>)) {
+        let _ = (cache, see);
+    }
 
     /// Gives a new domain what it owns; nothing that others own or share changes.
     fn add_domain(&mut self, config: &mut Self::Config, domain: DomainId);

@@ -6,7 +6,7 @@ use super::params::escape;
 use crate::data::{DomainId, Layout};
 
 /// Whom a branch (its own experts, its gate, its tower) serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Branch {
     /// One task, for the rows of every domain.
     Task(usize),

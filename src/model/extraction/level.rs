@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayRef2, ArrayView2, ArrayViewMut2, s};
 
 use super::super::branches::{Route, Routes};
+use super::super::{ExpertId, GateReader, GateView};
 use crate::nn::buffer::{grow, resize};
 use crate::nn::{
     Branch, Draws, Gate, GateCache, HiddenStyle, Mlp, MlpRun, Mode, PerBranch, Segment, mix, mix_backward,
@@ -216,7 +217,7 @@ impl Level {
             cache.forward(expert, &x, mode);
         }
 
-        let gate_routes = if self.gates.is_empty() { &[] } else { routes.gates };
+        let gate_routes = self.gate_routes(routes);
         grow(gates, gate_routes.len());
         grow(&mut fused.routes, gate_routes.len());
         for (g, route) in gate_routes.iter().enumerate() {
@@ -252,7 +253,7 @@ impl Level {
         dbelow: &mut DBelow<'_>,
     ) {
         let expert_routes = routes.experts;
-        let gate_routes = if self.gates.is_empty() { &[] } else { routes.gates };
+        let gate_routes = self.gate_routes(routes);
         let LevelCache { own, shared, gates, shared_gate, dfused, scratch, .. } = cache;
         dbelow.clear(below);
         for expert in own[..expert_routes.len()].iter_mut().flatten().chain(&mut *shared) {
@@ -306,6 +307,37 @@ impl Level {
             cache.backward(expert, &x, grad, scratch);
             add(scratch, &mut dbelow.shared());
         }
+    }
+
+    /// Shows the weights of every gate: of the branches' in the rows of their routes, of the shared one in all rows.
+    pub(super) fn visit_gates(
+        &self,
+        index: usize,
+        routes: LevelRoutes<'_>,
+        cache: &LevelCache,
+        see: &mut dyn FnMut(GateView<'_>),
+    ) {
+        let own = |branch: usize| {
+            let id = self.own.keys()[branch];
+            (0..self.own[branch].len()).map(move |i| ExpertId::Own(id, i))
+        };
+        let shared = || (0..self.shared.len()).map(ExpertId::Shared);
+        let mut show = |reader, experts: &[ExpertId], start, gate: &GateCache| {
+            see(GateView { level: index, reader, experts, start, weights: gate.weights().view() });
+        };
+        for (route, gate) in self.gate_routes(routes).iter().zip(&cache.gates) {
+            let experts: Vec<_> = own(route.branch).chain(shared()).collect();
+            show(GateReader::Branch(self.own.keys()[route.branch]), &experts, route.rows.start, gate);
+        }
+        if self.shared_gate.is_some() {
+            let experts: Vec<_> = (0..self.gated).flat_map(own).chain(shared()).collect();
+            show(GateReader::Shared, &experts, 0, &cache.shared_gate);
+        }
+    }
+
+    /// The routes through the branches' gates; none where all branches take the shared gate.
+    fn gate_routes<'a>(&self, routes: LevelRoutes<'a>) -> &'a [Route] {
+        if self.gates.is_empty() { &[] } else { routes.gates }
     }
 
     /// The width of a fused vector.

@@ -9,7 +9,7 @@ use ndarray::ArrayRef2;
 use self::level::{Below, DBelow, LevelCache, LevelRoutes, LevelSize};
 use super::branches::BranchedConfig;
 use super::towers::{TowerShape, Towers, TowersCache};
-use super::{Input, Net};
+use super::{GateView, Input, Net};
 use crate::data::DomainId;
 use crate::nn::buffer::grow;
 use crate::nn::{Branch, HiddenStyle, Mode, Train};
@@ -176,6 +176,12 @@ impl<C: ExtractionConfig> Net for ExtractionNet<C> {
             };
             let routes = LevelRoutes::new(&towers.routes, index, self.levels.len());
             level.backward(below, routes, &mut rest[0], &mut grad.levels[index], &mut dbelow);
+        }
+    }
+
+    fn visit_gates(&self, cache: &ExtractionCache, see: &mut dyn FnMut(GateView<'_>)) {
+        for (index, (level, levels)) in self.levels.iter().zip(&cache.levels).enumerate() {
+            level.visit_gates(index, LevelRoutes::new(&cache.towers.routes, index, self.levels.len()), levels, see);
         }
     }
 

@@ -1,9 +1,10 @@
 //! The softmax gate, and the mixture it weighs.
 
-use ndarray::{Array2, ArrayRef1, ArrayRef2, ArrayView2, Axis, Zip};
+use ndarray::{Array2, ArrayRef2, ArrayView2, Axis};
 
 use super::buffer::resize;
 use super::matmul::{matmul, matmul_grad, matmul_transposed};
+use super::softmax::{softmax, softmax_backward};
 use super::{Decay, Draws, Init};
 
 /// `w = softmax(x·W)`: linear, without bias and without normalisation (Tang et al. 2020, section 4.1, equation 3).
@@ -20,9 +21,8 @@ crate::params!(Gate { weight: Decay::To(0.0) });
 pub struct GateCache {
     /// The weights of the experts, `[rows, experts]`.
     pub(crate) weights: Array2<f32>,
-    /// Their gradient: [`mix_backward`] writes it, [`Gate::backward`] reads it.
+    /// Their gradient: [`mix_backward`] writes it, [`Gate::backward`] takes it on to the scores.
     pub(crate) dweights: Array2<f32>,
-    dz: Array2<f32>,
 }
 
 impl Gate {
@@ -48,14 +48,12 @@ impl Gate {
     /// # Panics
     /// If the shapes do not fit.
     pub fn backward(&self, x: &ArrayRef2<f32>, cache: &mut GateCache, grad: &mut Self, dx: &mut ArrayRef2<f32>) {
-        let GateCache { weights, dweights, dz } = cache;
-        resize(dz, weights.nrows(), weights.ncols());
-        for ((mut dz, w), dw) in dz.rows_mut().into_iter().zip(weights.rows()).zip(dweights.rows()) {
-            let mean: f32 = w.iter().zip(&dw).map(|(w, dw)| w * dw).sum();
-            Zip::from(&mut dz).and(&w).and(&dw).for_each(|dz, &w, &dw| *dz = w * (dw - mean));
+        let GateCache { weights, dweights } = cache;
+        for (w, mut dw) in weights.rows().into_iter().zip(dweights.rows_mut()) {
+            softmax_backward(&w, &mut dw);
         }
-        matmul_grad(x, dz, 1.0, &mut grad.weight);
-        matmul_transposed(dz, &self.weight, dx);
+        matmul_grad(x, dweights, 1.0, &mut grad.weight);
+        matmul_transposed(dweights, &self.weight, dx);
     }
 }
 
@@ -64,14 +62,6 @@ impl GateCache {
     pub fn weights(&self) -> &Array2<f32> {
         &self.weights
     }
-}
-
-/// `z ← e^z / Σ e^z`, shifted by the largest so that nothing overflows.
-fn softmax(z: &mut ArrayRef1<f32>) {
-    let top = z.fold(f32::NEG_INFINITY, |top, &z| top.max(z));
-    z.mapv_inplace(|z| (z - top).exp());
-    let sum = z.sum();
-    z.mapv_inplace(|z| z / sum);
 }
 
 /// `y = Σ_i w_i ⊙ s_i`: the experts' outputs `s_i`, `[rows, width]`, weighed by the gate, in the gate's order.
@@ -112,20 +102,5 @@ pub fn mix_backward(
     for ((((s, g), mut ds), dw), &w) in rows {
         *dw = s.dot(&g);
         ds.scaled_add(w, &g);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use ndarray::Array1;
-
-    use super::*;
-
-    #[test]
-    fn softmax_survives_large_values() {
-        let mut z = Array1::from(vec![1e4, 1e4 - 1.0, -1e4]);
-        softmax(&mut z);
-        let e = (-1.0_f32).exp();
-        assert!((z[0] - 1.0 / (1.0 + e)).abs() < 1e-6 && (z[1] - e / (1.0 + e)).abs() < 1e-6 && z[2] == 0.0);
     }
 }

@@ -18,6 +18,7 @@ mod params;
 mod per;
 mod row_grad;
 mod segment;
+mod softmax;
 mod star_linear;
 
 pub use activation::{Activation, ActivationCache, ActivationKind, Dice, Prelu};

@@ -1,6 +1,7 @@
 //! Layers: plain data with `forward` and `backward` side by side.
 
 mod activation;
+mod attention;
 mod branch;
 pub(crate) mod buffer;
 pub(crate) mod dot;
@@ -22,6 +23,10 @@ mod softmax;
 mod star_linear;
 
 pub use activation::{Activation, ActivationCache, ActivationKind, Dice, Prelu};
+pub use attention::{
+    Alignment, AlignmentCache, AttentionSettings, MultiHeadAttention, MultiHeadAttentionCache, NumberTokens, Sight,
+    Tokens,
+};
 pub use branch::Branch;
 pub use dropout::{Dropout, DropoutCache};
 pub use gate::{Gate, GateCache, mix, mix_backward};

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, Axis};
 use starple::data::{DomainId, Layout};
 use starple::nn::{
-    Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Combination, DomainLinear, Draws, Dropout,
-    DropoutCache, Gate, GateCache, Hidden, HiddenCache, HiddenStyle, Infer, Init, LayerNorm, LayerNormCache, LeafMut,
-    Linear, Mlp, MlpCache, NormKind, Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path,
-    Segment, StarLinear, StarLinearCache, Train, mix, mix_backward,
+    Activation, ActivationCache, ActivationKind, Alignment, AlignmentCache, AttentionSettings, BatchNorm,
+    BatchNormCache, Combination, Decay, DomainLinear, Draws, Dropout, DropoutCache, Gate, GateCache, Hidden,
+    HiddenCache, HiddenStyle, Infer, Init, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache,
+    MultiHeadAttention, MultiHeadAttentionCache, NormKind, Params, PartitionedNorm, PartitionedNormCache,
+    PartitionedNormSettings, Path, Segment, Sight, StarLinear, StarLinearCache, Tokens, Train, mix, mix_backward,
 };
 
 use crate::check::{derivatives, random, rng, same, wide};
-use crate::reference::{self, Style, Values};
+use crate::reference::{self, Attention, Style, Values};
 
 const KINDS: [ActivationKind; 7] = [
     ActivationKind::Relu,
@@ -363,6 +364,139 @@ fn gate_and_mixture() {
         },
         |p, x| reference::mix(&reference::gate(&rename(p), "layer", x), &wide_experts),
     );
+}
+
+const ATTENTION: AttentionSettings = AttentionSettings { heads: 2, head_width: 3, scaled: true };
+
+fn shape(settings: AttentionSettings) -> Attention {
+    let AttentionSettings { heads, head_width, scaled } = settings;
+    Attention { heads, head_width, scaled }
+}
+
+/// An attention over lists of four tokens of five values.
+fn attention(settings: AttentionSettings, style: HiddenStyle) -> MultiHeadAttention {
+    let mut layer = MultiHeadAttention::new(5, settings, style, &mut Draws::new(3));
+    stir(&mut layer);
+    layer
+}
+
+#[test]
+fn multi_head_attention() {
+    let wide_heads = AttentionSettings { heads: 3, head_width: 9, scaled: false };
+    for (settings, sight, lists, activation, norm) in [
+        (ATTENTION, Sight::all(4), 3, ActivationKind::Relu, NormKind::None),
+        (wide_heads, Sight::all(4), 2, ActivationKind::Identity, NormKind::Batch),
+        (ATTENTION, Sight { tokens: 4, common: 2 }, 3, ActivationKind::Tanh, NormKind::Layer),
+        (wide_heads, Sight { tokens: 4, common: 1 }, 1, ActivationKind::Prelu, NormKind::None),
+        (ATTENTION, Sight::all(1), 3, ActivationKind::Gelu, NormKind::None),
+    ] {
+        let layer = attention(settings, HiddenStyle { activation, norm, ..HiddenStyle::default() });
+        let x = random(lists * sight.tokens, 5, &mut rng(2)) * 2.0;
+        let cache = std::cell::RefCell::new(MultiHeadAttentionCache::default());
+        let style = Style { activation, norm, training: true };
+        check(
+            &format!("{settings:?} {sight:?} {activation:?} {norm:?}"),
+            &layer,
+            &x,
+            layer.width(),
+            |y| layer.forward(&x, sight, Train::default(), &mut cache.borrow_mut(), y),
+            |dy, grad, dx| layer.backward(&x, sight, &mut dy.clone(), &mut cache.borrow_mut(), grad, dx),
+            |p, x| reference::multi_head(&rename(p), "layer", style, shape(settings), (sight.tokens, sight.common), x),
+        );
+    }
+}
+
+#[test]
+fn attention_in_a_pool_is_attention_bit_for_bit() {
+    // More lists than a block takes.
+    let (layer, sight) = (attention(ATTENTION, HiddenStyle::default()), Sight::all(4));
+    let (x, dy) = (random(4 * 150, 5, &mut rng(2)), random(4 * 150, 6, &mut rng(3)));
+    let run = || {
+        let (mut cache, mut grad) = (MultiHeadAttentionCache::default(), layer.zeros_like());
+        let (mut y, mut dx) = (Array2::zeros(dy.dim()), Array2::zeros(x.dim()));
+        layer.forward(&x, sight, Train::default(), &mut cache, &mut y);
+        layer.backward(&x, sight, &mut dy.clone(), &mut cache, &mut grad, &mut dx);
+        (y, dx, grad.projection)
+    };
+    assert_eq!(starple::train::in_pool(2, run).unwrap(), run());
+}
+
+#[test]
+fn attention_survives_scores_of_any_size() {
+    let (layer, sight) = (attention(ATTENTION, HiddenStyle::default()), Sight::all(4));
+    let mut aligned = Alignment::new(5, ATTENTION, &mut Draws::new(4));
+    stir(&mut aligned);
+    let x = random(12, 5, &mut rng(2)) * 1e10;
+    let mut cache = MultiHeadAttentionCache::default();
+    let (mut y, mut dx) = (Array2::zeros((12, 6)), Array2::zeros((12, 5)));
+    layer.forward(&x, sight, Train::default(), &mut cache, &mut y);
+    layer.backward(&x, sight, &mut Array2::ones((12, 6)), &mut cache, &mut layer.zeros_like(), &mut dx);
+    assert!(y.iter().chain(&dx).all(|v| v.is_finite()));
+    // One token has every share: it is doubled, the others stay.
+    let mut cache = AlignmentCache::default();
+    let mut y = Array2::zeros(x.dim());
+    aligned.forward(&random(1, 6, &mut rng(5)), &x, 4, &mut cache, &mut y);
+    for (list, y) in x.axis_chunks_iter(Axis(0), 4).zip(y.axis_chunks_iter(Axis(0), 4)) {
+        let times: Vec<f32> = list.rows().into_iter().zip(y.rows()).map(|(x, y)| y[0] / x[0]).collect();
+        assert_eq!(times.iter().filter(|&&t| t == 2.0).count(), 1, "{times:?}");
+        assert_eq!(times.iter().filter(|&&t| t == 1.0).count(), 3, "{times:?}");
+    }
+}
+
+/// A query that is a parameter, so that its gradient is compared like any other.
+#[derive(Clone)]
+struct Queried {
+    alignment: Alignment,
+    query: Array2<f32>,
+}
+
+starple::params!(Queried { alignment, query: Decay::None });
+
+#[test]
+fn alignment() {
+    for (scaled, tokens, lists) in [(true, 4, 3), (false, 3, 2), (true, 1, 2)] {
+        let alignment = Alignment::new(5, AttentionSettings { scaled, ..ATTENTION }, &mut Draws::new(3));
+        let mut layer = Queried { alignment, query: random(1, 6, &mut rng(4)) * 2.0 };
+        stir(&mut layer);
+        let x = random(lists * tokens, 5, &mut rng(2)) * 2.0;
+        let cache = std::cell::RefCell::new(AlignmentCache::default());
+        check(
+            &format!("alignment of {tokens}, scaled {scaled}"),
+            &layer,
+            &x,
+            5,
+            |y| layer.alignment.forward(&layer.query, &x, tokens, &mut cache.borrow_mut(), y),
+            |dy, grad, dx| {
+                dx.fill(0.0);
+                let (cache, query) = (&mut cache.borrow_mut(), &mut grad.query);
+                layer.alignment.backward(&layer.query, &x, tokens, dy, cache, &mut grad.alignment, query, dx);
+            },
+            |p, x| {
+                let query = p.matrix("query").row(0).to_owned();
+                reference::alignment(&rename(p), "layer.alignment", scaled, tokens, &query, x)
+            },
+        );
+    }
+}
+
+#[test]
+fn tokens_of_fields_and_numbers() {
+    for (fields, numbers) in [(2, 3), (2, 0), (0, 2)] {
+        let mut layer = Tokens::new(fields, numbers, 4, 0.5, &mut Draws::new(3));
+        stir(&mut layer);
+        let x = random(5, fields * 4 + numbers, &mut rng(2));
+        // One line for each token on one side, one for each row on the other.
+        let rows = |t: &Array2<f64>| t.to_shape((5, t.len() / 5)).unwrap().to_owned();
+        check(
+            &format!("{fields} fields, {numbers} numbers"),
+            &layer,
+            &x,
+            layer.count() * 4,
+            |y| layer.forward(&x, &mut y.view_mut().into_shape_with_order((5 * layer.count(), 4)).unwrap()),
+            |dy, grad, dx| layer.backward(&x, &dy.to_shape((5 * layer.count(), 4)).unwrap(), grad, dx),
+            |p, x| rows(&reference::tokens(&rename(p), "layer", fields, 4, x)),
+        );
+    }
 }
 
 #[test]

@@ -215,6 +215,88 @@ pub(crate) fn mix(weights: &Array2<f64>, experts: &[Array2<f64>]) -> Array2<f64>
     y
 }
 
+/// The sizes of an attention.
+#[derive(Clone, Copy)]
+pub(crate) struct Attention {
+    pub(crate) heads: usize,
+    pub(crate) head_width: usize,
+    pub(crate) scaled: bool,
+}
+
+/// `e^s / Σ e^s` over the entries that are there.
+fn shares(scores: &[Option<f64>]) -> Vec<f64> {
+    let sum: f64 = scores.iter().flatten().map(|s| s.exp()).sum();
+    scores.iter().map(|s| s.map_or(0.0, |s| s.exp() / sum)).collect()
+}
+
+/// Token by token: each head's mean of the values it attends to, the heads side by side, plus the residual; then the hidden layer's rest.
+pub(crate) fn multi_head(
+    p: &Values,
+    at: &str,
+    style: Style,
+    shape: Attention,
+    (tokens, common): (usize, usize),
+    x: &Array2<f64>,
+) -> Array2<f64> {
+    let Attention { heads, head_width, scaled } = shape;
+    let width = heads * head_width;
+    let all = p.matrix(&format!("{at}.projection"));
+    let part = |i: usize| x.dot(&all.slice(s![.., i * width..(i + 1) * width]));
+    let (q, k, v, mut z) = (part(0), part(1), part(2), part(3));
+    let root = if scaled { (head_width as f64).sqrt() } else { 1.0 };
+    for line in 0..x.nrows() {
+        let (list, m) = (line / tokens * tokens, line % tokens);
+        for head in 0..heads {
+            let own = s![head * head_width..(head + 1) * head_width];
+            let scores = (0..tokens).map(|n| {
+                let score = q.row(line).slice(own).dot(&k.row(list + n).slice(own)) / root;
+                (n < common || n == m).then_some(score)
+            });
+            for (n, share) in shares(&scores.collect::<Vec<_>>()).into_iter().enumerate() {
+                z.row_mut(line).slice_mut(own).scaled_add(share, &v.row(list + n).slice(own));
+            }
+        }
+    }
+    hidden(p, &format!("{at}.post"), style, &z)
+}
+
+/// `x_m + α_m·x_m`, α the softmax over a row's tokens of `⟨q, x_m·K⟩ / √width`.
+pub(crate) fn alignment(
+    p: &Values,
+    at: &str,
+    scaled: bool,
+    tokens: usize,
+    query: &Array1<f64>,
+    x: &Array2<f64>,
+) -> Array2<f64> {
+    let root = if scaled { (query.len() as f64).sqrt() } else { 1.0 };
+    let scores = x.dot(&p.matrix(&format!("{at}.key"))).dot(query) / root;
+    let mut y = x.clone();
+    for list in (0..x.nrows()).step_by(tokens) {
+        let scores: Vec<_> = (list..list + tokens).map(|line| Some(scores[line])).collect();
+        for (m, share) in shares(&scores).into_iter().enumerate() {
+            y.row_mut(list + m).scaled_add(share, &x.row(list + m));
+        }
+    }
+    y
+}
+
+/// A token for each field, its embedding, and for each number, `x_j·v_j + b_j`.
+pub(crate) fn tokens(p: &Values, at: &str, fields: usize, width: usize, x: &Array2<f64>) -> Array2<f64> {
+    let numbers = x.ncols() - fields * width;
+    let mut t = Array2::zeros((x.nrows() * (fields + numbers), width));
+    for (line, mut token) in t.rows_mut().into_iter().enumerate() {
+        let (row, m) = (x.row(line / (fields + numbers)), line % (fields + numbers));
+        if m < fields {
+            token.assign(&row.slice(s![m * width..(m + 1) * width]));
+        } else {
+            let part = |name: &str| p.matrix(&format!("{at}.numbers.{name}")).row(m - fields).to_owned();
+            token.assign(&(part("weight") * row[fields * width + m - fields] + part("bias")));
+        }
+    }
+    t
+}
+
 /// `[x, e_d]` through a stack.
 pub(crate) fn pooled(
     p: &Values,

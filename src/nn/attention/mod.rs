@@ -1,0 +1,16 @@
+//! Attention over the inputs of a row, each input a *token*: [`Tokens`] makes the tokens, [`MultiHeadAttention`] lets them read each
+//! other, [`Alignment`] lets somebody else weigh them.
+//!
+//! Tokens stand one below the other: a batch is a matrix `[rows·tokens, width]`, a row's tokens next to each other. The same memory is
+//! `[rows, tokens·width]`, which is how a stack of layers reads all tokens of a row at once.
+
+mod alignment;
+mod multi_head;
+mod sight;
+mod slices;
+mod tokens;
+
+pub use alignment::{Alignment, AlignmentCache};
+pub use multi_head::{AttentionSettings, MultiHeadAttention, MultiHeadAttentionCache};
+pub use sight::Sight;
+pub use tokens::{NumberTokens, Tokens};

@@ -1,0 +1,277 @@
+//! Multi-head self-attention.
+
+use ndarray::{Array2, ArrayRef2, ArrayViewMut1, aview1, s};
+use rayon::prelude::*;
+
+use super::Sight;
+use super::slices::{add_scaled, dot};
+use crate::nn::buffer::resize;
+use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
+use crate::nn::softmax::{softmax, softmax_backward};
+use crate::nn::{Decay, Draws, Hidden, HiddenCache, HiddenStyle, Init, Mode};
+
+/// Lists of tokens that a block takes, when blocks run side by side.
+const LISTS: usize = 64;
+
+/// The sizes of an attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttentionSettings {
+    /// How many heads there are, at least 1; default 2.
+    pub heads: usize,
+    /// How many values a head gives for a token, at least 1; default 16.
+    pub head_width: usize,
+    /// Whether scores are divided by the root of how many products they sum; default true.
+    pub scaled: bool,
+}
+
+impl Default for AttentionSettings {
+    fn default() -> Self {
+        Self { heads: 2, head_width: 16, scaled: true }
+    }
+}
+
+impl AttentionSettings {
+    /// How many values all heads give for a token: `heads · head_width`.
+    pub fn width(self) -> usize {
+        self.heads * self.head_width
+    }
+
+    /// What a score that sums `terms` products is multiplied by.
+    pub(super) fn scale(self, terms: usize) -> f32 {
+        if self.scaled { 1.0 / (terms as f32).sqrt() } else { 1.0 }
+    }
+}
+
+/// Self-attention with several heads, a residual, and what follows a hidden layer's map:
+///
+/// ```text
+///   y_m = dropout(φ(norm(z_m)))        z_m = [head_1, …, head_H] + x_m·W_R
+///   head_h = Σ_n α_mn · x_n·V_h        α_mn = softmax_n( ⟨x_m·Q_h, x_n·K_h⟩ / √head_width )
+/// ```
+///
+/// This is the interacting layer of Song et al., "AutoInt", CIKM 2019, section 4.4, with norm none and ReLU, but that AutoInt does not
+/// divide by the root ([`AttentionSettings::scaled`]), which Vaswani et al., "Attention Is All You Need", 2017, section 3.2, brought in.
+/// No map has a bias. A token sees those that [`Sight`] says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MultiHeadAttention {
+    /// `[Q, K, V, W_R]` side by side, `[in, 4·width]`; in each, the heads stand side by side.
+    pub projection: Array2<f32>,
+    /// What follows the sum.
+    pub post: Hidden,
+    settings: AttentionSettings,
+}
+
+crate::params!(MultiHeadAttention { projection: Decay::To(0.0), post });
+
+/// What a [`MultiHeadAttention`] keeps from forward to backward.
+#[derive(Debug, Default)]
+pub struct MultiHeadAttentionCache {
+    /// `x·[Q, K, V, W_R]`, `[rows·tokens, 4·width]`, and its gradient.
+    projected: Array2<f32>,
+    dprojected: Array2<f32>,
+    /// α, `[rows, heads·tokens·tokens]`.
+    weights: Array2<f32>,
+    /// Of one token, `[rows, tokens]`: every row has its own, so that rows may run side by side.
+    dweights: Array2<f32>,
+    z: Array2<f32>,
+    dz: Array2<f32>,
+    post: HiddenCache,
+}
+
+impl MultiHeadAttention {
+    /// Attention over tokens of `input` values. Queries and keys are drawn by Xavier's rule; values and residual, whose sum the
+    /// activation takes, by the style's.
+    ///
+    /// # Panics
+    /// If there is no head or a head has no width.
+    pub fn new(input: usize, settings: AttentionSettings, style: HiddenStyle, draws: &mut Draws) -> Self {
+        let width = settings.width();
+        assert!(width > 0, "at least one head of at least one value, found {settings:?}");
+        let mut projection = Array2::zeros((input, 4 * width));
+        for (part, init) in [Init::Xavier, Init::Xavier, style.init, style.init].into_iter().enumerate() {
+            let weight = init.weight(input, width, draws);
+            projection.slice_mut(s![.., part * width..(part + 1) * width]).assign(&weight);
+        }
+        let post = Hidden::new(width, style.norm, style.activation, style.dropout, draws);
+        Self { projection, post, settings }
+    }
+
+    /// How many values it gives for a token.
+    pub fn width(&self) -> usize {
+        self.settings.width()
+    }
+
+    /// `y_m = dropout(φ(norm([Σ_n α_mn·v_n]_h + r_m)))` with `[q, k, v, r] = x·[Q, K, V, W_R]`: `x` is `[rows·tokens, in]`, `y` is
+    /// `[rows·tokens, width]`.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    pub fn forward<M: Mode>(
+        &self,
+        x: &ArrayRef2<f32>,
+        sight: Sight,
+        mode: M,
+        cache: &mut MultiHeadAttentionCache,
+        y: &mut ArrayRef2<f32>,
+    ) {
+        let (lines, width) = (x.nrows(), self.width());
+        assert_eq!(lines % sight.tokens, 0, "every row has {} tokens", sight.tokens);
+        let MultiHeadAttentionCache { projected, weights, z, post, .. } = cache;
+        resize(projected, lines, 4 * width);
+        matmul(x, &self.projection, projected);
+        let lists = self.lists(sight);
+        resize(weights, lines / sight.tokens, lists.weights());
+        resize(z, lines, width);
+        let (of_projected, of_weights, of_z) = (lists.projected(), lists.weights(), lists.values());
+        let (projected, weights, sums) = (flat(projected), flat_mut(weights), flat_mut(z));
+        if rayon::current_thread_index().is_some() {
+            let blocks = projected
+                .par_chunks(LISTS * of_projected)
+                .zip(weights.par_chunks_mut(LISTS * of_weights))
+                .zip(sums.par_chunks_mut(LISTS * of_z));
+            blocks.for_each(|((projected, weights), z)| lists.forward(projected, weights, z));
+        } else {
+            lists.forward(projected, weights, sums);
+        }
+        self.post.forward(z, mode, post, y);
+    }
+
+    /// From `g = dz_m` of one head: `dv_n += α_mn g`, `dα_mn = ⟨g, v_n⟩`, `ds = α ⊙ (dα − Σ_n α_mn dα_mn)/√head_width`,
+    /// `dq_m = Σ_n ds_mn k_n`, `dk_n += ds_mn q_m`, `dr = dz`; then `d[Q, K, V, W_R] += xᵀ·d[q, k, v, r]` and
+    /// `dx = d[q, k, v, r]·[Q, K, V, W_R]ᵀ`. `dy` is changed on the way.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    pub fn backward(
+        &self,
+        x: &ArrayRef2<f32>,
+        sight: Sight,
+        dy: &mut ArrayRef2<f32>,
+        cache: &mut MultiHeadAttentionCache,
+        grad: &mut Self,
+        dx: &mut ArrayRef2<f32>,
+    ) {
+        let MultiHeadAttentionCache { projected, dprojected, weights, dweights, z, dz, post } = cache;
+        resize(dz, z.nrows(), z.ncols());
+        self.post.backward(z, dy, post, &mut grad.post, dz);
+        resize(dprojected, projected.nrows(), projected.ncols());
+        resize(dweights, weights.nrows(), sight.tokens);
+        let lists = self.lists(sight);
+        let (of_projected, of_weights, of_z) = (lists.projected(), lists.weights(), lists.values());
+        let (projected, weights, dz) = (flat(projected), flat(weights), flat(dz));
+        let (gradients, dweights) = (flat_mut(dprojected), flat_mut(dweights));
+        if rayon::current_thread_index().is_some() {
+            let blocks = projected
+                .par_chunks(LISTS * of_projected)
+                .zip(weights.par_chunks(LISTS * of_weights))
+                .zip(dz.par_chunks(LISTS * of_z))
+                .zip(gradients.par_chunks_mut(LISTS * of_projected))
+                .zip(dweights.par_chunks_mut(LISTS * sight.tokens));
+            blocks.for_each(|((((projected, weights), dz), dprojected), dweights)| {
+                lists.backward(projected, weights, dz, dprojected, dweights);
+            });
+        } else {
+            lists.backward(projected, weights, dz, gradients, dweights);
+        }
+        matmul_grad(x, dprojected, 1.0, &mut grad.projection);
+        matmul_transposed(dprojected, &self.projection, dx);
+    }
+
+    fn lists(&self, sight: Sight) -> Lists {
+        let AttentionSettings { heads, head_width, .. } = self.settings;
+        Lists { sight, heads, head_width, scale: self.settings.scale(head_width) }
+    }
+}
+
+/// The products inside lists of tokens, once queries, keys, values and residuals stand side by side in a token's line.
+#[derive(Clone, Copy)]
+struct Lists {
+    sight: Sight,
+    heads: usize,
+    head_width: usize,
+    scale: f32,
+}
+
+impl Lists {
+    fn width(self) -> usize {
+        self.heads * self.head_width
+    }
+
+    /// How many values a list has in a matrix of tokens.
+    fn values(self) -> usize {
+        self.sight.tokens * self.width()
+    }
+
+    fn projected(self) -> usize {
+        4 * self.values()
+    }
+
+    fn weights(self) -> usize {
+        self.heads * self.sight.tokens * self.sight.tokens
+    }
+
+    /// Where a head's part of a token's line starts: 0 for queries, 1 for keys, 2 for values.
+    fn at(self, token: usize, part: usize, head: usize) -> usize {
+        (4 * token + part) * self.width() + head * self.head_width
+    }
+
+    fn forward(self, projected: &[f32], weights: &mut [f32], z: &mut [f32]) {
+        let (tokens, width) = (self.sight.tokens, self.head_width);
+        let lists = projected.chunks_exact(self.projected()).zip(weights.chunks_exact_mut(self.weights()));
+        for ((line, weights), z) in lists.zip(z.chunks_exact_mut(self.values())) {
+            for (z, token) in z.chunks_exact_mut(self.width()).zip(line.chunks_exact(4 * self.width())) {
+                z.copy_from_slice(&token[3 * self.width()..]);
+            }
+            for (i, weights) in weights.chunks_exact_mut(tokens).enumerate() {
+                let (head, m) = (i / tokens, i % tokens);
+                let q = &line[self.at(m, 0, head)..][..width];
+                for (n, weight) in weights.iter_mut().enumerate() {
+                    let k = &line[self.at(n, 1, head)..][..width];
+                    *weight = if self.sight.sees(m, n) { self.scale * dot(q, k) } else { f32::NEG_INFINITY };
+                }
+                softmax(&mut ArrayViewMut1::from(&mut *weights));
+                let z = &mut z[m * self.width() + head * width..][..width];
+                for (n, &weight) in weights.iter().enumerate() {
+                    add_scaled(z, weight, &line[self.at(n, 2, head)..][..width]);
+                }
+            }
+        }
+    }
+
+    fn backward(self, projected: &[f32], weights: &[f32], dz: &[f32], dprojected: &mut [f32], dweights: &mut [f32]) {
+        let (tokens, width) = (self.sight.tokens, self.head_width);
+        let lists = projected.chunks_exact(self.projected()).zip(weights.chunks_exact(self.weights()));
+        let gradients = dprojected.chunks_exact_mut(self.projected()).zip(dz.chunks_exact(self.values()));
+        for (((line, weights), (dline, dz)), dweights) in lists.zip(gradients).zip(dweights.chunks_exact_mut(tokens)) {
+            for (token, dz) in dline.chunks_exact_mut(4 * self.width()).zip(dz.chunks_exact(self.width())) {
+                let (learned, residual) = token.split_at_mut(3 * self.width());
+                learned.fill(0.0);
+                residual.copy_from_slice(dz);
+            }
+            for (i, weights) in weights.chunks_exact(tokens).enumerate() {
+                let (head, m) = (i / tokens, i % tokens);
+                let g = &dz[m * self.width() + head * width..][..width];
+                for (n, (dweight, &weight)) in dweights.iter_mut().zip(weights).enumerate() {
+                    let v = self.at(n, 2, head);
+                    *dweight = dot(g, &line[v..][..width]);
+                    add_scaled(&mut dline[v..][..width], weight, g);
+                }
+                softmax_backward(&aview1(weights), &mut ArrayViewMut1::from(&mut *dweights));
+                let q = self.at(m, 0, head);
+                for (n, &dweight) in dweights.iter().enumerate() {
+                    let (k, ds) = (self.at(n, 1, head), self.scale * dweight);
+                    add_scaled(&mut dline[q..][..width], ds, &line[k..][..width]);
+                    add_scaled(&mut dline[k..][..width], ds, &line[q..][..width]);
+                }
+            }
+        }
+    }
+}
+
+fn flat(buffer: &Array2<f32>) -> &[f32] {
+    buffer.as_slice().expect("buffers are in standard layout")
+}
+
+fn flat_mut(buffer: &mut Array2<f32>) -> &mut [f32] {
+    buffer.as_slice_mut().expect("buffers are in standard layout")
+}

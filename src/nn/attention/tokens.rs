@@ -1,0 +1,105 @@
+//! One token for each input of a row.
+
+use ndarray::{Array2, ArrayRef2};
+
+use super::slices::{add_scaled, dot};
+use crate::nn::{Decay, Draws};
+
+/// Makes tokens of an embedded row `[e_1, …, e_F, x_1, …, x_N]`: a field's token is its embedding, a number's is
+/// `t_j = x_j·v_j + b_j` (Song et al., "AutoInt", CIKM 2019, section 4.3, which has no `b_j`: with it a number of 0, which is what a
+/// missing one becomes, still says which number it is).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tokens {
+    /// What the numbers' tokens are made of; `None` where there are no numbers.
+    pub numbers: Option<NumberTokens>,
+    fields: usize,
+    width: usize,
+}
+
+/// What the tokens of numbers are made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NumberTokens {
+    /// `v`, `[numbers, width]`.
+    pub weight: Array2<f32>,
+    /// `b`, `[numbers, width]`.
+    pub bias: Array2<f32>,
+}
+
+crate::params!(Tokens { numbers });
+crate::params!(NumberTokens { weight: Decay::To(0.0), bias: Decay::None });
+
+impl Tokens {
+    /// Tokens of `width` values for `fields` embeddings of that width and `numbers` numbers behind them; `v` is drawn from a normal
+    /// distribution of deviation `std`, as embeddings are, and `b` is 0.
+    pub fn new(fields: usize, numbers: usize, width: usize, std: f32, draws: &mut Draws) -> Self {
+        let numbers = (numbers > 0)
+            .then(|| NumberTokens { weight: draws.normal(numbers, width, std), bias: Array2::zeros((numbers, width)) });
+        Self { numbers, fields, width }
+    }
+
+    /// How many tokens a row has.
+    pub fn count(&self) -> usize {
+        self.fields + self.numbers.as_ref().map_or(0, |numbers| numbers.weight.nrows())
+    }
+
+    /// How many values a token has.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// `t = [e_1, …, e_F, x_1·v_1 + b_1, …]`: `x` is `[rows, fields·width + numbers]`, `t` is `[rows·tokens, width]`.
+    ///
+    /// # Panics
+    /// If the shapes do not fit or `t` is not in standard layout.
+    pub fn forward(&self, x: &ArrayRef2<f32>, t: &mut ArrayRef2<f32>) {
+        self.assert_shapes(x, t);
+        let embedded = self.fields * self.width;
+        let t = t.as_slice_mut().expect("tokens stand one below the other");
+        for (x, t) in x.rows().into_iter().zip(t.chunks_exact_mut(self.count() * self.width)) {
+            let (fields, numbers) = t.split_at_mut(embedded);
+            fields.iter_mut().zip(&x).for_each(|(t, &x)| *t = x);
+            let Some(own) = &self.numbers else { continue };
+            for (j, t) in numbers.chunks_exact_mut(self.width).enumerate() {
+                t.iter_mut().zip(own.bias.row(j)).for_each(|(t, &b)| *t = b);
+                add_scaled(t, x[embedded + j], row(&own.weight, j));
+            }
+        }
+    }
+
+    /// `de = dt` for fields; for numbers `dv_j += Σ x_j·dt_j`, `db_j += Σ dt_j`, `dx_j = ⟨v_j, dt_j⟩`.
+    ///
+    /// # Panics
+    /// If the shapes do not fit or `dt` is not in standard layout.
+    pub fn backward(&self, x: &ArrayRef2<f32>, dt: &ArrayRef2<f32>, grad: &mut Self, dx: &mut ArrayRef2<f32>) {
+        self.assert_shapes(x, dt);
+        assert_eq!(x.dim(), dx.dim(), "one gradient for each value");
+        let embedded = self.fields * self.width;
+        let dt = dt.as_slice().expect("tokens stand one below the other");
+        let rows = x.rows().into_iter().zip(dx.rows_mut()).zip(dt.chunks_exact(self.count() * self.width));
+        for ((x, mut dx), dt) in rows {
+            dx.iter_mut().zip(&dt[..embedded]).for_each(|(dx, &dt)| *dx = dt);
+            let (Some(own), Some(grad)) = (&self.numbers, &mut grad.numbers) else { continue };
+            for (j, dt) in dt[embedded..].chunks_exact(self.width).enumerate() {
+                dx[embedded + j] = dot(row(&own.weight, j), dt);
+                add_scaled(row_mut(&mut grad.weight, j), x[embedded + j], dt);
+                add_scaled(row_mut(&mut grad.bias, j), 1.0, dt);
+            }
+        }
+    }
+
+    fn assert_shapes(&self, x: &ArrayRef2<f32>, t: &ArrayRef2<f32>) {
+        let numbers = self.count() - self.fields;
+        assert_eq!(x.ncols(), self.fields * self.width + numbers, "the embeddings of all fields, then all numbers");
+        assert_eq!(t.dim(), (x.nrows() * self.count(), self.width), "a line for each token");
+    }
+}
+
+fn row(matrix: &Array2<f32>, j: usize) -> &[f32] {
+    let width = matrix.ncols();
+    &matrix.as_slice().expect("parameters are kept in standard layout")[j * width..][..width]
+}
+
+fn row_mut(matrix: &mut Array2<f32>, j: usize) -> &mut [f32] {
+    let width = matrix.ncols();
+    &mut matrix.as_slice_mut().expect("parameters are kept in standard layout")[j * width..][..width]
+}

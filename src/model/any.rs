@@ -186,6 +186,7 @@ any! {
     "ml_mmoe" => MlMmoe(MlMmoeNet, MlMmoeConfig),
     "cgc" => Cgc(CgcNet, CgcConfig),
     "ple" => Ple(PleNet, PleConfig),
+    "mran" => Mran(MranNet, MranConfig),
 }
 
 impl AnyConfig {

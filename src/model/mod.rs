@@ -13,6 +13,7 @@
 //! | [`MlMmoe`] | levels of experts, all gates select on the row | Tang et al., RecSys 2020 |
 //! | [`Cgc`] | shared and own experts, a gate for every branch | Tang et al., RecSys 2020 |
 //! | [`Ple`] | the same, level by level | Tang et al., RecSys 2020 |
+//! | [`Mran`] | attention among features, among branches, and from branches to features | after Zhao et al., KDD 2019 |
 //! | [`AnyModel`] | any of them, chosen by a configuration | |
 //!
 //! A *branch* is what a model has an output for: a task, a domain, or one task in one domain ([`Branches`]).
@@ -32,6 +33,7 @@ mod gradient;
 mod ml_mmoe;
 mod mmoe;
 mod moe;
+mod mran;
 mod net;
 mod ple;
 mod pooled;
@@ -65,6 +67,7 @@ pub use self::gradient::Gradient;
 pub use self::ml_mmoe::{MlMmoeCache, MlMmoeConfig, MlMmoeConfigBuilder, MlMmoeLevel, MlMmoeNet};
 pub use self::mmoe::{MmoeConfig, MmoeConfigBuilder, MmoeNet};
 pub use self::moe::{MoeConfig, MoeConfigBuilder, MoeNet};
+pub use self::mran::{MranCache, MranConfig, MranConfigBuilder, MranNet, Representation};
 pub use self::net::{Input, Net};
 pub use self::ple::{PleConfig, PleConfigBuilder, PleNet};
 pub use self::pooled::{DomainEmbedding, PooledCache, PooledConfig, PooledConfigBuilder, PooledNet};
@@ -108,6 +111,9 @@ pub type Cgc = Model<CgcNet>;
 
 /// PLE: see [`PleNet`].
 pub type Ple = Model<PleNet>;
+
+/// MRAN: see [`MranNet`].
+pub type Mran = Model<MranNet>;
 
 /// Any model, chosen by its configuration: see [`AnyNet`].
 pub type AnyModel = Model<AnyNet>;

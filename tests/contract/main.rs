@@ -9,10 +9,10 @@ mod world;
 
 use starple::model::{
     AnyNet, AsymmetricConfig, AsymmetricNet, Branches, CgcConfig, CgcNet, CustomizedConfig, CustomizedNet, Fusion,
-    MlMmoeConfig, MlMmoeNet, MmoeConfig, MmoeNet, MoeConfig, MoeNet, PleNet, PooledNet, SharedBottomConfig,
-    SharedBottomNet, SingleConfig, SingleNet, StarNet,
+    MlMmoeConfig, MlMmoeNet, MmoeConfig, MmoeNet, MoeConfig, MoeNet, MranConfig, MranNet, PleNet, PooledNet,
+    SharedBottomConfig, SharedBottomNet, SingleConfig, SingleNet, StarNet,
 };
-use starple::nn::{ActivationKind, Combination};
+use starple::nn::{ActivationKind, Combination, NormKind};
 use starple::{PleConfig, PooledConfig, StarConfig};
 
 use crate::world::layout;
@@ -163,6 +163,11 @@ fn moe(branches: Branches) -> starple::model::MoeConfigBuilder {
     MoeConfig::builder(&layout()).embedding_dim(4).branches(branches).expert_hidden([10]).tower_hidden([8])
 }
 
+fn mran(branches: Branches) -> starple::model::MranConfigBuilder {
+    let config = MranConfig::builder(&layout()).embedding_dim(4).branches(branches).head_width(3);
+    config.tower_hidden([8])
+}
+
 fn single(branches: Branches) -> starple::model::SingleConfigBuilder {
     SingleConfig::builder(&layout()).embedding_dim(4).branches(branches).hidden([8])
 }
@@ -197,6 +202,11 @@ fn below(levels: usize) -> impl Fn(&str) -> bool {
     move |name| within(name, levels - 1, "own") || within(name, levels.saturating_sub(2), "gates")
 }
 
+/// In MRAN a branch's representation is seen by all that the branches attend to.
+fn seen(name: &str) -> bool {
+    name.starts_with("net.representations.")
+}
+
 contract!(star, StarNet, star().build().unwrap());
 contract!(star_with_dropout_and_gelu, StarNet, star().dropout(0.3).activation(ActivationKind::Gelu).build().unwrap());
 contract!(star_with_dice, StarNet, star().activation(ActivationKind::Dice).build().unwrap());
@@ -220,6 +230,19 @@ contract!(mmoe, MmoeNet, mmoe(Branches::Tasks).build().unwrap());
 contract!(mmoe_domains, MmoeNet, mmoe(Branches::Domains).seed(1).build().unwrap());
 contract!(moe_tasks, MoeNet, moe(Branches::Tasks).build().unwrap());
 contract!(moe_domains_and_tasks, MoeNet, moe(Branches::DomainsAndTasks).build().unwrap());
+contract!(mran_tasks, MranNet, mran(Branches::Tasks).build().unwrap(), seen);
+contract!(mran_domains, MranNet, mran(Branches::Domains).attention_layers(2).dropout(0.2).build().unwrap(), seen);
+contract!(
+    mran_domains_and_tasks,
+    MranNet,
+    mran(Branches::DomainsAndTasks).activation(ActivationKind::Silu).norm(NormKind::Batch).build().unwrap(),
+    seen
+);
+contract!(
+    mran_branches_alone,
+    MranNet,
+    mran(Branches::Domains).attention_layers(0).branch_attention(false).norm(NormKind::Layer).build().unwrap()
+);
 contract!(single_tasks, SingleNet, single(Branches::Tasks).build().unwrap());
 contract!(single_domains, SingleNet, single(Branches::Domains).build().unwrap());
 contract!(single_domains_and_tasks, SingleNet, single(Branches::DomainsAndTasks).build().unwrap());

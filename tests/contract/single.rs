@@ -3,7 +3,7 @@
 use ndarray::{Array2, s};
 use starple::data::{DomainId, Ids, Layout};
 use starple::loss::{Objective, Units, Weighting};
-use starple::model::{Branches, Cache, Net, PleNet, StarNet};
+use starple::model::{Branches, Cache, Mran, MranConfig, Net, PleNet, StarNet};
 use starple::nn::{Combination, DomainLinear, Train};
 use starple::optim::{AdamConfig, Clock, OptimizerConfig, RowUpdates, SgdConfig, WeightDecay};
 use starple::train::Step;
@@ -257,4 +257,39 @@ fn rows_not_read_stay_when_updates_are_lazy() {
     for (row, (before, after)) in before.rows().into_iter().zip(model.front().tables()[0].rows()).enumerate() {
         assert_eq!(before != after, users.contains(&(row as u32)), "row {row}");
     }
+}
+
+#[test]
+fn a_branch_alone_attends_to_nobody() {
+    let one_task = Layout { tasks: vec!["click".into()], ..layout() };
+    let config = |layout: &Layout, branches| MranConfig::builder(layout).embedding_dim(4).branches(branches);
+    assert!(Mran::new(config(&one_task, Branches::Tasks).build().unwrap()).net().relations.is_none());
+    // Also after others came: they were not there when it learned.
+    let one_domain = Layout { domains: vec!["search".into()], ..layout() };
+    let mut model = Mran::new(config(&one_domain, Branches::Domains).build().unwrap());
+    model.add_domain("feed").unwrap();
+    assert!(Mran::new(model.config().clone()).net().relations.is_none());
+    assert!(Mran::new(config(&layout(), Branches::Domains).build().unwrap()).net().relations.is_some());
+
+    let error = config(&layout(), Branches::Tasks).heads(0).head_width(0).tower_hidden([0]).build().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "MranConfig: tower_hidden: every width at least 1, found [0]; heads: at least 1, found 0; head_width: at least 1, found 0"
+    );
+}
+
+#[test]
+fn an_added_branch_attends_to_those_before_it() {
+    let config = MranConfig::builder(&layout()).embedding_dim(4).embedding_std(1.0).branches(Branches::Domains);
+    let mut model = trained(Mran::new(config.build().unwrap()));
+    let partner = model.add_domain("partner").unwrap();
+    let rows = batch(&[0, 1, 2], 4);
+    let (partners, feeds) = (model.forward(&rows, partner), model.forward(&rows, DomainId::new(1)));
+    model.net_mut().representations.member_mut(0).vector += 1.0;
+    assert_ne!(model.forward(&rows, partner), partners, "it sees those that were there");
+    let feeds_now = model.forward(&rows, DomainId::new(1));
+    assert_ne!(feeds_now, feeds, "as they see each other");
+    model.net_mut().representations.member_mut(3).vector += 1.0;
+    assert_ne!(model.forward(&rows, partner), partners);
+    assert_eq!(model.forward(&rows, DomainId::new(1)), feeds_now, "but is not seen");
 }

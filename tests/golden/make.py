@@ -9,14 +9,14 @@ writes, beside itself, what `tests/golden/main.rs` holds the crate to (running i
     data.json     the layout, and the batches of the steps, the same for all models
     layers.json   each layer by itself: outputs in training and inference, gradients, moving averages after a step
     losses.json   the objective: its value, each task's, the gradient by the logits
-    star.json, star_combinations.json, ple.json, pooled.json
+    star.json, star_combinations.json, ple.json, mran.json, pooled.json
                   models: logits, losses, every gradient at fixed parameters for the batches in PASSES, and parameters,
                   moving averages, step counts after 1 and 20 steps of optimizers, each step on its own batch
     weighting.json
                   weights of several losses: losses and weights of each of 20 steps, parameters after 1 and 20, what was learned
 
-The twins are in state.py (parameters), layers.py, models.py, star_combinations.py, optimizers.py and weighting.py; here are the
-cases, but for those of star_combinations.py and weighting.py. They are written from
+The twins are in state.py (parameters), layers.py, models.py, star_combinations.py, mran.py, optimizers.py and weighting.py; here are
+the cases, but for those of star_combinations.py and weighting.py. They are written from
 the papers (STAR: Sheng et al., arXiv 2101.11427; PLE: Tang et al., RecSys 2020) and from what the crate's documentation
 promises, not from its code: the names of settings and tensors are all they share. Nothing is differentiated by hand, and
 dense tensors are moved by torch.optim. What takes no part in a step is what autograd cannot reach from the loss: its
@@ -37,6 +37,7 @@ from layers import (
     Activation, BatchNorm, Hidden, LayerNorm, Linear, Mixture, Mlp, PartitionedNorm, StarLinear,
 )  # fmt: skip
 from models import Ple, PooledModel, Star, objective
+from mran import Mran
 from optimizers import Optimizer
 from star_combinations import combination_cases
 from state import DOMAINS, LAYOUT, TASKS, State, drawn, f32, seeded
@@ -231,6 +232,27 @@ def ple_cases():
     ]
 
 
+def mran_cases():
+    def mran(branches, layers, runs, goal=None, **settings):
+        config = {
+            "branches": branches, "attention_layers": layers, "heads": 2, "head_width": 2, "tower_hidden": [3], **settings,
+        }  # fmt: skip
+        of = ", ".join(f"{key} {value}" for key, value in settings.items())
+        return model_case(Mran, f"{branches}, {layers} layers{of and ', ' + of}", config, runs, goal)
+
+    return [
+        mran("tasks", 1, [NESTEROV, exact(ADAM_L2)], GOAL),
+        mran("tasks", 2, [ADAMW], heads=1, head_width=3, scaled=False, activation="tanh"),
+        mran("domains", 1, [ADAGRAD_L2], GOAL, head_width=1),
+        mran("domains", 0, [ADAM], branch_attention=False, activation="prelu"),
+        mran("tasks", 1, [MOMENTUM], GOAL, activation="identity", norm="batch"),
+        mran("domains_and_tasks", 1, [ADAM_L2], activation="silu", head_width=1),
+        # A norm over the few values of a token divides by what may be small, which momentum makes chaotic: the twin itself, in
+        # f32, is a hundred tolerances off after 20 steps of it.
+        mran("domains", 1, [SGD], activation="gelu", norm="layer"),
+    ]
+
+
 def pooled_cases():
     base = {"hidden": [5, 4], "domain_dim": 3}
     return [
@@ -385,5 +407,6 @@ if __name__ == "__main__":
     write("star.json", star_cases())
     write("star_combinations.json", combination_cases(model_case))
     write("ple.json", ple_cases())
+    write("mran.json", mran_cases())
     write("pooled.json", pooled_cases())
     write("weighting.json", weighting_cases(BATCHES))

@@ -8,7 +8,7 @@ use serde_json::Value;
 use starple::Model;
 use starple::data::{Batch, DomainId, Ids, Layout};
 use starple::loss::Objective;
-use starple::model::{Gradient, Net, PleNet, PooledNet, StarNet};
+use starple::model::{Gradient, MranNet, Net, PleNet, PooledNet, StarNet};
 use starple::nn::{Leaf, Part, Path};
 use starple::optim::{Clock, OptimizerConfig};
 use starple::train::Step;
@@ -126,6 +126,11 @@ fn star_combinations() {
 #[test]
 fn ple() {
     cases::<PleNet>("ple.json");
+}
+
+#[test]
+fn mran() {
+    cases::<MranNet>("mran.json");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! STAR, PLE and the pooled model as a whole: several tasks, a mixed batch, one domain absent, a one-row segment, repeated
+//! STAR, PLE, MRAN and the pooled model as a whole: several tasks, a mixed batch, one domain absent, a one-row segment, repeated
 //! ids, bags.
 
 use std::collections::BTreeMap;
@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, Axis, array, concatenate, s};
 use rand::Rng as _;
 use starple::data::{Batch, DomainId, Field, Ids, Layout, Pooling};
-use starple::model::{Branches, Cache, Net, NetConfig};
+use starple::model::{Branches, Cache, MranConfig, Net, NetConfig};
 use starple::nn::{ActivationKind, Combination, Infer, Leaf, LeafMut, NormKind, Part, Path, Train};
 use starple::{Model, PleConfig, PooledConfig, StarConfig};
 
 use crate::check::{derivatives, random, rng, same, wide};
-use crate::reference::{self, PleShape, Style, Values};
+use crate::reference::{self, Attention, MranShape, PleShape, Style, Values};
 
 const DIM: usize = 3;
 
@@ -197,22 +197,25 @@ fn star_of_every_combination() {
     }
 }
 
+/// Names, domains and tasks of all branches.
+fn branches_of(branches: Branches) -> Vec<reference::Branch> {
+    let layout = layout();
+    let domains = || layout.domains.iter().cloned();
+    match branches {
+        Branches::Tasks => layout.tasks.iter().enumerate().map(|(t, name)| (name.clone(), None, Some(t))).collect(),
+        Branches::Domains => domains().map(|d| (d.clone(), Some(d), None)).collect(),
+        Branches::DomainsAndTasks => domains()
+            .flat_map(|d| {
+                let tasks = layout.tasks.iter().enumerate();
+                tasks.map(move |(t, name)| (format!("{d}/{name}"), Some(d.clone()), Some(t))).collect::<Vec<_>>()
+            })
+            .collect(),
+    }
+}
+
 #[test]
 fn ple() {
     let layout = layout();
-    let names = |branches: Branches| -> Vec<(String, Option<String>, Option<usize>)> {
-        let domains = || layout.domains.iter().cloned();
-        match branches {
-            Branches::Tasks => layout.tasks.iter().enumerate().map(|(t, name)| (name.clone(), None, Some(t))).collect(),
-            Branches::Domains => domains().map(|d| (d.clone(), Some(d), None)).collect(),
-            Branches::DomainsAndTasks => domains()
-                .flat_map(|d| {
-                    let tasks = layout.tasks.iter().enumerate();
-                    tasks.map(move |(t, name)| (format!("{d}/{name}"), Some(d.clone()), Some(t))).collect::<Vec<_>>()
-                })
-                .collect(),
-        }
-    };
     for branches in [Branches::Tasks, Branches::Domains, Branches::DomainsAndTasks] {
         for (levels, shared, own, experts) in [
             (1, 2, 1, &[5][..]),
@@ -234,7 +237,7 @@ fn ple() {
                     .build()
                     .unwrap();
                 let shape = PleShape {
-                    branches: names(branches),
+                    branches: branches_of(branches),
                     shared,
                     own,
                     expert_layers: experts.len(),
@@ -246,6 +249,45 @@ fn ple() {
                 check::<starple::model::PleNet>(&what, config, silent_task, |p, x, domains, training| {
                     let style = Style { activation: ActivationKind::Relu, norm: NormKind::None, training };
                     reference::ple(p, style, &shape, x, domains)
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn mran() {
+    for branches in [Branches::Tasks, Branches::Domains, Branches::DomainsAndTasks] {
+        for (layers, relations, scaled, norm, activation) in [
+            (1, true, true, NormKind::None, ActivationKind::Relu),
+            (2, true, false, NormKind::Layer, ActivationKind::Gelu),
+            (0, false, true, NormKind::None, ActivationKind::Tanh),
+        ] {
+            for silent_task in [None, Some(1)] {
+                let config = MranConfig::builder(&layout())
+                    .embedding_dim(DIM)
+                    .branches(branches)
+                    .heads(2)
+                    .head_width(2)
+                    .scaled(scaled)
+                    .attention_layers(layers)
+                    .branch_attention(relations)
+                    .norm(norm)
+                    .activation(activation)
+                    .tower_hidden([4])
+                    .build()
+                    .unwrap();
+                let shape = MranShape {
+                    branches: branches_of(branches),
+                    attention: Attention { heads: 2, head_width: 2, scaled },
+                    fields: 3,
+                    dim: DIM,
+                    tower_layers: 1,
+                    tasks: 2,
+                };
+                let what = format!("mran {branches:?}, {layers} layers, relations {relations}, silent {silent_task:?}");
+                check::<starple::model::MranNet>(&what, config, silent_task, |p, x, domains, training| {
+                    reference::mran(p, Style { activation, norm, training }, &shape, x, domains)
                 });
             }
         }

@@ -339,10 +339,12 @@ pub(crate) fn star(
     h
 }
 
-/// What a PLE has, by the names of its branches; each says which rows and which tasks it answers.
+/// A branch: its name, its domain's name, its task; which say which rows and which tasks it answers.
+pub(crate) type Branch = (String, Option<String>, Option<usize>);
+
+/// What a PLE has.
 pub(crate) struct PleShape {
-    /// Name, its domain's name, its task.
-    pub(crate) branches: Vec<(String, Option<String>, Option<usize>)>,
+    pub(crate) branches: Vec<Branch>,
     pub(crate) shared: usize,
     pub(crate) own: usize,
     pub(crate) expert_layers: usize,
@@ -383,10 +385,21 @@ pub(crate) fn ple(
         }
         h = fused;
     }
-    let mut logits = Array2::zeros((x.nrows(), shape.tasks));
-    for ((name, domain, task), h) in shape.branches.iter().zip(&h) {
-        let out = mlp(p, &format!("net.towers.{name}"), style, shape.tower_layers, h);
-        for i in 0..x.nrows() {
+    let tower = |name: &str, h: &Array2<f64>| mlp(p, &format!("net.towers.{name}"), style, shape.tower_layers, h);
+    answers(&shape.branches, shape.tasks, domains, |k| tower(&shape.branches[k].0, &h[k]))
+}
+
+/// What each branch gives for every row, picked where it answers.
+fn answers(
+    branches: &[Branch],
+    tasks: usize,
+    domains: &[Option<String>],
+    mut of: impl FnMut(usize) -> Array2<f64>,
+) -> Array2<f64> {
+    let mut logits = Array2::zeros((domains.len(), tasks));
+    for (k, (_, domain, task)) in branches.iter().enumerate() {
+        let out = of(k);
+        for i in 0..domains.len() {
             if domain.is_some() && domains[i] != *domain {
                 continue;
             }
@@ -397,4 +410,45 @@ pub(crate) fn ple(
         }
     }
     logits
+}
+
+/// What an MRAN has.
+pub(crate) struct MranShape {
+    pub(crate) branches: Vec<Branch>,
+    pub(crate) attention: Attention,
+    pub(crate) fields: usize,
+    pub(crate) dim: usize,
+    pub(crate) tower_layers: usize,
+    pub(crate) tasks: usize,
+}
+
+/// MRAN from embedded rows to logits; a norm in front of towers may be one of layers, not of batches.
+pub(crate) fn mran(
+    p: &Values,
+    style: Style,
+    shape: &MranShape,
+    x: &Array2<f64>,
+    domains: &[Option<String>],
+) -> Array2<f64> {
+    let mut t = tokens(p, "net.tokens", shape.fields, shape.dim, x);
+    let count = t.nrows() / x.nrows();
+    for layer in 0..p.count("net.features") {
+        t = multi_head(p, &format!("net.features.{layer}"), style, shape.attention, (count, count), &t);
+    }
+    let vectors: Vec<_> =
+        shape.branches.iter().map(|(name, ..)| p.vector(&format!("net.representations.{name}.vector"))).collect();
+    let mut q = ndarray::stack(Axis(0), &vectors.iter().map(|v| v.view()).collect::<Vec<_>>()).unwrap();
+    if p.has("net.relations") {
+        let plain = Style { activation: ActivationKind::Identity, norm: NormKind::None, ..style };
+        q = multi_head(p, "net.relations", plain, shape.attention, (q.nrows(), q.nrows()), &q);
+    }
+    answers(&shape.branches, shape.tasks, domains, |k| {
+        let name = &shape.branches[k].0;
+        let h = alignment(p, "net.alignment", shape.attention.scaled, count, &q.row(k).to_owned(), &t);
+        let mut h = h.into_shape_with_order((x.nrows(), count * t.ncols())).unwrap();
+        if style.norm == NormKind::Layer {
+            h = layer_norm(p, &format!("net.norms.{name}.norm"), &h);
+        }
+        mlp(p, &format!("net.towers.{name}"), style, shape.tower_layers, &h)
+    })
 }

@@ -141,6 +141,13 @@ macro_rules! any {
                 }
             }
 
+            fn penalize(&self, cache: &mut AnyCache, grad: &mut Self) -> f64 {
+                match (self, cache, grad) {
+                    $((Self::$model(net), AnyCache::$model(cache), Self::$model(grad)) => net.penalize(cache, grad),)*
+                    _ => panic!("{MIXED}"),
+                }
+            }
+
             fn add_domain(&mut self, config: &mut AnyConfig, domain: DomainId) {
                 match (self, config) {
                     $((Self::$model(net), AnyConfig::$model(config)) => net.add_domain(config, domain),)*
@@ -181,6 +188,8 @@ any! {
     "shared_bottom" => SharedBottom(SharedBottomNet, SharedBottomConfig),
     "asymmetric" => Asymmetric(AsymmetricNet, AsymmetricConfig),
     "customized" => Customized(CustomizedNet, CustomizedConfig),
+    "cross_stitch" => CrossStitch(CrossStitchNet, CrossStitchConfig),
+    "sluice" => Sluice(SluiceNet, SluiceConfig),
     "moe" => Moe(MoeNet, MoeConfig),
     "mmoe" => Mmoe(MmoeNet, MmoeConfig),
     "ml_mmoe" => MlMmoe(MlMmoeNet, MlMmoeConfig),

@@ -106,6 +106,14 @@ pub(crate) fn check_bottoms(hidden: &[usize], problems: &mut Problems) {
     problems.require(!hidden.is_empty(), || "bottom_hidden: at least one layer".into());
 }
 
+/// Notes the widths of stitched stacks that cannot be, and the weight of its own that a unit cannot start with.
+pub(crate) fn check_stacks(hidden: &[usize], own_weight: f32, problems: &mut Problems) {
+    check_widths("hidden", hidden, problems);
+    problems.require(!hidden.is_empty(), || "hidden: at least one layer".into());
+    problems
+        .require((0.0..=1.0).contains(&own_weight), || format!("own_weight: 0 <= own_weight <= 1, found {own_weight}"));
+}
+
 /// Writes a model's configuration and its builder from the list of its own settings.
 ///
 /// Every setting is `name: Type = default`, with `from impl Into<Type>` where the setter should take more than the type;

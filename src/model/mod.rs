@@ -8,6 +8,8 @@
 //! | [`SharedBottom`] | one bottom, a tower for every branch | Caruana, 1997 |
 //! | [`Asymmetric`] | a bottom for every branch, read by others too | Tang et al., RecSys 2020 |
 //! | [`Customized`] | a shared bottom and one for every branch | Tang et al., RecSys 2020 |
+//! | [`CrossStitch`] | a stack for every branch, mixed behind each layer | Misra et al., CVPR 2016 |
+//! | [`Sluice`] | the same by subspaces, towers that read all layers | Ruder et al., AAAI 2019 |
 //! | [`Moe`] | experts, one gate | Jacobs et al., 1991 |
 //! | [`Mmoe`] | experts, a gate for every branch | Ma et al., KDD 2018 |
 //! | [`MlMmoe`] | levels of experts, all gates select on the row | Tang et al., RecSys 2020 |
@@ -25,6 +27,7 @@ mod branches;
 mod cache;
 mod cgc;
 mod config;
+mod cross_stitch;
 mod customized;
 mod extraction;
 mod front;
@@ -39,7 +42,9 @@ mod ple;
 mod pooled;
 mod shared_bottom;
 mod single;
+mod sluice;
 mod star;
+mod stitched;
 mod towers;
 
 use std::sync::Mutex;
@@ -59,6 +64,7 @@ pub use self::branches::{BranchedConfig, Branches};
 pub use self::cache::Cache;
 pub use self::cgc::{CgcConfig, CgcConfigBuilder, CgcNet};
 pub use self::config::NetConfig;
+pub use self::cross_stitch::{CrossStitchConfig, CrossStitchConfigBuilder, CrossStitchNet};
 pub use self::customized::{CustomizedConfig, CustomizedConfigBuilder, CustomizedNet};
 pub use self::extraction::{ExtractionCache, ExtractionConfig, ExtractionNet, ExtractionShape, Level};
 pub use self::front::Front;
@@ -73,7 +79,9 @@ pub use self::ple::{PleConfig, PleConfigBuilder, PleNet};
 pub use self::pooled::{DomainEmbedding, PooledCache, PooledConfig, PooledConfigBuilder, PooledNet};
 pub use self::shared_bottom::{SharedBottomConfig, SharedBottomConfigBuilder, SharedBottomNet};
 pub use self::single::{SingleCache, SingleConfig, SingleConfigBuilder, SingleNet};
+pub use self::sluice::{SluiceConfig, SluiceConfigBuilder, SluiceNet};
 pub use self::star::{StarCache, StarConfig, StarConfigBuilder, StarNet};
+pub use self::stitched::{StitchedCache, StitchedConfig, StitchedLayer, StitchedNet, StitchedShape};
 pub use self::towers::{Towers, TowersCache};
 
 /// Rows that [`Model::score`], and whoever else reads many, takes at a time.
@@ -96,6 +104,12 @@ pub type Asymmetric = Model<AsymmetricNet>;
 
 /// Customized sharing: see [`CustomizedNet`].
 pub type Customized = Model<CustomizedNet>;
+
+/// Cross-stitch: see [`CrossStitchNet`].
+pub type CrossStitch = Model<CrossStitchNet>;
+
+/// Sluice: see [`SluiceNet`].
+pub type Sluice = Model<SluiceNet>;
 
 /// MoE: see [`MoeNet`].
 pub type Moe = Model<MoeNet>;
@@ -269,6 +283,12 @@ impl<N: Net> Model<N> {
         let input = Input { x, segments: &order.segments };
         self.net.backward(input, grouped, *mode, net, &mut grad.net, dx);
         self.front.backward(batch, &order.rows, blocks, dx, &mut grad.tables);
+    }
+
+    /// What the net adds to the loss by itself, beside what labels give: adds the gradient of it to `grad` and returns it, 0 for most
+    /// nets. Call it once a step, after [`Model::backward`], since only who took part in the step pays.
+    pub fn penalize(&self, cache: &mut Cache<N, Train>, grad: &mut Gradient<N>) -> f64 {
+        self.net.penalize(&mut cache.net, &mut grad.net)
     }
 
     /// A gradient for this model, all zero.

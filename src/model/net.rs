@@ -51,6 +51,13 @@ pub trait Net: Params + Send + Sync + 'static {
         let _ = (cache, see);
     }
 
+    /// Adds to `grad` the gradient of what the net adds to the loss by itself, such as a penalty on its weights, and returns its value;
+    /// by default nothing and 0. It runs once a step behind the backward pass. Who is absent from the step pays nothing.
+    fn penalize(&self, cache: &mut Self::Cache, grad: &mut Self) -> f64 {
+        let _ = (cache, grad);
+        0.0
+    }
+
     /// Gives a new domain what it owns; nothing that others own or share changes.
     fn add_domain(&mut self, config: &mut Self::Config, domain: DomainId);
 }

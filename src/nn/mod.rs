@@ -15,12 +15,14 @@ mod mlp;
 mod mode;
 mod moving;
 pub(crate) mod norm;
+mod orthogonality;
 mod params;
 mod per;
 mod row_grad;
 mod segment;
 mod softmax;
 mod star_linear;
+mod stitch;
 
 pub use activation::{Activation, ActivationCache, ActivationKind, Dice, Prelu};
 pub use attention::{
@@ -41,6 +43,7 @@ pub use norm::{
     BatchNorm, BatchNormCache, DomainNorm, LayerNorm, LayerNormCache, PartitionedNorm, PartitionedNormCache,
     PartitionedNormSettings,
 };
+pub(crate) use orthogonality::orthogonality;
 pub use params::{Decay, Leaf, LeafMut, Pair, Params, Part, Path, tensor};
 pub use per::{Key, Per, PerBranch, PerDomain};
 pub use row_grad::RowGrad;
@@ -49,3 +52,4 @@ pub use star_linear::{
     AdaptiveSummand, Combination, Concatenated, DomainLinear, Factor, Gated, LowRankFactor, StarLinear,
     StarLinearCache, Summand,
 };
+pub use stitch::Stitch;

@@ -136,6 +136,8 @@ impl<N: Net> Step<N> {
             _ => model.backward(batch, dlogits, cache, grad),
         }
         self.weights.finish(&mut self.loss, &self.by_unit.measured);
+        // What the model adds by itself belongs to no unit: it is neither weighed nor projected.
+        self.loss.total += model.penalize(&mut self.cache, &mut self.grad);
         Ok(&mut self.grad)
     }
 

@@ -8,9 +8,10 @@ mod single;
 mod world;
 
 use starple::model::{
-    AnyNet, AsymmetricConfig, AsymmetricNet, Branches, CgcConfig, CgcNet, CustomizedConfig, CustomizedNet, Fusion,
-    MlMmoeConfig, MlMmoeNet, MmoeConfig, MmoeNet, MoeConfig, MoeNet, MranConfig, MranNet, PleNet, PooledNet,
-    SharedBottomConfig, SharedBottomNet, SingleConfig, SingleNet, StarNet,
+    AnyNet, AsymmetricConfig, AsymmetricNet, Branches, CgcConfig, CgcNet, CrossStitchConfig, CrossStitchNet,
+    CustomizedConfig, CustomizedNet, Fusion, MlMmoeConfig, MlMmoeNet, MmoeConfig, MmoeNet, MoeConfig, MoeNet,
+    MranConfig, MranNet, PleNet, PooledNet, SharedBottomConfig, SharedBottomNet, SingleConfig, SingleNet, SluiceConfig,
+    SluiceNet, StarNet,
 };
 use starple::nn::{ActivationKind, Combination, NormKind};
 use starple::{PleConfig, PooledConfig, StarConfig};
@@ -193,6 +194,19 @@ fn ml_mmoe(branches: Branches) -> starple::model::MlMmoeConfigBuilder {
     MlMmoeConfig::builder(&layout()).embedding_dim(4).branches(branches).expert_hidden([10]).tower_hidden([8])
 }
 
+fn cross_stitch(branches: Branches) -> starple::model::CrossStitchConfigBuilder {
+    CrossStitchConfig::builder(&layout()).embedding_dim(4).branches(branches).hidden([10, 8])
+}
+
+fn sluice(branches: Branches) -> starple::model::SluiceConfigBuilder {
+    SluiceConfig::builder(&layout()).embedding_dim(4).branches(branches).hidden([8, 8]).tower_hidden([8])
+}
+
+/// Stitched stacks learn from everybody's rows, and below the second and last layer so do the units that feed them.
+fn stacks(name: &str) -> bool {
+    ["net.layers.0", "net.layers.1.own"].iter().any(|part| name.starts_with(part))
+}
+
 /// In PLE the shared gates below the last level read the experts of all branches: those, and the gates of the level below
 /// that feed them, learn from everybody's rows.
 fn below(levels: usize) -> impl Fn(&str) -> bool {
@@ -262,6 +276,12 @@ contract!(customized_domains, CustomizedNet, customized(Branches::Domains).fusio
 contract!(customized_both, CustomizedNet, customized(Branches::DomainsAndTasks).build().unwrap());
 contract!(ml_mmoe_tasks, MlMmoeNet, ml_mmoe(Branches::Tasks).build().unwrap());
 contract!(ml_mmoe_domains, MlMmoeNet, ml_mmoe(Branches::Domains).levels(3).build().unwrap());
+contract!(cross_stitch_tasks, CrossStitchNet, cross_stitch(Branches::Tasks).build().unwrap(), stacks);
+contract!(cross_stitch_domains, CrossStitchNet, cross_stitch(Branches::Domains).build().unwrap(), stacks);
+contract!(cross_stitch_both, CrossStitchNet, cross_stitch(Branches::DomainsAndTasks).build().unwrap(), stacks);
+contract!(sluice_tasks, SluiceNet, sluice(Branches::Tasks).subspaces(4).build().unwrap(), stacks);
+contract!(sluice_domains, SluiceNet, sluice(Branches::Domains).build().unwrap(), stacks);
+contract!(sluice_both, SluiceNet, sluice(Branches::DomainsAndTasks).build().unwrap(), stacks);
 contract!(any, AnyNet, star().build().unwrap().into());
 contract!(
     pooled,

@@ -72,6 +72,7 @@ pub(crate) fn step<N: Net>(
     let mut grad = model.zero_grad();
     model.forward_with(batch, batch.domains(), &mut cache);
     model.backward(batch, &dlogits(batch.rows(), tasks, number), &mut cache, &mut grad);
+    model.penalize(&mut cache, &mut grad);
     model.apply(&mut grad, optimizer);
 }
 

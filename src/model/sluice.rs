@@ -1,0 +1,100 @@
+//! Sluice networks.
+
+use super::Branches;
+use super::config::{check_stacks, check_widths, model_config};
+use super::stitched::{StitchedConfig, StitchedNet, StitchedShape};
+
+model_config! {
+    /// The settings of [`Sluice`](super::Sluice).
+    SluiceConfig, SluiceConfigBuilder, "sluice", branches: Branches::Tasks => {
+        /// The widths of a stack's layers, at least one, all the same and a multiple of `subspaces`; default 128, 128.
+        hidden: Vec<usize> = vec![128, 128], from impl Into<Vec<usize>>;
+        /// The widths of a tower's hidden layers; default 64, 32.
+        tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>;
+        /// How many subspaces a layer's output is cut into, at least 1; default 2.
+        subspaces: usize = 2;
+        /// The weight α of the same subspace of its own stack that a subspace starts with, in [0, 1]; all others share the rest
+        /// equally. Default 0.9.
+        own_weight: f32 = 0.9;
+        /// The weight β of the last layer that a tower starts with, in [0, 1]; the layers below share the rest equally. Default 0.9.
+        last_weight: f32 = 0.9;
+        /// λ of the penalty on subspaces that are not orthogonal, at least 0; default 0.1.
+        orthogonality: f32 = 0.1;
+    }
+    check(this, problems) {
+        check_stacks(&this.hidden, this.own_weight, problems);
+        check_widths("tower_hidden", &this.tower_hidden, problems);
+        let (hidden, subspaces) = (&this.hidden, this.subspaces);
+        problems.require(subspaces >= 1, || "subspaces: at least 1, found 0".into());
+        problems.require(hidden.iter().all(|width| subspaces == 0 || width % subspaces == 0), || {
+            format!("hidden: every width a multiple of subspaces, {subspaces}, found {hidden:?}")
+        });
+        problems.require(hidden.windows(2).all(|pair| pair[0] == pair[1]), || {
+            format!("hidden: one width for all layers, since towers read a mixture of them, found {hidden:?}")
+        });
+        let (weight, lambda) = (this.last_weight, this.orthogonality);
+        problems.require((0.0..=1.0).contains(&weight), || format!("last_weight: 0 <= last_weight <= 1, found {weight}"));
+        problems.require(lambda >= 0.0 && lambda.is_finite(), || format!("orthogonality: at least 0, found {lambda}"));
+    }
+}
+
+/// Sluice's dense part (Ruder, Bingel, Augenstein and Søgaard, "Latent Multi-task Architecture Learning", AAAI 2019, section 3):
+/// cross-stitch between subspaces of the stacks' layers, and towers that read all layers.
+///
+/// ```text
+///   tower k    ŷ^k = t^k(Σ_l β^k_l h^k_l)
+///   unit k     h^k_l[s] = Σ_j Σ_r α^kl_{s,(j,r)} x^j_l[r]   over the subspaces r of all branches j
+///   layer l    x^k_l = φ(h^k_{l−1}·W^k_l + b^k_l),  W^k_l = [G^k_l1, G^k_l2, …] by subspaces
+///   penalty    λ Σ_{k,l} Σ_{r<s} ‖(G^k_lr)ᵀ G^k_ls‖²_F
+/// ```
+///
+/// * α and β are single numbers, without bounds, learned with everything else.
+/// * The penalty is on the weights, `[in, out]`, of every layer of every stack that takes part in the step, the first layer included, and is
+///   counted once a step beside the mean loss. The paper has two subspaces; with more, every pair is penalised. λ is a setting of the
+///   authors' too; 0.1 is what their example runs with.
+/// * The layers are fully connected where the paper's are recurrent. Of the ways to read several layers, β is implemented; the authors' code
+///   can also add or concatenate them. The paper starts α with a bias towards one subspace of another stack in each direction; here it
+///   starts near the identity, as in cross-stitch.
+///
+/// With one subspace and β fixed on the last layer, it is [`CrossStitch`](super::CrossStitch).
+pub type SluiceNet = StitchedNet<SluiceConfig>;
+
+impl StitchedConfig for SluiceConfig {
+    fn shape(&self) -> StitchedShape<'_> {
+        StitchedShape {
+            hidden: &self.0.hidden,
+            tower_hidden: &self.0.tower_hidden,
+            subspaces: self.0.subspaces,
+            own_weight: self.0.own_weight,
+            last_weight: Some(self.0.last_weight),
+            orthogonality: self.0.orthogonality,
+            style: self.0.style(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Field, Layout};
+
+    #[test]
+    fn settings_that_cannot_be_are_all_named() {
+        let fields = vec![Field { name: "item".into(), rows: 3, bag: None }];
+        let (domains, tasks) = (vec!["search".into()], vec!["click".into()]);
+        let layout = Layout { fields, domains, tasks, ..Layout::default() };
+        let config = SluiceConfig::builder(&layout).hidden([8, 9]).own_weight(1.5).last_weight(-0.1);
+        let error = config.orthogonality(f32::NAN).build().unwrap_err().to_string();
+        for wrong in [
+            "own_weight: 0 <= own_weight <= 1, found 1.5",
+            "hidden: every width a multiple of subspaces, 2, found [8, 9]",
+            "hidden: one width for all layers, since towers read a mixture of them, found [8, 9]",
+            "last_weight: 0 <= last_weight <= 1, found -0.1",
+            "orthogonality: at least 0, found NaN",
+        ] {
+            assert!(error.contains(wrong), "{error}");
+        }
+        let error = SluiceConfig::builder(&layout).hidden([]).subspaces(0).build().unwrap_err().to_string();
+        assert!(error.contains("hidden: at least one layer") && error.contains("subspaces: at least 1"), "{error}");
+    }
+}

@@ -1,0 +1,122 @@
+//! A learned linear combination of several stacks' outputs.
+
+use ndarray::{Array2, ArrayRef2, ArrayView2, ArrayViewMut2, s};
+
+use super::Decay;
+
+/// A cross-stitch unit's share for one reader: `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`, where every `x_j` and `y` are cut into blocks of
+/// as many columns (Misra et al., CVPR 2016, section 3.1, equation 1, with one block; Ruder et al., AAAI 2019, section 3, with several).
+///
+/// Every α is one number for a whole block; the paper's choice of one for every channel is not implemented. With one block and the outputs
+/// of a stack's layers as `x_j`, it is the mixture of layers β of Ruder et al.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stitch {
+    /// α, `[blocks, inputs · blocks]`: the columns of an input follow each other.
+    pub alpha: Array2<f32>,
+}
+
+// Towards 0, decay would cut the stacks apart and silence them at once.
+crate::params!(Stitch { alpha: Decay::None });
+
+impl Stitch {
+    /// A unit that reads `inputs` matrices: in each block `own_weight` for the same block of input `own`, and what is left of 1 for all
+    /// other blocks together; 1 where there is no other.
+    ///
+    /// # Panics
+    /// If there are no blocks, or `own` is not among the inputs.
+    pub fn new(inputs: usize, blocks: usize, own: usize, own_weight: f32) -> Self {
+        assert!(blocks > 0 && own < inputs, "a unit reads blocks, its own among them");
+        let others = inputs * blocks - 1;
+        let (own_weight, other) =
+            if others == 0 { (1.0, 0.0) } else { (own_weight, (1.0 - own_weight) / others as f32) };
+        let weight = |(row, column): (usize, usize)| if column == own * blocks + row { own_weight } else { other };
+        Self { alpha: Array2::from_shape_fn((blocks, inputs * blocks), weight) }
+    }
+
+    /// How many matrices it reads.
+    pub fn inputs(&self) -> usize {
+        self.alpha.ncols() / self.blocks()
+    }
+
+    /// How many blocks it cuts them into.
+    pub fn blocks(&self) -> usize {
+        self.alpha.nrows()
+    }
+
+    /// `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`: every `x_j` and `y` are `[rows, width]`.
+    ///
+    /// # Panics
+    /// If there are not as many inputs as the unit reads, the shapes do not fit, or the width is no multiple of the blocks.
+    pub fn forward<'a>(&self, inputs: impl Iterator<Item = ArrayView2<'a, f32>>, y: &mut ArrayRef2<f32>) {
+        y.fill(0.0);
+        let mut read = 0;
+        for (j, x) in inputs.enumerate() {
+            self.assert_fits(&x, y);
+            for ((o, i), &alpha) in self.of_input(j).indexed_iter() {
+                self.block_mut(y, o).scaled_add(alpha, &self.block(&x, i));
+            }
+            read += 1;
+        }
+        assert_eq!(read, self.inputs(), "one input for each that the unit reads");
+    }
+
+    /// One input's share of the backward pass: `dα_{o,(j,i)} += ⟨dy_o, x_{j,i}⟩`, `dx_{j,i} += Σ_o α_{o,(j,i)}·dy_o`.
+    ///
+    /// It **adds** into `dx`, since a stack's output has many readers.
+    ///
+    /// # Panics
+    /// If the unit reads no such input, the shapes do not fit, or the width is no multiple of the blocks.
+    pub fn backward(
+        &self,
+        input: usize,
+        x: &ArrayRef2<f32>,
+        dy: &ArrayRef2<f32>,
+        grad: &mut Self,
+        dx: &mut ArrayRef2<f32>,
+    ) {
+        self.assert_fits(x, dy);
+        for ((o, i), &alpha) in self.of_input(input).indexed_iter() {
+            let (x, dy) = (self.block(x, i), self.block(dy, o));
+            // A sum over all rows and columns: beyond what f32 adds up well.
+            let product: f64 = x.rows().into_iter().zip(dy.rows()).map(|(x, dy)| f64::from(x.dot(&dy))).sum();
+            grad.alpha[[o, input * self.blocks() + i]] += product as f32;
+            self.block_mut(dx, i).scaled_add(alpha, &dy);
+        }
+    }
+
+    /// The weights of one input, `[blocks, blocks]`.
+    fn of_input(&self, input: usize) -> ArrayView2<'_, f32> {
+        let blocks = self.blocks();
+        self.alpha.slice(s![.., input * blocks..(input + 1) * blocks])
+    }
+
+    fn block<'a>(&self, x: &'a ArrayRef2<f32>, index: usize) -> ArrayView2<'a, f32> {
+        let width = x.ncols() / self.blocks();
+        x.slice(s![.., index * width..(index + 1) * width])
+    }
+
+    fn block_mut<'a>(&self, x: &'a mut ArrayRef2<f32>, index: usize) -> ArrayViewMut2<'a, f32> {
+        let width = x.ncols() / self.blocks();
+        x.slice_mut(s![.., index * width..(index + 1) * width])
+    }
+
+    fn assert_fits(&self, x: &ArrayRef2<f32>, y: &ArrayRef2<f32>) {
+        assert_eq!(x.dim(), y.dim(), "inputs and combination have one shape");
+        assert_eq!(x.ncols() % self.blocks(), 0, "all blocks have one width");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn it_starts_near_its_own() {
+        assert_eq!(Stitch::new(3, 1, 1, 0.5).alpha, array![[0.25, 0.5, 0.25]]);
+        let two = array![[0.125, 0.125, 0.625, 0.125], [0.125, 0.125, 0.125, 0.625]];
+        assert_eq!(Stitch::new(2, 2, 1, 0.625).alpha, two);
+        assert_eq!(Stitch::new(1, 1, 0, 0.3).alpha, array![[1.0]]);
+    }
+}

@@ -9,14 +9,15 @@ writes, beside itself, what `tests/golden/main.rs` holds the crate to (running i
     data.json     the layout, and the batches of the steps, the same for all models
     layers.json   each layer by itself: outputs in training and inference, gradients, moving averages after a step
     losses.json   the objective: its value, each task's, the gradient by the logits
-    star.json, star_combinations.json, ple.json, mran.json, pooled.json
+    star.json, star_combinations.json, ple.json, mran.json, pooled.json, family.json
                   models: logits, losses, every gradient at fixed parameters for the batches in PASSES, and parameters,
-                  moving averages, step counts after 1 and 20 steps of optimizers, each step on its own batch
+                  moving averages, step counts after 1 and 20 steps of optimizers, each step on its own batch (of the many in
+                  family.json, after 20 alone, and gradients for the last two of PASSES)
     weighting.json
                   weights of several losses: losses and weights of each of 20 steps, parameters after 1 and 20, what was learned
 
-The twins are in state.py (parameters), layers.py, models.py, star_combinations.py, mran.py, optimizers.py and weighting.py; here are
-the cases, but for those of star_combinations.py and weighting.py. They are written from
+The twins are in state.py (parameters), layers.py, models.py, family.py, star_combinations.py, mran.py, optimizers.py and weighting.py;
+here are the cases, but for those of star_combinations.py and weighting.py. They are written from
 the papers (STAR: Sheng et al., arXiv 2101.11427; PLE: Tang et al., RecSys 2020) and from what the crate's documentation
 promises, not from its code: the names of settings and tensors are all they share. Nothing is differentiated by hand, and
 dense tensors are moved by torch.optim. What takes no part in a step is what autograd cannot reach from the loss: its
@@ -33,6 +34,7 @@ import torch
 
 sys.dont_write_bytecode = True
 
+import family
 from layers import (
     Activation, BatchNorm, Hidden, LayerNorm, Linear, Mixture, Mlp, PartitionedNorm, StarLinear,
 )  # fmt: skip
@@ -99,7 +101,7 @@ def make_batches():
 # --- Cases -----------------------------------------------------------------------------------------------------------
 
 
-def model_case(model, name, config, runs, goal=None):
+def model_case(model, name, config, runs, goal=None, passes=PASSES, pinned=PINNED):
     config = {"embedding_dim": 2, **config}
     goal = goal or {}
 
@@ -114,7 +116,9 @@ def model_case(model, name, config, runs, goal=None):
         labelled = torch.tensor([[y is not None and w > 0 for y in ys] for ys, w in zip(batch["labels"], weights)])
         logits = net(state, batch, batch["domains"], training, labelled if training else None)
         clock = {"epoch": index // 5, "step": index}
-        return logits, *objective(goal, clock, logits, batch["labels"], batch["weights"])
+        total, tasks = objective(goal, clock, logits, batch["labels"], batch["weights"])
+        # What a model adds to the loss by itself.
+        return logits, total + (net.penalty(state) if hasattr(net, "penalty") else 0.0), tasks
 
     state, net = fresh()
     nowhere = [None] * len(BATCHES[0]["domains"])
@@ -128,7 +132,7 @@ def model_case(model, name, config, runs, goal=None):
         "passes": [],
         "runs": [],
     }
-    for index in PASSES:
+    for index in passes:
         logits, loss, tasks = forward(state, net, index, True)
         grads = state.gradients(loss)
         case["passes"].append({"batch": index, "logits": logits, "loss": loss, "tasks": tasks, "grads": grads})
@@ -142,7 +146,7 @@ def model_case(model, name, config, runs, goal=None):
             optimizer.step(grads, BATCHES[index])
             state.move_averages(grads)
             run["losses"].append(loss)
-            if index + 1 in PINNED:
+            if index + 1 in pinned:
                 run["after"][str(index + 1)] = state.written()
         run["infer"] = forward(state, net, 0, False)[0]
         case["runs"].append(run)
@@ -259,6 +263,43 @@ def pooled_cases():
         model_case(PooledModel, "pooled", base, [SGD, NESTEROV, exact(ADAM_L2), ADAMW, ADAGRAD], GOAL),
         model_case(PooledModel, "pooled, dice", {**base, "activation": "dice"}, [ADAM]),
         model_case(PooledModel, "pooled, no hidden layers", {**base, "hidden": []}, [ROWWISE]),
+    ]
+
+
+def family_cases():
+    def case(kind, branches, optimizer, goal=None, **settings):
+        config = {"kind": kind, "embedding_dim": 1, "branches": branches, **settings}
+        name = ", ".join([kind, branches, *(f"{key} {value}" for key, value in settings.items())])
+        return model_case(family.MODELS[kind], name, config, [optimizer], goal, passes=PASSES[1:], pinned=(STEPS,))
+
+    bottom = {"bottom_hidden": [3], "tower_hidden": [2]}
+    experts = {"experts": 2, "expert_hidden": [3], "tower_hidden": [2]}
+    return [
+        case("single", "tasks", ADAM_L2, GOAL, hidden=[3]),
+        case("single", "domains", exact(ADAMW), hidden=[3], activation="prelu"),
+        case("single", "domains_and_tasks", ADAGRAD_L2, hidden=[]),
+        case("shared_bottom", "tasks", ADAM, GOAL, **bottom),
+        case("shared_bottom", "domains", NESTEROV, **{**bottom, "bottom_hidden": [4, 3]}),
+        case("asymmetric", "tasks", ADAMW, **bottom),
+        case("asymmetric", "domains", ADAM_L2, GOAL, **bottom),
+        case("asymmetric", "tasks", MOMENTUM, **bottom, fusion="sum", reads={"click": ["buy"]}),
+        case("customized", "tasks", NESTEROV, GOAL, **bottom, activation="tanh"),
+        case("customized", "domains_and_tasks", ADAMW, **bottom, fusion="mean"),
+        case("moe", "tasks", ADAM_L2, **experts),
+        case("moe", "domains", NESTEROV, GOAL, **experts),
+        case("mmoe", "tasks", ADAMW, GOAL, **experts, activation="gelu"),
+        case("mmoe", "domains", ADAM_L2, **experts),
+        case("ml_mmoe", "tasks", ADAMW, GOAL, levels=3, **experts),
+        case("ml_mmoe", "domains", MOMENTUM, levels=2, **experts),
+        case("cgc", "tasks", ADAM_L2, GOAL, shared_experts=1, own_experts=1, expert_hidden=[3], tower_hidden=[2]),
+        case("cgc", "domains", ADAMW, shared_experts=1, own_experts=1, expert_hidden=[3], tower_hidden=[2]),
+        case("cross_stitch", "tasks", ADAM_L2, GOAL, hidden=[4, 3], tower_hidden=[]),
+        case("cross_stitch", "domains", NESTEROV, hidden=[2, 2], tower_hidden=[], activation="dice"),
+        case("cross_stitch", "domains_and_tasks", ADAMW, built_with=4, hidden=[2, 1], tower_hidden=[]),
+        case("sluice", "tasks", ADAM_L2, GOAL, hidden=[4, 4, 4], tower_hidden=[2]),
+        case("sluice", "tasks", NESTEROV, subspaces=4, hidden=[4, 4], tower_hidden=[], orthogonality=0.02),
+        case("sluice", "domains", ADAMW, GOAL, built_with=3, hidden=[2, 2], tower_hidden=[2], orthogonality=0.3),
+        case("sluice", "domains", MOMENTUM, hidden=[2], tower_hidden=[], orthogonality=0.0),
     ]
 
 
@@ -409,4 +450,5 @@ if __name__ == "__main__":
     write("ple.json", ple_cases())
     write("mran.json", mran_cases())
     write("pooled.json", pooled_cases())
+    write("family.json", family_cases())
     write("weighting.json", weighting_cases(BATCHES))

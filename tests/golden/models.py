@@ -7,18 +7,19 @@ from state import DOMAINS, LAYOUT, TASKS
 
 
 class Front:
-    """Embeddings, bags pooled, and the numeric inputs behind them."""
+    """Embeddings, bags pooled, and the numeric inputs behind them. A branch's own tables are read by the rows of its domain."""
 
-    def __init__(self, state, dim):
+    def __init__(self, state, dim, owner=None, domain=None):
         self.dim, self.width = dim, len(LAYOUT["fields"]) * dim + len(LAYOUT["numeric"])
+        self.at = f"embeddings.{owner}" if owner else "embeddings"
         for field in LAYOUT["fields"]:
-            state.add(f"embeddings.{field['name']}", (field["rows"], dim), 0.9, decay=0.0)
-            state.tables.append(f"embeddings.{field['name']}")
+            state.add(f"{self.at}.{field['name']}", (field["rows"], dim), 0.9, decay=0.0)
+            state.tables[f"{self.at}.{field['name']}"] = (field, domain)
 
     def __call__(self, state, batch):
         parts = []
         for field in LAYOUT["fields"]:
-            table, ids = state[f"embeddings.{field['name']}"], batch["ids"][field["name"]]
+            table, ids = state[f"{self.at}.{field['name']}"], batch["ids"][field["name"]]
             if field["bag"] is None:
                 parts.append(table[torch.tensor(ids)])
                 continue
@@ -46,6 +47,17 @@ class Pooled:
 
         embedded = by_domain(domains, self.domain_dim, embedding)
         return self.mlp(state, torch.cat([x, embedded], dim=1), training)
+
+
+def branches_of(config):
+    """Each branch's name, its domain (or None, which is every one) and its tasks."""
+    match config["branches"]:
+        case "tasks":
+            return [(task, None, [k]) for k, task in enumerate(TASKS)]
+        case "domains":
+            return [(d, d, list(range(len(TASKS)))) for d in DOMAINS]
+        case "domains_and_tasks":
+            return [(f"{d}/{task}", d, [k]) for d in DOMAINS for k, task in enumerate(TASKS)]
 
 
 def style_of(config):
@@ -101,13 +113,7 @@ class Ple:
     def __init__(self, state, config):
         self.front = Front(state, config["embedding_dim"])
         style, experts = style_of(config), config["expert_hidden"]
-        match config["branches"]:
-            case "tasks":
-                self.branches = [(task, None, [k]) for k, task in enumerate(TASKS)]
-            case "domains":
-                self.branches = [(d, d, list(range(len(TASKS)))) for d in DOMAINS]
-            case "domains_and_tasks":
-                self.branches = [(f"{d}/{task}", d, [k]) for d in DOMAINS for k, task in enumerate(TASKS)]
+        self.branches = branches_of(config)
         n_shared, n_own, self.levels = config["shared_experts"], config["own_experts"], []
         inputs = self.front.width
         for j in range(config["levels"]):

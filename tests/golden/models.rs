@@ -8,7 +8,7 @@ use serde_json::Value;
 use starple::Model;
 use starple::data::{Batch, DomainId, Ids, Layout};
 use starple::loss::Objective;
-use starple::model::{Gradient, MranNet, Net, PleNet, PooledNet, StarNet};
+use starple::model::{AnyNet, Gradient, MranNet, Net, NetConfig as _, PleNet, PooledNet, StarNet};
 use starple::nn::{Leaf, Part, Path};
 use starple::optim::{Clock, OptimizerConfig};
 use starple::train::Step;
@@ -138,6 +138,11 @@ fn pooled() {
     cases::<PooledNet>("pooled.json");
 }
 
+#[test]
+fn family() {
+    cases::<AnyNet>("family.json");
+}
+
 fn cases<N: Net>(name: &str) {
     let data = Data::read();
     let batches = data.batches();
@@ -153,7 +158,7 @@ fn cases<N: Net>(name: &str) {
         for pass in &case.passes {
             let what = format!("{name}: batch {}", pass.batch);
             let grad = step.gradient(&model, &batches[pass.batch], clock(pass.batch)).unwrap();
-            check.tensors(format_args!("{what}: gradient"), &gradients(grad, &data.layout), &pass.grads);
+            check.tensors(format_args!("{what}: gradient"), &gradients(&model, grad), &pass.grads);
             grad.zero();
             check.matrix(format_args!("{what}: logits in training"), step.logits(), &pass.logits);
             check.losses(&what, step.loss(), &pass.loss, &pass.tasks);
@@ -209,18 +214,25 @@ pub(crate) fn parameters<N: Net>(model: &Model<N>) -> Tensors {
 }
 
 /// Gradients by name, tables densified; `None` where the owner is absent.
-fn gradients<N: Net>(grad: &Gradient<N>, layout: &Layout) -> Tensors {
-    let mut tensors = Tensors::new();
-    for (field, rows) in layout.fields.iter().zip(&grad.tables) {
-        let mut dense = Array2::<f32>::zeros((field.rows, rows.dim()));
+fn gradients<N: Net>(model: &Model<N>, grad: &Gradient<N>) -> Tensors {
+    let (mut tensors, layout) = (Tensors::new(), model.layout());
+    let mut tables = grad.tables.iter();
+    model.visit(|path, leaf| {
+        let (name, Leaf::Tensor(_, shape, _)) = (path.name(layout), leaf) else { return };
+        if !name.starts_with("embeddings.") {
+            return;
+        }
+        let rows = tables.next().expect("a gradient for each table");
+        let mut dense = Array2::<f32>::zeros((shape[0], shape[1]));
         for (row, mut values) in dense.rows_mut().into_iter().enumerate() {
             if let Some(grad) = rows.row(row) {
                 values.assign(&grad);
             }
         }
-        let leaf = Leaf::Average(dense.as_slice().unwrap(), dense.shape());
-        tensors.insert(format!("embeddings.{}", field.name), Some(read(leaf)));
-    }
+        // A table for all is always in the step; one of a branch's own is where the branch is.
+        let present = model.config().own_tables().is_none() || !rows.rows().is_empty();
+        tensors.insert(name, present.then(|| read(Leaf::Average(dense.as_slice().unwrap(), dense.shape()))));
+    });
     let path = &mut Path::starting_at(0);
     path.within(Part::Field("net"), |path| {
         grad.net.visit(path, &mut |path, leaf| {

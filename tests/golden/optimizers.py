@@ -1,8 +1,6 @@
 """The optimizers: torch.optim for everything that it has."""
 import torch
 
-from state import LAYOUT
-
 
 class Optimizer:
     """torch.optim, and around it what it lacks: lazy tables, and an accumulator for each row."""
@@ -32,10 +30,10 @@ class Optimizer:
         for name, leaf in self.state.leaves.items():
             leaf.grad = grads[name]
         unread = {}
-        for field in LAYOUT["fields"]:
-            ids = batch["ids"][field["name"]]
+        for name, (field, domain) in self.state.tables.items():
+            ids = [i for i, d in zip(batch["ids"][field["name"]], batch["domains"]) if domain in (None, d)]
             read = {i for i in ids} if field["bag"] is None else {i for bag in ids for i in bag}
-            unread[f"embeddings.{field['name']}"] = torch.tensor([i not in read for i in range(field["rows"])])
+            unread[name] = torch.tensor([i not in read for i in range(field["rows"])])
         before = {n: self.remembered(n) for n in self.state.tables}
         self.torch.step()
         for name in self.state.tables if self.by_row else []:

@@ -59,7 +59,7 @@ class State:
 
     def __init__(self, name):
         self.rng = seeded(name)
-        self.leaves, self.targets, self.tables, self.moving = {}, {}, [], {}
+        self.leaves, self.targets, self.tables, self.moving = {}, {}, {}, {}
         self.stats = {}
 
     def add(self, name, shape, spread, around=0.0, decay=None):

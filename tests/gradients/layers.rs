@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, Axis, s};
 use starple::data::{DomainId, Layout};
 use starple::nn::{
     Activation, ActivationCache, ActivationKind, Alignment, AlignmentCache, AttentionSettings, BatchNorm,
     BatchNormCache, Combination, Decay, DomainLinear, Draws, Dropout, DropoutCache, Gate, GateCache, Hidden,
     HiddenCache, HiddenStyle, Infer, Init, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache,
     MultiHeadAttention, MultiHeadAttentionCache, NormKind, Params, PartitionedNorm, PartitionedNormCache,
-    PartitionedNormSettings, Path, Segment, Sight, StarLinear, StarLinearCache, Tokens, Train, mix, mix_backward,
+    PartitionedNormSettings, Path, Segment, Sight, StarLinear, StarLinearCache, Stitch, Tokens, Train, mix,
+    mix_backward,
 };
 
 use crate::check::{derivatives, random, rng, same, wide};
@@ -495,6 +496,37 @@ fn tokens_of_fields_and_numbers() {
             |y| layer.forward(&x, &mut y.view_mut().into_shape_with_order((5 * layer.count(), 4)).unwrap()),
             |dy, grad, dx| layer.backward(&x, &dy.to_shape((5 * layer.count(), 4)).unwrap(), grad, dx),
             |p, x| rows(&reference::tokens(&rename(p), "layer", fields, 4, x)),
+        );
+    }
+}
+
+#[test]
+fn stitch() {
+    for (inputs, blocks) in [(3, 1), (2, 2), (3, 2), (1, 6)] {
+        let mut layer = Stitch::new(inputs, blocks, inputs - 1, 0.9);
+        stir(&mut layer);
+        // The inputs side by side, 6 columns each.
+        let x = random(8, inputs * 6, &mut rng(2));
+        let part = |j: usize| x.slice(s![.., j * 6..(j + 1) * 6]);
+        check(
+            &format!("{inputs} inputs of {blocks} blocks"),
+            &layer,
+            &x,
+            6,
+            |y| layer.forward((0..inputs).map(part), y),
+            |dy, grad, dx| {
+                dx.fill(0.0);
+                for j in 0..inputs {
+                    layer.backward(j, &part(j), dy, grad, &mut dx.slice_mut(s![.., j * 6..(j + 1) * 6]));
+                }
+            },
+            |p, x| {
+                let (alpha, width) = (p.matrix("alpha"), 6 / blocks);
+                Array2::from_shape_fn((8, 6), |(row, column)| {
+                    let read = |block: usize| alpha[[column / width, block]] * x[[row, block * width + column % width]];
+                    (0..inputs * blocks).map(read).sum()
+                })
+            },
         );
     }
 }

@@ -9,7 +9,7 @@ use starple::data::{Batch, DomainId, Layout, Schedule};
 use starple::loss::weighting::Learned;
 use starple::loss::{Objective, Units, Weighting};
 use starple::metrics::{Metric, Monitor};
-use starple::model::{Net, PleNet, PooledNet, StarNet};
+use starple::model::{Net, PleNet, PooledNet, SluiceConfig, SluiceNet, StarNet};
 use starple::nn::{ActivationKind, Leaf, NormKind};
 use starple::optim::{Clip, Clock, OptimizerConfig};
 use starple::train::{
@@ -74,6 +74,32 @@ fn every_model_learns() {
     let mut model = Pooled::new(PooledConfig::builder(&layout).embedding_dim(4).hidden([16]).build().unwrap());
     let before = auc(&evaluate(&model, &val).unwrap());
     learns(before, auc(fit(&mut model, settings().epochs(8), &train, Some(&val)).val().unwrap()));
+}
+
+#[test]
+fn the_loss_has_the_models_penalty_in_it_and_the_step_its_gradient() {
+    let (layout, train, _) = log();
+    // Σ (g·g')² over pairs of columns from the two halves of every stack's weights.
+    let overlap = |model: &Model<SluiceNet>| -> f64 {
+        let stacks = model.net().layers.iter().flat_map(|layer| layer.own.iter());
+        let of = |weight: &Array2<f32>| -> f64 {
+            let product = |a: usize, b: usize| f64::from(weight.column(a).dot(&weight.column(b)));
+            (0..4).flat_map(|a| (4..8).map(move |b| (a, b))).map(|(a, b)| product(a, b).powi(2)).sum()
+        };
+        stacks.map(|stack| of(&stack.layers[0].weight)).sum()
+    };
+    // One step on all rows.
+    let run = |lambda| {
+        let config = SluiceConfig::builder(&layout).embedding_dim(4).hidden([8, 8]).orthogonality(lambda);
+        let mut model = Model::<SluiceNet>::new(config.build().unwrap());
+        let before = overlap(&model);
+        let settings = settings().epochs(1).batch_rows(train.rows()).optimizer(OptimizerConfig::sgd(0.05).unwrap());
+        let report = fit(&mut model, settings, &train, None);
+        (before, report.epochs[0].loss, overlap(&model))
+    };
+    let ((before, free, after_free), (_, penalised, after)) = (run(0.0), run(2.0));
+    assert!((penalised - free - 2.0 * before).abs() < 1e-4 * before, "{penalised}, {free}, {before}");
+    assert!(after < 0.9 * after_free, "{after} and {after_free} of {before}");
 }
 
 fn same_bits_whatever_the_threads<N: Net>(model: &Model<N>, objective: &Objective, train: &Batch, val: &Batch) {

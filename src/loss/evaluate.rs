@@ -10,7 +10,7 @@ use crate::data::Batch;
 /// The loss of one batch. Lend the same value to every call: it keeps its memory.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Loss {
-    /// `L`, the weighted sum over units.
+    /// `L`, the weighted sum over units; from a [`Step`](crate::train::Step), with what weighting and model add by themselves.
     pub total: f64,
     /// `L_k` of each unit, before its weight; `None` when no row of the batch has a label for it.
     pub units: Vec<Option<f64>>,

@@ -38,7 +38,7 @@ pub struct StepDone {
     pub step: u64,
     /// How many rows its batch had.
     pub rows: usize,
-    /// The loss before the step.
+    /// The loss before the step, with what the model adds by itself.
     pub loss: f64,
     /// The learning rate.
     pub lr: f64,

@@ -78,7 +78,7 @@ pub struct UnitReport {
 pub struct EpochReport {
     /// Its number, from 0.
     pub epoch: usize,
-    /// The mean of its batches' losses, weighed by rows.
+    /// The mean of its batches' losses, weighed by rows; with what the model adds by itself ([`Net::penalize`](crate::model::Net::penalize)).
     pub loss: f64,
     /// Loss and weight of each unit of the objective.
     pub units: Vec<UnitReport>,

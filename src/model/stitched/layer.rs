@@ -85,23 +85,31 @@ impl Stitched {
     }
 }
 
+impl LayerSize {
+    fn layer(self, draws: &mut Draws) -> Mlp {
+        Mlp::new(self.input, &[self.width], None, self.style, draws)
+    }
+
+    /// The unit of the branch at this position.
+    fn unit(self, own: usize, reads: usize) -> Stitch {
+        Stitch::new(reads, self.subspaces, own, self.own_weight)
+    }
+}
+
 impl StitchedLayer {
     /// `reads(k)` is how many branches, the first ones, the unit of branch `k` reads.
     pub(super) fn new(size: LayerSize, branches: &[Branch], reads: impl Fn(usize) -> usize, draws: &mut Draws) -> Self {
-        let mut layer =
-            Self { own: PerBranch::new([], |_| unreachable!()), stitch: PerBranch::new([], |_| unreachable!()) };
-        for (k, &branch) in branches.iter().enumerate() {
-            layer.push(size, branch, reads(k), draws);
-        }
-        layer
+        let own = PerBranch::new(branches.iter().copied(), |_| size.layer(draws));
+        let mut units = (0..branches.len()).map(|k| size.unit(k, reads(k)));
+        let stitch = PerBranch::new(branches.iter().copied(), |_| units.next().expect("one for every branch"));
+        Self { own, stitch }
     }
 
     /// Gives a new branch its layer and a unit that reads so many branches. The units of older branches do not read it: one more term
     /// would change the scores of everybody else.
     pub(super) fn push(&mut self, size: LayerSize, branch: Branch, reads: usize, draws: &mut Draws) {
-        let LayerSize { input, width, subspaces, own_weight, style } = size;
-        self.stitch.push(branch, Stitch::new(reads, subspaces, self.own.len(), own_weight));
-        self.own.push(branch, Mlp::new(input, &[width], None, style, draws));
+        self.stitch.push(branch, size.unit(self.own.len(), reads));
+        self.own.push(branch, size.layer(draws));
     }
 
     /// For every branch `x_k = φ(h_k·W_k + b_k)` over all rows, then for every route of it `h'_k = Σ_j α_kj·x_j`, block by block; `h_k` is

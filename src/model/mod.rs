@@ -286,7 +286,7 @@ impl<N: Net> Model<N> {
     }
 
     /// What the net adds to the loss by itself, beside what labels give: adds the gradient of it to `grad` and returns it, 0 for most
-    /// nets. Call it once a step, after [`Model::backward`], since only who took part in the step pays.
+    /// nets. Once a step, after all backward passes, since only who took part in the step pays; [`Step`](crate::train::Step) calls it.
     pub fn penalize(&self, cache: &mut Cache<N, Train>, grad: &mut Gradient<N>) -> f64 {
         self.net.penalize(&mut cache.net, &mut grad.net)
     }

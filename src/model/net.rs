@@ -52,7 +52,7 @@ pub trait Net: Params + Send + Sync + 'static {
     }
 
     /// Adds to `grad` the gradient of what the net adds to the loss by itself, such as a penalty on its weights, and returns its value;
-    /// by default nothing and 0. It runs once a step behind the backward pass. Who is absent from the step pays nothing.
+    /// by default nothing and 0. It runs once a step, behind all backward passes. Who is absent from the step pays nothing.
     fn penalize(&self, cache: &mut Self::Cache, grad: &mut Self) -> f64 {
         let _ = (cache, grad);
         0.0

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from layers import Hidden, Mlp
-from models import Front, style_of
+from models import Front, branches_of, style_of
 from state import DOMAINS, LAYOUT, TASKS
 
 
@@ -34,13 +34,7 @@ class Mran:
         self.count = len(LAYOUT["fields"]) + self.numbers
         state.add("net.tokens.numbers.weight", (self.numbers, dim), 0.9, decay=0.0)
         state.add("net.tokens.numbers.bias", (self.numbers, dim), 0.3)
-        match config["branches"]:
-            case "tasks":
-                self.branches = [(task, None, [k]) for k, task in enumerate(TASKS)]
-            case "domains":
-                self.branches = [(d, d, list(range(len(TASKS)))) for d in DOMAINS]
-            case "domains_and_tasks":
-                self.branches = [(f"{d}/{task}", d, [k]) for d in DOMAINS for k, task in enumerate(TASKS)]
+        self.branches = branches_of(config)
         width, inputs, self.features = config["heads"] * config["head_width"], dim, []
         for i in range(config["attention_layers"]):
             self.features.append(MultiHeadAttention(state, f"net.features.{i}", inputs, config, style))

@@ -24,6 +24,7 @@
 //! | [`nn`] | layers, each `forward` beside its `backward` |
 //! | [`loss`], [`optim`] | the objective over tasks and domains, and how its parts are weighed; optimizers, schedules, clipping |
 //! | [`train`] | the loop, early stop, progress, reports |
+//! | [`compare`] | many models with many seeds on one log: gains over a baseline, negative transfer, seesaws |
 //! | [`metrics`] | AUC, GAUC, log loss, PCOC, ECE by task and domain, as tables |
 //! | [`inside`] | what a trained model shares and what it keeps apart |
 //! | [`serve`] | raw values in, probabilities out |
@@ -49,7 +50,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The examples go on from there: `quickstart` trains and compares, `train` takes any log by a run file, `tasks`,
+//! The examples go on from there: `quickstart` trains and compares, `train` takes any log by a run file, `compare` many
+//! models on one, `tasks`,
 //! `new_domain` and `own_net` each show one idea.
 //!
 //! # Three rules
@@ -60,6 +62,7 @@
 //!   absent from a step keeps values and optimizer state, weight decay included.
 //! * **The same seed gives the same bytes**, whatever the number of threads.
 
+pub mod compare;
 pub mod data;
 mod error;
 pub mod inside;
@@ -68,6 +71,7 @@ pub mod metrics;
 pub mod model;
 pub mod nn;
 pub mod optim;
+mod plot;
 mod random;
 pub mod serve;
 pub mod train;

@@ -53,7 +53,7 @@ impl TaskReport {
     }
 
     /// One metric, of one domain or (`None`) of all rows. `None` where it is undefined or the domain has no entry.
-    pub(super) fn value(&self, metric: Metric, domain: Option<&str>) -> Option<f64> {
+    pub(crate) fn value(&self, metric: Metric, domain: Option<&str>) -> Option<f64> {
         let measures = domain.map_or(Some(&self.all), |domain| self.domain(domain))?;
         match metric {
             Metric::Auc => measures.auc,
@@ -61,7 +61,7 @@ impl TaskReport {
             Metric::Pcoc => measures.pcoc,
             Metric::Ece => measures.ece,
             Metric::Gauc => measures.gauc,
-            Metric::MeanDomainAuc => self.mean_domain_auc,
+            Metric::MeanDomainAuc => self.mean_domain_auc.filter(|_| domain.is_none()),
         }
     }
 }

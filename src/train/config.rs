@@ -81,6 +81,11 @@ impl TrainConfig {
         }
     }
 
+    /// How often all rows are seen at most.
+    pub fn epochs(&self) -> usize {
+        self.0.epochs
+    }
+
     /// The seed of batch order and dropout.
     pub fn seed(&self) -> u64 {
         self.0.seed

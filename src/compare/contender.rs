@@ -1,0 +1,151 @@
+//! Who takes part in a comparison.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::data::{Batch, Layout};
+use crate::error::Problems;
+use crate::metrics::Report;
+use crate::model::{AnyConfig, AnyNet, Model, Net, NetConfig};
+use crate::train::{FitReport, TrainConfig, Trainer, evaluate};
+use crate::{Error, Result};
+
+/// A model that takes part in a comparison: a name, the settings it has for a layout and seed, and by choice training
+/// settings of its own.
+///
+/// ```
+/// use starple::StarConfig;
+/// use starple::compare::Contender;
+/// use starple::model::StarNet;
+///
+/// let star = Contender::new::<StarNet>("star", |layout, seed| {
+///     StarConfig::builder(layout).hidden([64, 32]).seed(seed).build()
+/// });
+/// assert_eq!(star.name(), "star");
+/// ```
+#[derive(Clone)]
+pub struct Contender {
+    name: String,
+    recipe: Arc<dyn Recipe>,
+    train: Option<TrainConfig>,
+}
+
+impl Contender {
+    /// A model of net `N` under this name; `settings` gives its configuration for a layout and a seed. Any [`Net`] may
+    /// take part, also one of your own.
+    pub fn new<N: Net>(
+        name: impl Into<String>,
+        settings: impl Fn(&Layout, u64) -> Result<N::Config> + Send + Sync + 'static,
+    ) -> Self {
+        Self { name: name.into(), recipe: Arc::new(Of::<N, _>(settings, PhantomData)), train: None }
+    }
+
+    /// A model that settings name, as run files have them: `kind`, the settings of that model, and by choice `name`,
+    /// which is the kind unless it is given.
+    ///
+    /// ```
+    /// use starple::compare::Contender;
+    ///
+    /// let star = Contender::from_settings(serde_json::json!({"kind": "star", "hidden": [64, 32]}))?;
+    /// assert_eq!(star.name(), "star");
+    /// # Ok::<(), starple::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for a kind that there is not, a name that is not text, and a
+    /// `seed`, which each run brings. Other settings are checked when the layout is known, at the start of
+    /// [`compare`](super::compare()).
+    pub fn from_settings(mut settings: Value) -> Result<Self> {
+        let kind = AnyConfig::kind_of(&settings)?;
+        let mut problems = Problems::default();
+        let name = settings.as_object_mut().and_then(|keys| keys.remove("name")).unwrap_or_else(|| kind.into());
+        problems.require(name.is_string(), || format!("name: expected text, found {name}"));
+        problems
+            .require(settings.get("seed").is_none(), || "seed: each run has its own; name it among the seeds".into());
+        problems.into_result(kind)?;
+        let make = move |layout: &Layout, seed| AnyConfig::from_settings(settings.clone(), layout, seed);
+        Ok(Self::new::<AnyNet>(name.as_str().unwrap_or_default(), make))
+    }
+
+    /// Training settings of its own, in place of those that all contenders share. Its seed is that of each run.
+    pub fn train(mut self, settings: TrainConfig) -> Self {
+        self.train = Some(settings);
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its own training settings, if it has any.
+    pub(super) fn own_train(&self) -> Option<&TrainConfig> {
+        self.train.as_ref()
+    }
+
+    /// Whether it has settings for this layout, and the model's kind.
+    pub(super) fn check(&self, layout: &Layout, seed: u64) -> Result<&'static str> {
+        self.recipe.check(layout, seed).map_err(|error| self.blame(&error))
+    }
+
+    /// The model at step 0.
+    pub(super) fn model(&self, layout: &Layout, seed: u64) -> Result<Box<dyn Entrant>> {
+        self.recipe.model(layout, seed).map_err(|error| self.blame(&error))
+    }
+
+    /// The same error, in this contender's name.
+    pub(super) fn blame(&self, error: &Error) -> Error {
+        Error::new(error.kind(), format!("contender {:?}: {error}", self.name))
+    }
+}
+
+impl fmt::Debug for Contender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contender").field("name", &self.name).field("train", &self.train).finish_non_exhaustive()
+    }
+}
+
+/// How a model is made, whatever its net.
+trait Recipe: Send + Sync {
+    fn check(&self, layout: &Layout, seed: u64) -> Result<&'static str>;
+
+    fn model(&self, layout: &Layout, seed: u64) -> Result<Box<dyn Entrant>>;
+}
+
+struct Of<N, F>(F, PhantomData<fn() -> N>);
+
+impl<N: Net, F: Fn(&Layout, u64) -> Result<N::Config> + Send + Sync> Recipe for Of<N, F> {
+    fn check(&self, layout: &Layout, seed: u64) -> Result<&'static str> {
+        (self.0)(layout, seed).map(|config| config.kind())
+    }
+
+    fn model(&self, layout: &Layout, seed: u64) -> Result<Box<dyn Entrant>> {
+        Ok(Box::new(Model::<N>::new((self.0)(layout, seed)?)))
+    }
+}
+
+/// A model of any net, to train and to judge.
+pub(super) trait Entrant: Send + Sync {
+    fn parameters(&self) -> usize;
+
+    fn fit(&mut self, trainer: &mut Trainer, train: Arc<Batch>, val: &Batch) -> Result<FitReport>;
+
+    fn evaluate(&self, rows: &Batch) -> Result<Report>;
+}
+
+impl<N: Net> Entrant for Model<N> {
+    fn parameters(&self) -> usize {
+        self.parameters()
+    }
+
+    fn fit(&mut self, trainer: &mut Trainer, train: Arc<Batch>, val: &Batch) -> Result<FitReport> {
+        trainer.fit(self, train, Some(val))
+    }
+
+    fn evaluate(&self, rows: &Batch) -> Result<Report> {
+        evaluate(self, rows)
+    }
+}

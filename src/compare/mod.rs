@@ -1,0 +1,96 @@
+//! The judge: on *your* log, does sharing help or hurt each domain and task?
+//!
+//! [`compare()`] trains every [`Contender`] with every seed on the same training rows, stops each by the same
+//! validation rows, and judges all by the same test rows. The [`Comparison`] displays as tables, serialises as JSON and
+//! draws itself as [SVG](Comparison::svg).
+//!
+//! ```
+//! use starple::compare::{CompareConfig, Contender, compare};
+//! use starple::data::Splits;
+//! use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
+//! use starple::model::{PooledNet, StarNet};
+//! use starple::train::TrainConfig;
+//! use starple::{PooledConfig, StarConfig};
+//!
+//! # fn main() -> starple::Result<()> {
+//! let log = SyntheticLog::generate(&SyntheticConfig::toy());
+//! let rows = log.batch();
+//! let [train, val, test] = [0..2000, 2000..2500, 2500..4000].map(|part| rows.slice(part));
+//! let splits = Splits { layout: log.layout(), train: train.into(), val, test };
+//!
+//! let config = CompareConfig::builder()
+//!     .contender(Contender::new::<PooledNet>("pooled", |layout, seed| {
+//!         PooledConfig::builder(layout).embedding_dim(4).hidden([8]).seed(seed).build()
+//!     }))
+//!     .contender(Contender::new::<StarNet>("star", |layout, seed| {
+//!         StarConfig::builder(layout).embedding_dim(4).hidden([8]).seed(seed).build()
+//!     }))
+//!     .baseline("pooled")
+//!     .seeds([1, 2])
+//!     .train(TrainConfig::builder().epochs(1).batch_rows(256).build()?)
+//!     .build()?;
+//! let comparison = compare(&config, &splits, ())?;
+//! println!("{comparison}");
+//! assert!(comparison.svg("toy log").contains("gain in AUC over pooled"));
+//! # Ok(()) }
+//! ```
+//!
+//! # The figures
+//!
+//! Of each contender, as mean and sample standard deviation over the seeds whose runs are judged:
+//!
+//! * AUC, log loss and PCOC of the test rows by task and domain, and by task over all rows; the mean of the domains'
+//!   AUCs ([`Standing::scores`]). An AUC that is undefined, for want of one class, is `–` in tables, null in JSON, and
+//!   enters nothing.
+//! * Parameters, epochs, and rows trained on in a second.
+//! * **Gains** over the baseline by task and domain ([`Gains`]), `AUC − AUC of the baseline`, paired by seed. Over
+//!   models that share nothing this is what PLE's paper calls MTL gain (Tang et al., RecSys 2020).
+//!   [`Comparison::gains`] gives them over any contender and in any metric.
+//!
+//! A run that diverges is named, with the place, and left out; the count of seeds beside each contender says so.
+//!
+//! # The flags
+//!
+//! * **▲ gain**, **▼ negative transfer**: the mean gain is above or below zero beyond noise ([`Verdict`]).
+//! * **seesaw**: a contender has ▲ in one cell (domain and task) and ▼ in another; PLE's paper names the phenomenon.
+//! * No mark: within noise. **?**: not tested. With one seed nothing is tested, and the tables say so.
+//!
+//! *Noise* is that of training: what another seed for starting values, batch order and dropout changes, on the same
+//! rows. The test is paired by seed: exact by [sign flips](sign_flip) where there are seeds enough for it to find
+//! anything, else [Student's t](student_t), which assumes normal differences ([`Test::choose`] has the rule; the tables
+//! name the test). With [Holm's correction](holm()) over a contender's cells, the chance that noise alone flags any of
+//! them is below the level, 5 % by default. It does not reach across contenders: among twenty that gain nothing, one
+//! may be flagged.
+//!
+//! What seeds do **not** measure is the noise of the test rows themselves: other impressions of the same traffic would
+//! give other AUCs, with a standard error of up to `√(A·(1 − A)/m)` for an AUC of A and m rows of the rarer class, and
+//! all seeds are judged by the same ones. A small, steady gain in a domain of forty positives may be flagged, rightly as
+//! to training, and not come back next week. So the tables and the picture give the positives of every domain. To
+//! include that noise, judge by several test sets (weeks, say), each with a seed of its own, and
+//! [merge](Comparison::merge) the comparisons.
+//!
+//! Fair play is up to the settings: contenders share the training settings unless they have their own, and what was
+//! tuned for one may not suit another. The kind `single` trains its models in one run, so that all stop after the same
+//! epoch; gains over it include what that costs some of them. Nothing here looks at the test rows before the end.
+
+mod comparison;
+mod config;
+mod contender;
+mod figure;
+mod gains;
+#[cfg(test)]
+mod made_up;
+mod observer;
+mod progress;
+mod run;
+mod statistics;
+mod tables;
+
+pub use comparison::{Comparison, Scores, Standing, TaskScores};
+pub use config::{CompareConfig, CompareConfigBuilder};
+pub use contender::Contender;
+pub use gains::{Gain, Gains, TaskGains, Verdict};
+pub use observer::{Observer, RunName};
+pub use progress::CompareProgress;
+pub use run::{Run, compare};
+pub use statistics::{Summary, Test, holm, sign_flip, student_t};

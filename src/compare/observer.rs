@@ -1,0 +1,43 @@
+//! What a comparison tells while it runs.
+
+use super::Run;
+use crate::train::EpochReport;
+
+/// Told by [`compare`](super::compare()) how far it is; every method does nothing unless it is overridden. Where runs
+/// train at the same time, calls of different runs interleave, one at a time.
+///
+/// `()` is an observer that looks away.
+pub trait Observer: Send {
+    /// A comparison of so many runs begins, which train for so many epochs at most, all together.
+    fn comparison_started(&mut self, runs: usize, epochs: usize) {
+        let _ = (runs, epochs);
+    }
+
+    /// A run begins.
+    fn run_started(&mut self, run: &RunName<'_>) {
+        let _ = run;
+    }
+
+    /// A run has trained and evaluated an epoch.
+    fn epoch_done(&mut self, run: &RunName<'_>, epoch: &EpochReport) {
+        let _ = (run, epoch);
+    }
+
+    /// A run is over and judged.
+    fn run_done(&mut self, run: &RunName<'_>, result: &Run) {
+        let _ = (run, result);
+    }
+}
+
+impl Observer for () {}
+
+/// Which run it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunName<'a> {
+    /// The contender.
+    pub contender: &'a str,
+    /// The seed.
+    pub seed: u64,
+    /// How many epochs it trains at most.
+    pub epochs: usize,
+}

@@ -1,0 +1,85 @@
+//! Progress of a comparison on stderr.
+
+#[cfg(feature = "progress")]
+use std::io::IsTerminal as _;
+
+use super::{Observer, Run, RunName};
+#[cfg(feature = "progress")]
+use crate::train::EpochReport;
+
+/// Shows a comparison on stderr: one bar over all epochs of all runs, which names the run that spoke last, when stderr
+/// is a terminal and the feature `progress` is on; and in any case a line after each run.
+#[derive(Debug, Default)]
+pub struct CompareProgress {
+    runs: usize,
+    done: usize,
+    #[cfg(feature = "progress")]
+    bar: Option<indicatif::ProgressBar>,
+}
+
+impl CompareProgress {
+    /// Progress on stderr.
+    pub fn stderr() -> Self {
+        Self::default()
+    }
+}
+
+impl Observer for CompareProgress {
+    fn comparison_started(&mut self, runs: usize, epochs: usize) {
+        self.runs = runs;
+        #[cfg(feature = "progress")]
+        if std::io::stderr().is_terminal() {
+            let style = "{bar:32} {pos}/{len} epochs, {eta} left, {msg}";
+            let style = indicatif::ProgressStyle::with_template(style).expect("the template is valid");
+            self.bar = Some(indicatif::ProgressBar::new(epochs as u64).with_style(style));
+        }
+        #[cfg(not(feature = "progress"))]
+        let _ = epochs;
+    }
+
+    #[cfg(feature = "progress")]
+    fn run_started(&mut self, run: &RunName<'_>) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{}, seed {}", run.contender, run.seed));
+            bar.tick();
+        }
+    }
+
+    #[cfg(feature = "progress")]
+    fn epoch_done(&mut self, run: &RunName<'_>, epoch: &EpochReport) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{}, seed {}, loss {:.4}", run.contender, run.seed, epoch.loss));
+            bar.inc(1);
+        }
+    }
+
+    fn run_done(&mut self, run: &RunName<'_>, result: &Run) {
+        self.done += 1;
+        let (number, runs, seconds) = (self.done, self.runs, result.fit.train_seconds);
+        let best = result.fit.best_epoch.map_or("none".into(), |best| (best + 1).to_string());
+        let epochs = result.fit.epochs.len();
+        let end = result.diverged.clone().unwrap_or_else(|| format!("best epoch {best} of {epochs}, {seconds:.1} s"));
+        let line = format!("{}, seed {} (run {number} of {runs}): {end}", run.contender, run.seed);
+        #[cfg(feature = "progress")]
+        if let Some(bar) = &self.bar {
+            // Epochs that the run did not need.
+            bar.inc((run.epochs - epochs.min(run.epochs)) as u64);
+            bar.suspend(|| eprintln!("{line}"));
+            if self.done == self.runs {
+                bar.finish_and_clear();
+            }
+            return;
+        }
+        eprintln!("{line}");
+    }
+}
+
+#[cfg(feature = "progress")]
+impl Drop for CompareProgress {
+    /// A comparison that ended in an error leaves no bar behind.
+    fn drop(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}

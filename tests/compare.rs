@@ -1,0 +1,203 @@
+//! Comparisons from end to end, on a small generated log.
+
+use std::sync::{Arc, Mutex};
+
+use starple::compare::{CompareConfig, CompareConfigBuilder, Comparison, Contender, Observer, Run, RunName, compare};
+use starple::data::Splits;
+use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
+use starple::metrics::{Metric, Monitor};
+use starple::model::{PooledNet, StarNet};
+use starple::optim::OptimizerConfig;
+use starple::train::{EarlyStop, EpochReport, StopReason, TrainConfig, TrainConfigBuilder, Trainer, evaluate};
+use starple::{ErrorKind, Pooled, PooledConfig, StarConfig};
+
+fn splits() -> Splits {
+    let log = SyntheticLog::generate(&SyntheticConfig::toy());
+    let rows = log.batch();
+    let [train, val, test] = [0..3000, 3000..4000, 4000..6000].map(|part| rows.slice(part));
+    Splits { layout: log.layout(), train: train.into(), val, test }
+}
+
+fn pooled(name: &str) -> Contender {
+    Contender::new::<PooledNet>(name, |layout, seed| {
+        PooledConfig::builder(layout).embedding_dim(4).hidden([8]).dropout(0.2).seed(seed).build()
+    })
+}
+
+fn star() -> Contender {
+    Contender::new::<StarNet>("star", |layout, seed| {
+        StarConfig::builder(layout).embedding_dim(4).hidden([8]).seed(seed).build()
+    })
+}
+
+fn settings() -> TrainConfigBuilder {
+    TrainConfig::builder().epochs(2).batch_rows(256).optimizer(OptimizerConfig::adam(0.01).unwrap())
+}
+
+fn config() -> CompareConfigBuilder {
+    let config = CompareConfig::builder().contender(pooled("pooled")).contender(star()).seeds([3, 4]);
+    config.baseline("pooled").train(settings().build().unwrap())
+}
+
+/// The comparison without seconds, which no two runs share.
+fn without_seconds(mut comparison: Comparison) -> Comparison {
+    for run in comparison.contenders.iter_mut().flat_map(|standing| &mut standing.runs) {
+        (run.fit.train_seconds, run.fit.evaluate_seconds) = (0.0, 0.0);
+        for epoch in &mut run.fit.epochs {
+            (epoch.train_seconds, epoch.evaluate_seconds) = (0.0, 0.0);
+        }
+    }
+    comparison
+}
+
+#[test]
+fn each_contender_is_trained_with_each_seed_as_the_trainer_trains_it() {
+    let splits = splits();
+    let comparison = compare(&config().build().unwrap(), &splits, ()).unwrap();
+    assert_eq!(comparison.contenders.len(), 2);
+    for seed in [3, 4] {
+        let model = PooledConfig::builder(&splits.layout).embedding_dim(4).hidden([8]).dropout(0.2).seed(seed);
+        let mut model = Pooled::new(model.build().unwrap());
+        let mut trainer = Trainer::new(settings().seed(seed).build().unwrap());
+        let fit = trainer.fit(&mut model, Arc::clone(&splits.train), Some(&splits.val)).unwrap();
+        let standing = comparison.contender("pooled").unwrap();
+        let run = standing.runs.iter().find(|run| run.seed == seed).unwrap();
+        assert_eq!(run.test.as_ref(), Some(&evaluate(&model, &splits.test).unwrap()));
+        assert_eq!((run.fit.steps, run.fit.best_epoch), (fit.steps, fit.best_epoch));
+        assert_eq!((standing.parameters, standing.kind), (model.parameters(), "pooled"));
+    }
+    let [first, second] = &comparison.contenders[0].runs[..] else { panic!("two runs") };
+    assert_ne!(first.test, second.test, "seeds differ");
+
+    let gains = comparison.gains_over_baseline(&comparison.contenders[1]).unwrap();
+    let auc = |contender: usize, seed: usize| {
+        comparison.contenders[contender].runs[seed]
+            .test
+            .as_ref()
+            .unwrap()
+            .task("cart")
+            .unwrap()
+            .domain("feed")
+            .unwrap()
+            .auc
+            .unwrap()
+    };
+    let by_hand = (auc(1, 0) - auc(0, 0) + auc(1, 1) - auc(0, 1)) / 2.0;
+    let gain = gains.task("cart").unwrap().domain("feed").unwrap();
+    assert!((gain.difference.mean - by_hand).abs() < 1e-12);
+    // The partner scene reports no carts.
+    assert_eq!(gains.task("cart").unwrap().domain("partner"), None);
+    assert!(
+        comparison.to_string().contains("partner")
+            && comparison.svg("toy").contains("star, cart in partner: undefined")
+    );
+}
+
+#[test]
+fn parallel_runs_and_threads_change_no_figure() {
+    let splits = splits();
+    let one = compare(&config().build().unwrap(), &splits, ()).unwrap();
+    let train = settings().threads(2).build().unwrap();
+    let many = compare(&config().parallel_runs(3).train(train).build().unwrap(), &splits, ()).unwrap();
+    assert_eq!(without_seconds(one), without_seconds(many));
+}
+
+/// Writes down what it is told.
+struct Notes(Arc<Mutex<Vec<String>>>);
+
+impl Observer for Notes {
+    fn comparison_started(&mut self, runs: usize, epochs: usize) {
+        self.0.lock().unwrap().push(format!("{runs} runs, {epochs} epochs"));
+    }
+
+    fn run_started(&mut self, run: &RunName<'_>) {
+        self.0.lock().unwrap().push(format!("{} {} starts", run.contender, run.seed));
+    }
+
+    fn epoch_done(&mut self, run: &RunName<'_>, epoch: &EpochReport) {
+        self.0.lock().unwrap().push(format!("{} {} epoch {} of {}", run.contender, run.seed, epoch.epoch, run.epochs));
+    }
+
+    fn run_done(&mut self, run: &RunName<'_>, result: &Run) {
+        self.0.lock().unwrap().push(format!("{} {} done: {:?}", run.contender, run.seed, result.diverged.is_some()));
+    }
+}
+
+#[test]
+fn a_contender_has_its_own_training_settings_and_its_divergence_stops_nobody() {
+    let wild = settings().epochs(1).optimizer(OptimizerConfig::sgd(1e30).unwrap()).build().unwrap();
+    let config = CompareConfig::builder().contender(pooled("wild").train(wild)).contender(pooled("tame"));
+    let config = config.seeds([1]).baseline("tame").train(settings().build().unwrap()).build().unwrap();
+    let notes = Arc::new(Mutex::new(Vec::new()));
+    let comparison = compare(&config, &splits(), Notes(Arc::clone(&notes))).unwrap();
+    assert_eq!(
+        *notes.lock().unwrap(),
+        [
+            "2 runs, 3 epochs",
+            "wild 1 starts",
+            "wild 1 done: true",
+            "tame 1 starts",
+            "tame 1 epoch 0 of 2",
+            "tame 1 epoch 1 of 2",
+            "tame 1 done: false"
+        ]
+    );
+    let wild = comparison.contender("wild").unwrap();
+    assert_eq!((wild.diverged(), wild.scores()), (1, Vec::new()));
+    assert!(matches!(wild.runs[0].fit.stop, StopReason::NonFinite { .. } | StopReason::Diverged { .. }));
+    let gains = comparison.gains("wild", "tame", Metric::Auc).unwrap();
+    assert!(gains.tasks.is_empty() && gains.test.is_none());
+    let text = comparison.to_string();
+    assert!(text.contains("wild, seed 1: left out; ") && text.contains("not finite"), "{text}");
+    assert!(comparison.svg("toy").contains("wild (1 of 1 diverged)"));
+}
+
+#[test]
+fn settings_that_cannot_be_are_named_all_at_once() {
+    let none = CompareConfig::builder().seeds([]).level(1.0).parallel_runs(0).baseline("single").build().unwrap_err();
+    assert_eq!(none.kind(), ErrorKind::Config);
+    assert_eq!(
+        none.to_string(),
+        "CompareConfig: contenders: at least one; seeds: at least one; baseline: expected one of the contenders [], found \"single\"; \
+         level: 0 < level < 1, found 1; parallel_runs: at least 1, found 0"
+    );
+    let twice = config().contender(star()).contender(pooled("")).seeds([1, 2, 1]).baseline("stra").build().unwrap_err();
+    assert_eq!(
+        twice.to_string(),
+        "CompareConfig: contenders: every one needs a name; contenders: \"star\" stands there twice; name one anew; \
+         seeds: 1 stands there twice; baseline: expected one of the contenders [\"pooled\", \"star\", \"star\", \"\"], found \"stra\""
+    );
+}
+
+#[test]
+fn what_does_not_fit_the_rows_is_found_in_the_contenders_name() {
+    let splits = splits();
+    let bad =
+        Contender::new::<StarNet>("bad", |layout, seed| StarConfig::builder(layout).hidden([0]).seed(seed).build());
+    let notes = Arc::new(Mutex::new(Vec::new()));
+    let error = compare(&config().contender(bad).build().unwrap(), &splits, Notes(Arc::clone(&notes))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!(error.to_string(), "contender \"bad\": StarConfig: hidden: every width at least 1, found [0]");
+    assert!(notes.lock().unwrap().is_empty(), "nothing was trained");
+
+    let early_stop = EarlyStop { monitor: Monitor::new(Metric::Auc).in_domain("moon"), ..EarlyStop::default() };
+    let lost = pooled("lost").train(settings().early_stop(early_stop).build().unwrap());
+    let error = compare(&config().contender(lost).parallel_runs(2).build().unwrap(), &splits, ()).unwrap_err();
+    assert!(error.to_string().starts_with("contender \"lost\": ") && error.to_string().contains("moon"), "{error}");
+
+    let mut other = splits.clone();
+    other.test.labels = other.test.labels.slice(ndarray::s![.., ..1]).to_owned();
+    assert_eq!(compare(&config().build().unwrap(), &other, ()).unwrap_err().kind(), ErrorKind::Layout);
+}
+
+#[test]
+fn the_separate_models_are_the_baseline_unless_another_is_chosen() {
+    let comparison = |config: CompareConfigBuilder| {
+        let train = settings().epochs(1).build().unwrap();
+        compare(&config.seeds([1]).train(train).build().unwrap(), &splits(), ()).unwrap().baseline
+    };
+    let named = || CompareConfig::builder().contender(star()).contender(pooled("single"));
+    assert_eq!(comparison(named()).as_deref(), Some("single"));
+    assert_eq!(comparison(named().baseline("star")).as_deref(), Some("star"));
+    assert_eq!(comparison(CompareConfig::builder().contender(star())), None);
+}

@@ -1,33 +1,15 @@
 //! The `train` example as a user runs it: its report, and its errors word by word.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::OnceLock;
+mod example;
 
+use std::path::Path;
+use std::process::Output;
+
+use example::LOG;
 use serde_json::Value;
 
-/// The example's binary. `cargo test` builds it beside the tests; a run of this test alone may not, so it is built here.
-fn binary() -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let build = || {
-        let test = std::env::current_exe().unwrap();
-        let profile = test.ancestors().nth(2).unwrap();
-        let path = profile.join("examples").join("train");
-        if !path.exists() {
-            let mut cargo = Command::new(env!("CARGO"));
-            cargo.args(["build", "--example", "train", "--target-dir"]).arg(profile.parent().unwrap());
-            if profile.ends_with("release") {
-                cargo.arg("--release");
-            }
-            assert!(cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
-        }
-        path
-    };
-    BUILT.get_or_init(build).clone()
-}
-
 fn train(arguments: &[&str]) -> Output {
-    Command::new(binary()).current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).output().unwrap()
+    example::run("train", arguments)
 }
 
 const RUN: &str = r#"
@@ -49,21 +31,8 @@ hidden = [4]
 epochs = 1
 "#;
 
-const LOG: &str = "item,price,page,click,split\nlamp,20,home,1,train\nsofa,400,home,0,train\nlamp,25,search,0,train\n\
-                   sofa,300,search,1,train\nlamp,20,home,1,val\nsofa,20,home,0,val\nlamp,21,home,1,test\nsofa,1,search,0,test\n";
-
-/// What the example says of this run file and log, with the folder's name taken out.
 fn complaint(run: &str, log: &[u8]) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let (run_path, log_path) = (folder.path().join("run.toml"), folder.path().join("log.csv"));
-    std::fs::write(&log_path, log).unwrap();
-    std::fs::write(&run_path, run.replace("LOG", log_path.to_str().unwrap())).unwrap();
-    let output = train(&[run_path.to_str().unwrap()]);
-    assert!(!output.status.success());
-    assert!(output.stdout.is_empty());
-    let text = String::from_utf8(output.stderr).unwrap();
-    let folder = format!("{}/", folder.path().display());
-    text.replace(&folder, "").trim_end().to_owned()
+    example::complaint("train", run, log)
 }
 
 #[test]
@@ -113,12 +82,12 @@ fn assert_report(path: &Path) {
 #[test]
 fn an_unknown_key_is_named_with_what_was_expected() {
     let text = complaint(&RUN.replace("split = \"split\"", "splits = \"split\""), LOG.as_bytes());
-    assert!(text.starts_with("error: run.toml: TOML parse error at line 4, column 1"), "{text}");
+    assert!(text.starts_with("error: file.toml: TOML parse error at line 4, column 1"), "{text}");
     assert!(text.contains("unknown field `splits`, expected one of `path`, `split`, `train`"), "{text}");
 
     assert_eq!(
         complaint(&RUN.replace("epochs = 1", "epoch = 1"), LOG.as_bytes()),
-        "error: run.toml: [train]: unknown field `epoch`, expected one of `epochs`, `batch_rows`, `batches`, `optimizer`, \
+        "error: file.toml: [train]: unknown field `epoch`, expected one of `epochs`, `batch_rows`, `batches`, `optimizer`, \
          `embedding_optimizer`, `schedule`, `clip`, `objective`, `early_stop`, `seed`, `threads`"
     );
     let text = complaint(&RUN.replace("hidden = [4]", "hiden = [4]"), LOG.as_bytes());
@@ -133,11 +102,11 @@ fn settings_that_cannot_be_are_named() {
     let kinds = starple::AnyConfig::KINDS.join(", ");
     assert_eq!(
         complaint(&RUN.replace("kind = \"star\"", "kind = \"stra\""), LOG.as_bytes()),
-        format!("error: run.toml: [model]: unknown kind \"stra\", expected one of {kinds}")
+        format!("error: file.toml: [model]: unknown kind \"stra\", expected one of {kinds}")
     );
     assert_eq!(
         complaint(&RUN.replace("kind = \"star\"", ""), LOG.as_bytes()),
-        format!("error: run.toml: [model]: expected `kind`, one of {kinds}")
+        format!("error: file.toml: [model]: expected `kind`, one of {kinds}")
     );
     let text = complaint(&RUN.replace("hidden = [4]", "hidden = [0]\ndropout = 2.0"), LOG.as_bytes());
     assert!(text.contains("dropout: 0 <= dropout < 1, found 2; hidden: every width at least 1, found [0]"), "{text}");

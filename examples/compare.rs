@@ -1,0 +1,117 @@
+//! Compares any models on any log, without writing code: does sharing help or hurt each domain and task?
+//!
+//! ```text
+//! cargo run --release --example compare -- examples/compare/toy.toml
+//! cargo run --release --example compare -- examples/compare/toy.toml --set seeds=[1,2,3] --report report.json --svg report.svg
+//! ```
+//!
+//! The file has `[data]`, `[features]` and `[train]` as run files have them (`examples/runs/README.md`), and besides
+//!
+//! ```toml
+//! seeds = [1, 2, 3, 4, 5]      # these, unless others are named
+//! baseline = "single"          # the contender that gains are measured from: this one, if there is one of that name
+//! level = 0.05                 # the chance of a false flag for each contender
+//! parallel_runs = 1            # how many runs train at the same time
+//!
+//! [[models]]
+//! kind = "single"              # and the settings of that model
+//! hidden = [64, 32]
+//!
+//! [[models]]
+//! kind = "ple"
+//! name = "ple, slowly"         # its kind, unless it is named
+//! train = { optimizer = { kind = "adam", lr = 0.0005 } }   # instead of those keys of [train]
+//! ```
+//!
+//! `starple::compare` explains the figures and flags. Tables go to stdout, progress to stderr, and `--report` and
+//! `--svg` write files. Settings of one model are set by its number from 0: `--set models.1.dropout=0.2`.
+
+mod run_file;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use run_file::{Arguments, Data, Features, read_file, train_settings, write, write_json, wrong};
+use serde::Deserialize;
+use starple::Result;
+use starple::compare::{CompareConfig, CompareProgress, Contender, compare};
+
+const USAGE: &str = "usage: compare COMPARE.toml [--set key=value]… [--report report.json] [--svg report.svg]";
+
+/// The file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CompareFile {
+    data: Data,
+    features: Features,
+    #[serde(default)]
+    train: toml::Table,
+    models: Vec<toml::Table>,
+    seeds: Option<Vec<u64>>,
+    baseline: Option<String>,
+    level: Option<f64>,
+    parallel_runs: Option<usize>,
+}
+
+/// One of `[[models]]`; its `train` is laid over that of the file.
+fn contender(mut model: toml::Table, shared: &toml::Table, path: &Path) -> Result<Contender> {
+    let own = model.remove("train");
+    let contender = Contender::from_settings(serde_json::to_value(model).map_err(wrong)?)?;
+    match own {
+        None => Ok(contender),
+        Some(toml::Value::Table(own)) if !own.contains_key("seed") => {
+            let mut settings = shared.clone();
+            settings.extend(own);
+            Ok(contender.train(train_settings(settings, path)?))
+        }
+        Some(toml::Value::Table(_)) => Err(wrong("train.seed: each run has its own; name it among `seeds`")),
+        Some(other) => Err(wrong(format!("train: expected a table, found {other}"))),
+    }
+}
+
+/// Whether there was a run of every contender that did not diverge.
+fn run(arguments: &Arguments) -> Result<bool> {
+    let path = &arguments.file;
+    let file: CompareFile = read_file(path, &arguments.sets)?;
+    if file.train.contains_key("seed") {
+        return Err(wrong("[train]: unknown key `seed`: each run has its own; name it among `seeds`").at_path(path));
+    }
+    let mut config = CompareConfig::builder().train(train_settings(file.train.clone(), path)?);
+    for (number, model) in file.models.into_iter().enumerate() {
+        let contender = contender(model, &file.train, path);
+        let place = |error| wrong(format!("[[models]] {}: {error}", number + 1)).at_path(path);
+        config = config.contender(contender.map_err(place)?);
+    }
+    if let Some(seeds) = file.seeds {
+        config = config.seeds(seeds);
+    }
+    if let Some(baseline) = file.baseline {
+        config = config.baseline(baseline);
+    }
+    if let Some(level) = file.level {
+        config = config.level(level);
+    }
+    if let Some(runs) = file.parallel_runs {
+        config = config.parallel_runs(runs);
+    }
+    let config = config.build().map_err(|error| wrong(error).at_path(path))?;
+
+    let splits = file.data.read(file.features)?;
+    let comparison = compare(&config, &splits, CompareProgress::stderr())?;
+    print!("{comparison}");
+    if let Some(path) = arguments.output("--report") {
+        write_json(path, &comparison)?;
+    }
+    if let Some(path) = arguments.output("--svg") {
+        let log = file.data.path.as_ref().or(file.data.test.as_ref()).and_then(|path| path.file_name());
+        write(path, &comparison.svg(&log.unwrap_or_default().to_string_lossy()))?;
+    }
+    Ok(comparison.contenders.iter().all(|standing| standing.judged().count() > 0))
+}
+
+fn main() -> ExitCode {
+    match Arguments::read(USAGE, &["--report", "--svg"]) {
+        Ok(arguments) => Arguments::exit(run(&arguments)),
+        Err(code) => code,
+    }
+}

@@ -1,0 +1,150 @@
+//! The `compare` example as a user runs it: its report and picture, and its errors word by word.
+
+mod example;
+
+use serde_json::Value;
+
+fn run(arguments: &[&str]) -> std::process::Output {
+    example::run("compare", arguments)
+}
+
+const FILE: &str = r#"
+seeds = [1, 2]
+
+[data]
+path = "LOG"
+split = "split"
+domain = "page"
+labels = ["click"]
+
+[features]
+categorical = ["item"]
+numeric = ["price"]
+
+[train]
+epochs = 1
+
+[[models]]
+kind = "single"
+hidden = [4]
+
+[[models]]
+kind = "star"
+hidden = [4]
+"#;
+
+/// What the example says of this file, with the folder's name taken out.
+fn complaint(file: &str) -> String {
+    example::complaint("compare", file, example::LOG.as_bytes())
+}
+
+#[test]
+fn tables_report_and_picture_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (report, svg) = (folder.path().join("report.json"), folder.path().join("report.svg"));
+    let sets = ["train.epochs=1", "seeds=[7, 8]", "models.1.name=one & all", "models.3.experts=2", "parallel_runs=1"];
+    let mut arguments = vec!["examples/compare/toy.toml"];
+    arguments.extend(sets.iter().flat_map(|set| ["--set", set]));
+    arguments.extend(["--report", report.to_str().unwrap(), "--svg", svg.to_str().unwrap()]);
+    let output = run(&arguments);
+    let progress = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{progress}");
+    assert!(progress.contains("single, seed 7 (run 1 of 10): best epoch 1 of 1, "), "{progress}");
+    let tables = String::from_utf8(output.stdout).unwrap();
+    assert!(tables.contains("click: gain in AUC") && tables.contains("cart: gain in AUC"), "{tables}");
+    assert!(tables.contains("one & all") && tables.contains("paired Student's t-test"), "{tables}");
+
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
+    assert_eq!((&report["baseline"], &report["level"]), (&"single".into(), &0.05.into()));
+    let contenders = report["contenders"].as_array().unwrap();
+    let names: Vec<&str> = contenders.iter().map(|contender| contender["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["single", "one & all", "star", "mmoe", "ple"]);
+    for contender in contenders {
+        assert_eq!(contender["seeds"], serde_json::json!([7, 8]));
+        assert_eq!(contender["runs"].as_array().unwrap().len(), 2);
+        assert!(contender["test"]["click"]["by_domain"]["search"]["auc"]["mean"].is_f64());
+        assert!(contender["test"]["cart"]["by_domain"]["partner"]["auc"].is_null());
+        assert_eq!(contender["gains"].is_null(), contender["name"] == "single");
+    }
+    let picture = std::fs::read_to_string(svg).unwrap();
+    let picture = roxmltree::Document::parse(&picture).unwrap();
+    let texts: Vec<&str> = picture.descendants().filter_map(|node| node.text()).collect();
+    assert!(texts.contains(&"toy.csv: gain in AUC over single") && texts.contains(&"one & all"));
+}
+
+#[test]
+fn what_a_file_gets_wrong_is_named() {
+    let of = |from: &str, to: &str| complaint(&FILE.replace(from, to));
+    assert!(
+        of("kind = \"star\"", "kind = \"stra\"")
+            .starts_with("error: file.toml: [[models]] 2: unknown kind \"stra\", expected one of single, pooled, star")
+    );
+    assert!(of("kind = \"star\"", "").starts_with("error: file.toml: [[models]] 2: expected `kind`, one of single"));
+    assert_eq!(
+        of("seeds = [1, 2]", "baseline = \"singel\""),
+        "error: file.toml: CompareConfig: baseline: expected one of the contenders [\"single\", \"star\"], found \"singel\""
+    );
+    assert_eq!(
+        of("kind = \"star\"", "kind = \"single\""),
+        "error: file.toml: CompareConfig: contenders: \"single\" stands there twice; name one anew"
+    );
+    assert_eq!(of("seeds = [1, 2]", "seeds = []"), "error: file.toml: CompareConfig: seeds: at least one");
+    assert_eq!(
+        of("kind = \"star\"", "kind = \"star\"\nseed = 3"),
+        "error: file.toml: [[models]] 2: star: seed: each run has its own; name it among the seeds"
+    );
+    assert_eq!(
+        of("epochs = 1", "seed = 1"),
+        "error: file.toml: [train]: unknown key `seed`: each run has its own; name it among `seeds`"
+    );
+    let text = of("kind = \"star\"", "kind = \"star\"\ntrain = { epoch = 3 }");
+    assert!(
+        text.contains("[[models]] 2: ") && text.contains("unknown field `epoch`, expected one of `epochs`"),
+        "{text}"
+    );
+    let text = of("kind = \"star\"", "kind = \"star\"\ntrain = { seed = 3 }");
+    assert_eq!(text, "error: file.toml: [[models]] 2: train.seed: each run has its own; name it among `seeds`");
+    let text = of("kind = \"star\"\nhidden", "kind = \"star\"\nhiden");
+    assert!(text.contains("contender \"star\": unknown field `hiden`, expected one of"), "{text}");
+    let text = of("seeds = [1, 2]", "seed = 1");
+    assert!(
+        text.contains("unknown field `seed`, expected one of `data`, `features`, `train`, `models`, `seeds`"),
+        "{text}"
+    );
+}
+
+#[test]
+fn sets_reach_into_lists() {
+    let say = |set: &str| {
+        let output = run(&["examples/compare/toy.toml", "--set", set]);
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap().trim_end().to_owned()
+    };
+    assert_eq!(
+        say("models.9.dropout=0.1"),
+        "error: --set models.9.dropout=0.1: `models` has 5 entries, from 0; found `9`"
+    );
+    assert!(say("models.0.kind.x=1").starts_with("error: --set models.0.kind.x=1: `kind` is not a table"));
+    assert!(say("models.0.kind=moose").contains("[[models]] 1: unknown kind \"moose\""));
+}
+
+#[test]
+fn a_model_that_diverges_with_every_seed_fails_the_command_and_stops_no_other() {
+    let wild = "train={optimizer={kind=\"sgd\",lr=1e30}}";
+    let set = format!("models.2.{wild}");
+    let arguments = ["examples/compare/toy.toml", "--set", "train.epochs=1", "--set", "seeds=[1]", "--set", &set];
+    let output = run(&arguments);
+    assert!(!output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("star, seed 1: left out; ") && text.contains("One seed tells no noise from gain"), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("ple ") && line.contains("0.")), "{text}");
+}
+
+#[test]
+fn wrong_arguments_show_the_usage() {
+    for arguments in [&[][..], &["--fast"], &["a.toml", "--svg"]] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(String::from_utf8(output.stderr).unwrap().contains("usage: compare COMPARE.toml"));
+    }
+}

@@ -1,0 +1,46 @@
+//! Runs an example as a user does.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::Mutex;
+
+/// A log to be refused or learned from in no time.
+pub(crate) const LOG: &str = "item,price,page,click,split\nlamp,20,home,1,train\nsofa,400,home,0,train\nlamp,25,search,0,train\n\
+                       sofa,300,search,1,train\nlamp,20,home,1,val\nsofa,20,home,0,val\nlamp,21,home,1,test\nsofa,1,search,0,test\n";
+
+/// The example's binary. `cargo test` builds it beside the tests; a run of one test alone may not, so it is built here.
+fn binary(example: &str) -> PathBuf {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _building = BUILDING.lock();
+    let test = std::env::current_exe().unwrap();
+    let profile = test.ancestors().nth(2).unwrap();
+    let path = profile.join("examples").join(example);
+    if !path.exists() {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--example", example, "--target-dir"]).arg(profile.parent().unwrap());
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        assert!(cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
+    }
+    path
+}
+
+/// Runs it in the project's folder.
+pub(crate) fn run(example: &str, arguments: &[&str]) -> Output {
+    Command::new(binary(example)).current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).output().unwrap()
+}
+
+/// What the example says of this file, in which `LOG` stands for the path of this log; the folder's name is taken out.
+pub(crate) fn complaint(example: &str, file: &str, log: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let (file_path, log_path) = (folder.path().join("file.toml"), folder.path().join("log.csv"));
+    std::fs::write(&log_path, log).unwrap();
+    std::fs::write(&file_path, file.replace("LOG", log_path.to_str().unwrap())).unwrap();
+    let output = run(example, &[file_path.to_str().unwrap()]);
+    assert!(!output.status.success());
+    assert!(output.stdout.is_empty());
+    let text = String::from_utf8(output.stderr).unwrap();
+    let folder = format!("{}/", folder.path().display());
+    text.replace(&folder, "").trim_end().to_owned()
+}

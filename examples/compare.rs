@@ -13,6 +13,9 @@
 //! level = 0.05                 # the chance of a false flag for each contender
 //! parallel_runs = 1            # how many runs train at the same time
 //!
+//! [model]                      # settings of every model that does not have its own
+//! embedding_dim = 16
+//!
 //! [[models]]
 //! kind = "single"              # and the settings of that model
 //! hidden = [64, 32]
@@ -46,6 +49,8 @@ struct CompareFile {
     features: Features,
     #[serde(default)]
     train: toml::Table,
+    #[serde(default)]
+    model: toml::Table,
     models: Vec<toml::Table>,
     seeds: Option<Vec<u64>>,
     baseline: Option<String>,
@@ -77,7 +82,10 @@ fn run(arguments: &Arguments) -> Result<bool> {
         return Err(wrong("[train]: unknown key `seed`: each run has its own; name it among `seeds`").at_path(path));
     }
     let mut config = CompareConfig::builder().train(train_settings(file.train.clone(), path)?);
-    for (number, model) in file.models.into_iter().enumerate() {
+    for (number, mut model) in file.models.into_iter().enumerate() {
+        for (key, value) in &file.model {
+            model.entry(key).or_insert_with(|| value.clone());
+        }
         let contender = contender(model, &file.train, path);
         let place = |error| wrong(format!("[[models]] {}: {error}", number + 1)).at_path(path);
         config = config.contender(contender.map_err(place)?);

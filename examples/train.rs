@@ -9,31 +9,23 @@
 //! scalers are fitted on the training split alone; the validation split decides when to stop and which epoch is best; the test split is
 //! scored once, at the end. The table goes to stdout, progress to stderr, and `--report` writes everything as JSON.
 
+#[path = "run_file/run.rs"]
+mod run;
 mod run_file;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
-use run_file::{Arguments, Data, Features, read_file, train_settings, write_json, wrong};
-use serde::{Deserialize, Serialize};
+use run::{Ready, ready};
+use run_file::{Arguments, write_json};
+use serde::Serialize;
+use starple::Result;
 use starple::data::Splits;
 use starple::metrics::Report;
 use starple::model::NetConfig;
-use starple::train::{FitReport, Progress, StopReason, TrainConfig, Trainer, evaluate, in_pool};
-use starple::{AnyConfig, AnyModel, Result};
+use starple::train::{FitReport, Progress, StopReason, Trainer, evaluate, in_pool};
 
 const USAGE: &str = "usage: train RUN.toml [--set key=value]… [--report report.json]";
-
-/// A run file.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Run {
-    data: Data,
-    features: Features,
-    model: toml::Table,
-    #[serde(default)]
-    train: toml::Table,
-}
 
 /// `report.json`.
 #[derive(Serialize)]
@@ -58,11 +50,9 @@ struct Seconds {
     evaluate: f64,
 }
 
-/// Trains the model of these settings and scores it.
-fn train(settings: serde_json::Value, config: TrainConfig, splits: Splits, read: f64) -> Result<RunReport> {
+/// Trains the model and scores it.
+fn train(Ready { mut model, config, splits }: Ready, read: f64) -> Result<RunReport> {
     let Splits { layout, train, val, test } = splits;
-    let model = AnyConfig::from_settings(settings, &layout, config.seed());
-    let mut model = AnyModel::new(model.map_err(|error| wrong(format!("[model]: {error}")))?);
     let kind = model.config().kind();
     let (seed, threads, rows) = (config.seed(), config.threads(), train.rows());
     eprintln!("{kind}: {} parameters, {rows} rows to train on, {} domains", model.parameters(), layout.domains.len());
@@ -89,16 +79,8 @@ fn train(settings: serde_json::Value, config: TrainConfig, splits: Splits, read:
 
 /// Whether training went well; else the report says at which step the loss was not finite.
 fn run(arguments: &Arguments) -> Result<bool> {
-    let path = &arguments.file;
-    let Run { data, features, model, train: settings } = read_file(path, &arguments.sets)?;
-    let config = train_settings(settings, path)?;
-    let settings = serde_json::to_value(model).map_err(wrong)?;
-    let of_model = |error| wrong(format!("[model]: {error}")).at_path(path);
-    // Before the log is read, which may take long.
-    AnyConfig::kind_of(&settings).map_err(of_model)?;
-    let started = Instant::now();
-    let splits = data.read(features)?;
-    let report = train(settings, config, splits, started.elapsed().as_secs_f64())?;
+    let (ready, read) = ready(arguments)?;
+    let report = train(ready, read)?;
     println!("{}", report.test);
     println!(
         "{}: {}; best epoch {}, {:.1} s training at {:.0} rows/s, {:.1} s reading, {:.1} s evaluating",

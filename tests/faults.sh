@@ -66,7 +66,7 @@ fault "an activation after the last layer" src/model/star.rs \
   'layer.forward(h, segments, linear, logits); logits.mapv_inplace(|z| z.max(0.0));'
 fault "an auxiliary network without the domain" src/model/pooled.rs \
   'Some(d) => rows.assign(&self.domain[d].embedding),' 'Some(_) => rows.assign(&self.domain[0].embedding),'
-fault "own experts do not learn from the shared gate" src/model/ple/level.rs \
+fault "own experts do not learn from the shared gate" src/model/extraction/level.rs \
   'shared_gate.is_some() && route.branch < self.gated' 'shared_gate.is_some() && false'
 fault "absent owners move" src/model/mod.rs \
   'Pair::Tensor(values, grad, decay) if path.present()' 'Pair::Tensor(values, grad, decay)'

@@ -3,7 +3,8 @@
 //! * [`star_distance`]: how far each domain of a STAR is from the shared network, layer by layer.
 //! * [`gates`]: which experts every gate uses, over all rows and by domain.
 //!
-//! Both give a [`Heat`], or several: named rows and columns of numbers, which print as tables and serialise for a plot.
+//! Both give a [`Heat`], or several: named rows and columns of numbers, which print as tables, serialise, and draw themselves
+//! ([`Heat::svg`], [`GateUse::svg`]). The example `inside` does it for any run file.
 //!
 //! ```
 //! use starple::inside::star_distance;
@@ -25,6 +26,7 @@
 //! # Ok(()) }
 //! ```
 
+mod figure;
 mod gates;
 mod heat;
 mod star;

@@ -16,3 +16,20 @@ pub(crate) const GOOD_TINT: &str = "#e4f1f9";
 pub(crate) const BAD: &str = "#d55e00";
 /// See [`BAD`].
 pub(crate) const BAD_TINT: &str = "#fcebdf";
+
+/// From white at 0 to [`GOOD`] at 1.
+pub(crate) fn shade(share: f64) -> String {
+    let mix = |full: u8| (255.0 + share.clamp(0.0, 1.0) * (f64::from(full) - 255.0)).round() as u8;
+    format!("#{:02x}{:02x}{:02x}", mix(0x00), mix(0x72), mix(0xb2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shades_go_from_white_to_the_full_colour() {
+        assert_eq!([shade(-1.0), shade(0.0), shade(1.0), shade(9.0)], ["#ffffff", "#ffffff", GOOD, GOOD]);
+        assert_eq!(shade(0.5), "#80b9d9");
+    }
+}

@@ -8,7 +8,7 @@ mod scale;
 mod svg;
 mod text;
 
-pub(crate) use colour::{BAD, BAD_TINT, FRAME, GOOD, GOOD_TINT, GRID, INK, MUTED};
+pub(crate) use colour::{BAD, BAD_TINT, FRAME, GOOD, GOOD_TINT, GRID, INK, MUTED, shade};
 pub(crate) use scale::Scale;
 pub(crate) use svg::{Anchor, Marker, Style, Svg};
 pub(crate) use text::{fit, text_width, wrap};

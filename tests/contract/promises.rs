@@ -233,8 +233,8 @@ pub(crate) fn backward_repeats<N: Net>(model: Model<N>) {
             model.backward(&rows, dlogits, &mut cache, &mut grad);
         }
         let mut tensors = BTreeMap::new();
-        for (field, table) in layout().fields.iter().zip(&grad.tables) {
-            tensors.insert(field.name.clone(), (true, true, table.values().to_vec()));
+        for (number, table) in grad.tables.iter().enumerate() {
+            tensors.insert(format!("table {number}"), (true, true, table.values().to_vec()));
         }
         grad.net.visit(&mut Path::starting_at(0), &mut |path, leaf| {
             if let Leaf::Tensor(values, ..) | Leaf::Average(values, _) = leaf {

@@ -1,0 +1,59 @@
+//! Trains the model of a run file and looks inside: how far STAR's domains went from the shared network, which experts the gates use.
+//!
+//! ```text
+//! cargo run --release --example inside -- examples/runs/toy-star.toml
+//! cargo run --release --example inside -- examples/runs/toy-ple.toml --report gates.json --svg gates.svg
+//! ```
+//!
+//! Run files are those of the example `train` (`examples/runs/README.md`). Experts are watched on the test rows. Tables go to
+//! stdout, progress to stderr; `--report` and `--svg` write files.
+
+#[path = "run_file/run.rs"]
+mod run;
+mod run_file;
+
+use std::process::ExitCode;
+
+use run::{Ready, ready};
+use run_file::{Arguments, write, write_json, wrong};
+use starple::Result;
+use starple::inside::{GateUse, gates, star_distance};
+use starple::model::{AnyNet, NetConfig as _};
+use starple::train::{Progress, Trainer, in_pool};
+
+const USAGE: &str = "usage: inside RUN.toml [--set key=value]… [--report report.json] [--svg picture.svg]";
+
+fn run(arguments: &Arguments) -> Result<bool> {
+    let (Ready { mut model, config, splits }, _) = ready(arguments)?;
+    let kind = model.config().kind();
+    let threads = config.threads();
+    Trainer::new(config).callback(Progress::stderr(kind)).fit(&mut model, splits.train, Some(&splits.val))?;
+
+    let (tables, json, picture) = if let AnyNet::Star(star) = model.net() {
+        let heat = star_distance(star, model.layout());
+        (heat.to_string(), serde_json::to_value(&heat), heat.svg())
+    } else {
+        let uses = in_pool(threads, || gates(&model, &splits.test))??;
+        if uses.is_empty() {
+            let message = format!("[model]: {kind} has neither gates nor factors of domains to look at");
+            return Err(wrong(message).at_path(&arguments.file));
+        }
+        let tables = uses.iter().map(|of| format!("{of}\n")).collect();
+        (tables, serde_json::to_value(&uses), GateUse::svg(&uses))
+    };
+    print!("{tables}");
+    if let Some(path) = arguments.output("--report") {
+        write_json(path, &json.map_err(wrong)?)?;
+    }
+    if let Some(path) = arguments.output("--svg") {
+        write(path, &picture)?;
+    }
+    Ok(true)
+}
+
+fn main() -> ExitCode {
+    match Arguments::read(USAGE, &["--report", "--svg"]) {
+        Ok(arguments) => Arguments::exit(run(&arguments)),
+        Err(code) => code,
+    }
+}

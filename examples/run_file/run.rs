@@ -1,0 +1,44 @@
+//! A run file: one model on one log, for the examples `train` and `inside`.
+
+use std::time::Instant;
+
+use serde::Deserialize;
+use starple::data::Splits;
+use starple::train::TrainConfig;
+use starple::{AnyConfig, AnyModel, Result};
+
+use crate::run_file::{Arguments, Data, Features, read_file, train_settings, wrong};
+
+/// The file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Run {
+    data: Data,
+    features: Features,
+    model: toml::Table,
+    #[serde(default)]
+    train: toml::Table,
+}
+
+/// What it asks for: a model at step 0, how to train it, and the rows.
+pub(crate) struct Ready {
+    pub(crate) model: AnyModel,
+    pub(crate) config: TrainConfig,
+    pub(crate) splits: Splits,
+}
+
+/// Reads the file and its rows, and says how many seconds the rows took.
+pub(crate) fn ready(arguments: &Arguments) -> Result<(Ready, f64)> {
+    let path = &arguments.file;
+    let Run { data, features, model, train } = read_file(path, &arguments.sets)?;
+    let config = train_settings(train, path)?;
+    let settings = serde_json::to_value(model).map_err(wrong)?;
+    let of_model = |error| wrong(format!("[model]: {error}")).at_path(path);
+    // Before the log is read, which may take long.
+    AnyConfig::kind_of(&settings).map_err(of_model)?;
+    let started = Instant::now();
+    let splits = data.read(features)?;
+    let read = started.elapsed().as_secs_f64();
+    let model = AnyConfig::from_settings(settings, &splits.layout, config.seed()).map_err(of_model)?;
+    Ok((Ready { model: AnyModel::new(model), config, splits }, read))
+}

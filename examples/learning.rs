@@ -105,15 +105,28 @@ fn best_possible(log: &SyntheticLog) -> Result<f64> {
 
 /// The models in worlds of domains, by the mean of the domains' AUCs.
 fn domains(seeds: u64) -> Result<TextTable> {
-    let models = [
-        json!({"kind": "pooled", "embedding_dim": 8, "hidden": [64, 32], "dropout": 0.1}),
-        json!({"kind": "single", "name": "one model each", "branches": "domains", "embedding_dim": 8, "hidden": [64, 32], "dropout": 0.1}),
-        json!({"kind": "star", "name": "STAR", "embedding_dim": 8, "hidden": [64, 32], "dropout": 0.1}),
+    let stack = [64, 32];
+    let star = |name: &str, combination: Value| json!({"kind": "star", "name": name, "combination": combination, "hidden": stack});
+    let mut models = vec![
+        json!({"kind": "pooled", "hidden": stack}),
+        json!({"kind": "single", "name": "one model each", "branches": "domains", "hidden": stack}),
         json!({
-            "kind": "ple", "name": "PLE", "branches": "domains", "embedding_dim": 8, "expert_hidden": [64], "tower_hidden": [32],
-            "dropout": 0.1,
+            "kind": "shared_bottom", "name": "shared bottom", "branches": "domains", "bottom_hidden": [64],
+            "tower_hidden": [32],
         }),
+        json!({"kind": "mmoe", "name": "MMoE", "branches": "domains", "expert_hidden": [64], "tower_hidden": [32]}),
+        json!({"kind": "ple", "name": "PLE", "branches": "domains", "expert_hidden": [64], "tower_hidden": [32]}),
+        star("STAR", json!("product")),
+        star("STAR, add", json!("add")),
+        star("STAR, adaptive add", json!("adaptive_add")),
+        star("STAR, gate", json!("gate")),
+        star("STAR, concatenation", json!("concatenation")),
+        star("STAR, low rank", json!({"low_rank": {"rank": 4}})),
     ];
+    for model in &mut models {
+        model["embedding_dim"] = json!(8);
+        model["dropout"] = json!(0.1);
+    }
     let comparison = compare_in_worlds(&models, seeds, |seed| Ok(planted(seed)?.1))?;
     let best = (1..=seeds).map(|seed| best_possible(&planted(seed)?.0)).collect::<Result<Vec<_>>>()?;
     let monitor = Monitor::new(Metric::MeanDomainAuc);

@@ -6,7 +6,8 @@
 //!
 //! * [`Star`] (Sheng et al., CIKM 2021): every weight is a shared weight times the domain's own;
 //! * [`Ple`] (Tang et al., RecSys 2020): shared and own experts mixed by gates, level by level;
-//! * [`Pooled`], which both have to beat.
+//! * the [family](model) around them, from one model for each domain and task over shared bottoms and MMoE to cross-stitch and
+//!   MRAN, and a [judge](compare) that says where sharing helps and where it hurts.
 //!
 //! # From a log to scores
 //!

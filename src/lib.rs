@@ -51,16 +51,15 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The examples go on from there: `quickstart` trains and compares, `train` takes any log by a run file, `compare` many
-//! models on one, `tasks`,
-//! `new_domain` and `own_net` each show one idea.
+//! The examples go on from there: `quickstart` trains and compares, `train` takes any log by a run file, `compare` many models on
+//! one, `inside` shows gates and distances, `learning` has planted worlds; `tasks`, `new_domain` and `own_net` each show one idea.
 //!
 //! # Three rules
 //!
 //! * **Parameters, gradients and scratch are three values.** A layer is plain data; its gradient has the same type; activations
 //!   live in a [`Cache`](model::Cache) that the caller lends. Prediction takes `&self`, from any number of threads.
 //! * **What a domain or task owns is in the type** ([`PerDomain`](nn::PerDomain), [`PerBranch`](nn::PerBranch)): who is
-//!   absent from a step keeps values and optimizer state, weight decay included.
+//!   absent from a step keeps values and optimizer state, weight decay included, but for what others read.
 //! * **The same seed gives the same bytes**, whatever the number of threads.
 
 pub mod compare;

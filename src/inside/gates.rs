@@ -17,8 +17,7 @@ use crate::nn::Infer;
 ///
 /// It displays as one table, a row a gate and a column an expert. In both heat maps gates are named after who reads
 /// them ([`GateReader::name`]: `gates.click`, `shared_gate`), experts after who owns them ([`ExpertId::name`]: `own.click.0`,
-/// `shared.0`). Each gate is measured
-/// over those of the rows that pass it, and is not there if none does: where branches stand for domains, rows pass the upper
+/// `shared.0`). Each gate is measured over those of the rows that pass it, and is not there if none does: where branches stand for domains, rows pass the upper
 /// gates of their own domain alone. A value is undefined where a gate does not read an expert.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GateUse {

@@ -16,7 +16,8 @@ model_config! {
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>;
         /// How a tower joins the bottoms that it reads; default side by side.
         fusion: Fusion = Fusion::Concatenate;
-        /// Whose bottoms a branch reads beside its own, by the names of branches (the task, the domain, or `domain/task`). Default, an
+        /// Whose bottoms a branch reads beside its own, by the names of branches (the task, the domain, or
+        /// `domain/task`; see [`Branch::name`](crate::nn::Branch::name)). Default, an
         /// empty map: every branch reads those before it. In a map, a branch that is not named reads its own alone.
         reads: BTreeMap<String, Vec<String>> = BTreeMap::new(), from impl Into<BTreeMap<String, Vec<String>>>;
     }
@@ -25,6 +26,11 @@ model_config! {
         check_widths("tower_hidden", &this.tower_hidden, problems);
         let names: Vec<String> = names(this.branches, &this.layout);
         for (reader, read) in &this.reads {
+            for (i, name) in read.iter().enumerate() {
+                problems.require(name != reader && !read[..i].contains(name), || {
+                    format!("reads.{reader}: {name:?} stands there twice, or is the reader, which reads its own anyway")
+                });
+            }
             for name in std::iter::once(reader).chain(read) {
                 problems.require(names.contains(name), || {
                     format!("reads: {name:?} is no branch, expected one of {}", names.join(", "))
@@ -34,7 +40,7 @@ model_config! {
     }
 }
 
-/// Asymmetric sharing's dense part (Tang et al., RecSys 2020, section 3.1, figure 1 b): every branch has a bottom, and some also read
+/// Asymmetric sharing's dense part (Tang et al., RecSys 2020, figure 1 b): every branch has a bottom, and some also read
 /// those of others.
 ///
 /// ```text
@@ -68,7 +74,7 @@ impl BottomConfig for AsymmetricConfig {
             let names = names(settings.branches, &settings.layout);
             let read = settings.reads.get(&names[branch]).into_iter().flatten();
             let position = |name: &String| names.iter().position(|known| known == name).expect("names were checked");
-            read.map(position).filter(|&other| other != branch).collect()
+            read.map(position).collect()
         };
         std::iter::once(branch).chain(others).collect()
     }

@@ -18,7 +18,8 @@ model_config! {
     }
     check(this, problems) {
         check_widths("tower_hidden", &this.tower_hidden, problems);
-        check_experts(&this.expert_hidden, this.shared_experts + this.own_experts, problems);
+        let experts = this.shared_experts + this.own_experts;
+        check_experts(&this.expert_hidden, "shared_experts and own_experts", experts, problems);
     }
 }
 

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use super::Branches;
 use crate::data::{DomainId, Layout};
 use crate::error::Problems;
+use crate::metrics::SHARED_DOMAIN;
 use crate::nn::{Draws, HiddenStyle};
 
 /// The settings of a net. A value of it is valid: it was checked when it was built or read.
@@ -37,7 +38,8 @@ pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Se
     /// one table for each field.
     ///
     /// With own tables an embedded row stands in the net's input once for each branch that answers for it: one block of rows for
-    /// each route, in the order in which a segment's branches follow each other.
+    /// each segment and branch that answers for it, segment by segment, the branches in their order. A segment of no known domain
+    /// has a block for each of the first `tables_built_with` branches.
     fn own_tables(&self) -> Option<Branches> {
         None
     }
@@ -72,11 +74,17 @@ pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenS
     for field in fields.iter().filter(|field| field.rows == 0) {
         problems.require(false, || format!("layout.fields.{}: at least one row", field.name));
     }
-    let names = fields.iter().map(|field| &field.name).collect();
-    let lists = [("fields", names), ("numeric", numeric.iter().collect())];
-    let lists = lists.into_iter().chain([("domains", domains.iter().collect()), ("tasks", tasks.iter().collect())]);
+    let lists: [(&str, Vec<&String>); 4] = [
+        ("fields", fields.iter().map(|field| &field.name).collect()),
+        ("numeric", numeric.iter().collect()),
+        ("domains", domains.iter().collect()),
+        ("tasks", tasks.iter().collect()),
+    ];
+    problems.require(!domains.iter().any(|name| name == SHARED_DOMAIN), || {
+        format!("layout.domains: {SHARED_DOMAIN:?} names the rows of no known domain")
+    });
     for (what, mut names) in lists {
-        let _: &Vec<&String> = &names;
+        problems.require(names.iter().all(|name| !name.is_empty()), || format!("layout.{what}: no name may be empty"));
         names.sort_unstable();
         for pair in names.windows(2).filter(|pair| pair[0] == pair[1]) {
             problems.require(false, || format!("layout.{what}: {:?} stands there twice", pair[0]));
@@ -93,11 +101,11 @@ pub(crate) fn check_widths(name: &str, widths: &[usize], problems: &mut Problems
     problems.require(!widths.contains(&0), || format!("{name}: every width at least 1, found {widths:?}"));
 }
 
-/// Notes experts that cannot be: `count` is how many a gate chooses from.
-pub(crate) fn check_experts(hidden: &[usize], count: usize, problems: &mut Problems) {
+/// Notes experts that cannot be: `count` is how many a gate chooses from, as the settings `keys` say.
+pub(crate) fn check_experts(hidden: &[usize], keys: &str, count: usize, problems: &mut Problems) {
     check_widths("expert_hidden", hidden, problems);
     problems.require(!hidden.is_empty(), || "expert_hidden: at least one layer".into());
-    problems.require(count >= 1, || "experts: at least one expert for a gate to choose, found 0".into());
+    problems.require(count >= 1, || format!("{keys}: at least one expert for a gate to choose, found 0"));
 }
 
 /// Notes the widths of a bottom that cannot be.
@@ -214,8 +222,9 @@ macro_rules! model_config {
                 }
 
                 $crate::model::config::model_config!(@setter
-                    /// How many branches, the first ones, rows of no known domain and shared gates read, at least 1; default all. Adding a
-                    /// domain keeps this at what the model was built with, so that the scores of other domains stay as they are.
+                    /// How many branches, the first ones and of whole domains, are read by rows of no known domain, and by what mixes branches
+                    /// (shared gates, the units of stitched stacks, attention among branches); at least 1, default all. Adding a domain keeps
+                    /// this at what the model was built with, so that the scores of other domains stay as they are.
                     built_with: usize, from impl Into<Option<usize>>);
             )?
             $($crate::model::config::model_config!(@setter $(#[$field_doc])* $field: $type $(, from $from)?);)*

@@ -20,7 +20,7 @@ model_config! {
     }
 }
 
-/// Customized sharing's dense part (Tang et al., RecSys 2020, section 3.1, figure 1 c): a bottom for all branches, and one for each.
+/// Customized sharing's dense part (Tang et al., RecSys 2020, figure 1 c): a bottom for all branches, and one for each.
 ///
 /// ```text
 ///     tower A        tower B        ŷ^k = t^k(fusion(b^k(x), b(x)))

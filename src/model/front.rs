@@ -171,7 +171,7 @@ impl Front {
     ) {
         for block in &blocks.blocks {
             let dx = dx.slice(s![block.of(), ..]);
-            // A branch whose rows have no label took no part in the step, nor did its tables.
+            // A branch whose rows have no label gives no gradient: it took no part in the step, nor did its tables.
             if self.owners.is_empty() || dx.iter().any(|&d| d != 0.0) {
                 let order = &order[block.rows.rows()];
                 self.add(batch, order, &dx, &mut grad[block.owner * self.fields.len()..]);

@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayRef2};
 
 use super::branches::BranchedConfig as _;
 use super::config::{check_experts, check_widths, model_config};
-use super::towers::{TowerShape, Towers, TowersCache};
+use super::towers::{TowerShape, Towers, TowersCache, keep};
 use super::{Branches, ExpertId, GateReader, GateView, Input, Net, NetConfig};
 use crate::data::DomainId;
 use crate::nn::buffer::{grow, resize};
@@ -24,12 +24,12 @@ model_config! {
     }
     check(this, problems) {
         check_widths("tower_hidden", &this.tower_hidden, problems);
-        check_experts(&this.expert_hidden, this.experts, problems);
+        check_experts(&this.expert_hidden, "experts", this.experts, problems);
         problems.require(this.levels >= 1, || "levels: at least 1, found 0".into());
     }
 }
 
-/// ML-MMoE's dense part (Tang et al., RecSys 2020, section 3.1, figure 1 g): levels of experts that all branches share, every gate of which
+/// ML-MMoE's dense part (Tang et al., RecSys 2020, section 5.1): levels of experts that all branches share, every gate of which
 /// selects on the row itself.
 ///
 /// ```text
@@ -39,7 +39,7 @@ model_config! {
 ///   level 1    E_i reads x
 /// ```
 ///
-/// The paper shows it as a picture. Here every expert above the first level has a gate of its own, as every tower has.
+/// The paper names it as a baseline. Here every expert above the first level has a gate of its own, as every tower has.
 /// A row of no known domain takes the mean of the logits of the domains that the model was built with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MlMmoeNet {
@@ -168,12 +168,7 @@ impl Net for MlMmoeNet {
             dlogits,
             towers,
             &mut grad.towers,
-            |i, _, dh| {
-                active[i] = dh.is_some();
-                if let Some(dh) = dh {
-                    std::mem::swap(&mut dfused[i], dh);
-                }
-            },
+            |i, _, dh| keep(dh, &mut dfused[i], &mut active[i]),
         );
         dx.fill(0.0);
         levels[..self.levels.len()].iter_mut().flat_map(|level| &mut level.experts).for_each(MlpRun::clear_dout);

@@ -16,7 +16,7 @@ model_config! {
     }
     check(this, problems) {
         check_widths("tower_hidden", &this.tower_hidden, problems);
-        check_experts(&this.expert_hidden, this.experts, problems);
+        check_experts(&this.expert_hidden, "experts", this.experts, problems);
     }
 }
 

@@ -52,6 +52,7 @@ use std::sync::Mutex;
 use ndarray::{Array2, ArrayViewMut2, Axis};
 
 use crate::data::{Batch, DomainId, Domains, Layout};
+use crate::metrics::SHARED_DOMAIN;
 use crate::nn::buffer::resize;
 use crate::nn::{Infer, Leaf, LeafMut, Mode, Pair, Part, Path, Train};
 use crate::optim::Optimizer;
@@ -82,7 +83,7 @@ pub use self::single::{SingleCache, SingleConfig, SingleConfigBuilder, SingleNet
 pub use self::sluice::{SluiceConfig, SluiceConfigBuilder, SluiceNet};
 pub use self::star::{StarCache, StarConfig, StarConfigBuilder, StarNet};
 pub use self::stitched::{StitchedCache, StitchedConfig, StitchedLayer, StitchedNet, StitchedShape};
-pub use self::towers::{Towers, TowersCache};
+pub use self::towers::Towers;
 
 /// Rows that [`Model::score`], and whoever else reads many, takes at a time.
 pub(crate) const PIECE: usize = 4096;
@@ -298,7 +299,8 @@ impl<N: Net> Model<N> {
 
     /// Moves every parameter that has a gradient, and the moving averages; then sets `grad` back to zero.
     ///
-    /// What a domain or branch owns that took no part keeps its values and its optimizer state.
+    /// What a domain or branch owns that took no part keeps its values and its optimizer state. A domain takes part by its rows
+    /// (STAR, pooled), a branch by its labels, and what others read also through those that read it.
     pub fn apply(&mut self, grad: &mut Gradient<N>, optimizer: &mut dyn Optimizer) {
         self.front.apply(&mut grad.tables, optimizer);
         let path = &mut Path::starting_at(self.front.tables().len());
@@ -310,17 +312,20 @@ impl<N: Net> Model<N> {
         grad.net.zero();
     }
 
-    /// Adds a domain to a trained model. No score of another domain changes, nor of rows of no known domain.
+    /// Adds a domain to a trained model. No score of another domain changes, nor, up to rounding, of rows of no known domain.
     ///
-    /// In STAR and the pooled model it starts as what is shared; in PLE with branches for domains it starts from new experts, a
-    /// new gate and a new tower, whose scores mean nothing before they were trained. Make new gradients, caches and
-    /// optimizers: those made before are for a model without the domain.
+    /// In STAR and the pooled model it starts as what is shared. Where branches stand for domains it starts from new parts (experts,
+    /// gates, bottoms, stacks, representations, towers, and in [`Single`] embedding tables), whose scores mean nothing before they were
+    /// trained; it reads what was there, nobody reads it, and rows of no known domain do not take its branches. In STAR and the pooled
+    /// model they do, once it has trained, by its embedding and statistics. Where branches stand for tasks it owns nothing.
+    ///
+    /// Make new gradients, caches and optimizers: those made before are for a model without the domain.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the name is empty or the model has a domain of that name.
+    /// [`ErrorKind::Config`] if the name is empty or [`SHARED_DOMAIN`], or the model has a domain of that name.
     pub fn add_domain(&mut self, name: &str) -> Result<DomainId> {
         let layout = self.config.layout_mut();
-        if name.is_empty() || layout.domains.iter().any(|known| known == name) {
+        if name.is_empty() || name == SHARED_DOMAIN || layout.domains.iter().any(|known| known == name) {
             let message = "cannot add a domain: expected a name that the model does not have yet";
             return Err(Error::new(ErrorKind::Config, message).with_value(name));
         }
@@ -332,7 +337,7 @@ impl<N: Net> Model<N> {
         Ok(domain)
     }
 
-    /// Walks all tensors: `embeddings.FIELD`, then `net.…`.
+    /// Walks all tensors: `embeddings.FIELD` (`embeddings.BRANCH.FIELD` where branches own them), then `net.…`.
     pub fn visit<'a>(&'a self, mut see: impl FnMut(&Path, Leaf<'a>)) {
         let path = &mut Path::starting_at(0);
         self.front.visit(path, &mut see);

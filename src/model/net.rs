@@ -9,7 +9,8 @@ use crate::nn::{Mode, Params, Segment, Train};
 /// What a net reads: embedded rows, grouped by domain.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
-    /// `[rows, width]`: the fields' embeddings, then the numeric inputs.
+    /// `[rows, width]`: the fields' embeddings, then the numeric inputs. Where branches have tables of their own, one block of rows
+    /// for each branch that answers: see [`NetConfig::own_tables`].
     pub x: &'a ArrayRef2<f32>,
     /// Which rows belong to which domain. Segments follow each other, cover all rows, and no domain has two.
     pub segments: &'a [Segment],

@@ -20,7 +20,8 @@ model_config! {
     }
     check(this, problems) {
         check_widths("tower_hidden", &this.tower_hidden, problems);
-        check_experts(&this.expert_hidden, this.shared_experts + this.own_experts, problems);
+        let experts = this.shared_experts + this.own_experts;
+        check_experts(&this.expert_hidden, "shared_experts and own_experts", experts, problems);
         problems.require(this.levels >= 1, || "levels: at least 1, found 0".into());
         problems.require(this.levels == 1 || this.shared_experts >= 1, || {
             "shared_experts: at least 1 with more than one level, since shared gates feed them".into()

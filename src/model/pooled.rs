@@ -1,6 +1,6 @@
 //! One model for all domains, with the domain as a feature; also STAR's auxiliary network.
 
-use ndarray::{Array1, Array2, ArrayRef2, Axis, s};
+use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2, Axis, s};
 
 use super::config::{check_widths, model_config};
 use super::{Input, Net, NetConfig};
@@ -70,18 +70,19 @@ impl PooledNet {
         Self { domain, mlp: Mlp::new(width + domain_dim, hidden, Some(tasks), style, draws) }
     }
 
-    /// The mean of all domains' embeddings.
-    fn mean_embedding(&self) -> Array1<f32> {
-        let mut mean = Array1::zeros(self.domain[0].embedding.len());
+    /// Writes the mean of all domains' embeddings.
+    fn mean_embedding(&self, mean: &mut ArrayRef1<f32>) {
+        mean.fill(0.0);
         for own in self.domain.iter() {
             mean.scaled_add(1.0 / self.domain.len() as f32, &own.embedding);
         }
-        mean
     }
 
     /// Gives a new domain the mean of the others' embeddings, so that it starts as a domain of which nothing is known.
     pub(crate) fn push_domain(&mut self, domain: DomainId) {
-        self.domain.push(domain, DomainEmbedding { embedding: self.mean_embedding() });
+        let mut embedding = Array1::zeros(self.domain[0].embedding.len());
+        self.mean_embedding(&mut embedding);
+        self.domain.push(domain, DomainEmbedding { embedding });
     }
 
     /// `logits = mlp([x, e_d])`.
@@ -100,7 +101,11 @@ impl PooledNet {
             let mut rows = cache.joined.slice_mut(s![segment.rows(), width..]);
             match segment.domain {
                 Some(d) => rows.assign(&self.domain[d].embedding),
-                None => rows.assign(&self.mean_embedding()),
+                None => {
+                    let (mut first, mut rest) = rows.split_at(Axis(0), 1);
+                    self.mean_embedding(&mut first.row_mut(0));
+                    rest.assign(&first.row(0));
+                }
             }
         }
         self.mlp.forward(&cache.joined, mode, &mut cache.mlp, logits);

@@ -30,8 +30,11 @@ model_config! {
 /// ```
 ///
 /// Nothing is shared, so nothing is lost to a neighbour and nothing is gained from one: it is what "gain" and "negative transfer" of
-/// the other models are measured against (Tang et al., RecSys 2020, section 1). Trained in one run, it is the same as training each by
-/// itself on the rows of its domain with the labels of its task, with the same number of steps for all.
+/// the other models are measured against (Tang et al., RecSys 2020, section 1).
+///
+/// What they do share is the run: an objective over tasks averages over the rows of all domains
+/// ([`Units::DomainsAndTasks`](crate::loss::Units::DomainsAndTasks) averages for each model by itself), and clipping by norm, weighting
+/// of losses and early stop see all models together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SingleNet {
     /// The models.

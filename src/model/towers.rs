@@ -4,6 +4,7 @@ use ndarray::{Array2, ArrayRef2, ArrayView2};
 
 use super::branches::{BranchedConfig, Route, Routes};
 use crate::data::DomainId;
+use crate::nn::buffer::{grow, resize};
 use crate::nn::{Branch, Draws, HiddenStyle, Leaf, LeafMut, Mlp, MlpRun, Mode, Pair, Params, Path, PerBranch, Segment};
 
 /// One tower for each branch: `logits^k = t^k(h^k)`, for the rows and tasks that the branch answers.
@@ -20,10 +21,20 @@ pub struct Towers {
 
 /// What [`Towers`] keep from forward to backward: one run for each route.
 #[derive(Debug, Default)]
-pub struct TowersCache {
+pub(crate) struct TowersCache {
     pub(crate) routes: Routes,
     runs: Vec<MlpRun>,
     dh: Array2<f32>,
+}
+
+/// Keeps a route's `dh` for later, and notes whether its branch took part in the step.
+pub(crate) fn keep(dh: Option<&mut Array2<f32>>, kept: &mut Array2<f32>, active: &mut bool) {
+    *active = dh.is_some();
+    // A copy: exchanged buffers would move from route to route, and grow again wherever the next has more rows.
+    if let Some(dh) = dh {
+        resize(kept, dh.nrows(), dh.ncols());
+        kept.assign(dh);
+    }
 }
 
 /// How a tower is made.
@@ -93,7 +104,7 @@ impl Towers {
         logits: &mut ArrayRef2<f32>,
     ) {
         let TowersCache { routes, runs, .. } = cache;
-        crate::nn::buffer::grow(runs, routes.answering.len());
+        grow(runs, routes.answering.len());
         logits.fill(0.0);
         for (i, (route, run)) in routes.answering.iter().zip(runs).enumerate() {
             run.forward(&self.mlps[route.branch], &input(i, route), mode);
@@ -102,7 +113,7 @@ impl Towers {
     }
 
     /// Takes `dlogits` back to every route's input, and gives that to `take` as `(i, route, dh)`; `None` is a route none of
-    /// whose rows has a label: its branch took no part in the step. `take` may keep the buffer and leave another.
+    /// whose rows has a label: its branch took no part in the step.
     pub(crate) fn backward<'a>(
         &self,
         mut input: impl FnMut(usize, &Route) -> ArrayView2<'a, f32>,

@@ -42,9 +42,7 @@ impl Moving {
             value.zip_mut_with(batch, |v, &b| *v += rate * (b - *v));
         }
     }
-}
 
-impl Moving {
     /// Adds one batch's statistics to a gradient.
     pub(crate) fn add(&mut self, mean: &Array1<f32>, var: &Array1<f32>) {
         self.steps += 1;

@@ -283,6 +283,12 @@ contract!(sluice_tasks, SluiceNet, sluice(Branches::Tasks).subspaces(4).build().
 contract!(sluice_domains, SluiceNet, sluice(Branches::Domains).build().unwrap(), stacks);
 contract!(sluice_both, SluiceNet, sluice(Branches::DomainsAndTasks).build().unwrap(), stacks);
 contract!(any, AnyNet, star().build().unwrap().into());
+contract!(any_single, AnyNet, single(Branches::Domains).build().unwrap().into());
+contract!(
+    shared_bottom_batch_norm,
+    SharedBottomNet,
+    shared_bottom(Branches::Tasks).norm(NormKind::Batch).build().unwrap()
+);
 contract!(
     pooled,
     PooledNet,

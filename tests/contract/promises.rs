@@ -194,7 +194,9 @@ pub(crate) fn names_are_unique<N: Net>(model: &Model<N>) {
 }
 
 pub(crate) fn warm_steps_allocate_nothing<N: Net>(mut model: Model<N>) {
-    let batches: Vec<Batch> = (0..3).map(|seed| batch(&MIXED, 500 + seed)).collect();
+    // Among them domains of one row.
+    let of = [MIXED, MIXED, [1, 1, 1, 0, 1, 1, 1, 1, 2]];
+    let batches: Vec<Batch> = of.iter().zip(500..).map(|(domains, seed)| batch(domains, seed)).collect();
     let dlogits = dlogits(9, &[0, 1], 5);
     let mut optimizer = adam();
     let mut grad: Gradient<N> = model.zero_grad();
@@ -215,6 +217,7 @@ pub(crate) fn warm_steps_allocate_nothing<N: Net>(mut model: Model<N>) {
     let mut run = |number: usize| {
         let batch = &batches[number % 3];
         model.forward_with(batch, batch.domains(), &mut cache);
+        model.forward_with(batch, DomainId::SHARED, &mut cache);
     };
     (0..6).for_each(&mut run);
     let (ours, _) = allocations::during(|| (6..12).for_each(&mut run));

@@ -222,6 +222,8 @@ def ple_cases():
         ple("domains", 1, 1, 2, [4, 3], [ADAM]),
         ple("domains", 2, 2, 1, [4], few, GOAL),
         ple("domains", 3, 1, 1, [3], [ADAMW]),
+        # The last domain was added later.
+        ple("domains", 2, 1, 1, [3], [ADAM], built_with=3),
         ple("domains_and_tasks", 1, 2, 1, [4], [exact(ADAMW)], GOAL),
         ple("domains_and_tasks", 2, 1, 1, [4, 3], [NESTEROV]),
         ple("domains_and_tasks", 3, 1, 1, [3], [ADAM_L2], GOAL),

@@ -114,6 +114,9 @@ class Ple:
         self.front = Front(state, config["embedding_dim"])
         style, experts = style_of(config), config["expert_hidden"]
         self.branches = branches_of(config)
+        # What shared gates and rows of no known domain read: the branches that the model was built with.
+        self.built_with = config.get("built_with", len(self.branches))
+        self.known = {domain for _, domain, _ in self.branches[: self.built_with]}
         n_shared, n_own, self.levels = config["shared_experts"], config["own_experts"], []
         inputs = self.front.width
         for j in range(config["levels"]):
@@ -122,7 +125,7 @@ class Ple:
             for k, _, _ in self.branches:
                 own = [Mlp(state, f"{at}.own.{k}.{i}", inputs, experts, None, style) for i in range(n_own)]
                 level[k] = (own, Gate(state, f"{at}.gates.{k}", inputs, n_own + n_shared))
-            every = n_own * len(self.branches) + n_shared
+            every = n_own * self.built_with + n_shared
             level["shared_gate"] = None if last else Gate(state, f"{at}.shared_gate", inputs, every)
             self.levels.append(level)
             inputs = experts[-1]
@@ -140,15 +143,17 @@ class Ple:
             last = level["shared_gate"] is None
             shared = [expert(state, h_shared, training) for expert in level["shared"]]
             fused, everyone = {}, []
-            for k, domain, tasks in self.branches:
+            for index, (k, domain, tasks) in enumerate(self.branches):
+                built = index < self.built_with
                 own, gate = level[k]
                 rows = everything
                 if last and domain is not None:
-                    rows = torch.tensor([i for i, d in enumerate(domains) if d in (domain, None)], dtype=torch.long)
+                    of = (domain, None) if built else (domain,)
+                    rows = torch.tensor([i for i, d in enumerate(domains) if d in of], dtype=torch.long)
                     if len(rows) == 0:
                         continue
                 outputs = [expert(state, h[k][rows], training) for expert in own]
-                everyone += outputs
+                everyone += outputs if built else []
                 fused[k] = gate(state, h[k][rows], [*outputs, *(s[rows] for s in shared)])
                 if last:
                     out = self.towers[k](state, fused[k], training)
@@ -156,7 +161,7 @@ class Ple:
                     if labelled is not None and not labelled[rows][:, tasks].any():
                         out = out.detach()
                     # A row of no known domain takes the mean of the domains' logits.
-                    share = torch.tensor([1.0 if domains[i] or not domain else 1.0 / len(DOMAINS) for i in rows])
+                    share = torch.tensor([1.0 if domains[i] or not domain else 1.0 / len(self.known) for i in rows])
                     padded = torch.zeros(len(rows), len(TASKS))
                     padded = padded.index_copy(1, torch.tensor(tasks), out * share[:, None])
                     logits = logits.index_add(0, rows, padded)

@@ -3,7 +3,7 @@
 use ndarray::{ArrayRef2, ArrayView2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
-/// How a tower joins the outputs of the bottoms that it reads (Tang et al., RecSys 2020, section 3.1).
+/// How a tower joins the outputs of the bottoms that it reads (Tang et al., RecSys 2020, section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fusion {

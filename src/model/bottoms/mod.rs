@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use ndarray::{Array2, ArrayRef2, ArrayView2, s};
 
 use super::branches::{BranchedConfig, Route};
-use super::towers::{TowerShape, Towers, TowersCache};
+use super::towers::{TowerShape, Towers, TowersCache, keep};
 use super::{Input, Net};
 use crate::data::DomainId;
 use crate::nn::buffer::{grow, resize};
@@ -45,14 +45,15 @@ pub struct BottomShape<'a> {
 }
 
 /// The dense part of [`SharedBottom`](super::SharedBottom), [`Asymmetric`](super::Asymmetric) and
-/// [`Customized`](super::Customized): bottoms read the row, towers read bottoms (Tang et al., RecSys 2020, section 3.1, figure 1 a to c).
+/// [`Customized`](super::Customized): bottoms read the row, towers read bottoms (Tang et al., RecSys 2020, figure 1 a to c).
 ///
 /// ```text
 ///   tower k    ŷ^k = t^k(fusion(b^j(x) for the bottoms j that k reads, own first, then the shared one))
 /// ```
 ///
-/// With branches for domains, a row passes the bottoms that its domain's towers read, and no others. A row of no known domain takes
-/// the mean of the logits of the domains that the model was built with.
+/// With branches for domains, a row passes the bottoms that its domain's towers read. A bottom runs once over the rows from the first to
+/// the last that some tower reads it for: where several domains read it, those that stand between them in the order of domains pass it
+/// too, unread. A row of no known domain takes the mean of the logits of the domains that the model was built with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BottomNet<C> {
     /// The bottom that all branches share.
@@ -214,10 +215,7 @@ impl<C: BottomConfig> Net for BottomNet<C> {
         grow(active, routes);
         let reads = |i: usize, route: &Route| input(self.parts(shared, own, *route), &joined[i]);
         self.towers.backward(reads, dlogits, towers, &mut grad.towers, |i, _, dh| {
-            active[i] = dh.is_some();
-            if let Some(dh) = dh {
-                std::mem::swap(&mut djoined[i], dh);
-            }
+            keep(dh, &mut djoined[i], &mut active[i]);
         });
         shared.clear_dout();
         for run in &mut *own {

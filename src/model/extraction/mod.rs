@@ -8,7 +8,7 @@ use ndarray::ArrayRef2;
 
 use self::level::{Below, DBelow, LevelCache, LevelRoutes, LevelSize};
 use super::branches::BranchedConfig;
-use super::towers::{TowerShape, Towers, TowersCache};
+use super::towers::{TowerShape, Towers, TowersCache, keep};
 use super::{GateView, Input, Net};
 use crate::data::DomainId;
 use crate::nn::buffer::grow;
@@ -162,10 +162,7 @@ impl<C: ExtractionConfig> Net for ExtractionNet<C> {
                 }
                 return;
             }
-            dfused.active[i] = dh.is_some();
-            if let Some(dh) = dh {
-                std::mem::swap(&mut dfused.routes[i], dh);
-            }
+            keep(dh, &mut dfused.routes[i], &mut dfused.active[i]);
         });
         levels[self.levels.len() - 1].dfused = dfused;
         for (index, level) in self.levels.iter().enumerate().rev() {

@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayRef2};
 
 use self::layer::{Below, LayerCache, LayerSize, Stitched, of_route};
 use super::branches::{BranchedConfig, Route, Routes};
-use super::towers::{TowerShape, Towers, TowersCache};
+use super::towers::{TowerShape, Towers, TowersCache, keep};
 use super::{Input, Net};
 use crate::data::DomainId;
 use crate::nn::buffer::grow;
@@ -193,12 +193,7 @@ impl<C: StitchedConfig> Net for StitchedNet<C> {
             dlogits,
             towers,
             &mut grad.towers,
-            |i, _, dh| {
-                active[i] = dh.is_some();
-                if let Some(dh) = dh {
-                    std::mem::swap(&mut gradients[i], dh);
-                }
-            },
+            |i, _, dh| keep(dh, &mut gradients[i], &mut active[i]),
         );
         if !self.skips.is_empty() {
             for (i, route) in towers.routes.answering.iter().enumerate().filter(|&(i, _)| skipped.active[i]) {

@@ -70,6 +70,9 @@ struct SegmentCache {
     scale: Array1<f32>,
     /// `β + β_d`
     shift: Array1<f32>,
+    /// Those of all domains, where a segment takes them.
+    mean: Array1<f32>,
+    var: Array1<f32>,
 }
 
 impl DomainNorm {
@@ -97,21 +100,23 @@ impl PartitionedNorm {
 
     /// Mean and variance of the mixture of all domains, each weighing by the statistics it has taken:
     /// `E = Σ w_d E_d`, `Var = Σ w_d (Var_d + (E_d − E)²)`; 0 and 1 while there are none.
-    fn pooled(&self) -> (Array1<f32>, Array1<f32>) {
-        let width = self.gamma.len();
+    fn pooled(&self, mean: &mut Array1<f32>, var: &mut Array1<f32>) {
+        mean.clone_from(&self.gamma);
+        var.clone_from(&self.gamma);
         let averages = || self.domain.iter().map(|own| &own.moving).filter(|moving| moving.steps > 0);
         let steps: u64 = averages().map(|moving| moving.steps).sum();
         if steps == 0 {
-            return (Array1::zeros(width), Array1::ones(width));
+            mean.fill(0.0);
+            var.fill(1.0);
+            return;
         }
         let share = |moving: &Moving| moving.steps as f64 / steps as f64;
-        let mean_of = |j: usize| averages().map(|m| share(m) * f64::from(m.mean[j])).sum::<f64>();
-        let mean = Array1::from_shape_fn(width, mean_of);
-        let var = Array1::from_shape_fn(width, |j| {
-            let of = |m: &Moving| f64::from(m.var[j]) + (f64::from(m.mean[j]) - mean[j]).powi(2);
-            averages().map(|m| share(m) * of(m)).sum::<f64>() as f32
-        });
-        (mean.mapv(|mean| mean as f32), var)
+        for (j, (mean, var)) in mean.iter_mut().zip(var).enumerate() {
+            let center = averages().map(|m| share(m) * f64::from(m.mean[j])).sum::<f64>();
+            let of = |m: &Moving| f64::from(m.var[j]) + (f64::from(m.mean[j]) - center).powi(2);
+            *var = averages().map(|m| share(m) * of(m)).sum::<f64>() as f32;
+            *mean = center as f32;
+        }
     }
 
     /// `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + ε) + (β + β_d)`, segment by segment; `z` and `y` are `[rows, width]`.
@@ -143,8 +148,9 @@ impl PartitionedNorm {
             } else if let Some(moving) = own.map(|own| &own.moving).filter(|moving| moving.steps > 0) {
                 cache.columns.take_constants(&moving.mean, &moving.var, epsilon);
             } else {
-                let (mean, var) = self.pooled();
-                cache.columns.take_constants(&mean, &var, epsilon);
+                let SegmentCache { columns, mean, var, .. } = cache;
+                self.pooled(mean, var);
+                columns.take_constants(mean, var, epsilon);
             }
             cache.columns.forward(&z, &cache.scale, &cache.shift, &mut y);
         }

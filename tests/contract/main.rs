@@ -285,11 +285,6 @@ contract!(sluice_both, SluiceNet, sluice(Branches::DomainsAndTasks).build().unwr
 contract!(any, AnyNet, star().build().unwrap().into());
 contract!(any_single, AnyNet, single(Branches::Domains).build().unwrap().into());
 contract!(
-    shared_bottom_batch_norm,
-    SharedBottomNet,
-    shared_bottom(Branches::Tasks).norm(NormKind::Batch).build().unwrap()
-);
-contract!(
     pooled,
     PooledNet,
     PooledConfig::builder(&layout()).embedding_dim(4).hidden([12, 8]).domain_dim(3).build().unwrap()

@@ -33,6 +33,58 @@ kind = "star"
 hidden = [4]
 "#;
 
+/// The toy log and five small models, an epoch each.
+const TOY: &str = r#"
+seeds = [7, 8]
+
+[data]
+path = "examples/data/toy.csv"
+split = "split"
+domain = "scene"
+labels = ["click", "cart"]
+
+[features]
+categorical = ["user", "item"]
+
+[train]
+epochs = 1
+batch_rows = 512
+
+[model]
+embedding_dim = 4
+
+[[models]]
+kind = "single"
+hidden = [8]
+
+[[models]]
+kind = "shared_bottom"
+bottom_hidden = [8]
+tower_hidden = [4]
+
+[[models]]
+kind = "star"
+hidden = [8]
+
+[[models]]
+kind = "mmoe"
+expert_hidden = [8]
+tower_hidden = [4]
+
+[[models]]
+kind = "ple"
+expert_hidden = [8]
+tower_hidden = [4]
+"#;
+
+/// Compares these five, with further arguments.
+fn compare_toy(arguments: &[&str]) -> std::process::Output {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("toy.toml");
+    std::fs::write(&file, TOY).unwrap();
+    run(&[&[file.to_str().unwrap()], arguments].concat())
+}
+
 /// What the example says of this file, with the folder's name taken out.
 fn complaint(file: &str) -> String {
     example::complaint("compare", file, example::LOG.as_bytes())
@@ -42,11 +94,10 @@ fn complaint(file: &str) -> String {
 fn tables_report_and_picture_are_written() {
     let folder = tempfile::tempdir().unwrap();
     let (report, svg) = (folder.path().join("report.json"), folder.path().join("report.svg"));
-    let sets = ["train.epochs=1", "seeds=[7, 8]", "models.1.name=one & all", "models.3.experts=2", "parallel_runs=1"];
-    let mut arguments = vec!["examples/compare/toy.toml"];
-    arguments.extend(sets.iter().flat_map(|set| ["--set", set]));
+    let sets = ["models.1.name=one & all", "models.3.experts=2"];
+    let mut arguments: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
     arguments.extend(["--report", report.to_str().unwrap(), "--svg", svg.to_str().unwrap()]);
-    let output = run(&arguments);
+    let output = compare_toy(&arguments);
     let progress = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{progress}");
     assert!(progress.contains("single, seed 7 (run 1 of 10): best epoch 1 of 1, "), "{progress}");
@@ -108,7 +159,7 @@ fn what_a_file_gets_wrong_is_named() {
     assert!(text.contains("contender \"star\": unknown field `hiden`, expected one of"), "{text}");
     let text = of("seeds = [1, 2]", "seed = 1");
     assert!(
-        text.contains("unknown field `seed`, expected one of `data`, `features`, `train`, `models`, `seeds`"),
+        text.contains("unknown field `seed`, expected one of `data`, `features`, `train`, `model`, `models`, `seeds`"),
         "{text}"
     );
 }
@@ -116,7 +167,7 @@ fn what_a_file_gets_wrong_is_named() {
 #[test]
 fn sets_reach_into_lists() {
     let say = |set: &str| {
-        let output = run(&["examples/compare/toy.toml", "--set", set]);
+        let output = compare_toy(&["--set", set]);
         assert!(!output.status.success());
         String::from_utf8(output.stderr).unwrap().trim_end().to_owned()
     };
@@ -129,11 +180,26 @@ fn sets_reach_into_lists() {
 }
 
 #[test]
+fn the_file_of_the_toy_log_has_every_kind() {
+    let file = "examples/compare/toy.toml";
+    let text = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let table: toml::Table = toml::from_str(&text).unwrap();
+    let kinds: Vec<&str> =
+        table["models"].as_array().unwrap().iter().filter_map(|model| model["kind"].as_str()).collect();
+    for kind in starple::AnyConfig::KINDS {
+        assert!(kinds.contains(kind), "{kind}");
+    }
+    // The baseline is looked for when all models have been read, and before the log is.
+    let output = run(&[file, "--set", "baseline=nobody"]);
+    assert!(!output.status.success());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("expected one of the contenders [\"single\", \"pooled\", \"shared_bottom\","), "{text}");
+}
+
+#[test]
 fn a_model_that_diverges_with_every_seed_fails_the_command_and_stops_no_other() {
-    let wild = "train={optimizer={kind=\"sgd\",lr=1e30}}";
-    let set = format!("models.2.{wild}");
-    let arguments = ["examples/compare/toy.toml", "--set", "train.epochs=1", "--set", "seeds=[1]", "--set", &set];
-    let output = run(&arguments);
+    let wild = "models.2.train={optimizer={kind=\"sgd\",lr=1e30}}";
+    let output = compare_toy(&["--set", "seeds=[1]", "--set", wild]);
     assert!(!output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("star, seed 1: left out; ") && text.contains("One seed tells no noise from gain"), "{text}");

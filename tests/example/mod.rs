@@ -8,22 +8,28 @@ use std::sync::Mutex;
 pub(crate) const LOG: &str = "item,price,page,click,split\nlamp,20,home,1,train\nsofa,400,home,0,train\nlamp,25,search,0,train\n\
                        sofa,300,search,1,train\nlamp,20,home,1,val\nsofa,20,home,0,val\nlamp,21,home,1,test\nsofa,1,search,0,test\n";
 
-/// The example's binary. `cargo test` builds it beside the tests; a run of one test alone may not, so it is built here.
+/// The example's binary, built with the features of this test; that takes no time where it is built already.
 fn binary(example: &str) -> PathBuf {
-    static BUILDING: Mutex<()> = Mutex::new(());
-    let _building = BUILDING.lock();
+    static BUILT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut built = BUILT.lock().unwrap();
     let test = std::env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();
-    let path = profile.join("examples").join(example);
-    if !path.exists() {
+    if !built.iter().any(|name| name == example) {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--example", example, "--target-dir"]).arg(profile.parent().unwrap());
+        cargo.args(["build", "--quiet", "--example", example, "--no-default-features", "--target-dir"]);
+        cargo.arg(profile.parent().unwrap());
+        for (feature, on) in [("progress", cfg!(feature = "progress")), ("parquet", cfg!(feature = "parquet"))] {
+            if on {
+                cargo.args(["--features", feature]);
+            }
+        }
         if profile.ends_with("release") {
             cargo.arg("--release");
         }
         assert!(cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
+        built.push(example.to_owned());
     }
-    path
+    profile.join("examples").join(example)
 }
 
 /// Runs it in the project's folder.

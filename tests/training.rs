@@ -11,7 +11,7 @@ use starple::loss::{Objective, Units, Weighting};
 use starple::metrics::{Metric, Monitor};
 use starple::model::{Net, PleNet, PooledNet, SluiceConfig, SluiceNet, StarNet};
 use starple::nn::{ActivationKind, Leaf, NormKind};
-use starple::optim::{Clip, Clock, OptimizerConfig};
+use starple::optim::{self, Clip, Clock, OptimizerConfig};
 use starple::train::{
     Callback, EarlyStop, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfig, TrainConfigBuilder, Trainer,
     evaluate,
@@ -391,7 +391,7 @@ impl Callback for Spy {
     }
 
     fn step_done(&mut self, step: &StepDone) -> ControlFlow<()> {
-        assert!(step.loss.is_finite() && step.rows > 0 && step.lr == 0.005);
+        assert!(step.loss.is_finite() && step.rows > 0 && (step.lr == 0.005 || self.stop_at == 0));
         if step.step == self.stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
@@ -411,6 +411,55 @@ fn callbacks_see_the_run_and_can_end_it() {
     assert_eq!(report.stop, StopReason::Callback);
     assert_eq!((report.steps, report.best_epoch), (21, Some(0)));
     assert_eq!(*seen.lock().unwrap(), ["epoch 0/3: 16", "done 0", "epoch 1/3: 16"]);
+}
+
+#[test]
+fn a_callback_that_ends_the_first_epoch_leaves_the_weights_of_its_last_step() {
+    let (layout, train, val) = log();
+    let run = |val: Option<&Batch>, settings: TrainConfigBuilder, stop_at| {
+        let mut model = star(&layout);
+        let spy = Spy { seen: Arc::default(), stop_at };
+        let report = Trainer::new(settings.build().unwrap()).callback(spy).fit(&mut model, train.clone(), val).unwrap();
+        assert_eq!(report.best_epoch, None);
+        (report, bits(&model))
+    };
+    let start = bits(&star(&layout));
+    let (report, stopped) = run(Some(&val), settings(), 3);
+    assert_eq!((report.stop, report.steps), (StopReason::Callback, 4));
+    assert_ne!(stopped, start);
+    assert_eq!(stopped, run(None, settings(), 3).1, "validation rows change nothing before they are looked at");
+    // Weights that went bad in that step are not kept.
+    let wild = settings().optimizer(OptimizerConfig::sgd(3e38).unwrap());
+    let heavy = Objective::builder().weights([1e6, 1e6]).build().unwrap();
+    let (report, stopped) = run(Some(&val), wild.objective(heavy), 0);
+    assert!(report.stop.diverged(), "{}", report.stop);
+    assert_eq!(stopped, start);
+}
+
+#[test]
+fn a_plateau_without_validation_rows_is_refused() {
+    let (layout, train, val) = log();
+    let plateau = optim::Schedule::plateau(0.5, 0, 0.0).unwrap();
+    let mut trainer = Trainer::new(settings().epochs(1).schedule(plateau).build().unwrap());
+    let error = trainer.fit(&mut star(&layout), train.clone(), None).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("a plateau watches the validation rows, found none"), "{error}");
+    trainer.fit(&mut star(&layout), train, Some(&val)).unwrap();
+}
+
+#[test]
+fn a_monitored_value_that_is_undefined_is_found_before_the_first_step() {
+    struct Untrained;
+    impl Callback for Untrained {
+        fn epoch_started(&mut self, _: usize, _: usize, _: usize) {
+            panic!("an epoch began");
+        }
+    }
+    let (layout, train, mut val) = log();
+    val.labels.fill(0.0);
+    let mut trainer = Trainer::new(settings().build().unwrap()).callback(Untrained);
+    let error = trainer.fit(&mut star(&layout), train, Some(&val)).unwrap_err();
+    assert_eq!(error.to_string(), "early_stop: AUC is undefined on the validation rows");
 }
 
 #[test]

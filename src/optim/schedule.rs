@@ -144,6 +144,11 @@ impl Schedule {
         }
     }
 
+    /// Whether it depends on what it is shown.
+    pub(crate) fn observes(&self) -> bool {
+        matches!(self.shape, Shape::Plateau { .. })
+    }
+
     fn checked(self) -> Result<Self> {
         let mut problems = Problems::default();
         match self.shape {

@@ -6,7 +6,8 @@ use super::{EpochReport, FitReport};
 
 /// Called by the [`Trainer`](super::Trainer) as it goes; every method does nothing unless it is overridden.
 ///
-/// A method that returns [`ControlFlow::Break`] ends the training there; the best weights so far are kept.
+/// A method that returns [`ControlFlow::Break`] ends the training there; the model has the best weights so far, or those
+/// of the last step where no epoch was evaluated yet or there are no validation rows.
 pub trait Callback: Send {
     /// An epoch of `batches` batches begins; the first is 0, of `epochs` at most.
     fn epoch_started(&mut self, epoch: usize, epochs: usize, batches: usize) {

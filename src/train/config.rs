@@ -1,13 +1,14 @@
 //! The settings of a training run.
 
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
-use crate::data;
+use crate::data::{self, Batch, Layout};
 use crate::error::Problems;
 use crate::loss::Objective;
-use crate::metrics::Monitor;
+use crate::metrics::{Evaluator, Monitor};
 use crate::optim::{Clip, Optimizer, OptimizerConfig, Schedule, Split};
+use crate::{Error, ErrorKind, Result};
 
 /// When a run ends before its last epoch, and which epoch's weights it keeps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,6 +82,41 @@ impl TrainConfig {
         }
     }
 
+    /// Whether models with this layout can be trained so: there is a weight for each unit of the objective, and the
+    /// monitored task and domain are there. [`Trainer::fit`](super::Trainer::fit) checks it; to know it earlier, ask.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] that says what the layout does not have.
+    pub fn check(&self, layout: &Layout) -> Result<()> {
+        self.0.objective.check(layout)?;
+        self.0.early_stop.monitor.check(layout)
+    }
+
+    /// Whether what is asked of validation rows can be had from these: the monitored value, and that of a plateau.
+    pub(crate) fn check_val(&self, layout: &Layout, val: Option<&Batch>) -> Result<()> {
+        let Some(val) = val else {
+            return if self.0.schedule.observes() {
+                let message = "schedule: a plateau watches the validation rows, found none";
+                Err(Error::new(ErrorKind::Config, message).with_help("give some, or choose another schedule"))
+            } else {
+                Ok(())
+            };
+        };
+        // Whether a metric is defined does not depend on the scores.
+        let mut evaluator = Evaluator::new(layout);
+        evaluator.add(&Array2::zeros(val.labels.dim()), &val.labels, val.domains(), &val.groups)?;
+        let monitor = &self.0.early_stop.monitor;
+        match evaluator.report().value(monitor)? {
+            Some(_) => Ok(()),
+            None => Err(undefined(monitor)),
+        }
+    }
+
+    /// The loss.
+    pub fn objective(&self) -> &Objective {
+        &self.0.objective
+    }
+
     /// How often all rows are seen at most.
     pub fn epochs(&self) -> usize {
         self.0.epochs
@@ -128,7 +164,7 @@ impl TrainConfigBuilder {
         self
     }
 
-    /// How the learning rate changes over the run; default not at all.
+    /// How the learning rate changes over the run; default not at all. A plateau needs validation rows.
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
         self
@@ -168,7 +204,7 @@ impl TrainConfigBuilder {
     /// Checks all settings.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) that names every setting that cannot be.
+    /// [`ErrorKind::Config`] that names every setting that cannot be.
     pub fn build(self) -> Result<TrainConfig> {
         let mut problems = Problems::default();
         problems.require(self.epochs >= 1, || "epochs: at least 1, found 0".into());
@@ -185,6 +221,11 @@ impl TrainConfigBuilder {
         problems.into_result("TrainConfig")?;
         Ok(TrainConfig(self))
     }
+}
+
+/// The error of a monitored value that there is not.
+pub(super) fn undefined(monitor: &Monitor) -> Error {
+    Error::new(ErrorKind::Config, format!("early_stop: {monitor} is undefined on the validation rows"))
 }
 
 impl TryFrom<TrainConfigBuilder> for TrainConfig {

@@ -33,7 +33,7 @@ pub enum StopReason {
         /// The task.
         task: String,
     },
-    /// After an epoch, a parameter or moving average was not finite though no loss had shown it. The weights are kept as for
+    /// After an epoch, or where a callback ended it, a parameter or moving average was not finite though no loss had shown it. The weights are kept as for
     /// [`StopReason::NonFinite`].
     Diverged {
         /// How many steps had been done.
@@ -43,6 +43,13 @@ pub enum StopReason {
     },
     /// A callback asked for it.
     Callback,
+}
+
+impl StopReason {
+    /// Whether something was not finite.
+    pub fn diverged(&self) -> bool {
+        matches!(self, Self::NonFinite { .. } | Self::Diverged { .. })
+    }
 }
 
 impl fmt::Display for StopReason {
@@ -105,7 +112,8 @@ pub struct FitReport {
     pub stop: StopReason,
     /// Its epochs.
     pub epochs: Vec<EpochReport>,
-    /// The epoch whose weights the model has now, or the last whole one; `None` if there is none.
+    /// The epoch whose weights the model has now, or the last whole one; `None` if there is none: then it has the weights
+    /// it started with if the run diverged, and those of the last step if a callback ended it.
     pub best_epoch: Option<usize>,
     /// Steps done.
     pub steps: u64,
@@ -118,6 +126,11 @@ pub struct FitReport {
 }
 
 impl FitReport {
+    /// Rows trained on in a second, a row counted as often as it was seen; 0 if no time was spent.
+    pub fn rows_per_second(&self) -> f64 {
+        if self.train_seconds > 0.0 { self.rows as f64 / self.train_seconds } else { 0.0 }
+    }
+
     /// The validation metrics of the weights the model has now.
     pub fn val(&self) -> Option<&Report> {
         self.epochs.get(self.best_epoch?)?.val.as_ref()

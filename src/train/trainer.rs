@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::config::undefined;
 use super::{
     Callback, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfig, TrainConfigBuilder, evaluate, in_pool,
 };
@@ -50,7 +51,8 @@ impl Trainer {
     ///
     /// # Errors
     /// [`ErrorKind::Layout`] or [`ErrorKind::Data`] if rows do not have the model's layout; [`ErrorKind::Config`] if a
-    /// setting names a task or domain that the model does not have, or the monitored value is undefined on `val`.
+    /// setting names a unit, task, domain or part that the model does not have, the monitored value is undefined on
+    /// `val`, or the schedule is a plateau and there is no `val`. Nothing was trained then.
     /// A loss that is not finite is not an error but a [`StopReason`].
     pub fn fit<N: Net>(
         &mut self,
@@ -60,13 +62,9 @@ impl Trainer {
     ) -> Result<FitReport> {
         let train = train.into();
         let layout = model.layout().clone();
-        train.check(&layout)?;
-        val.map_or(Ok(()), |val| val.check(&layout))?;
-        if train.rows() == 0 || train.domains.contains(&DomainId::SHARED) {
-            let message = "training needs rows, and every row a known domain";
-            return Err(Error::new(ErrorKind::Data, message));
-        }
-        self.config.0.early_stop.monitor.check(&layout)?;
+        check_rows(&layout, &train, val)?;
+        self.config.check(&layout)?;
+        self.config.check_val(&layout, val)?;
         let threads = self.config.threads();
         in_pool(threads, || self.run(model, &layout, train, val))?
     }
@@ -119,7 +117,11 @@ impl Trainer {
                 report.steps += 1;
                 report.train_seconds = before + started.elapsed().as_secs_f64();
                 if any_breaks(&mut self.callbacks, |callback| callback.step_done(&done)) {
-                    report.stop = StopReason::Callback;
+                    // These weights may be the ones to stay.
+                    report.stop = match first_bad_tensor(model) {
+                        Some(tensor) => StopReason::Diverged { step: report.steps, tensor },
+                        None => StopReason::Callback,
+                    };
                     break 'epochs;
                 }
             }
@@ -156,9 +158,7 @@ impl Trainer {
             let mut waited = 0;
             if let Some(val) = &done.val {
                 let monitor = &early_stop.monitor;
-                let value = val.value(monitor)?.ok_or_else(|| {
-                    Error::new(ErrorKind::Config, format!("early_stop: {monitor} is undefined on the validation rows"))
-                })?;
+                let value = val.value(monitor)?.ok_or_else(|| undefined(monitor))?;
                 let goodness = monitor.metric.goodness(value);
                 schedule.observe(&mut plateau, goodness, true);
                 done.monitored = Some(value);
@@ -183,15 +183,25 @@ impl Trainer {
                 break;
             }
         }
-        // Without validation rows the last weights are the best, unless they went bad.
-        let diverged = matches!(report.stop, StopReason::NonFinite { .. } | StopReason::Diverged { .. });
-        if val_rows.is_some() || diverged {
+        // Without an evaluation the last weights are the best, unless they went bad.
+        if report.stop.diverged() || (val_rows.is_some() && best.epoch.is_some()) {
             *model = best.weights;
         }
         report.best_epoch = best.epoch;
         self.callbacks.iter_mut().for_each(|callback| callback.run_done(&report));
         Ok(report)
     }
+}
+
+/// Whether these are rows to train on, and to stop by, with this layout.
+pub(crate) fn check_rows(layout: &Layout, train: &Batch, val: Option<&Batch>) -> Result<()> {
+    train.check(layout)?;
+    val.map_or(Ok(()), |val| val.check(layout))?;
+    if train.rows() == 0 || train.domains.contains(&DomainId::SHARED) {
+        let message = "training needs rows, and every row a known domain";
+        return Err(Error::new(ErrorKind::Data, message));
+    }
+    Ok(())
 }
 
 /// The best weights so far.

@@ -35,6 +35,7 @@
 //! ```
 
 mod auc;
+mod by_name;
 mod calibration;
 mod evaluator;
 mod gauc;
@@ -45,6 +46,7 @@ mod report;
 mod table;
 
 pub use auc::auc;
+pub(crate) use by_name::{OfTask, by_name, by_task};
 pub use calibration::{ECE_BINS, ece, pcoc};
 pub use evaluator::Evaluator;
 pub use gauc::gauc;

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::{Cell, Metric, TextTable};
+use super::{Cell, Metric, OfTask, TextTable, by_name, by_task};
 
 /// The name under which a report lists the rows of [`DomainId::SHARED`](crate::data::DomainId::SHARED).
 pub const SHARED_DOMAIN: &str = "(shared)";
@@ -42,7 +41,7 @@ pub struct TaskReport {
     /// [`SHARED_DOMAIN`] are not a domain. `None` where no domain has an AUC.
     pub mean_domain_auc: Option<f64>,
     /// By domain, in the layout's order; last [`SHARED_DOMAIN`], if there are such rows.
-    #[serde(rename = "by_domain", serialize_with = "as_map")]
+    #[serde(rename = "by_domain", serialize_with = "by_name")]
     pub domains: Vec<(String, Measures)>,
 }
 
@@ -86,16 +85,14 @@ impl Report {
 
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.tasks.iter().map(|task| (&task.task, task)))
+        by_task(&self.tasks, serializer)
     }
 }
 
-fn as_map<S: Serializer>(domains: &[(String, Measures)], serializer: S) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(domains.len()))?;
-    for (name, measures) in domains {
-        map.serialize_entry(name, measures)?;
+impl OfTask for TaskReport {
+    fn task(&self) -> &str {
+        &self.task
     }
-    map.end()
 }
 
 impl fmt::Display for Report {

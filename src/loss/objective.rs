@@ -11,6 +11,7 @@ use crate::{Error, Result};
 /// What the decay of weights counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum DecayPer {
     /// Completed epochs (the default), as in the PLE paper.
     #[default]

@@ -8,6 +8,7 @@ use crate::nn::Branch;
 /// What a loss is taken of. Each *unit* k has its loss `L_k` and a weight of its own; every label belongs to one unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Units {
     /// One for each task (the default), over the rows of all domains: `L_k` is the mean over the rows that have a label
     /// for task k. A domain counts by its rows.

@@ -12,6 +12,7 @@ use crate::error::Problems;
 /// A metric of a [`Report`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Metric {
     /// [`auc`](super::auc()) (the default): larger is better.
     #[default]

@@ -3,7 +3,7 @@
 //! An [`Objective`](super::Objective) is a sum over units k (tasks, domains, or both), `L = Σ_k ω_k(t)·v_k·L_k`: the
 //! weights `ω_k(t)` are given, the factors `v_k` are found. K is the number of units. One rule holds for all kinds: a
 //! unit that takes no part in a step (no row of the batch has a label for it, or `ω_k(t)` is 0) keeps its factor and
-//! all that is remembered of it, and is in no mean or sum of that step.
+//! all that is remembered of it, and is in no mean or sum of that step; but the sum of DWA's softmax is over all units.
 //!
 //! | kind | factors | paper |
 //! |---|---|---|
@@ -27,7 +27,8 @@
 //!
 //! `L_k(t)` is the mean of the unit's losses over the steps of epoch t in which it took part. A unit whose loss falls
 //! more slowly than others' gets more weight in the next epoch. In the first two epochs, and for a unit that was not in
-//! two yet, `r_k = 1`.
+//! two yet, `r_k = 1`. The softmax is over all K units: one that took no part in the last epoch enters with the `r_k` it
+//! has, so that its factor may move with those of others.
 //!
 //! # GradNorm
 //!

@@ -10,6 +10,7 @@ use crate::{Error, ErrorKind, Result};
 /// [`Units::names`](crate::loss::Units::names).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Learned {
     /// `fixed` and `pcgrad` learn nothing.
     #[default]

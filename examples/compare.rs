@@ -74,7 +74,7 @@ fn contender(mut model: toml::Table, shared: &toml::Table, path: &Path) -> Resul
     }
 }
 
-/// Whether there was a run of every contender that did not diverge.
+/// Whether there was a run of every contender that did not fail.
 fn run(arguments: &Arguments) -> Result<bool> {
     let path = &arguments.file;
     let file: CompareFile = read_file(path, &arguments.sets)?;

@@ -12,8 +12,11 @@
 //! `u₁, u₂`, `w₁ = u₁` and `w₂ = p·u₁ + √(1 − p²)·u₂`; `s_k = w_kᵀx + Σ_i sin(α_i·w_kᵀx + β_i)`; here the label is a draw of
 //! `σ(4·(s_k − mean)/std)`. `p` is the tasks' correlation. Single models, the shared bottom, MMoE, CGC and PLE; the mean of the tasks' AUCs.
 //!
-//! The second number is the number of seeds. Tables go to stdout. A difference is tested by flipping the signs of the seeds'
-//! differences in all 2ⁿ ways (`starple::compare::sign_flip`): p is the share of ways that give a mean at least as far from 0.
+//! The second argument is the number of seeds, from 2 to 20. Tables go to stdout. A difference is tested by flipping the signs of the
+//! seeds' differences in all 2ⁿ ways (`starple::compare::sign_flip`), where p is the share of ways that give a mean at least as far
+//! from 0, with Holm's correction over each column of p. A run that diverges is in no mean and no difference.
+
+use std::process::ExitCode;
 
 use ndarray::{Array1, Array2};
 use ndarray_rand::RandomExt as _;
@@ -22,13 +25,16 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use starple::Result;
-use starple::compare::{CompareConfig, Comparison, Contender, Standing, Summary, compare, sign_flip};
+use starple::compare::{CompareConfig, Comparison, Contender, Standing, Summary, compare, holm, sign_flip};
 use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
 use starple::data::{Batch, DomainId, Format, Layout, Numeric, Schema, Splits, Table};
 use starple::loss::sigmoid;
 use starple::metrics::{Cell, Evaluator, Metric, Monitor, TextTable};
 use starple::optim::OptimizerConfig;
 use starple::train::{EarlyStop, TrainConfig};
+
+const USAGE: &str = "usage: learning domains|tasks SEEDS, of which there are 2 to 20";
+const UNTESTED: &str = "no two runs that went well, or none that differ.";
 
 /// Trains these models in a world of its own for each seed.
 fn compare_in_worlds(models: &[Value], seeds: u64, world: impl Fn(u64) -> Result<Splits>) -> Result<Comparison> {
@@ -49,7 +55,7 @@ fn compare_in_worlds(models: &[Value], seeds: u64, world: impl Fn(u64) -> Result
     Ok(all.expect("there is a seed"))
 }
 
-/// One number of every run of a contender, in the seeds' order.
+/// One number of every run of a contender, in the seeds' order; NaN of a run that failed.
 fn values(contender: &Standing, monitor: &Monitor) -> Result<Vec<f64>> {
     let values = contender.runs.iter().map(|run| {
         let value = run.judged().map(|report| report.value(monitor)).transpose()?;
@@ -134,14 +140,21 @@ fn domains(seeds: u64) -> Result<TextTable> {
     for contender in &comparison.contenders {
         rows.push((contender.name.as_str(), values(contender, &monitor)?));
     }
-    let mut table = TextTable::new(["mean domain AUC", "mean ± std", "− pooled", "p", "− one each", "p"]);
-    for (name, values) in &rows {
+    let mut table = TextTable::new(["mean domain AUC", "mean ± std", "− pooled", "p (Holm)", "− one each", "p (Holm)"]);
+    let over = |(other, others): &(&str, Vec<f64>)| {
+        let them = rows.iter().filter(|(name, _)| name != other);
+        paired(them.map(|(_, values)| (values.as_slice(), others.as_slice()))).into_iter()
+    };
+    let (mut over_pooled, mut over_each) = (over(&rows[0]), over(&rows[1]));
+    for (number, (name, values)) in rows.iter().enumerate() {
         let mut cells = vec![Cell::from(*name), show(values)];
-        for (other, others) in &rows[..2] {
-            cells.extend(if name == other { [Cell::Blank, Cell::Blank] } else { paired(values, others) });
+        for (other, column) in [&mut over_pooled, &mut over_each].into_iter().enumerate() {
+            let own = if number == other { None } else { column.next() };
+            cells.extend(own.unwrap_or([const { Cell::Blank }; 2]));
         }
         table.row(cells);
     }
+    table.note(UNTESTED);
     let blank = [const { Cell::Blank }; 4];
     table.row([Cell::from("best possible"), show(&best)].into_iter().chain(blank));
     Ok(table)
@@ -197,35 +210,66 @@ fn tasks(seeds: u64) -> Result<TextTable> {
         }),
     ];
     let names = models.iter().map(|model| model["name"].as_str().unwrap_or("single"));
-    let headers = std::iter::once("task correlation").chain(names).chain(["PLE − shared bottom", "p"]);
+    let headers = std::iter::once("task correlation").chain(names).chain(["PLE − shared bottom", "p (Holm)"]);
     let mut table = TextTable::new(headers);
+    let mut all = Vec::new();
     for p in [0.0, 0.25, 0.5, 0.75, 1.0] {
         eprintln!("correlation {p}");
         let comparison = compare_in_worlds(&models, seeds, |seed| Ok(correlated(p, seed)))?;
         let runs = comparison.contenders.iter().map(|contender| values(contender, &Monitor::new(Metric::Auc)));
-        let runs = runs.collect::<Result<Vec<_>>>()?;
-        let cells = runs.iter().map(|values| show(values));
-        table.row(std::iter::once(Cell::from(format!("{p}"))).chain(cells).chain(paired(&runs[4], &runs[1])));
+        all.push((p, runs.collect::<Result<Vec<_>>>()?));
     }
+    let pairs = paired(all.iter().map(|(_, runs)| (runs[4].as_slice(), runs[1].as_slice())));
+    for ((p, runs), pair) in all.iter().zip(pairs) {
+        let cells = runs.iter().map(|values| show(values));
+        table.row(std::iter::once(Cell::from(format!("{p}"))).chain(cells).chain(pair));
+    }
+    table.note(UNTESTED);
     Ok(table)
 }
 
-/// Mean and spread.
+/// Mean and spread of the values that there are.
 fn show(values: &[f64]) -> Cell {
-    let summary = Summary::of(values).expect("there is a seed");
-    Cell::from(format!("{:.4} ± {:.4}", summary.mean, summary.std.unwrap_or(f64::NAN)))
+    let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+    Summary::of(&finite).map_or(Cell::Undefined, |summary| Cell::Number(summary.to_string()))
 }
 
-/// Mean and spread of the seeds' differences, and the p of no difference.
-fn paired(values: &[f64], others: &[f64]) -> [Cell; 2] {
-    let differences: Vec<f64> = values.iter().zip(others).map(|(value, other)| value - other).collect();
-    [show(&differences), Cell::number(sign_flip(&differences), 4)]
+/// Two columns of a table: of each pair of runs the mean and spread of the seeds' differences, and the p of no difference,
+/// corrected over the column.
+fn paired<'a>(pairs: impl Iterator<Item = (&'a [f64], &'a [f64])>) -> Vec<[Cell; 2]> {
+    let differences = pairs.map(|(values, others)| {
+        let differences = values.iter().zip(others).map(|(value, other)| value - other);
+        differences.filter(|difference| difference.is_finite()).collect::<Vec<f64>>()
+    });
+    let differences: Vec<_> = differences.collect();
+    let p: Vec<Option<f64>> = differences.iter().map(|differences| sign_flip(differences)).collect();
+    let mut corrected = holm(&p.iter().copied().flatten().collect::<Vec<_>>()).into_iter();
+    let cells = differences.iter().zip(p).map(|(differences, p)| {
+        let p = p.and_then(|_| corrected.next());
+        [show(differences), p.map_or(Cell::Undefined, |p| Cell::number(p, 4))]
+    });
+    cells.collect()
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let what = arguments.first().map_or("domains", String::as_str);
-    let seeds: u64 = arguments.get(1).and_then(|n| n.parse().ok()).unwrap_or(8).clamp(2, 20);
-    println!("{}", if what == "domains" { domains(seeds)? } else { tasks(seeds)? });
-    Ok(())
+    let seeds = arguments.get(1).and_then(|seeds| seeds.parse().ok()).filter(|seeds| (2..=20).contains(seeds));
+    let table = match (arguments.first().map(String::as_str), seeds, arguments.len()) {
+        (Some("domains"), Some(seeds), 2) => domains(seeds),
+        (Some("tasks"), Some(seeds), 2) => tasks(seeds),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match table {
+        Ok(table) => {
+            println!("{table}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,15 +1,17 @@
 //! Comparisons from end to end, on a small generated log.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use starple::compare::{CompareConfig, CompareConfigBuilder, Comparison, Contender, Observer, Run, RunName, compare};
-use starple::data::Splits;
 use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
+use starple::data::{Batch, Splits};
+use starple::loss::{Objective, Units, Weighting};
 use starple::metrics::{Metric, Monitor};
 use starple::model::{PooledNet, StarNet};
 use starple::optim::OptimizerConfig;
-use starple::train::{EarlyStop, EpochReport, StopReason, TrainConfig, TrainConfigBuilder, Trainer, evaluate};
-use starple::{ErrorKind, Pooled, PooledConfig, StarConfig};
+use starple::train::{EarlyStop, EpochReport, TrainConfig, TrainConfigBuilder, Trainer, evaluate};
+use starple::{Error, ErrorKind, Pooled, PooledConfig, StarConfig};
 
 fn splits() -> Splits {
     let log = SyntheticLog::generate(&SyntheticConfig::toy());
@@ -39,8 +41,11 @@ fn config() -> CompareConfigBuilder {
     config.baseline("pooled").train(settings().build().unwrap())
 }
 
-/// The comparison without seconds, which no two runs share.
+/// The comparison without seconds, which no two runs share, and without the number of threads.
 fn without_seconds(mut comparison: Comparison) -> Comparison {
+    for standing in &mut comparison.contenders {
+        standing.train.as_object_mut().unwrap().remove("threads");
+    }
     for run in comparison.contenders.iter_mut().flat_map(|standing| &mut standing.runs) {
         (run.fit.train_seconds, run.fit.evaluate_seconds) = (0.0, 0.0);
         for epoch in &mut run.fit.epochs {
@@ -119,7 +124,7 @@ impl Observer for Notes {
     }
 
     fn run_done(&mut self, run: &RunName<'_>, result: &Run) {
-        self.0.lock().unwrap().push(format!("{} {} done: {:?}", run.contender, run.seed, result.diverged.is_some()));
+        self.0.lock().unwrap().push(format!("{} {} done: {:?}", run.contender, run.seed, result.failed.is_some()));
     }
 }
 
@@ -143,13 +148,13 @@ fn a_contender_has_its_own_training_settings_and_its_divergence_stops_nobody() {
         ]
     );
     let wild = comparison.contender("wild").unwrap();
-    assert_eq!((wild.diverged(), wild.scores()), (1, Vec::new()));
-    assert!(matches!(wild.runs[0].fit.stop, StopReason::NonFinite { .. } | StopReason::Diverged { .. }));
+    assert_eq!((wild.failed(), wild.scores()), (1, Vec::new()));
+    assert!(wild.runs[0].fit.stop.diverged());
     let gains = comparison.gains("wild", "tame", Metric::Auc).unwrap();
     assert!(gains.tasks.is_empty() && gains.test.is_none());
     let text = comparison.to_string();
     assert!(text.contains("wild, seed 1: left out; ") && text.contains("not finite"), "{text}");
-    assert!(comparison.svg("toy").contains("wild (1 of 1 diverged)"));
+    assert!(comparison.svg("toy").contains("wild (1 of 1 failed)"));
 }
 
 #[test]
@@ -180,14 +185,72 @@ fn what_does_not_fit_the_rows_is_found_in_the_contenders_name() {
     assert_eq!(error.to_string(), "contender \"bad\": StarConfig: hidden: every width at least 1, found [0]");
     assert!(notes.lock().unwrap().is_empty(), "nothing was trained");
 
-    let early_stop = EarlyStop { monitor: Monitor::new(Metric::Auc).in_domain("moon"), ..EarlyStop::default() };
-    let lost = pooled("lost").train(settings().early_stop(early_stop).build().unwrap());
-    let error = compare(&config().contender(lost).parallel_runs(2).build().unwrap(), &splits, ()).unwrap_err();
-    assert!(error.to_string().starts_with("contender \"lost\": ") && error.to_string().contains("moon"), "{error}");
+    let refused = |settings: TrainConfigBuilder, what: &str| {
+        let lost = pooled("lost").train(settings.build().unwrap());
+        let config = config().contender(lost).parallel_runs(2).build().unwrap();
+        let error = compare(&config, &splits, Notes(Arc::clone(&notes))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().starts_with("contender \"lost\": ") && error.to_string().contains(what), "{error}");
+    };
+    let watch = |monitor| EarlyStop { monitor, ..EarlyStop::default() };
+    refused(settings().early_stop(watch(Monitor::new(Metric::Auc).in_domain("moon"))), "moon");
+    // The partner scene reports no carts.
+    let undefined = Monitor::new(Metric::Auc).of_task("cart").in_domain("partner");
+    refused(settings().early_stop(watch(undefined)), "AUC of cart in partner is undefined on the validation rows");
+    let units = Objective::builder().units(Units::Domains).weights([1.0, 2.0]).build().unwrap();
+    refused(settings().objective(units), "weights: one for each of [");
+    let part = Weighting::gradnorm(1.5, 0.1).unwrap().with_shared("net.nowhere").unwrap();
+    refused(settings().objective(Objective::builder().weighting(part).build().unwrap()), "found \"net.nowhere\"");
 
-    let mut other = splits.clone();
-    other.test.labels = other.test.labels.slice(ndarray::s![.., ..1]).to_owned();
-    assert_eq!(compare(&config().build().unwrap(), &other, ()).unwrap_err().kind(), ErrorKind::Layout);
+    for spoil in [|splits| &mut splits.test, |splits| &mut splits.val, |splits| Arc::make_mut(&mut splits.train)]
+        as [fn(&mut Splits) -> &mut Batch; 3]
+    {
+        let mut other = splits.clone();
+        let rows = spoil(&mut other);
+        rows.labels = rows.labels.slice(ndarray::s![.., ..1]).to_owned();
+        let error = compare(&config().build().unwrap(), &other, Notes(Arc::clone(&notes))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Layout);
+    }
+    assert!(notes.lock().unwrap().is_empty(), "nothing was trained");
+}
+
+#[test]
+fn an_error_in_one_run_loses_no_other() {
+    // Settings that are there when they are checked, and not when the second seed's run asks for them.
+    let asked = AtomicUsize::new(0);
+    let fickle = Contender::new::<PooledNet>("fickle", move |layout, seed| {
+        if seed == 4 && asked.fetch_add(1, Ordering::Relaxed) > 0 {
+            return Err(Error::new(ErrorKind::Io, "the settings are gone"));
+        }
+        PooledConfig::builder(layout).embedding_dim(4).hidden([8]).seed(seed).build()
+    });
+    let train = settings().epochs(1).build().unwrap();
+    let config = CompareConfig::builder().contender(fickle).contender(star()).seeds([3, 4]).baseline("star");
+    let comparison = compare(&config.train(train).build().unwrap(), &splits(), ()).unwrap();
+    let [fickle, star] = &comparison.contenders[..] else { panic!("two contenders") };
+    assert_eq!((fickle.failed(), star.failed()), (1, 0));
+    assert_eq!(fickle.runs[1].failed.as_deref(), Some("the settings are gone"));
+    let text = comparison.to_string();
+    assert!(text.contains("fickle, seed 4: left out; the settings are gone"), "{text}");
+    assert!(text.contains("Not tested, as fewer than two seeds are judged: fickle."), "{text}");
+}
+
+#[test]
+fn the_report_has_the_settings_of_every_contender() {
+    let own = settings().epochs(1).batch_rows(512).build().unwrap();
+    let config = config().contender(pooled("own").train(own)).seeds([1]).train(settings().epochs(1).build().unwrap());
+    let named = serde_json::json!({"kind": "star", "name": "named", "hidden": [8], "embedding_dim": 4});
+    let config = config.contender(Contender::from_settings(named).unwrap()).build().unwrap();
+    let json = serde_json::to_value(compare(&config, &splits(), ()).unwrap()).unwrap();
+    let [pooled, star, own, named] = &json["contenders"].as_array().unwrap()[..] else { panic!("four contenders") };
+    assert_eq!((&pooled["model"]["hidden"], &pooled["train"]["batch_rows"]), (&serde_json::json!([8]), &256.into()));
+    assert_eq!((&own["model"]["embedding_dim"], &own["train"]["batch_rows"]), (&4.into(), &512.into()));
+    assert_eq!((&named["kind"], &named["model"]), (&"star".into(), &star["model"]));
+    for contender in [pooled, star, own, named] {
+        for key in ["layout", "seed", "kind"] {
+            assert!(contender["model"].get(key).is_none() && contender["train"].get(key).is_none(), "{key}");
+        }
+    }
 }
 
 #[test]

@@ -2,16 +2,18 @@
 
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::{Gains, Run, Summary};
-use crate::metrics::{Measures, Metric, TaskReport};
+use crate::error::Problems;
+use crate::metrics::{Measures, Metric, OfTask, Report, TaskReport, by_name, by_task};
 use crate::{Error, ErrorKind, Result};
 
 /// All runs of all contenders, and what they say.
 ///
-/// It displays as tables and serialises as `{"level", "baseline", "contenders": [{"name", "kind", "parameters",
-/// "seeds", "diverged", "train_rows_per_s", "epochs", "test": {TASK: {…, "by_domain": {DOMAIN: {…}}}}, "gains",
-/// "runs"}]}`; the [module](super) explains the figures.
+/// It displays as tables and serialises as `{"level", "baseline", "contenders": [{"name", "kind", "model", "train",
+/// "parameters", "seeds", "failed", "train_rows_per_s", "epochs", "test": {TASK: {…, "by_domain": {DOMAIN: {…}}}},
+/// "gains", "runs"}]}`; the [module](super) explains the figures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
     /// The chance of a false flag for each contender.
@@ -29,6 +31,10 @@ pub struct Standing {
     pub name: String,
     /// Its model's kind.
     pub kind: &'static str,
+    /// The settings of its model, without layout and seed.
+    pub model: Value,
+    /// The settings that it is trained with, without the seed.
+    pub train: Value,
     /// How many values it learns by gradient.
     pub parameters: usize,
     /// One run a seed.
@@ -61,8 +67,8 @@ pub struct TaskScores {
     pub all: Scores,
     /// [`TaskReport::mean_domain_auc`].
     pub mean_domain_auc: Option<Summary>,
-    /// By domain, in the layout's order.
-    #[serde(rename = "by_domain", serialize_with = "as_map")]
+    /// By domain, in the layout's order, those that only [merged](Comparison::merge) runs know behind.
+    #[serde(rename = "by_domain", serialize_with = "by_name")]
     pub domains: Vec<(String, Scores)>,
 }
 
@@ -96,20 +102,30 @@ impl Comparison {
     /// rows: other weeks, other worlds. Gains stay paired by seed.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the contenders are not the same, or a seed is in both.
+    /// [`ErrorKind::Config`], naming all that does not fit: another level or baseline, contenders of other names or
+    /// kinds, a seed that is in both. Nothing changes then.
     pub fn merge(&mut self, other: Self) -> Result<()> {
-        let names = |comparison: &Self| comparison.contenders.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
-        let (these, those) = (names(self), names(&other));
-        if these != those {
-            let message = format!("cannot merge comparisons: expected the contenders {these:?}, found {those:?}");
-            return Err(Error::new(ErrorKind::Config, message));
-        }
-        let runs =
+        let mut problems = Problems::default();
+        let (level, found) = (self.level, other.level);
+        problems.require(level == found, || format!("expected the level {level}, found {found}"));
+        let (baseline, found) = (&self.baseline, &other.baseline);
+        problems.require(baseline == found, || {
+            let name = |baseline: &Option<String>| baseline.as_ref().map_or("none".into(), |name| format!("{name:?}"));
+            format!("expected the baseline {}, found {}", name(baseline), name(found))
+        });
+        let contenders = |comparison: &Self| {
+            let named = comparison.contenders.iter().map(|standing| format!("{:?} ({})", standing.name, standing.kind));
+            named.collect::<Vec<_>>().join(", ")
+        };
+        let (these, those) = (contenders(self), contenders(&other));
+        problems.require(these == those, || format!("expected the contenders {these}, found {those}"));
+        let seeds =
             |comparison: &Self| comparison.contenders.iter().flat_map(|c| &c.runs).map(|r| r.seed).collect::<Vec<_>>();
-        let known = runs(self);
-        if let Some(seed) = runs(&other).into_iter().find(|seed| known.contains(seed)) {
-            return Err(Error::new(ErrorKind::Config, format!("cannot merge comparisons: seed {seed} is in both")));
+        let known = seeds(self);
+        if let Some(seed) = seeds(&other).into_iter().find(|seed| known.contains(seed)) {
+            problems.require(false, || format!("seed {seed} is in both"));
         }
+        problems.into_result("cannot merge comparisons")?;
         for (standing, other) in self.contenders.iter_mut().zip(other.contenders) {
             standing.runs.extend(other.runs);
         }
@@ -118,19 +134,19 @@ impl Comparison {
 }
 
 impl Standing {
-    /// The runs that are judged: those that did not diverge.
+    /// The runs that are judged: those that did not fail.
     pub fn judged(&self) -> impl Iterator<Item = &Run> {
         self.runs.iter().filter(|run| run.judged().is_some())
     }
 
-    /// How many runs diverged.
-    pub fn diverged(&self) -> usize {
+    /// How many runs [failed](Run::failed).
+    pub fn failed(&self) -> usize {
         self.runs.len() - self.judged().count()
     }
 
     /// How many rows it trains on in a second, a row counted as often as it was seen.
     pub fn rows_per_second(&self) -> Option<Summary> {
-        Summary::of(&self.judged().map(Run::rows_per_second).collect::<Vec<_>>())
+        Summary::of(&self.judged().map(|run| run.fit.rows_per_second()).collect::<Vec<_>>())
     }
 
     /// How many epochs its runs lasted.
@@ -138,18 +154,18 @@ impl Standing {
         Summary::of(&self.judged().map(|run| run.fit.epochs.len() as f64).collect::<Vec<_>>())
     }
 
-    /// Its metrics on the test rows, by task and domain; nothing if all runs diverged.
+    /// Its metrics on the test rows, by task and domain; nothing if all runs failed.
     pub fn scores(&self) -> Vec<TaskScores> {
         let reports: Vec<_> = self.judged().filter_map(Run::judged).collect();
-        let Some(first) = reports.first() else { return Vec::new() };
-        let tasks = first.tasks.iter().map(|named| {
-            let tasks: Vec<&TaskReport> = reports.iter().filter_map(|report| report.task(&named.task)).collect();
+        let tasks = places(reports.iter().copied()).into_iter().map(|(name, domains)| {
+            let tasks: Vec<&TaskReport> = reports.iter().filter_map(|report| report.task(name)).collect();
             let means: Vec<f64> = tasks.iter().filter_map(|task| task.mean_domain_auc).collect();
-            let domains = named.domains.iter().map(|(domain, _)| {
-                (domain.clone(), Scores::of(&tasks.iter().filter_map(|task| task.domain(domain)).collect::<Vec<_>>()))
+            let domains = domains.into_iter().map(|domain| {
+                let scores = Scores::of(&tasks.iter().filter_map(|task| task.domain(domain)).collect::<Vec<_>>());
+                (domain.to_owned(), scores)
             });
             TaskScores {
-                task: named.task.clone(),
+                task: name.to_owned(),
                 all: Scores::of(&tasks.iter().map(|task| &task.all).collect::<Vec<_>>()),
                 mean_domain_auc: Summary::of(&means),
                 domains: domains.collect(),
@@ -183,9 +199,11 @@ impl Serialize for Comparison {
         struct Entry<'a> {
             name: &'a str,
             kind: &'static str,
+            model: &'a Value,
+            train: &'a Value,
             parameters: usize,
             seeds: Vec<u64>,
-            diverged: usize,
+            failed: usize,
             train_rows_per_s: Option<Summary>,
             epochs: Option<Summary>,
             #[serde(serialize_with = "by_task")]
@@ -196,9 +214,11 @@ impl Serialize for Comparison {
         let entries = self.contenders.iter().map(|standing| Entry {
             name: &standing.name,
             kind: standing.kind,
+            model: &standing.model,
+            train: &standing.train,
             parameters: standing.parameters,
             seeds: standing.runs.iter().map(|run| run.seed).collect(),
-            diverged: standing.diverged(),
+            failed: standing.failed(),
             train_rows_per_s: standing.rows_per_second(),
             epochs: standing.epochs(),
             test: standing.scores(),
@@ -213,18 +233,33 @@ impl Serialize for Comparison {
     }
 }
 
-fn by_task<S: Serializer>(tasks: &[TaskScores], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(tasks.iter().map(|task| (&task.task, task)))
+impl OfTask for TaskScores {
+    fn task(&self) -> &str {
+        &self.task
+    }
 }
 
-/// Domains as a map by name, in their order.
-pub(super) fn as_map<S: Serializer, T: Serialize>(domains: &[(String, T)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(domains.iter().map(|(name, value)| (name, value)))
+/// The tasks of reports and their domains, each where it is first named: runs of merged comparisons may know others.
+pub(super) fn places<'a>(reports: impl Iterator<Item = &'a Report>) -> Vec<(&'a str, Vec<&'a str>)> {
+    let mut places: Vec<(&str, Vec<&str>)> = Vec::new();
+    for task in reports.flat_map(|report| &report.tasks) {
+        let at = places.iter().position(|(name, _)| *name == task.task).unwrap_or_else(|| {
+            places.push((&task.task, Vec::new()));
+            places.len() - 1
+        });
+        let domains = &mut places[at].1;
+        for (domain, _) in &task.domains {
+            if !domains.contains(&domain.as_str()) {
+                domains.push(domain);
+            }
+        }
+    }
+    places
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::made_up::{comparison, diverged, standing};
+    use super::super::made_up::{comparison, failed, report, run, standing};
     use super::*;
 
     const DOMAINS: [&str; 2] = ["search", "feed"];
@@ -239,13 +274,13 @@ mod tests {
     #[test]
     fn serialises_by_task_and_domain_with_null_for_undefined() {
         let mut all = two();
-        all.contenders[1].runs[2] = diverged(3);
+        all.contenders[1].runs[2] = failed(3);
         let json = serde_json::to_value(&all).unwrap();
         assert_eq!((&json["level"], &json["baseline"]), (&0.05.into(), &"single".into()));
         let [single, ple] = &json["contenders"].as_array().unwrap()[..] else { panic!("{json}") };
         assert_eq!(
             (&single["name"], &single["kind"], &single["parameters"]),
-            (&"single".into(), &"pooled".into(), &10.into())
+            (&"single".into(), &"single".into(), &10.into())
         );
         let search = &single["test"]["click"]["by_domain"]["search"];
         assert!((search["auc"]["mean"].as_f64().unwrap() - 0.72).abs() < 1e-12);
@@ -272,9 +307,9 @@ mod tests {
         assert!(click["by_domain"]["search"]["p_holm"].is_null(), "both differences are .1: no spread");
         assert!(click["mean_domain"]["mean"].is_f64() && click["all"]["mean"].is_f64());
 
-        assert_eq!((&ple["diverged"], &ple["seeds"]), (&1.into(), &serde_json::json!([1, 2, 3])));
+        assert_eq!((&ple["failed"], &ple["seeds"]), (&1.into(), &serde_json::json!([1, 2, 3])));
         let run = &ple["runs"][2];
-        assert!(run["diverged"].as_str().unwrap().contains("not finite at step 7"));
+        assert!(run["failed"].as_str().unwrap().contains("not finite at step 7"));
         assert!(run["test"].is_null() && run["best_epoch"].is_null());
         assert_eq!((&run["seed"], &run["stop"]["reason"]), (&3.into(), &"non_finite".into()));
         assert_eq!(ple["runs"][0]["train_rows_per_s"], 1000.0);
@@ -296,7 +331,35 @@ mod tests {
         let error = all.merge(more.clone()).unwrap_err();
         assert_eq!(error.to_string(), "cannot merge comparisons: seed 11 is in both");
         more.contenders.pop();
-        let error = all.merge(more).unwrap_err().to_string();
-        assert!(error.contains("expected the contenders [\"single\", \"ple\"], found [\"single\"]"), "{error}");
+        (more.level, more.baseline, more.contenders[0].kind) = (0.1, None, "star");
+        let error = all.merge(more).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert_eq!(
+            error.to_string(),
+            "cannot merge comparisons: expected the level 0.05, found 0.1; expected the baseline \"single\", found none; \
+             expected the contenders \"single\" (single), \"ple\" (pooled), found \"single\" (star); seed 11 is in both"
+        );
+        assert_eq!(all.contenders[0].runs.len(), 6);
+    }
+
+    #[test]
+    fn domains_that_only_some_runs_know_are_listed_behind() {
+        let mut all = two();
+        let mut more = two();
+        for (standing, gain) in more.contenders.iter_mut().zip([0.0, 0.1]) {
+            let aucs = |_, d: usize| Some(0.6 + gain * d as f64);
+            standing.runs = vec![run(9, report(&["click", "cart"], &["feed", "email"], aucs))];
+        }
+        all.merge(more).unwrap();
+        let scores = all.contenders[1].scores();
+        let names = |task: &TaskScores| task.domains.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&scores[0]), ["search", "feed", "email"]);
+        assert_eq!((scores[1].task.as_str(), names(&scores[1])), ("cart", vec!["feed".into(), "email".into()]));
+        assert_eq!(scores[0].domains[2].1.auc.unwrap().seeds, 1);
+        let gains = all.gains("ple", "single", Metric::Auc).unwrap();
+        let click = gains.task("click").unwrap();
+        assert_eq!(click.domain("feed").unwrap().difference.seeds, 4);
+        assert!((click.domain("email").unwrap().difference.mean - 0.1).abs() < 1e-12);
+        assert!(all.to_string().contains("email"));
     }
 }

@@ -4,14 +4,16 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::Value;
 
+use super::Standing;
 use crate::data::{Batch, Layout};
 use crate::error::Problems;
 use crate::metrics::Report;
 use crate::model::{AnyConfig, AnyNet, Model, Net, NetConfig};
-use crate::train::{FitReport, TrainConfig, Trainer, evaluate};
-use crate::{Error, Result};
+use crate::train::{FitReport, Step, TrainConfig, Trainer, evaluate};
+use crate::{Error, ErrorKind, Result};
 
 /// A model that takes part in a comparison: a name, the settings it has for a layout and seed, and by choice training
 /// settings of its own.
@@ -55,7 +57,7 @@ impl Contender {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for a kind that there is not, a name that is not text, and a
+    /// [`ErrorKind::Config`] for a kind that there is not, a name that is not text, and a
     /// `seed`, which each run brings. Other settings are checked when the layout is known, at the start of
     /// [`compare`](super::compare()).
     pub fn from_settings(mut settings: Value) -> Result<Self> {
@@ -86,14 +88,22 @@ impl Contender {
         self.train.as_ref()
     }
 
-    /// Whether it has settings for this layout, and the model's kind.
-    pub(super) fn check(&self, layout: &Layout, seed: u64) -> Result<&'static str> {
+    /// Whether it has settings for this layout and seed.
+    pub(super) fn check(&self, layout: &Layout, seed: u64) -> Result<()> {
         self.recipe.check(layout, seed).map_err(|error| self.blame(&error))
+    }
+
+    /// How it stands before its first run, if its model can be trained so.
+    pub(super) fn enter(&self, layout: &Layout, seed: u64, train: &TrainConfig) -> Result<Standing> {
+        let Entry { kind, model, parameters } =
+            self.recipe.enter(layout, seed, train).map_err(|error| self.blame(&error))?;
+        let train = settings_of(train, &["seed"]).map_err(|error| self.blame(&error))?;
+        Ok(Standing { name: self.name.clone(), kind, model, train, parameters, runs: Vec::new() })
     }
 
     /// The model at step 0.
     pub(super) fn model(&self, layout: &Layout, seed: u64) -> Result<Box<dyn Entrant>> {
-        self.recipe.model(layout, seed).map_err(|error| self.blame(&error))
+        self.recipe.model(layout, seed)
     }
 
     /// The same error, in this contender's name.
@@ -110,16 +120,46 @@ impl fmt::Debug for Contender {
 
 /// How a model is made, whatever its net.
 trait Recipe: Send + Sync {
-    fn check(&self, layout: &Layout, seed: u64) -> Result<&'static str>;
+    fn check(&self, layout: &Layout, seed: u64) -> Result<()>;
+
+    fn enter(&self, layout: &Layout, seed: u64, train: &TrainConfig) -> Result<Entry>;
 
     fn model(&self, layout: &Layout, seed: u64) -> Result<Box<dyn Entrant>>;
+}
+
+/// What is known of a model before it is trained.
+struct Entry {
+    kind: &'static str,
+    model: Value,
+    parameters: usize,
+}
+
+/// Settings as a file would have them, without those keys.
+fn settings_of(settings: &impl Serialize, without: &[&str]) -> Result<Value> {
+    let mut value = serde_json::to_value(settings).map_err(|error| Error::new(ErrorKind::Config, error.to_string()))?;
+    if let Some(keys) = value.as_object_mut() {
+        keys.retain(|key, _| !without.contains(&key.as_str()));
+    }
+    Ok(value)
 }
 
 struct Of<N, F>(F, PhantomData<fn() -> N>);
 
 impl<N: Net, F: Fn(&Layout, u64) -> Result<N::Config> + Send + Sync> Recipe for Of<N, F> {
-    fn check(&self, layout: &Layout, seed: u64) -> Result<&'static str> {
-        (self.0)(layout, seed).map(|config| config.kind())
+    fn check(&self, layout: &Layout, seed: u64) -> Result<()> {
+        (self.0)(layout, seed).map(drop)
+    }
+
+    fn enter(&self, layout: &Layout, seed: u64, train: &TrainConfig) -> Result<Entry> {
+        let model = Model::<N>::new((self.0)(layout, seed)?);
+        // Some objectives ask for parts that not every model has.
+        Step::new(&model, train.objective(), seed)?;
+        let kind = model.config().kind();
+        Ok(Entry {
+            kind,
+            model: settings_of(model.config(), &["kind", "layout", "seed"])?,
+            parameters: model.parameters(),
+        })
     }
 
     fn model(&self, layout: &Layout, seed: u64) -> Result<Box<dyn Entrant>> {
@@ -129,18 +169,12 @@ impl<N: Net, F: Fn(&Layout, u64) -> Result<N::Config> + Send + Sync> Recipe for 
 
 /// A model of any net, to train and to judge.
 pub(super) trait Entrant: Send + Sync {
-    fn parameters(&self) -> usize;
-
     fn fit(&mut self, trainer: &mut Trainer, train: Arc<Batch>, val: &Batch) -> Result<FitReport>;
 
     fn evaluate(&self, rows: &Batch) -> Result<Report>;
 }
 
 impl<N: Net> Entrant for Model<N> {
-    fn parameters(&self) -> usize {
-        self.parameters()
-    }
-
     fn fit(&mut self, trainer: &mut Trainer, train: Arc<Batch>, val: &Batch) -> Result<FitReport> {
         trainer.fit(self, train, Some(val))
     }

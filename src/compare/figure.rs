@@ -101,8 +101,8 @@ impl<'a> Row<'a> {
         if gains.as_ref().is_some_and(|gains| gains.seesaw) {
             remarks.push("seesaw".to_owned());
         }
-        if standing.diverged() > 0 {
-            remarks.push(format!("{} of {} diverged", standing.diverged(), standing.runs.len()));
+        if standing.failed() > 0 {
+            remarks.push(format!("{} of {} failed", standing.failed(), standing.runs.len()));
         }
         let mut label = standing.name.clone();
         if !remarks.is_empty() {
@@ -142,7 +142,7 @@ impl Place<'_> {
         let counts = format!("{} of {} positive", short_count(positives), short_count(count));
         svg.text((x, y + 26.0), &fit(&counts, SMALL, width), small);
         if let Some(baseline) = self.baseline {
-            let text = baseline.auc.map_or("AUC undefined".into(), |auc| format!("AUC {}", spread(auc)));
+            let text = baseline.auc.map_or("AUC undefined".into(), |auc| format!("AUC {auc}"));
             svg.text((x, y + 40.0), &fit(&text, SMALL, width), small);
         }
 
@@ -159,7 +159,7 @@ impl Place<'_> {
             let middle = top + (number as f64 + 0.5) * ROW;
             let tint = match shown.as_ref().and_then(|(_, gain)| gain.as_ref()).map(|gain| gain.verdict) {
                 Some(Verdict::Gain) => Some(GOOD_TINT),
-                Some(Verdict::NegativeTransfer) => Some(BAD_TINT),
+                Some(Verdict::Loss) => Some(BAD_TINT),
                 _ => None,
             };
             if let Some(tint) = tint {
@@ -207,11 +207,10 @@ impl Place<'_> {
         start
             + &match shown {
                 None => "undefined".into(),
-                Some((auc, None)) => format!("AUC {}", spread(auc)),
+                Some((auc, None)) => format!("AUC {auc}"),
                 Some((summary, Some(gain))) => {
                     let p = gain.p_holm.map_or("not tested".into(), |p| format!("p = {p:.4} (Holm)"));
-                    let sign = if summary.mean >= 0.0 { "+" } else { "" };
-                    format!("gain {sign}{}, {} seeds, {p}", spread(summary), summary.seeds)
+                    format!("gain {summary:+}, {} seeds, {p}", summary.seeds)
                 }
             }
     }
@@ -221,15 +220,10 @@ impl Place<'_> {
 fn look(verdict: Option<Verdict>) -> (Marker, &'static str) {
     match verdict {
         Some(Verdict::Gain) => (Marker::Up, GOOD),
-        Some(Verdict::NegativeTransfer) => (Marker::Down, BAD),
+        Some(Verdict::Loss) => (Marker::Down, BAD),
         Some(Verdict::WithinNoise) | None => (Marker::Circle, MUTED),
         Some(Verdict::Untested) => (Marker::Diamond, MUTED),
     }
-}
-
-fn spread(summary: Summary) -> String {
-    let mean = summary.mean;
-    summary.std.map_or(format!("{mean:.4}"), |std| format!("{mean:.4} ± {std:.4}"))
 }
 
 /// `987`, `12.3k`, `4.56M`.
@@ -244,7 +238,7 @@ fn short_count(count: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::made_up::{comparison, diverged, report, run, standing};
+    use super::super::made_up::{comparison, failed, report, run, standing};
     use super::*;
 
     /// A comparison of many contenders whose gains differ in size and sign.
@@ -267,7 +261,7 @@ mod tests {
             made
         };
         let mut all = comparison((0..contenders).map(contender).collect());
-        all.contenders[contenders - 1].runs[0] = diverged(1);
+        all.contenders[contenders - 1].runs[0] = failed(1);
         all
     }
 
@@ -320,6 +314,29 @@ mod tests {
         assert_eq!(marker("ple, click in search: gain +0.0200"), (true, GOOD.to_owned()));
         assert_eq!(marker("ple, click in feed: gain -0.0110"), (false, BAD.to_owned()));
         assert!(file.contains("ple (seesaw)") && file.contains(BAD_TINT));
+        assert!(file.contains("negative transfer beyond noise"));
+        let other = Comparison { baseline: Some("ple".into()), ..all }.svg("log");
+        assert!(other.contains("loss beyond noise") && !other.contains("negative transfer"));
+    }
+
+    #[test]
+    fn who_is_not_tested_is_named_above_the_panels() {
+        let aucs = [&[0.7][..], &[0.71], &[0.72]];
+        let mut lone = standing("lone", &["search"], &aucs);
+        (lone.runs[0], lone.runs[2]) = (failed(1), failed(3));
+        let mut all = comparison(vec![standing("single", &["search"], &aucs), lone]);
+        // Lines are broken anywhere.
+        let words = |all: &Comparison| {
+            let file = all.svg("log");
+            let document = roxmltree::Document::parse(&file).unwrap();
+            let texts = document.descendants().filter(|node| node.has_tag_name("text"));
+            texts.filter_map(|node| node.text()).collect::<Vec<_>>().join(" ")
+        };
+        let text = words(&all);
+        assert!(text.contains("Not tested, as fewer than two seeds are judged: lone."), "{text}");
+        assert!(!text.contains("beyond noise: p") && !text.contains("One seed"), "{text}");
+        all.contenders.iter_mut().for_each(|standing| standing.runs.truncate(1));
+        assert!(words(&all).contains("One seed tells no noise from gain"));
     }
 
     #[test]

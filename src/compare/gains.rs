@@ -1,23 +1,24 @@
 //! What a contender gains over another, and whether that is more than noise.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::comparison::as_map;
-use super::statistics::holm;
+use super::comparison::places;
+use super::statistics::{holm, testable};
 use super::{Standing, Summary, Test};
-use crate::metrics::{Metric, Report};
+use crate::metrics::{Metric, OfTask, Report, by_name, by_task};
 
 /// What a gain is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Verdict {
     /// Better beyond noise.
     Gain,
-    /// Worse beyond noise. Where the other is a model for each domain and task of its own, sharing hurts here.
-    NegativeTransfer,
+    /// Worse beyond noise. Over a baseline that shares nothing (the kind `single`), this is negative transfer: sharing hurts.
+    Loss,
     /// The seeds do not tell it from 0.
     WithinNoise,
-    /// There is no test: fewer than two seeds, or no spread among them.
+    /// There is no test: fewer than two seeds, or no spread among their differences.
     Untested,
 }
 
@@ -26,7 +27,7 @@ impl Verdict {
     pub fn mark(self) -> &'static str {
         match self {
             Self::Gain => "▲",
-            Self::NegativeTransfer => "▼",
+            Self::Loss => "▼",
             Self::WithinNoise => "",
             Self::Untested => "?",
         }
@@ -57,8 +58,9 @@ pub struct TaskGains {
     pub all: Option<Summary>,
     /// In the mean of the domains' AUCs; not tested, and `None` for other metrics than AUC.
     pub mean_domain: Option<Summary>,
-    /// By domain, in the layout's order; `None` where the metric is undefined.
-    #[serde(rename = "by_domain", serialize_with = "as_map")]
+    /// By domain, in the layout's order, those that only [merged](super::Comparison::merge) runs know behind; `None` where
+    /// the metric is undefined.
+    #[serde(rename = "by_domain", serialize_with = "by_name")]
     pub domains: Vec<(String, Option<Gain>)>,
 }
 
@@ -66,15 +68,17 @@ pub struct TaskGains {
 ///
 /// `gain = goodness(contender) − goodness(other)` with [`Metric::goodness`]: `AUC − AUC`, and `log loss` of the other
 /// less its own. Over a single-task model this is the *MTL gain* of PLE's paper (Tang et al., RecSys 2020). Pairs are
-/// the seeds with which neither run diverged. The cells of all tasks and domains are one family: [`Test::choose`] gives
-/// them one test, and Holm's correction keeps the chance that *any* cell is flagged by noise alone below the level.
+/// the seeds with which neither run failed; in a cell, those for which the metric is defined for both and their difference
+/// is finite (that of a PCOC of 0 is not). The cells of all tasks and domains that have two seeds which differ are one
+/// family: [`Test::choose`] gives them one test, and Holm's correction keeps the chance that *any* cell is flagged by
+/// noise alone below the level.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Gains {
     /// The other.
     pub over: String,
     /// The metric.
     pub metric: Metric,
-    /// The test; `None` with fewer than two seeds.
+    /// The test; `None` where no cell has two seeds that differ.
     pub test: Option<Test>,
     /// Whether there is a cell with a gain and one with a loss beyond noise: what PLE's paper calls the seesaw phenomenon.
     pub seesaw: bool,
@@ -97,34 +101,35 @@ impl Gains {
                 let value = report.task(task)?.value(metric, domain)?;
                 Some(metric.goodness(value))
             };
-            pairs.iter().filter_map(|(own, other)| Some(value(own)? - value(other)?)).collect()
+            let differences = pairs.iter().filter_map(|(own, other)| Some(value(own)? - value(other)?));
+            // The goodness of a PCOC of 0 is −∞.
+            differences.filter(|difference| difference.is_finite()).collect()
         };
 
         let mut tasks = Vec::new();
         let mut family = Vec::new();
-        for named in pairs.first().map_or(&[][..], |(report, _)| &report.tasks) {
-            let task = &named.task;
+        for (task, domains) in places(pairs.iter().map(|(report, _)| *report)) {
             let all = Summary::of(&differences(metric, task, None));
             let mean_domain = match metric {
                 Metric::Auc => Summary::of(&differences(Metric::MeanDomainAuc, task, None)),
                 _ => None,
             };
-            let domains = named.domains.iter().map(|(domain, _)| {
+            let domains = domains.into_iter().map(|domain| {
                 let differences = differences(metric, task, Some(domain));
                 let gain = Summary::of(&differences).map(|difference| {
                     family.push(differences);
                     Gain { difference, p: None, p_holm: None, verdict: Verdict::Untested }
                 });
-                (domain.clone(), gain)
+                (domain.to_owned(), gain)
             });
             let domains = domains.collect();
-            tasks.push(TaskGains { task: task.clone(), all, mean_domain, domains });
+            tasks.push(TaskGains { task: task.to_owned(), all, mean_domain, domains });
         }
 
-        // One family, one test: that for the cell with the fewest seeds of those that have two.
-        let seeds = family.iter().map(Vec::len).filter(|&seeds| seeds > 1);
-        let test = Test::choose(seeds.clone().min().unwrap_or(0), seeds.count(), level);
-        let p: Vec<Option<f64>> = family.iter().map(|cell| test.filter(|_| cell.len() > 1)?.p(cell)).collect();
+        // One family, one test.
+        let seeds: Vec<usize> = family.iter().filter_map(|cell| Some(testable(cell)?.seeds)).collect();
+        let test = Test::choose(&seeds, level);
+        let p: Vec<Option<f64>> = family.iter().map(|cell| test?.p(cell)).collect();
         let mut adjusted = holm(&p.iter().copied().flatten().collect::<Vec<_>>()).into_iter();
         let cells = tasks.iter_mut().flat_map(|task| &mut task.domains).filter_map(|(_, gain)| gain.as_mut());
         for (gain, p) in cells.zip(p) {
@@ -134,11 +139,11 @@ impl Gains {
                 None => Verdict::Untested,
                 Some(p) if p >= level => Verdict::WithinNoise,
                 Some(_) if gain.difference.mean > 0.0 => Verdict::Gain,
-                Some(_) => Verdict::NegativeTransfer,
+                Some(_) => Verdict::Loss,
             };
         }
         let mut gains = Self { over: other.name.clone(), metric, test, seesaw: false, tasks };
-        gains.seesaw = gains.count(Verdict::Gain) > 0 && gains.count(Verdict::NegativeTransfer) > 0;
+        gains.seesaw = gains.count(Verdict::Gain) > 0 && gains.count(Verdict::Loss) > 0;
         gains
     }
 
@@ -164,15 +169,17 @@ impl TaskGains {
     }
 }
 
-fn by_task<S: Serializer>(tasks: &[TaskGains], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(tasks.iter().map(|task| (&task.task, task)))
+impl OfTask for TaskGains {
+    fn task(&self) -> &str {
+        &self.task
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use approx::assert_abs_diff_eq;
 
-    use super::super::made_up::{comparison, diverged, report, run, standing};
+    use super::super::made_up::{comparison, failed, report, run, standing};
     use super::*;
 
     const DOMAINS: [&str; 2] = ["search", "feed"];
@@ -194,8 +201,8 @@ mod tests {
     #[test]
     fn a_gain_and_a_loss_beyond_noise_are_a_seesaw() {
         let gains = gains(&[[0.021, -0.010], [0.020, -0.011], [0.019, -0.012]]);
-        assert_eq!(verdicts(&gains), [Verdict::Gain, Verdict::NegativeTransfer]);
-        assert_eq!((gains.count(Verdict::Gain), gains.count(Verdict::NegativeTransfer)), (1, 1));
+        assert_eq!(verdicts(&gains), [Verdict::Gain, Verdict::Loss]);
+        assert_eq!((gains.count(Verdict::Gain), gains.count(Verdict::Loss)), (1, 1));
         assert!(gains.seesaw);
         assert_eq!(gains.test, Some(Test::StudentT));
         let search = gains.task("click").unwrap().domain("search").unwrap();
@@ -212,9 +219,9 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_alone_is_negative_transfer_and_no_seesaw() {
+    fn a_loss_alone_is_no_seesaw() {
         let gains = gains(&[[-0.021, -0.010], [-0.020, 0.011], [-0.019, 0.012]]);
-        assert_eq!(verdicts(&gains), [Verdict::NegativeTransfer, Verdict::WithinNoise]);
+        assert_eq!(verdicts(&gains), [Verdict::Loss, Verdict::WithinNoise]);
         assert!(!gains.seesaw);
     }
 
@@ -252,6 +259,40 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_with_more_seeds_than_signs_can_be_flipped_of_is_tested_with_the_others() {
+        let contender = |name: &str, gain: f64| {
+            let aucs = |seed: u64| {
+                let noise = 0.001 * (seed % 5) as f64;
+                move |_, d: usize| (d == 0 || seed <= 15).then_some(0.7 + gain * (1.0 + noise))
+            };
+            let mut contender = standing(name, &DOMAINS, &[]);
+            contender.runs = (1..=25).map(|seed| run(seed, report(&["click"], &DOMAINS, aucs(seed)))).collect();
+            contender
+        };
+        let all = comparison(vec![contender("single", 0.0), contender("ple", 0.01)]);
+        let gains = all.gains("ple", "single", Metric::Auc).unwrap();
+        let seeds = |domain| gains.tasks[0].domain(domain).unwrap().difference.seeds;
+        assert_eq!((seeds("search"), seeds("feed")), (25, 15));
+        assert_eq!((gains.test, verdicts(&gains)), (Some(Test::StudentT), vec![Verdict::Gain; 2]));
+    }
+
+    #[test]
+    fn differences_that_are_not_finite_are_left_out_in_pairs() {
+        let pcocs = |name: &str, pcocs: [f64; 4]| {
+            let mut contender = standing(name, &DOMAINS, &[&[0.7, 0.7][..]; 4]);
+            for (run, pcoc) in contender.runs.iter_mut().zip(pcocs) {
+                run.test.as_mut().unwrap().tasks[0].domains[0].1.pcoc = Some(pcoc);
+            }
+            contender
+        };
+        let all = comparison(vec![pcocs("single", [0.0, 2.0, 2.0, 0.0]), pcocs("ple", [1.0, 0.0, 1.0, 0.0])]);
+        let gains = all.gains("ple", "single", Metric::Pcoc).unwrap();
+        let search = gains.tasks[0].domain("search").unwrap();
+        assert_eq!((search.difference.seeds, search.verdict), (1, Verdict::Untested));
+        assert_abs_diff_eq!(search.difference.mean, 2.0_f64.ln(), epsilon = 1e-12);
+    }
+
+    #[test]
     fn one_seed_flags_nothing() {
         let gains = gains(&[[0.2, -0.2]]);
         assert_eq!(verdicts(&gains), [Verdict::Untested; 2]);
@@ -264,7 +305,7 @@ mod tests {
         let contender = |name: &str, gain: f64| {
             let aucs = |seed: u64| move |_, d: usize| (d == 0).then_some(0.7 + gain * (seed as f64 + 9.0));
             let runs = (1..4).map(|seed| run(seed, report(&["click", "cart"], &DOMAINS, aucs(seed))));
-            Standing { name: name.into(), kind: "ple", parameters: 1, runs: runs.collect() }
+            Standing { runs: runs.collect(), ..standing(name, &DOMAINS, &[]) }
         };
         let all = comparison(vec![contender("single", 0.0), contender("ple", 0.001)]);
         let gains = all.gains("ple", "single", Metric::Auc).unwrap();
@@ -275,12 +316,12 @@ mod tests {
     }
 
     #[test]
-    fn pairs_are_the_seeds_with_which_neither_diverged() {
+    fn pairs_are_the_seeds_with_which_neither_failed() {
         let mut single = standing("single", &DOMAINS, &[&[0.7, 0.7], &[0.6, 0.6], &[0.5, 0.5], &[0.7, 0.7]]);
         let mut ple = standing("ple", &DOMAINS, &[&[0.71, 0.71], &[0.9, 0.9], &[0.9, 0.9], &[0.72, 0.72]]);
-        single.runs[1] = diverged(2);
-        ple.runs[2] = diverged(3);
-        // Even with metrics a diverged run is not judged.
+        single.runs[1] = failed(2);
+        ple.runs[2] = failed(3);
+        // Even with metrics a failed run is not judged.
         let metrics = ple.runs[1].test.clone();
         ple.runs[2].test = metrics;
         ple.runs.reverse();
@@ -289,7 +330,7 @@ mod tests {
         let search = gains.tasks[0].domain("search").unwrap();
         assert_eq!(search.difference.seeds, 2);
         assert_abs_diff_eq!(search.difference.mean, 0.015, epsilon = 1e-12);
-        assert_eq!(all.contenders[1].diverged(), 1);
+        assert_eq!(all.contenders[1].failed(), 1);
         assert_eq!(all.contenders[1].scores()[0].all.auc.unwrap().seeds, 3);
     }
 

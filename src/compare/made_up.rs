@@ -1,5 +1,7 @@
 //! Comparisons made of numbers, to test what is said of them.
 
+use serde_json::Value;
+
 use super::{Comparison, Run, Standing};
 use crate::metrics::{Measures, Report, TaskReport};
 use crate::train::{FitReport, StopReason};
@@ -31,20 +33,27 @@ pub(super) fn report(tasks: &[&str], domains: &[&str], auc: impl Fn(usize, usize
 /// A run that went well.
 pub(super) fn run(seed: u64, test: Report) -> Run {
     let fit = FitReport { best_epoch: Some(0), rows: 500, train_seconds: 0.5, ..FitReport::default() };
-    Run { seed, fit, diverged: None, test: Some(test) }
+    Run { seed, fit, failed: None, test: Some(test) }
 }
 
 /// A run that did not.
-pub(super) fn diverged(seed: u64) -> Run {
+pub(super) fn failed(seed: u64) -> Run {
     let stop = StopReason::NonFinite { step: 7, domain: "search".into(), task: "click".into() };
-    let diverged = Some(stop.to_string());
-    Run { seed, fit: FitReport { stop, ..FitReport::default() }, diverged, test: None }
+    let failed = Some(stop.to_string());
+    Run { seed, fit: FitReport { stop, ..FitReport::default() }, failed, test: None }
 }
 
-/// A contender of one task, `click`, whose runs have these AUCs: one row a seed (1, 2, …), one entry a domain.
+/// A contender of one task, `click`, of its name's kind if that is `single`, whose runs have these AUCs: one row a seed (1, 2, …), one entry a domain.
 pub(super) fn standing(name: &str, domains: &[&str], runs: &[&[f64]]) -> Standing {
     let runs = runs.iter().zip(1..).map(|(aucs, seed)| run(seed, report(&["click"], domains, |_, d| Some(aucs[d]))));
-    Standing { name: name.into(), kind: "pooled", parameters: 10, runs: runs.collect() }
+    Standing {
+        name: name.into(),
+        kind: if name == "single" { "single" } else { "pooled" },
+        model: Value::Null,
+        train: Value::Null,
+        parameters: 10,
+        runs: runs.collect(),
+    }
 }
 
 /// A comparison of such contenders, the first being the baseline.

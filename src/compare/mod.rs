@@ -47,13 +47,15 @@
 //!   models that share nothing this is what PLE's paper calls MTL gain (Tang et al., RecSys 2020).
 //!   [`Comparison::gains`] gives them over any contender and in any metric.
 //!
-//! A run that diverges is named, with the place, and left out; the count of seeds beside each contender says so.
+//! A run that diverges is named, with the place, and left out, and so is one that ends in an error; the count of seeds
+//! beside each contender says so.
 //!
 //! # The flags
 //!
-//! * **▲ gain**, **▼ negative transfer**: the mean gain is above or below zero beyond noise ([`Verdict`]).
+//! * **▲ gain**, **▼ loss**: the mean gain is above or below zero beyond noise ([`Verdict`]). Over the kind `single`, which
+//!   shares nothing, a loss is *negative transfer*, and called so.
 //! * **seesaw**: a contender has ▲ in one cell (domain and task) and ▼ in another; PLE's paper names the phenomenon.
-//! * No mark: within noise. **?**: not tested. With one seed nothing is tested, and the tables say so.
+//! * No mark: within noise. **?**: not tested, for want of two seeds that differ; the tables say whose gains are not.
 //!
 //! *Noise* is that of training: what another seed for starting values, batch order and dropout changes, on the same
 //! rows. The test is paired by seed: exact by [sign flips](sign_flip) where there are seeds enough for it to find
@@ -80,6 +82,7 @@ mod figure;
 mod gains;
 #[cfg(test)]
 mod made_up;
+mod notes;
 mod observer;
 mod progress;
 mod run;

@@ -58,7 +58,7 @@ impl Observer for CompareProgress {
         let (number, runs, seconds) = (self.done, self.runs, result.fit.train_seconds);
         let best = result.fit.best_epoch.map_or("none".into(), |best| (best + 1).to_string());
         let epochs = result.fit.epochs.len();
-        let end = result.diverged.clone().unwrap_or_else(|| format!("best epoch {best} of {epochs}, {seconds:.1} s"));
+        let end = result.failed.clone().unwrap_or_else(|| format!("best epoch {best} of {epochs}, {seconds:.1} s"));
         let line = format!("{}, seed {} (run {number} of {runs}): {end}", run.contender, run.seed);
         #[cfg(feature = "progress")]
         if let Some(bar) = &self.bar {

@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
-use super::{CompareConfig, Comparison, Contender, Observer, RunName, Standing};
+use super::{CompareConfig, Comparison, Contender, Observer, RunName};
 use crate::data::Splits;
 use crate::metrics::Report;
-use crate::train::{Callback, EpochReport, FitReport, StopReason, TrainConfig, TrainConfigBuilder, Trainer, in_pool};
+use crate::train::{Callback, EpochReport, FitReport, TrainConfig, TrainConfigBuilder, Trainer, check_rows, in_pool};
 use crate::{ErrorKind, Result};
 
 /// One contender trained with one seed.
 ///
-/// It serialises as `{"seed", "epochs", "best_epoch", "stop", "diverged", "seconds": {"train", "evaluate"},
+/// It serialises as `{"seed", "epochs", "best_epoch", "stop", "failed", "seconds": {"train", "evaluate"},
 /// "train_rows_per_s", "test"}`, `test` as a [`Report`] does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
@@ -24,36 +24,32 @@ pub struct Run {
     pub seed: u64,
     /// How training went.
     pub fit: FitReport,
-    /// Why the run is not judged: what was not finite, where. Its test metrics, if it has any, enter no figure.
-    pub diverged: Option<String>,
-    /// The metrics of the test rows; `None` where a score was not finite.
+    /// Why the run is not judged: what was not finite, where, or the error that ended it. Its test metrics, if it has
+    /// any, enter no figure.
+    pub failed: Option<String>,
+    /// The metrics of the test rows; `None` where a score was not finite, or an error came before.
     pub test: Option<Report>,
 }
 
 impl Run {
-    /// The rows trained on in a second, a row counted as often as it was seen.
-    pub fn rows_per_second(&self) -> f64 {
-        if self.fit.train_seconds > 0.0 { self.fit.rows as f64 / self.fit.train_seconds } else { 0.0 }
-    }
-
     /// The metrics of the test rows, if the run is judged.
     pub fn judged(&self) -> Option<&Report> {
-        self.test.as_ref().filter(|_| self.diverged.is_none())
+        self.test.as_ref().filter(|_| self.failed.is_none())
     }
 }
 
 impl Serialize for Run {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { seed, fit, diverged, test } = self;
+        let Self { seed, fit, failed, test } = self;
         let mut run = serializer.serialize_struct("Run", 8)?;
         run.serialize_field("seed", seed)?;
         run.serialize_field("epochs", &fit.epochs.len())?;
         run.serialize_field("best_epoch", &fit.best_epoch)?;
         run.serialize_field("stop", &fit.stop)?;
-        run.serialize_field("diverged", diverged)?;
+        run.serialize_field("failed", failed)?;
         let seconds = BTreeMap::from([("train", fit.train_seconds), ("evaluate", fit.evaluate_seconds)]);
         run.serialize_field("seconds", &seconds)?;
-        run.serialize_field("train_rows_per_s", &self.rows_per_second())?;
+        run.serialize_field("train_rows_per_s", &fit.rows_per_second())?;
         run.serialize_field("test", test)?;
         run.end()
     }
@@ -62,27 +58,30 @@ impl Serialize for Run {
 /// Trains each contender with each seed on the same rows, and judges all of them by the same test rows.
 ///
 /// Everything but seconds is the same whatever the number of threads and of [parallel
-/// runs](super::CompareConfigBuilder::parallel_runs). A run that diverges is [noted](Run::diverged) and enters no
-/// figure; the others go on. See the [module](super) for an example.
+/// runs](super::CompareConfigBuilder::parallel_runs). A run that diverges, or ends in an error, is [noted](Run::failed)
+/// and enters no figure; the others go on. See the [module](super) for an example.
 ///
 /// # Errors
-/// [`ErrorKind::Layout`] or [`ErrorKind::Data`] if rows do not have the layout; [`ErrorKind::Config`] if a contender
-/// has no settings for it, or its training settings name a task, domain or metric that the rows do not have. The text
-/// names the contender. Settings are checked before anything is trained.
+/// All of them before anything is trained: [`ErrorKind::Layout`] or [`ErrorKind::Data`] if rows do not have the layout;
+/// [`ErrorKind::Config`], naming the contender, if it has no settings for the layout, its training settings name units,
+/// tasks, domains or parts that there are not, or the metric that stops it is undefined on the validation rows.
 pub fn compare(config: &CompareConfig, splits: &Splits, observer: impl Observer + 'static) -> Result<Comparison> {
     let CompareConfig(settings) = config;
-    splits.test.check(&splits.layout)?;
+    let Splits { layout, train: rows, val, test } = splits;
+    check_rows(layout, rows, Some(val))?;
+    test.check(layout)?;
     let mut standings = Vec::new();
     let mut jobs = Vec::new();
     let mut epochs = 0;
     for contender in &settings.contenders {
         let train = contender.own_train().or(settings.train.as_ref());
-        let train = train.cloned().map_or_else(TrainConfig::builder, TrainConfigBuilder::from);
+        let train = train.cloned().map_or_else(|| TrainConfig::builder().build(), Ok)?;
+        let checked = train.check(layout).and_then(|()| train.check_val(layout, Some(val)));
+        checked.map_err(|error| contender.blame(&error))?;
+        standings.push(contender.enter(layout, settings.seeds[0], &train)?);
+        let train = TrainConfigBuilder::from(train);
         for &seed in &settings.seeds {
-            let kind = contender.check(&splits.layout, seed)?;
-            if seed == settings.seeds[0] {
-                standings.push(Standing { name: contender.name().into(), kind, parameters: 0, runs: Vec::new() });
-            }
+            contender.check(layout, seed)?;
             let train = train.clone().seed(seed).build()?;
             epochs += train.epochs();
             jobs.push(Job { contender, train });
@@ -92,17 +91,13 @@ pub fn compare(config: &CompareConfig, splits: &Splits, observer: impl Observer 
     let observer = Arc::new(Mutex::new(observer));
     lock(&observer).comparison_started(jobs.len(), epochs);
     let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<Option<Outcome>>> = Mutex::new((0..jobs.len()).map(|_| None).collect());
+    let results: Mutex<Vec<Option<Run>>> = Mutex::new(vec![None; jobs.len()]);
     let work = || {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(job) = jobs.get(index) else { break };
-            let result = job.run(splits, &observer);
-            if result.is_err() {
-                // Nobody starts another run.
-                next.store(jobs.len(), Ordering::Relaxed);
-            }
-            lock(&results)[index] = Some(result);
+            let run = job.run(splits, &observer);
+            lock(&results)[index] = Some(run);
         }
     };
     std::thread::scope(|scope| {
@@ -112,11 +107,8 @@ pub fn compare(config: &CompareConfig, splits: &Splits, observer: impl Observer 
         work();
     });
     let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    for (index, result) in results.into_iter().flatten().enumerate() {
-        let (parameters, run) = result?;
-        let standing = &mut standings[index / settings.seeds.len()];
-        standing.parameters = parameters;
-        standing.runs.push(run);
+    for (index, run) in results.into_iter().flatten().enumerate() {
+        standings[index / settings.seeds.len()].runs.push(run);
     }
     Ok(Comparison { level: settings.level, baseline: settings.baseline.clone(), contenders: standings })
 }
@@ -125,9 +117,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A run, and the model's number of parameters.
-type Outcome = Result<(usize, Run)>;
-
 /// One run to do.
 struct Job<'a> {
     contender: &'a Contender,
@@ -135,29 +124,36 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn run<O: Observer + 'static>(&self, splits: &Splits, observer: &Arc<Mutex<O>>) -> Outcome {
+    /// Does it; an error is a run that failed.
+    fn run<O: Observer + 'static>(&self, splits: &Splits, observer: &Arc<Mutex<O>>) -> Run {
         let Self { contender, train } = self;
         let name = RunName { contender: contender.name(), seed: train.seed(), epochs: train.epochs() };
         lock(observer).run_started(&name);
+        let run = self.judge(splits, observer).unwrap_or_else(|error| Run {
+            seed: train.seed(),
+            fit: FitReport::default(),
+            failed: Some(error.to_string()),
+            test: None,
+        });
+        lock(observer).run_done(&name, &run);
+        run
+    }
+
+    fn judge<O: Observer + 'static>(&self, splits: &Splits, observer: &Arc<Mutex<O>>) -> Result<Run> {
+        let Self { contender, train } = self;
         let mut model = contender.model(&splits.layout, train.seed())?;
         let relay = Relay { contender: contender.name().into(), train: train.clone(), observer: Arc::clone(observer) };
         let mut trainer = Trainer::new(train.clone()).callback(relay);
-        let fit = model.fit(&mut trainer, Arc::clone(&splits.train), &splits.val);
-        let fit = fit.map_err(|error| contender.blame(&error))?;
-        let mut diverged = match &fit.stop {
-            stop @ (StopReason::NonFinite { .. } | StopReason::Diverged { .. }) => Some(stop.to_string()),
-            _ => None,
-        };
+        let fit = model.fit(&mut trainer, Arc::clone(&splits.train), &splits.val)?;
+        let mut failed = fit.stop.diverged().then(|| fit.stop.to_string());
         let test = match in_pool(train.threads(), || model.evaluate(&splits.test))? {
             Err(error) if error.kind() == ErrorKind::NonFinite => {
-                diverged.get_or_insert_with(|| format!("the test rows: {error}"));
+                failed.get_or_insert_with(|| format!("the test rows: {error}"));
                 None
             }
-            test => Some(test.map_err(|error| contender.blame(&error))?),
+            test => Some(test?),
         };
-        let run = Run { seed: train.seed(), fit, diverged, test };
-        lock(observer).run_done(&name, &run);
-        Ok((model.parameters(), run))
+        Ok(Run { seed: train.seed(), fit, failed, test })
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a handful of seeds can say: means, spreads, and paired tests.
 
+use std::fmt;
+
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
@@ -28,9 +30,24 @@ impl Summary {
     }
 }
 
+/// `mean ± std`, or the mean alone where there is one value: with four decimals unless others are asked for, and the sign
+/// of the mean by `{:+}`.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self { mean, std, .. }, decimals) = (self, f.precision().unwrap_or(4));
+        if f.sign_plus() {
+            write!(f, "{mean:+.decimals$}")?;
+        } else {
+            write!(f, "{mean:.decimals$}")?;
+        }
+        std.map_or(Ok(()), |std| write!(f, " ± {std:.decimals$}"))
+    }
+}
+
 /// A two-sided test of whether paired differences have the mean 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Test {
     /// [`sign_flip`]: exact, and without assumption about how differences are distributed.
     SignFlip,
@@ -39,22 +56,22 @@ pub enum Test {
 }
 
 impl Test {
-    /// The test for so many seeds, when the smallest of `cells` p-values has to hold against `level / cells`.
+    /// The one test for a family of cells with so many seeds each, where the smallest p has to be below `level / cells`.
     ///
     /// Flipping signs cannot give a p below `2^(1 − seeds)`: .0625 for 5 seeds, .0078 for 8. It is taken where that is
-    /// low enough to find anything, and Student's t elsewhere. One seed has no test.
-    pub fn choose(seeds: usize, cells: usize, level: f64) -> Option<Self> {
-        match seeds {
-            0 | 1 => None,
-            2..=MOST_FLIPS if 0.5_f64.powi(seeds as i32 - 1) * cells as f64 <= level => Some(Self::SignFlip),
-            _ => Some(Self::StudentT),
-        }
+    /// low enough to find anything in the cell with the fewest seeds, and no cell has more than 20; Student's t
+    /// elsewhere. A cell of one seed has no test and does not count; `None` if there is no other.
+    pub fn choose(seeds: &[usize], level: f64) -> Option<Self> {
+        let tested = || seeds.iter().copied().filter(|&seeds| seeds > 1);
+        let (fewest, most) = (tested().min()?, tested().max()?);
+        let smallest = 0.5_f64.powi(fewest.min(MOST_FLIPS) as i32 - 1) * tested().count() as f64;
+        Some(if most <= MOST_FLIPS && smallest < level { Self::SignFlip } else { Self::StudentT })
     }
 
     /// Its p of these differences; `None` where they cannot be tested.
     pub fn p(self, differences: &[f64]) -> Option<f64> {
         match self {
-            Self::SignFlip => Some(sign_flip(differences)),
+            Self::SignFlip => sign_flip(differences),
             Self::StudentT => student_t(differences),
         }
     }
@@ -68,24 +85,33 @@ impl Test {
     }
 }
 
+/// The summary of differences that can be tested: at least two, all finite, and not all the same.
+///
+/// No spread tells no noise (a coarse AUC over few positives does that), and a p would be made up.
+pub(super) fn testable(differences: &[f64]) -> Option<Summary> {
+    // What is not finite has no standard deviation above anything.
+    Summary::of(differences).filter(|summary| summary.std.is_some_and(|std| std > 1e-12 * summary.mean.abs()))
+}
+
 /// The exact paired test by sign flips: the share of the 2ⁿ ways to sign the differences whose sum lies at least as far
 /// from 0 as the one found.
 ///
 /// Two-sided; it assumes only that, were there no effect, each difference would be as likely to have the other sign.
-/// Without differences p is 1.
+/// `None` for fewer than two, where one is not finite, and where all are the same: no spread tells no noise.
 ///
 /// ```
 /// use starple::compare::sign_flip;
 ///
 /// // Of 8 ways only + + + and − − − are as far from 0.
-/// assert_eq!(sign_flip(&[0.01, 0.03, 0.02]), 0.25);
+/// assert_eq!(sign_flip(&[0.01, 0.03, 0.02]), Some(0.25));
 /// ```
 ///
 /// # Panics
 /// If there are more than 20 differences, whose signs would take too long to flip in all ways.
-pub fn sign_flip(differences: &[f64]) -> f64 {
+pub fn sign_flip(differences: &[f64]) -> Option<f64> {
     let n = differences.len();
     assert!(n <= MOST_FLIPS, "{n} differences: signs of at most {MOST_FLIPS} are flipped in all ways");
+    testable(differences)?;
     // Sums that are equal on paper may differ in their last bits.
     let tolerance = 1e-12 * differences.iter().map(|difference| difference.abs()).sum::<f64>();
     let observed = differences.iter().sum::<f64>().abs();
@@ -94,13 +120,13 @@ pub fn sign_flip(differences: &[f64]) -> f64 {
         let signed = differences.iter().enumerate().map(|(i, d)| if way >> i & 1 == 1 { -d } else { *d });
         signed.sum::<f64>().abs() >= observed - tolerance
     });
-    far.count() as f64 / f64::from(ways)
+    Some(far.count() as f64 / f64::from(ways))
 }
 
 /// The paired test of Student: `t = mean / (std / √n)` against his distribution of `n − 1` degrees of freedom, two-sided.
 ///
-/// It assumes that the differences come from a normal distribution. `None` for fewer than two, and where all are the
-/// same: no spread tells no noise (a coarse AUC over few positives does that), and a p of 0 would be made up.
+/// It assumes that the differences come from a normal distribution. `None` as for [`sign_flip`]: fewer than two, one that
+/// is not finite, or no spread.
 ///
 /// ```
 /// use starple::compare::student_t;
@@ -109,12 +135,11 @@ pub fn sign_flip(differences: &[f64]) -> f64 {
 /// assert!((p - 0.0742).abs() < 1e-4);
 /// ```
 pub fn student_t(differences: &[f64]) -> Option<f64> {
-    let Summary { mean, std, seeds } = Summary::of(differences)?;
-    let std = std.filter(|&std| std > 1e-12 * mean.abs())?;
+    let Summary { mean, std, seeds } = testable(differences)?;
     let n = seeds as f64;
     // There is one: a spread takes two values.
     let distribution = StudentsT::new(0.0, 1.0, n - 1.0).ok()?;
-    Some(2.0 * distribution.sf(mean.abs() / (std / n.sqrt())))
+    Some(2.0 * distribution.sf(mean.abs() / (std? / n.sqrt())))
 }
 
 /// Holm's correction of the p-values of one family (Scandinavian Journal of Statistics 6, 1979): in ascending order
@@ -146,20 +171,39 @@ mod tests {
         assert_eq!((summary.mean, summary.std, summary.seeds), (3.0, Some(7.0_f64.sqrt()), 3));
         assert_eq!(Summary::of(&[4.0]), Some(Summary { mean: 4.0, std: None, seeds: 1 }));
         assert_eq!(Summary::of(&[]), None);
+        assert_eq!((format!("{summary}"), format!("{summary:+.2}")), ("3.0000 ± 2.6458".into(), "+3.00 ± 2.65".into()));
+        assert_eq!(Summary::of(&[4.0]).unwrap().to_string(), "4.0000");
     }
 
     #[test]
     fn sign_flips_counted_by_hand() {
         // Sums of ±1 ±2 ±4 are all different: |7| twice; at least |5| four times; at least |3| six times.
-        assert_eq!(sign_flip(&[1.0, 2.0, 4.0]), 0.25);
-        assert_eq!(sign_flip(&[-1.0, 2.0, 4.0]), 0.5);
-        assert_eq!(sign_flip(&[1.0, -2.0, 4.0]), 0.75);
-        assert_eq!(sign_flip(&[1.0, 2.0, -4.0]), 1.0);
+        assert_eq!(sign_flip(&[1.0, 2.0, 4.0]), Some(0.25));
+        assert_eq!(sign_flip(&[-1.0, 2.0, 4.0]), Some(0.5));
+        assert_eq!(sign_flip(&[1.0, -2.0, 4.0]), Some(0.75));
+        assert_eq!(sign_flip(&[1.0, 2.0, -4.0]), Some(1.0));
         // Ties on paper: 0.1 + 0.2 − 0.3 is not 0 in binary, and must count as the 0 it is.
-        assert_eq!(sign_flip(&[0.1, 0.2, -0.3]), 1.0);
-        assert_eq!(sign_flip(&[0.0; 6]), 1.0);
-        assert_eq!(sign_flip(&[]), 1.0);
-        assert_eq!(sign_flip(&[0.5; 8]), 2.0 / 256.0);
+        assert_eq!(sign_flip(&[0.1, 0.2, -0.3]), Some(1.0));
+        let eight: Vec<f64> = (8..16).map(f64::from).collect();
+        assert_eq!(sign_flip(&eight), Some(2.0 / 256.0));
+    }
+
+    #[test]
+    fn no_test_makes_up_a_p() {
+        let cases: [&[f64]; 7] = [
+            &[],
+            &[0.1],
+            &[0.0; 6],
+            &[0.1; 3],
+            &[0.1, f64::NAN, 0.2],
+            &[0.1, f64::INFINITY, 0.2],
+            &[f64::NEG_INFINITY, f64::INFINITY],
+        ];
+        for differences in cases {
+            for test in [Test::SignFlip, Test::StudentT] {
+                assert_eq!(test.p(differences), None, "{test:?} of {differences:?}");
+            }
+        }
     }
 
     #[test]
@@ -180,9 +224,6 @@ mod tests {
             let mirrored: Vec<f64> = sample.iter().map(|x| -x).collect();
             assert_abs_diff_eq!(student_t(&mirrored).unwrap(), p, epsilon = 5e-5);
         }
-        assert_eq!(student_t(&[0.1]), None);
-        assert_eq!(student_t(&[0.1, 0.1, 0.1]), None, "no spread");
-        assert_eq!(student_t(&[0.0, 0.0]), None);
         assert_eq!(student_t(&[1.0, -1.0]), Some(1.0));
     }
 
@@ -199,13 +240,21 @@ mod tests {
 
     #[test]
     fn flipping_is_chosen_where_it_can_find_anything() {
-        assert_eq!(Test::choose(1, 1, 0.05), None);
-        assert_eq!(Test::choose(2, 1, 0.05), Some(Test::StudentT));
+        let choose = |seeds: &[usize]| Test::choose(seeds, 0.05);
+        assert_eq!((choose(&[]), choose(&[1, 0])), (None, None));
+        assert_eq!(choose(&[2]), Some(Test::StudentT));
         // 2 / 2⁵ = .0625 cannot be below .05; 2 / 2⁶ can, but not for two cells.
-        assert_eq!(Test::choose(5, 1, 0.05), Some(Test::StudentT));
-        assert_eq!(Test::choose(6, 1, 0.05), Some(Test::SignFlip));
-        assert_eq!(Test::choose(6, 2, 0.05), Some(Test::StudentT));
-        assert_eq!(Test::choose(9, 12, 0.05), Some(Test::SignFlip));
-        assert_eq!(Test::choose(21, 12, 0.05), Some(Test::StudentT));
+        assert_eq!(choose(&[5]), Some(Test::StudentT));
+        assert_eq!(choose(&[6]), Some(Test::SignFlip));
+        assert_eq!(choose(&[6, 1]), Some(Test::SignFlip));
+        assert_eq!(choose(&[6, 6]), Some(Test::StudentT));
+        assert_eq!(choose(&[9; 12]), Some(Test::SignFlip));
+        assert_eq!(choose(&[21; 12]), Some(Test::StudentT));
+        // The cell with the most seeds has to bear the test as well.
+        assert_eq!(choose(&[15, 20]), Some(Test::SignFlip));
+        assert_eq!(choose(&[15, 25]), Some(Test::StudentT));
+        // A p that can only reach the level is not below it.
+        assert_eq!(Test::choose(&[5], 0.0625), Some(Test::StudentT));
+        assert_eq!(Test::choose(&[5], 0.0626), Some(Test::SignFlip));
     }
 }

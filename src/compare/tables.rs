@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::notes::test_names;
 use super::{Comparison, Gain, Gains, Scores, Standing, Summary, TaskGains, TaskScores, Verdict};
 use crate::metrics::{Cell, TextTable};
 
@@ -70,7 +71,7 @@ impl Comparison {
                 row.extend(match gains {
                     Some(gains) => [
                         gains.count(Verdict::Gain).into(),
-                        gains.count(Verdict::NegativeTransfer).into(),
+                        gains.count(Verdict::Loss).into(),
                         if gains.seesaw { Cell::from("yes") } else { Cell::Blank },
                     ],
                     None => [const { Cell::Blank }; 3],
@@ -163,27 +164,23 @@ impl Comparison {
         let seeds = self.contenders.iter().map(|standing| standing.runs.len()).max().unwrap_or(0);
         writeln!(f, "Mean ± sample standard deviation over {seeds} seed{}.", if seeds == 1 { "" } else { "s" })?;
         if let Some(baseline) = &self.baseline {
-            let mut tests: Vec<_> = entries.iter().filter_map(|entry| entry.gains.as_ref()).map(|g| g.test).collect();
-            tests.sort_unstable_by_key(|test| test.map(super::Test::name));
-            tests.dedup();
-            if tests.contains(&None) {
-                writeln!(f, "One seed tells no noise from gain: nothing is flagged without at least two.")?;
-            }
-            let tests: Vec<_> = tests.into_iter().flatten().map(super::Test::name).collect();
-            if !tests.is_empty() {
-                let level = self.level;
+            let gains = || entries.iter().filter_map(|entry| Some((entry.standing, entry.gains.as_ref()?)));
+            if let Some(tests) = test_names(gains().map(|(_, gains)| gains)) {
+                let (level, loss) = (self.level, self.loss_name());
                 writeln!(
                     f,
-                    "▲ gain, ▼ negative transfer over {baseline}, beyond the noise of training: p < {level}, {}, Holm's correction \
+                    "▲ gain, ▼ {loss} over {baseline}, beyond the noise of training: p < {level}, {tests}, Holm's correction \
                      over a contender's cells.\nseesaw: ▲ somewhere and ▼ elsewhere. ?: not tested. The noise of few test rows is not in p: \
-                     mind the positives.",
-                    tests.join(" or ")
+                     mind the positives."
                 )?;
+            }
+            for note in self.untested(gains()) {
+                writeln!(f, "{note}")?;
             }
         }
         for standing in &self.contenders {
             for run in &standing.runs {
-                if let Some(why) = &run.diverged {
+                if let Some(why) = &run.failed {
                     writeln!(f, "{}, seed {}: left out; {why}", standing.name, run.seed)?;
                 }
             }
@@ -194,17 +191,11 @@ impl Comparison {
 
 /// `0.7123 ± 0.0034`.
 fn spread(summary: Option<Summary>) -> Cell {
-    summary.map_or(Cell::Undefined, |Summary { mean, std, .. }| match std {
-        Some(std) => Cell::Number(format!("{mean:.4} ± {std:.4}")),
-        None => Cell::number(mean, 4),
-    })
+    summary.map_or(Cell::Undefined, |summary| Cell::Number(summary.to_string()))
 }
 
 fn signed_spread(summary: Option<Summary>) -> Cell {
-    summary.map_or(Cell::Undefined, |Summary { mean, std, .. }| match std {
-        Some(std) => Cell::Number(format!("{mean:+.4} ± {std:.4}")),
-        None => Cell::Number(format!("{mean:+.4}")),
-    })
+    summary.map_or(Cell::Undefined, |summary| Cell::Number(format!("{summary:+}")))
 }
 
 fn signed(summary: Option<Summary>) -> Cell {
@@ -221,7 +212,7 @@ fn p_value(p: f64) -> Cell {
 
 #[cfg(test)]
 mod tests {
-    use super::super::made_up::{comparison, diverged, report, run, standing};
+    use super::super::made_up::{comparison, failed, report, run, standing};
     use super::*;
 
     const DOMAINS: [&str; 2] = ["search", "feed"];
@@ -270,16 +261,35 @@ seesaw: ▲ somewhere and ▼ elsewhere. ?: not tested. The noise of few test ro
     #[test]
     fn divergence_and_one_seed_are_said() {
         let mut all = seesaw();
-        all.contenders[1].runs[1] = diverged(2);
+        all.contenders[1].runs[1] = failed(2);
         let text = all.to_string();
         assert!(text.contains("ple, seed 2: left out; a loss that is not finite at step 7"), "{text}");
+        assert!(!text.contains("Not tested") && !text.contains("One seed"), "{text}");
         all.contenders.iter_mut().for_each(|standing| standing.runs.truncate(1));
         let text = all.to_string();
         assert!(text.contains("One seed tells no noise from gain") && !text.contains("p < 0.05"), "{text}");
         assert!(text.contains("+0.0210") && text.contains('?'), "{text}");
-        all.contenders[1].runs[0] = diverged(1);
+        all.contenders[1].runs[0] = failed(1);
         let text = all.to_string();
         assert!(text.lines().nth(3).unwrap().contains("ple                10      0       –"), "{text}");
+    }
+
+    #[test]
+    fn who_is_not_tested_is_named_with_the_reason() {
+        let mut all = seesaw();
+        let mut lone = standing("lone", &DOMAINS, &[&[0.7, 0.6], &[0.8, 0.7], &[0.7, 0.7]]);
+        (lone.runs[0], lone.runs[2]) = (failed(1), failed(3));
+        all.contenders.extend([lone, standing("steady", &DOMAINS, &[&[0.8, 0.7][..]; 3])]);
+        let text = all.to_string();
+        assert!(text.contains("Not tested, as fewer than two seeds are judged: lone.\n"), "{text}");
+        assert!(text.contains("Not tested, as no seeds differ in their gains: steady.\n"), "{text}");
+        assert!(!text.contains("One seed"), "{text}");
+    }
+
+    #[test]
+    fn a_loss_is_negative_transfer_over_what_shares_nothing_alone() {
+        let text = Comparison { baseline: Some("ple".into()), ..seesaw() }.to_string();
+        assert!(text.contains("▼ loss over ple") && !text.contains("negative transfer"), "{text}");
     }
 
     #[test]

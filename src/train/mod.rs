@@ -15,6 +15,7 @@ pub use progress::Progress;
 pub use report::{EpochReport, FitReport, StopReason, UnitReport};
 pub use step::Step;
 pub use trainer::Trainer;
+pub(crate) use trainer::check_rows;
 
 use crate::{Error, ErrorKind, Result};
 

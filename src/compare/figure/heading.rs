@@ -1,6 +1,7 @@
 //! What stands above the panels.
 
 use super::{MARGIN, Row, SMALL, look};
+use crate::compare::notes::test_names;
 use crate::compare::{Comparison, Verdict};
 use crate::plot::{MUTED, Marker, Style, Svg, text_width, wrap};
 
@@ -10,7 +11,7 @@ pub(super) struct Heading {
     title_lines: Vec<String>,
     lines: Vec<String>,
     /// Marks with their meaning, and where they stand.
-    legend: Vec<(Marker, &'static str, &'static str, (f64, f64))>,
+    legend: Vec<(Marker, &'static str, String, (f64, f64))>,
     legend_lines: f64,
 }
 
@@ -27,34 +28,33 @@ impl Heading {
         let seeds = seeds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let seeds =
             if one { format!("Seed {seeds}") } else { format!("Mean ± standard deviation over seeds {seeds}") };
-        let mut tests: Vec<_> = rows.iter().filter_map(|row| Some(row.gains.as_ref()?.test?.name())).collect();
-        tests.sort_unstable();
-        tests.dedup();
+        let gains = || rows.iter().filter_map(|row| Some((row.standing, row.gains.as_ref()?)));
         let level = comparison.level;
-        let tested = match (&comparison.baseline, tests.is_empty()) {
-            (None, _) => String::new(),
-            (Some(_), true) => "; one seed tells no noise from gain".into(),
-            (Some(_), false) => format!("; beyond noise: p < {level}, {}, Holm's correction", tests.join(" or ")),
+        let tested = test_names(gains().map(|(_, gains)| gains));
+        let tested =
+            tested.map_or(String::new(), |tests| format!("; beyond noise: p < {level}, {tests}, Holm's correction"));
+        let untested = match &comparison.baseline {
+            Some(_) => comparison.untested(gains()),
+            None => Vec::new(),
         };
+        let untested = untested.into_iter().fold(String::new(), |notes, note| notes + &note + " ");
         let scale = "Each column has a scale of its own.";
         let own =
             comparison.baseline.as_ref().map_or(String::new(), |name| format!(" The AUC above it is that of {name}."));
-        let lines = wrap(&format!("{seeds}{tested}. {scale}{own}"), SMALL + 1.0, width);
+        let lines = wrap(&format!("{seeds}{tested}. {untested}{scale}{own}"), SMALL + 1.0, width);
         let title_lines = wrap(&title, 16.0, width / 1.1);
-        let verdicts: &[(Verdict, &str)] = if comparison.baseline.is_some() {
-            &[
-                (Verdict::Gain, "gain beyond noise"),
-                (Verdict::NegativeTransfer, "negative transfer beyond noise"),
-                (Verdict::WithinNoise, "within noise"),
-                (Verdict::Untested, "not tested"),
+        let verdicts = comparison.baseline.as_ref().map(|_| {
+            [
+                (Verdict::Gain, "gain beyond noise".to_owned()),
+                (Verdict::Loss, format!("{} beyond noise", comparison.loss_name())),
+                (Verdict::WithinNoise, "within noise".to_owned()),
+                (Verdict::Untested, "not tested".to_owned()),
             ]
-        } else {
-            &[]
-        };
+        });
         let (mut x, mut line) = (MARGIN, 0.0);
         let mut legend = Vec::new();
-        for &(verdict, text) in verdicts {
-            let needed = 16.0 + text_width(text, SMALL + 1.0) + 18.0;
+        for (verdict, text) in verdicts.into_iter().flatten() {
+            let needed = 16.0 + text_width(&text, SMALL + 1.0) + 18.0;
             if x + needed > MARGIN + width && x > MARGIN {
                 (x, line) = (MARGIN, line + 1.0);
             }
@@ -81,7 +81,7 @@ impl Heading {
             svg.text((MARGIN, y + 11.0), line, Style::new(SMALL + 1.0).colour(MUTED));
             y += 16.0;
         }
-        for &(marker, colour, text, (x, line)) in &self.legend {
+        for &(marker, colour, ref text, (x, line)) in &self.legend {
             let y = y + 18.0 * line + 10.0;
             svg.marker(marker, (x + 5.0, y), 4.5, colour);
             svg.text((x + 16.0, y + 4.0), text, Style::new(SMALL + 1.0));

@@ -27,18 +27,22 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let (Ready { mut model, config, splits }, _) = ready(arguments)?;
     let kind = model.config().kind();
     let threads = config.threads();
-    Trainer::new(config).callback(Progress::stderr(kind)).fit(&mut model, splits.train, Some(&splits.val))?;
+    // Before it is trained: one row tells whether there are gates.
+    if !matches!(model.net(), AnyNet::Star(_)) && gates(&model, &splits.train.slice(0..1))?.is_empty() {
+        let message = format!("[model]: {kind} has neither gates nor factors of domains to look at");
+        return Err(wrong(message).at_path(&arguments.file));
+    }
+    let fit = Trainer::new(config).callback(Progress::stderr(kind)).fit(&mut model, splits.train, Some(&splits.val))?;
+    if fit.stop.diverged() {
+        return Err(wrong(format!("{kind}: {}", fit.stop)));
+    }
 
     let (tables, json, picture) = if let AnyNet::Star(star) = model.net() {
         let heat = star_distance(star, model.layout());
         (heat.to_string(), serde_json::to_value(&heat), heat.svg())
     } else {
         let uses = in_pool(threads, || gates(&model, &splits.test))??;
-        if uses.is_empty() {
-            let message = format!("[model]: {kind} has neither gates nor factors of domains to look at");
-            return Err(wrong(message).at_path(&arguments.file));
-        }
-        let tables = uses.iter().map(|of| format!("{of}\n")).collect();
+        let tables = uses.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") + "\n";
         (tables, serde_json::to_value(&uses), GateUse::svg(&uses))
     };
     print!("{tables}");

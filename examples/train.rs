@@ -19,11 +19,11 @@ use std::time::Instant;
 use run::{Ready, ready};
 use run_file::{Arguments, write_json};
 use serde::Serialize;
-use starple::Result;
 use starple::data::Splits;
 use starple::metrics::Report;
 use starple::model::NetConfig;
 use starple::train::{FitReport, Progress, StopReason, Trainer, evaluate, in_pool};
+use starple::{ErrorKind, Result};
 
 const USAGE: &str = "usage: train RUN.toml [--set key=value]… [--report report.json]";
 
@@ -39,7 +39,8 @@ struct RunReport {
     seconds: Seconds,
     train_rows_per_s: f64,
     val: Option<Report>,
-    test: Report,
+    /// `None` where a score is not finite.
+    test: Option<Report>,
     history: Vec<starple::train::EpochReport>,
 }
 
@@ -59,8 +60,13 @@ fn train(Ready { mut model, config, splits }: Ready, read: f64) -> Result<RunRep
     let mut trainer = Trainer::new(config).callback(Progress::stderr(kind));
     let fit: FitReport = trainer.fit(&mut model, train, Some(&val))?;
     let started = Instant::now();
-    let test = in_pool(threads, || evaluate(&model, &test))??;
-    let (train, val) = (fit.train_seconds, fit.val().cloned());
+    let test = match in_pool(threads, || evaluate(&model, &test))? {
+        Err(error) if error.kind() == ErrorKind::NonFinite => {
+            eprintln!("the test rows: {error}");
+            None
+        }
+        test => Some(test?),
+    };
     let evaluate = fit.evaluate_seconds + started.elapsed().as_secs_f64();
     Ok(RunReport {
         model: kind,
@@ -68,20 +74,22 @@ fn train(Ready { mut model, config, splits }: Ready, read: f64) -> Result<RunRep
         epochs: fit.epochs.len(),
         best_epoch: fit.best_epoch,
         parameters: model.parameters(),
-        seconds: Seconds { read, train, evaluate },
-        train_rows_per_s: if train > 0.0 { fit.rows as f64 / train } else { 0.0 },
+        seconds: Seconds { read, train: fit.train_seconds, evaluate },
+        train_rows_per_s: fit.rows_per_second(),
+        val: fit.val().cloned(),
         stop: fit.stop,
-        val,
         test,
         history: fit.epochs,
     })
 }
 
-/// Whether training went well; else the report says at which step the loss was not finite.
+/// Whether training and test went well; else the report says at which step the loss was not finite.
 fn run(arguments: &Arguments) -> Result<bool> {
     let (ready, read) = ready(arguments)?;
     let report = train(ready, read)?;
-    println!("{}", report.test);
+    if let Some(test) = &report.test {
+        println!("{test}");
+    }
     println!(
         "{}: {}; best epoch {}, {:.1} s training at {:.0} rows/s, {:.1} s reading, {:.1} s evaluating",
         report.model,
@@ -95,7 +103,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     if let Some(path) = arguments.output("--report") {
         write_json(path, &report)?;
     }
-    Ok(!matches!(report.stop, StopReason::NonFinite { .. } | StopReason::Diverged { .. }))
+    Ok(report.test.is_some() && !report.stop.diverged())
 }
 
 fn main() -> ExitCode {

@@ -25,7 +25,7 @@ fault() {
     exit 2
   fi
   local out
-  out=$(cd "$copy" && cargo test --quiet --no-fail-fast --lib --test golden --test contract --test metrics 2>&1) && true
+  out=$(cd "$copy" && cargo test --quiet --no-fail-fast --lib --test golden --test contract --test metrics --test compare 2>&1) && true
   if grep -q '^error\(\[\|: could not compile\)' <<<"$out"; then
     echo "$name: does not compile"
     grep -m3 '^error' <<<"$out"
@@ -87,4 +87,10 @@ fault "the uncertainty of a unit without labels moves" src/loss/weighting/uncert
   'if let Some(loss) = loss {' 'if let Some(loss) = loss.as_ref().or(Some(&0.0)) {'
 fault "tied scores in the order they come" src/metrics/auc.rs \
   'twice_won += tied_positives * (2 * negatives + tied_negatives);' 'twice_won += tied_positives * 2 * negatives;'
+fault "the spread over seeds divided by n" src/compare/statistics.rs \
+  '/ (n - 1.0)).sqrt()' '/ n).sqrt()'
+fault "Holm's correction without the rank" src/compare/statistics.rs \
+  '(p.len() - rank) as f64' '(p.len() - 0 * rank) as f64'
+fault "flipped signs that only reach the sum found do not count" src/compare/statistics.rs \
+  '>= observed - tolerance' '> observed + tolerance'
 exit $unnoticed

@@ -1,4 +1,4 @@
-//! What the examples `train` and `compare` read alike: arguments, the file, its rows and its training settings.
+//! What the examples `train`, `compare` and `inside` read alike: arguments, the file, its rows and its training settings.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -19,27 +19,43 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Reads them; `outputs` are the flags that name a file to write. What cannot be read is said on stderr, with the usage.
+    /// Reads them; `outputs` are the flags that name a file to write, in a folder that is there. What cannot be read is
+    /// said on stderr, with the usage.
     pub(crate) fn read(usage: &str, outputs: &[&str]) -> Result<Self, ExitCode> {
         let (mut file, mut sets, mut written) = (None, Vec::new(), Vec::new());
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let flag = argument.as_str();
-            let value = if flag == "--set" || outputs.contains(&flag) { arguments.next() } else { None };
-            match value {
-                Some(value) if flag == "--set" => sets.push(value),
-                Some(value) => written.push((argument, PathBuf::from(value))),
-                None if flag.starts_with('-') || file.is_some() => {
-                    eprintln!("unexpected argument {flag:?}\n{usage}");
+            if flag == "--set" || outputs.contains(&flag) {
+                let Some(value) = arguments.next() else {
+                    eprintln!("{flag}: expected a value after it\n{usage}");
                     return Err(ExitCode::from(2));
+                };
+                if flag == "--set" {
+                    sets.push(value);
+                } else {
+                    written.push((argument, PathBuf::from(value)));
                 }
-                None => file = Some(PathBuf::from(argument)),
+                continue;
             }
+            if flag.starts_with('-') || file.is_some() {
+                eprintln!("unexpected argument {flag:?}\n{usage}");
+                return Err(ExitCode::from(2));
+            }
+            file = Some(PathBuf::from(argument));
         }
         let Some(file) = file else {
             eprintln!("{usage}");
             return Err(ExitCode::from(2));
         };
+        // Before a run that may take hours.
+        for (flag, path) in &written {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if folder.is_some_and(|folder| !folder.is_dir()) {
+                eprintln!("error: {flag} {}: expected a folder that is there", path.display());
+                return Err(ExitCode::FAILURE);
+            }
+        }
         Ok(Self { file, sets, outputs: written })
     }
 

@@ -1,0 +1,48 @@
+//! The `inside` example as a user runs it: what it refuses to look at.
+
+mod example;
+
+const RUN: &str = r#"
+[data]
+path = "LOG"
+split = "split"
+domain = "page"
+labels = ["click"]
+
+[features]
+categorical = ["item"]
+numeric = ["price"]
+
+[model]
+kind = "pooled"
+
+[train]
+epochs = 5
+"#;
+
+#[test]
+fn a_model_with_nothing_to_see_is_refused_before_it_is_trained() {
+    assert_eq!(
+        example::complaint("inside", RUN, example::LOG.as_bytes()),
+        "error: file.toml: [model]: pooled has neither gates nor factors of domains to look at"
+    );
+}
+
+#[test]
+fn a_diverging_run_fails_and_says_where() {
+    let run = RUN.replace("pooled", "ple") + "optimizer = { kind = \"sgd\", lr = 3e38 }";
+    let text = example::complaint("inside", &run, example::LOG.as_bytes());
+    assert!(text.contains("error: ple: a ") && text.contains("that is not finite"), "{text}");
+}
+
+#[test]
+fn arguments_are_checked_before_anything_is_read() {
+    let output = example::run("inside", &["none.toml", "--svg"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.starts_with("--svg: expected a value after it\nusage: inside RUN.toml"), "{text}");
+    let output = example::run("inside", &["none.toml", "--svg", "no/such/folder/picture.svg"]);
+    assert!(!output.status.success());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text, "error: --svg no/such/folder/picture.svg: expected a folder that is there\n");
+}

@@ -53,7 +53,7 @@ impl Branches {
             Self::Domains => 1,
             Self::DomainsAndTasks => layout.tasks.len(),
         };
-        problems.require(built_with % each.max(1) == 0, || {
+        problems.require(built_with.is_multiple_of(each.max(1)), || {
             format!("built_with: whole domains, a multiple of {each}, found {built_with}")
         });
     }

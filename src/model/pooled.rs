@@ -99,13 +99,12 @@ impl PooledNet {
         cache.joined.slice_mut(s![.., ..width]).assign(x);
         for segment in segments {
             let mut rows = cache.joined.slice_mut(s![segment.rows(), width..]);
-            match segment.domain {
-                Some(d) => rows.assign(&self.domain[d].embedding),
-                None => {
-                    let (mut first, mut rest) = rows.split_at(Axis(0), 1);
-                    self.mean_embedding(&mut first.row_mut(0));
-                    rest.assign(&first.row(0));
-                }
+            if let Some(d) = segment.domain {
+                rows.assign(&self.domain[d].embedding);
+            } else {
+                let (mut first, mut rest) = rows.split_at(Axis(0), 1);
+                self.mean_embedding(&mut first.row_mut(0));
+                rest.assign(&first.row(0));
             }
         }
         self.mlp.forward(&cache.joined, mode, &mut cache.mlp, logits);

@@ -8,19 +8,10 @@ fn run(arguments: &[&str]) -> std::process::Output {
     example::run("compare", arguments)
 }
 
-const FILE: &str = r#"
-seeds = [1, 2]
-
-[data]
-path = "LOG"
-split = "split"
-domain = "page"
-labels = ["click"]
-
-[features]
-categorical = ["item"]
-numeric = ["price"]
-
+const FILE: &str = concat!(
+    "seeds = [1, 2]\n",
+    example::columns!(),
+    r#"
 [train]
 epochs = 1
 
@@ -31,7 +22,8 @@ hidden = [4]
 [[models]]
 kind = "star"
 hidden = [4]
-"#;
+"#
+);
 
 /// The toy log and five small models, an epoch each.
 const TOY: &str = r#"

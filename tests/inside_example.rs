@@ -2,23 +2,16 @@
 
 mod example;
 
-const RUN: &str = r#"
-[data]
-path = "LOG"
-split = "split"
-domain = "page"
-labels = ["click"]
-
-[features]
-categorical = ["item"]
-numeric = ["price"]
-
+const RUN: &str = concat!(
+    example::columns!(),
+    r#"
 [model]
 kind = "pooled"
 
 [train]
 epochs = 5
-"#;
+"#
+);
 
 #[test]
 fn a_model_with_nothing_to_see_is_refused_before_it_is_trained() {

@@ -12,24 +12,17 @@ fn train(arguments: &[&str]) -> Output {
     example::run("train", arguments)
 }
 
-const RUN: &str = r#"
-[data]
-path = "LOG"
-split = "split"
-domain = "page"
-labels = ["click"]
-
-[features]
-categorical = ["item"]
-numeric = ["price"]
-
+const RUN: &str = concat!(
+    example::columns!(),
+    r#"
 [model]
 kind = "star"
 hidden = [4]
 
 [train]
 epochs = 1
-"#;
+"#
+);
 
 fn complaint(run: &str, log: &[u8]) -> String {
     example::complaint("train", run, log)

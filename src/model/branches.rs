@@ -47,14 +47,14 @@ impl Branches {
         problems.require(built_with <= count && (built_with >= 1 || count == 0), || {
             format!("built_with: 1 to {count}, the number of branches, found {built_with}")
         });
-        // A model is built with whole domains; it is not built with some of its tasks.
-        let each = match self {
-            Self::Tasks => count,
-            Self::Domains => 1,
-            Self::DomainsAndTasks => layout.tasks.len(),
+        // Domains are added one by one, tasks never.
+        let (what, each) = match self {
+            Self::Tasks => ("all tasks", count),
+            Self::Domains => ("whole domains", 1),
+            Self::DomainsAndTasks => ("whole domains", layout.tasks.len()),
         };
         problems.require(built_with.is_multiple_of(each.max(1)), || {
-            format!("built_with: whole domains, a multiple of {each}, found {built_with}")
+            format!("built_with: {what}, a multiple of {each}, found {built_with}")
         });
     }
 }

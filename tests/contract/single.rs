@@ -3,7 +3,8 @@
 use ndarray::{Array2, s};
 use starple::data::{DomainId, Ids, Layout};
 use starple::loss::{Objective, Units, Weighting};
-use starple::model::{Branches, Cache, Mran, MranConfig, Net, PleNet, StarNet};
+use starple::metrics::SHARED_DOMAIN;
+use starple::model::{AsymmetricConfig, Branches, Cache, Mran, MranConfig, Net, PleNet, StarNet};
 use starple::nn::{Combination, DomainLinear, Train};
 use starple::optim::{AdamConfig, Clock, OptimizerConfig, RowUpdates, SgdConfig, WeightDecay};
 use starple::train::Step;
@@ -232,6 +233,56 @@ fn a_configuration_names_everything_that_is_wrong() {
     );
     let error = PleConfig::builder(&layout()).levels(0).shared_experts(0).own_experts(0).build().unwrap_err();
     assert!(error.to_string().contains("levels: at least 1") && error.to_string().contains("at least one expert"));
+}
+
+#[test]
+fn a_model_is_built_with_whole_domains_and_all_tasks() {
+    let ple = |branches, count| PleConfig::builder(&layout()).branches(branches).built_with(count).build();
+    // Three domains, two tasks.
+    for (branches, count, expected) in [
+        (Branches::Domains, 0, "built_with: 1 to 3, the number of branches, found 0"),
+        (Branches::Domains, 4, "built_with: 1 to 3, the number of branches, found 4"),
+        (Branches::DomainsAndTasks, 3, "built_with: whole domains, a multiple of 2, found 3"),
+        (Branches::Tasks, 1, "built_with: all tasks, a multiple of 2, found 1"),
+    ] {
+        assert_eq!(ple(branches, count).unwrap_err().to_string(), format!("PleConfig: {expected}"));
+    }
+    for (branches, count) in [(Branches::Domains, 2), (Branches::DomainsAndTasks, 4), (Branches::Tasks, 2)] {
+        assert!(ple(branches, count).is_ok());
+    }
+}
+
+#[test]
+fn who_reads_whose_bottom_is_said_once_and_by_names_that_there_are() {
+    let reads = |reader: &str, read: &[&str]| {
+        let read = read.iter().map(|&name| name.to_owned()).collect();
+        AsymmetricConfig::builder(&layout()).reads([(reader.to_owned(), read)]).build()
+    };
+    assert!(reads("click", &["buy"]).is_ok());
+    for (reader, read, expected) in [
+        ("click", &["cart"][..], "reads: \"cart\" is no branch, expected one of click, buy"),
+        ("view", &["click"], "reads: \"view\" is no branch, expected one of click, buy"),
+        ("click", &["click"], "reads.click: \"click\" stands there twice, or is the reader"),
+        ("click", &["buy", "buy"], "reads.click: \"buy\" stands there twice, or is the reader"),
+    ] {
+        let error = reads(reader, read).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn names_that_would_be_taken_for_others_are_refused() {
+    let refused = |change: &dyn Fn(&mut Layout), expected: &str| {
+        let mut layout = layout();
+        change(&mut layout);
+        let error = StarConfig::builder(&layout).build().unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    refused(&|layout| layout.tasks[0].clear(), "layout.tasks: no name may be empty");
+    refused(&|layout| layout.fields[1].name.clear(), "layout.fields: no name may be empty");
+    refused(&|layout| layout.domains[2] = "feed".into(), "layout.domains: \"feed\" stands there twice");
+    refused(&|layout| layout.domains[2] = SHARED_DOMAIN.into(), "names the rows of no known domain");
+    assert_eq!(star().add_domain(SHARED_DOMAIN).unwrap_err().kind(), ErrorKind::Config);
 }
 
 #[test]

@@ -8,6 +8,24 @@ use std::sync::Mutex;
 pub(crate) const LOG: &str = "item,price,page,click,split\nlamp,20,home,1,train\nsofa,400,home,0,train\nlamp,25,search,0,train\n\
                        sofa,300,search,1,train\nlamp,20,home,1,val\nsofa,20,home,0,val\nlamp,21,home,1,test\nsofa,1,search,0,test\n";
 
+/// What a file says of that log.
+macro_rules! columns {
+    () => {
+        r#"
+[data]
+path = "LOG"
+split = "split"
+domain = "page"
+labels = ["click"]
+
+[features]
+categorical = ["item"]
+numeric = ["price"]
+"#
+    };
+}
+pub(crate) use columns;
+
 /// The example's binary, built with the features of this test; that takes no time where it is built already.
 fn binary(example: &str) -> PathBuf {
     static BUILT: Mutex<Vec<String>> = Mutex::new(Vec::new());

@@ -36,7 +36,13 @@ fn binary(example: &str) -> PathBuf {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--example", example, "--no-default-features", "--target-dir"]);
         cargo.arg(profile.parent().unwrap());
-        for (feature, on) in [("progress", cfg!(feature = "progress")), ("parquet", cfg!(feature = "parquet"))] {
+        // `default` too: without its name, cargo takes the same features for others and builds all anew.
+        let features = [
+            ("default", cfg!(feature = "default")),
+            ("progress", cfg!(feature = "progress")),
+            ("parquet", cfg!(feature = "parquet")),
+        ];
+        for (feature, on) in features {
             if on {
                 cargo.args(["--features", feature]);
             }

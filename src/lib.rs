@@ -71,9 +71,11 @@ pub mod metrics;
 pub mod model;
 pub mod nn;
 pub mod optim;
+mod parallel;
 mod plot;
 mod random;
 pub mod serve;
+mod simd;
 pub mod train;
 
 pub use error::{Error, ErrorKind, Result};

@@ -6,6 +6,7 @@ use super::config::{check_widths, model_config};
 use super::{Input, Net, NetConfig};
 use crate::data::DomainId;
 use crate::nn::buffer::resize;
+use crate::nn::matmul::Out;
 use crate::nn::{Decay, Draws, HiddenStyle, Mlp, MlpCache, Mode, PerDomain, Segment, Train};
 
 model_config! {
@@ -50,6 +51,7 @@ pub struct PooledCache {
     /// `[x, e_d]`, and its gradient.
     joined: Array2<f32>,
     djoined: Array2<f32>,
+    dlogits: Array2<f32>,
     mlp: MlpCache,
 }
 
@@ -121,8 +123,10 @@ impl PooledNet {
     ) {
         let width = dx.ncols();
         resize(&mut cache.djoined, cache.joined.nrows(), cache.joined.ncols());
-        let djoined = &mut cache.djoined;
-        self.mlp.backward(&cache.joined, dlogits, &mut cache.mlp, &mut grad.mlp, Some(djoined));
+        resize(&mut cache.dlogits, dlogits.nrows(), dlogits.ncols());
+        cache.dlogits.assign(dlogits);
+        let PooledCache { joined, djoined, dlogits, mlp } = cache;
+        self.mlp.backward_into(joined, dlogits, mlp, &mut grad.mlp, Some(Out::set(djoined)));
         for segment in segments {
             let own = grad.domain.touch(segment.trained_domain());
             for row in djoined.slice(s![segment.rows(), width..]).axis_iter(Axis(0)) {

@@ -9,7 +9,7 @@ use crate::data::DomainId;
 use crate::nn::buffer::{grow, resize};
 use crate::nn::{
     Combination, Draws, Hidden, HiddenCache, Init, Mode, PartitionedNorm, PartitionedNormCache,
-    PartitionedNormSettings, StarLinear, StarLinearCache, Train,
+    PartitionedNormSettings, Rectified, StarLinear, StarLinearCache, Train,
 };
 
 model_config! {
@@ -93,10 +93,11 @@ pub struct StarCache {
 #[derive(Debug, Default)]
 struct LayerCache {
     linear: StarLinearCache,
-    /// What the affine map gives, and what the layer gives; their gradients.
+    /// What the affine map gives, where its backward pass needs it, and what the layer gives.
     z: Array2<f32>,
-    dz: Array2<f32>,
     h: Array2<f32>,
+    /// Their gradients; where the layer rectifies, `dh` is the one in front of the rectifier.
+    dz: Array2<f32>,
     dh: Array2<f32>,
     hidden: HiddenCache,
 }
@@ -148,10 +149,15 @@ impl Net for StarNet {
                 break;
             };
             let width = layer.shared.bias.len();
-            resize(z, rows, width);
             resize(out, rows, width);
-            layer.forward(h, segments, linear, z);
-            post.forward(z, mode, hidden, out);
+            if post.rectifies().is_some() {
+                layer.forward_into(h, segments, linear, out, true);
+                post.drop_out(mode, hidden, out);
+            } else {
+                resize(z, rows, width);
+                layer.forward(h, segments, linear, z);
+                post.forward(z, mode, hidden, out);
+            }
         }
         if let Some(auxiliary) = &self.auxiliary {
             resize(&mut cache.auxiliary_logits, rows, logits.ncols());
@@ -179,20 +185,22 @@ impl Net for StarNet {
             let LayerCache { linear, z, dz, dh, hidden, .. } = &mut rest[0];
             let dy: &ArrayRef2<f32> = match self.hidden.get(i) {
                 None => dlogits,
+                // The layer above has taken the gradient back through the rectifier.
+                Some(post) if post.rectifies().is_some() => dh,
                 Some(post) => {
                     resize(dz, rows, z.ncols());
                     post.backward(z, dh, hidden, &mut grad.hidden[i], dz);
                     dz
                 }
             };
-            let (h, dh): (&ArrayRef2<f32>, &mut ArrayRef2<f32>) = match before.last_mut() {
-                None => (normed, dnormed),
-                Some(LayerCache { h, dh, .. }) => {
-                    resize(dh, rows, h.ncols());
-                    (h, dh)
-                }
+            let grad = &mut grad.layers[i];
+            let Some(LayerCache { h, dh, .. }) = before.last_mut() else {
+                layer.backward(normed, segments, dy, linear, grad, Some(dnormed));
+                continue;
             };
-            layer.backward(h, segments, dy, linear, &mut grad.layers[i], Some(dh));
+            resize(dh, rows, h.ncols());
+            let rectified = self.hidden[i - 1].rectifies().map(|scale| Rectified { h: h.view(), scale });
+            layer.backward_into(h, segments, dy, linear, grad, Some(dh), rectified);
         }
         match (&self.norm, &mut grad.norm) {
             (Some(layer), Some(grad)) => layer.backward(x, segments, dnormed, norm, grad, dx),

@@ -45,9 +45,17 @@ impl Dropout {
         }
     }
 
+    fn threshold(&self) -> u16 {
+        (f64::from(self.rate) * 65536.0).round() as u16
+    }
+
+    /// What values that are kept are multiplied by in training: `1/(1 − rate)`.
+    pub(crate) fn scale(&self) -> f32 {
+        1.0 / (1.0 - f32::from(self.threshold()) / 65536.0)
+    }
+
     fn mask(&self, cache: &DropoutCache, values: &mut ArrayRef2<f32>) {
-        let threshold = (f64::from(self.rate) * 65536.0).round() as u16;
-        let scale = 1.0 / (1.0 - f32::from(threshold) / 65536.0);
+        let (threshold, scale) = (self.threshold(), self.scale());
         for (value, draw) in values.iter_mut().zip(cache.draws.chunks_exact(2)) {
             let keep = u16::from_le_bytes([draw[0], draw[1]]) >= threshold;
             *value = if keep { *value * scale } else { 0.0 };

@@ -1,11 +1,13 @@
 //! The softmax gate, and the mixture it weighs.
 
-use ndarray::{Array2, ArrayRef2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayRef1, ArrayRef2, ArrayView2, ArrayViewMut2, Axis, s};
 
 use super::buffer::resize;
-use super::matmul::{matmul, matmul_grad, matmul_transposed};
+use super::matmul::{Operand, Out, matmul, matmul_grad, product};
 use super::softmax::{softmax, softmax_backward};
-use super::{Decay, Draws, Init};
+use super::{Decay, Draws, Init, Segment};
+use crate::parallel::{self, Divide, join};
+use crate::simd::{Work, widest};
 
 /// `w = softmax(x·W)`: linear, without bias and without normalisation (Tang et al. 2020, section 4.1, equation 3).
 #[derive(Debug, Clone, PartialEq)]
@@ -48,37 +50,103 @@ impl Gate {
     /// # Panics
     /// If the shapes do not fit.
     pub fn backward(&self, x: &ArrayRef2<f32>, cache: &mut GateCache, grad: &mut Self, dx: &mut ArrayRef2<f32>) {
+        self.backward_into(x, cache, grad, Out::set(dx));
+    }
+
+    /// The same, with what is to become of `dz·Wᵀ`.
+    pub(crate) fn backward_into(&self, x: &ArrayRef2<f32>, cache: &mut GateCache, grad: &mut Self, dx: Out<'_, '_>) {
         let GateCache { weights, dweights } = cache;
         for (w, mut dw) in weights.rows().into_iter().zip(dweights.rows_mut()) {
             softmax_backward(&w, &mut dw);
         }
-        matmul_grad(x, dweights, 1.0, &mut grad.weight);
-        matmul_transposed(dweights, &self.weight, dx);
+        let dweights = &*dweights;
+        join(
+            || matmul_grad(x, dweights, &mut grad.weight),
+            || product(dweights.view(), Operand::One(self.weight.t()), dx),
+        );
     }
 }
 
 impl GateCache {
+    /// Takes the gradients of the weights from where they were found: for each expert, row `reader` of a matrix, in these columns.
+    pub(crate) fn collect<'a>(&mut self, reader: usize, experts: impl Iterator<Item = (&'a Array2<f32>, Segment)>) {
+        self.fit_gradient();
+        for (mut dw, (found, rows)) in self.dweights.columns_mut().into_iter().zip(experts) {
+            dw.assign(&found.slice(s![reader, rows.rows()]));
+        }
+    }
+
+    /// Gives the gradient the shape of the weights.
+    pub(crate) fn fit_gradient(&mut self) {
+        resize(&mut self.dweights, self.weights.nrows(), self.weights.ncols());
+    }
+
     /// The weights of the experts, `[rows, experts]`; every row sums to 1.
     pub fn weights(&self) -> &Array2<f32> {
         &self.weights
     }
 }
 
+/// Rows of a mixture that are computed at a time: they stay in the cache while expert after expert is read.
+const AT_ONCE: usize = 32;
+
 /// `y = Σ_i w_i ⊙ s_i`: the experts' outputs `s_i`, `[rows, width]`, weighed by the gate, in the gate's order.
 ///
 /// # Panics
-/// If there are not as many experts as gate weights or the shapes do not fit.
-pub fn mix<'a>(cache: &GateCache, experts: impl Iterator<Item = ArrayView2<'a, f32>>, y: &mut ArrayRef2<f32>) {
-    y.fill(0.0);
-    let mut weights = cache.weights.columns().into_iter();
-    for s in experts {
-        let w = weights.next().expect("one gate weight for each expert");
-        assert_eq!(s.dim(), y.dim(), "experts and mixture have one shape");
-        for ((mut y, s), &w) in y.rows_mut().into_iter().zip(s.rows()).zip(&w) {
-            y.scaled_add(w, &s);
+/// If there are not as many experts as gate weights, or the shapes do not fit.
+pub fn mix<'a>(
+    cache: &GateCache,
+    experts: impl Iterator<Item = ArrayView2<'a, f32>> + Clone + Sync,
+    y: &mut ArrayRef2<f32>,
+) {
+    assert_eq!(experts.clone().count(), cache.weights.ncols(), "one expert for each gate weight");
+    assert!(experts.clone().all(|s| s.dim() == y.dim()), "experts and mixture have one shape");
+    parallel::each(Rows { first: 0, y: y.view_mut() }, &|Rows { first, y }| {
+        widest(Mix { weights: &cache.weights, experts: experts.clone(), first, y });
+    });
+}
+
+struct Mix<'a, E> {
+    weights: &'a Array2<f32>,
+    experts: E,
+    first: usize,
+    y: ArrayViewMut2<'a, f32>,
+}
+
+impl<'a, E: Iterator<Item = ArrayView2<'a, f32>>> Work for Mix<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { weights, experts, first, mut y } = self;
+        y.fill(0.0);
+        let rows = first..first + y.nrows();
+        for (i, s) in experts.enumerate() {
+            let s = s.slice(s![rows.clone(), ..]);
+            for ((mut y, s), row) in y.rows_mut().into_iter().zip(s.rows()).zip(rows.clone()) {
+                let w = weights[[row, i]];
+                let y = y.as_slice_mut().expect(CONTIGUOUS);
+                y.iter_mut().zip(s.to_slice().expect(CONTIGUOUS)).for_each(|(y, &s)| *y += w * s);
+            }
         }
     }
-    assert!(weights.next().is_none(), "one expert for each gate weight");
+}
+
+/// Some rows of a mixture.
+struct Rows<'a> {
+    first: usize,
+    y: ArrayViewMut2<'a, f32>,
+}
+
+impl Divide for Rows<'_> {
+    fn pieces(&self) -> usize {
+        self.y.nrows().div_ceil(AT_ONCE)
+    }
+
+    fn divide(self, pieces: usize) -> (Self, Self) {
+        let (y, rest) = self.y.split_at(Axis(0), pieces * AT_ONCE);
+        (Self { first: self.first, y }, Self { first: self.first + pieces * AT_ONCE, y: rest })
+    }
 }
 
 /// One expert's share of the mixture's backward pass, `g = dy`: `dw_i = ⟨g, s_i⟩` into the cache, `ds_i += w_i·g`.
@@ -94,13 +162,75 @@ pub fn mix_backward(
     dy: &ArrayRef2<f32>,
     ds: &mut ArrayRef2<f32>,
 ) {
-    resize(&mut cache.dweights, cache.weights.nrows(), cache.weights.ncols());
-    let mut dw = cache.dweights.column_mut(expert);
-    let w = cache.weights.column(expert);
+    cache.fit_gradient();
+    let GateCache { weights, dweights } = cache;
+    mix_backward_rows(&weights.column(expert), s, dy, None, ds, &mut dweights.column_mut(expert));
+}
+
+/// [`mix_backward`] for some rows: `w` and `dw` are the expert's weights in them. If `s` came from a rectifier with this scale
+/// ([`Hidden::rectifies`](super::Hidden::rectifies)), what is added to `ds` is already the gradient in front of that.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub(crate) fn mix_backward_rows(
+    w: &ArrayRef1<f32>,
+    s: &ArrayRef2<f32>,
+    dy: &ArrayRef2<f32>,
+    rectified: Option<f32>,
+    ds: &mut ArrayRef2<f32>,
+    dw: &mut ArrayRef1<f32>,
+) {
     assert_eq!((s.dim(), s.dim()), (dy.dim(), ds.dim()), "one gradient for each value of an expert");
-    let rows = s.rows().into_iter().zip(dy.rows()).zip(ds.rows_mut()).zip(&mut dw).zip(&w);
-    for ((((s, g), mut ds), dw), &w) in rows {
-        *dw = s.dot(&g);
-        ds.scaled_add(w, &g);
+    assert_eq!((w.len(), dw.len()), (s.nrows(), s.nrows()), "one gate weight for each row");
+    widest(MixBackward { w, s, dy, rectified, ds, dw });
+}
+
+struct MixBackward<'a> {
+    w: &'a ArrayRef1<f32>,
+    s: &'a ArrayRef2<f32>,
+    dy: &'a ArrayRef2<f32>,
+    rectified: Option<f32>,
+    ds: &'a mut ArrayRef2<f32>,
+    dw: &'a mut ArrayRef1<f32>,
+}
+
+impl Work for MixBackward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { w, s, dy, rectified, ds, dw } = self;
+        let rows = s.rows().into_iter().zip(dy.rows()).zip(ds.rows_mut()).zip(dw).zip(w);
+        for ((((s, g), mut ds), dw), &w) in rows {
+            let (s, g) = (s.to_slice().expect(CONTIGUOUS), g.to_slice().expect(CONTIGUOUS));
+            let ds = ds.as_slice_mut().expect(CONTIGUOUS);
+            *dw = inner(s, g);
+            match rectified {
+                None => ds.iter_mut().zip(g).for_each(|(ds, &g)| *ds += w * g),
+                Some(scale) => {
+                    let w = w * scale;
+                    ds.iter_mut().zip(g).zip(s).for_each(|((ds, &g), &s)| {
+                        let d = w * g;
+                        *ds += if s > 0.0 { d } else { 0.0 };
+                    });
+                }
+            }
+        }
     }
+}
+
+const CONTIGUOUS: &str = "the rows of an expert's output are contiguous";
+
+/// `⟨a, b⟩` in 16 interleaved sums: one sum would wait for each addition in turn.
+#[inline(always)]
+fn inner(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let mut sums = [0.0; 16];
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(&a, &b)| a * b).sum();
+    sums.iter().sum::<f32>() + rest
 }

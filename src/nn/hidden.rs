@@ -72,6 +72,18 @@ impl Hidden {
         Self { norm, activation: Activation::new(activation, width), dropout: Dropout::new(dropout, draws) }
     }
 
+    /// Whether it is a rectifier and perhaps a dropout. Its output `y` says then all that its backward pass needs:
+    /// `dz = dy · scale` where `y > 0`, with the scale that is returned, and 0 elsewhere.
+    pub(crate) fn rectifies(&self) -> Option<f32> {
+        let rectifies = self.norm.is_none() && matches!(self.activation, Activation::Relu);
+        rectifies.then(|| self.dropout.scale())
+    }
+
+    /// Its dropout alone, in place.
+    pub(crate) fn drop_out<M: Mode>(&self, mode: M, cache: &mut HiddenCache, y: &mut ArrayRef2<f32>) {
+        self.dropout.forward(mode, &mut cache.dropout, y);
+    }
+
     /// `y = dropout(φ(norm(z)))`, all of `[rows, width]`.
     ///
     /// # Panics

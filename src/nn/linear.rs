@@ -1,9 +1,11 @@
 //! `y = x·W + b`.
 
-use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2, Axis, Zip};
+use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2};
 
-use super::matmul::{matmul, matmul_grad, matmul_transposed};
+use super::matmul::{Operand, Out, Then, matmul_grad, product};
+use super::sums::add_sums;
 use super::{Decay, Draws, Init};
+use crate::parallel::join;
 
 /// An affine map with a bias: `y = x·W + b`.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,8 +34,12 @@ impl Linear {
     /// # Panics
     /// If the shapes do not fit.
     pub fn forward(&self, x: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>) {
-        matmul(x, &self.weight, y);
-        add_rows(&self.bias, y);
+        product(x.view(), Operand::One(self.weight.view()), Out::set(y).then(Then::Bias(values(&self.bias))));
+    }
+
+    /// `y = max(x·W + b, 0)`.
+    pub(crate) fn forward_rectified(&self, x: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>) {
+        product(x.view(), Operand::One(self.weight.view()), Out::set(y).then(Then::BiasRelu(values(&self.bias))));
     }
 
     /// `dW += xᵀ·dy`, `db += Σ dy`, `dx = dy·Wᵀ`. Pass `None` for `dx` when nobody needs it.
@@ -41,24 +47,32 @@ impl Linear {
     /// # Panics
     /// If the shapes do not fit.
     pub fn backward(&self, x: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, grad: &mut Self, dx: Option<&mut ArrayRef2<f32>>) {
-        matmul_grad(x, dy, 1.0, &mut grad.weight);
-        add_sums(dy, &mut grad.bias);
-        if let Some(dx) = dx {
-            matmul_transposed(dy, &self.weight, dx);
-        }
+        self.backward_into(x, dy, grad, dx.map(Out::set));
+    }
+
+    /// The same, with what is to become of `dy·Wᵀ`.
+    pub(crate) fn backward_into(
+        &self,
+        x: &ArrayRef2<f32>,
+        dy: &ArrayRef2<f32>,
+        grad: &mut Self,
+        dx: Option<Out<'_, '_>>,
+    ) {
+        let down = || dx.map(|dx| product(dy.view(), Operand::One(self.weight.t()), dx));
+        let own = || {
+            matmul_grad(x, dy, &mut grad.weight);
+            add_sums(dy, values_mut(&mut grad.bias));
+        };
+        join(own, down);
     }
 }
 
-/// Adds `bias` to every row of `y`.
-pub(crate) fn add_rows(bias: &ArrayRef1<f32>, y: &mut ArrayRef2<f32>) {
-    for mut row in y.axis_iter_mut(Axis(0)) {
-        Zip::from(&mut row).and(bias).for_each(|y, &b| *y += b);
-    }
+/// The values of a vector.
+pub(crate) fn values(vector: &ArrayRef1<f32>) -> &[f32] {
+    vector.as_slice().expect("parameters are kept in standard layout")
 }
 
-/// Adds the column sums of `dy` to `db`.
-pub(crate) fn add_sums(dy: &ArrayRef2<f32>, db: &mut ArrayRef1<f32>) {
-    for row in dy.axis_iter(Axis(0)) {
-        Zip::from(&mut *db).and(&row).for_each(|d, &g| *d += g);
-    }
+/// The values of a vector, to change them.
+pub(crate) fn values_mut(vector: &mut ArrayRef1<f32>) -> &mut [f32] {
+    vector.as_slice_mut().expect("parameters are kept in standard layout")
 }

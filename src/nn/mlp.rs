@@ -1,9 +1,10 @@
 //! A stack of layers: experts, towers, auxiliary networks.
 
-use ndarray::{Array2, ArrayRef2};
+use ndarray::{Array2, ArrayRef2, Zip};
 use serde::{Deserialize, Serialize};
 
 use super::buffer::{grow, resize};
+use super::matmul::{Out, Rows, Then};
 use super::{ActivationKind, Draws, Hidden, HiddenCache, Init, Linear, Mode, NormKind};
 
 /// How the hidden layers of a stack are made.
@@ -34,12 +35,16 @@ crate::params!(Mlp { layers, hidden });
 /// What an [`Mlp`] keeps from forward to backward.
 #[derive(Debug, Default)]
 pub struct MlpCache {
-    /// For each hidden layer, its affine map's output and its own.
+    /// For each hidden layer, its affine map's output, where its backward pass needs it, and its own output.
     z: Vec<Array2<f32>>,
     h: Vec<Array2<f32>>,
     hidden: Vec<HiddenCache>,
+    /// The gradient of each hidden layer's output; of its affine map's, where the layer rectifies.
+    dh: Vec<Array2<f32>>,
     dz: Array2<f32>,
-    dh: Array2<f32>,
+    /// What a stack that ends with a rectifier gave, and a copy of what came back to it: [`MlpRun`] needs neither.
+    y: Array2<f32>,
+    dy: Array2<f32>,
 }
 
 impl Mlp {
@@ -73,6 +78,21 @@ impl Mlp {
     /// # Panics
     /// If the shapes do not fit.
     pub fn forward<M: Mode>(&self, x: &ArrayRef2<f32>, mode: M, cache: &mut MlpCache, y: &mut ArrayRef2<f32>) {
+        self.forward_into(x, mode, cache, y);
+        if self.ends_rectified().is_some() {
+            resize(&mut cache.y, y.nrows(), y.ncols());
+            cache.y.assign(y);
+        }
+    }
+
+    /// The same for a caller who keeps `y`.
+    pub(crate) fn forward_into<M: Mode>(
+        &self,
+        x: &ArrayRef2<f32>,
+        mode: M,
+        cache: &mut MlpCache,
+        y: &mut ArrayRef2<f32>,
+    ) {
         let rows = x.nrows();
         let depth = self.hidden.len();
         let MlpCache { z, h, hidden, .. } = cache;
@@ -80,15 +100,21 @@ impl Mlp {
         grow(h, depth);
         grow(hidden, depth);
         for (i, (layer, post)) in self.layers.iter().zip(&self.hidden).enumerate() {
-            let width = layer.bias.len();
-            resize(&mut z[i], rows, width);
             let (before, after) = h.split_at_mut(i);
-            layer.forward(before.last().map_or(x, |h| &**h), &mut z[i]);
-            if i + 1 == self.layers.len() {
-                post.forward(&z[i], mode, &mut hidden[i], y);
+            let input = before.last().map_or(x, |h| &**h);
+            let out: &mut ArrayRef2<f32> = if i + 1 == self.layers.len() {
+                y
             } else {
-                resize(&mut after[0], rows, width);
-                post.forward(&z[i], mode, &mut hidden[i], &mut after[0]);
+                resize(&mut after[0], rows, layer.bias.len());
+                &mut after[0]
+            };
+            if post.rectifies().is_some() {
+                layer.forward_rectified(input, out);
+                post.drop_out(mode, &mut hidden[i], out);
+            } else {
+                resize(&mut z[i], rows, layer.bias.len());
+                layer.forward(input, &mut z[i]);
+                post.forward(&z[i], mode, &mut hidden[i], out);
             }
         }
         if self.layers.len() > depth {
@@ -108,33 +134,62 @@ impl Mlp {
         grad: &mut Self,
         dx: Option<&mut ArrayRef2<f32>>,
     ) {
-        let depth = self.hidden.len();
-        let MlpCache { z, h, hidden, dz, dh } = cache;
-        let input = |i: usize| if i == 0 { x } else { &*h[i - 1] };
-        // `dh` holds the gradient of the current hidden layer's output.
-        if self.layers.len() > depth {
-            let (layer, layer_grad) = (&self.layers[depth], &mut grad.layers[depth]);
-            if depth == 0 {
-                layer.backward(x, dy, layer_grad, dx);
-                return;
-            }
-            resize(dh, x.nrows(), layer.weight.nrows());
-            layer.backward(input(depth), dy, layer_grad, Some(dh));
-        } else {
-            resize(dh, dy.nrows(), dy.ncols());
-            dh.assign(dy);
+        let mut above = std::mem::take(&mut cache.dy);
+        resize(&mut above, dy.nrows(), dy.ncols());
+        above.assign(dy);
+        self.rectify_back(&cache.y, &mut above);
+        self.backward_into(x, &mut above, cache, grad, dx.map(Out::set));
+        cache.dy = above;
+    }
+
+    /// If the stack ends with a rectifier, the scale of [`Hidden::rectifies`].
+    pub(crate) fn ends_rectified(&self) -> Option<f32> {
+        (self.layers.len() == self.hidden.len()).then(|| self.hidden.last()?.rectifies()).flatten()
+    }
+
+    /// Takes `dy` back through the rectifier that ends the stack, if one does.
+    fn rectify_back(&self, y: &ArrayRef2<f32>, dy: &mut ArrayRef2<f32>) {
+        if let Some(scale) = self.ends_rectified() {
+            Zip::from(dy).and(y).for_each(|dy, &y| {
+                let kept = *dy * scale;
+                *dy = if y > 0.0 { kept } else { 0.0 };
+            });
         }
-        let mut dx = dx;
-        for i in (0..depth).rev() {
-            resize(dz, z[i].nrows(), z[i].ncols());
-            self.hidden[i].backward(&z[i], dh, &mut hidden[i], &mut grad.hidden[i], dz);
+    }
+
+    /// [`Mlp::backward`] from behind the rectifier that ends the stack, if one does: `above` is then the gradient of the last
+    /// affine map's output. It is changed on the way. `dx` says what is to become of that.
+    pub(crate) fn backward_into(
+        &self,
+        x: &ArrayRef2<f32>,
+        above: &mut ArrayRef2<f32>,
+        cache: &mut MlpCache,
+        grad: &mut Self,
+        mut dx: Option<Out<'_, '_>>,
+    ) {
+        let MlpCache { z, h, hidden, dh, dz, .. } = cache;
+        grow(dh, self.hidden.len());
+        for i in (0..self.layers.len()).rev() {
+            let (below, from) = dh.split_at_mut(i);
+            let from: &mut ArrayRef2<f32> = if i + 1 == self.layers.len() { above } else { &mut from[0] };
+            let dz: &ArrayRef2<f32> = match self.hidden.get(i) {
+                Some(post) if post.rectifies().is_none() => {
+                    resize(dz, z[i].nrows(), z[i].ncols());
+                    post.backward(&z[i], from, &mut hidden[i], &mut grad.hidden[i], dz);
+                    dz
+                }
+                _ => from,
+            };
             let (layer, layer_grad) = (&self.layers[i], &mut grad.layers[i]);
-            if i == 0 {
-                layer.backward(x, dz, layer_grad, dx.take());
-            } else {
-                resize(dh, x.nrows(), layer.weight.nrows());
-                layer.backward(input(i), dz, layer_grad, Some(dh));
-            }
+            let Some(dh) = below.last_mut() else {
+                layer.backward_into(x, dz, layer_grad, dx.take());
+                continue;
+            };
+            let h = &h[i - 1];
+            resize(dh, h.nrows(), h.ncols());
+            let rectified = self.hidden[i - 1].rectifies();
+            let then = rectified.map_or(Then::Nothing, |scale| Then::WherePositive(Rows::new(h.view()), scale));
+            layer.backward_into(h, dz, layer_grad, Some(Out::set(dh).then(then)));
         }
     }
 }
@@ -152,13 +207,25 @@ impl MlpRun {
     /// `out = mlp(x)`.
     pub(crate) fn forward<M: Mode>(&mut self, mlp: &Mlp, x: &ArrayRef2<f32>, mode: M) {
         resize(&mut self.out, x.nrows(), mlp.output());
-        mlp.forward(x, mode, &mut self.mlp, &mut self.out);
+        mlp.forward_into(x, mode, &mut self.mlp, &mut self.out);
     }
 
     /// Takes `dout` back to `dx`.
     pub(crate) fn backward(&mut self, mlp: &Mlp, x: &ArrayRef2<f32>, grad: &mut Mlp, dx: &mut Array2<f32>) {
         resize(dx, x.nrows(), x.ncols());
-        mlp.backward(x, &self.dout, &mut self.mlp, grad, Some(dx));
+        mlp.rectify_back(&self.out, &mut self.dout);
+        mlp.backward_into(x, &mut self.dout, &mut self.mlp, grad, Some(Out::set(dx)));
+    }
+
+    /// Adds to `dx`; of a stack that ends with a rectifier, `dout` is the gradient in front of that.
+    pub(crate) fn backward_rectified(
+        &mut self,
+        mlp: &Mlp,
+        x: &ArrayRef2<f32>,
+        grad: &mut Mlp,
+        dx: &mut ArrayRef2<f32>,
+    ) {
+        mlp.backward_into(x, &mut self.dout, &mut self.mlp, grad, Some(Out::add(dx)));
     }
 
     /// Sets `dout` to 0, to be added to.

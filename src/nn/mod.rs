@@ -10,7 +10,7 @@ mod gate;
 mod hidden;
 mod init;
 mod linear;
-mod matmul;
+pub(crate) mod matmul;
 mod mlp;
 mod mode;
 mod moving;
@@ -23,6 +23,7 @@ mod segment;
 mod softmax;
 mod star_linear;
 mod stitch;
+mod sums;
 
 pub use activation::{Activation, ActivationCache, ActivationKind, Dice, Prelu};
 pub use attention::{
@@ -31,6 +32,7 @@ pub use attention::{
 };
 pub use branch::Branch;
 pub use dropout::{Dropout, DropoutCache};
+pub(crate) use gate::mix_backward_rows;
 pub use gate::{Gate, GateCache, mix, mix_backward};
 pub use hidden::{Hidden, HiddenCache, Norm, NormKind};
 pub use init::{Draws, Init};
@@ -48,6 +50,7 @@ pub use params::{Decay, Leaf, LeafMut, Pair, Params, Part, Path, tensor};
 pub use per::{Key, Per, PerBranch, PerDomain};
 pub use row_grad::RowGrad;
 pub use segment::Segment;
+pub(crate) use star_linear::Rectified;
 pub use star_linear::{
     AdaptiveSummand, Combination, Concatenated, DomainLinear, Factor, Gated, LowRankFactor, StarLinear,
     StarLinearCache, Summand,

@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayRef2, Axis, Slice};
 
 use super::buffer::resize;
-use super::matmul::matmul_grad;
+use super::matmul::{matmul, matmul_grad};
 
 /// `λ·Σ_{a<b} ‖G_aᵀ·G_b‖²_F` over blocks `G` of as many columns of a weight `[in, out]`: 0 where every unit of one block looks along a
 /// direction orthogonal to every unit's of the others. Adds its gradient, `dG_a += 2λ·G_b·(G_aᵀ·G_b)ᵀ`, `dG_b += 2λ·G_a·(G_aᵀ·G_b)`, and
@@ -26,11 +26,11 @@ pub(crate) fn orthogonality(
     for b in 1..blocks {
         for a in 0..b {
             let (g_a, g_b) = (weight.slice_axis(Axis(1), columns(a)), weight.slice_axis(Axis(1), columns(b)));
-            matmul_grad(&g_a, &g_b, 0.0, products);
+            matmul(&g_a.t(), &g_b, products);
             penalty += products.iter().map(|&p| f64::from(p).powi(2)).sum::<f64>();
             *products *= 2.0 * lambda;
-            matmul_grad(&g_b.t(), &products.t(), 1.0, &mut grad.slice_axis_mut(Axis(1), columns(a)));
-            matmul_grad(&g_a.t(), products, 1.0, &mut grad.slice_axis_mut(Axis(1), columns(b)));
+            matmul_grad(&g_b.t(), &products.t(), &mut grad.slice_axis_mut(Axis(1), columns(a)));
+            matmul_grad(&g_a.t(), products, &mut grad.slice_axis_mut(Axis(1), columns(b)));
         }
     }
     f64::from(lambda) * penalty

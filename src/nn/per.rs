@@ -97,6 +97,12 @@ impl<K: Key, T> Per<K, T> {
         self.present[index] = true;
         &mut self.members[index]
     }
+
+    /// The gradients of all members, of which these are from now on present in the step.
+    pub(crate) fn touch_all(&mut self, indices: impl Iterator<Item = usize>) -> &mut [T] {
+        indices.for_each(|index| self.present[index] = true);
+        &mut self.members
+    }
 }
 
 impl<K, T> std::ops::Index<usize> for Per<K, T> {

@@ -5,9 +5,11 @@ use ndarray::{Array2, ArrayRef2, ArrayView2, ArrayViewMut2, s};
 use super::super::branches::{Route, Routes};
 use super::super::{ExpertId, GateReader, GateView};
 use crate::nn::buffer::{grow, resize};
+use crate::nn::matmul::Out;
 use crate::nn::{
-    Branch, Draws, Gate, GateCache, HiddenStyle, Mlp, MlpRun, Mode, PerBranch, Segment, mix, mix_backward,
+    Branch, Draws, Gate, GateCache, HiddenStyle, Mlp, MlpRun, Mode, PerBranch, Segment, mix, mix_backward_rows,
 };
+use crate::parallel::{self, Divide};
 
 /// One level: shared experts, own experts and a gate for every branch, and below the last level a shared gate
 /// (Tang et al. 2020, section 4.2, equation 6). With one gate for all branches it is MoE's level.
@@ -32,13 +34,20 @@ crate::params!(Level { own, shared, gates, shared_gate });
 #[derive(Debug, Default)]
 pub(super) struct LevelCache {
     /// By expert route, then by expert.
-    own: Vec<Vec<MlpRun>>,
-    shared: Vec<MlpRun>,
+    own: Vec<Vec<Expert>>,
+    shared: Vec<Expert>,
     gates: Vec<GateCache>,
     shared_gate: GateCache,
     pub(super) fused: Fused,
     pub(super) dfused: Fused,
-    scratch: Array2<f32>,
+}
+
+/// One expert's run.
+#[derive(Debug, Default)]
+struct Expert {
+    run: MlpRun,
+    /// The gradients of the weights that gates gave it, `[gates, rows]`; the shared gate's stand last.
+    dweights: Array2<f32>,
 }
 
 /// The fused vectors that leave a level, or their gradients.
@@ -207,15 +216,12 @@ impl Level {
         grow(shared, self.shared.len());
         for (i, (route, caches)) in expert_routes.iter().zip(&mut *own).enumerate() {
             let x = below.route(i, route);
-            grow(caches, self.own[route.branch].len());
-            for (expert, cache) in self.own[route.branch].iter().zip(caches) {
-                cache.forward(expert, &x, mode);
-            }
+            let experts = &self.own[route.branch];
+            grow(caches, experts.len());
+            each_expert(experts, &mut caches[..experts.len()], &|expert, cache| cache.run.forward(expert, &x, mode));
         }
         let x = below.shared();
-        for (expert, cache) in self.shared.iter().zip(&mut *shared) {
-            cache.forward(expert, &x, mode);
-        }
+        each_expert(&self.shared, shared, &|expert, cache| cache.run.forward(expert, &x, mode));
 
         let gate_routes = self.gate_routes(routes);
         grow(gates, gate_routes.len());
@@ -225,8 +231,8 @@ impl Level {
             let selector = below.route(e, &expert_routes[e]);
             let gate = &mut gates[g];
             self.gates[route.branch].forward(&selector.slice(s![rows.rows(), ..]), gate);
-            let own = own[e][..self.own[route.branch].len()].iter().map(|c| c.out.slice(s![rows.rows(), ..]));
-            let experts = own.chain(shared.iter().map(|c| route.of(&c.out)));
+            let own = own[e][..self.own[route.branch].len()].iter().map(|c| c.run.out.slice(s![rows.rows(), ..]));
+            let experts = own.chain(shared.iter().map(|c| route.of(&c.run.out)));
             let out = &mut fused.routes[g];
             resize(out, route.rows.len(), self.width());
             mix(gate, experts, out);
@@ -235,7 +241,7 @@ impl Level {
             gate.forward(&below.shared(), shared_gate);
             let own = own.iter().take(self.gated).flatten();
             resize(&mut fused.shared, x.nrows(), self.width());
-            mix(shared_gate, own.chain(&*shared).map(|c| c.out.view()), &mut fused.shared);
+            mix(shared_gate, own.chain(&*shared).map(|c| c.run.out.view()), &mut fused.shared);
         }
     }
 
@@ -254,36 +260,57 @@ impl Level {
     ) {
         let expert_routes = routes.experts;
         let gate_routes = self.gate_routes(routes);
-        let LevelCache { own, shared, gates, shared_gate, dfused, scratch, .. } = cache;
+        let LevelCache { own, shared, gates, shared_gate, dfused, .. } = cache;
         dbelow.clear(below);
-        for expert in own[..expert_routes.len()].iter_mut().flatten().chain(&mut *shared) {
-            expert.clear_dout();
-        }
 
+        // Expert by expert, over the gates that read it.
+        let readers = || gate_routes.iter().zip(&*gates).zip(&dfused.routes).zip(&dfused.active).enumerate();
+        let has_shared_gate = self.shared_gate.is_some();
+        for (e, (route, experts)) in expert_routes.iter().zip(&mut *own).enumerate() {
+            let own = &self.own[route.branch];
+            let first = route.branch * own.len();
+            each_expert_at(own, &mut experts[..own.len()], &|i, mlp, expert| {
+                let mut mixing = Mixing::new(mlp, expert, gate_routes.len());
+                for (g, (((_, gate), dy), _)) in
+                    readers().filter(|&(g, (.., &active))| active && routes.read_by(g).0 == e)
+                {
+                    mixing.add(g, &gate.weights, i, routes.read_by(g).1, dy);
+                }
+                if has_shared_gate && route.branch < self.gated {
+                    mixing.add_all(gate_routes.len(), &shared_gate.weights, first + i, &dfused.shared);
+                }
+            });
+        }
+        each_expert_at(&self.shared, shared, &|i, mlp, expert| {
+            let mut mixing = Mixing::new(mlp, expert, gate_routes.len());
+            for (g, (((route, gate), dy), _)) in readers().filter(|&(_, (.., &active))| active) {
+                mixing.add(g, &gate.weights, self.own[route.branch].len() + i, route.rows, dy);
+            }
+            if has_shared_gate {
+                let before: usize = (0..self.gated).map(|branch| self.own[branch].len()).sum();
+                mixing.add_all(gate_routes.len(), &shared_gate.weights, before + i, &dfused.shared);
+            }
+        });
+
+        // Then the gates, from what their experts have found.
         for (g, route) in gate_routes.iter().enumerate().filter(|&(g, _)| dfused.active[g]) {
             let (e, rows) = routes.read_by(g);
-            let rows = s![rows.rows(), ..];
-            let (gate, dy) = (&mut gates[g], &dfused.routes[g]);
-            for (i, expert) in own[e].iter_mut().enumerate() {
-                mix_backward(gate, i, &expert.out.slice(rows), dy, &mut expert.dout.slice_mut(rows));
-            }
-            for (i, expert) in shared.iter_mut().enumerate() {
-                mix_backward(gate, own[e].len() + i, &route.of(&expert.out), dy, &mut route.of_mut(&mut expert.dout));
-            }
+            let experts =
+                own[e].iter().map(|expert| (expert, rows)).chain(shared.iter().map(|expert| (expert, route.rows)));
+            gates[g].collect(g, experts.map(|(expert, rows)| (&expert.dweights, rows)));
             let selector = below.route(e, &expert_routes[e]);
-            let selector = selector.slice(rows);
-            resize(scratch, selector.nrows(), selector.ncols());
-            self.gates[route.branch].backward(&selector, gate, grad.gates.touch(route.branch), scratch);
-            add(scratch, &mut dbelow.route(e, &expert_routes[e]).slice_mut(rows));
+            let mut dselector = dbelow.route(e, &expert_routes[e]);
+            let (selector, mut dselector) =
+                (selector.slice(s![rows.rows(), ..]), dselector.slice_mut(s![rows.rows(), ..]));
+            let grad = grad.gates.touch(route.branch);
+            self.gates[route.branch].backward_into(&selector, &mut gates[g], grad, Out::add(&mut dselector));
         }
         if let (Some(gate), Some(grad)) = (&self.shared_gate, &mut grad.shared_gate) {
-            for (i, expert) in own.iter_mut().take(self.gated).flatten().chain(&mut *shared).enumerate() {
-                mix_backward(shared_gate, i, &expert.out, &dfused.shared, &mut expert.dout);
-            }
             let selector = below.shared();
-            resize(scratch, selector.nrows(), selector.ncols());
-            gate.backward(&selector, shared_gate, grad, scratch);
-            add(scratch, &mut dbelow.shared());
+            let rows = Segment { domain: None, start: 0, end: selector.nrows() };
+            let experts = own.iter().take(self.gated).flatten().chain(&*shared);
+            shared_gate.collect(gate_routes.len(), experts.map(|expert| (&expert.dweights, rows)));
+            gate.backward_into(&selector, shared_gate, grad, Out::add(&mut dbelow.shared()));
         }
 
         for (e, (route, experts)) in expert_routes.iter().zip(own).enumerate() {
@@ -298,14 +325,12 @@ impl Level {
             let x = below.route(e, route);
             let grads = grad.own.touch(route.branch);
             for ((expert, cache), grad) in self.own[route.branch].iter().zip(experts).zip(grads) {
-                cache.backward(expert, &x, grad, scratch);
-                add(scratch, &mut dbelow.route(e, route));
+                cache.run.backward_rectified(expert, &x, grad, &mut dbelow.route(e, route));
             }
         }
         let x = below.shared();
         for ((expert, cache), grad) in self.shared.iter().zip(shared).zip(&mut grad.shared) {
-            cache.backward(expert, &x, grad, scratch);
-            add(scratch, &mut dbelow.shared());
+            cache.run.backward_rectified(expert, &x, grad, &mut dbelow.shared());
         }
     }
 
@@ -347,6 +372,69 @@ impl Level {
     }
 }
 
-fn add(from: &ArrayRef2<f32>, to: &mut ArrayRef2<f32>) {
-    to.zip_mut_with(from, |to, &from| *to += from);
+/// Adds up the gradient of an expert's output over the gates that read it.
+struct Mixing<'a> {
+    expert: &'a mut Expert,
+    rectified: Option<f32>,
+}
+
+impl<'a> Mixing<'a> {
+    fn new(mlp: &Mlp, expert: &'a mut Expert, gates: usize) -> Self {
+        expert.run.clear_dout();
+        resize(&mut expert.dweights, gates + 1, expert.run.out.nrows());
+        Self { expert, rectified: mlp.ends_rectified() }
+    }
+
+    /// A gate that gave the expert its `column`-th weight, in these rows of the expert's.
+    fn add(&mut self, gate: usize, weights: &Array2<f32>, column: usize, rows: Segment, dy: &ArrayRef2<f32>) {
+        let Expert { run, dweights } = &mut *self.expert;
+        let rows = rows.rows();
+        mix_backward_rows(
+            &weights.column(column),
+            &run.out.slice(s![rows.clone(), ..]),
+            dy,
+            self.rectified,
+            &mut run.dout.slice_mut(s![rows.clone(), ..]),
+            &mut dweights.slice_mut(s![gate, rows]),
+        );
+    }
+
+    /// The same in all rows.
+    fn add_all(&mut self, gate: usize, weights: &Array2<f32>, column: usize, dy: &ArrayRef2<f32>) {
+        let rows = Segment { domain: None, start: 0, end: weights.nrows() };
+        self.add(gate, weights, column, rows, dy);
+    }
+}
+
+/// Runs `f` on every expert with its cache.
+fn each_expert(experts: &[Mlp], caches: &mut [Expert], f: &(impl Fn(&Mlp, &mut Expert) + Sync)) {
+    each_expert_at(experts, caches, &|_, expert, cache| f(expert, cache));
+}
+
+/// Runs `f` on every expert's position, the expert and its cache.
+fn each_expert_at(experts: &[Mlp], caches: &mut [Expert], f: &(impl Fn(usize, &Mlp, &mut Expert) + Sync)) {
+    parallel::each(Experts { first: 0, experts, caches }, &|Experts { first, experts, caches }| {
+        f(first, &experts[0], &mut caches[0]);
+    });
+}
+
+struct Experts<'a> {
+    first: usize,
+    experts: &'a [Mlp],
+    caches: &'a mut [Expert],
+}
+
+impl Divide for Experts<'_> {
+    fn pieces(&self) -> usize {
+        self.experts.len()
+    }
+
+    fn divide(self, pieces: usize) -> (Self, Self) {
+        let (experts, rest) = self.experts.split_at(pieces);
+        let (caches, rest_caches) = self.caches.split_at_mut(pieces);
+        (
+            Self { first: self.first, experts, caches },
+            Self { first: self.first + pieces, experts: rest, caches: rest_caches },
+        )
+    }
 }

@@ -119,7 +119,7 @@ impl Alignment {
             }
         }
         *ddirection *= self.scale;
-        matmul_grad(ddirection, query, 1.0, &mut grad.key);
+        matmul_grad(ddirection, query, &mut grad.key);
         matmul(ddirection, &self.key, dquery);
     }
 }

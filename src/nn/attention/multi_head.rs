@@ -173,7 +173,7 @@ impl MultiHeadAttention {
         } else {
             lists.backward(projected, weights, dz, gradients, dweights);
         }
-        matmul_grad(x, dprojected, 1.0, &mut grad.projection);
+        matmul_grad(x, dprojected, &mut grad.projection);
         matmul_transposed(dprojected, &self.projection, dx);
     }
 

@@ -3,9 +3,15 @@
 //! Forward `y = a ⊙ x̂ + b` with `x̂ = (z − μ)·r`, `r = 1/√(σ² + ε)`; backward, where μ and σ² come from the `n` rows
 //! themselves, `dz = a·r ⊙ (g − mean g − x̂ ⊙ mean(g ⊙ x̂))`, and where they are constants, `dz = a·r ⊙ g`.
 
-use ndarray::{Array1, ArrayRef1, ArrayRef2, Axis, Zip};
+use ndarray::{Array1, ArrayRef1, ArrayRef2, ArrayView1, ArrayViewMut2, Axis, Zip};
 
 use crate::nn::Moving;
+use crate::nn::linear::values;
+use crate::parallel::{self, Divide};
+use crate::simd::{Work, widest};
+
+/// Columns that are taken at a time: what their rows have of a cache's lines is used in all passes before it leaves the cache.
+const AT_ONCE: usize = 64;
 
 /// The statistics that one run of rows was standardised by, and what its backward pass needs.
 #[derive(Debug, Default)]
@@ -20,8 +26,6 @@ pub(crate) struct Columns {
     from_rows: bool,
     /// Two sums for each column, in f64.
     sums: Vec<[f64; 2]>,
-    /// mean g and mean(g ⊙ x̂), then also the factors of the backward pass.
-    means: Vec<[f32; 2]>,
 }
 
 impl Columns {
@@ -34,17 +38,8 @@ impl Columns {
         assert!(rows >= 2, "statistics need at least 2 rows");
         self.fit(width);
         self.from_rows = true;
-        for row in z.axis_iter(Axis(0)) {
-            self.sums.iter_mut().zip(&row).for_each(|(s, &z)| s[0] += f64::from(z));
-        }
         let n = rows as f64;
-        self.sums.iter_mut().for_each(|s| s[0] /= n);
-        for row in z.axis_iter(Axis(0)) {
-            self.sums.iter_mut().zip(&row).for_each(|(s, &z)| {
-                let distance = f64::from(z) - s[0];
-                s[1] += distance * distance;
-            });
-        }
+        each_block(&mut self.sums, None, |first, sums, _| widest(Statistics { z, first, sums }));
         for (j, &[mean, squares]) in self.sums.iter().enumerate() {
             self.mean[j] = mean as f32;
             self.inv_std[j] = (1.0 / (squares / n + f64::from(epsilon)).sqrt()) as f32;
@@ -71,14 +66,21 @@ impl Columns {
     }
 
     /// `y = a ⊙ x̂ + b`.
-    pub(crate) fn forward(&self, z: &ArrayRef2<f32>, a: &ArrayRef1<f32>, b: &ArrayRef1<f32>, y: &mut ArrayRef2<f32>) {
+    pub(crate) fn forward(
+        &mut self,
+        z: &ArrayRef2<f32>,
+        a: &ArrayRef1<f32>,
+        b: &ArrayRef1<f32>,
+        y: &mut ArrayRef2<f32>,
+    ) {
         assert_eq!((z.ncols(), z.dim()), (self.mean.len(), y.dim()), "one column of z and y for each statistic");
-        for (z, mut y) in z.axis_iter(Axis(0)).zip(y.axis_iter_mut(Axis(0))) {
-            let columns = y.iter_mut().zip(&z).zip(&self.mean).zip(&self.inv_std).zip(a).zip(b);
-            for (((((y, &z), &mean), &r), &a), &b) in columns {
-                *y = (z - mean) * r * a + b;
-            }
-        }
+        let (mean, inv_std, a, b) = (values(&self.mean), values(&self.inv_std), values(a), values(b));
+        each_block(&mut self.sums, Some(y.view_mut()), |first, sums, y| {
+            let block = first..first + sums.len();
+            let (mean, inv_std) = (&mean[block.clone()], &inv_std[block.clone()]);
+            let (a, b) = (&a[block.clone()], &b[block]);
+            widest(Forward { z, first, mean, inv_std, a, b, y });
+        });
     }
 
     /// `dz` from `g = dy`; leaves Σg and Σ(g ⊙ x̂) for [`Columns::sum_g`] and [`Columns::sum_gx`].
@@ -90,25 +92,13 @@ impl Columns {
         dz: &mut ArrayRef2<f32>,
     ) {
         assert_eq!((z.dim(), z.dim()), (dy.dim(), dz.dim()), "one gradient for each value");
-        let n = z.nrows() as f64;
-        self.sums.iter_mut().for_each(|s| *s = [0.0; 2]);
-        for (z, g) in z.axis_iter(Axis(0)).zip(dy.axis_iter(Axis(0))) {
-            let columns = self.sums.iter_mut().zip(&z).zip(&g).zip(&self.mean).zip(&self.inv_std);
-            for ((((s, &z), &g), &mean), &r) in columns {
-                s[0] += f64::from(g);
-                s[1] += f64::from(g * ((z - mean) * r));
-            }
-        }
-        let flows = f64::from(u8::from(self.from_rows));
-        self.means.clear();
-        self.means.extend(self.sums.iter().map(|s| [(flows * s[0] / n) as f32, (flows * s[1] / n) as f32]));
-        let rows = z.axis_iter(Axis(0)).zip(dy.axis_iter(Axis(0))).zip(dz.axis_iter_mut(Axis(0)));
-        for ((z, g), mut dz) in rows {
-            let columns = dz.iter_mut().zip(&z).zip(&g).zip(&self.mean).zip(&self.inv_std).zip(a).zip(&self.means);
-            for ((((((dz, &z), &g), &mean), &r), &a), &[mean_g, mean_gx]) in columns {
-                *dz = a * r * (g - mean_g - (z - mean) * r * mean_gx);
-            }
-        }
+        let flows = f64::from(u8::from(self.from_rows)) / z.nrows() as f64;
+        let (mean, inv_std, a) = (values(&self.mean), values(&self.inv_std), values(a));
+        each_block(&mut self.sums, Some(dz.view_mut()), |first, sums, dz| {
+            let block = first..first + sums.len();
+            let (mean, inv_std, a) = (&mean[block.clone()], &inv_std[block.clone()], &a[block]);
+            widest(Backward { z, dy, first, sums, flows, mean, inv_std, a, dz });
+        });
     }
 
     /// Makes the rows' statistics the "gradient" of the moving averages; constants leave none.
@@ -126,5 +116,143 @@ impl Columns {
     /// `Σ g ⊙ x̂` of each column, after [`Columns::backward`].
     pub(crate) fn sum_gx(&self) -> impl Iterator<Item = f32> {
         self.sums.iter().map(|s| s[1] as f32)
+    }
+}
+
+const CONTIGUOUS: &str = "the values of a row stand side by side";
+
+fn contiguous<'a>(row: ArrayView1<'a, f32>) -> &'a [f32] {
+    row.to_slice().expect(CONTIGUOUS)
+}
+
+/// Runs `f` on blocks of columns: their first one, their sums, and their part of `out`.
+fn each_block(
+    sums: &mut [[f64; 2]],
+    out: Option<ArrayViewMut2<'_, f32>>,
+    f: impl Fn(usize, &mut [[f64; 2]], ArrayViewMut2<'_, f32>) + Sync,
+) {
+    parallel::each(Blocks { first: 0, sums, out }, &|Blocks { first, sums, out }| {
+        let out = out.unwrap_or_else(|| ArrayViewMut2::from_shape((0, 0), &mut []).expect("no values for no columns"));
+        f(first, sums, out);
+    });
+}
+
+/// Mean and sum of squared distances of some columns, from `first` on.
+struct Statistics<'a> {
+    z: &'a ArrayRef2<f32>,
+    first: usize,
+    sums: &'a mut [[f64; 2]],
+}
+
+impl Work for Statistics<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { z, first, sums } = self;
+        let block = first..first + sums.len();
+        for z in z.rows() {
+            sums.iter_mut().zip(&contiguous(z)[block.clone()]).for_each(|(s, &z)| s[0] += f64::from(z));
+        }
+        let n = z.nrows() as f64;
+        sums.iter_mut().for_each(|s| s[0] /= n);
+        for z in z.rows() {
+            sums.iter_mut().zip(&contiguous(z)[block.clone()]).for_each(|(s, &z)| {
+                let distance = f64::from(z) - s[0];
+                s[1] += distance * distance;
+            });
+        }
+    }
+}
+
+/// [`Columns::forward`] of some columns; all but `z` have those alone.
+struct Forward<'a> {
+    z: &'a ArrayRef2<f32>,
+    first: usize,
+    mean: &'a [f32],
+    inv_std: &'a [f32],
+    a: &'a [f32],
+    b: &'a [f32],
+    y: ArrayViewMut2<'a, f32>,
+}
+
+impl Work for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { z, first, mean, inv_std, a, b, mut y } = self;
+        let block = first..first + mean.len();
+        for (z, mut y) in z.rows().into_iter().zip(y.rows_mut()) {
+            let y = y.as_slice_mut().expect(CONTIGUOUS);
+            let columns = y.iter_mut().zip(&contiguous(z)[block.clone()]).zip(mean).zip(inv_std).zip(a).zip(b);
+            for (((((y, &z), &mean), &r), &a), &b) in columns {
+                *y = (z - mean) * r * a + b;
+            }
+        }
+    }
+}
+
+/// [`Columns::backward`] of some columns; all but `z` and `dy` have those alone.
+struct Backward<'a> {
+    z: &'a ArrayRef2<f32>,
+    dy: &'a ArrayRef2<f32>,
+    first: usize,
+    sums: &'a mut [[f64; 2]],
+    /// `1/n`, or 0 where no gradient flows through the statistics.
+    flows: f64,
+    mean: &'a [f32],
+    inv_std: &'a [f32],
+    a: &'a [f32],
+    dz: ArrayViewMut2<'a, f32>,
+}
+
+impl Work for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { z, dy, first, sums, flows, mean, inv_std, a, mut dz } = self;
+        let block = first..first + sums.len();
+        sums.fill([0.0; 2]);
+        for (z, g) in z.rows().into_iter().zip(dy.rows()) {
+            let (z, g) = (&contiguous(z)[block.clone()], &contiguous(g)[block.clone()]);
+            for ((((s, &z), &g), &mean), &r) in sums.iter_mut().zip(z).zip(g).zip(mean).zip(inv_std) {
+                s[0] += f64::from(g);
+                s[1] += f64::from(g * ((z - mean) * r));
+            }
+        }
+        // mean g and mean(g ⊙ x̂)
+        let (mut mean_g, mut mean_gx) = ([0.0; AT_ONCE], [0.0; AT_ONCE]);
+        for ((mean_g, mean_gx), s) in mean_g.iter_mut().zip(&mut mean_gx).zip(&*sums) {
+            (*mean_g, *mean_gx) = ((flows * s[0]) as f32, (flows * s[1]) as f32);
+        }
+        for ((z, g), mut dz) in z.rows().into_iter().zip(dy.rows()).zip(dz.rows_mut()) {
+            let (z, g) = (&contiguous(z)[block.clone()], &contiguous(g)[block.clone()]);
+            let dz = dz.as_slice_mut().expect(CONTIGUOUS);
+            let columns = dz.iter_mut().zip(z).zip(g).zip(mean).zip(inv_std).zip(a).zip(&mean_g).zip(&mean_gx);
+            for (((((((dz, &z), &g), &mean), &r), &a), &mean_g), &mean_gx) in columns {
+                *dz = a * r * (g - mean_g - (z - mean) * r * mean_gx);
+            }
+        }
+    }
+}
+
+struct Blocks<'a> {
+    first: usize,
+    sums: &'a mut [[f64; 2]],
+    out: Option<ArrayViewMut2<'a, f32>>,
+}
+
+impl Divide for Blocks<'_> {
+    fn pieces(&self) -> usize {
+        self.sums.len().div_ceil(AT_ONCE)
+    }
+
+    fn divide(self, pieces: usize) -> (Self, Self) {
+        let columns = pieces * AT_ONCE;
+        let (sums, rest_sums) = self.sums.split_at_mut(columns);
+        let (out, rest_out) = self.out.map(|out| out.split_at(Axis(1), columns)).unzip();
+        (Self { first: self.first, sums, out }, Self { first: self.first + columns, sums: rest_sums, out: rest_out })
     }
 }

@@ -5,6 +5,7 @@ use ndarray::{Array1, ArrayRef2, s};
 use super::Columns;
 use crate::data::DomainId;
 use crate::nn::buffer::grow;
+use crate::nn::segment::each_segment;
 use crate::nn::{Decay, Mode, Moving, PerDomain, Segment};
 
 /// Partitioned Normalization (Sheng et al. 2021, section 3.3, equations 3 and 4): batch normalisation whose statistics
@@ -132,9 +133,8 @@ impl PartitionedNorm {
         y: &mut ArrayRef2<f32>,
     ) {
         grow(&mut cache.segments, segments.len());
-        for (segment, cache) in segments.iter().zip(&mut cache.segments) {
+        each_segment(segments, &mut cache.segments, y, |segment, cache, y| {
             let z = z.slice(s![segment.rows(), ..]);
-            let mut y = y.slice_mut(s![segment.rows(), ..]);
             cache.scale.clone_from(&self.gamma);
             cache.shift.clone_from(&self.beta);
             let epsilon = self.settings.epsilon;
@@ -152,8 +152,8 @@ impl PartitionedNorm {
                 self.pooled(mean, var);
                 columns.take_constants(mean, var, epsilon);
             }
-            cache.columns.forward(&z, &cache.scale, &cache.shift, &mut y);
-        }
+            cache.columns.forward(&z, &cache.scale, &cache.shift, y);
+        });
     }
 
     /// With `a = γ ⊙ γ_d`, `s = √(σ²_d + ε)`, `g = dy`: `dγ += (Σ g⊙x̂) ⊙ γ_d`, `dγ_d += (Σ g⊙x̂) ⊙ γ`, `dβ, dβ_d += Σ g`,
@@ -171,9 +171,11 @@ impl PartitionedNorm {
         grad: &mut Self,
         dz: &mut ArrayRef2<f32>,
     ) {
-        for (segment, cache) in segments.iter().zip(&mut cache.segments) {
+        each_segment(segments, &mut cache.segments, dz, |segment, cache, dz| {
             let rows = s![segment.rows(), ..];
-            cache.columns.backward(&z.slice(rows), &cache.scale, &dy.slice(rows), &mut dz.slice_mut(rows));
+            cache.columns.backward(&z.slice(rows), &cache.scale, &dy.slice(rows), dz);
+        });
+        for (segment, cache) in segments.iter().zip(&cache.segments) {
             let d = segment.trained_domain();
             let (own, own_grad) = (&self.domain[d], grad.domain.touch(d));
             for (j, (gx, g)) in cache.columns.sum_gx().zip(cache.columns.sum_g()).enumerate() {

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayRef2, Axis, Zip, concatenate, s};
 
-use super::layer::{Scratch, SegmentBack, SegmentCache, add_backward};
+use super::layer::{Down, SegmentBack, SegmentCache};
 use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
 use crate::nn::{Decay, Linear};
@@ -39,13 +39,14 @@ impl Concatenated {
         Linear { weight: weight + &shared.weight + &own.weight, bias: bias + &shared.bias + &own.bias }
     }
 
-    /// `y = y_s + y_d + [y_s, y_d]·C_d`.
+    /// `y = y_s + y_d + [y_s, y_d]·C_d`, and then a rectifier if there is to be one.
     pub(super) fn forward(
         &self,
         shared: &Linear,
         x: &ArrayRef2<f32>,
         cache: &mut SegmentCache,
         y: &mut ArrayRef2<f32>,
+        rectify: bool,
     ) {
         let (outputs, width) = (&mut cache.outputs, y.ncols());
         resize(outputs, y.nrows(), 2 * width);
@@ -54,21 +55,25 @@ impl Concatenated {
         self.own.forward(x, &mut of_own);
         matmul(outputs, &self.map, y);
         let (of_shared, of_own) = outputs.view().split_at(Axis(1), width);
-        Zip::from(y).and(of_shared).and(of_own).for_each(|y, &shared, &own| *y += shared + own);
+        Zip::from(y).and(of_shared).and(of_own).for_each(|y, &shared, &own| {
+            *y += shared + own;
+            // Not `max`, which would turn NaN into 0.
+            *y = if rectify && *y < 0.0 { 0.0 } else { *y };
+        });
     }
 
     /// `dC_d += [y_s, y_d]ᵀ·dy`, `[dy_s, dy_d] = [dy, dy] + dy·C_dᵀ`; `dx` from both layers.
-    pub(super) fn backward(&self, back: SegmentBack<'_>, grad: &mut Self) {
+    pub(super) fn backward(&self, back: SegmentBack<'_, '_>, grad: &mut Self) {
         let SegmentBack { shared, x, dy, cache, scratch, dshared, mut dx } = back;
-        let Scratch { doutputs, part, .. } = scratch;
+        let doutputs = &mut scratch.doutputs;
         let width = dy.ncols();
-        matmul_grad(&cache.outputs, &dy, 1.0, &mut grad.map);
+        matmul_grad(&cache.outputs, &dy, &mut grad.map);
         resize(doutputs, dy.nrows(), 2 * width);
         matmul_transposed(&dy, &self.map, doutputs);
         let (mut of_shared, mut of_own) = doutputs.multi_slice_mut((s![.., ..width], s![.., width..]));
         of_shared += &dy;
         of_own += &dy;
-        shared.backward(&x, &of_shared, dshared, dx.as_deref_mut());
-        add_backward(&self.own, &x, &of_own, &mut grad.own, dx.as_deref_mut(), part);
+        shared.backward_into(&x, &of_shared, dshared, dx.as_mut().map(Down::first));
+        self.own.backward_into(&x, &of_own, &mut grad.own, dx.as_mut().map(Down::last));
     }
 }

@@ -59,26 +59,27 @@ impl DomainLinear {
         }
     }
 
-    /// The rows of one segment.
+    /// The rows of one segment, and then a rectifier if there is to be one.
     pub(super) fn forward(
         &self,
         shared: &Linear,
         x: &ArrayRef2<f32>,
         cache: &mut SegmentCache,
         y: &mut ArrayRef2<f32>,
+        rectify: bool,
     ) {
         match self {
-            Self::Product(own) => own.forward(shared, x, cache, y),
-            Self::Add(own) => own.forward(shared, x, cache, y),
-            Self::AdaptiveAdd(own) => own.forward(shared, x, cache, y),
-            Self::Gate(own) => own.forward(shared, x, cache, y),
-            Self::Concatenation(own) => own.forward(shared, x, cache, y),
-            Self::LowRank(own) => own.forward(shared, x, cache, y),
+            Self::Product(own) => own.forward(shared, x, cache, y, rectify),
+            Self::Add(own) => own.forward(shared, x, cache, y, rectify),
+            Self::AdaptiveAdd(own) => own.forward(shared, x, cache, y, rectify),
+            Self::Gate(own) => own.forward(shared, x, cache, y, rectify),
+            Self::Concatenation(own) => own.forward(shared, x, cache, y, rectify),
+            Self::LowRank(own) => own.forward(shared, x, cache, y, rectify),
         }
     }
 
     /// The same rows on their way back.
-    pub(super) fn backward(&self, back: SegmentBack<'_>, grad: &mut Self) {
+    pub(super) fn backward(&self, back: SegmentBack<'_, '_>, grad: &mut Self) {
         match (self, grad) {
             (Self::Product(own), Self::Product(grad)) => own.backward(back, grad),
             (Self::Add(own), Self::Add(grad)) => own.backward(back, grad),

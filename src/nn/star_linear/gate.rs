@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayRef2, Zip};
 
-use super::layer::{Scratch, SegmentBack, SegmentCache, add_backward};
+use super::layer::{Down, Scratch, SegmentBack, SegmentCache};
 use crate::nn::Linear;
 use crate::nn::activation::sigmoid;
 use crate::nn::buffer::resize;
@@ -34,13 +34,14 @@ impl Gated {
         Linear { weight: &shared.weight + &self.own.weight, bias: &shared.bias + &self.own.bias }
     }
 
-    /// `y = y_s + σ(x·G_d + c_d) ⊙ (x·W_d + b_d)`.
+    /// `y = y_s + σ(x·G_d + c_d) ⊙ (x·W_d + b_d)`, and then a rectifier if there is to be one.
     pub(super) fn forward(
         &self,
         shared: &Linear,
         x: &ArrayRef2<f32>,
         cache: &mut SegmentCache,
         y: &mut ArrayRef2<f32>,
+        rectify: bool,
     ) {
         let SegmentCache { outputs, gate, .. } = cache;
         for (layer, out) in [(&self.own, &mut *outputs), (&self.gate, &mut *gate)] {
@@ -51,13 +52,15 @@ impl Gated {
         Zip::from(y).and(outputs).and(gate).for_each(|y, &mut own, g| {
             *g = sigmoid(*g);
             *y += *g * own;
+            // Not `max`, which would turn NaN into 0.
+            *y = if rectify && *y < 0.0 { 0.0 } else { *y };
         });
     }
 
     /// `dy_s = dy`; to the domain's layer `g ⊙ dy`, to the gate's `dy ⊙ (x·W_d + b_d) ⊙ g ⊙ (1 − g)`; `dx` from all three.
-    pub(super) fn backward(&self, back: SegmentBack<'_>, grad: &mut Self) {
+    pub(super) fn backward(&self, back: SegmentBack<'_, '_>, grad: &mut Self) {
         let SegmentBack { shared, x, dy, cache, scratch, dshared, mut dx } = back;
-        let Scratch { doutputs, dgate, part, .. } = scratch;
+        let Scratch { doutputs, dgate, .. } = scratch;
         resize(doutputs, dy.nrows(), dy.ncols());
         resize(dgate, dy.nrows(), dy.ncols());
         Zip::from(&mut *doutputs).and(&mut *dgate).and(&dy).and(&cache.outputs).and(&cache.gate).for_each(
@@ -66,8 +69,8 @@ impl Gated {
                 *dz = dy * own * g * (1.0 - g);
             },
         );
-        shared.backward(&x, &dy, dshared, dx.as_deref_mut());
-        add_backward(&self.own, &x, doutputs, &mut grad.own, dx.as_deref_mut(), part);
-        add_backward(&self.gate, &x, dgate, &mut grad.gate, dx.as_deref_mut(), part);
+        shared.backward_into(&x, &dy, dshared, dx.as_mut().map(Down::first));
+        self.own.backward_into(&x, doutputs, &mut grad.own, dx.as_mut().map(Down::more));
+        self.gate.backward_into(&x, dgate, &mut grad.gate, dx.as_mut().map(Down::last));
     }
 }

@@ -1,12 +1,16 @@
 //! The layer: who takes which path.
 
-use ndarray::{Array1, Array2, ArrayRef2, ArrayView2, ArrayViewMut2, s};
+use ndarray::{Array1, Array2, ArrayRef2, ArrayView2, ArrayViewMut2, Axis, s};
 
 use super::weights::DWeights;
 use super::{Combination, DomainLinear};
 use crate::data::DomainId;
-use crate::nn::buffer::{grow, resize};
+use crate::nn::buffer::grow;
+use crate::nn::matmul::{Out, Rows, Then};
+use crate::nn::segment::each_segment;
+use crate::nn::sums::fold;
 use crate::nn::{Draws, Init, Linear, PerDomain, Segment};
+use crate::parallel::{self, Divide};
 
 /// A layer that all domains share and each bends to its own (Sheng et al. 2021, section 3.4, equations 5 and 6), in one of
 /// several ways: see [`Combination`].
@@ -28,13 +32,13 @@ crate::params!(StarLinear { shared, domain });
 #[derive(Debug, Default)]
 pub struct StarLinearCache {
     segments: Vec<SegmentCache>,
-    scratch: Scratch,
+    groups: Vec<Group>,
 }
 
 /// What one segment keeps from forward to backward.
 #[derive(Debug, Default)]
 pub(super) struct SegmentCache {
-    /// `W*_d` and `b*_d`, where weights are combined.
+    /// `W*_d`, where it is formed, and `b*_d`.
     pub(super) weight: Array2<f32>,
     pub(super) bias: Array1<f32>,
     /// What the domain's own layer gives, beside a gate; behind what the shared one gives, where they are joined.
@@ -43,26 +47,76 @@ pub(super) struct SegmentCache {
     pub(super) gate: Array2<f32>,
 }
 
+/// Some neighbouring segments on their way back, one after the other; several groups go side by side.
+#[derive(Debug, Default)]
+struct Group {
+    /// What they add to the gradient of what is shared; 0 between two passes.
+    dshared: Option<Linear>,
+    scratch: Scratch,
+}
+
+/// The most groups: more would be more gradients to add up.
+const GROUPS: usize = 4;
+
 /// Buffers of a backward pass, used by one segment after the other.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     pub(super) weights: DWeights,
     pub(super) doutputs: Array2<f32>,
     pub(super) dgate: Array2<f32>,
-    /// One of several gradients that add up to `dx`.
-    pub(super) part: Array2<f32>,
 }
 
 /// One segment on its way back: what every combination is given.
-pub(super) struct SegmentBack<'a> {
+pub(super) struct SegmentBack<'a, 'm> {
     pub(super) shared: &'a Linear,
     pub(super) x: ArrayView2<'a, f32>,
     pub(super) dy: ArrayView2<'a, f32>,
-    pub(super) cache: &'a SegmentCache,
-    pub(super) scratch: &'a mut Scratch,
-    pub(super) dshared: &'a mut Linear,
-    /// Overwritten; `None` when nobody needs it.
-    pub(super) dx: Option<ArrayViewMut2<'a, f32>>,
+    pub(super) cache: &'m SegmentCache,
+    pub(super) scratch: &'m mut Scratch,
+    pub(super) dshared: &'m mut Linear,
+    /// `None` when nobody needs it.
+    pub(super) dx: Option<Down<'a, 'm>>,
+}
+
+/// Where the gradient of the input goes: the sum of one product or several.
+pub(super) struct Down<'a, 'm> {
+    dx: ArrayViewMut2<'m, f32>,
+    rectified: Option<Rectified<'a>>,
+}
+
+/// That the input `h` came from a rectifier, behind which nobody needs a gradient: `dx · scale` where `h > 0`, 0 elsewhere.
+#[derive(Clone, Copy)]
+pub(crate) struct Rectified<'a> {
+    pub(crate) h: ArrayView2<'a, f32>,
+    pub(crate) scale: f32,
+}
+
+impl<'a> Down<'a, '_> {
+    /// The first product of the sum.
+    pub(super) fn first(&mut self) -> Out<'_, 'a> {
+        Out::set(&mut self.dx)
+    }
+
+    /// One that is neither first nor last.
+    pub(super) fn more(&mut self) -> Out<'_, 'a> {
+        Out::add(&mut self.dx)
+    }
+
+    /// The last of several.
+    pub(super) fn last(&mut self) -> Out<'_, 'a> {
+        let then = self.then();
+        self.more().then(then)
+    }
+
+    /// The only one.
+    pub(super) fn only(&mut self) -> Out<'_, 'a> {
+        let then = self.then();
+        self.first().then(then)
+    }
+
+    fn then(&self) -> Then<'a> {
+        self.rectified.map_or(Then::Nothing, |Rectified { h, scale }| Then::WherePositive(Rows::new(h), scale))
+    }
 }
 
 impl StarLinear {
@@ -109,15 +163,27 @@ impl StarLinear {
         cache: &mut StarLinearCache,
         y: &mut ArrayRef2<f32>,
     ) {
+        self.forward_into(x, segments, cache, y, false);
+    }
+
+    /// The same, and then a rectifier if there is to be one: `y = max(·, 0)`.
+    pub(crate) fn forward_into(
+        &self,
+        x: &ArrayRef2<f32>,
+        segments: &[Segment],
+        cache: &mut StarLinearCache,
+        y: &mut ArrayRef2<f32>,
+        rectify: bool,
+    ) {
         grow(&mut cache.segments, segments.len());
-        for (segment, cache) in segments.iter().zip(&mut cache.segments) {
+        each_segment(segments, &mut cache.segments, y, |segment, cache, y| {
             let x = x.slice(s![segment.rows(), ..]);
-            let mut y = y.slice_mut(s![segment.rows(), ..]);
             match segment.domain {
-                None => self.shared.forward(&x, &mut y),
-                Some(d) => self.domain[d].forward(&self.shared, &x, cache, &mut y),
+                None if rectify => self.shared.forward_rectified(&x, y),
+                None => self.shared.forward(&x, y),
+                Some(d) => self.domain[d].forward(&self.shared, &x, cache, y, rectify),
             }
-        }
+        });
     }
 
     /// Takes `dy` back through each segment's combination: to what is shared, to what the domain owns, and to `dx` (`None` when
@@ -132,39 +198,133 @@ impl StarLinear {
         dy: &ArrayRef2<f32>,
         cache: &mut StarLinearCache,
         grad: &mut Self,
-        mut dx: Option<&mut ArrayRef2<f32>>,
+        dx: Option<&mut ArrayRef2<f32>>,
     ) {
-        for (segment, segment_cache) in segments.iter().zip(&cache.segments) {
-            let rows = s![segment.rows(), ..];
-            let d = segment.trained_domain();
-            let back = SegmentBack {
-                shared: &self.shared,
-                x: x.slice(rows),
-                dy: dy.slice(rows),
-                cache: segment_cache,
-                scratch: &mut cache.scratch,
-                dshared: &mut grad.shared,
-                dx: dx.as_deref_mut().map(|dx| dx.slice_mut(rows)),
-            };
-            self.domain[d].backward(back, grad.domain.touch(d));
+        self.backward_into(x, segments, dy, cache, grad, dx, None);
+    }
+
+    /// The same, for an input that may have come from a rectifier: `dx` is then the gradient in front of that.
+    #[expect(clippy::too_many_arguments, reason = "those of `backward` and one more")]
+    pub(crate) fn backward_into(
+        &self,
+        x: &ArrayRef2<f32>,
+        segments: &[Segment],
+        dy: &ArrayRef2<f32>,
+        cache: &mut StarLinearCache,
+        grad: &mut Self,
+        dx: Option<&mut ArrayRef2<f32>>,
+        rectified: Option<Rectified<'_>>,
+    ) {
+        if segments.is_empty() {
+            return;
+        }
+        let each = segments.len().div_ceil(GROUPS);
+        let count = segments.len().div_ceil(each);
+        grow(&mut cache.groups, count);
+        let groups = &mut cache.groups[..count];
+        let own = grad.domain.touch_all(segments.iter().map(Segment::trained_domain));
+        let (x, dy, dx) = (x.view(), dy.view(), dx.map(|dx| dx.view_mut()));
+        let rectified = rectified.as_ref().map(|Rectified { h, scale }| Rectified { h: h.view(), scale: *scale });
+        let caches = &mut cache.segments[..segments.len()];
+        let mut work = Backward { layer: self, x, dy, segments, each, caches, own, first: 0, groups, dx, rectified };
+        if count == 1 {
+            work.run(&mut grad.shared);
+            return;
+        }
+        parallel::each(work, &|work| Backward::run_apart(work));
+        for group in &mut cache.groups[..count] {
+            let dshared = group.dshared.as_mut().expect("every group has run");
+            fold(dshared.weight.as_slice_mut(), grad.shared.weight.as_slice_mut());
+            fold(dshared.bias.as_slice_mut(), grad.shared.bias.as_slice_mut());
         }
     }
 }
 
-/// Takes `dy` back through one more layer that read `x`, and adds its part of `dx`.
-pub(super) fn add_backward(
-    layer: &Linear,
-    x: &ArrayRef2<f32>,
-    dy: &ArrayRef2<f32>,
-    grad: &mut Linear,
-    dx: Option<&mut ArrayRef2<f32>>,
-    part: &mut Array2<f32>,
-) {
-    let Some(dx) = dx else {
-        layer.backward(x, dy, grad, None);
-        return;
-    };
-    resize(part, x.nrows(), x.ncols());
-    layer.backward(x, dy, grad, Some(part));
-    *dx += &**part;
+/// Some groups of segments on their way back.
+struct Backward<'a, 'm> {
+    layer: &'a StarLinear,
+    x: ArrayView2<'a, f32>,
+    dy: ArrayView2<'a, f32>,
+    segments: &'a [Segment],
+    /// How many segments a group has; the last may have less.
+    each: usize,
+    caches: &'m mut [SegmentCache],
+    /// The gradients of what domains own, from domain `first` on.
+    own: &'m mut [DomainLinear],
+    first: usize,
+    groups: &'m mut [Group],
+    /// The rows of these segments alone.
+    dx: Option<ArrayViewMut2<'m, f32>>,
+    rectified: Option<Rectified<'a>>,
+}
+
+impl Divide for Backward<'_, '_> {
+    fn pieces(&self) -> usize {
+        self.groups.len()
+    }
+
+    fn divide(self, pieces: usize) -> (Self, Self) {
+        let Self { layer, x, dy, each, first, rectified, .. } = self;
+        let count = pieces * each;
+        let (segments, rest_segments) = self.segments.split_at(count);
+        let (caches, rest_caches) = self.caches.split_at_mut(count);
+        let (groups, rest_groups) = self.groups.split_at_mut(pieces);
+        let domain = rest_segments[0].trained_domain();
+        let (own, rest_own) = self.own.split_at_mut(domain - first);
+        let (dx, rest_dx) = match self.dx {
+            None => (None, None),
+            Some(dx) => {
+                let (dx, rest) = dx.split_at(Axis(0), rest_segments[0].start - segments[0].start);
+                (Some(dx), Some(rest))
+            }
+        };
+        let start = Self { layer, x, dy, segments, each, caches, own, first, groups, dx, rectified };
+        let rest = Self {
+            layer,
+            x,
+            dy,
+            segments: rest_segments,
+            each,
+            caches: rest_caches,
+            own: rest_own,
+            first: domain,
+            groups: rest_groups,
+            dx: rest_dx,
+            rectified,
+        };
+        (start, rest)
+    }
+}
+
+impl Backward<'_, '_> {
+    /// The segments of one group, with a gradient of its own for what is shared.
+    fn run_apart(mut self) {
+        let mut dshared = self.groups[0].dshared.take().unwrap_or_else(|| {
+            let (input, output) = self.layer.shared.weight.dim();
+            Linear::zeros(input, output)
+        });
+        self.run(&mut dshared);
+        self.groups[0].dshared = Some(dshared);
+    }
+
+    /// The segments of one group.
+    fn run(&mut self, dshared: &mut Linear) {
+        let start = self.segments[0].start;
+        for (segment, cache) in self.segments.iter().zip(&*self.caches) {
+            let rows = s![segment.rows(), ..];
+            let own_rows = s![segment.start - start..segment.end - start, ..];
+            let rectified = self.rectified.map(|Rectified { h, scale }| Rectified { h: h.slice_move(rows), scale });
+            let back = SegmentBack {
+                shared: &self.layer.shared,
+                x: self.x.slice(rows),
+                dy: self.dy.slice(rows),
+                cache,
+                scratch: &mut self.groups[0].scratch,
+                dshared,
+                dx: self.dx.as_mut().map(|dx| Down { dx: dx.slice_mut(own_rows), rectified }),
+            };
+            let d = segment.trained_domain();
+            self.layer.domain[d].backward(back, &mut self.own[d - self.first]);
+        }
+    }
 }

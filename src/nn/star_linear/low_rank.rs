@@ -53,8 +53,8 @@ impl Weights for LowRankFactor {
             *g *= w;
         });
         let df = &d.weight;
-        matmul_grad(&df.t(), &self.v, 1.0, &mut grad.u);
-        matmul_grad(df, &self.u, 1.0, &mut grad.v);
+        matmul_grad(&df.t(), &self.v, &mut grad.u);
+        matmul_grad(df, &self.u, &mut grad.v);
         grad.bias += &d.bias;
     }
 }

@@ -2,8 +2,11 @@
 
 use ndarray::{Array1, Array2, ArrayRef2, Zip};
 
-use super::weights::{DWeights, Weights};
+use super::layer::{SegmentBack, SegmentCache};
+use super::weights::{DWeights, then};
+use crate::nn::matmul::{Operand, Out, Place, Rows, RowsMut, Sink, WIDTH, product};
 use crate::nn::{Decay, Linear};
+use crate::parallel::join;
 
 /// What one domain owns where weights are multiplied: `W*_d = W ⊙ W_d`, `b*_d = b + b_d` (Sheng et al. 2021, section 3.4,
 /// equation 5). At the start `W_d = 1` and `b_d = 0`; weight decay pulls `W_d` to 1.
@@ -22,23 +25,88 @@ impl Factor {
     pub(super) fn neutral(input: usize, output: usize) -> Self {
         Self { weight: Array2::ones((input, output)), bias: Array1::zeros(output) }
     }
-}
 
-impl Weights for Factor {
-    /// `W* = W ⊙ W_d`, `b* = b + b_d`.
-    fn combine(&self, shared: &Linear, weight: &mut Array2<f32>, bias: &mut Array1<f32>) {
-        Zip::from(weight).and(&shared.weight).and(&self.weight).for_each(|c, &w, &w_d| *c = w * w_d);
-        Zip::from(bias).and(&shared.bias).and(&self.bias).for_each(|c, &b, &b_d| *c = b + b_d);
+    /// `W* = W ⊙ W_d`, `b* = b + b_d`, by themselves.
+    pub(super) fn combined(&self, shared: &Linear) -> Linear {
+        Linear { weight: &shared.weight * &self.weight, bias: &shared.bias + &self.bias }
     }
 
-    /// `dW += dW* ⊙ W_d`, `dW_d += dW* ⊙ W`, `db_d += db*`.
-    fn take_apart(&self, shared: &Linear, d: &mut DWeights, grad: &mut Self, dw: &mut ArrayRef2<f32>) {
-        Zip::from(dw).and(&mut grad.weight).and(&d.weight).and(&shared.weight).and(&self.weight).for_each(
-            |dw, dw_d, &g, &w, &w_d| {
-                *dw += g * w_d;
-                *dw_d += g * w;
-            },
-        );
-        grad.bias += &d.bias;
+    fn operand<'a>(&'a self, shared: &'a Linear) -> Operand<'a> {
+        Operand::Product(shared.weight.view(), self.weight.view())
+    }
+
+    /// `y = x·W* + b*`, and then a rectifier if there is to be one. W* is never in memory: it is multiplied on the way into the
+    /// product.
+    pub(super) fn forward(
+        &self,
+        shared: &Linear,
+        x: &ArrayRef2<f32>,
+        cache: &mut SegmentCache,
+        y: &mut ArrayRef2<f32>,
+        rectify: bool,
+    ) {
+        let bias = &mut cache.bias;
+        bias.clone_from(&shared.bias);
+        Zip::from(&mut *bias).and(&self.bias).for_each(|c, &b_d| *c += b_d);
+        product(x.view(), self.operand(shared), Out::set(y).then(then(bias, rectify)));
+    }
+
+    /// With `dW* = xᵀ·dy`: `dW += dW* ⊙ W_d`, `dW_d += dW* ⊙ W`, `db, db_d += Σ dy`, `dx = dy·(W*)ᵀ`.
+    pub(super) fn backward(&self, back: SegmentBack<'_, '_>, grad: &mut Self) {
+        let SegmentBack { shared, x, dy, scratch, dshared, dx, .. } = back;
+        let d: &mut DWeights = &mut scratch.weights;
+        let own = || {
+            d.sum_bias(&dy, dshared);
+            grad.bias += &d.bias;
+            let parts = Parts {
+                dw: RowsMut::new(dshared.weight.view_mut()),
+                dw_d: RowsMut::new(grad.weight.view_mut()),
+                w: Rows::new(shared.weight.view()),
+                w_d: Rows::new(self.weight.view()),
+            };
+            product(x.t(), Operand::One(dy.view()), parts);
+        };
+        let down = || dx.map(|mut dx| product(dy.view(), self.operand(shared).t(), dx.only()));
+        join(own, down);
+    }
+}
+
+/// Takes `dW*` apart while it is in registers.
+struct Parts<'a, 'm> {
+    dw: RowsMut<'m>,
+    dw_d: RowsMut<'m>,
+    w: Rows<'a>,
+    w_d: Rows<'a>,
+}
+
+impl Sink for Parts<'_, '_> {
+    fn dim(&self) -> (usize, usize) {
+        self.w.dim()
+    }
+
+    fn split(self, row: usize) -> (Self, Self) {
+        let ((dw, rest_dw), (dw_d, rest_dw_d)) = (self.dw.split(row), self.dw_d.split(row));
+        let ((w, rest_w), (w_d, rest_w_d)) = (self.w.split(row), self.w_d.split(row));
+        (Self { dw, dw_d, w, w_d }, Self { dw: rest_dw, dw_d: rest_dw_d, w: rest_w, w_d: rest_w_d })
+    }
+
+    #[inline(always)]
+    fn expect(&self, row: usize, column: usize) {
+        self.w.prefetch(row, column);
+        self.w_d.prefetch(row, column);
+        self.dw.prefetch(row, column);
+        self.dw_d.prefetch(row, column);
+    }
+
+    #[inline(always)]
+    fn put(&mut self, Place { row, column, width, .. }: Place, sums: &[f32; WIDTH]) {
+        let (w, w_d) = (self.w.load(row, column, width), self.w_d.load(row, column, width));
+        let (mut dw, mut dw_d) = (self.dw.load(row, column, width), self.dw_d.load(row, column, width));
+        for j in 0..WIDTH {
+            dw[j] += sums[j] * w_d[j];
+            dw_d[j] += sums[j] * w[j];
+        }
+        self.dw.store(row, column, width, dw);
+        self.dw_d.store(row, column, width, dw_d);
     }
 }

@@ -5,8 +5,9 @@ use ndarray::{Array1, Array2, ArrayRef2};
 use super::layer::{SegmentBack, SegmentCache};
 use crate::nn::Linear;
 use crate::nn::buffer::resize;
-use crate::nn::linear::{add_rows, add_sums};
-use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
+use crate::nn::linear::{values, values_mut};
+use crate::nn::matmul::{Operand, Out, Then, matmul, product};
+use crate::nn::sums::add_sums;
 
 /// The gradients of one segment's combined weights.
 #[derive(Debug, Default)]
@@ -35,31 +36,49 @@ pub(super) trait Weights {
         combined
     }
 
-    /// `y = x·W*_d + b*_d`.
-    fn forward(&self, shared: &Linear, x: &ArrayRef2<f32>, cache: &mut SegmentCache, y: &mut ArrayRef2<f32>) {
+    /// `y = x·W*_d + b*_d`, and then a rectifier if there is to be one.
+    fn forward(
+        &self,
+        shared: &Linear,
+        x: &ArrayRef2<f32>,
+        cache: &mut SegmentCache,
+        y: &mut ArrayRef2<f32>,
+        rectify: bool,
+    ) {
         let SegmentCache { weight, bias, .. } = cache;
         let (input, output) = shared.weight.dim();
         resize(weight, input, output);
         bias.clone_from(&shared.bias);
         self.combine(shared, weight, bias);
-        matmul(x, weight, y);
-        add_rows(bias, y);
+        product(x.view(), Operand::One(weight.view()), Out::set(y).then(then(bias, rectify)));
     }
 
     /// `dW*_d = xᵀ·dy` and `db*_d = Σ dy`, taken apart; `dx = dy·(W*_d)ᵀ`.
-    fn backward(&self, back: SegmentBack<'_>, grad: &mut Self) {
+    fn backward(&self, back: SegmentBack<'_, '_>, grad: &mut Self) {
         let SegmentBack { shared, x, dy, cache, scratch, dshared, dx } = back;
         let (input, output) = shared.weight.dim();
         let d = &mut scratch.weights;
         resize(&mut d.weight, input, output);
-        matmul_grad(&x, &dy, 0.0, &mut d.weight);
-        d.bias.clone_from(&shared.bias);
-        d.bias.fill(0.0);
-        add_sums(&dy, &mut d.bias);
-        add_sums(&dy, &mut dshared.bias);
+        matmul(&x.t(), &dy, &mut d.weight);
+        d.sum_bias(&dy, dshared);
         self.take_apart(shared, d, grad, &mut dshared.weight);
         if let Some(mut dx) = dx {
-            matmul_transposed(&dy, &cache.weight, &mut dx);
+            product(dy, Operand::One(cache.weight.t()), dx.only());
         }
     }
+}
+
+impl DWeights {
+    /// `db*_d = Σ dy`, which is also what the shared `b` gets.
+    pub(super) fn sum_bias(&mut self, dy: &ArrayRef2<f32>, dshared: &mut Linear) {
+        self.bias.clone_from(&dshared.bias);
+        self.bias.fill(0.0);
+        add_sums(dy, values_mut(&mut self.bias));
+        dshared.bias += &self.bias;
+    }
+}
+
+/// What follows the product of a segment.
+pub(super) fn then(bias: &Array1<f32>, rectify: bool) -> Then<'_> {
+    if rectify { Then::BiasRelu(values(bias)) } else { Then::Bias(values(bias)) }
 }

@@ -1,0 +1,262 @@
+//! The right operand of a product, laid out for the kernel.
+
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
+
+use ndarray::{ArrayView2, Axis, s};
+
+use crate::parallel::{self, Divide};
+use crate::simd::{Work, widest};
+
+/// How many columns of the right operand the kernel takes at a time.
+pub(crate) const WIDTH: usize = 16;
+
+/// A matrix `[k, n]` in panels of 16 columns, the last filled up with zeros: panel by panel, and in it row by row.
+#[derive(Debug, Default)]
+pub(crate) struct Panels {
+    values: Vec<f32>,
+    k: usize,
+    n: usize,
+}
+
+/// What a packed matrix is made of.
+#[derive(Clone, Copy)]
+pub(crate) enum Operand<'a> {
+    /// A matrix.
+    One(ArrayView2<'a, f32>),
+    /// The element-wise product of two.
+    Product(ArrayView2<'a, f32>, ArrayView2<'a, f32>),
+}
+
+impl<'a> Operand<'a> {
+    pub(crate) fn t(self) -> Self {
+        match self {
+            Self::One(a) => Self::One(a.reversed_axes()),
+            Self::Product(a, b) => Self::Product(a.reversed_axes(), b.reversed_axes()),
+        }
+    }
+
+    fn dim(&self) -> (usize, usize) {
+        match self {
+            Self::One(a) => a.dim(),
+            Self::Product(a, b) => {
+                assert_eq!(a.dim(), b.dim(), "an element-wise product of matrices of one shape");
+                a.dim()
+            }
+        }
+    }
+
+    fn split_columns(self, at: usize) -> (Self, Self) {
+        match self {
+            Self::One(a) => {
+                let (first, second) = a.split_at(Axis(1), at);
+                (Self::One(first), Self::One(second))
+            }
+            Self::Product(a, b) => {
+                let ((first, second), (other_first, other_second)) = (a.split_at(Axis(1), at), b.split_at(Axis(1), at));
+                (Self::Product(first, other_first), Self::Product(second, other_second))
+            }
+        }
+    }
+}
+
+impl Panels {
+    /// Packs a matrix in place of what was there. Allocates only when it never was this large before.
+    pub(crate) fn pack(&mut self, operand: Operand<'_>) {
+        let (k, n) = operand.dim();
+        (self.k, self.n) = (k, n);
+        let len = n.div_ceil(WIDTH) * WIDTH * k;
+        self.values.resize(len, 0.0);
+        if len > 0 {
+            parallel::each(Packing { operand, k, n, out: &mut self.values }, &|packing: Packing<'_, '_>| packing.run());
+        }
+    }
+
+    /// `k`
+    pub(crate) fn rows(&self) -> usize {
+        self.k
+    }
+
+    /// `n`
+    pub(crate) fn columns(&self) -> usize {
+        self.n
+    }
+
+    pub(super) fn values(&self) -> &[f32] {
+        &self.values
+    }
+}
+
+/// Some panels that are being packed.
+struct Packing<'a, 'o> {
+    operand: Operand<'a>,
+    k: usize,
+    n: usize,
+    out: &'o mut [f32],
+}
+
+/// Values that one thread packs at a time.
+const PIECE: usize = 1 << 15;
+
+impl Packing<'_, '_> {
+    /// How many panels a piece has.
+    fn panels(&self) -> usize {
+        (PIECE / (self.k * WIDTH)).max(1)
+    }
+
+    fn run(self) {
+        match self.operand {
+            Operand::One(a) => pack(a, |a, _| a, a, self.out),
+            Operand::Product(a, b) => pack(a, |a, b| a * b, b, self.out),
+        }
+    }
+}
+
+impl Divide for Packing<'_, '_> {
+    fn pieces(&self) -> usize {
+        self.n.div_ceil(WIDTH).div_ceil(self.panels())
+    }
+
+    fn divide(self, pieces: usize) -> (Self, Self) {
+        let panels = pieces * self.panels();
+        let (operand, rest) = self.operand.split_columns(panels * WIDTH);
+        let (out, rest_out) = self.out.split_at_mut(panels * WIDTH * self.k);
+        let first = Self { operand, n: panels * WIDTH, out, ..self };
+        (first, Packing { operand: rest, k: self.k, n: self.n - panels * WIDTH, out: rest_out })
+    }
+}
+
+/// Rows that are turned at a time where columns are contiguous.
+const TURN: usize = 8;
+
+/// Packs `value(a, b)`.
+fn pack<V: Fn(f32, f32) -> f32 + Copy>(a: ArrayView2<'_, f32>, value: V, b: ArrayView2<'_, f32>, out: &mut [f32]) {
+    let (k, n) = a.dim();
+    let (whole, rest) = out.split_at_mut(n / WIDTH * WIDTH * k);
+    let columns = |m: &ArrayView2<'_, f32>| m.strides()[0] == 1;
+    let rows = |m: &ArrayView2<'_, f32>| m.strides()[1] == 1;
+    let mut packed = 0;
+    if rows(&a) && rows(&b) {
+        widest(PackRows { a, b, value, k, out: whole });
+        packed = n / WIDTH;
+    } else if columns(&a) && columns(&b) {
+        for (panel, out) in whole.chunks_exact_mut(k * WIDTH).enumerate() {
+            let a: [&[f32]; WIDTH] = std::array::from_fn(|j| contiguous(a, panel * WIDTH + j));
+            let b: [&[f32]; WIDTH] = std::array::from_fn(|j| contiguous(b, panel * WIDTH + j));
+            widest(PackColumns { a, b, value, panel: out });
+        }
+        packed = n / WIDTH;
+    }
+    // What is left: the last columns, or, where values stand side by side neither way, all.
+    let left = if packed == 0 { whole.chunks_exact_mut(k * WIDTH) } else { (&mut [][..]).chunks_exact_mut(k * WIDTH) };
+    for (panel, out) in (packed..).zip(left.chain(rest.chunks_exact_mut(k * WIDTH))) {
+        let columns = s![.., panel * WIDTH..n.min((panel + 1) * WIDTH)];
+        let (a, b) = (a.slice(columns), b.slice(columns));
+        for ((out, a), b) in out.chunks_exact_mut(WIDTH).zip(a.rows()).zip(b.rows()) {
+            out.fill(0.0);
+            for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
+                *out = value(a, b);
+            }
+        }
+    }
+}
+
+/// Packs whole panels where rows are contiguous: row by row, as they stand in memory.
+struct PackRows<'a, V> {
+    a: ArrayView2<'a, f32>,
+    b: ArrayView2<'a, f32>,
+    value: V,
+    k: usize,
+    out: &'a mut [f32],
+}
+
+impl<V: Fn(f32, f32) -> f32> Work for PackRows<'_, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { a, b, value, k, out } = self;
+        for (row, (a, b)) in a.rows().into_iter().zip(b.rows()).enumerate() {
+            let (a, b) = (a.to_slice().expect("rows are contiguous"), b.to_slice().expect("rows are contiguous"));
+            let panels = out.chunks_exact_mut(k * WIDTH);
+            for ((out, a), b) in panels.zip(a.as_chunks::<WIDTH>().0).zip(b.as_chunks::<WIDTH>().0) {
+                // Loaded before anything is stored: the compiler cannot know that they do not overlap.
+                let packed: [f32; WIDTH] = std::array::from_fn(|j| value(a[j], b[j]));
+                out[row * WIDTH..][..WIDTH].copy_from_slice(&packed);
+            }
+        }
+    }
+}
+
+/// Packs 16 columns that are contiguous, turning them in small blocks.
+struct PackColumns<'a, V> {
+    a: [&'a [f32]; WIDTH],
+    b: [&'a [f32]; WIDTH],
+    value: V,
+    panel: &'a mut [f32],
+}
+
+impl<V: Fn(f32, f32) -> f32> Work for PackColumns<'_, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { a, b, value, panel } = self;
+        let k = a[0].len();
+        let whole = k - k % TURN;
+        for (start, out) in (0..whole).step_by(TURN).zip(panel.chunks_exact_mut(TURN * WIDTH)) {
+            let mut turned = [[0.0; WIDTH]; TURN];
+            for j in 0..WIDTH {
+                let (a, b) = (&a[j][start..start + TURN], &b[j][start..start + TURN]);
+                for (turned, (&a, &b)) in turned.iter_mut().zip(a.iter().zip(b)) {
+                    turned[j] = value(a, b);
+                }
+            }
+            out.copy_from_slice(turned.as_flattened());
+        }
+        for (row, out) in (whole..k).zip(panel[whole * WIDTH..].chunks_exact_mut(WIDTH)) {
+            for (j, out) in out.iter_mut().enumerate() {
+                *out = value(a[j][row], b[j][row]);
+            }
+        }
+    }
+}
+
+/// A column that is contiguous.
+fn contiguous(m: ArrayView2<'_, f32>, column: usize) -> &[f32] {
+    m.index_axis_move(Axis(1), column).to_slice().expect("columns are contiguous")
+}
+
+thread_local! {
+    /// Panels that nobody uses now. A stack: while one product waits for another thread's half, this one may begin a second.
+    static IDLE: RefCell<Vec<Panels>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Panels of this thread, lent.
+pub(super) struct Lent(Panels);
+
+impl Lent {
+    pub(super) fn new() -> Self {
+        Self(IDLE.with_borrow_mut(Vec::pop).unwrap_or_default())
+    }
+}
+
+impl Deref for Lent {
+    type Target = Panels;
+
+    fn deref(&self) -> &Panels {
+        &self.0
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Panels {
+        &mut self.0
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        IDLE.with_borrow_mut(|idle| idle.push(std::mem::take(&mut self.0)));
+    }
+}

@@ -1,0 +1,109 @@
+//! Where products go, and what is done with them on the way.
+
+use ndarray::ArrayRef2;
+
+use super::kernel::{Place, Sink};
+use super::panels::WIDTH;
+use super::strided::{Rows, RowsMut, load};
+
+/// A product that becomes a matrix, or is added to one.
+pub(crate) struct Out<'y, 't> {
+    y: RowsMut<'y>,
+    add: bool,
+    then: Then<'t>,
+}
+
+/// What follows a product `p`.
+#[derive(Clone, Copy)]
+pub(crate) enum Then<'a> {
+    /// `y = p`.
+    Nothing,
+    /// `y = p + b`.
+    Bias(&'a [f32]),
+    /// `y = max(p + b, 0)`.
+    BiasRelu(&'a [f32]),
+    /// `y = p · scale` where `h > 0`, 0 elsewhere: the way back through a rectifier, and a dropout, that gave `h`.
+    WherePositive(Rows<'a>, f32),
+}
+
+impl<'y, 't> Out<'y, 't> {
+    /// `y = p`.
+    pub(crate) fn set(y: &'y mut ArrayRef2<f32>) -> Self {
+        Self { y: RowsMut::new(y.view_mut()), add: false, then: Then::Nothing }
+    }
+
+    /// `y += p`.
+    pub(crate) fn add(y: &'y mut ArrayRef2<f32>) -> Self {
+        Self { add: true, ..Self::set(y) }
+    }
+
+    /// The same, and then this.
+    pub(crate) fn then(self, then: Then<'t>) -> Self {
+        match then {
+            Then::Bias(b) | Then::BiasRelu(b) => assert_eq!(b.len(), self.y.columns(), "a bias for each column"),
+            Then::WherePositive(h, _) => {
+                assert_eq!(h.dim(), (self.y.rows(), self.y.columns()), "a value for each gradient");
+            }
+            Then::Nothing => {}
+        }
+        Self { then, ..self }
+    }
+}
+
+impl Sink for Out<'_, '_> {
+    fn dim(&self) -> (usize, usize) {
+        (self.y.rows(), self.y.columns())
+    }
+
+    fn split(self, row: usize) -> (Self, Self) {
+        let Self { y, add, then } = self;
+        let (first, second) = y.split(row);
+        let (then_first, then_second) = match then {
+            Then::WherePositive(h, scale) => {
+                let (first, second) = h.split(row);
+                (Then::WherePositive(first, scale), Then::WherePositive(second, scale))
+            }
+            then => (then, then),
+        };
+        (Self { y: first, add, then: then_first }, Self { y: second, add, then: then_second })
+    }
+
+    #[inline(always)]
+    fn expect(&self, row: usize, column: usize) {
+        self.y.prefetch(row, column);
+        if let Then::WherePositive(h, _) = self.then {
+            h.prefetch(row, column);
+        }
+    }
+
+    #[inline(always)]
+    fn put(&mut self, at: Place, sums: &[f32; WIDTH]) {
+        let Place { row, column, width, first, last } = at;
+        // Every operand is loaded before anything is stored: the compiler cannot know that they do not overlap.
+        let mut y = *sums;
+        if !first || self.add {
+            let before = self.y.load(row, column, width);
+            y.iter_mut().zip(before).for_each(|(y, before)| *y += before);
+        }
+        match self.then {
+            Then::Bias(b) if last => {
+                y.iter_mut().zip(load(&b[column..column + width])).for_each(|(y, b)| *y += b);
+            }
+            // Not `max`, which would turn NaN into 0 and hide a net that has diverged.
+            Then::BiasRelu(b) if last => {
+                y.iter_mut().zip(load(&b[column..column + width])).for_each(|(y, b)| {
+                    let z = *y + b;
+                    *y = if z < 0.0 { 0.0 } else { z };
+                });
+            }
+            Then::WherePositive(h, scale) if last => {
+                y.iter_mut().zip(h.load(row, column, width)).for_each(|(y, h)| {
+                    let kept = *y * scale;
+                    *y = if h > 0.0 { kept } else { 0.0 };
+                });
+            }
+            _ => {}
+        }
+        self.y.store(row, column, width, y);
+    }
+}

@@ -4,10 +4,15 @@
 //! the bits are the same for any number of threads. Inside a rayon pool the parts run side by side, elsewhere one after the
 //! other. No global pool is ever started.
 
+/// Whether this thread belongs to a rayon pool, so that work runs side by side.
+pub(crate) fn in_pool() -> bool {
+    rayon::current_thread_index().is_some()
+}
+
 /// Runs both, side by side inside a rayon pool.
 pub(crate) fn join<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
     // `join` outside of a pool would start rayon's global one.
-    if rayon::current_thread_index().is_some() { rayon::join(a, b) } else { (a(), b()) }
+    if in_pool() { rayon::join(a, b) } else { (a(), b()) }
 }
 
 /// Work that can be cut in two.

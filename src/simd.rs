@@ -56,7 +56,6 @@ fn with_fma<W: Work>(work: W) -> W::Output {
 
 /// `a·b + c`: rounded once where `FUSED`, which must be [`has_fma`]; without the instruction it would be a slow call.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "it is one instruction inside of `widest`")]
 pub(crate) fn fma<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }

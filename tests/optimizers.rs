@@ -96,7 +96,7 @@ fn row_grad(step: &[Option<[f32; DIM]>]) -> RowGrad {
     let mut grad = RowGrad::new(ROWS, DIM);
     for (row, values) in step.iter().enumerate().rev() {
         if let Some(values) = values {
-            grad.touch(row as u32).assign(&ndarray::arr1(values));
+            grad.touch(row as u32).copy_from_slice(values);
         }
     }
     grad
@@ -129,7 +129,7 @@ proptest! {
                     values.iter().map(|&w| Scalar { w: f64::from(w), ..Scalar::default() }).collect();
                 for (t, step) in (1..).zip(&steps) {
                     let grad = dense_grad(step);
-                    optimizer.dense(3, &mut values, &grad, decay);
+                    optimizer.dense(3, &mut values, &mut grad.clone(), decay);
                     let (target, decays) = match decay {
                         Decay::To(target) => (f64::from(target), true),
                         Decay::None => (0.0, false),
@@ -152,7 +152,7 @@ proptest! {
                 table.iter().map(|&w| Scalar { w: f64::from(w), ..Scalar::default() }).collect();
             for (t, step) in (1..).zip(&steps) {
                 let before = table.clone();
-                optimizer.rows(0, &mut table, &row_grad(step));
+                optimizer.rows(0, &mut table, &mut row_grad(step));
                 for (row, grad) in step.iter().enumerate() {
                     let at = row * DIM..(row + 1) * DIM;
                     let Some(grad) = grad else {
@@ -175,8 +175,8 @@ proptest! {
             let (mut by_row, mut dense) = (config.build(), config.build());
             let (mut table, mut values) = (start(), start());
             for step in &steps {
-                by_row.rows(0, &mut table, &row_grad(step));
-                dense.dense(0, &mut values, &dense_grad(step), Decay::To(0.0));
+                by_row.rows(0, &mut table, &mut row_grad(step));
+                dense.dense(0, &mut values, &mut dense_grad(step), Decay::To(0.0));
             }
             prop_assert_eq!(&table, &values, "{:?}", rule);
             prop_assert_eq!(by_row.state(0), dense.state(0), "{:?}", rule);
@@ -191,8 +191,8 @@ proptest! {
             let (mut lazy, mut exact) = (lazy.build(), exact.build());
             let (mut by_lazy, mut by_exact) = (start(), start());
             for step in &steps {
-                lazy.rows(0, &mut by_lazy, &row_grad(step));
-                exact.rows(0, &mut by_exact, &row_grad(step));
+                lazy.rows(0, &mut by_lazy, &mut row_grad(step));
+                exact.rows(0, &mut by_exact, &mut row_grad(step));
             }
             prop_assert_eq!(&by_lazy, &by_exact);
             prop_assert_eq!(lazy.state(0), exact.state(0));
@@ -209,7 +209,7 @@ proptest! {
         let mut oracle: Vec<f64> = table.iter().map(|&w| f64::from(w)).collect();
         let mut sums = [0.2; ROWS];
         for step in &steps {
-            optimizer.rows(0, &mut table, &row_grad(step));
+            optimizer.rows(0, &mut table, &mut row_grad(step));
             for (row, grad) in step.iter().enumerate().filter(|(_, grad)| exact || grad.is_some()) {
                 let grad = grad.unwrap_or_default();
                 let w = &mut oracle[row * DIM..][..DIM];
@@ -231,8 +231,8 @@ proptest! {
             let mut saved = config.build();
             let (mut table, mut values) = (start(), start());
             for step in &steps {
-                saved.rows(0, &mut table, &row_grad(step));
-                saved.dense(2, &mut values, &dense_grad(step), Decay::To(1.0));
+                saved.rows(0, &mut table, &mut row_grad(step));
+                saved.dense(2, &mut values, &mut dense_grad(step), Decay::To(1.0));
             }
             let mut resumed = config.build();
             for (slot, shape) in [
@@ -247,13 +247,51 @@ proptest! {
             }
             let (mut table_again, mut values_again) = (table.clone(), values.clone());
             for step in &again {
-                saved.rows(0, &mut table, &row_grad(step));
-                saved.dense(2, &mut values, &dense_grad(step), Decay::To(1.0));
-                resumed.rows(0, &mut table_again, &row_grad(step));
-                resumed.dense(2, &mut values_again, &dense_grad(step), Decay::To(1.0));
+                saved.rows(0, &mut table, &mut row_grad(step));
+                saved.dense(2, &mut values, &mut dense_grad(step), Decay::To(1.0));
+                resumed.rows(0, &mut table_again, &mut row_grad(step));
+                resumed.dense(2, &mut values_again, &mut dense_grad(step), Decay::To(1.0));
             }
             prop_assert_eq!(&table, &table_again);
             prop_assert_eq!(&values, &values_again);
+        }
+    }
+}
+
+/// Sizes of several blocks, and rows in an order that is not the table's.
+#[test]
+fn any_number_of_threads_moves_to_the_same_bits_and_leaves_no_gradient() {
+    const ROWS: usize = 9000;
+    let value = |i: usize| (i * 7919 % 1013) as f32 / 256.0 - 2.0;
+    for config in configs(RowUpdates::Lazy).into_iter().chain(configs(RowUpdates::Exact)) {
+        let run = |threads| {
+            let mut optimizer = config.build();
+            let mut values: Vec<f32> = (0..ROWS * DIM).map(value).collect();
+            let mut table = values.clone();
+            let mut row_grad = RowGrad::new(ROWS, DIM);
+            starple::train::in_pool(threads, || {
+                for step in 0..3 {
+                    let mut grad: Vec<f32> = (0..ROWS * DIM).map(|i| value(i + 31 * step)).collect();
+                    optimizer.dense(1, &mut values, &mut grad, Decay::To(1.0));
+                    assert!(grad.iter().all(|&g| g == 0.0));
+                    for i in 0..ROWS * 4 / 5 {
+                        let row = (i * 5_881 + step) % ROWS;
+                        row_grad.touch(row as u32).copy_from_slice(&[value(i), value(i + 1), value(i + 2)]);
+                    }
+                    optimizer.rows(0, &mut table, &mut row_grad);
+                    assert!(row_grad.rows().is_empty() && row_grad.row(step).is_none());
+                }
+            })
+            .unwrap();
+            let state = |slot| {
+                optimizer.state(slot).map(|state| state.tensors.iter().map(|(_, values)| values.to_vec()).collect())
+            };
+            let states: [Option<Vec<Vec<f32>>>; 2] = [state(0), state(1)];
+            (values, table, states)
+        };
+        let one = run(1);
+        for threads in [2, 3, 4] {
+            assert!(run(threads) == one, "{config:?}: {threads} threads");
         }
     }
 }
@@ -265,7 +303,7 @@ fn a_restored_state_is_used() {
     let state = SlotState { steps: 5, tensors: vec![("sum", &[9.0])] };
     optimizer.restore(0, SlotShape::Dense(1), &state).unwrap();
     let mut w = [0.0];
-    optimizer.dense(0, &mut w, &[4.0], Decay::None);
+    optimizer.dense(0, &mut w, &mut [4.0], Decay::None);
     assert!((w[0] + 0.8).abs() < 1e-6, "4/√(9 + 16)");
     assert_eq!(optimizer.state(0).unwrap().steps, 6);
 }
@@ -276,11 +314,11 @@ fn the_rate_set_is_the_rate_of_the_next_step() {
         let mut optimizer = config.build();
         let mut values = start();
         optimizer.set_lr(0.0);
-        optimizer.dense(0, &mut values, &[1.0; ROWS * DIM], Decay::To(0.0));
-        optimizer.rows(1, &mut values, &row_grad(&[Some([1.0; DIM]); ROWS]));
+        optimizer.dense(0, &mut values, &mut [1.0; ROWS * DIM], Decay::To(0.0));
+        optimizer.rows(1, &mut values, &mut row_grad(&[Some([1.0; DIM]); ROWS]));
         assert_eq!(values, start(), "{config:?}");
         optimizer.set_lr(0.5);
-        optimizer.dense(0, &mut values, &[1.0; ROWS * DIM], Decay::To(0.0));
+        optimizer.dense(0, &mut values, &mut [1.0; ROWS * DIM], Decay::To(0.0));
         assert_ne!(values, start(), "{config:?}");
     }
 }
@@ -295,5 +333,5 @@ fn a_rate_that_is_no_number_is_refused() {
 #[should_panic(expected = "slot 2: values and gradient differ in length")]
 fn values_and_gradient_of_different_lengths_are_refused() {
     let mut optimizer: Box<dyn Optimizer> = OptimizerConfig::adam(0.1).unwrap().build();
-    optimizer.dense(2, &mut [0.0; 2], &[0.0; 3], Decay::None);
+    optimizer.dense(2, &mut [0.0; 2], &mut [0.0; 3], Decay::None);
 }

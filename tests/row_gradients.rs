@@ -21,7 +21,7 @@ proptest! {
             grad.clear();
             let mut dense = Array2::<f32>::zeros((13, 2));
             for &(row, a, b) in uses {
-                let mut values = grad.touch(row);
+                let values = grad.touch(row);
                 values[0] += f32::from(a);
                 values[1] += f32::from(b);
                 dense[[row as usize, 0]] += f32::from(a);
@@ -31,7 +31,7 @@ proptest! {
             prop_assert_eq!(grad.values().len(), 2 * rows.len());
             for (i, &row) in rows.iter().enumerate() {
                 prop_assert_eq!(grad.values()[2 * i..2 * i + 2].to_vec(), dense.row(row as usize).to_vec());
-                prop_assert_eq!(grad.row(row as usize).unwrap(), dense.row(row as usize));
+                prop_assert_eq!(grad.row(row as usize).unwrap(), dense.row(row as usize).to_vec());
             }
             rows.sort_unstable();
             let mut used: Vec<u32> = uses.iter().map(|u| u.0).collect();

@@ -175,6 +175,10 @@ macro_rules! any {
             fn zero(&mut self) {
                 match self { $(Self::$model(net) => net.zero(),)* }
             }
+
+            fn dismiss(&mut self) {
+                match self { $(Self::$model(net) => net.dismiss(),)* }
+            }
         }
     };
 }

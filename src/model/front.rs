@@ -1,14 +1,21 @@
 //! The embedding front: from ids and numbers to the rows a net reads.
 
+mod lookup;
+
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayRef2, s};
+use ndarray::Array2;
 
+use self::lookup::{Embed, Scatter};
 use super::NetConfig;
 use super::branches::Routes;
-use crate::data::{Batch, DomainId, Field, Ids, Pooling};
+use crate::data::{Batch, DomainId, Field};
 use crate::nn::{Branch, Decay, Draws, Leaf, LeafMut, Part, Path, RowGrad, Segment, tensor};
 use crate::optim::Optimizer;
+use crate::parallel;
+use crate::simd::widest;
+
+const LINES: &str = "tables and rows of x stand one below the other";
 
 /// One embedding table for each field, and the numeric inputs behind them: `x = [e_1, …, e_F, numeric]`, `[rows, width]`.
 ///
@@ -45,9 +52,9 @@ struct Block {
 }
 
 impl Block {
-    /// Its rows of `x`.
-    fn of(&self) -> Range<usize> {
-        self.start..self.start + self.rows.len()
+    /// Its values of `x`.
+    fn values(&self, width: usize) -> Range<usize> {
+        self.start * width..(self.start + self.rows.len()) * width
     }
 }
 
@@ -120,43 +127,12 @@ impl Front {
     }
 
     /// `x[i] = [e_1, …, numeric]` of row `order[i]`, block by block.
-    pub(super) fn forward(&self, batch: &Batch, order: &[u32], blocks: &Blocks, x: &mut ArrayRef2<f32>) {
+    pub(super) fn forward(&self, batch: &Batch, order: &[u32], blocks: &Blocks, x: &mut Array2<f32>) {
+        let x = x.as_slice_mut().expect(LINES);
         for block in &blocks.blocks {
-            let order = &order[block.rows.rows()];
+            let (order, x) = (&order[block.rows.rows()], &mut x[block.values(self.width)]);
             let tables = &self.tables[block.owner * self.fields.len()..];
-            self.embed(batch, order, tables, &mut x.slice_mut(s![block.of(), ..]));
-        }
-    }
-
-    fn embed(&self, batch: &Batch, order: &[u32], tables: &[Array2<f32>], x: &mut ArrayRef2<f32>) {
-        let dim = self.dim;
-        for (f, ((field, table), ids)) in self.fields.iter().zip(tables).zip(&batch.ids).enumerate() {
-            let values = table.as_slice().expect("tables are kept in standard layout");
-            let embedding = |id: u32| &values[id as usize * dim..][..dim];
-            let mut out = x.slice_mut(s![.., f * dim..(f + 1) * dim]);
-            match ids {
-                Ids::One(ids) => {
-                    for (mut out, &row) in out.rows_mut().into_iter().zip(order) {
-                        let out = out.as_slice_mut().expect("a row of x is contiguous");
-                        out.copy_from_slice(embedding(ids[row as usize]));
-                    }
-                }
-                Ids::Bag { offsets, ids } => {
-                    for (mut out, &row) in out.rows_mut().into_iter().zip(order) {
-                        let out = out.as_slice_mut().expect("a row of x is contiguous");
-                        out.fill(0.0);
-                        let ids = bag(offsets, ids, row);
-                        let share = share(field, ids.len());
-                        for &id in ids {
-                            out.iter_mut().zip(embedding(id)).for_each(|(out, &e)| *out += share * e);
-                        }
-                    }
-                }
-            }
-        }
-        let numeric = self.fields.len() * dim;
-        for (mut x, &row) in x.rows_mut().into_iter().zip(order) {
-            x.slice_mut(s![numeric..]).assign(&batch.numeric.row(row as usize));
+            parallel::each(Embed { front: self, batch, tables, order, x }, &widest);
         }
     }
 
@@ -166,33 +142,17 @@ impl Front {
         batch: &Batch,
         order: &[u32],
         blocks: &Blocks,
-        dx: &ArrayRef2<f32>,
+        dx: &Array2<f32>,
         grad: &mut [RowGrad],
     ) {
+        let dx = dx.as_slice().expect(LINES);
         for block in &blocks.blocks {
-            let dx = dx.slice(s![block.of(), ..]);
+            let dx = &dx[block.values(self.width)];
             // A branch whose rows have no label gives no gradient: it took no part in the step, nor did its tables.
             if self.owners.is_empty() || dx.iter().any(|&d| d != 0.0) {
+                let grad = &mut grad[block.owner * self.fields.len()..][..self.fields.len()];
                 let order = &order[block.rows.rows()];
-                self.add(batch, order, &dx, &mut grad[block.owner * self.fields.len()..]);
-            }
-        }
-    }
-
-    fn add(&self, batch: &Batch, order: &[u32], dx: &ArrayRef2<f32>, grad: &mut [RowGrad]) {
-        for (f, ((field, ids), grad)) in self.fields.iter().zip(&batch.ids).zip(grad).enumerate() {
-            let dx = dx.slice(s![.., f * self.dim..(f + 1) * self.dim]);
-            for (dx, &row) in dx.rows().into_iter().zip(order) {
-                match ids {
-                    Ids::One(ids) => grad.touch(ids[row as usize]).zip_mut_with(&dx, |d, &g| *d += g),
-                    Ids::Bag { offsets, ids } => {
-                        let ids = bag(offsets, ids, row);
-                        let share = share(field, ids.len());
-                        for &id in ids {
-                            grad.touch(id).zip_mut_with(&dx, |d, &g| *d += share * g);
-                        }
-                    }
-                }
+                parallel::each(Scatter { front: self, batch, order, dx, first: 0, grad }, &widest);
             }
         }
     }
@@ -201,9 +161,8 @@ impl Front {
     pub(super) fn apply(&mut self, grad: &mut [RowGrad], optimizer: &mut dyn Optimizer) {
         for (slot, (table, grad)) in self.tables.iter_mut().zip(grad).enumerate() {
             if self.owners.is_empty() || !grad.rows().is_empty() {
-                optimizer.rows(slot, table.as_slice_mut().expect("tables are kept in standard layout"), grad);
+                optimizer.rows(slot, table.as_slice_mut().expect(LINES), grad);
             }
-            grad.clear();
         }
     }
 
@@ -238,15 +197,112 @@ impl Front {
     }
 }
 
-/// The ids of one row of a bag.
-fn bag<'a>(offsets: &[u32], ids: &'a [u32], row: u32) -> &'a [u32] {
-    &ids[offsets[row as usize] as usize..offsets[row as usize + 1] as usize]
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Ids, Layout, Pooling};
+    use crate::model::{PooledConfig, SingleConfig};
+    use crate::train::in_pool;
 
-/// What each of `len` embeddings counts for in a bag's vector.
-fn share(field: &Field, len: usize) -> f32 {
-    match field.bag {
-        Some(Pooling::Mean) if len > 0 => 1.0 / len as f32,
-        _ => 1.0,
+    const ROWS: usize = 3000;
+
+    fn layout() -> Layout {
+        let field = |name: &str, rows, bag| Field { name: name.into(), rows, bag };
+        Layout {
+            fields: vec![
+                field("user", 700, None),
+                field("tags", 40, Some(Pooling::Mean)),
+                field("words", 90, Some(Pooling::Sum)),
+            ],
+            numeric: vec!["age".into(), "price".into()],
+            domains: vec!["a".into(), "b".into()],
+            tasks: vec!["click".into()],
+        }
+    }
+
+    fn batch() -> Batch {
+        let id = |i: usize, rows: usize| (i * 7919 % 10_007 % rows) as u32;
+        let bags = |rows| {
+            let mut offsets = vec![0];
+            offsets.extend((0..ROWS).scan(0, |end, row| {
+                *end += row as u32 % 4;
+                Some(*end)
+            }));
+            let ids = (0..offsets[ROWS] as usize).map(|i| id(i, rows)).collect();
+            Ids::Bag { offsets, ids }
+        };
+        Batch {
+            ids: vec![Ids::One((0..ROWS).map(|row| id(row, 700)).collect()), bags(40), bags(90)],
+            numeric: Array2::from_shape_fn((ROWS, 2), |(row, column)| (row * 2 + column) as f32),
+            labels: Array2::zeros((ROWS, 1)),
+            domains: (0..ROWS).map(|row| DomainId::new(usize::from(row >= 1100))).collect(),
+            ..Batch::default()
+        }
+    }
+
+    /// What a front gives, and the gradients, dense, that it takes from `dx`, on this many threads.
+    fn run(config: &impl NetConfig, threads: usize) -> (Front, Array2<f32>, Array2<f32>, Vec<RowGrad>) {
+        let (front, batch, mut blocks) = (Front::new(config), batch(), Blocks::default());
+        let order: Vec<u32> = (0..ROWS as u32).collect();
+        let segment = |domain, start, end| Segment { domain: Some(domain), start, end };
+        let rows = front.lay(ROWS, &[segment(0, 0, 1100), segment(1, 1100, ROWS)], &mut blocks);
+        let mut x = Array2::from_elem((rows, front.width()), f32::NAN);
+        let dx = Array2::from_shape_fn(x.dim(), |(i, j)| ((i * 31 + j * 17) % 101) as f32 / 64.0 - 0.5);
+        let mut grad = front.zero_grad();
+        in_pool(threads, || {
+            front.forward(&batch, &order, &blocks, &mut x);
+            front.backward(&batch, &order, &blocks, &dx, &mut grad);
+        })
+        .unwrap();
+        (front, x, dx, grad)
+    }
+
+    fn follows_its_equations_on_any_number_of_threads(config: &impl NetConfig, owners: usize) {
+        let (front, x, dx, grad) = run(config, 1);
+        let (batch, dim) = (batch(), front.dim);
+        assert_eq!((front.tables.len(), x.nrows()), (3 * owners, ROWS));
+        let mut dense: Vec<Array2<f64>> = front.tables.iter().map(|table| Array2::zeros(table.dim())).collect();
+        for row in 0..ROWS {
+            let owner = if owners == 1 { 0 } else { usize::from(row >= 1100) };
+            for (f, ids) in batch.ids.iter().enumerate() {
+                let (table, ids) = (3 * owner + f, ids.row(row));
+                let share = if f == 1 { 1.0 / ids.len().max(1) as f64 } else { 1.0 };
+                for j in 0..dim {
+                    let value = |&id: &u32| f64::from(front.tables[table][[id as usize, j]]);
+                    let sum: f64 = ids.iter().map(value).sum();
+                    assert!((f64::from(x[[row, f * dim + j]]) - share * sum).abs() < 1e-6, "row {row}, field {f}");
+                    for &id in ids {
+                        dense[table][[id as usize, j]] += share * f64::from(dx[[row, f * dim + j]]);
+                    }
+                }
+            }
+            assert_eq!(x.row(row).to_vec()[3 * dim..], batch.numeric.row(row).to_vec());
+        }
+        for (grad, dense) in grad.iter().zip(&dense) {
+            for (row, dense) in dense.rows().into_iter().enumerate() {
+                let zeros = vec![0.0; dim];
+                let found = grad.row(row).unwrap_or(&zeros);
+                assert!(found.iter().zip(&dense).all(|(&found, dense)| (f64::from(found) - dense).abs() < 1e-3));
+            }
+        }
+        for threads in [2, 3, 4] {
+            let (_, again, _, grad_again) = run(config, threads);
+            assert_eq!(again, x);
+            for (again, grad) in grad_again.iter().zip(&grad) {
+                assert_eq!((again.rows(), again.values()), (grad.rows(), grad.values()), "{threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn tables_for_all() {
+        let config = PooledConfig::builder(&layout()).embedding_dim(5).build().unwrap();
+        follows_its_equations_on_any_number_of_threads(&config, 1);
+    }
+
+    #[test]
+    fn tables_of_each_branch() {
+        let config = SingleConfig::builder(&layout()).embedding_dim(5).branches(crate::model::Branches::Domains);
+        follows_its_equations_on_any_number_of_threads(&config.build().unwrap(), 2);
     }
 }

@@ -309,7 +309,8 @@ impl<N: Net> Model<N> {
             Pair::Moving(average, batch) if path.present() => average.take(batch),
             Pair::Tensor(..) | Pair::Moving(..) => {}
         });
-        grad.net.zero();
+        // What was present the optimizer has left zero, what was not was zero before.
+        grad.net.dismiss();
     }
 
     /// Adds a domain to a trained model. No score of another domain changes, nor, up to rounding, of rows of no known domain.

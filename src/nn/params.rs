@@ -189,6 +189,12 @@ pub trait Params: Clone {
     /// Sets a gradient back to zero. What was absent from the step is zero already and is not touched.
     fn zero(&mut self);
 
+    /// Marks everybody absent in a gradient whose values are zero already, but for batch statistics: what
+    /// [`Params::zero`] does, without another pass over the values.
+    fn dismiss(&mut self) {
+        self.zero();
+    }
+
     /// A gradient for these parameters: the same shapes, all zero, nobody present.
     fn zeros_like(&self) -> Self {
         let mut grad = self.clone();
@@ -265,6 +271,13 @@ macro_rules! params {
                     _ => {}
                 }
             }
+
+            fn dismiss(&mut self) {
+                match self {
+                    $(Self::$variant(layer) => $crate::nn::Params::dismiss(layer),)*
+                    _ => {}
+                }
+            }
         }
     };
     (impl[$($generics:tt)*] $type:ty { $($field:ident $(: $decay:expr)?),* $(,)? }) => {
@@ -303,6 +316,10 @@ macro_rules! params {
             fn zero(&mut self) {
                 $($crate::params!(@zero self.$field $(, $decay)?);)*
             }
+
+            fn dismiss(&mut self) {
+                $($crate::params!(@dismiss self.$field $(, $decay)?);)*
+            }
         }
     };
     ($type:ident { $($fields:tt)* }) => { $crate::params!(impl[] $type { $($fields)* }); };
@@ -322,6 +339,8 @@ macro_rules! params {
     };
     (@zero $field:expr) => { $crate::nn::Params::zero(&mut $field) };
     (@zero $field:expr, $decay:expr) => { $field.fill(0.0) };
+    (@dismiss $field:expr) => { $crate::nn::Params::dismiss(&mut $field) };
+    (@dismiss $field:expr, $decay:expr) => {};
 }
 
 /// The walk's ends: what [`params!`](crate::params!) calls for a field that is a tensor.
@@ -398,6 +417,10 @@ impl<T: Params> Params for Vec<T> {
     fn zero(&mut self) {
         self.iter_mut().for_each(Params::zero);
     }
+
+    fn dismiss(&mut self) {
+        self.iter_mut().for_each(Params::dismiss);
+    }
 }
 
 impl<T: Params> Params for Option<T> {
@@ -421,5 +444,9 @@ impl<T: Params> Params for Option<T> {
 
     fn zero(&mut self) {
         self.iter_mut().for_each(Params::zero);
+    }
+
+    fn dismiss(&mut self) {
+        self.iter_mut().for_each(Params::dismiss);
     }
 }

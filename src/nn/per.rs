@@ -142,6 +142,14 @@ impl<K: Key, T: Params> Params for Per<K, T> {
             }
         }
     }
+
+    fn dismiss(&mut self) {
+        for (present, member) in self.present.iter_mut().zip(&mut self.members) {
+            if std::mem::take(present) {
+                member.dismiss();
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -174,8 +182,10 @@ mod tests {
         sum.touch(0);
         sum.visit_pair(&mut grad, &mut Path::starting_at(0), &mut |_, _| {});
         assert_eq!((&sum.present[..], &grad.present[..]), (&[true, true][..], &[false, true][..]));
+        let mut dismissed = grad.clone();
+        dismissed.dismiss();
         grad.zero();
-        assert_eq!(grad.members[1].value[0], 0.0);
-        assert_eq!(grad.present, [false, false]);
+        assert_eq!((grad.members[1].value[0], dismissed.members[1].value[0]), (0.0, 7.0));
+        assert_eq!((&grad.present[..], &dismissed.present[..]), (&[false, false][..], &[false, false][..]));
     }
 }

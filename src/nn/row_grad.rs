@@ -1,7 +1,5 @@
 //! The gradient of an embedding table: the rows that were read, and no others.
 
-use ndarray::{ArrayView1, ArrayViewMut1};
-
 use super::dot::dot;
 
 const ABSENT: u32 = u32::MAX;
@@ -48,30 +46,31 @@ impl RowGrad {
     ///
     /// # Panics
     /// If the table has no such row.
-    pub fn row(&self, row: usize) -> Option<ArrayView1<'_, f32>> {
+    #[inline]
+    pub fn row(&self, row: usize) -> Option<&[f32]> {
         let at = self.position[row];
-        (at != ABSENT).then(|| ArrayView1::from(&self.values[at as usize * self.dim..][..self.dim]))
+        (at != ABSENT).then(|| &self.values[at as usize * self.dim..][..self.dim])
     }
 
     /// The gradient of this table row, to add to: zero when the step had not touched it.
     ///
     /// # Panics
     /// If the table has no such row.
-    pub fn touch(&mut self, row: u32) -> ArrayViewMut1<'_, f32> {
+    #[inline]
+    pub fn touch(&mut self, row: u32) -> &mut [f32] {
         let position = &mut self.position[row as usize];
         if *position == ABSENT {
             *position = self.rows.len() as u32;
             self.rows.push(row);
             self.values.resize(self.values.len() + self.dim, 0.0);
         }
-        let at = *position as usize * self.dim;
-        ArrayViewMut1::from(&mut self.values[at..at + self.dim])
+        &mut self.values[*position as usize * self.dim..][..self.dim]
     }
 
     /// Adds `scale` times another gradient of the same table.
     pub(crate) fn add_scaled(&mut self, scale: f32, other: &Self) {
         for (&row, values) in other.rows.iter().zip(other.values.chunks_exact(other.dim)) {
-            self.touch(row).scaled_add(scale, &ArrayView1::from(values));
+            self.touch(row).iter_mut().zip(values).for_each(|(sum, value)| *sum += scale * value);
         }
     }
 
@@ -81,7 +80,7 @@ impl RowGrad {
             return dot(&self.values, &other.values);
         }
         let rows = self.rows.iter().zip(self.values.chunks_exact(self.dim));
-        rows.filter_map(|(&row, values)| Some(dot(values, other.row(row as usize)?.to_slice()?))).sum()
+        rows.filter_map(|(&row, values)| Some(dot(values, other.row(row as usize)?))).sum()
     }
 
     /// Forgets all rows; keeps the memory.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::{assert_same_len, checked_lr, require_positive};
-use super::row_updates::RowWalk;
 use super::slots::Slots;
+use super::sweep::{self, RowSweep};
 use super::weight_decay::Pull;
 use super::{Optimizer, RowUpdates, SlotShape, SlotState, WeightDecay};
 use crate::Result;
@@ -121,13 +121,13 @@ pub struct Adagrad {
     config: AdagradConfig,
     lr: f32,
     slots: Slots<1>,
-    walk: RowWalk,
+    sweep: RowSweep,
 }
 
 impl Adagrad {
     /// An optimizer that remembers nothing yet.
     pub fn new(config: AdagradConfig) -> Self {
-        Self { config, lr: config.lr as f32, slots: Slots::new(["sum"]), walk: RowWalk::new(config.row_updates) }
+        Self { config, lr: config.lr as f32, slots: Slots::new(["sum"]), sweep: RowSweep::new(config.row_updates) }
     }
 
     fn kernel(&self, decay: Decay) -> Kernel {
@@ -144,26 +144,24 @@ impl Optimizer for Adagrad {
         self.lr = checked_lr(lr);
     }
 
-    fn dense(&mut self, slot: usize, values: &mut [f32], grad: &[f32], decay: Decay) {
+    fn dense(&mut self, slot: usize, values: &mut [f32], grad: &mut [f32], decay: Decay) {
         assert_same_len(slot, values, grad);
         let kernel = self.kernel(decay);
-        let [sum] = &mut self.slots.step(slot, values.len(), self.config.initial_accumulator as f32).tensors;
-        kernel.elements(values, grad, sum);
+        let state = self.slots.step(slot, values.len(), self.config.initial_accumulator as f32);
+        sweep::dense(kernel, values, grad, state.slices());
     }
 
-    fn rows(&mut self, slot: usize, table: &mut [f32], grad: &RowGrad) {
-        let (kernel, dim) = (self.kernel(Decay::To(0.0)), grad.dim());
+    fn rows(&mut self, slot: usize, table: &mut [f32], grad: &mut RowGrad) {
+        let kernel = self.kernel(Decay::To(0.0));
         let (start, idle) = (self.config.initial_accumulator as f32, kernel.pull.is_none());
         match self.config.accumulator {
             Accumulator::Element => {
-                let [sum] = &mut self.slots.step(slot, table.len(), start).tensors;
-                self.walk.each(table, grad, idle, |row, values, grad| {
-                    kernel.elements(values, grad, &mut sum[row * dim..][..dim]);
-                });
+                let state = self.slots.step(slot, table.len(), start);
+                self.sweep.rows(kernel, table, grad, state.slices(), idle);
             }
             Accumulator::Row => {
-                let [sum] = &mut self.slots.step(slot, table.len() / dim, start).tensors;
-                self.walk.each(table, grad, idle, |row, values, grad| kernel.row(values, grad, &mut sum[row]));
+                let state = self.slots.step(slot, table.len() / grad.dim(), start);
+                self.sweep.rows(ByRow(kernel), table, grad, state.slices(), idle);
             }
         }
     }
@@ -190,20 +188,36 @@ struct Kernel {
 }
 
 impl Kernel {
-    fn elements(self, values: &mut [f32], grad: &[f32], sum: &mut [f32]) {
+    #[inline(always)]
+    fn slices(self, values: &mut [f32], grad: &[f32], sum: &mut [f32]) {
         for ((w, &g), s) in values.iter_mut().zip(grad).zip(sum) {
             let g = self.pull.gradient(*w, g);
             *s += g * g;
             *w -= self.lr * g / (s.sqrt() + self.eps);
         }
     }
+}
 
-    fn row(self, values: &mut [f32], grad: &[f32], sum: &mut f32) {
-        let squares = values.iter().zip(grad).map(|(&w, &g)| f64::from(self.pull.gradient(w, g)).powi(2));
-        *sum += (squares.sum::<f64>() / values.len() as f64) as f32;
-        let step = self.lr / (sum.sqrt() + self.eps);
+impl sweep::Kernel<1> for Kernel {
+    #[inline(always)]
+    fn step(self, values: &mut [f32], grad: &[f32], [sum]: [&mut [f32]; 1]) {
+        self.slices(values, grad, sum);
+    }
+}
+
+/// The step of a row that has one accumulator.
+#[derive(Debug, Clone, Copy)]
+struct ByRow(Kernel);
+
+impl sweep::Kernel<1> for ByRow {
+    #[inline(always)]
+    fn step(self, values: &mut [f32], grad: &[f32], [sum]: [&mut [f32]; 1]) {
+        let Self(Kernel { lr, eps, pull }) = self;
+        let squares = values.iter().zip(grad).map(|(&w, &g)| f64::from(pull.gradient(w, g)).powi(2));
+        sum[0] += (squares.sum::<f64>() / values.len() as f64) as f32;
+        let step = lr / (sum[0].sqrt() + eps);
         for (w, &g) in values.iter_mut().zip(grad) {
-            *w -= step * self.pull.gradient(*w, g);
+            *w -= step * pull.gradient(*w, g);
         }
     }
 }
@@ -222,14 +236,14 @@ mod tests {
     fn first_steps_are_those_computed_by_hand() {
         let mut optimizer = Adagrad::new(AdagradConfig::builder(0.1).build().unwrap());
         let mut w = [1.0];
-        optimizer.dense(0, &mut w, &[3.0], Decay::None);
+        optimizer.dense(0, &mut w, &mut [3.0], Decay::None);
         assert_close(&w, &[0.9]); // 3/√9
-        optimizer.dense(0, &mut w, &[4.0], Decay::None);
+        optimizer.dense(0, &mut w, &mut [4.0], Decay::None);
         assert_close(&w, &[0.82]); // 4/√(9 + 16)
         let config = AdagradConfig::builder(0.1).initial_accumulator(7.0).eps(1.0).weight_decay(2.0).build();
         let mut optimizer = Adagrad::new(config.unwrap());
         let mut w = [2.0];
-        optimizer.dense(0, &mut w, &[1.0], Decay::To(1.0));
+        optimizer.dense(0, &mut w, &mut [1.0], Decay::To(1.0));
         assert_close(&w, &[1.94]); // g = 1 + 2·(2 − 1) = 3; 0.1·3/(√(7 + 9) + 1)
     }
 
@@ -239,14 +253,14 @@ mod tests {
         let mut optimizer = Adagrad::new(config);
         let mut table = [1.0, 1.0, 5.0, 5.0, 1.0, 1.0];
         let mut grad = RowGrad::new(3, 2);
-        grad.touch(2).assign(&ndarray::arr1(&[1.0, 7.0]));
-        optimizer.rows(4, &mut table, &grad);
+        grad.touch(2).copy_from_slice(&[1.0, 7.0]);
+        optimizer.rows(4, &mut table, &mut grad);
         // (1 + 49)/2 = 25, so both values of the row divide by 5.
         assert_close(&table, &[1.0, 1.0, 5.0, 5.0, 0.98, 0.86]);
         assert_eq!(optimizer.state(4).unwrap().tensors, [("sum", &[0.0, 0.0, 25.0][..])]);
         // A dense tensor has an accumulator for each value.
         let mut w = [1.0, 1.0];
-        optimizer.dense(5, &mut w, &[1.0, 7.0], Decay::None);
+        optimizer.dense(5, &mut w, &mut [1.0, 7.0], Decay::None);
         assert_close(&w, &[0.9, 0.9]);
     }
 

@@ -1,8 +1,8 @@
 //! Adam and `AdamW`.
 
 use super::check::{assert_same_len, checked_lr, require_positive};
-use super::row_updates::RowWalk;
 use super::slots::{Slots, flush};
+use super::sweep::{self, RowSweep};
 use super::weight_decay::Pull;
 use super::{Optimizer, RowUpdates, SlotShape, SlotState, WeightDecay};
 use crate::Result;
@@ -101,7 +101,7 @@ pub struct Adam {
     config: AdamConfig,
     lr: f32,
     slots: Slots<2>,
-    walk: RowWalk,
+    sweep: RowSweep,
 }
 
 impl Adam {
@@ -111,7 +111,7 @@ impl Adam {
             config,
             lr: config.lr as f32,
             slots: Slots::new(["first_moment", "second_moment"]),
-            walk: RowWalk::new(config.row_updates),
+            sweep: RowSweep::new(config.row_updates),
         }
     }
 }
@@ -121,22 +121,17 @@ impl Optimizer for Adam {
         self.lr = checked_lr(lr);
     }
 
-    fn dense(&mut self, slot: usize, values: &mut [f32], grad: &[f32], decay: Decay) {
+    fn dense(&mut self, slot: usize, values: &mut [f32], grad: &mut [f32], decay: Decay) {
         assert_same_len(slot, values, grad);
         let state = self.slots.step(slot, values.len(), 0.0);
         let kernel = Kernel::new(&self.config, self.lr, decay, state.steps);
-        let [m, v] = &mut state.tensors;
-        kernel.step(values, grad, m, v);
+        sweep::dense(kernel, values, grad, state.slices());
     }
 
-    fn rows(&mut self, slot: usize, table: &mut [f32], grad: &RowGrad) {
-        let dim = grad.dim();
+    fn rows(&mut self, slot: usize, table: &mut [f32], grad: &mut RowGrad) {
         let state = self.slots.step(slot, table.len(), 0.0);
         let kernel = Kernel::new(&self.config, self.lr, Decay::To(0.0), state.steps);
-        let [m, v] = &mut state.tensors;
-        self.walk.each(table, grad, false, |row, values, grad| {
-            kernel.step(values, grad, &mut m[row * dim..][..dim], &mut v[row * dim..][..dim]);
-        });
+        self.sweep.rows(kernel, table, grad, state.slices(), false);
     }
 
     fn state(&self, slot: usize) -> Option<SlotState<'_>> {
@@ -178,13 +173,21 @@ impl Kernel {
         }
     }
 
-    fn step(self, values: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32]) {
+    #[inline(always)]
+    fn slices(self, values: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32]) {
         for (((w, &g), m), v) in values.iter_mut().zip(grad).zip(m).zip(v) {
             let g = self.pull.gradient(*w, g);
             *m = flush(self.first.0 * *m + self.first.1 * g);
             *v = flush(self.second.0 * *v + self.second.1 * (g * g));
             *w = self.pull.decayed(*w) - self.lr * *m / (v.sqrt() * self.root + self.eps);
         }
+    }
+}
+
+impl sweep::Kernel<2> for Kernel {
+    #[inline(always)]
+    fn step(self, values: &mut [f32], grad: &[f32], [m, v]: [&mut [f32]; 2]) {
+        self.slices(values, grad, m, v);
     }
 }
 
@@ -201,15 +204,15 @@ mod tests {
         // The corrected moments of one step are g and g²: the step is lr·sign(g) whatever the gradient's size.
         let mut optimizer = adam(AdamConfig::builder(0.1));
         let mut w = [1.0, 1.0, 1.0];
-        optimizer.dense(0, &mut w, &[2.0, -1e-3, 0.0], Decay::None);
+        optimizer.dense(0, &mut w, &mut [2.0, -1e-3, 0.0], Decay::None);
         for (found, expected) in w.into_iter().zip([0.9, 1.1, 1.0]) {
             assert!((found - expected).abs() < 2e-6, "{found} is not {expected}");
         }
         // Second step with g = 2, −1, by hand with β 0.5, 0.5: m = 0.5·1 − 0.5 = 0, so no step at all.
         let mut optimizer = adam(AdamConfig::builder(0.1).betas(0.5, 0.5));
         let mut w = [0.0];
-        optimizer.dense(0, &mut w, &[2.0], Decay::None);
-        optimizer.dense(0, &mut w, &[-1.0], Decay::None);
+        optimizer.dense(0, &mut w, &mut [2.0], Decay::None);
+        optimizer.dense(0, &mut w, &mut [-1.0], Decay::None);
         assert!((w[0] + 0.1).abs() < 1e-7);
     }
 
@@ -217,7 +220,7 @@ mod tests {
     fn epsilon_stands_beside_the_corrected_root() {
         // m̂ = 1, √v̂ = 1: the step is 1/(1 + ε) = 1/2. With ε̂ it would be √(1 − β₂)/(√(1 − β₂) + 1) ≈ 0.03.
         let mut w = [0.0];
-        adam(AdamConfig::builder(1.0).eps(1.0)).dense(0, &mut w, &[1.0], Decay::None);
+        adam(AdamConfig::builder(1.0).eps(1.0)).dense(0, &mut w, &mut [1.0], Decay::None);
         assert!((w[0] + 0.5).abs() < 1e-6);
     }
 
@@ -225,11 +228,11 @@ mod tests {
     fn each_slot_counts_its_own_steps() {
         let mut optimizer = adam(AdamConfig::builder(0.1));
         for _ in 0..50 {
-            optimizer.dense(0, &mut [0.0], &[1.0], Decay::None);
+            optimizer.dense(0, &mut [0.0], &mut [1.0], Decay::None);
         }
         // A tensor that comes in late takes a full first step, not one that is corrected for 51.
         let mut late = [0.0];
-        optimizer.dense(1, &mut late, &[1e-3], Decay::None);
+        optimizer.dense(1, &mut late, &mut [1e-3], Decay::None);
         assert!((late[0] + 0.1).abs() < 2e-6);
         assert_eq!(optimizer.state(0).unwrap().steps, 50);
         assert_eq!(optimizer.state(1).unwrap().steps, 1);
@@ -240,13 +243,12 @@ mod tests {
         let mut optimizer = adam(AdamConfig::builder(0.1));
         let mut table = [0.0, 0.0];
         let mut grad = RowGrad::new(2, 1);
-        grad.touch(0)[0] = 1.0;
         for _ in 0..20_000 {
-            optimizer.rows(0, &mut table, &grad);
+            grad.touch(0)[0] = 1.0;
+            optimizer.rows(0, &mut table, &mut grad);
         }
-        grad.clear();
         grad.touch(1)[0] = 1.0;
-        optimizer.rows(0, &mut table, &grad);
+        optimizer.rows(0, &mut table, &mut grad);
         let expected = -0.1 * (1.0 - 0.9) / (1.0_f32 - 0.999).sqrt();
         assert!((table[1] - expected).abs() < 1e-4, "{} is not {expected}", table[1]);
     }
@@ -262,10 +264,10 @@ mod tests {
             (WeightDecay::Decoupled(0.5), 3.0, 3.0),
         ] {
             let mut w = [3.0];
-            adam(AdamConfig::builder(0.1).weight_decay(decay)).dense(0, &mut w, &[0.0], Decay::To(target));
+            adam(AdamConfig::builder(0.1).weight_decay(decay)).dense(0, &mut w, &mut [0.0], Decay::To(target));
             assert!((w[0] - expected).abs() < 1e-6, "{decay:?} to {target}: {} is not {expected}", w[0]);
             let mut w = [3.0];
-            adam(AdamConfig::builder(0.1).weight_decay(decay)).dense(0, &mut w, &[0.0], Decay::None);
+            adam(AdamConfig::builder(0.1).weight_decay(decay)).dense(0, &mut w, &mut [0.0], Decay::None);
             assert_eq!(w[0], 3.0);
         }
     }

@@ -148,7 +148,7 @@ mod tests {
         grad.own.touch(1).weight[[1, 0]] = 12.0;
         grad.average.mean.fill(1e6);
         let mut table = RowGrad::new(9, 2);
-        table.touch(5).assign(&arr1(&[0.0, 0.0]));
+        table.touch(5).copy_from_slice(&[0.0, 0.0]);
         (grad, [table])
     }
 
@@ -157,7 +157,7 @@ mod tests {
         let (mut grad, mut tables) = gradient();
         // 1 + 4 + 4 + 16 + 144 = 169, and a row of (−3, 4) makes it 194.
         assert_eq!(Clip::norm(1e9).unwrap().clip(&mut grad, &mut tables), 13.0);
-        tables[0].touch(5).assign(&arr1(&[-3.0, 4.0]));
+        tables[0].touch(5).copy_from_slice(&[-3.0, 4.0]);
         let before = grad.bias.clone();
         assert!((Clip::norm(1e9).unwrap().clip(&mut grad, &mut tables) - 194.0_f64.sqrt()).abs() < 1e-12);
         assert_eq!(grad.bias, before);
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn values_are_limited_one_by_one() {
         let (mut grad, mut tables) = gradient();
-        tables[0].touch(5).assign(&arr1(&[-3.0, 0.5]));
+        tables[0].touch(5).copy_from_slice(&[-3.0, 0.5]);
         let norm = Clip::value(1.5).unwrap().clip(&mut grad, &mut tables);
         assert!((norm - 178.25_f64.sqrt()).abs() < 1e-12);
         assert_eq!(grad.bias, arr1(&[1.0, -1.5, 1.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.5, 0.0]));

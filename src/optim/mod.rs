@@ -14,8 +14,8 @@
 //! let mut weight = [1.0_f32, -2.0];
 //! for step in 0..1000 {
 //!     optimizer.set_lr(config.lr() * schedule.factor(Clock { epoch: 0, step }, &Default::default()));
-//!     let grad = weight.map(|w| 2.0 * (w - 0.5)); // of (w - 0.5)²
-//!     optimizer.dense(0, &mut weight, &grad, Decay::To(0.0));
+//!     let mut grad = weight.map(|w| 2.0 * (w - 0.5)); // of (w - 0.5)²
+//!     optimizer.dense(0, &mut weight, &mut grad, Decay::To(0.0));
 //! }
 //! assert!(weight.iter().all(|w| (w - 0.5).abs() < 1e-2));
 //! # Ok::<(), starple::Error>(())
@@ -33,6 +33,7 @@ mod sgd;
 mod slot_state;
 mod slots;
 mod split;
+mod sweep;
 mod weight_decay;
 
 pub use adagrad::{Accumulator, Adagrad, AdagradBuilder, AdagradConfig};
@@ -55,6 +56,8 @@ use crate::nn::{Decay, RowGrad};
 /// A *slot* is the position of a tensor in the model's walk. Each slot has its own state and its own step count, so a tensor
 /// that is absent from a step (another domain's weights) keeps both. A slot's memory is taken at its first step; later
 /// steps allocate nothing.
+///
+/// Inside a rayon pool the optimizers of this crate move blocks of a tensor side by side, with the same result.
 pub trait Optimizer: Send {
     /// Sets the learning rate of the steps that follow.
     ///
@@ -63,20 +66,21 @@ pub trait Optimizer: Send {
     fn set_lr(&mut self, lr: f64);
 
     /// Moves `values` by `grad`, both of one shape, and pulls them to `decay`'s target as the optimizer's weight decay
-    /// asks.
+    /// asks. Leaves `grad` zero, as the next step needs it: in the same pass, since large tensors come from far memory.
     ///
     /// # Panics
     /// If the two differ in length, or in length from what the slot held before.
-    fn dense(&mut self, slot: usize, values: &mut [f32], grad: &[f32], decay: Decay);
+    fn dense(&mut self, slot: usize, values: &mut [f32], grad: &mut [f32], decay: Decay);
 
-    /// Moves an embedding table (`rows · grad.dim()` values, row-major) by the gradient of the rows that were read.
+    /// Moves an embedding table (`rows · grad.dim()` values, row-major) by the gradient of the rows that were read. Leaves
+    /// `grad` without rows.
     ///
     /// Weight decay pulls table rows to 0. What happens to rows that were not read is [`RowUpdates`]' choice.
     ///
     /// # Panics
     /// If the table is not a whole number of rows, lacks a row of the gradient, or differs in size from what the slot
     /// held before.
-    fn rows(&mut self, slot: usize, table: &mut [f32], grad: &RowGrad);
+    fn rows(&mut self, slot: usize, table: &mut [f32], grad: &mut RowGrad);
 
     /// What the slot remembers, to be saved; `None` before its first step, or when the optimizer keeps no state.
     fn state(&self, slot: usize) -> Option<SlotState<'_>>;

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::nn::RowGrad;
-
 /// What an optimizer does with the rows of an embedding table that a step did not read.
 ///
 /// The two agree when every row is read in every step, and for optimizers on which a zero gradient has no effect: SGD
@@ -25,48 +23,4 @@ pub enum RowUpdates {
     /// Every step is one pass over the whole table and its state, whatever the batch: for Adam it reads and writes
     /// 12 bytes a value, about 2 GB a step for a million rows of 80. Fit for small tables.
     Exact,
-}
-
-/// Walks the rows of a table as [`RowUpdates`] asks.
-#[derive(Debug, Clone)]
-pub(super) struct RowWalk {
-    updates: RowUpdates,
-    /// The gradient of a row that was not read.
-    zeros: Vec<f32>,
-}
-
-impl RowWalk {
-    pub(super) fn new(updates: RowUpdates) -> Self {
-        Self { updates, zeros: Vec::new() }
-    }
-
-    /// Calls `update(row, gradient of the row)` for every row of `table` that moves.
-    ///
-    /// `idle` promises that a row of zero gradient would stay as it is, state included, so it need not be visited.
-    pub(super) fn each(
-        &mut self,
-        table: &mut [f32],
-        grad: &RowGrad,
-        idle: bool,
-        mut update: impl FnMut(usize, &mut [f32], &[f32]),
-    ) {
-        let dim = grad.dim();
-        assert!(dim > 0 && table.len().is_multiple_of(dim), "a table of {} values has no rows of {dim}", table.len());
-        if self.updates == RowUpdates::Lazy || idle {
-            for (&row, grad) in grad.rows().iter().zip(grad.values().chunks_exact(dim)) {
-                let row = row as usize;
-                update(row, &mut table[row * dim..][..dim], grad);
-            }
-            return;
-        }
-        if self.zeros.len() < dim {
-            self.zeros.resize(dim, 0.0);
-        }
-        for (row, values) in table.chunks_exact_mut(dim).enumerate() {
-            match grad.row(row) {
-                Some(grad) => update(row, values, grad.to_slice().expect("a row's gradient is contiguous")),
-                None => update(row, values, &self.zeros[..dim]),
-            }
-        }
-    }
 }

@@ -1,8 +1,8 @@
 //! Stochastic gradient descent, with or without momentum.
 
 use super::check::{assert_same_len, checked_lr, require_positive};
-use super::row_updates::RowWalk;
 use super::slots::{Slots, flush};
+use super::sweep::{self, RowSweep};
 use super::weight_decay::Pull;
 use super::{Optimizer, RowUpdates, SlotShape, SlotState, WeightDecay};
 use crate::error::Problems;
@@ -93,17 +93,17 @@ pub struct Sgd {
     config: SgdConfig,
     lr: f32,
     slots: Slots<1>,
-    walk: RowWalk,
+    sweep: RowSweep,
 }
 
 impl Sgd {
     /// An optimizer that remembers nothing yet.
     pub fn new(config: SgdConfig) -> Self {
-        Self { config, lr: config.lr as f32, slots: Slots::new(["momentum"]), walk: RowWalk::new(config.row_updates) }
+        Self { config, lr: config.lr as f32, slots: Slots::new(["momentum"]), sweep: RowSweep::new(config.row_updates) }
     }
 
-    fn kernel(&self, decay: Decay) -> Kernel {
-        Kernel { lr: self.lr, pull: WeightDecay::L2(self.config.weight_decay).pull(decay, self.lr) }
+    fn plain(&self, decay: Decay) -> Plain {
+        Plain { lr: self.lr, pull: WeightDecay::L2(self.config.weight_decay).pull(decay, self.lr) }
     }
 }
 
@@ -112,29 +112,33 @@ impl Optimizer for Sgd {
         self.lr = checked_lr(lr);
     }
 
-    fn dense(&mut self, slot: usize, values: &mut [f32], grad: &[f32], decay: Decay) {
+    fn dense(&mut self, slot: usize, values: &mut [f32], grad: &mut [f32], decay: Decay) {
         assert_same_len(slot, values, grad);
-        let kernel = self.kernel(decay);
+        let plain = self.plain(decay);
         match self.config.momentum {
-            Momentum::None => kernel.plain(values, grad),
-            momentum => {
-                let [buffer] = &mut self.slots.step(slot, values.len(), 0.0).tensors;
-                kernel.with(momentum, values, grad, buffer);
+            Momentum::None => sweep::dense(plain, values, grad, []),
+            Momentum::Classical(mu) => {
+                let buffer = self.slots.step(slot, values.len(), 0.0);
+                sweep::dense(plain.classical(mu), values, grad, buffer.slices());
+            }
+            Momentum::Nesterov(mu) => {
+                let buffer = self.slots.step(slot, values.len(), 0.0);
+                sweep::dense(plain.nesterov(mu), values, grad, buffer.slices());
             }
         }
     }
 
-    fn rows(&mut self, slot: usize, table: &mut [f32], grad: &RowGrad) {
-        let (kernel, dim) = (self.kernel(Decay::To(0.0)), grad.dim());
+    fn rows(&mut self, slot: usize, table: &mut [f32], grad: &mut RowGrad) {
+        let plain = self.plain(Decay::To(0.0));
         match self.config.momentum {
-            Momentum::None => {
-                self.walk.each(table, grad, kernel.pull.is_none(), |_, values, grad| kernel.plain(values, grad));
+            Momentum::None => self.sweep.rows(plain, table, grad, [], plain.pull.is_none()),
+            Momentum::Classical(mu) => {
+                let buffer = self.slots.step(slot, table.len(), 0.0);
+                self.sweep.rows(plain.classical(mu), table, grad, buffer.slices(), false);
             }
-            momentum => {
-                let [buffer] = &mut self.slots.step(slot, table.len(), 0.0).tensors;
-                self.walk.each(table, grad, false, |row, values, grad| {
-                    kernel.with(momentum, values, grad, &mut buffer[row * dim..][..dim]);
-                });
+            Momentum::Nesterov(mu) => {
+                let buffer = self.slots.step(slot, table.len(), 0.0);
+                self.sweep.rows(plain.nesterov(mu), table, grad, buffer.slices(), false);
             }
         }
     }
@@ -153,35 +157,55 @@ impl Optimizer for Sgd {
     }
 }
 
-/// One step's constants.
+/// The step without momentum.
 #[derive(Debug, Clone, Copy)]
-struct Kernel {
+struct Plain {
     lr: f32,
     pull: Pull,
 }
 
-impl Kernel {
-    fn plain(self, values: &mut [f32], grad: &[f32]) {
+impl Plain {
+    fn classical(self, mu: f64) -> Along<false> {
+        Along { mu: mu as f32, plain: self }
+    }
+
+    fn nesterov(self, mu: f64) -> Along<true> {
+        Along { mu: mu as f32, plain: self }
+    }
+}
+
+impl sweep::Kernel<0> for Plain {
+    #[inline(always)]
+    fn step(self, values: &mut [f32], grad: &[f32], []: [&mut [f32]; 0]) {
         for (w, &g) in values.iter_mut().zip(grad) {
             *w -= self.lr * self.pull.gradient(*w, g);
         }
     }
+}
 
-    fn with(self, momentum: Momentum, values: &mut [f32], grad: &[f32], buffer: &mut [f32]) {
-        match momentum {
-            Momentum::None => self.plain(values, grad),
-            Momentum::Classical(mu) => self.along(mu as f32, values, grad, buffer, |_, b| b),
-            Momentum::Nesterov(mu) => self.along(mu as f32, values, grad, buffer, |g, b| g + mu as f32 * b),
+/// The step with momentum.
+#[derive(Debug, Clone, Copy)]
+struct Along<const NESTEROV: bool> {
+    mu: f32,
+    plain: Plain,
+}
+
+impl<const NESTEROV: bool> Along<NESTEROV> {
+    #[inline(always)]
+    fn slices(self, values: &mut [f32], grad: &[f32], buffer: &mut [f32]) {
+        let Self { mu, plain: Plain { lr, pull } } = self;
+        for ((w, &g), b) in values.iter_mut().zip(grad).zip(buffer) {
+            let g = pull.gradient(*w, g);
+            *b = flush(mu * *b + g);
+            *w -= lr * if NESTEROV { g + mu * *b } else { *b };
         }
     }
+}
 
-    #[inline]
-    fn along(self, mu: f32, values: &mut [f32], grad: &[f32], buffer: &mut [f32], direction: impl Fn(f32, f32) -> f32) {
-        for ((w, &g), b) in values.iter_mut().zip(grad).zip(buffer) {
-            let g = self.pull.gradient(*w, g);
-            *b = flush(mu * *b + g);
-            *w -= self.lr * direction(g, *b);
-        }
+impl<const NESTEROV: bool> sweep::Kernel<1> for Along<NESTEROV> {
+    #[inline(always)]
+    fn step(self, values: &mut [f32], grad: &[f32], [buffer]: [&mut [f32]; 1]) {
+        self.slices(values, grad, buffer);
     }
 }
 
@@ -195,7 +219,7 @@ mod tests {
         let mut sgd = Sgd::new(config);
         let mut w = [1.0];
         [1.0, 3.0].map(|g| {
-            sgd.dense(0, &mut w, &[g], decay);
+            sgd.dense(0, &mut w, &mut [g], decay);
             w[0]
         })
     }
@@ -237,7 +261,7 @@ mod tests {
     #[test]
     fn without_momentum_there_is_no_state() {
         let mut sgd = Sgd::new(SgdConfig::builder(0.1).build().unwrap());
-        sgd.dense(0, &mut [1.0], &[1.0], Decay::None);
+        sgd.dense(0, &mut [1.0], &mut [1.0], Decay::None);
         assert_eq!(sgd.state(0), None);
         let state = SlotState { steps: 1, tensors: vec![("momentum", &[1.0])] };
         assert!(sgd.restore(0, SlotShape::Dense(1), &state).unwrap_err().to_string().contains("without momentum"));

@@ -17,6 +17,13 @@ pub(super) struct Slot<const N: usize> {
     pub(super) tensors: [Vec<f32>; N],
 }
 
+impl<const N: usize> Slot<N> {
+    /// Its vectors.
+    pub(super) fn slices(&mut self) -> [&mut [f32]; N] {
+        self.tensors.each_mut().map(|tensor| &mut tensor[..])
+    }
+}
+
 impl<const N: usize> Slots<N> {
     pub(super) fn new(names: [&'static str; N]) -> Self {
         Self { names, slots: Vec::new() }
@@ -81,7 +88,7 @@ impl<const N: usize> Slots<N> {
 ///
 /// A moment without gradient fades by a constant factor until it is subnormal, and there rounding holds it for ever:
 /// `0.9 · x` rounds back to `x`. Arithmetic on subnormals is slow: Adam took twice as long over tensors without gradient.
-#[inline]
+#[inline(always)]
 pub(super) fn flush(value: f32) -> f32 {
     if value.abs() < f32::MIN_POSITIVE { 0.0 } else { value }
 }

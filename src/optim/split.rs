@@ -28,11 +28,11 @@ impl Optimizer for Split {
         self.tables.set_lr(lr * self.ratio);
     }
 
-    fn dense(&mut self, slot: usize, values: &mut [f32], grad: &[f32], decay: Decay) {
+    fn dense(&mut self, slot: usize, values: &mut [f32], grad: &mut [f32], decay: Decay) {
         self.dense.dense(slot, values, grad, decay);
     }
 
-    fn rows(&mut self, slot: usize, table: &mut [f32], grad: &RowGrad) {
+    fn rows(&mut self, slot: usize, table: &mut [f32], grad: &mut RowGrad) {
         self.tables.rows(slot, table, grad);
     }
 
@@ -56,12 +56,13 @@ mod tests {
         let mut grad = RowGrad::new(2, 1);
         grad.touch(1)[0] = 1.0;
         let (mut table, mut weight) = ([0.0, 0.0], [0.0]);
-        split.rows(0, &mut table, &grad);
-        split.dense(1, &mut weight, &[1.0], Decay::None);
+        split.rows(0, &mut table, &mut grad);
+        split.dense(1, &mut weight, &mut [1.0], Decay::None);
         assert_eq!((table, weight), ([0.0, -0.1], [-0.5]));
         split.set_lr(0.25);
-        split.rows(0, &mut table, &grad);
-        split.dense(1, &mut weight, &[1.0], Decay::None);
+        grad.touch(1)[0] = 1.0;
+        split.rows(0, &mut table, &mut grad);
+        split.dense(1, &mut weight, &mut [1.0], Decay::None);
         assert!((table[1] + 0.15).abs() < 1e-6 && weight[0] == -0.75);
         Ok(())
     }

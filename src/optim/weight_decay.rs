@@ -57,13 +57,13 @@ impl Pull {
     }
 
     /// The gradient with the L2 term.
-    #[inline]
+    #[inline(always)]
     pub(super) fn gradient(self, value: f32, grad: f32) -> f32 {
         grad + self.l2 * (value - self.target)
     }
 
     /// The value after the decoupled pull.
-    #[inline]
+    #[inline(always)]
     pub(super) fn decayed(self, value: f32) -> f32 {
         value - self.shrink * (value - self.target)
     }

@@ -226,7 +226,7 @@ fn gradients<N: Net>(model: &Model<N>, grad: &Gradient<N>) -> Tensors {
         let mut dense = Array2::<f32>::zeros((shape[0], shape[1]));
         for (row, mut values) in dense.rows_mut().into_iter().enumerate() {
             if let Some(grad) = rows.row(row) {
-                values.assign(&grad);
+                values.assign(&ndarray::aview1(grad));
             }
         }
         // A table for all is always in the step; one of a branch's own is where the branch is.

@@ -119,7 +119,7 @@ fn check<N: Net>(
         let mut dense = Array2::<f64>::zeros(table.dim());
         for row in 0..table.nrows() {
             if let Some(row_grad) = grad.row(row) {
-                dense.row_mut(row).assign(&row_grad.mapv(f64::from));
+                dense.row_mut(row).iter_mut().zip(row_grad).for_each(|(dense, &g)| *dense = f64::from(g));
             }
         }
         gradients.insert(format!("embeddings.{}", field.name), dense.into_dyn());

@@ -1,0 +1,151 @@
+//! The work of a front's two passes, cut so that threads share it: rows on the way forward, fields on the way back.
+
+use ndarray::Array2;
+
+use super::{Front, LINES};
+use crate::data::{Batch, Field, Ids, Pooling};
+use crate::nn::RowGrad;
+use crate::parallel::Divide;
+use crate::simd::Work;
+
+/// How many values of `x` a thread writes at a time.
+const PART: usize = 1 << 14;
+
+/// Rows of `x` that are to be written, in parts of about [`PART`] values.
+pub(super) struct Embed<'a> {
+    pub(super) front: &'a Front,
+    pub(super) batch: &'a Batch,
+    pub(super) tables: &'a [Array2<f32>],
+    pub(super) order: &'a [u32],
+    pub(super) x: &'a mut [f32],
+}
+
+impl Embed<'_> {
+    fn rows(&self) -> usize {
+        PART.div_ceil(self.front.width)
+    }
+}
+
+impl Divide for Embed<'_> {
+    fn pieces(&self) -> usize {
+        if self.x.is_empty() { 0 } else { self.order.len().div_ceil(self.rows()) }
+    }
+
+    fn divide(self, pieces: usize) -> (Self, Self) {
+        let rows = pieces * self.rows();
+        let (order, rest) = self.order.split_at(rows);
+        let (x, rest_of_x) = self.x.split_at_mut(rows * self.front.width);
+        (Self { order, x, ..self }, Self { order: rest, x: rest_of_x, ..self })
+    }
+}
+
+impl Work for Embed<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { front, batch, tables, order, x } = self;
+        let (dim, width) = (front.dim, front.width);
+        for (f, ((field, table), ids)) in front.fields.iter().zip(tables).zip(&batch.ids).enumerate() {
+            let values = table.as_slice().expect(LINES);
+            let embedding = |id: u32| &values[id as usize * dim..][..dim];
+            let rows = x.chunks_exact_mut(width).map(|x| &mut x[f * dim..][..dim]).zip(order);
+            match ids {
+                Ids::One(ids) => {
+                    for (out, &row) in rows {
+                        out.copy_from_slice(embedding(ids[row as usize]));
+                    }
+                }
+                Ids::Bag { offsets, ids } => {
+                    for (out, &row) in rows {
+                        out.fill(0.0);
+                        let ids = bag(offsets, ids, row);
+                        let share = share(field, ids.len());
+                        for &id in ids {
+                            out.iter_mut().zip(embedding(id)).for_each(|(out, &e)| *out += share * e);
+                        }
+                    }
+                }
+            }
+        }
+        let first = front.fields.len() * dim;
+        let rows = x.chunks_exact_mut(width).map(|x| &mut x[first..]).zip(order);
+        match batch.numeric.as_slice() {
+            Some(numeric) => {
+                for (x, &row) in rows {
+                    x.copy_from_slice(&numeric[row as usize * x.len()..][..x.len()]);
+                }
+            }
+            // A caller's matrix may lie in memory in another order.
+            None => {
+                for (x, &row) in rows {
+                    x.iter_mut().zip(batch.numeric.row(row as usize)).for_each(|(x, &value)| *x = value);
+                }
+            }
+        }
+    }
+}
+
+/// Fields whose gradients are to be added to, each by itself.
+pub(super) struct Scatter<'a> {
+    pub(super) front: &'a Front,
+    pub(super) batch: &'a Batch,
+    pub(super) order: &'a [u32],
+    pub(super) dx: &'a [f32],
+    /// The first field's position.
+    pub(super) first: usize,
+    pub(super) grad: &'a mut [RowGrad],
+}
+
+impl Divide for Scatter<'_> {
+    fn pieces(&self) -> usize {
+        self.grad.len()
+    }
+
+    fn divide(self, pieces: usize) -> (Self, Self) {
+        let (grad, rest) = self.grad.split_at_mut(pieces);
+        (Self { grad, ..self }, Self { first: self.first + pieces, grad: rest, ..self })
+    }
+}
+
+impl Work for Scatter<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { front, batch, order, dx, first, grad } = self;
+        let dim = front.dim;
+        for (f, grad) in (first..).zip(grad) {
+            let rows = dx.chunks_exact(front.width).map(|dx| &dx[f * dim..][..dim]).zip(order);
+            match &batch.ids[f] {
+                Ids::One(ids) => {
+                    for (dx, &row) in rows {
+                        grad.touch(ids[row as usize]).iter_mut().zip(dx).for_each(|(d, &g)| *d += g);
+                    }
+                }
+                Ids::Bag { offsets, ids } => {
+                    for (dx, &row) in rows {
+                        let ids = bag(offsets, ids, row);
+                        let share = share(&front.fields[f], ids.len());
+                        for &id in ids {
+                            grad.touch(id).iter_mut().zip(dx).for_each(|(d, &g)| *d += share * g);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The ids of one row of a bag.
+fn bag<'a>(offsets: &[u32], ids: &'a [u32], row: u32) -> &'a [u32] {
+    &ids[offsets[row as usize] as usize..offsets[row as usize + 1] as usize]
+}
+
+/// What each of `len` embeddings counts for in a bag's vector.
+fn share(field: &Field, len: usize) -> f32 {
+    match field.bag {
+        Some(Pooling::Mean) if len > 0 => 1.0 / len as f32,
+        _ => 1.0,
+    }
+}

@@ -1,0 +1,205 @@
+//! The passes over values, gradients and state: in blocks that run side by side, compiled for wide vectors.
+//!
+//! Every value is moved by itself, so where blocks begin changes no bit.
+
+use super::RowUpdates;
+use crate::nn::RowGrad;
+use crate::parallel::{self, Divide};
+use crate::simd::{Work, widest};
+
+/// How many values a block has: with two moments 128 kB, which stay near the core until the gradient is set to zero.
+const BLOCK: usize = 1 << 13;
+/// The same for rows of a table, of which the cut has to be searched first.
+const ROWS_BLOCK: usize = 1 << 14;
+
+/// The step of an optimizer, with its constants filled in, which remembers `N` vectors.
+pub(super) trait Kernel<const N: usize>: Copy + Send + Sync {
+    /// Moves `values`, all of a row or some of a dense tensor. Mark it `#[inline(always)]`, and let the loop be in a function that has
+    /// each slice as an argument: then the compiler knows that they do not overlap.
+    fn step(self, values: &mut [f32], grad: &[f32], state: [&mut [f32]; N]);
+}
+
+/// Moves a dense tensor and sets its gradient to zero.
+pub(super) fn dense<const N: usize>(
+    kernel: impl Kernel<N>,
+    values: &mut [f32],
+    grad: &mut [f32],
+    state: [&mut [f32]; N],
+) {
+    parallel::each(Dense { kernel, values, grad, state }, &widest);
+}
+
+/// A part of a dense tensor.
+struct Dense<'a, K, const N: usize> {
+    kernel: K,
+    values: &'a mut [f32],
+    grad: &'a mut [f32],
+    state: [&'a mut [f32]; N],
+}
+
+impl<K: Kernel<N>, const N: usize> Divide for Dense<'_, K, N> {
+    fn pieces(&self) -> usize {
+        self.values.len().div_ceil(BLOCK)
+    }
+
+    fn divide(mut self, pieces: usize) -> (Self, Self) {
+        let at = pieces * BLOCK;
+        let (values, grad) = (split_off(&mut self.values, at), split_off(&mut self.grad, at));
+        let state = self.state.each_mut().map(|part| split_off(part, at));
+        let rest = Self { kernel: self.kernel, values, grad, state };
+        (self, rest)
+    }
+}
+
+impl<K: Kernel<N>, const N: usize> Work for Dense<'_, K, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.kernel.step(self.values, self.grad, self.state);
+        self.grad.fill(0.0);
+    }
+}
+
+/// Moves the rows of tables as [`RowUpdates`] asks.
+#[derive(Debug, Clone)]
+pub(super) struct RowSweep {
+    updates: RowUpdates,
+    /// The gradient of a row that was not read.
+    zeros: Vec<f32>,
+    /// The rows that were read, each with its position in the gradient.
+    read: Vec<(u32, u32)>,
+}
+
+impl RowSweep {
+    pub(super) fn new(updates: RowUpdates) -> Self {
+        Self { updates, zeros: Vec::new(), read: Vec::new() }
+    }
+
+    /// Moves every row of `table` that moves, and forgets the gradient. A row has an equal share of each vector of `state`.
+    ///
+    /// `idle` promises that a row of zero gradient would stay as it is, state included, so it need not be visited.
+    pub(super) fn rows<const N: usize>(
+        &mut self,
+        kernel: impl Kernel<N>,
+        table: &mut [f32],
+        grad: &mut RowGrad,
+        state: [&mut [f32]; N],
+        idle: bool,
+    ) {
+        let dim = grad.dim();
+        assert!(dim > 0 && table.len().is_multiple_of(dim), "a table of {} values has no rows of {dim}", table.len());
+        let share = state.first().map_or(0, |part| part.len() / (table.len() / dim).max(1));
+        let visits = if self.updates == RowUpdates::Lazy || idle {
+            self.read.clear();
+            // The bits are the same however rows are cut, and cutting takes time: one thread does without.
+            if parallel::in_pool() {
+                self.read.extend(grad.rows().iter().copied().zip(0..));
+                Visits::Read(&mut self.read)
+            } else {
+                Visits::InTurn
+            }
+        } else {
+            if self.zeros.len() < dim {
+                self.zeros.resize(dim, 0.0);
+            }
+            Visits::All(&self.zeros[..dim])
+        };
+        parallel::each(Rows { kernel, start: 0, table, state, share, grad, visits }, &Rows::run);
+        grad.clear();
+    }
+}
+
+/// Rows of a table that lie together.
+struct Rows<'a, K, const N: usize> {
+    kernel: K,
+    /// The first one's number.
+    start: usize,
+    table: &'a mut [f32],
+    state: [&'a mut [f32]; N],
+    /// How many values a row has in each vector of the state.
+    share: usize,
+    grad: &'a RowGrad,
+    visits: Visits<'a>,
+}
+
+/// Which of the rows move.
+enum Visits<'a> {
+    /// Those that were read, in the order of the gradient. They are not cut.
+    InTurn,
+    /// These, each with its position in the gradient, in any order.
+    Read(&'a mut [(u32, u32)]),
+    /// All. Those that were not read have this gradient, zero.
+    All(&'a [f32]),
+}
+
+impl<K, const N: usize> Rows<'_, K, N> {
+    /// How many visits make a block.
+    fn block(&self) -> usize {
+        ROWS_BLOCK.div_ceil(self.grad.dim())
+    }
+}
+
+impl<K: Kernel<N>, const N: usize> Divide for Rows<'_, K, N> {
+    fn pieces(&self) -> usize {
+        let visits = match &self.visits {
+            Visits::InTurn => return 1,
+            Visits::Read(read) => read.len(),
+            Visits::All(_) => self.table.len() / self.grad.dim(),
+        };
+        visits.div_ceil(self.block())
+    }
+
+    fn divide(mut self, pieces: usize) -> (Self, Self) {
+        let at = pieces * self.block();
+        let (row, visits) = match &mut self.visits {
+            Visits::InTurn => unreachable!("one piece is not cut"),
+            Visits::Read(read) => {
+                // Half of what is read lies before this row.
+                let (_, &mut (row, _), _) = read.select_nth_unstable_by_key(at, |&(row, _)| row);
+                (row as usize - self.start, Visits::Read(split_off(read, at)))
+            }
+            Visits::All(zeros) => (at, Visits::All(zeros)),
+        };
+        let table = split_off(&mut self.table, row * self.grad.dim());
+        let state = self.state.each_mut().map(|part| split_off(part, row * self.share));
+        let rest = Self { start: self.start + row, table, state, visits, ..self };
+        (self, rest)
+    }
+}
+
+impl<K: Kernel<N>, const N: usize> Rows<'_, K, N> {
+    /// Not in wide vectors: a row is short, and waits for memory.
+    fn run(self) {
+        let Self { kernel, start, table, mut state, share, grad, visits } = self;
+        let dim = grad.dim();
+        let rows = table.len() / dim;
+        let mut step = |row: usize, grad: &[f32]| {
+            let state = state.each_mut().map(|part| &mut part[row * share..][..share]);
+            kernel.step(&mut table[row * dim..][..dim], grad, state);
+        };
+        match visits {
+            Visits::InTurn => {
+                for (&row, grad) in grad.rows().iter().zip(grad.values().chunks_exact(dim)) {
+                    step(row as usize, grad);
+                }
+            }
+            Visits::Read(read) => {
+                for &mut (row, position) in read {
+                    step(row as usize - start, &grad.values()[position as usize * dim..][..dim]);
+                }
+            }
+            Visits::All(zeros) => {
+                for row in 0..rows {
+                    step(row, grad.row(start + row).unwrap_or(zeros));
+                }
+            }
+        }
+    }
+}
+
+/// Takes what lies from `at` on away from `slice`.
+#[expect(clippy::mut_mut, reason = "the slice is shortened where it is kept")]
+fn split_off<'a, T>(slice: &mut &'a mut [T], at: usize) -> &'a mut [T] {
+    slice.split_off_mut(at..).expect("the cut lies inside")
+}

@@ -6,6 +6,7 @@ mod branch;
 pub(crate) mod buffer;
 pub(crate) mod dot;
 mod dropout;
+mod exp;
 mod gate;
 mod hidden;
 mod init;

@@ -1,16 +1,19 @@
 //! Activations, element by element; two of them learn.
 
+mod curve;
 mod dice;
 mod prelu;
 
-use ndarray::{ArrayRef2, Zip};
+use ndarray::ArrayRef2;
 use serde::{Deserialize, Serialize};
 
+use curve::{Curve, Gelu, Relu, Silu, Tanh};
 pub use dice::Dice;
 use dice::DiceCache;
 pub use prelu::Prelu;
 
 use super::Mode;
+pub(super) use super::exp::sigmoid;
 
 /// Which activation a layer uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -87,11 +90,10 @@ impl Activation {
         match self {
             Self::Prelu(prelu) => prelu.forward(z, y),
             Self::Dice(dice) => dice.forward(z, mode, &mut cache.dice, y),
-            // Not `z.max(0.0)`, which would turn NaN into 0 and hide a net that has diverged.
-            Self::Relu => map(z, y, |z| if z < 0.0 { 0.0 } else { z }),
-            Self::Gelu => map(z, y, |z| 0.5 * z * (1.0 + gelu_tanh(z))),
-            Self::Silu => map(z, y, |z| z * sigmoid(z)),
-            Self::Tanh => map(z, y, f32::tanh),
+            Self::Relu => Curve::forward(Relu, z, y),
+            Self::Gelu => Curve::forward(Gelu, z, y),
+            Self::Silu => Curve::forward(Silu, z, y),
+            Self::Tanh => Curve::forward(Tanh, z, y),
             Self::Identity => y.assign(z),
         }
     }
@@ -111,38 +113,12 @@ impl Activation {
         match (self, grad) {
             (Self::Prelu(prelu), Self::Prelu(grad)) => prelu.backward(z, dy, grad, dz),
             (Self::Dice(dice), Self::Dice(grad)) => dice.backward(z, dy, &mut cache.dice, grad, dz),
-            (Self::Gelu, _) => slope(z, dy, dz, |z| {
-                let t = gelu_tanh(z);
-                0.5 * (1.0 + t) + 0.5 * z * (1.0 - t * t) * GELU * (1.0 + 3.0 * 0.044_715 * z * z)
-            }),
-            (Self::Silu, _) => slope(z, dy, dz, |z| {
-                let s = sigmoid(z);
-                s * (1.0 + z * (1.0 - s))
-            }),
-            (Self::Tanh, _) => slope(z, dy, dz, |z| 1.0 - z.tanh().powi(2)),
+            (Self::Relu, _) => Curve::backward(Relu, z, dy, dz),
+            (Self::Gelu, _) => Curve::backward(Gelu, z, dy, dz),
+            (Self::Silu, _) => Curve::backward(Silu, z, dy, dz),
+            (Self::Tanh, _) => Curve::backward(Tanh, z, dy, dz),
             (Self::Identity, _) => dz.assign(dy),
-            (Self::Relu, _) => slope(z, dy, dz, |z| f32::from(u8::from(z > 0.0))),
             (Self::Prelu(_) | Self::Dice(_), _) => unreachable!("a gradient has the type of its parameters"),
         }
     }
-}
-
-/// √(2/π)
-const GELU: f32 = 0.797_884_6;
-
-fn gelu_tanh(z: f32) -> f32 {
-    (GELU * (z + 0.044_715 * z * z * z)).tanh()
-}
-
-/// `σ(z)` in f32.
-pub(super) fn sigmoid(z: f32) -> f32 {
-    1.0 / (1.0 + (-z).exp())
-}
-
-fn map(z: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>, f: impl Fn(f32) -> f32) {
-    Zip::from(y).and(z).for_each(|y, &z| *y = f(z));
-}
-
-fn slope(z: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, dz: &mut ArrayRef2<f32>, f: impl Fn(f32) -> f32) {
-    Zip::from(dz).and(z).and(dy).for_each(|dz, &z, &g| *dz = g * f(z));
 }

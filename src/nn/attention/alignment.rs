@@ -1,12 +1,12 @@
 //! Tokens weighed by somebody's query.
 
-use ndarray::{Array2, ArrayRef2, ArrayViewMut1, aview1};
+use ndarray::{Array2, ArrayRef2};
 
 use super::AttentionSettings;
 use super::slices::{add_scaled, dot};
 use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
-use crate::nn::softmax::{softmax, softmax_backward};
+use crate::nn::softmax::{softmax_rows, softmax_rows_backward};
 use crate::nn::{Decay, Draws, Init};
 
 /// Weighs the tokens of a row by a query and adds them to themselves: `y_m = x_m + α_m·x_m`,
@@ -68,7 +68,7 @@ impl Alignment {
             for (weight, x) in weights.iter_mut().zip(x.chunks_exact(width)) {
                 *weight = dot(x, direction);
             }
-            softmax(&mut weights);
+            softmax_rows(weights.as_slice_mut().expect(LINES), tokens);
             for ((y, x), &weight) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(&weights) {
                 y.iter_mut().zip(x).for_each(|(y, x)| *y = (1.0 + weight) * x);
             }
@@ -109,7 +109,7 @@ impl Alignment {
             for ((dweight, x), dy) in dweights.iter_mut().zip(x.chunks_exact(width)).zip(dy.chunks_exact(width)) {
                 *dweight = dot(dy, x);
             }
-            softmax_backward(&aview1(weights), &mut ArrayViewMut1::from(&mut *dweights));
+            softmax_rows_backward(weights, dweights, tokens);
             for (m, (&weight, &ds)) in weights.iter().zip(&*dweights).enumerate() {
                 let token = m * width..(m + 1) * width;
                 let dx = &mut dx[token.clone()];

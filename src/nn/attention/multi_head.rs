@@ -1,13 +1,13 @@
 //! Multi-head self-attention.
 
-use ndarray::{Array2, ArrayRef2, ArrayViewMut1, aview1, s};
+use ndarray::{Array2, ArrayRef2, s};
 use rayon::prelude::*;
 
 use super::Sight;
 use super::slices::{add_scaled, dot};
 use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
-use crate::nn::softmax::{softmax, softmax_backward};
+use crate::nn::softmax::{softmax_rows, softmax_rows_backward};
 use crate::nn::{Decay, Draws, Hidden, HiddenCache, HiddenStyle, Init, Mode};
 
 /// Lists of tokens that a block takes, when blocks run side by side.
@@ -229,7 +229,10 @@ impl Lists {
                     let k = &line[self.at(n, 1, head)..][..width];
                     *weight = if self.sight.sees(m, n) { self.scale * dot(q, k) } else { f32::NEG_INFINITY };
                 }
-                softmax(&mut ArrayViewMut1::from(&mut *weights));
+            }
+            softmax_rows(weights, tokens);
+            for (i, weights) in weights.chunks_exact(tokens).enumerate() {
+                let (head, m) = (i / tokens, i % tokens);
                 let z = &mut z[m * self.width() + head * width..][..width];
                 for (n, &weight) in weights.iter().enumerate() {
                     add_scaled(z, weight, &line[self.at(n, 2, head)..][..width]);
@@ -256,7 +259,7 @@ impl Lists {
                     *dweight = dot(g, &line[v..][..width]);
                     add_scaled(&mut dline[v..][..width], weight, g);
                 }
-                softmax_backward(&aview1(weights), &mut ArrayViewMut1::from(&mut *dweights));
+                softmax_rows_backward(weights, dweights, tokens);
                 let q = self.at(m, 0, head);
                 for (n, &dweight) in dweights.iter().enumerate() {
                     let (k, ds) = (self.at(n, 1, head), self.scale * dweight);

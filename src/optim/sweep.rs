@@ -105,7 +105,7 @@ impl RowSweep {
             }
             Visits::All(&self.zeros[..dim])
         };
-        parallel::each(Rows { kernel, start: 0, table, state, share, grad, visits }, &Rows::run);
+        parallel::each(Rows { kernel, start: 0, table, state, share, grad, visits }, &widest);
         grad.clear();
     }
 }
@@ -168,33 +168,38 @@ impl<K: Kernel<N>, const N: usize> Divide for Rows<'_, K, N> {
     }
 }
 
-impl<K: Kernel<N>, const N: usize> Rows<'_, K, N> {
-    /// Not in wide vectors: a row is short, and waits for memory.
-    fn run(self) {
-        let Self { kernel, start, table, mut state, share, grad, visits } = self;
-        let dim = grad.dim();
-        let rows = table.len() / dim;
-        let mut step = |row: usize, grad: &[f32]| {
-            let state = state.each_mut().map(|part| &mut part[row * share..][..share]);
-            kernel.step(&mut table[row * dim..][..dim], grad, state);
-        };
-        match visits {
+impl<K: Kernel<N>, const N: usize> Work for Rows<'_, K, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self) {
+        let (grad, dim) = (self.grad, self.grad.dim());
+        match std::mem::replace(&mut self.visits, Visits::InTurn) {
             Visits::InTurn => {
                 for (&row, grad) in grad.rows().iter().zip(grad.values().chunks_exact(dim)) {
-                    step(row as usize, grad);
+                    self.step(row as usize, grad);
                 }
             }
             Visits::Read(read) => {
                 for &mut (row, position) in read {
-                    step(row as usize - start, &grad.values()[position as usize * dim..][..dim]);
+                    self.step(row as usize - self.start, &grad.values()[position as usize * dim..][..dim]);
                 }
             }
             Visits::All(zeros) => {
-                for row in 0..rows {
-                    step(row, grad.row(start + row).unwrap_or(zeros));
+                for row in 0..self.table.len() / dim {
+                    self.step(row, grad.row(self.start + row).unwrap_or(zeros));
                 }
             }
         }
+    }
+}
+
+impl<K: Kernel<N>, const N: usize> Rows<'_, K, N> {
+    #[inline(always)]
+    fn step(&mut self, row: usize, grad: &[f32]) {
+        let share = self.share;
+        let state = self.state.each_mut().map(|part| &mut part[row * share..][..share]);
+        self.kernel.step(&mut self.table[row * grad.len()..][..grad.len()], grad, state);
     }
 }
 

@@ -1,0 +1,83 @@
+//! Warm models that train or predict, and how long that takes.
+
+use std::time::Instant;
+
+use ndarray::Array2;
+use starple::AnyModel;
+use starple::data::Batch;
+use starple::loss::Objective;
+use starple::model::{AnyNet, Cache, Gradient};
+use starple::nn::Infer;
+use starple::optim::{Clock, Optimizer, OptimizerConfig};
+use starple::train::Step;
+
+/// A model in training by Adam.
+pub(crate) struct Training {
+    pub(crate) model: AnyModel,
+    pub(crate) step: Step<AnyNet>,
+    optimizer: Box<dyn Optimizer>,
+    clock: Clock,
+}
+
+impl Training {
+    pub(crate) fn new(model: AnyModel) -> Self {
+        let step = Step::new(&model, &Objective::default(), 1).expect("an objective for any model");
+        let optimizer = OptimizerConfig::adam(1e-3).expect("a learning rate that can be").build();
+        Self { model, step, optimizer, clock: Clock::default() }
+    }
+
+    /// Forward pass, loss and backward pass.
+    pub(crate) fn gradient(&mut self, batch: &Batch) -> &mut Gradient<AnyNet> {
+        self.step.gradient(&self.model, batch, self.clock).expect("a loss that is finite")
+    }
+
+    /// One step of training.
+    pub(crate) fn step(&mut self, batch: &Batch) {
+        let gradient = self.step.gradient(&self.model, batch, self.clock).expect("a loss that is finite");
+        self.model.apply(gradient, &mut *self.optimizer);
+        self.clock.step += 1;
+    }
+}
+
+/// A model that predicts into a cache of its own.
+pub(crate) struct Inference {
+    pub(crate) model: AnyModel,
+    cache: Cache<AnyNet, Infer>,
+}
+
+impl Inference {
+    pub(crate) fn new(model: AnyModel) -> Self {
+        Self { model, cache: Cache::default() }
+    }
+
+    /// The logits of a batch.
+    pub(crate) fn pass(&mut self, batch: &Batch) -> &Array2<f32> {
+        self.model.forward_with(batch, batch.domains(), &mut self.cache)
+    }
+}
+
+/// How long a run is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Length {
+    /// Calls before the clock starts.
+    pub(crate) warm: usize,
+    /// Calls go on for so many seconds, …
+    pub(crate) seconds: f64,
+    /// … but there are at least and at most so many.
+    pub(crate) least: usize,
+    pub(crate) most: usize,
+}
+
+/// The seconds of each call of `work`, in order. Nothing is allocated between calls.
+pub(crate) fn time(length: Length, mut work: impl FnMut()) -> Vec<f64> {
+    let Length { warm, seconds, least, most } = length;
+    let mut times = Vec::with_capacity(most);
+    (0..warm).for_each(|_| work());
+    let begin = Instant::now();
+    while times.len() < most && (times.len() < least || begin.elapsed().as_secs_f64() < seconds) {
+        let start = Instant::now();
+        work();
+        times.push(start.elapsed().as_secs_f64());
+    }
+    times
+}

@@ -1,0 +1,152 @@
+//! The embedding front by itself: rows of tables gathered, their gradients added up, and moved by Adam.
+//!
+//! The net behind it costs next to nothing: its logit is the row's first value, whose gradient every other value gets too.
+
+mod common;
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use ndarray::{Array2, ArrayRef2};
+use serde::{Deserialize, Serialize};
+use starple::Model;
+use starple::data::{Batch, DomainId, Layout};
+use starple::model::{Cache, Gradient, Input, Net, NetConfig};
+use starple::nn::{Mode, Train};
+use starple::optim::{Optimizer, OptimizerConfig};
+
+use common::workload::Workload;
+
+/// Table rows of all fields together.
+const VOCABULARIES: [usize; 3] = [100_000, 1_000_000, 10_000_000];
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct NothingConfig {
+    layout: Layout,
+}
+
+impl NetConfig for NothingConfig {
+    fn kind(&self) -> &'static str {
+        "nothing"
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn layout_mut(&mut self) -> &mut Layout {
+        &mut self.layout
+    }
+
+    fn embedding_dim(&self) -> usize {
+        16
+    }
+
+    fn embedding_std(&self) -> f32 {
+        0.01
+    }
+
+    fn seed(&self) -> u64 {
+        1
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Nothing;
+
+starple::params!(Nothing {});
+
+impl Net for Nothing {
+    type Config = NothingConfig;
+    type Cache = ();
+
+    fn new(_: &NothingConfig) -> Self {
+        Self
+    }
+
+    fn forward<M: Mode>(&self, input: Input<'_>, _: M, (): &mut (), logits: &mut ArrayRef2<f32>) {
+        logits.column_mut(0).assign(&input.x.column(0));
+    }
+
+    fn backward(
+        &self,
+        _: Input<'_>,
+        dlogits: &ArrayRef2<f32>,
+        _: Train,
+        (): &mut (),
+        _: &mut Self,
+        dx: &mut ArrayRef2<f32>,
+    ) {
+        for (mut dx, &d) in dx.rows_mut().into_iter().zip(&dlogits.column(0)) {
+            dx.fill(d);
+        }
+    }
+
+    fn add_domain(&mut self, _: &mut NothingConfig, _: DomainId) {}
+}
+
+/// What the three benchmarks of one vocabulary share.
+struct Warm {
+    model: Model<Nothing>,
+    batch: Batch,
+    dlogits: Array2<f32>,
+    cache: Cache<Nothing, Train>,
+    gradient: Gradient<Nothing>,
+    optimizer: Box<dyn Optimizer>,
+}
+
+impl Warm {
+    /// 20 fields, each with its share of the vocabulary.
+    fn new(vocabulary: usize) -> Self {
+        let workload = Workload { fields: vec![vocabulary / 20; 20], ..Workload::star_mid() };
+        let model = Model::new(NothingConfig { layout: workload.layout() });
+        let batch = workload.batch(1);
+        let (mut cache, gradient) = (Cache::default(), model.zero_grad());
+        model.forward_with(&batch, batch.domains(), &mut cache);
+        let dlogits = Array2::from_elem((batch.rows(), 1), 1e-3);
+        let optimizer = OptimizerConfig::adam(1e-3).expect("a learning rate that can be").build();
+        Self { model, batch, dlogits, cache, gradient, optimizer }
+    }
+
+    fn gather(&mut self) {
+        self.model.forward_with(&self.batch, self.batch.domains(), &mut self.cache);
+    }
+
+    fn backward(&mut self) {
+        self.model.backward(&self.batch, &self.dlogits, &mut self.cache, &mut self.gradient);
+    }
+
+    fn apply(&mut self) {
+        self.model.apply(&mut self.gradient, &mut *self.optimizer);
+    }
+}
+
+fn embedding(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("embedding");
+    for vocabulary in VOCABULARIES {
+        let mut warm = None;
+        let rows = Workload::star_mid().rows;
+        let name = format!("rows={rows},fields=20,vocabulary={vocabulary}");
+        group.throughput(Throughput::Elements(rows as u64));
+        group.bench_function(BenchmarkId::new("gather", &name), |bencher| {
+            let warm = warm.get_or_insert_with(|| Warm::new(vocabulary));
+            bencher.iter(|| warm.gather());
+        });
+        group.bench_function(BenchmarkId::new("backward+zero", &name), |bencher| {
+            let warm = warm.get_or_insert_with(|| Warm::new(vocabulary));
+            bencher.iter(|| {
+                warm.backward();
+                warm.gradient.zero();
+            });
+        });
+        group.bench_function(BenchmarkId::new("backward+apply", &name), |bencher| {
+            let warm = warm.get_or_insert_with(|| Warm::new(vocabulary));
+            bencher.iter(|| {
+                warm.backward();
+                warm.apply();
+            });
+        });
+    }
+}
+
+fn main() {
+    common::criterion(embedding);
+}

@@ -1,0 +1,40 @@
+//! The affine map, which is where the time goes: `y = x·W + b` and its way back, in the shapes of CTR models.
+
+mod common;
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use ndarray::Array2;
+use starple::nn::{Draws, Init, Linear, Params as _};
+
+/// From how many values to how many.
+const SHAPES: [(usize, usize); 4] = [(324, 512), (512, 256), (256, 128), (128, 1)];
+
+/// One candidate, a few, a page of them; the rows of a domain in a batch, and whole batches.
+const ROWS: [usize; 5] = [1, 32, 200, 2048, 4096];
+
+fn linear(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("linear");
+    for (input, output) in SHAPES {
+        let layer = Linear::new(input, output, Init::FanIn, &mut Draws::new(1));
+        let mut gradient = layer.zeros_like();
+        for rows in ROWS {
+            let name = format!("rows={rows},in={input},out={output}");
+            let matrix = |columns| Array2::from_shape_fn((rows, columns), |(i, j)| ((i * 31 + j) as f32).sin());
+            let (x, mut y, mut dx) = (matrix(input), matrix(output), matrix(input));
+            let dy = y.clone();
+            group.throughput(Throughput::Elements(rows as u64));
+            group.bench_function(BenchmarkId::new("forward", &name), |bencher| {
+                bencher.iter(|| layer.forward(black_box(&x), &mut y));
+            });
+            group.bench_function(BenchmarkId::new("backward", &name), |bencher| {
+                bencher.iter(|| layer.backward(black_box(&x), &dy, &mut gradient, Some(&mut dx)));
+            });
+        }
+    }
+}
+
+fn main() {
+    common::criterion(linear);
+}

@@ -1,0 +1,83 @@
+//! What both sides do, and how this one does it.
+
+use starple::AnyModel;
+use starple::data::{Batch, DomainId};
+
+use crate::common::cost::Cost;
+use crate::common::run::{Inference, Length, Training, time};
+use crate::common::workload::Workload;
+
+/// Something that both sides do.
+pub(crate) struct Duel {
+    pub(crate) name: String,
+    pub(crate) workload: Workload,
+    /// Whether a step of training is measured, or a prediction.
+    pub(crate) train: bool,
+}
+
+/// All there are.
+pub(crate) fn duels() -> Vec<Duel> {
+    let train = |name: &str, workload| Duel { name: name.to_owned(), workload, train: true };
+    let infer = |rows| Duel {
+        name: format!("star-mid-{rows}"),
+        workload: Workload { rows, ..Workload::star_mid() },
+        train: false,
+    };
+    let mut duels = vec![
+        train("star-ml", Workload::star_ml()),
+        train("star-mid", Workload::star_mid()),
+        train("star-big", Workload::star_big()),
+        train("ple-mid", Workload::ple_mid()),
+        train("ple-wide", Workload::ple_wide()),
+    ];
+    duels.extend([1, 100, 500].map(infer));
+    duels
+}
+
+impl Duel {
+    /// A batch for this side alone: candidates are all of one domain.
+    pub(crate) fn batch(&self) -> Batch {
+        let mut batch = self.workload.batch(1);
+        if !self.train {
+            batch.domains.fill(DomainId::new(self.workload.domains / 3));
+        }
+        batch
+    }
+
+    /// What it costs at least.
+    pub(crate) fn cost(&self, model: AnyModel, batch: &Batch) -> Cost {
+        let cost = if self.train { Cost::of_training } else { Cost::of_prediction };
+        cost(&self.workload, &mut Training::new(model), batch)
+    }
+
+    /// How long one turn is. Many thousand steps on one batch would leave moments so small that arithmetic on them is slow.
+    pub(crate) fn turn(&self, seconds: f64) -> Length {
+        Length { warm: 2, seconds, least: 3, most: if self.train { 64 } else { 5000 } }
+    }
+}
+
+/// This side, ready to run.
+pub(crate) enum Ours {
+    Training(Box<Training>),
+    Inference(Box<Inference>),
+}
+
+impl Ours {
+    pub(crate) fn new(duel: &Duel, model: AnyModel) -> Self {
+        if duel.train {
+            Self::Training(Box::new(Training::new(model)))
+        } else {
+            Self::Inference(Box::new(Inference::new(model)))
+        }
+    }
+
+    /// The seconds of each step, or prediction.
+    pub(crate) fn time(&mut self, batch: &Batch, length: Length) -> Vec<f64> {
+        match self {
+            Self::Training(training) => time(length, || training.step(batch)),
+            Self::Inference(inference) => time(length, || {
+                inference.pass(batch);
+            }),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The same weights and rows on both sides, and whether the same comes out.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path as FilePath;
+
+use ndarray::Array2;
+use serde::Deserialize;
+use starple::AnyModel;
+use starple::data::{Batch, DomainId, Ids, Layout};
+use starple::nn::{Leaf, LeafMut, Params as _, Part, Path};
+
+use crate::Result;
+use crate::common::run::{Inference, Training};
+
+/// How far logits and losses may be apart.
+const ABSOLUTE: f64 = 1e-4;
+
+/// How far gradients may be apart, as a share of the norm of their tensor.
+const RELATIVE: f64 = 1e-3;
+
+/// Arrays that the other side has written, by name.
+pub(crate) struct Exchange {
+    data: Vec<u8>,
+    index: HashMap<String, Entry>,
+}
+
+/// Where an array lies: little-endian `f32`, or `u32` for whole numbers, row by row.
+#[derive(Debug, Deserialize)]
+struct Entry {
+    shape: Vec<usize>,
+    whole: bool,
+    offset: usize,
+}
+
+/// The largest differences that were found.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+pub(crate) struct Differences {
+    /// Of logits in prediction.
+    pub(crate) predicted: Option<f64>,
+    /// Of logits in training, and of the loss.
+    pub(crate) trained: Option<f64>,
+    /// Of gradients, as a share of the norm of their tensor.
+    pub(crate) gradient: Option<f64>,
+}
+
+impl Exchange {
+    pub(crate) fn read(directory: &FilePath) -> Result<Self> {
+        let index = serde_json::from_slice(&fs::read(directory.join("index.json"))?)?;
+        Ok(Self { data: fs::read(directory.join("data.bin"))?, index })
+    }
+
+    fn entry(&self, name: &str, whole: bool) -> Result<(&[usize], impl Iterator<Item = [u8; 4]>)> {
+        let entry = self.index.get(name).ok_or_else(|| format!("the other side has no {name}"))?;
+        if entry.whole != whole {
+            return Err(format!("{name}: expected {} numbers", if whole { "whole" } else { "real" }).into());
+        }
+        let bytes = &self.data[entry.offset..][..4 * entry.shape.iter().product::<usize>()];
+        Ok((&entry.shape, bytes.as_chunks().0.iter().copied()))
+    }
+
+    fn reals(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let (found, bytes) = self.entry(name, false)?;
+        if found != shape {
+            return Err(format!("{name}: {shape:?} here, {found:?} there").into());
+        }
+        Ok(bytes.map(f32::from_le_bytes).collect())
+    }
+
+    fn whole(&self, name: &str) -> Result<Vec<u32>> {
+        Ok(self.entry(name, true)?.1.map(u32::from_le_bytes).collect())
+    }
+
+    /// The rows, as a batch of this layout.
+    pub(crate) fn batch(&self, layout: &Layout) -> Result<Batch> {
+        let domains: Vec<_> = self.whole("input/domains")?.into_iter().map(|d| DomainId::new(d as usize)).collect();
+        let rows = domains.len();
+        let ids = self.whole("input/ids")?;
+        let matrix = |name, columns| -> Result<_> {
+            Ok(Array2::from_shape_vec((rows, columns), self.reals(name, &[rows, columns])?)?)
+        };
+        let batch = Batch {
+            ids: ids.chunks_exact(rows).map(|ids| Ids::One(ids.to_vec())).collect(),
+            numeric: matrix("input/numeric", layout.numeric.len())?,
+            labels: matrix("input/labels", layout.tasks.len())?,
+            domains,
+            ..Batch::default()
+        };
+        batch.check(layout)?;
+        Ok(batch)
+    }
+
+    /// Gives a model the other side's weights: all of them, and no others.
+    pub(crate) fn load(&self, model: &mut AnyModel) -> Result<()> {
+        let layout = model.layout().clone();
+        let (mut failed, mut loaded) = (Ok(()), 0);
+        model.visit_mut(|path, leaf| {
+            let (values, shape) = match leaf {
+                LeafMut::Tensor(values, shape, _) | LeafMut::Average(values, shape) => (values, shape),
+                // The averages are those of some batch.
+                LeafMut::Count(count) => {
+                    *count = 1;
+                    return;
+                }
+            };
+            match self.reals(&format!("parameter/{}", path.name(&layout)), shape) {
+                Ok(theirs) => values.copy_from_slice(&theirs),
+                Err(error) if failed.is_ok() => failed = Err(error),
+                Err(_) => {}
+            }
+            loaded += 1;
+        });
+        failed?;
+        let theirs = self.index.keys().filter(|name| name.starts_with("parameter/")).count();
+        if loaded != theirs {
+            return Err(format!("the other side has {theirs} tensors, this one {loaded}").into());
+        }
+        Ok(())
+    }
+
+    /// Compares what both sides make of the batch: logits in prediction and, where the other side trains, logits, loss and
+    /// the gradient of every tensor.
+    pub(crate) fn compare(&self, model: AnyModel, batch: &Batch) -> Result<Differences> {
+        let mut differences = Differences::default();
+        let shape = batch.labels.shape();
+        let mut inference = Inference::new(model);
+        if self.index.contains_key("output/predicted") {
+            let ours = inference.pass(batch);
+            differences.predicted = Some(apart(ours.iter(), &self.reals("output/predicted", shape)?));
+        }
+        if self.index.contains_key("output/logits") {
+            let mut training = Training::new(inference.model);
+            differences.gradient = Some(self.compare_gradient(&mut training, batch)?);
+            let logits = apart(training.step.logits(), &self.reals("output/logits", shape)?);
+            let loss = training.step.loss().total as f32;
+            differences.trained = Some(worse(logits, apart([&loss], &self.reals("output/loss", &[1])?)));
+        }
+        differences.check()?;
+        Ok(differences)
+    }
+
+    /// The largest difference of a gradient.
+    fn compare_gradient(&self, training: &mut Training, batch: &Batch) -> Result<f64> {
+        let layout = training.model.layout().clone();
+        let gradient = training.gradient(batch);
+        let (mut largest, mut failed) = (0.0_f64, Ok(()));
+        let path = &mut Path::starting_at(gradient.tables.len());
+        path.within(Part::Field("net"), |path| {
+            gradient.net.visit(path, &mut |path, leaf| {
+                let Leaf::Tensor(ours, shape, _) = leaf else { return };
+                let name = format!("gradient/{}", path.name(&layout));
+                match self.reals(&name, shape) {
+                    Ok(theirs) => largest = worse(largest, relative(ours, &theirs)),
+                    Err(error) => failed = Err(error),
+                }
+            });
+        });
+        failed?;
+        for (field, table) in layout.fields.iter().zip(&gradient.tables) {
+            let rows = self.whole(&format!("rows/embeddings.{}", field.name))?;
+            if rows.len() != table.rows().len() {
+                let (ours, theirs) = (table.rows().len(), rows.len());
+                return Err(format!("embeddings.{}: {ours} rows were read here, {theirs} there", field.name).into());
+            }
+            let shape = [rows.len(), table.dim()];
+            let theirs = self.reals(&format!("gradient/embeddings.{}", field.name), &shape)?;
+            let row = |&row: &u32| table.row(row as usize).ok_or("a row that was read there and not here");
+            let ours: Vec<f32> =
+                rows.iter().map(row).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().copied().collect();
+            largest = worse(largest, relative(&ours, &theirs));
+        }
+        Ok(largest)
+    }
+}
+
+impl Differences {
+    fn check(self) -> Result<()> {
+        let named = [
+            ("logits in prediction", self.predicted, ABSOLUTE),
+            ("logits or loss in training", self.trained, ABSOLUTE),
+            ("gradients", self.gradient, RELATIVE),
+        ];
+        for (what, difference, limit) in named {
+            if let Some(difference) = difference.filter(|difference| difference.is_nan() || *difference > limit) {
+                return Err(
+                    format!("the two sides are not the same function: {what} differ by {difference:.1e}").into()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The larger of each.
+    pub(crate) fn or(self, other: Self) -> Self {
+        let larger = |a: Option<f64>, b: Option<f64>| a.into_iter().chain(b).reduce(worse);
+        Self {
+            predicted: larger(self.predicted, other.predicted),
+            trained: larger(self.trained, other.trained),
+            gradient: larger(self.gradient, other.gradient),
+        }
+    }
+}
+
+/// The larger one, or NaN if one of them is.
+fn worse(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a > b { a } else { b }
+}
+
+/// The largest difference.
+fn apart<'a>(ours: impl IntoIterator<Item = &'a f32>, theirs: &[f32]) -> f64 {
+    ours.into_iter().zip(theirs).map(|(&a, &b)| f64::from((a - b).abs())).fold(0.0, worse)
+}
+
+/// The norm of the difference as a share of the norm, so that the few activations whose sign rounding decides do not count for
+/// more than they are.
+fn relative(ours: &[f32], theirs: &[f32]) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+    match norm(&mut ours.iter().zip(theirs).map(|(a, b)| a - b)) {
+        0.0 => 0.0,
+        difference => difference / norm(&mut theirs.iter().copied()),
+    }
+}

@@ -135,7 +135,8 @@ impl fmt::Display for Differences {
         let parts = [
             ("logits in prediction", self.predicted),
             ("logits and loss in training", self.trained),
-            ("gradients, of their norm", self.gradient),
+            ("gradients, of their norm, in the median", self.gradient),
+            ("at most", self.worst_gradient),
         ];
         let named: Vec<_> = parts.into_iter().filter_map(|(what, d)| Some(format!("{what} {:.1e}", d?))).collect();
         if named.is_empty() { write!(f, "done") } else { write!(f, "largest difference: {}", named.join(", ")) }

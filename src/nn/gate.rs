@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayRef1, ArrayRef2, ArrayView2, ArrayViewMut2, Axis, s};
 
 use super::buffer::resize;
 use super::matmul::{Operand, Out, matmul, matmul_grad, product};
-use super::softmax::{softmax, softmax_backward};
+use super::softmax::{softmax_rows, softmax_rows_backward};
 use super::{Decay, Draws, Init, Segment};
 use crate::parallel::{self, Divide, join};
 use crate::simd::{Work, widest};
@@ -40,9 +40,7 @@ impl Gate {
     pub fn forward(&self, x: &ArrayRef2<f32>, cache: &mut GateCache) {
         resize(&mut cache.weights, x.nrows(), self.weight.ncols());
         matmul(x, &self.weight, &mut cache.weights);
-        for mut row in cache.weights.axis_iter_mut(Axis(0)) {
-            softmax(&mut row);
-        }
+        softmax_rows(cache.weights.as_slice_mut().expect(CONTIGUOUS), self.weight.ncols());
     }
 
     /// From `dw` in the cache: `dz = w ⊙ (dw − Σ_j w_j dw_j)`, `dW += xᵀ·dz`, `dx = dz·Wᵀ`.
@@ -56,9 +54,8 @@ impl Gate {
     /// The same, with what is to become of `dz·Wᵀ`.
     pub(crate) fn backward_into(&self, x: &ArrayRef2<f32>, cache: &mut GateCache, grad: &mut Self, dx: Out<'_, '_>) {
         let GateCache { weights, dweights } = cache;
-        for (w, mut dw) in weights.rows().into_iter().zip(dweights.rows_mut()) {
-            softmax_backward(&w, &mut dw);
-        }
+        let (w, dw) = (weights.as_slice().expect(CONTIGUOUS), dweights.as_slice_mut().expect(CONTIGUOUS));
+        softmax_rows_backward(w, dw, self.weight.ncols());
         let dweights = &*dweights;
         join(
             || matmul_grad(x, dweights, &mut grad.weight),
@@ -219,7 +216,7 @@ impl Work for MixBackward<'_> {
     }
 }
 
-const CONTIGUOUS: &str = "the rows of an expert's output are contiguous";
+const CONTIGUOUS: &str = "weights and outputs are contiguous";
 
 /// `⟨a, b⟩` in 16 interleaved sums: one sum would wait for each addition in turn.
 #[inline(always)]

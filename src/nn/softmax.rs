@@ -1,7 +1,5 @@
 //! The softmax and its gradient: what gates and attention weigh by.
 
-use ndarray::{ArrayRef1, Zip};
-
 use super::exp::exp;
 use crate::parallel::{self, Divide};
 use crate::simd::{Work, widest};
@@ -27,20 +25,6 @@ pub(crate) fn softmax_rows_backward(w: &[f32], dw: &mut [f32], width: usize) {
     assert_whole(w.len(), width);
     assert_eq!(w.len(), dw.len(), "one gradient for each weight");
     parallel::each(Backward { w, dw, width }, &widest);
-}
-
-/// [`softmax_rows`] of one row, which may have gaps.
-pub(crate) fn softmax(z: &mut ArrayRef1<f32>) {
-    let top = z.fold(f32::NEG_INFINITY, |top, &z| top.max(z));
-    z.mapv_inplace(|z| exp(z - top));
-    let sum = z.sum();
-    z.mapv_inplace(|z| z / sum);
-}
-
-/// [`softmax_rows_backward`] of one row, which may have gaps.
-pub(crate) fn softmax_backward(w: &ArrayRef1<f32>, dw: &mut ArrayRef1<f32>) {
-    let mean: f32 = w.iter().zip(&*dw).map(|(w, dw)| w * dw).sum();
-    Zip::from(dw).and(w).for_each(|dw, &w| *dw = w * (*dw - mean));
 }
 
 fn assert_whole(len: usize, width: usize) {

@@ -129,10 +129,8 @@ impl<'a> RowsMut<'a> {
     #[inline(always)]
     pub(crate) fn prefetch(&self, row: usize, column: usize) {
         if row < self.rows && column < self.columns {
-            let start = self.start.wrapping_add(row * self.stride + column);
-            prefetch(start);
-            // Parts need not start where a line of the cache does.
-            prefetch(start.wrapping_add(WIDTH - 1));
+            // The line of its last value: that of its first one came with the part before it, if the two differ.
+            prefetch(self.start.wrapping_add(row * self.stride + column + WIDTH - 1));
         }
     }
 
@@ -208,10 +206,8 @@ impl<'a> Rows<'a> {
     #[inline(always)]
     pub(crate) fn prefetch(&self, row: usize, column: usize) {
         if row < self.rows && column < self.columns {
-            let start = self.start.wrapping_add(row * self.stride + column);
-            prefetch(start);
-            // Parts need not start where a line of the cache does.
-            prefetch(start.wrapping_add(WIDTH - 1));
+            // The line of its last value: that of its first one came with the part before it, if the two differ.
+            prefetch(self.start.wrapping_add(row * self.stride + column + WIDTH - 1));
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Branches, GateView, Input, Net, NetConfig};
 use crate::data::{DomainId, Layout};
-use crate::nn::{Leaf, LeafMut, Mode, Pair, Params, Path, Train};
+use crate::nn::{Leaf, LeafMut, Mlp, Mode, Pair, Params, Path, Train};
 use crate::{Error, ErrorKind, Result};
 
 /// Writes the three enums over all models, and passes every call on.
@@ -138,6 +138,12 @@ macro_rules! any {
                     $((Self::$model(net), AnyCache::$model(cache)) => net.visit_gates(cache, see),)*
                     (_, AnyCache::Unused) => {}
                     _ => panic!("{MIXED}"),
+                }
+            }
+
+            fn stacks(&self, domain: Option<usize>) -> Option<Vec<Mlp>> {
+                match self {
+                    $(Self::$model(net) => net.stacks(domain),)*
                 }
             }
 

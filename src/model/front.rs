@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use ndarray::Array2;
 
+pub(crate) use self::lookup::Selection;
 use self::lookup::{Embed, Scatter};
 use super::NetConfig;
 use super::branches::Routes;

@@ -69,6 +69,7 @@ pub use self::cross_stitch::{CrossStitchConfig, CrossStitchConfigBuilder, CrossS
 pub use self::customized::{CustomizedConfig, CustomizedConfigBuilder, CustomizedNet};
 pub use self::extraction::{ExtractionCache, ExtractionConfig, ExtractionNet, ExtractionShape, Level};
 pub use self::front::Front;
+pub(crate) use self::front::Selection;
 pub use self::gate_view::{ExpertId, GateReader, GateView};
 pub use self::gradient::Gradient;
 pub use self::ml_mmoe::{MlMmoeCache, MlMmoeConfig, MlMmoeConfigBuilder, MlMmoeLevel, MlMmoeNet};
@@ -160,6 +161,11 @@ impl<N: Net> Model<N> {
     /// Its fields, domains and tasks.
     pub fn layout(&self) -> &Layout {
         self.config.layout()
+    }
+
+    /// Embeddings and net.
+    pub(crate) fn into_parts(self) -> (Front, N) {
+        (self.front, self.net)
     }
 
     /// The embedding tables.

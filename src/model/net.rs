@@ -4,7 +4,7 @@ use ndarray::ArrayRef2;
 
 use super::{GateView, NetConfig};
 use crate::data::DomainId;
-use crate::nn::{Mode, Params, Segment, Train};
+use crate::nn::{Mlp, Mode, Params, Segment, Train};
 
 /// What a net reads: embedded rows, grouped by domain.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +50,13 @@ pub trait Net: Params + Send + Sync + 'static {
     /// [`inside::gates`](crate::inside::gates) averages them over many rows.
     fn visit_gates(&self, cache: &Self::Cache, see: &mut dyn FnMut(GateView<'_>)) {
         let _ = (cache, see);
+    }
+
+    /// What the net is in inference for rows of one domain, `None` for rows of no known one, where that is stacks that all read the
+    /// embedded row and whose outputs add up to the logits: [`Frozen`](crate::serve::Frozen) serves those. By default it is not.
+    fn stacks(&self, domain: Option<usize>) -> Option<Vec<Mlp>> {
+        let _ = domain;
+        None
     }
 
     /// Adds to `grad` the gradient of what the net adds to the loss by itself, such as a penalty on its weights, and returns its value;

@@ -137,6 +137,20 @@ impl PooledNet {
     }
 }
 
+impl PooledNet {
+    /// The stack that reads x alone, for rows of one domain or of no known one.
+    pub(crate) fn stack(&self, domain: Option<usize>) -> Mlp {
+        let mut embedding = self.domain[0].embedding.clone();
+        match domain {
+            Some(d) => embedding.assign(&self.domain[d].embedding),
+            None => self.mean_embedding(&mut embedding),
+        }
+        let mut mlp = self.mlp.clone();
+        mlp.layers[0] = mlp.layers[0].with_last(&embedding);
+        mlp
+    }
+}
+
 impl Net for PooledNet {
     type Config = PooledConfig;
     type Cache = PooledCache;
@@ -163,6 +177,10 @@ impl Net for PooledNet {
     ) {
         dx.fill(0.0);
         self.backward_joined(input.segments, dlogits, cache, grad, dx);
+    }
+
+    fn stacks(&self, domain: Option<usize>) -> Option<Vec<Mlp>> {
+        Some(vec![self.stack(domain)])
     }
 
     fn add_domain(&mut self, _: &mut PooledConfig, domain: DomainId) {

@@ -8,7 +8,7 @@ use super::{Input, Net, NetConfig};
 use crate::data::DomainId;
 use crate::nn::buffer::{grow, resize};
 use crate::nn::{
-    Combination, Draws, Hidden, HiddenCache, Init, Mode, PartitionedNorm, PartitionedNormCache,
+    Combination, Draws, Hidden, HiddenCache, Init, Mlp, Mode, PartitionedNorm, PartitionedNormCache,
     PartitionedNormSettings, Rectified, StarLinear, StarLinearCache, Train,
 };
 
@@ -209,6 +209,16 @@ impl Net for StarNet {
         if let (Some(auxiliary), Some(grad)) = (&self.auxiliary, &mut grad.auxiliary) {
             auxiliary.backward_joined(segments, dlogits, &mut cache.auxiliary, grad, dx);
         }
+    }
+
+    fn stacks(&self, domain: Option<usize>) -> Option<Vec<Mlp>> {
+        let mut layers = self.layers.iter().map(|layer| layer.affine(domain)).collect::<Option<Vec<_>>>()?;
+        if let Some(norm) = &self.norm {
+            let (scale, shift) = norm.affine(domain);
+            layers[0] = layers[0].behind(&scale, &shift);
+        }
+        let main = Mlp { layers, hidden: self.hidden.clone() };
+        Some([main].into_iter().chain(self.auxiliary.as_ref().map(|auxiliary| auxiliary.stack(domain))).collect())
     }
 
     fn add_domain(&mut self, config: &mut StarConfig, domain: DomainId) {

@@ -1,6 +1,6 @@
 //! `y = x·W + b`.
 
-use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2};
+use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2, Axis};
 
 use super::matmul::{Operand, Out, Then, matmul_grad, product};
 use super::sums::add_sums;
@@ -64,6 +64,32 @@ impl Linear {
             add_sums(dy, values_mut(&mut grad.bias));
         };
         join(own, down);
+    }
+}
+
+impl Linear {
+    /// The map that gives for `x` what this one gives for `scale ⊙ x + shift`: `W' = diag(scale)·W`, `b' = b + shift·W`.
+    pub(crate) fn behind(&self, scale: &[f64], shift: &[f64]) -> Self {
+        let mut bias = self.bias.mapv(f64::from);
+        let mut weight = self.weight.clone();
+        for ((mut row, &scale), &shift) in weight.rows_mut().into_iter().zip(scale).zip(shift) {
+            for (w, b) in row.iter_mut().zip(&mut bias) {
+                *b += shift * f64::from(*w);
+                *w = (scale * f64::from(*w)) as f32;
+            }
+        }
+        Self { weight, bias: bias.mapv(|b| b as f32) }
+    }
+
+    /// The map of the first columns alone, where the last ones always have these values.
+    pub(crate) fn with_last(&self, last: &ArrayRef1<f32>) -> Self {
+        let first = self.weight.nrows() - last.len();
+        let (weight, rest) = self.weight.view().split_at(Axis(0), first);
+        let mut bias = self.bias.mapv(f64::from);
+        for (row, &x) in rest.rows().into_iter().zip(last) {
+            bias.iter_mut().zip(row).for_each(|(b, &w)| *b += f64::from(x) * f64::from(w));
+        }
+        Self { weight: weight.to_owned(), bias: bias.mapv(|b| b as f32) }
     }
 }
 

@@ -1,5 +1,10 @@
 //! From raw values to probabilities: a model together with the encoder it was trained behind.
 
+//!
+//! [`Predictor`] takes raw values; [`Frozen`] takes encoded ones, many candidates at a time, as fast as the processor lets it.
+
+mod frozen;
 mod predictor;
 
+pub use frozen::{Context, Frozen, FrozenCache};
 pub use predictor::Predictor;

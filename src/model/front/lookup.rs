@@ -47,26 +47,8 @@ impl Work for Embed<'_> {
         let Self { front, batch, tables, order, x } = self;
         let (dim, width) = (front.dim, front.width);
         for (f, ((field, table), ids)) in front.fields.iter().zip(tables).zip(&batch.ids).enumerate() {
-            let values = table.as_slice().expect(LINES);
-            let embedding = |id: u32| &values[id as usize * dim..][..dim];
-            let rows = x.chunks_exact_mut(width).map(|x| &mut x[f * dim..][..dim]).zip(order);
-            match ids {
-                Ids::One(ids) => {
-                    for (out, &row) in rows {
-                        out.copy_from_slice(embedding(ids[row as usize]));
-                    }
-                }
-                Ids::Bag { offsets, ids } => {
-                    for (out, &row) in rows {
-                        out.fill(0.0);
-                        let ids = bag(offsets, ids, row);
-                        let share = share(field, ids.len());
-                        for &id in ids {
-                            out.iter_mut().zip(embedding(id)).for_each(|(out, &e)| *out += share * e);
-                        }
-                    }
-                }
-            }
+            let rows = x.chunks_exact_mut(width).map(|x| &mut x[f * dim..][..dim]).zip(order.iter().copied());
+            embed(field, table, ids, rows);
         }
         let first = front.fields.len() * dim;
         let rows = x.chunks_exact_mut(width).map(|x| &mut x[first..]).zip(order);
@@ -81,6 +63,66 @@ impl Work for Embed<'_> {
                 for (x, &row) in rows {
                     x.iter_mut().zip(batch.numeric.row(row as usize)).for_each(|(x, &value)| *x = value);
                 }
+            }
+        }
+    }
+}
+
+/// Writes the vectors of one field for some rows of a batch.
+#[inline(always)]
+fn embed<'x>(field: &Field, table: &Array2<f32>, ids: &Ids, rows: impl Iterator<Item = (&'x mut [f32], u32)>) {
+    let (values, dim) = (table.as_slice().expect(LINES), table.ncols());
+    let embedding = |id: u32| &values[id as usize * dim..][..dim];
+    match ids {
+        Ids::One(ids) => {
+            for (out, row) in rows {
+                out.copy_from_slice(embedding(ids[row as usize]));
+            }
+        }
+        Ids::Bag { offsets, ids } => {
+            for (out, row) in rows {
+                out.fill(0.0);
+                let ids = bag(offsets, ids, row);
+                let share = share(field, ids.len());
+                for &id in ids {
+                    out.iter_mut().zip(embedding(id)).for_each(|(out, &e)| *out += share * e);
+                }
+            }
+        }
+    }
+}
+
+/// Some of the values of an embedded row: whole fields, then numeric inputs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Selection {
+    /// Positions in the layout.
+    pub(crate) fields: Vec<usize>,
+    pub(crate) numeric: Vec<usize>,
+}
+
+impl Front {
+    /// The columns of `x` that are selected, in order.
+    pub(crate) fn columns(&self, selection: &Selection) -> Vec<usize> {
+        let first = self.fields.len() * self.dim;
+        let fields = selection.fields.iter().flat_map(|&f| f * self.dim..(f + 1) * self.dim);
+        fields.chain(selection.numeric.iter().map(|&j| first + j)).collect()
+    }
+
+    /// Writes the selected values of neighbouring rows of a batch, from `start` on, into rows of so many values.
+    pub(crate) fn select(&self, selection: &Selection, batch: &Batch, start: usize, x: &mut Array2<f32>) {
+        let width = x.ncols();
+        if width == 0 {
+            return;
+        }
+        let x = x.as_slice_mut().expect(LINES);
+        for (at, &f) in selection.fields.iter().enumerate() {
+            let rows = x.chunks_exact_mut(width).map(|x| &mut x[at * self.dim..][..self.dim]).zip(start as u32..);
+            embed(&self.fields[f], &self.tables[f], &batch.ids[f], rows);
+        }
+        let first = selection.fields.len() * self.dim;
+        for (x, row) in x.chunks_exact_mut(width).zip(start..) {
+            for (x, &j) in x[first..].iter_mut().zip(&selection.numeric) {
+                *x = batch.numeric[[row, j]];
             }
         }
     }

@@ -120,6 +120,23 @@ impl PartitionedNorm {
         }
     }
 
+    /// What the layer is in inference for rows of this domain, `None` for rows of no known one: `y = scale ⊙ z + shift`.
+    pub(crate) fn affine(&self, domain: Option<usize>) -> (Vec<f64>, Vec<f64>) {
+        let own = domain.map(|d| &self.domain[d]);
+        let (mut mean, mut var) = (Array1::zeros(0), Array1::zeros(0));
+        match own.map(|own| &own.moving).filter(|moving| moving.steps > 0) {
+            Some(moving) => (mean, var) = (moving.mean.clone(), moving.var.clone()),
+            None => self.pooled(&mut mean, &mut var),
+        }
+        let column = |j: usize| {
+            let (gamma, beta) = own.map_or((1.0, 0.0), |own| (own.gamma[j], own.beta[j]));
+            let scale = f64::from(self.gamma[j]) * f64::from(gamma)
+                / (f64::from(var[j]) + f64::from(self.settings.epsilon)).sqrt();
+            (scale, f64::from(self.beta[j]) + f64::from(beta) - f64::from(mean[j]) * scale)
+        };
+        (0..self.gamma.len()).map(column).unzip()
+    }
+
     /// `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + ε) + (β + β_d)`, segment by segment; `z` and `y` are `[rows, width]`.
     ///
     /// # Panics

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use ndarray::Array2;
 use starple::AnyModel;
-use starple::data::Batch;
+use starple::data::{Batch, DomainId};
 use starple::loss::Objective;
 use starple::model::{AnyNet, Cache, Gradient};
 use starple::nn::Infer;
 use starple::optim::{Clock, Optimizer, OptimizerConfig};
+use starple::serve::{Context, Frozen, FrozenCache};
 use starple::train::Step;
 
 /// A model in training by Adam.
@@ -53,6 +54,32 @@ impl Inference {
     /// The logits of a batch.
     pub(crate) fn pass(&mut self, batch: &Batch) -> &Array2<f32> {
         self.model.forward_with(batch, batch.domains(), &mut self.cache)
+    }
+}
+
+/// A model that is frozen, and serves requests: what they give, then the score of all candidates.
+pub(crate) struct Serving {
+    frozen: Frozen,
+    context: Context,
+    cache: FrozenCache,
+    user: Batch,
+}
+
+impl Serving {
+    /// Requests with the values of this batch's first row in the first `given` fields and a fifth as many numbers.
+    pub(crate) fn new(model: AnyModel, given: usize, batch: &Batch) -> Self {
+        let layout = model.layout().clone();
+        let fields = layout.fields[..given].iter().map(|field| field.name.as_str());
+        let given: Vec<_> = fields.chain(layout.numeric[..given / 5].iter().map(String::as_str)).collect();
+        let frozen = Frozen::new(model, &given).expect("a model that can be frozen");
+        Self { frozen, context: Context::default(), cache: FrozenCache::default(), user: batch.slice(0..1) }
+    }
+
+    /// The logits of the candidates of one request, all of one domain.
+    pub(crate) fn pass(&mut self, batch: &Batch) -> &Array2<f32> {
+        let domain = batch.domains.first().copied().unwrap_or(DomainId::SHARED);
+        self.frozen.context_into(domain, &self.user, &mut self.context);
+        self.frozen.score(&self.context, batch, &mut self.cache)
     }
 }
 

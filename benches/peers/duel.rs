@@ -4,7 +4,7 @@ use starple::AnyModel;
 use starple::data::{Batch, DomainId};
 
 use crate::common::cost::Cost;
-use crate::common::run::{Inference, Length, Training, time};
+use crate::common::run::{Length, Serving, Training, time};
 use crate::common::workload::Workload;
 
 /// Something that both sides do.
@@ -13,15 +13,18 @@ pub(crate) struct Duel {
     pub(crate) workload: Workload,
     /// Whether a step of training is measured, or a prediction.
     pub(crate) train: bool,
+    /// In prediction, how many fields all candidates of a call have in common, given once.
+    pub(crate) given: usize,
 }
 
 /// All there are.
 pub(crate) fn duels() -> Vec<Duel> {
-    let train = |name: &str, workload| Duel { name: name.to_owned(), workload, train: true };
-    let infer = |rows| Duel {
-        name: format!("star-mid-{rows}"),
+    let train = |name: &str, workload| Duel { name: name.to_owned(), workload, train: true, given: 0 };
+    let infer = |(rows, given)| Duel {
+        name: if given > 0 { format!("star-mid-{rows}-given-{given}") } else { format!("star-mid-{rows}") },
         workload: Workload { rows, ..Workload::star_mid() },
         train: false,
+        given,
     };
     let mut duels = vec![
         train("star-ml", Workload::star_ml()),
@@ -30,7 +33,8 @@ pub(crate) fn duels() -> Vec<Duel> {
         train("ple-mid", Workload::ple_mid()),
         train("ple-wide", Workload::ple_wide()),
     ];
-    duels.extend([1, 100, 500].map(infer));
+    // Half of the fields may be the user's and the page's: the other side has no way to be told.
+    duels.extend([(1, 0), (100, 0), (500, 0), (500, 10)].map(infer));
     duels
 }
 
@@ -59,15 +63,15 @@ impl Duel {
 /// This side, ready to run.
 pub(crate) enum Ours {
     Training(Box<Training>),
-    Inference(Box<Inference>),
+    Serving(Box<Serving>),
 }
 
 impl Ours {
-    pub(crate) fn new(duel: &Duel, model: AnyModel) -> Self {
+    pub(crate) fn new(duel: &Duel, model: AnyModel, batch: &Batch) -> Self {
         if duel.train {
             Self::Training(Box::new(Training::new(model)))
         } else {
-            Self::Inference(Box::new(Inference::new(model)))
+            Self::Serving(Box::new(Serving::new(model, duel.given, batch)))
         }
     }
 
@@ -75,8 +79,8 @@ impl Ours {
     pub(crate) fn time(&mut self, batch: &Batch, length: Length) -> Vec<f64> {
         match self {
             Self::Training(training) => time(length, || training.step(batch)),
-            Self::Inference(inference) => time(length, || {
-                inference.pass(batch);
+            Self::Serving(serving) => time(length, || {
+                serving.pass(batch);
             }),
         }
     }

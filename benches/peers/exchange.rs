@@ -9,10 +9,11 @@ use serde::Deserialize;
 use starple::AnyModel;
 use starple::data::{Batch, DomainId, Ids, Layout};
 use starple::nn::{Leaf, LeafMut, Params as _, Part, Path};
+use starple::serve::Frozen;
 
 use crate::Result;
 use crate::common::median;
-use crate::common::run::{Inference, Training};
+use crate::common::run::{Inference, Serving, Training};
 
 /// How far logits and losses may be apart.
 const ABSOLUTE: f64 = 1e-4;
@@ -133,7 +134,16 @@ impl Exchange {
         let mut inference = Inference::new(model);
         if self.index.contains_key("output/predicted") {
             let ours = inference.pass(batch);
-            differences.predicted = Some(apart(ours.iter(), &self.reals("output/predicted", shape)?));
+            let theirs = self.reals("output/predicted", shape)?;
+            let plain = apart(ours.iter(), &theirs);
+            // What is measured is the frozen model, where there can be one; candidates are of one domain.
+            let frozen = Frozen::new(inference.model.clone(), &[]).is_ok() && !self.index.contains_key("output/logits");
+            differences.predicted = Some(if frozen {
+                let mut serving = Serving::new(inference.model.clone(), 0, batch);
+                worse(plain, apart(serving.pass(batch).iter(), &theirs))
+            } else {
+                plain
+            });
         }
         if self.index.contains_key("output/logits") {
             let mut training = Training::new(inference.model);

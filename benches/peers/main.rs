@@ -5,6 +5,9 @@
 //! cargo bench --bench peers -- --only star-mid   # this side alone
 //! ```
 //!
+//! This side predicts by [`Frozen`](starple::serve::Frozen), which multiplies `W ⊙ W_d` once; the other side does it in every call, as
+//! its `forward` is written.
+//!
 //! Every workload first gets PyTorch's weights and rows, and both sides must make the same logits, loss and gradients of them. Then
 //! come rounds: in each, every side has a turn of so many seconds, and the sides change their order. A side's figure is the median
 //! over rounds of the medians of its turns. `torch_twin.py` is the other side, once eager and once compiled, each in a process of
@@ -162,7 +165,7 @@ fn fight(
         }
     }
     let cost = duel.cost(model.clone(), &batch);
-    let mut ours = Ours::new(duel, model);
+    let mut ours = Ours::new(duel, model, &batch);
     let mut sides = vec![Vec::new(); 1 + twins.len()];
     for round in 0..options.rounds {
         let turn = duel.turn(options.seconds);

@@ -55,8 +55,8 @@ fault "averages without their bias removed" src/nn/moving.rs \
 fault "a gate with a bias" src/nn/gate.rs \
   'matmul(x, &self.weight, &mut cache.weights);' \
   'matmul(x, &self.weight, &mut cache.weights); cache.weights.column_mut(0).mapv_inplace(|z| z + 0.1);'
-fault "softmax's backward without its sum" src/nn/gate.rs \
-  '*dz = w * (dw - mean)' '*dz = w * dw'
+fault "softmax's backward without its sum" src/nn/softmax.rs \
+  '*dw = w * (*dw - mean)' '*dw = w * *dw'
 fault "weight decay pulls domain factors to 0" src/nn/star_linear/product.rs \
   'Decay::To(1.0)' 'Decay::To(0.0)'
 fault "domain factors that never learn" src/nn/star_linear/product.rs \

@@ -61,7 +61,6 @@ pub(crate) fn fma<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
 }
 /// Tells the processor that this place is soon read or written.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "it is one instruction")]
 pub(crate) fn prefetch(place: *const f32) {
     #[cfg(target_arch = "x86_64")]
     {

@@ -60,14 +60,14 @@ fault "softmax's backward without its sum" src/nn/softmax.rs \
 fault "weight decay pulls domain factors to 0" src/nn/star_linear/product.rs \
   'Decay::To(1.0)' 'Decay::To(0.0)'
 fault "domain factors that never learn" src/nn/star_linear/product.rs \
-  '*dw_d += g * w;' '*dw_d += 0.0 * w;'
+  'dw_d[j] += sums[j] * w[j];' 'dw_d[j] += 0.0 * w[j];'
 fault "an activation after the last layer" src/model/star.rs \
   'layer.forward(h, segments, linear, logits);' \
   'layer.forward(h, segments, linear, logits); logits.mapv_inplace(|z| z.max(0.0));'
 fault "an auxiliary network without the domain" src/model/pooled.rs \
-  'Some(d) => rows.assign(&self.domain[d].embedding),' 'Some(_) => rows.assign(&self.domain[0].embedding),'
+  'rows.assign(&self.domain[d].embedding);' 'rows.assign(&self.domain[d - d].embedding);'
 fault "own experts do not learn from the shared gate" src/model/extraction/level.rs \
-  'shared_gate.is_some() && route.branch < self.gated' 'shared_gate.is_some() && false'
+  'if has_shared_gate && route.branch < self.gated {' 'if has_shared_gate && false {'
 fault "absent owners move" src/model/mod.rs \
   'Pair::Tensor(values, grad, decay) if path.present()' 'Pair::Tensor(values, grad, decay)'
 fault "experts that start alike" src/nn/init.rs \

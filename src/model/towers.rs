@@ -152,4 +152,8 @@ impl Params for Towers {
     fn zero(&mut self) {
         self.mlps.zero();
     }
+
+    fn dismiss(&mut self) {
+        self.mlps.dismiss();
+    }
 }

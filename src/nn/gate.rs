@@ -91,6 +91,7 @@ const AT_ONCE: usize = 32;
 ///
 /// # Panics
 /// If there are not as many experts as gate weights, or the shapes do not fit.
+#[expect(clippy::needless_pass_by_value, reason = "iterators are passed by value")]
 pub fn mix<'a>(
     cache: &GateCache,
     experts: impl Iterator<Item = ArrayView2<'a, f32>> + Clone + Sync,

@@ -413,28 +413,25 @@ fn each_expert(experts: &[Mlp], caches: &mut [Expert], f: &(impl Fn(&Mlp, &mut E
 
 /// Runs `f` on every expert's position, the expert and its cache.
 fn each_expert_at(experts: &[Mlp], caches: &mut [Expert], f: &(impl Fn(usize, &Mlp, &mut Expert) + Sync)) {
-    parallel::each(Experts { first: 0, experts, caches }, &|Experts { first, experts, caches }| {
-        f(first, &experts[0], &mut caches[0]);
+    parallel::each(Experts { first: 0, mlps: experts, caches }, &|Experts { first, mlps, caches }| {
+        f(first, &mlps[0], &mut caches[0]);
     });
 }
 
 struct Experts<'a> {
     first: usize,
-    experts: &'a [Mlp],
+    mlps: &'a [Mlp],
     caches: &'a mut [Expert],
 }
 
 impl Divide for Experts<'_> {
     fn pieces(&self) -> usize {
-        self.experts.len()
+        self.mlps.len()
     }
 
     fn divide(self, pieces: usize) -> (Self, Self) {
-        let (experts, rest) = self.experts.split_at(pieces);
+        let (mlps, rest) = self.mlps.split_at(pieces);
         let (caches, rest_caches) = self.caches.split_at_mut(pieces);
-        (
-            Self { first: self.first, experts, caches },
-            Self { first: self.first + pieces, experts: rest, caches: rest_caches },
-        )
+        (Self { first: self.first, mlps, caches }, Self { first: self.first + pieces, mlps: rest, caches: rest_caches })
     }
 }

@@ -95,7 +95,7 @@ pub(super) fn multiply(a: Strided<'_>, (m, k): (usize, usize), right: Right<'_>,
     if m > 0 && right.n > 0 {
         let most = (PRODUCTS / (k * right.n)).clamp(FEWEST, MOST);
         let block = m.div_ceil(m.div_ceil(most));
-        parallel::each(Rows { a, right, start: 0, rows: m, block, sink }, &|rows| Rows::run(rows));
+        parallel::each(Rows { a, right, start: 0, count: m, block, sink }, &|rows| Rows::run(rows));
     }
 }
 
@@ -104,22 +104,22 @@ struct Rows<'a, S> {
     a: Strided<'a>,
     right: Right<'a>,
     start: usize,
-    rows: usize,
+    count: usize,
     block: usize,
     sink: S,
 }
 
 impl<S: Sink> Divide for Rows<'_, S> {
     fn pieces(&self) -> usize {
-        self.rows.div_ceil(self.block)
+        self.count.div_ceil(self.block)
     }
 
     fn divide(self, pieces: usize) -> (Self, Self) {
         let rows = pieces * self.block;
         let (first, second) = self.sink.split(rows);
         let Self { a, right, start, block, .. } = self;
-        let rest = Self { a, right, start: start + rows, rows: self.rows - rows, block, sink: second };
-        (Self { a, right, start, rows, block, sink: first }, rest)
+        let rest = Self { a, right, start: start + rows, count: self.count - rows, block, sink: second };
+        (Self { a, right, start, count: rows, block, sink: first }, rest)
     }
 }
 
@@ -128,7 +128,7 @@ impl<S: Sink> Rows<'_, S> {
         let panels = self.right.n.div_ceil(WIDTH);
         for start in (0..self.right.k).step_by(DEPTH) {
             let depth = start..self.right.k.min(start + DEPTH);
-            match self.rows {
+            match self.count {
                 // Few rows make few sums, each of which waits for its last addition: several panels at once are not slower
                 // than one.
                 1 => self.few::<1, 4>(panels, &depth),
@@ -148,8 +148,8 @@ impl<S: Sink> Rows<'_, S> {
 
     /// The tiles of one panel, as equally tall as can be.
     fn column(&mut self, panel: usize, depth: &Range<usize>) {
-        let tiles = self.rows.div_ceil(TALLEST);
-        let (short, taller) = (self.rows / tiles, self.rows % tiles);
+        let tiles = self.count.div_ceil(TALLEST);
+        let (short, taller) = (self.count / tiles, self.count % tiles);
         let mut row = 0;
         for tile in 0..tiles {
             let tall = short + usize::from(tile < taller);

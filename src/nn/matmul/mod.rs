@@ -46,6 +46,7 @@ pub(crate) fn matmul_grad(x: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, dw: &mut Arra
 ///
 /// # Panics
 /// If the shapes do not fit.
+#[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
 pub(crate) fn product(a: ArrayView2<'_, f32>, b: Operand<'_>, sink: impl Sink) {
     if let (true, Operand::One(b)) = (a.nrows() < FEW, &b)
         && let Some(values) = b.as_slice()
@@ -63,6 +64,7 @@ pub(crate) fn product(a: ArrayView2<'_, f32>, b: Operand<'_>, sink: impl Sink) {
 ///
 /// # Panics
 /// If the shapes do not fit.
+#[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
 pub(crate) fn product_packed(a: ArrayView2<'_, f32>, b: &Panels, sink: impl Sink) {
     multiply(Strided::new(a), a.dim(), Right::packed(b), sink);
 }

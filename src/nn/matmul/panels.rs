@@ -28,7 +28,7 @@ pub(crate) enum Operand<'a> {
     Product(ArrayView2<'a, f32>, ArrayView2<'a, f32>),
 }
 
-impl<'a> Operand<'a> {
+impl Operand<'_> {
     pub(crate) fn t(self) -> Self {
         match self {
             Self::One(a) => Self::One(a.reversed_axes()),
@@ -130,6 +130,7 @@ impl Divide for Packing<'_, '_> {
 const TURN: usize = 8;
 
 /// Packs `value(a, b)`.
+#[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
 fn pack<V: Fn(f32, f32) -> f32 + Copy>(a: ArrayView2<'_, f32>, value: V, b: ArrayView2<'_, f32>, out: &mut [f32]) {
     let (k, n) = a.dim();
     let (whole, rest) = out.split_at_mut(n / WIDTH * WIDTH * k);
@@ -148,7 +149,7 @@ fn pack<V: Fn(f32, f32) -> f32 + Copy>(a: ArrayView2<'_, f32>, value: V, b: Arra
         packed = n / WIDTH;
     }
     // What is left: the last columns, or, where values stand side by side neither way, all.
-    let left = if packed == 0 { whole.chunks_exact_mut(k * WIDTH) } else { (&mut [][..]).chunks_exact_mut(k * WIDTH) };
+    let left = if packed == 0 { whole.chunks_exact_mut(k * WIDTH) } else { [][..].chunks_exact_mut(k * WIDTH) };
     for (panel, out) in (packed..).zip(left.chain(rest.chunks_exact_mut(k * WIDTH))) {
         let columns = s![.., panel * WIDTH..n.min((panel + 1) * WIDTH)];
         let (a, b) = (a.slice(columns), b.slice(columns));
@@ -223,6 +224,7 @@ impl<V: Fn(f32, f32) -> f32> Work for PackColumns<'_, V> {
 }
 
 /// A column that is contiguous.
+#[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
 fn contiguous(m: ArrayView2<'_, f32>, column: usize) -> &[f32] {
     m.index_axis_move(Axis(1), column).to_slice().expect("columns are contiguous")
 }

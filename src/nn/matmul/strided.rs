@@ -26,6 +26,7 @@ unsafe impl Send for Strided<'_> {}
 unsafe impl Sync for Strided<'_> {}
 
 impl<'a> Strided<'a> {
+    #[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
     pub(super) fn new(view: ArrayView2<'a, f32>) -> Self {
         let (rows, columns) = view.dim();
         let strides = view.strides();
@@ -169,7 +170,7 @@ pub(super) fn load(values: &[f32]) -> [f32; WIDTH] {
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     start: *const f32,
-    rows: usize,
+    height: usize,
     columns: usize,
     stride: usize,
     values: PhantomData<&'a f32>,
@@ -181,31 +182,32 @@ unsafe impl Send for Rows<'_> {}
 impl<'a> Rows<'a> {
     /// # Panics
     /// If the values of a row do not stand side by side.
+    #[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
     pub(crate) fn new(view: ArrayView2<'a, f32>) -> Self {
         let (rows, columns) = view.dim();
         let strides = view.strides();
         assert!(rows == 0 || columns <= 1 || strides[1] == 1, "the rows of a matrix are contiguous");
         assert!(rows <= 1 || strides[0] >= 0, "the rows of a matrix stand in order");
         let stride = if rows <= 1 { columns } else { strides[0] as usize };
-        Self { start: view.as_ptr(), rows, columns, stride, values: PhantomData }
+        Self { start: view.as_ptr(), height: rows, columns, stride, values: PhantomData }
     }
 
     pub(crate) fn dim(&self) -> (usize, usize) {
-        (self.rows, self.columns)
+        (self.height, self.columns)
     }
 
     /// The rows before `row` and those from it on.
     pub(crate) fn split(self, row: usize) -> (Self, Self) {
-        assert!(row <= self.rows, "a matrix is split inside");
+        assert!(row <= self.height, "a matrix is split inside");
         // SAFETY: the second part starts inside of the matrix or is empty.
         let second = unsafe { self.start.add(row * self.stride) };
-        (Self { rows: row, ..self }, Self { start: second, rows: self.rows - row, ..self })
+        (Self { height: row, ..self }, Self { start: second, height: self.height - row, ..self })
     }
 
     /// Has a part of a row brought near, as far as there is one.
     #[inline(always)]
     pub(crate) fn prefetch(&self, row: usize, column: usize) {
-        if row < self.rows && column < self.columns {
+        if row < self.height && column < self.columns {
             // The line of its last value: that of its first one came with the part before it, if the two differ.
             prefetch(self.start.wrapping_add(row * self.stride + column + WIDTH - 1));
         }
@@ -214,7 +216,7 @@ impl<'a> Rows<'a> {
     /// `width` values of a row, from `column` on, and zeros.
     #[inline(always)]
     pub(crate) fn load(&self, row: usize, column: usize, width: usize) -> [f32; WIDTH] {
-        assert!(row < self.rows && column + width <= self.columns, "a part of a row lies in its matrix");
+        assert!(row < self.height && column + width <= self.columns, "a part of a row lies in its matrix");
         // SAFETY: checked above; the values of a row stand side by side.
         load(unsafe { std::slice::from_raw_parts(self.start.add(row * self.stride + column), width) })
     }

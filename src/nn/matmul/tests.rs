@@ -13,6 +13,7 @@ fn matrix(rows: usize, columns: usize) -> Array2<f32> {
     Array2::random_using((rows, columns), Uniform::new(-1.0, 1.0).unwrap(), &mut ChaCha8Rng::seed_from_u64(seed))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
 fn in_f64(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Array2<f64> {
     a.mapv(f64::from).dot(&b.mapv(f64::from))
 }

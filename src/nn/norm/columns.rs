@@ -121,7 +121,8 @@ impl Columns {
 
 const CONTIGUOUS: &str = "the values of a row stand side by side";
 
-fn contiguous<'a>(row: ArrayView1<'a, f32>) -> &'a [f32] {
+#[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
+fn contiguous(row: ArrayView1<'_, f32>) -> &[f32] {
     row.to_slice().expect(CONTIGUOUS)
 }
 
@@ -155,7 +156,9 @@ impl Work for Statistics<'_> {
             sums.iter_mut().zip(&contiguous(z)[block.clone()]).for_each(|(s, &z)| s[0] += f64::from(z));
         }
         let n = z.nrows() as f64;
-        sums.iter_mut().for_each(|s| s[0] /= n);
+        for s in sums.iter_mut() {
+            s[0] /= n;
+        }
         for z in z.rows() {
             sums.iter_mut().zip(&contiguous(z)[block.clone()]).for_each(|(s, &z)| {
                 let distance = f64::from(z) - s[0];

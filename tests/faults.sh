@@ -25,7 +25,7 @@ fault() {
     exit 2
   fi
   local out
-  out=$(cd "$copy" && cargo test --quiet --no-fail-fast --lib --test golden --test contract --test metrics --test compare 2>&1) && true
+  out=$(cd "$copy" && cargo test --quiet --no-fail-fast --lib --test golden --test identities --test contract --test metrics --test compare 2>&1) && true
   if grep -q '^error\(\[\|: could not compile\)' <<<"$out"; then
     echo "$name: does not compile"
     grep -m3 '^error' <<<"$out"
@@ -57,6 +57,8 @@ fault "a gate with a bias" src/nn/gate.rs \
   'matmul(x, &self.weight, &mut cache.weights); cache.weights.column_mut(0).mapv_inplace(|z| z + 0.1);'
 fault "softmax's backward without its sum" src/nn/softmax.rs \
   '*dw = w * (*dw - mean)' '*dw = w * *dw'
+fault "a dropout's scale forgotten behind a rectifier" src/nn/hidden.rs \
+  'rectifies.then(|| self.dropout.scale())' 'rectifies.then(|| 1.0)'
 fault "weight decay pulls domain factors to 0" src/nn/star_linear/product.rs \
   'Decay::To(1.0)' 'Decay::To(0.0)'
 fault "domain factors that never learn" src/nn/star_linear/product.rs \

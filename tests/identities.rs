@@ -4,10 +4,10 @@ use ndarray::{Array2, Axis, concatenate, s};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use starple::data::{Batch, DomainId, Field, Ids, Layout};
-use starple::model::{Branches, PleConfigBuilder};
+use starple::model::{Branches, Cache, PleConfigBuilder, StarNet};
 use starple::nn::{
-    Combination, DomainLinear, GateCache, Infer, LeafMut, Linear, Mlp, MlpCache, PartitionedNorm, PartitionedNormCache,
-    PartitionedNormSettings, Segment, StarLinear, Train, mix,
+    Combination, DomainLinear, Draws, GateCache, HiddenCache, HiddenStyle, Infer, LeafMut, Linear, Mlp, MlpCache,
+    Params as _, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Segment, StarLinear, Train, mix,
 };
 use starple::{Ple, PleConfig, Star, StarConfig};
 
@@ -222,4 +222,80 @@ fn branches_for_domains_of_one_task_are_branches_for_domains_and_tasks() {
         Ple::new(config.build().unwrap()).forward(&batch, &batch.domains)
     };
     assert_eq!(scores(Branches::Domains), scores(Branches::DomainsAndTasks));
+}
+
+/// What a stack gives in training, its gradient and that of `x`, layer after layer and each part of a layer by itself.
+fn layer_by_layer(mlp: &Mlp, x: &Array2<f32>, mode: Train, dy: &Array2<f32>) -> (Array2<f32>, Mlp, Array2<f32>) {
+    let (mut grad, mut caches) = (mlp.zeros_like(), Vec::new());
+    let mut values = vec![x.clone()];
+    for (i, layer) in mlp.layers.iter().enumerate() {
+        let mut z = Array2::zeros((x.nrows(), layer.bias.len()));
+        layer.forward(&values[i], &mut z);
+        let mut cache = HiddenCache::default();
+        let mut h = z.clone();
+        if let Some(hidden) = mlp.hidden.get(i) {
+            hidden.forward(&z, mode, &mut cache, &mut h);
+        }
+        caches.push((z, cache));
+        values.push(h);
+    }
+    let mut d = dy.clone();
+    for (i, (z, mut cache)) in caches.into_iter().enumerate().rev() {
+        let mut dz = d.clone();
+        if let Some(hidden) = mlp.hidden.get(i) {
+            hidden.backward(&z, &mut d, &mut cache, &mut grad.hidden[i], &mut dz);
+        }
+        d = Array2::zeros(values[i].dim());
+        mlp.layers[i].backward(&values[i], &dz, &mut grad.layers[i], Some(&mut d));
+    }
+    (values.pop().unwrap(), grad, d)
+}
+
+fn assert_near(found: &Array2<f32>, expected: &Array2<f32>, what: &str) {
+    assert_eq!(found.dim(), expected.dim(), "{what}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-5 * expected.abs().max(1.0), "{what}: {found} is not {expected}");
+    }
+}
+
+const MODE: Train = Train { seed: 3, step: 5 };
+
+#[test]
+fn a_stack_is_its_layers_one_after_the_other_dropout_included() {
+    for output in [None, Some(2)] {
+        let style = HiddenStyle { dropout: 0.3, ..HiddenStyle::default() };
+        let mlp = Mlp::new(6, &[8, 5], output, style, &mut Draws::new(7));
+        let x = Array2::from_shape_fn((40, 6), |(i, j)| ((i * 7 + j * 13) % 17) as f32 / 8.0 - 1.0);
+        let dy = Array2::from_shape_fn((40, mlp.output()), |(i, j)| ((i * 5 + j * 3) % 11) as f32 / 5.0 - 1.0);
+        let (expected, expected_grad, expected_dx) = layer_by_layer(&mlp, &x, MODE, &dy);
+        let dropped = expected.iter().filter(|&&y| y == 0.0).count();
+        assert!(output.is_some() || dropped > 60, "the case has values that are silenced");
+        let (mut y, mut dx) = (Array2::zeros(dy.dim()), Array2::zeros(x.dim()));
+        let (mut cache, mut grad) = (MlpCache::default(), mlp.zeros_like());
+        mlp.forward(&x, MODE, &mut cache, &mut y);
+        mlp.backward(&x, &dy, &mut cache, &mut grad, Some(&mut dx));
+        assert_near(&y, &expected, "y");
+        assert_near(&dx, &expected_dx, "dx");
+        for (grad, expected) in grad.layers.iter().zip(&expected_grad.layers) {
+            assert_near(&grad.weight, &expected.weight, "dW");
+        }
+    }
+}
+
+#[test]
+fn a_star_of_neutral_factors_is_a_stack_dropout_included() {
+    let config = StarConfig::builder(&layout()).embedding_std(1.0).hidden([9, 7]).dropout(0.3);
+    let star = Star::new(config.partitioned_norm(false).auxiliary(false).build().unwrap());
+    let (batch, mut cache) = (batch(), Cache::<StarNet, Train>::new(MODE));
+    let layers = star.net().layers.iter().map(|layer| layer.shared.clone()).collect();
+    let mlp = Mlp { layers, hidden: star.net().hidden.clone() };
+    let dlogits = Array2::from_shape_fn((10, 2), |(i, j)| (i as f32 - 4.0) / 10.0 + j as f32 / 3.0);
+    let x = embed(star.front().tables(), &batch);
+    let (expected, expected_grad, _) = layer_by_layer(&mlp, &x, MODE, &dlogits);
+    assert_near(star.forward_with(&batch, batch.domains(), &mut cache), &expected, "logits");
+    let mut grad = star.zero_grad();
+    star.backward(&batch, &dlogits, &mut cache, &mut grad);
+    for (grad, expected) in grad.net.layers.iter().zip(&expected_grad.layers) {
+        assert_near(&grad.shared.weight, &expected.weight, "dW");
+    }
 }

@@ -10,8 +10,11 @@ use std::env;
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
-use criterion::Criterion;
+use criterion::{BenchmarkId, Criterion, Throughput};
 use starple::train::in_pool;
+
+use self::run::{Inference, Training};
+use self::workload::Workload;
 
 /// How many threads a benchmark has unless an option says otherwise: `STARPLE_THREADS`, or all there are.
 ///
@@ -32,6 +35,40 @@ pub(crate) fn criterion(benches: impl FnOnce(&mut Criterion) + Send) {
         criterion.final_summary();
     };
     in_pool(threads(), run).expect("a pool of threads");
+}
+
+/// A step of training of each workload, by name.
+pub(crate) fn train_steps(
+    criterion: &mut Criterion,
+    group: &str,
+    workloads: impl IntoIterator<Item = (Workload, String)>,
+) {
+    let mut group = criterion.benchmark_group(group);
+    for (workload, name) in workloads {
+        let mut warm = None;
+        group.throughput(Throughput::Elements(workload.rows as u64));
+        group.bench_function(BenchmarkId::new("train_step", name), |bencher| {
+            let (training, batch) = warm.get_or_insert_with(|| (Training::new(workload.model()), workload.batch(1)));
+            bencher.iter(|| training.step(batch));
+        });
+    }
+}
+
+/// A prediction of each workload, by name.
+pub(crate) fn predictions(
+    criterion: &mut Criterion,
+    group: &str,
+    workloads: impl IntoIterator<Item = (Workload, String)>,
+) {
+    let mut group = criterion.benchmark_group(group);
+    for (workload, name) in workloads {
+        let mut warm = None;
+        group.throughput(Throughput::Elements(workload.rows as u64));
+        group.bench_function(BenchmarkId::new("forward", name), |bencher| {
+            let (inference, batch) = warm.get_or_insert_with(|| (Inference::new(workload.model()), workload.batch(1)));
+            bencher.iter(|| inference.pass(batch)[[0, 0]]);
+        });
+    }
 }
 
 /// Whether the benchmark is only to be seen to work: `--test`, as Criterion has it.

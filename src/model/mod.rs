@@ -56,6 +56,7 @@ use crate::metrics::SHARED_DOMAIN;
 use crate::nn::buffer::resize;
 use crate::nn::{Infer, Leaf, LeafMut, Mode, Pair, Part, Path, Train};
 use crate::optim::Optimizer;
+use crate::parallel::join;
 use crate::{Error, ErrorKind, Result};
 
 pub use self::any::{AnyCache, AnyConfig, AnyNet};
@@ -237,12 +238,7 @@ impl<N: Net> Model<N> {
         }
         let middle = count.div_ceil(PIECE).div_ceil(2) * PIECE;
         let (first, second) = logits.split_at(Axis(0), middle);
-        if rayon::current_thread_index().is_some() {
-            rayon::join(|| self.score_into(rows, start, first), || self.score_into(rows, start + middle, second));
-        } else {
-            self.score_into(rows, start, first);
-            self.score_into(rows, start + middle, second);
-        }
+        join(|| self.score_into(rows, start, first), || self.score_into(rows, start + middle, second));
     }
 
     /// The same logits in a lent cache: in inference with `Cache<N, Infer>`, or as the first half of a training step

@@ -1,6 +1,6 @@
 //! `y = x·W + b`.
 
-use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2, Axis};
+use ndarray::{Array1, Array2, ArrayRef, ArrayRef1, ArrayRef2, Axis, Dimension};
 
 use super::matmul::{Operand, Out, Then, matmul_grad, product};
 use super::sums::add_sums;
@@ -93,12 +93,12 @@ impl Linear {
     }
 }
 
-/// The values of a vector.
-pub(crate) fn values(vector: &ArrayRef1<f32>) -> &[f32] {
-    vector.as_slice().expect("parameters are kept in standard layout")
+/// The values of a parameter.
+pub(crate) fn values<D: Dimension>(parameter: &ArrayRef<f32, D>) -> &[f32] {
+    parameter.as_slice().expect("parameters are kept in standard layout")
 }
 
-/// The values of a vector, to change them.
-pub(crate) fn values_mut(vector: &mut ArrayRef1<f32>) -> &mut [f32] {
-    vector.as_slice_mut().expect("parameters are kept in standard layout")
+/// The values of a parameter, to change them.
+pub(crate) fn values_mut<D: Dimension>(parameter: &mut ArrayRef<f32, D>) -> &mut [f32] {
+    parameter.as_slice_mut().expect("parameters are kept in standard layout")
 }

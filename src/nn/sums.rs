@@ -34,9 +34,8 @@ impl Work for AddSums<'_> {
 /// Adds one gradient to another and sets it to 0.
 ///
 /// # Panics
-/// If one of the two is not in standard layout, or they differ in length.
-pub(crate) fn fold(from: Option<&mut [f32]>, to: Option<&mut [f32]>) {
-    let (from, to) = from.zip(to).expect("parameters are kept in standard layout");
+/// If they differ in length.
+pub(crate) fn fold(from: &mut [f32], to: &mut [f32]) {
     assert_eq!(from.len(), to.len(), "two gradients of one tensor");
     parallel::each(Fold { from, to }, &widest);
 }

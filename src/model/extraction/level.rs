@@ -218,10 +218,10 @@ impl Level {
             let x = below.route(i, route);
             let experts = &self.own[route.branch];
             grow(caches, experts.len());
-            each_expert(experts, &mut caches[..experts.len()], &|expert, cache| cache.run.forward(expert, &x, mode));
+            each_expert(experts, &mut caches[..experts.len()], &|_, mlp, expert| expert.run.forward(mlp, &x, mode));
         }
         let x = below.shared();
-        each_expert(&self.shared, shared, &|expert, cache| cache.run.forward(expert, &x, mode));
+        each_expert(&self.shared, shared, &|_, mlp, expert| expert.run.forward(mlp, &x, mode));
 
         let gate_routes = self.gate_routes(routes);
         grow(gates, gate_routes.len());
@@ -269,7 +269,7 @@ impl Level {
         for (e, (route, experts)) in expert_routes.iter().zip(&mut *own).enumerate() {
             let own = &self.own[route.branch];
             let first = route.branch * own.len();
-            each_expert_at(own, &mut experts[..own.len()], &|i, mlp, expert| {
+            each_expert(own, &mut experts[..own.len()], &|i, mlp, expert| {
                 let mut mixing = Mixing::new(mlp, expert, gate_routes.len());
                 for (g, (((_, gate), dy), _)) in
                     readers().filter(|&(g, (.., &active))| active && routes.read_by(g).0 == e)
@@ -281,7 +281,7 @@ impl Level {
                 }
             });
         }
-        each_expert_at(&self.shared, shared, &|i, mlp, expert| {
+        each_expert(&self.shared, shared, &|i, mlp, expert| {
             let mut mixing = Mixing::new(mlp, expert, gate_routes.len());
             for (g, (((route, gate), dy), _)) in readers().filter(|&(_, (.., &active))| active) {
                 mixing.add(g, &gate.weights, self.own[route.branch].len() + i, route.rows, dy);
@@ -406,13 +406,8 @@ impl<'a> Mixing<'a> {
     }
 }
 
-/// Runs `f` on every expert with its cache.
-fn each_expert(experts: &[Mlp], caches: &mut [Expert], f: &(impl Fn(&Mlp, &mut Expert) + Sync)) {
-    each_expert_at(experts, caches, &|_, expert, cache| f(expert, cache));
-}
-
 /// Runs `f` on every expert's position, the expert and its cache.
-fn each_expert_at(experts: &[Mlp], caches: &mut [Expert], f: &(impl Fn(usize, &Mlp, &mut Expert) + Sync)) {
+fn each_expert(experts: &[Mlp], caches: &mut [Expert], f: &(impl Fn(usize, &Mlp, &mut Expert) + Sync)) {
     parallel::each(Experts { first: 0, mlps: experts, caches }, &|Experts { first, mlps, caches }| {
         f(first, &mlps[0], &mut caches[0]);
     });

@@ -9,6 +9,7 @@ use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
 use crate::nn::softmax::{softmax_rows, softmax_rows_backward};
 use crate::nn::{Decay, Draws, Hidden, HiddenCache, HiddenStyle, Init, Mode};
+use crate::parallel::in_pool;
 
 /// Lists of tokens that a block takes, when blocks run side by side.
 const LISTS: usize = 64;
@@ -124,7 +125,7 @@ impl MultiHeadAttention {
         resize(z, lines, width);
         let (of_projected, of_weights, of_z) = (lists.projected(), lists.weights(), lists.values());
         let (projected, weights, sums) = (flat(projected), flat_mut(weights), flat_mut(z));
-        if rayon::current_thread_index().is_some() {
+        if in_pool() {
             let blocks = projected
                 .par_chunks(LISTS * of_projected)
                 .zip(weights.par_chunks_mut(LISTS * of_weights))
@@ -160,7 +161,7 @@ impl MultiHeadAttention {
         let (of_projected, of_weights, of_z) = (lists.projected(), lists.weights(), lists.values());
         let (projected, weights, dz) = (flat(projected), flat(weights), flat(dz));
         let (gradients, dweights) = (flat_mut(dprojected), flat_mut(dweights));
-        if rayon::current_thread_index().is_some() {
+        if in_pool() {
             let blocks = projected
                 .par_chunks(LISTS * of_projected)
                 .zip(weights.par_chunks(LISTS * of_weights))

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::panels::{Panels, WIDTH};
-use super::strided::{Block, Strided};
+use super::strided::Strided;
 use crate::parallel::{self, Divide};
 use crate::simd::{Work, fma, has_fma, widest};
 
@@ -227,7 +227,7 @@ impl<S: Sink> Work for Put<'_, S> {
 /// A tile: `Σ_k a[r, k] · panel[k, j]`.
 struct Tile<'a, 'p, const FUSED: bool, const TALL: usize, const AT_ONCE: usize> {
     /// `TALL` rows of the left operand.
-    block: Block<'a>,
+    block: Strided<'a>,
     operands: [&'p [f32]; AT_ONCE],
     row_step: usize,
 }

@@ -40,10 +40,8 @@ impl<'y, 't> Out<'y, 't> {
     /// The same, and then this.
     pub(crate) fn then(self, then: Then<'t>) -> Self {
         match then {
-            Then::Bias(b) | Then::BiasRelu(b) => assert_eq!(b.len(), self.y.columns(), "a bias for each column"),
-            Then::WherePositive(h, _) => {
-                assert_eq!(h.dim(), (self.y.rows(), self.y.columns()), "a value for each gradient");
-            }
+            Then::Bias(b) | Then::BiasRelu(b) => assert_eq!(b.len(), self.y.dim().1, "a bias for each column"),
+            Then::WherePositive(h, _) => assert_eq!(h.dim(), self.y.dim(), "a value for each gradient"),
             Then::Nothing => {}
         }
         Self { then, ..self }
@@ -52,7 +50,7 @@ impl<'y, 't> Out<'y, 't> {
 
 impl Sink for Out<'_, '_> {
     fn dim(&self) -> (usize, usize) {
-        (self.y.rows(), self.y.columns())
+        self.y.dim()
     }
 
     fn split(self, row: usize) -> (Self, Self) {

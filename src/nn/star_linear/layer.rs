@@ -6,6 +6,7 @@ use super::weights::DWeights;
 use super::{Combination, DomainLinear};
 use crate::data::DomainId;
 use crate::nn::buffer::grow;
+use crate::nn::linear::values_mut;
 use crate::nn::matmul::{Out, Rows, Then};
 use crate::nn::segment::each_segment;
 use crate::nn::sums::fold;
@@ -243,8 +244,8 @@ impl StarLinear {
         parallel::each(work, &|work| Backward::run_apart(work));
         for group in &mut cache.groups[..count] {
             let dshared = group.dshared.as_mut().expect("every group has run");
-            fold(dshared.weight.as_slice_mut(), grad.shared.weight.as_slice_mut());
-            fold(dshared.bias.as_slice_mut(), grad.shared.bias.as_slice_mut());
+            fold(values_mut(&mut dshared.weight), values_mut(&mut grad.shared.weight));
+            fold(values_mut(&mut dshared.bias), values_mut(&mut grad.shared.bias));
         }
     }
 }

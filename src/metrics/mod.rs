@@ -46,7 +46,7 @@ mod report;
 mod table;
 
 pub use auc::auc;
-pub(crate) use by_name::{OfTask, by_name, by_task};
+pub(crate) use by_name::{OfTask, by_name, by_task, from_names};
 pub use calibration::{ECE_BINS, ece, pcoc};
 pub use evaluator::Evaluator;
 pub use gauc::gauc;

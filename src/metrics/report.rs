@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Cell, Metric, OfTask, TextTable, by_name, by_task};
+use super::{Cell, Metric, OfTask, TextTable, by_name, by_task, from_names};
 
 /// The name under which a report lists the rows of [`DomainId::SHARED`](crate::data::DomainId::SHARED).
 pub const SHARED_DOMAIN: &str = "(shared)";
 
 /// The metrics of one set of rows. `None`, and `null` in JSON, is undefined.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Measures {
     /// Rows that have a label.
     pub rows: usize,
@@ -29,7 +29,7 @@ pub struct Measures {
 }
 
 /// The metrics of one task.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskReport {
     /// The task's name.
     #[serde(skip)]
@@ -41,7 +41,7 @@ pub struct TaskReport {
     /// [`SHARED_DOMAIN`] are not a domain. `None` where no domain has an AUC.
     pub mean_domain_auc: Option<f64>,
     /// By domain, in the layout's order; last [`SHARED_DOMAIN`], if there are such rows.
-    #[serde(rename = "by_domain", serialize_with = "by_name")]
+    #[serde(rename = "by_domain", serialize_with = "by_name", deserialize_with = "from_names")]
     pub domains: Vec<(String, Measures)>,
 }
 
@@ -67,7 +67,7 @@ impl TaskReport {
 
 /// Every metric by task and domain. Made by [`Evaluator::report`](super::Evaluator::report).
 ///
-/// It displays as one table a task, and serialises as a map by task:
+/// It displays as one table a task, and stands in files as a map by task:
 /// `{TASK: {"rows", "positives", "auc", "logloss", "pcoc", "ece", "gauc", "mean_domain_auc", "by_domain": {DOMAIN: {…}}}}`
 /// in which an undefined value is null. [`Report::value`] picks one number.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +86,13 @@ impl Report {
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         by_task(&self.tasks, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Report {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let tasks = from_names::<_, TaskReport>(deserializer)?;
+        Ok(Self { tasks: tasks.into_iter().map(|(task, report)| TaskReport { task, ..report }).collect() })
     }
 }
 
@@ -195,5 +202,7 @@ mean of domains                   0.7500
         let feed = json["click"]["by_domain"]["feed"].as_object().unwrap();
         assert!(feed["auc"].is_null() && feed["pcoc"].is_null() && feed["gauc"].is_null());
         assert_eq!(feed.len(), 7);
+        let text = serde_json::to_string(&report()).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report());
     }
 }

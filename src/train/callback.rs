@@ -9,7 +9,7 @@ use super::{EpochReport, FitReport};
 /// A method that returns [`ControlFlow::Break`] ends the training there; the model has the best weights so far, or those
 /// of the last step where no epoch was evaluated yet or there are no validation rows.
 pub trait Callback: Send {
-    /// An epoch of `batches` batches begins; the first is 0, of `epochs` at most.
+    /// An epoch begins, with `batches` batches to come; the first is 0, of `epochs` at most.
     fn epoch_started(&mut self, epoch: usize, epochs: usize, batches: usize) {
         let _ = (epoch, epochs, batches);
     }

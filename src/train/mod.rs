@@ -5,6 +5,7 @@ mod config;
 mod evaluate;
 mod progress;
 mod report;
+mod run;
 mod step;
 mod trainer;
 

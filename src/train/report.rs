@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::loss::weighting::Learned;
 use crate::metrics::Report;
@@ -10,7 +10,7 @@ use crate::metrics::Report;
 const KEPT: &str = "the last good weights were kept (lower the learning rate, or clip gradients)";
 
 /// Why a training run ended.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 #[non_exhaustive]
 pub enum StopReason {
@@ -69,7 +69,7 @@ impl fmt::Display for StopReason {
 }
 
 /// One unit of the objective (a task, a domain, or both) over an epoch.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UnitReport {
     /// Its name.
     pub unit: String,
@@ -81,7 +81,7 @@ pub struct UnitReport {
 }
 
 /// One epoch of a training run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochReport {
     /// Its number, from 0.
     pub epoch: usize,
@@ -106,7 +106,7 @@ pub struct EpochReport {
 }
 
 /// A training run.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct FitReport {
     /// Why it ended.
     pub stop: StopReason,

@@ -1,0 +1,233 @@
+//! A training run under way.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::config::undefined;
+use super::{Callback, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfigBuilder, evaluate};
+use crate::data::{Batch, DomainId, Loader};
+use crate::loss::NonFiniteAt;
+use crate::metrics::{Report, SHARED_DOMAIN};
+use crate::model::{Model, Net};
+use crate::nn::Leaf;
+use crate::optim::{Clock, Optimizer, PlateauState};
+use crate::parallel::join;
+use crate::{ErrorKind, Result};
+
+/// Everything a run is made of. What it takes to go on with it is in `model`, `best`, `optimizer`, `step`'s weighting and `place`.
+pub(super) struct Run<'a, N: Net> {
+    pub(super) config: &'a TrainConfigBuilder,
+    pub(super) loader: &'a Loader,
+    pub(super) val: Option<&'a Batch>,
+    pub(super) model: &'a mut Model<N>,
+    /// The weights of the best epoch so far, or of the last one without validation rows; of the start before the first.
+    pub(super) best: Model<N>,
+    pub(super) optimizer: Box<dyn Optimizer>,
+    pub(super) step: Step<N>,
+    pub(super) place: Place,
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Place {
+    /// Epochs that are done, evaluation included.
+    pub(super) epoch: usize,
+    /// Batches of the next one that are done.
+    pub(super) batch: usize,
+    /// Rows in them, the sum of their losses weighed by rows, and the seconds they took.
+    rows: usize,
+    loss: f64,
+    seconds: f64,
+    /// The learning rate of the last step.
+    lr: f64,
+    plateau: PlateauState,
+    /// How good the best epoch is, the larger the better.
+    goodness: Option<f64>,
+    pub(super) report: FitReport,
+}
+
+impl<N: Net> Run<'_, N> {
+    /// Runs to its end and leaves the best weights in the model.
+    ///
+    /// # Errors
+    /// Those of an evaluation.
+    pub(super) fn finish(mut self, callbacks: &mut [Box<dyn Callback>]) -> Result<FitReport> {
+        let stop = loop {
+            if let Some(stop) = self.over() {
+                break stop;
+            }
+            if let ControlFlow::Break(stop) = self.epoch(callbacks)? {
+                break stop;
+            }
+        };
+        let Self { val, model, best, place: Place { mut report, seconds, .. }, .. } = self;
+        // Those of an epoch that was not finished.
+        report.train_seconds += seconds;
+        // Without an evaluation the last weights are the best, unless they went bad.
+        if stop.diverged() || (val.is_some() && report.best_epoch.is_some()) {
+            *model = best;
+        }
+        report.stop = stop;
+        callbacks.iter_mut().for_each(|callback| callback.run_done(&report));
+        Ok(report)
+    }
+
+    /// Why there is no further epoch, if there is none.
+    fn over(&self) -> Option<StopReason> {
+        let Place { epoch, report, .. } = &self.place;
+        if let (Some(_), Some(last), Some(best)) = (self.val, report.epochs.last(), report.best_epoch) {
+            let waited = last.epoch - best;
+            if waited >= self.config.early_stop.patience {
+                return Some(StopReason::NoImprovement { waited });
+            }
+        }
+        (*epoch >= self.config.epochs).then_some(StopReason::Epochs)
+    }
+
+    /// What is left of an epoch, and its evaluation.
+    fn epoch(&mut self, callbacks: &mut [Box<dyn Callback>]) -> Result<ControlFlow<StopReason>> {
+        let mut batches = self.loader.epoch(self.place.epoch as u64);
+        batches.skip(self.place.batch);
+        let left = batches.len() - batches.position();
+        callbacks.iter_mut().for_each(|c| c.epoch_started(self.place.epoch, self.config.epochs, left));
+        let (started, before) = (Instant::now(), self.place.seconds);
+        let (mut batch, mut next) = (Batch::default(), Batch::default());
+        let mut more = batches.next_into(&mut batch);
+        while more {
+            // The next batch is put together beside the step.
+            let (loss, another) = join(|| self.learn(&batch), || batches.next_into(&mut next));
+            let loss = match loss {
+                Ok(loss) => loss,
+                Err(at) => return Ok(ControlFlow::Break(self.non_finite(batch.domains[at.row], at.task))),
+            };
+            self.place.seconds = before + started.elapsed().as_secs_f64();
+            let done = StepDone { step: self.place.report.steps - 1, rows: batch.rows(), loss, lr: self.place.lr };
+            if any_breaks(callbacks, |callback| callback.step_done(&done)) {
+                // These weights may be the ones to stay.
+                return Ok(ControlFlow::Break(self.diverged().unwrap_or(StopReason::Callback)));
+            }
+            std::mem::swap(&mut batch, &mut next);
+            more = another;
+        }
+        if let Some(stop) = self.diverged() {
+            return Ok(ControlFlow::Break(stop));
+        }
+        let started = Instant::now();
+        let val = match self.val.map(|rows| evaluate(self.model, rows)).transpose() {
+            Err(error) if error.kind() == ErrorKind::NonFinite => {
+                let rows = self.val.expect("an evaluation had rows");
+                let (row, task) = first_non_finite(self.model, rows);
+                return Ok(ControlFlow::Break(self.non_finite(rows.domains[row], task)));
+            }
+            val => val?,
+        };
+        self.end_epoch(val, started.elapsed().as_secs_f64())?;
+        let done = self.place.report.epochs.last().expect("an epoch was just done");
+        let stop = any_breaks(callbacks, |callback| callback.epoch_done(done));
+        Ok(if stop { ControlFlow::Break(StopReason::Callback) } else { ControlFlow::Continue(()) })
+    }
+
+    /// One step; gives the loss before it.
+    fn learn(&mut self, batch: &Batch) -> Result<f64, NonFiniteAt> {
+        let Self { config, model, optimizer, step, place, .. } = self;
+        let clock = Clock { epoch: place.epoch as u64, step: place.report.steps };
+        let grad = step.gradient(model, batch, clock)?;
+        if let Some(clip) = &config.clip {
+            clip.clip(&mut grad.net, &mut grad.tables);
+        }
+        place.lr = config.schedule.factor(clock, &place.plateau) * config.optimizer.lr();
+        optimizer.set_lr(place.lr);
+        model.apply(grad, &mut **optimizer);
+        let loss = step.loss().total;
+        place.batch += 1;
+        place.rows += batch.rows();
+        place.loss += loss * batch.rows() as f64;
+        place.report.steps += 1;
+        place.report.rows += batch.rows() as u64;
+        Ok(loss)
+    }
+
+    /// Takes note of an epoch, and keeps its weights if they are the best.
+    fn end_epoch(&mut self, val: Option<Report>, evaluate_seconds: f64) -> Result<()> {
+        let Self { config, model, best, step, place, .. } = self;
+        let mut done = EpochReport {
+            epoch: place.epoch,
+            loss: place.loss / place.rows as f64,
+            units: step.end_epoch(),
+            weighting: step.weighting().learned.clone(),
+            lr: place.lr,
+            train_seconds: place.seconds,
+            evaluate_seconds,
+            val,
+            monitored: None,
+            best: false,
+        };
+        let early_stop = &config.early_stop;
+        if let Some(val) = &done.val {
+            let monitor = &early_stop.monitor;
+            let value = val.value(monitor)?.ok_or_else(|| undefined(monitor))?;
+            let goodness = monitor.metric.goodness(value);
+            config.schedule.observe(&mut place.plateau, goodness, true);
+            done.monitored = Some(value);
+            done.best = place.goodness.is_none_or(|best| goodness > best + early_stop.min_delta);
+            if done.best {
+                place.goodness = Some(goodness);
+            }
+        }
+        // Without validation rows it is kept for the case that a later epoch diverges.
+        if done.best || done.val.is_none() {
+            *best = model.clone();
+            place.report.best_epoch = Some(place.epoch);
+        }
+        place.report.train_seconds += place.seconds;
+        place.report.evaluate_seconds += evaluate_seconds;
+        place.report.epochs.push(done);
+        (place.epoch, place.batch) = (place.epoch + 1, 0);
+        (place.rows, place.loss, place.seconds) = (0, 0.0, 0.0);
+        Ok(())
+    }
+
+    fn non_finite(&self, domain: DomainId, task: usize) -> StopReason {
+        let layout = self.model.layout();
+        let domain = domain.index().map_or(SHARED_DOMAIN, |index| &layout.domains[index]).to_owned();
+        StopReason::NonFinite { step: self.place.report.steps, domain, task: layout.tasks[task].clone() }
+    }
+
+    /// That of a parameter or moving average that is not finite, if there is one.
+    fn diverged(&self) -> Option<StopReason> {
+        let tensor = first_bad_tensor(self.model)?;
+        Some(StopReason::Diverged { step: self.place.report.steps, tensor })
+    }
+}
+
+/// The first row and task whose score is not finite.
+fn first_non_finite<N: Net>(model: &Model<N>, rows: &Batch) -> (usize, usize) {
+    let logits = model.score(rows);
+    let place = logits.indexed_iter().find(|(_, logit)| !logit.is_finite());
+    place.map(|(place, _)| place).expect("the evaluation met a score that is not finite")
+}
+
+/// The name of the first tensor with a value that is not finite.
+fn first_bad_tensor<N: Net>(model: &Model<N>) -> Option<String> {
+    let mut bad = None;
+    model.visit(|path, leaf| {
+        if let (None, Leaf::Tensor(values, ..) | Leaf::Average(values, _)) = (&bad, leaf)
+            && !values.iter().all(|value| value.is_finite())
+        {
+            bad = Some(path.name(model.layout()));
+        }
+    });
+    bad
+}
+
+/// Tells every callback, also those behind one that breaks.
+fn any_breaks(callbacks: &mut [Box<dyn Callback>], mut tell: impl FnMut(&mut dyn Callback) -> ControlFlow<()>) -> bool {
+    let mut breaks = false;
+    for callback in callbacks {
+        breaks |= tell(&mut **callback).is_break();
+    }
+    breaks
+}

@@ -20,8 +20,22 @@ pub enum ErrorKind {
     Config,
     /// Two parts that were built for different fields, domains or tasks were put together.
     Layout,
-    /// A loss, gradient or score that is not a finite number.
+    /// A loss, gradient, score or stored value that is not a finite number.
     NonFinite,
+    /// A file that this crate did not write.
+    Foreign,
+    /// A file of this crate that is damaged: cut off, or its content is not what its checksum says.
+    Corrupt,
+    /// A file of a newer format than this version of the crate reads.
+    Version,
+    /// A file that holds something else than was asked for: another kind of model.
+    Kind,
+    /// A file that lacks something that has to be in it.
+    Missing,
+    /// A file that holds something that has no place in it.
+    Unknown,
+    /// A stored tensor of another shape, or other numbers, than expected.
+    Shape,
 }
 
 /// An error of this crate.
@@ -113,6 +127,13 @@ impl Error {
     /// The offending value as it was written.
     pub fn value(&self) -> Option<&str> {
         self.0.value.as_deref()
+    }
+}
+
+impl From<std::io::Error> for Error {
+    /// An error of [`ErrorKind::Io`] with the system's words.
+    fn from(error: std::io::Error) -> Self {
+        Self::new(ErrorKind::Io, error.to_string())
     }
 }
 

@@ -28,6 +28,7 @@
 //! | [`compare`] | many models with many seeds on one log: gains over a baseline, negative transfer, seesaws |
 //! | [`metrics`] | AUC, GAUC, log loss, PCOC, ECE by task and domain, as tables |
 //! | [`inside`] | what a trained model shares and what it keeps apart |
+//! | [`persist`] | model files |
 //! | [`serve`] | raw values in, probabilities out |
 //!
 //! # Quick start
@@ -72,6 +73,7 @@ pub mod model;
 pub mod nn;
 pub mod optim;
 mod parallel;
+pub mod persist;
 mod plot;
 mod random;
 pub mod serve;

@@ -67,6 +67,7 @@ pub use feature::{Bag, Categorical, Coding, Feature, Numeric, Transform};
 pub use layout::{Field, Layout, Pooling};
 pub use loader::{Epoch, Loader};
 pub use loader_config::{LoaderConfig, LoaderConfigBuilder, Schedule};
+pub(crate) use names::listed;
 pub use read::Format;
 pub use schema::{Schema, SchemaBuilder};
 pub use splits::Splits;

@@ -67,6 +67,21 @@ macro_rules! any {
                 match self { $(Self::$model(config) => config.kind(),)* }
             }
 
+            fn kinds() -> &'static [&'static str] {
+                Self::KINDS
+            }
+
+            fn to_json(&self) -> serde_json::Result<String> {
+                match self { $(Self::$model(config) => config.to_json(),)* }
+            }
+
+            fn from_json(kind: &str, json: &str) -> serde_json::Result<Self> {
+                match kind {
+                    $($kind => serde_json::from_str(json).map(Self::$model),)*
+                    _ => Err(serde::de::Error::unknown_variant(kind, Self::KINDS)),
+                }
+            }
+
             fn layout(&self) -> &Layout {
                 match self { $(Self::$model(config) => config.layout(),)* }
             }
@@ -102,6 +117,10 @@ macro_rules! any {
 
             fn new(config: &AnyConfig) -> Self {
                 match config { $(AnyConfig::$model(config) => Self::$model(Box::new(Net::new(config))),)* }
+            }
+
+            fn size(config: &AnyConfig) -> Option<f64> {
+                match config { $(AnyConfig::$model(config) => $net::size(config),)* }
             }
 
             fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut AnyCache, logits: &mut ArrayRef2<f32>) {

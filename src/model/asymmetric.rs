@@ -78,6 +78,13 @@ impl BottomConfig for AsymmetricConfig {
         };
         std::iter::once(branch).chain(others).collect()
     }
+
+    fn count_reads(&self, branches: f64) -> f64 {
+        if self.0.reads.is_empty() {
+            return branches * (branches + 1.0) / 2.0;
+        }
+        branches + self.0.reads.values().map(Vec::len).sum::<usize>() as f64
+    }
 }
 
 /// The names of all branches, in order.

@@ -31,6 +31,16 @@ impl Branches {
         }
     }
 
+    /// How many branches there are for rows of this layout.
+    pub(crate) fn count(self, layout: &Layout) -> usize {
+        let (domains, tasks) = (layout.domains.len(), layout.tasks.len());
+        match self {
+            Self::Tasks => tasks,
+            Self::Domains => domains,
+            Self::DomainsAndTasks => domains.saturating_mul(tasks),
+        }
+    }
+
     /// The branches of one domain; none where branches stand for tasks.
     pub fn of_domain(self, domain: DomainId, layout: &Layout) -> Vec<Branch> {
         match self {
@@ -42,7 +52,7 @@ impl Branches {
 
     /// Notes a number of branches to be built with that cannot be.
     pub(crate) fn check(self, layout: &Layout, built_with: Option<usize>, problems: &mut Problems) {
-        let count = self.of(layout).len();
+        let count = self.count(layout);
         let built_with = built_with.unwrap_or(count);
         problems.require(built_with <= count && (built_with >= 1 || count == 0), || {
             format!("built_with: 1 to {count}, the number of branches, found {built_with}")

@@ -14,6 +14,28 @@ pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Se
     /// The name of the model in run files and model files.
     fn kind(&self) -> &'static str;
 
+    /// The kinds that a value of this type may be, for errors about files of others; none, the default, if that is not known.
+    fn kinds() -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The settings as a model file has them, beside the kind: by default what serde writes.
+    ///
+    /// # Errors
+    /// If they cannot be written as JSON.
+    fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+
+    /// The settings of this kind as a model file has them: by default what serde reads.
+    ///
+    /// # Errors
+    /// If it is not JSON of such settings, or settings that cannot be.
+    fn from_json(kind: &str, json: &str) -> serde_json::Result<Self> {
+        let _ = kind;
+        serde_json::from_str(json)
+    }
+
     /// The fields, numeric inputs, domains and tasks.
     fn layout(&self) -> &Layout;
 
@@ -47,6 +69,11 @@ pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Se
     /// Of branches with own tables, how many, the first ones, rows of no known domain read; `None` is all.
     fn tables_built_with(&self) -> Option<usize> {
         None
+    }
+
+    /// The same width; no settings are too large for it.
+    fn width_f64(&self) -> f64 {
+        self.layout().fields.len() as f64 * self.embedding_dim() as f64 + self.layout().numeric.len() as f64
     }
 
     /// How many tasks there are.
@@ -261,6 +288,10 @@ macro_rules! model_config {
         impl $crate::model::NetConfig for $config {
             fn kind(&self) -> &'static str {
                 $kind
+            }
+
+            fn kinds() -> &'static [&'static str] {
+                &[$kind]
             }
 
             fn layout(&self) -> &$crate::data::Layout {

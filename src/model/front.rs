@@ -61,15 +61,34 @@ impl Block {
 
 impl Front {
     pub(super) fn new(config: &impl NetConfig) -> Self {
-        let (fields, dim) = (config.layout().fields.clone(), config.embedding_dim());
-        let owners = config.own_tables().map_or(Vec::new(), |branches| branches.of(config.layout()));
-        let built_with = config.tables_built_with().unwrap_or(owners.len());
-        let mut front = Self { fields, tables: Vec::new(), owners, built_with, dim, width: config.width() };
+        let mut front = Self::without_tables(config);
         let draws = &mut Draws::new(config.seed());
         for _ in 0..front.owners.len().max(1) {
             front.add_tables(config, draws);
         }
         front
+    }
+
+    /// Tables for these settings that hold 0, to be filled.
+    pub(super) fn zeros(config: &impl NetConfig) -> Self {
+        let front = Self::without_tables(config);
+        let table = |field: &Field| Array2::zeros((field.rows, front.dim));
+        let tables = (0..front.owners.len().max(1)).flat_map(|_| front.fields.iter().map(table)).collect();
+        Self { tables, ..front }
+    }
+
+    fn without_tables(config: &impl NetConfig) -> Self {
+        let (fields, dim) = (config.layout().fields.clone(), config.embedding_dim());
+        let owners = config.own_tables().map_or(Vec::new(), |branches| branches.of(config.layout()));
+        let built_with = config.tables_built_with().unwrap_or(owners.len());
+        Self { fields, tables: Vec::new(), owners, built_with, dim, width: config.width() }
+    }
+
+    /// How many values its tables have.
+    pub(super) fn size(config: &impl NetConfig) -> f64 {
+        let owners = config.own_tables().map_or(1, |branches| branches.count(config.layout()));
+        let rows: f64 = config.layout().fields.iter().map(|field| field.rows as f64).sum();
+        owners.max(1) as f64 * rows * config.embedding_dim() as f64
     }
 
     fn add_tables(&mut self, config: &impl NetConfig, draws: &mut Draws) {

@@ -114,6 +114,17 @@ impl Net for MlMmoeNet {
         Self { levels, gates, towers: Towers::new(config, tower(config), |_| width(config), draws) }
     }
 
+    fn size(config: &MlMmoeConfig) -> Option<f64> {
+        let (settings, input) = (&config.0, config.width_f64());
+        let branches = config.branches().count(config.layout()) as f64;
+        let (levels, experts, width) = (settings.levels as f64, settings.experts as f64, width(config) as f64);
+        let expert = |input| Mlp::size(input, &settings.expert_hidden, None, settings.style());
+        let first = experts * expert(input);
+        let later = experts * (expert(width) + input * experts);
+        let gates = branches * input * experts;
+        Some(first + (levels - 1.0) * later + gates + Towers::size(config, tower(config), branches * width))
+    }
+
     fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut MlMmoeCache, logits: &mut ArrayRef2<f32>) {
         let x = input.x;
         let MlMmoeCache { levels, gates, fused, towers, .. } = cache;

@@ -154,6 +154,18 @@ impl<N: Net> Model<N> {
         Self { config, front, net, pool: Mutex::default() }
     }
 
+    /// A model of these settings to read a file into: its tables hold 0. `None` if that would take more than `limit` values.
+    pub(crate) fn to_fill(config: N::Config, limit: f64) -> Option<Self> {
+        // Where a net does not know its size, that of the tables is a bound at least for them.
+        let size = Front::size(&config) + N::size(&config).unwrap_or(0.0);
+        // Not a number is too large too.
+        if size.partial_cmp(&limit).is_none_or(std::cmp::Ordering::is_gt) {
+            return None;
+        }
+        let (front, net) = (Front::zeros(&config), N::new(&config));
+        Some(Self { config, front, net, pool: Mutex::default() })
+    }
+
     /// What it was built from.
     pub fn config(&self) -> &N::Config {
         &self.config

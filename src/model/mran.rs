@@ -237,6 +237,24 @@ impl Net for MranNet {
         Self { tokens, features, representations, relations, alignment, norms, towers, built_with }
     }
 
+    fn size(config: &MranConfig) -> Option<f64> {
+        let MranConfigBuilder { layout, embedding_dim, attention_layers, branch_attention, heads, head_width, .. } =
+            &config.0;
+        let (dim, layers, style) = (*embedding_dim as f64, *attention_layers as f64, config.0.style());
+        let width = *heads as f64 * *head_width as f64;
+        let branches = config.branches().count(layout) as f64;
+        let built_with = config.built_with().map_or(branches, |branches| branches as f64);
+        let numbers = layout.numeric.len() as f64;
+        let attention = |input: f64| MultiHeadAttention::size(input, width, style);
+        let features = if layers == 0.0 { 0.0 } else { attention(dim) + (layers - 1.0) * attention(width) };
+        let relations = if *branch_attention && built_with > 1.0 { 4.0 * width * width } else { 0.0 };
+        let token = if layers == 0.0 { dim } else { width };
+        let input = (layout.fields.len() as f64 + numbers) * token;
+        let norms = branches * Hidden::size(input, style.norm, ActivationKind::Identity);
+        let towers = Towers::size(config, config.tower(), branches * input);
+        Some(2.0 * numbers * dim + features + branches * width + relations + token * width + norms + towers)
+    }
+
     fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut MranCache, logits: &mut ArrayRef2<f32>) {
         let (rows, count, depth) = (input.x.nrows(), self.tokens.count(), self.features.len());
         let MranCache { tokens, features, branches, towers, inputs, runs, .. } = cache;

@@ -30,6 +30,16 @@ pub trait Net: Params + Send + Sync + 'static {
     /// The net at step 0.
     fn new(config: &Self::Config) -> Self;
 
+    /// How many values a net of these settings holds, moving averages included, without making it; `None`, the default, if that is not
+    /// known.
+    ///
+    /// A model file whose settings ask for a larger model than it holds is refused by this number, before memory is taken. It is an f64, so
+    /// that no settings are too large for it.
+    fn size(config: &Self::Config) -> Option<f64> {
+        let _ = config;
+        None
+    }
+
     /// Writes the logits, `[rows, tasks]`.
     fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut Self::Cache, logits: &mut ArrayRef2<f32>);
 

@@ -20,7 +20,7 @@ model_config! {
     }
     check(this, problems) {
         check_widths("tower_hidden", &this.tower_hidden, problems);
-        let experts = this.shared_experts + this.own_experts;
+        let experts = this.shared_experts.saturating_add(this.own_experts);
         check_experts(&this.expert_hidden, "shared_experts and own_experts", experts, problems);
         problems.require(this.levels >= 1, || "levels: at least 1, found 0".into());
         problems.require(this.levels == 1 || this.shared_experts >= 1, || {

@@ -72,6 +72,18 @@ impl PooledNet {
         Self { domain, mlp: Mlp::new(width + domain_dim, hidden, Some(tasks), style, draws) }
     }
 
+    /// How many values [`PooledNet::with`] makes.
+    pub(crate) fn size_with(
+        width: f64,
+        domains: f64,
+        domain_dim: usize,
+        hidden: &[usize],
+        tasks: usize,
+        style: HiddenStyle,
+    ) -> f64 {
+        domains * domain_dim as f64 + Mlp::size(width + domain_dim as f64, hidden, Some(tasks), style)
+    }
+
     /// Writes the mean of all domains' embeddings.
     fn mean_embedding(&self, mean: &mut ArrayRef1<f32>) {
         mean.fill(0.0);
@@ -160,6 +172,12 @@ impl Net for PooledNet {
         let (style, draws) = (settings.style(), &mut config.draws());
         let (hidden, dim) = (&settings.hidden, settings.domain_dim);
         Self::with(config.width(), &config.domains(), dim, hidden, config.tasks(), style, draws)
+    }
+
+    fn size(config: &PooledConfig) -> Option<f64> {
+        let (settings, domains) = (&config.0, config.layout().domains.len() as f64);
+        let PooledConfigBuilder { domain_dim, hidden, .. } = settings;
+        Some(Self::size_with(config.width_f64(), domains, *domain_dim, hidden, config.tasks(), settings.style()))
     }
 
     fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut PooledCache, logits: &mut ArrayRef2<f32>) {

@@ -4,7 +4,7 @@ use ndarray::ArrayRef2;
 
 use super::config::{check_widths, model_config};
 use super::towers::{TowerShape, Towers, TowersCache};
-use super::{Branches, Input, Net, NetConfig};
+use super::{BranchedConfig as _, Branches, Input, Net, NetConfig};
 use crate::data::DomainId;
 use crate::nn::{Mode, Train};
 
@@ -61,6 +61,11 @@ impl Net for SingleNet {
 
     fn new(config: &SingleConfig) -> Self {
         Self { mlps: Towers::new(config, tower(config), |_| config.width(), &mut config.draws()) }
+    }
+
+    fn size(config: &SingleConfig) -> Option<f64> {
+        let inputs = config.branches().count(config.layout()) as f64 * config.width_f64();
+        Some(Towers::size(config, tower(config), inputs))
     }
 
     fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut SingleCache, logits: &mut ArrayRef2<f32>) {

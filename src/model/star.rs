@@ -127,6 +127,23 @@ impl Net for StarNet {
         Self { norm, layers, hidden, auxiliary }
     }
 
+    fn size(config: &StarConfig) -> Option<f64> {
+        let (settings, width, domains) = (&config.0, config.width_f64(), config.layout().domains.len() as f64);
+        let (tasks, style) = (config.tasks(), settings.style());
+        let norm = if settings.partitioned_norm { PartitionedNorm::size(width, domains) } else { 0.0 };
+        let (mut layers, mut from) = (0.0, width);
+        for to in settings.hidden.iter().map(|&to| to as f64) {
+            layers += StarLinear::size(from, to, domains, settings.combination);
+            layers += Hidden::size(to, style.norm, style.activation);
+            from = to;
+        }
+        layers += StarLinear::size(from, tasks as f64, domains, settings.combination);
+        let (dim, hidden) = (settings.domain_dim, &settings.auxiliary_hidden);
+        let auxiliary =
+            if settings.auxiliary { PooledNet::size_with(width, domains, dim, hidden, tasks, style) } else { 0.0 };
+        Some(norm + layers + auxiliary)
+    }
+
     fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut StarCache, logits: &mut ArrayRef2<f32>) {
         let Input { x, segments } = input;
         let rows = x.nrows();

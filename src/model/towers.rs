@@ -2,6 +2,7 @@
 
 use ndarray::{Array2, ArrayRef2, ArrayView2};
 
+use super::Branches;
 use super::branches::{BranchedConfig, Route, Routes};
 use crate::data::DomainId;
 use crate::nn::buffer::{grow, resize};
@@ -69,6 +70,14 @@ impl Towers {
             |inputs: &mut dyn Iterator<Item = usize>| inputs.next().expect("there is an input for every branch");
         let mlps = PerBranch::new(branches, |branch| shape.tower(branch, input(&mut inputs), draws));
         Self { mlps, built_with }
+    }
+
+    /// How many values [`Towers::new`] makes, if all towers together read `inputs` values.
+    pub(crate) fn size(config: &impl BranchedConfig, shape: TowerShape<'_>, inputs: f64) -> f64 {
+        let branches = config.branches().count(config.layout()) as f64;
+        let outputs = if config.branches() == Branches::Domains { shape.tasks } else { 1 };
+        let size = |input| Mlp::size(input, shape.hidden, Some(outputs), shape.style);
+        branches * size(0.0) + inputs * (size(1.0) - size(0.0))
     }
 
     /// The branches, in order.

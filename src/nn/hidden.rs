@@ -72,6 +72,21 @@ impl Hidden {
         Self { norm, activation: Activation::new(activation, width), dropout: Dropout::new(dropout, draws) }
     }
 
+    /// How many values [`Hidden::new`] makes.
+    pub(crate) fn size(width: f64, norm: NormKind, activation: ActivationKind) -> f64 {
+        let norm = match norm {
+            NormKind::None => 0.0,
+            NormKind::Batch => 4.0,
+            NormKind::Layer => 2.0,
+        };
+        let activation = match activation {
+            ActivationKind::Prelu => 1.0,
+            ActivationKind::Dice => 3.0,
+            _ => 0.0,
+        };
+        width * (norm + activation)
+    }
+
     /// Whether it is a rectifier and perhaps a dropout. Its output `y` says then all that its backward pass needs:
     /// `dz = dy · scale` where `y > 0`, with the scale that is returned, and 0 elsewhere.
     pub(crate) fn rectifies(&self) -> Option<f32> {

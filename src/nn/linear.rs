@@ -24,6 +24,11 @@ impl Linear {
         Self { weight: init.weight(input, output, draws), bias: Array1::zeros(output) }
     }
 
+    /// How many values [`Linear::new`] makes.
+    pub(crate) fn size(input: f64, output: f64) -> f64 {
+        input * output + output
+    }
+
     /// The map that gives 0.
     pub(crate) fn zeros(input: usize, output: usize) -> Self {
         Self { weight: Array2::zeros((input, output)), bias: Array1::zeros(output) }

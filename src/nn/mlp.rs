@@ -68,6 +68,16 @@ impl Mlp {
         Self { layers, hidden }
     }
 
+    /// How many values [`Mlp::new`] makes.
+    pub(crate) fn size(input: f64, widths: &[usize], output: Option<usize>, style: HiddenStyle) -> f64 {
+        let mut from = input;
+        let mut layer =
+            |to: usize, behind: f64| Linear::size(std::mem::replace(&mut from, to as f64), to as f64) + behind;
+        let hidden: f64 =
+            widths.iter().map(|&width| layer(width, Hidden::size(width as f64, style.norm, style.activation))).sum();
+        hidden + output.map_or(0.0, |output| layer(output, 0.0))
+    }
+
     /// How many values it gives for a row.
     pub fn output(&self) -> usize {
         self.layers.last().map_or(0, |layer| layer.bias.len())

@@ -140,6 +140,16 @@ macro_rules! contract {
             }
 
             #[test]
+            fn a_net_says_its_size_before_it_is_made() {
+                promises::says_its_size(model());
+            }
+
+            #[test]
+            fn a_model_file_gives_it_back_bit_for_bit() {
+                promises::file_round_trip(model());
+            }
+
+            #[test]
             fn it_is_send_and_sync() {
                 promises::send_and_sync::<$net>();
             }

@@ -1,12 +1,14 @@
 //! The promises, one function each.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Cursor;
 
 use ndarray::{Array2, Axis, concatenate, s};
 use starple::data::{Batch, DomainId};
 use starple::metrics::auc;
 use starple::model::{Cache, Gradient, Net, NetConfig};
 use starple::nn::{Infer, Leaf, Path, Train};
+use starple::persist::{ModelFile, Saved};
 use starple::train::evaluate;
 use starple::{ErrorKind, Model};
 
@@ -358,6 +360,39 @@ pub(crate) fn config_round_trip<N: Net>(model: &Model<N>) {
     let key = text.replacen("\"layout\"", "\"lay_out\"", 1);
     assert!(serde_json::from_str::<N::Config>(&key).is_err(), "an unknown key is an error");
     assert!(!model.config().kind().is_empty());
+}
+
+pub(crate) fn says_its_size<N: Net>(mut model: Model<N>) {
+    for domain in ["", "one more", "and another"] {
+        if !domain.is_empty() {
+            model.add_domain(domain).unwrap();
+        }
+        let mut held = 0;
+        model.net().visit(&mut Path::starting_at(0), &mut |_, leaf| {
+            if let Leaf::Tensor(values, ..) | Leaf::Average(values, _) = leaf {
+                held += values.len();
+            }
+        });
+        assert_eq!(N::size(model.config()), Some(held as f64), "{:?}", model.config());
+    }
+}
+
+pub(crate) fn file_round_trip<N: Net>(model: Model<N>) {
+    let mut model = trained(model);
+    for domain in ["", "one more", "and another/one"] {
+        if !domain.is_empty() {
+            model.add_domain(domain).unwrap();
+        }
+        let mut file = Cursor::new(Vec::new());
+        ModelFile::new(&model).write_to(&mut file).unwrap();
+        let saved = Saved::<N>::from_reader(file).unwrap();
+        assert_eq!(values(&saved.model), values(&model));
+        let mut batch = batch(&MIXED, 7);
+        batch.domains[0] = DomainId::SHARED;
+        batch.domains[1] = DomainId::new(model.layout().domains.len() - 1);
+        assert_eq!(saved.model.score(&batch), model.score(&batch));
+        assert!(saved.encoder.is_none());
+    }
 }
 
 pub(crate) fn send_and_sync<N: Net>() {

@@ -25,6 +25,11 @@ pub trait BottomConfig: BranchedConfig + PartialEq {
     fn reads(&self, branch: usize) -> Vec<usize> {
         vec![branch]
     }
+
+    /// How many bottoms of branches all towers read, of so many branches; by default each its own.
+    fn count_reads(&self, branches: f64) -> f64 {
+        branches
+    }
 }
 
 /// The sizes of a [`BottomNet`].
@@ -112,10 +117,14 @@ impl BottomShape<'_> {
         TowerShape { hidden: self.tower_hidden, tasks, style: self.style }
     }
 
+    /// How many values a bottom gives.
+    fn output(&self) -> usize {
+        *self.bottom_hidden.last().expect("a bottom has a layer")
+    }
+
     /// What a tower that reads so many branches' bottoms reads.
     fn joined(&self, own: usize) -> usize {
-        let width = *self.bottom_hidden.last().expect("a bottom has a layer");
-        self.fusion.width(own + usize::from(self.shared), width)
+        self.fusion.width(own + usize::from(self.shared), self.output())
     }
 }
 
@@ -161,6 +170,16 @@ impl<C: BottomConfig> Net for BottomNet<C> {
         let reader = |branch: usize| shape.joined(reads.get(branch).map_or(0, Vec::len));
         let towers = Towers::new(config, shape.tower(config.tasks()), reader, draws);
         Self { shared, own, towers, reads, fusion: shape.fusion, config: PhantomData }
+    }
+
+    fn size(config: &C) -> Option<f64> {
+        let (shape, branches) = (config.shape(), config.branches().count(config.layout()) as f64);
+        let (own, shared) = (if shape.own { branches } else { 0.0 }, if shape.shared { 1.0 } else { 0.0 });
+        let reads = if shape.own { config.count_reads(branches) } else { 0.0 };
+        let bottoms = (own + shared) * Mlp::size(config.width_f64(), shape.bottom_hidden, None, shape.style);
+        let joined = if shape.fusion == Fusion::Concatenate { reads + branches * shared } else { branches };
+        let inputs = joined * shape.output() as f64;
+        Some(bottoms + Towers::size(config, shape.tower(config.tasks()), inputs))
     }
 
     fn forward<M: Mode>(&self, input_rows: Input<'_>, mode: M, cache: &mut BottomCache, logits: &mut ArrayRef2<f32>) {

@@ -9,10 +9,10 @@ use ndarray::{Array2, ArrayRef2};
 use self::layer::{Below, LayerCache, LayerSize, Stitched, of_route};
 use super::branches::{BranchedConfig, Route, Routes};
 use super::towers::{TowerShape, Towers, TowersCache, keep};
-use super::{Input, Net};
+use super::{Branches, Input, Net};
 use crate::data::DomainId;
 use crate::nn::buffer::grow;
-use crate::nn::{Branch, HiddenStyle, Mode, PerBranch, Stitch, Train, orthogonality};
+use crate::nn::{Branch, HiddenStyle, Mlp, Mode, PerBranch, Stitch, Train, orthogonality};
 
 pub use self::layer::StitchedLayer;
 
@@ -139,6 +139,24 @@ impl<C: StitchedConfig> Net for StitchedNet<C> {
         let skips = PerBranch::new(mixed.iter().copied(), |_| shape.skip(shape.last_weight.unwrap_or_default()));
         let towers = Towers::new(config, shape.tower(config.tasks()), |_| shape.width(), draws);
         Self { layers, skips, towers, orthogonality: shape.orthogonality, config: PhantomData }
+    }
+
+    fn size(config: &C) -> Option<f64> {
+        let (shape, branches) = (config.shape(), config.branches().count(config.layout()) as f64);
+        let built_with = config.built_with().map_or(branches, |branches| branches as f64);
+        let (layers, subspaces) = (shape.hidden.len() as f64, shape.subspaces as f64);
+        // What comes later is read by the branches of its own domain and of later ones.
+        let each = match config.branches() {
+            Branches::DomainsAndTasks => config.tasks() as f64,
+            Branches::Tasks | Branches::Domains => 1.0,
+        };
+        let (early, later) = (built_with / each, branches / each);
+        let reads = built_with * built_with + each * each * (later * (later + 1.0) - early * (early + 1.0)) / 2.0;
+        let stack = Mlp::size(config.width_f64(), shape.hidden, None, shape.style);
+        let units = layers * subspaces * subspaces * reads;
+        let skips = if shape.last_weight.is_some() { branches * layers } else { 0.0 };
+        let towers = Towers::size(config, shape.tower(config.tasks()), branches * shape.width() as f64);
+        Some(branches * stack + units + skips + towers)
     }
 
     fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut StitchedCache, logits: &mut ArrayRef2<f32>) {

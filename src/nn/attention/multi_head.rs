@@ -97,6 +97,11 @@ impl MultiHeadAttention {
         Self { projection, post, settings }
     }
 
+    /// How many values [`MultiHeadAttention::new`] makes for heads that give `width` values together.
+    pub(crate) fn size(input: f64, width: f64, style: HiddenStyle) -> f64 {
+        input * 4.0 * width + Hidden::size(width, style.norm, style.activation)
+    }
+
     /// How many values it gives for a token.
     pub fn width(&self) -> usize {
         self.settings.width()

@@ -94,6 +94,11 @@ impl PartitionedNorm {
         Self { gamma: Array1::ones(width), beta: Array1::zeros(width), domain, settings }
     }
 
+    /// How many values [`PartitionedNorm::new`] makes.
+    pub(crate) fn size(width: f64, domains: f64) -> f64 {
+        width * (2.0 + 4.0 * domains)
+    }
+
     /// Gives a new domain neutral values; until it has statistics of its own, it takes the pooled ones.
     pub fn add_domain(&mut self, domain: DomainId) {
         self.domain.push(domain, DomainNorm::neutral(self.gamma.len(), self.settings.rate));

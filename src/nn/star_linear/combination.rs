@@ -57,6 +57,17 @@ impl Combination {
         Self::LowRank { rank: default_rank() }
     }
 
+    /// How many values one domain owns in a layer: the last column of the table above.
+    pub(super) fn size(self, input: f64, output: f64) -> f64 {
+        match self {
+            Self::Product | Self::Add => input * output + output,
+            Self::AdaptiveAdd => input * output + 2.0 * output,
+            Self::Gate => 2.0 * (input * output + output),
+            Self::Concatenation => input * output + output + 2.0 * output * output,
+            Self::LowRank { rank } => (input + output) * (rank as f64).min(input).min(output) + output,
+        }
+    }
+
     /// Notes what cannot be.
     pub(crate) fn check(self, problems: &mut Problems) {
         if let Self::LowRank { rank } = self {

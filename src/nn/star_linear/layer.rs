@@ -135,6 +135,12 @@ impl StarLinear {
         Self { shared, domain, combination }
     }
 
+    /// How many values [`StarLinear::new`] makes.
+    pub(crate) fn size(input: f64, output: f64, domains: f64, combination: Combination) -> f64 {
+        let linear = Linear::size(input, output);
+        linear + domains * combination.size(input, output)
+    }
+
     /// Gives a new domain its own part, which starts neutral.
     pub fn add_domain(&mut self, domain: DomainId, draws: &mut Draws) {
         let (input, output) = self.shared.weight.dim();

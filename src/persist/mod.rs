@@ -1,0 +1,56 @@
+//! Files: a trained model, whole, for other processes and other days.
+//!
+//! A model file holds one model, and by choice the [`Encoder`](crate::data::Encoder) that was fitted for it, so that a process that serves
+//! needs nothing else. It is a valid safetensors file, which Python reads; `docs/model-file.md` describes it.
+//!
+//! ```
+//! use starple::data::{Encoder, Format, Schema, Table};
+//! use starple::model::{AnyNet, StarNet};
+//! use starple::persist::{ModelFile, Saved};
+//! use starple::{Star, StarConfig};
+//!
+//! let schema = Schema::builder().categorical("item").numeric("price").domain("page").label("click").build()?;
+//! let log = "item,price,page,click\nlamp,20,home,1\nsofa,400,search,0\n";
+//! let table = Table::from_reader(log.as_bytes(), Format::Csv, "log.csv", &schema)?;
+//! let encoder = Encoder::fit(&schema, &table, &table.all())?;
+//! let star = Star::new(StarConfig::builder(encoder.layout()).build()?);
+//!
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("star.safetensors");
+//! ModelFile::new(&star).encoder(&encoder).save(&path)?;
+//! let saved: Saved<StarNet> = Saved::load(&path)?;
+//! let batch = encoder.encode(&table, &table.all())?;
+//! assert_eq!(saved.model.score(&batch), star.score(&batch));
+//!
+//! // Any kind of model, chosen by the file.
+//! let saved: Saved<AnyNet> = Saved::load(&path)?;
+//! assert_eq!(saved.encoder, Some(encoder));
+//! # Ok::<(), starple::Error>(())
+//! ```
+//!
+//! # What may go wrong
+//!
+//! Saving replaces a file at once: whenever it fails, or the process is killed, the old file is there, whole. Loading is strict, and every
+//! way to be wrong has its [`ErrorKind`](crate::ErrorKind): `Foreign`, `Corrupt` (a checksum covers every byte), `Version`, `Kind`,
+//! `Missing`, `Unknown`, `Shape`, `NonFinite`, `Config`, `Layout`, `Io`. Files of strangers are safe to load: nothing panics, and no more
+//! memory is taken than in proportion to the file's length, as long as the net says its [`size`](crate::model::Net::size), as
+//! all nets of this crate do.
+
+pub(crate) mod container;
+mod model_file;
+mod saved;
+
+pub use self::model_file::ModelFile;
+pub use self::saved::Saved;
+
+/// What the container of a model file holds.
+const MODEL: &str = "model";
+
+/// The metadata key of the model's kind.
+const KIND: &str = "starple.kind";
+
+/// The metadata key of the model's settings.
+const CONFIG: &str = "starple.config";
+
+/// The tensor of bytes that is the encoder's JSON. Vocabularies may be longer than a header.
+const ENCODER: &str = "encoder";

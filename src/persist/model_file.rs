@@ -1,0 +1,78 @@
+//! Writing a model file.
+
+use std::borrow::Cow;
+use std::io::{Seek, Write};
+use std::path::Path;
+
+use super::container::{Contents, Data};
+use super::{CONFIG, ENCODER, KIND, MODEL};
+use crate::data::Encoder;
+use crate::model::{Model, Net, NetConfig};
+use crate::{Error, ErrorKind, Result};
+
+/// What is to be saved: a model, and by choice what belongs to it.
+///
+/// It borrows everything; the values go to the disk without being copied first.
+#[derive(Debug)]
+pub struct ModelFile<'a, N: Net> {
+    model: &'a Model<N>,
+    encoder: Option<&'a Encoder>,
+}
+
+impl<'a, N: Net> ModelFile<'a, N> {
+    /// A file of this model alone.
+    pub fn new(model: &'a Model<N>) -> Self {
+        Self { model, encoder: None }
+    }
+
+    /// With the encoder that was fitted for it.
+    pub fn encoder(mut self, encoder: &'a Encoder) -> Self {
+        self.encoder = Some(encoder);
+        self
+    }
+
+    /// Writes the file at `path`: a file that is there is replaced at once, and keeps its mode; if that fails it stays as it was.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NonFinite`] that names every tensor with a value that is not finite; [`ErrorKind::Layout`] if the encoder
+    /// is not the model's; [`ErrorKind::Config`] if settings of your own cannot be written as JSON; [`ErrorKind::Io`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        self.contents().map_err(|error| error.at_path(path))?.save(path)
+    }
+
+    /// Writes the same bytes into `out`, from where it stands.
+    ///
+    /// # Errors
+    /// As [`ModelFile::save`].
+    pub fn write_to(&self, mut out: impl Write + Seek) -> Result<()> {
+        self.contents()?.write_to(&mut out)
+    }
+
+    fn contents(&self) -> Result<Contents<'a>> {
+        let Self { model, encoder } = *self;
+        let mut contents = Contents::new(MODEL);
+        contents.metadata(KIND, model.config().kind().into());
+        contents.metadata(CONFIG, json("settings", model.config().to_json())?);
+        model.visit(|path, leaf| contents.leaf(path.name(model.layout()), leaf));
+        if let Some(encoder) = encoder {
+            check_layouts(encoder, model)?;
+            let bytes = json("encoder", serde_json::to_string(encoder))?.into_bytes();
+            contents.tensor(ENCODER.into(), &[bytes.len()], Data::U8(Cow::Owned(bytes)));
+        }
+        Ok(contents)
+    }
+}
+
+fn json(what: &str, json: serde_json::Result<String>) -> Result<String> {
+    json.map_err(|error| Error::new(ErrorKind::Config, format!("the {what} cannot be written as JSON: {error}")))
+}
+
+/// Sees that an encoder gives what a model reads.
+pub(super) fn check_layouts<N: Net>(encoder: &Encoder, model: &Model<N>) -> Result<()> {
+    if encoder.layout() == model.layout() {
+        return Ok(());
+    }
+    let message = "the model was built for other fields, domains or tasks than the encoder gives";
+    Err(Error::new(ErrorKind::Layout, message).with_help("build it with encoder.layout(), and add a domain to both"))
+}

@@ -1,0 +1,142 @@
+//! Reading a model file.
+
+use std::io::{Read, Seek};
+use std::path::Path;
+
+use super::container::{Container, Dtype, Expected};
+use super::model_file::check_layouts;
+use super::{CONFIG, ENCODER, KIND, MODEL};
+use crate::data::{Encoder, listed};
+use crate::model::{Model, Net, NetConfig};
+use crate::nn::{Leaf, LeafMut};
+use crate::{Error, ErrorKind, Result};
+
+/// How many values more than a file holds a model may have that is made only to say what is missing.
+const SLACK: f64 = 65_536.0;
+
+/// The most statistics that a moving average can have taken: sums of such counts stay in range.
+const MAX_COUNT: u64 = 1 << 38;
+
+/// What was in a model file.
+///
+/// `Saved<AnyNet>` takes whatever kind of model a file holds, `Saved<StarNet>` a STAR alone; both read what either wrote.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Saved<N: Net> {
+    /// The model.
+    pub model: Model<N>,
+    /// Its encoder, if it was saved with one.
+    pub encoder: Option<Encoder>,
+}
+
+impl<N: Net> Saved<N> {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// * [`ErrorKind::Io`]: the system cannot open or read it.
+    /// * [`ErrorKind::Foreign`]: this crate did not write it.
+    /// * [`ErrorKind::Corrupt`]: it was cut off, appended to or damaged.
+    /// * [`ErrorKind::Version`]: a newer version of this crate wrote it.
+    /// * [`ErrorKind::Kind`]: it holds another kind of model, or no model.
+    /// * [`ErrorKind::Missing`], [`ErrorKind::Unknown`], [`ErrorKind::Shape`]: its tensors are not those of its settings. The text lists them.
+    /// * [`ErrorKind::NonFinite`]: a value is not finite, or a count of statistics too large.
+    /// * [`ErrorKind::Config`]: settings or an encoder that cannot be.
+    /// * [`ErrorKind::Layout`]: the encoder is another model's.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let load = || Self::from_container(Container::open(path, MODEL)?);
+        load().map_err(|error| error.at_path(path))
+    }
+
+    /// Reads all of `source`, from its beginning: `Cursor::new(bytes)`, say.
+    ///
+    /// # Errors
+    /// As [`Saved::load`].
+    pub fn from_reader(source: impl Read + Seek) -> Result<Self> {
+        Self::from_container(Container::new(source, MODEL)?)
+    }
+
+    fn from_container(mut container: Container<impl Read + Seek>) -> Result<Self> {
+        let config = config::<N>(&container.metadata(KIND)?, &container.metadata(CONFIG)?)?;
+        container.finish_metadata()?;
+        let held = container.count(&Dtype::F32) as f64;
+        let mut model = Model::<N>::to_fill(config, held + SLACK).ok_or_else(|| {
+            let message = format!("the settings ask for a larger model than the {held} values that the file holds");
+            Error::new(ErrorKind::Shape, message).with_help("the file was changed after it was saved")
+        })?;
+        let encoder = container.has(ENCODER);
+        let names = expect(&container, &model, encoder)?;
+        fill(&mut container, &mut model, names)?;
+        let encoder = if encoder { Some(read_encoder(&mut container, &model)?) } else { None };
+        Ok(Self { model, encoder })
+    }
+}
+
+/// The settings of a file, if they are of a kind that `N` is of.
+fn config<N: Net>(kind: &str, json: &str) -> Result<N::Config> {
+    let kinds = N::Config::kinds();
+    let other = |expected: &str| {
+        let message = format!("the file holds a model of kind {kind:?}, expected {expected}");
+        Error::new(ErrorKind::Kind, message).with_help("load it as Saved<AnyNet>, or as the net of that kind")
+    };
+    if !kinds.is_empty() && !kinds.contains(&kind) {
+        return Err(other(&listed(kinds)));
+    }
+    let config = N::Config::from_json(kind, json).map_err(|error| {
+        Error::new(ErrorKind::Config, format!("the settings of a model of kind {kind:?} cannot be read: {error}"))
+    })?;
+    if config.kind() == kind { Ok(config) } else { Err(other(&format!("{:?}", config.kind()))) }
+}
+
+/// Sees that the file holds the tensors of the model, and gives their names in the order of the walk.
+fn expect<N: Net>(container: &Container<impl Read + Seek>, model: &Model<N>, encoder: bool) -> Result<Vec<String>> {
+    let mut expected = Vec::new();
+    model.visit(|path, leaf| {
+        let (dtype, shape) = match leaf {
+            Leaf::Tensor(_, shape, _) | Leaf::Average(_, shape) => (Dtype::F32, shape.to_vec()),
+            Leaf::Count(_) => (Dtype::U64, Vec::new()),
+        };
+        expected.push(Expected { name: path.name(model.layout()), dtype, shape: Some(shape) });
+    });
+    let tensors = expected.len();
+    if encoder {
+        expected.push(Expected { name: ENCODER.into(), dtype: Dtype::U8, shape: None });
+    }
+    container.expect(&expected)?;
+    expected.truncate(tensors);
+    Ok(expected.into_iter().map(|expected| expected.name).collect())
+}
+
+fn fill<N: Net>(container: &mut Container<impl Read + Seek>, model: &mut Model<N>, names: Vec<String>) -> Result<()> {
+    let mut names = names.into_iter();
+    let mut result = Ok(());
+    model.visit_mut(|_, leaf| {
+        let name = names.next().expect("both walks see the same tensors");
+        if result.is_ok() {
+            result = read(container, &name, leaf);
+        }
+    });
+    result
+}
+
+fn read(container: &mut Container<impl Read + Seek>, name: &str, leaf: LeafMut<'_>) -> Result<()> {
+    match leaf {
+        LeafMut::Tensor(values, ..) | LeafMut::Average(values, _) => container.read_f32(name, values),
+        LeafMut::Count(count) => {
+            container.read_u64(name, std::slice::from_mut(count))?;
+            if *count <= MAX_COUNT {
+                return Ok(());
+            }
+            let message = format!("tensor {name:?}: at most {MAX_COUNT} statistics, found {count}");
+            Err(Error::new(ErrorKind::NonFinite, message))
+        }
+    }
+}
+
+fn read_encoder<N: Net>(container: &mut Container<impl Read + Seek>, model: &Model<N>) -> Result<Encoder> {
+    let json = container.read_u8(ENCODER)?;
+    let encoder = serde_json::from_slice(&json)
+        .map_err(|error| Error::new(ErrorKind::Config, format!("the encoder cannot be read: {error}")))?;
+    check_layouts(&encoder, model)?;
+    Ok(encoder)
+}

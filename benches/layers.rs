@@ -1,11 +1,13 @@
-//! The affine map, which is where the time goes: `y = x·W + b` and its way back, in the shapes of CTR models.
+//! The affine map, which is where the time goes: `y = x·W + b` and its way back, in the shapes of CTR models; `ndarray-…` is the same by
+//! ndarray's product, to see what this crate's own is worth.
 
 mod common;
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use ndarray::Array2;
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, Axis};
 use starple::nn::{Draws, Init, Linear, Params as _};
 
 /// From how many values to how many.
@@ -30,6 +32,19 @@ fn linear(criterion: &mut Criterion) {
             });
             group.bench_function(BenchmarkId::new("backward", &name), |bencher| {
                 bencher.iter(|| layer.backward(black_box(&x), &dy, &mut gradient, Some(&mut dx)));
+            });
+            group.bench_function(BenchmarkId::new("ndarray-forward", &name), |bencher| {
+                bencher.iter(|| {
+                    y.assign(&layer.bias);
+                    general_mat_mul(1.0, black_box(&x), &layer.weight, 1.0, &mut y);
+                });
+            });
+            group.bench_function(BenchmarkId::new("ndarray-backward", &name), |bencher| {
+                bencher.iter(|| {
+                    general_mat_mul(1.0, &black_box(&x).t(), &dy, 1.0, &mut gradient.weight);
+                    gradient.bias += &dy.sum_axis(Axis(0));
+                    general_mat_mul(1.0, &dy, &layer.weight.t(), 0.0, &mut dx);
+                });
             });
         }
     }

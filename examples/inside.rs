@@ -24,7 +24,10 @@ use starple::train::{Progress, Trainer, in_pool};
 const USAGE: &str = "usage: inside RUN.toml [--set key=value]… [--report report.json] [--svg picture.svg]";
 
 fn run(arguments: &Arguments) -> Result<bool> {
-    let (Ready { mut model, config, splits }, _) = ready(arguments)?;
+    let (Ready { mut model, config, splits, checkpoints }, _) = ready(arguments)?;
+    if checkpoints.is_some() {
+        return Err(wrong("[checkpoints]: the example `train` saves a run, this one does not").at_path(&arguments.file));
+    }
     let kind = model.config().kind();
     let threads = config.threads();
     // Before it is trained: one row tells whether there are gates.

@@ -194,7 +194,7 @@ fn correlated(p: f64, seed: u64) -> Splits {
     let all =
         Batch { numeric: x.mapv(|x| x as f32), labels, domains: vec![DomainId::new(0); rows], ..Batch::default() };
     let [train, val, test] = [0..8000, 8000..10_000, 10_000..rows].map(|part| all.slice(part));
-    Splits { layout, train: train.into(), val, test }
+    Splits { encoder: None, layout, train: train.into(), val, test }
 }
 
 /// The models in worlds of two tasks, by the mean of the tasks' AUCs.

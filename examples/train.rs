@@ -7,25 +7,36 @@
 //!
 //! The run file says what the columns mean, which model to train and how; `examples/runs/README.md` lists its keys. Vocabularies and
 //! scalers are fitted on the training split alone; the validation split decides when to stop and which epoch is best; the test split is
-//! scored once, at the end. The table goes to stdout, progress to stderr, and `--report` writes everything as JSON.
+//! scored once, at the end. The table goes to stdout, progress to stderr, `--report` writes everything as JSON, and `--save` the model with
+//! its encoder.
+//!
+//! With `[checkpoints]` in the file, a run that was stopped (by Ctrl-C, which saves first, or by anything else) goes on where it was when the
+//! same command is given again:
+//!
+//! ```text
+//! cargo run --release --example train -- examples/runs/toy-star.toml --set checkpoints.folder=runs/star --save star.safetensors
+//! ```
 
 #[path = "run_file/run.rs"]
 mod run;
 mod run_file;
 
+use std::ops::ControlFlow;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use run::{Ready, ready};
-use run_file::{Arguments, write_json};
+use run_file::{Arguments, write_json, wrong};
 use serde::Serialize;
 use starple::data::Splits;
 use starple::metrics::Report;
 use starple::model::NetConfig;
-use starple::train::{FitReport, Progress, StopReason, Trainer, evaluate, in_pool};
+use starple::persist::ModelFile;
+use starple::train::{Callback, FitReport, Progress, StepDone, StopReason, Trainer, evaluate, in_pool};
 use starple::{ErrorKind, Result};
 
-const USAGE: &str = "usage: train RUN.toml [--set key=value]… [--report report.json]";
+const USAGE: &str = "usage: train RUN.toml [--set key=value]… [--report report.json] [--save model.safetensors]";
 
 /// `report.json`.
 #[derive(Serialize)]
@@ -51,14 +62,37 @@ struct Seconds {
     evaluate: f64,
 }
 
-/// Trains the model and scores it.
-fn train(Ready { mut model, config, splits }: Ready, read: f64) -> Result<RunReport> {
-    let Splits { layout, train, val, test } = splits;
+/// Set by Ctrl-C.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Ends a run after the step in which Ctrl-C came.
+struct Interrupt;
+
+impl Callback for Interrupt {
+    fn step_done(&mut self, _: &StepDone) -> ControlFlow<()> {
+        if INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Trains the model, saves it, and scores it.
+fn train(arguments: &Arguments, ready: Ready, read: f64) -> Result<RunReport> {
+    let Ready { mut model, config, splits, checkpoints } = ready;
+    let Splits { encoder, layout, train, val, test } = splits;
+    let encoder = encoder.expect("rows of a file were encoded");
     let kind = model.config().kind();
     let (seed, threads, rows) = (config.seed(), config.threads(), train.rows());
     eprintln!("{kind}: {} parameters, {rows} rows to train on, {} domains", model.parameters(), layout.domains.len());
-    let mut trainer = Trainer::new(config).callback(Progress::stderr(kind));
-    let fit: FitReport = trainer.fit(&mut model, train, Some(&val))?;
+    let mut trainer = Trainer::new(config).callback(Progress::stderr(kind)).callback(Interrupt);
+    let fit: FitReport = match checkpoints {
+        None => trainer.fit(&mut model, train, Some(&val))?,
+        Some(checkpoints) => {
+            trainer = trainer.checkpoints(checkpoints).encoder(encoder.clone());
+            trainer.resume(&mut model, train, Some(&val))?
+        }
+    };
+    if let Some(path) = arguments.output("--save") {
+        ModelFile::new(&model).encoder(&encoder).save(path)?;
+    }
     let started = Instant::now();
     let test = match in_pool(threads, || evaluate(&model, &test))? {
         Err(error) if error.kind() == ErrorKind::NonFinite => {
@@ -86,7 +120,8 @@ fn train(Ready { mut model, config, splits }: Ready, read: f64) -> Result<RunRep
 /// Whether training and test went well; else the report says at which step the loss was not finite.
 fn run(arguments: &Arguments) -> Result<bool> {
     let (ready, read) = ready(arguments)?;
-    let report = train(ready, read)?;
+    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)).map_err(wrong)?;
+    let report = train(arguments, ready, read)?;
     if let Some(test) = &report.test {
         println!("{test}");
     }
@@ -107,7 +142,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
 }
 
 fn main() -> ExitCode {
-    match Arguments::read(USAGE, &["--report"]) {
+    match Arguments::read(USAGE, &["--report", "--save"]) {
         Ok(arguments) => Arguments::exit(run(&arguments)),
         Err(code) => code,
     }

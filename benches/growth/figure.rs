@@ -39,16 +39,19 @@ where
     };
     let x = range(&mut points.iter().map(|p| p.0), 1.2);
     let y = range(&mut points.iter().map(|p| p.1), 2.0);
+    let sizes: Vec<f64> = points.iter().map(|p| p.0).collect();
     let title = format!("{}: exponent {:.2}", curve.name, curve.exponent);
     let mut chart = ChartBuilder::on(panel)
         .caption(title, ("sans-serif", 15))
         .margin(10)
         .x_label_area_size(36)
         .y_label_area_size(52)
-        .build_cartesian_2d(x.log_scale(), y.log_scale())?;
+        .build_cartesian_2d(x.log_scale().with_key_points(sizes), y.log_scale())?;
     let mesh = &mut chart.configure_mesh();
     mesh.light_line_style(TRANSPARENT).x_desc(curve.name).y_desc("ms a step");
-    mesh.x_label_formatter(&|x| format!("{x}")).y_label_formatter(&|y| format!("{y}")).draw()?;
+    mesh.x_label_formatter(&|&x| if x < 1e5 { format!("{x}") } else { format!("{x:e}") })
+        .y_label_formatter(&|y| format!("{y}"))
+        .draw()?;
     chart.draw_series(LineSeries::new(points.iter().copied(), &BLUE))?;
     chart.draw_series(points.iter().map(|&point| Circle::new(point, 3, BLUE.filled())))?;
     Ok(())

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde::Deserialize;
 use starple::data::Splits;
-use starple::train::TrainConfig;
+use starple::train::{Checkpoints, TrainConfig};
 use starple::{AnyConfig, AnyModel, Result};
 
 use crate::run_file::{Arguments, Data, Features, read_file, train_settings, wrong};
@@ -18,6 +18,7 @@ struct Run {
     model: toml::Table,
     #[serde(default)]
     train: toml::Table,
+    checkpoints: Option<Checkpoints>,
 }
 
 /// What it asks for: a model at step 0, how to train it, and the rows.
@@ -25,12 +26,13 @@ pub(crate) struct Ready {
     pub(crate) model: AnyModel,
     pub(crate) config: TrainConfig,
     pub(crate) splits: Splits,
+    pub(crate) checkpoints: Option<Checkpoints>,
 }
 
 /// Reads the file and its rows, and says how many seconds the rows took.
 pub(crate) fn ready(arguments: &Arguments) -> Result<(Ready, f64)> {
     let path = &arguments.file;
-    let Run { data, features, model, train } = read_file(path, &arguments.sets)?;
+    let Run { data, features, model, train, checkpoints } = read_file(path, &arguments.sets)?;
     let config = train_settings(train, path)?;
     let settings = serde_json::to_value(model).map_err(wrong)?;
     let of_model = |error| wrong(format!("[model]: {error}")).at_path(path);
@@ -40,5 +42,5 @@ pub(crate) fn ready(arguments: &Arguments) -> Result<(Ready, f64)> {
     let splits = data.read(features)?;
     let read = started.elapsed().as_secs_f64();
     let model = AnyConfig::from_settings(settings, &splits.layout, config.seed()).map_err(of_model)?;
-    Ok((Ready { model: AnyModel::new(model), config, splits }, read))
+    Ok((Ready { model: AnyModel::new(model), config, splits, checkpoints }, read))
 }

@@ -67,7 +67,7 @@ impl Serialize for Run {
 /// tasks, domains or parts that there are not, or the metric that stops it is undefined on the validation rows.
 pub fn compare(config: &CompareConfig, splits: &Splits, observer: impl Observer + 'static) -> Result<Comparison> {
     let CompareConfig(settings) = config;
-    let Splits { layout, train: rows, val, test } = splits;
+    let Splits { layout, train: rows, val, test, .. } = splits;
     check_rows(layout, rows, Some(val))?;
     test.check(layout)?;
     let mut standings = Vec::new();

@@ -8,6 +8,8 @@ use crate::Result;
 /// The three splits of a log, encoded.
 #[derive(Debug, Clone)]
 pub struct Splits {
+    /// What encoded them, fitted on the first part; none where rows never were text.
+    pub encoder: Option<Encoder>,
     /// Fields, domains and tasks of all three.
     pub layout: Layout,
     /// What models learn from.
@@ -28,7 +30,8 @@ impl Splits {
         let [(table, rows), ..] = parts;
         let encoder = Encoder::fit(schema, table, rows)?;
         let [train, val, test] = parts.map(|(table, rows)| encoder.encode(table, rows));
-        Ok(Self { layout: encoder.layout().clone(), train: Arc::new(train?), val: val?, test: test? })
+        let layout = encoder.layout().clone();
+        Ok(Self { encoder: Some(encoder), layout, train: Arc::new(train?), val: val?, test: test? })
     }
 
     /// The same of one table whose split column holds `train`, `val` and `test`.

@@ -42,15 +42,16 @@ mod saved;
 
 pub use self::model_file::ModelFile;
 pub use self::saved::Saved;
+pub(crate) use self::saved::{expected, fill};
 
 /// What the container of a model file holds.
 const MODEL: &str = "model";
 
 /// The metadata key of the model's kind.
-const KIND: &str = "starple.kind";
+pub(crate) const KIND: &str = "starple.kind";
 
 /// The metadata key of the model's settings.
-const CONFIG: &str = "starple.config";
+pub(crate) const CONFIG: &str = "starple.config";
 
 /// The tensor of bytes that is the encoder's JSON. Vocabularies may be longer than a header.
 const ENCODER: &str = "encoder";

@@ -65,8 +65,10 @@ impl<N: Net> Saved<N> {
             Error::new(ErrorKind::Shape, message).with_help("the file was changed after it was saved")
         })?;
         let encoder = container.has(ENCODER);
-        let names = expect(&container, &model, encoder)?;
-        fill(&mut container, &mut model, names)?;
+        let tensors = expected(&model);
+        let bytes = encoder.then(|| Expected { name: ENCODER.into(), dtype: Dtype::U8, shape: None });
+        container.expect(tensors.iter().chain(&bytes))?;
+        fill(&mut container, &mut model, &tensors)?;
         let encoder = if encoder { Some(read_encoder(&mut container, &model)?) } else { None };
         Ok(Self { model, encoder })
     }
@@ -88,8 +90,8 @@ fn config<N: Net>(kind: &str, json: &str) -> Result<N::Config> {
     if config.kind() == kind { Ok(config) } else { Err(other(&format!("{:?}", config.kind()))) }
 }
 
-/// Sees that the file holds the tensors of the model, and gives their names in the order of the walk.
-fn expect<N: Net>(container: &Container<impl Read + Seek>, model: &Model<N>, encoder: bool) -> Result<Vec<String>> {
+/// The tensors that a file of this model has, in the order of the walk.
+pub(crate) fn expected<N: Net>(model: &Model<N>) -> Vec<Expected> {
     let mut expected = Vec::new();
     model.visit(|path, leaf| {
         let (dtype, shape) = match leaf {
@@ -98,22 +100,21 @@ fn expect<N: Net>(container: &Container<impl Read + Seek>, model: &Model<N>, enc
         };
         expected.push(Expected { name: path.name(model.layout()), dtype, shape: Some(shape) });
     });
-    let tensors = expected.len();
-    if encoder {
-        expected.push(Expected { name: ENCODER.into(), dtype: Dtype::U8, shape: None });
-    }
-    container.expect(&expected)?;
-    expected.truncate(tensors);
-    Ok(expected.into_iter().map(|expected| expected.name).collect())
+    expected
 }
 
-fn fill<N: Net>(container: &mut Container<impl Read + Seek>, model: &mut Model<N>, names: Vec<String>) -> Result<()> {
-    let mut names = names.into_iter();
+/// Reads a model's tensors under the names in `expected`, which are in the order of the walk and were found in the file.
+pub(crate) fn fill<N: Net>(
+    container: &mut Container<impl Read + Seek>,
+    model: &mut Model<N>,
+    expected: &[Expected],
+) -> Result<()> {
+    let mut expected = expected.iter();
     let mut result = Ok(());
     model.visit_mut(|_, leaf| {
-        let name = names.next().expect("both walks see the same tensors");
+        let Expected { name, .. } = expected.next().expect("both walks see the same tensors");
         if result.is_ok() {
-            result = read(container, &name, leaf);
+            result = read(container, name, leaf);
         }
     });
     result

@@ -1,6 +1,8 @@
 //! The training loop, its settings, its progress and its report.
 
 mod callback;
+mod checkpoint;
+mod checkpoints;
 mod config;
 mod evaluate;
 mod progress;
@@ -10,6 +12,7 @@ mod step;
 mod trainer;
 
 pub use callback::{Callback, StepDone};
+pub use checkpoints::{Checkpoints, CheckpointsBuilder};
 pub use config::{EarlyStop, TrainConfig, TrainConfigBuilder};
 pub use evaluate::evaluate;
 pub use progress::Progress;

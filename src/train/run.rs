@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::Saver;
 use super::config::undefined;
 use super::{Callback, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfigBuilder, evaluate};
 use crate::data::{Batch, DomainId, Loader};
@@ -53,13 +54,17 @@ impl<N: Net> Run<'_, N> {
     /// Runs to its end and leaves the best weights in the model.
     ///
     /// # Errors
-    /// Those of an evaluation.
-    pub(super) fn finish(mut self, callbacks: &mut [Box<dyn Callback>]) -> Result<FitReport> {
+    /// Those of an evaluation, and of saving.
+    pub(super) fn finish(
+        mut self,
+        callbacks: &mut [Box<dyn Callback>],
+        mut saver: Option<Saver<'_>>,
+    ) -> Result<FitReport> {
         let stop = loop {
             if let Some(stop) = self.over() {
                 break stop;
             }
-            if let ControlFlow::Break(stop) = self.epoch(callbacks)? {
+            if let ControlFlow::Break(stop) = self.epoch(callbacks, saver.as_mut())? {
                 break stop;
             }
         };
@@ -88,7 +93,11 @@ impl<N: Net> Run<'_, N> {
     }
 
     /// What is left of an epoch, and its evaluation.
-    fn epoch(&mut self, callbacks: &mut [Box<dyn Callback>]) -> Result<ControlFlow<StopReason>> {
+    fn epoch(
+        &mut self,
+        callbacks: &mut [Box<dyn Callback>],
+        mut saver: Option<&mut Saver<'_>>,
+    ) -> Result<ControlFlow<StopReason>> {
         let mut batches = self.loader.epoch(self.place.epoch as u64);
         batches.skip(self.place.batch);
         let left = batches.len() - batches.position();
@@ -105,9 +114,16 @@ impl<N: Net> Run<'_, N> {
             };
             self.place.seconds = before + started.elapsed().as_secs_f64();
             let done = StepDone { step: self.place.report.steps - 1, rows: batch.rows(), loss, lr: self.place.lr };
-            if any_breaks(callbacks, |callback| callback.step_done(&done)) {
+            let breaks = any_breaks(callbacks, |callback| callback.step_done(&done));
+            if breaks || saver.as_ref().is_some_and(|saver| saver.due(self)) {
                 // These weights may be the ones to stay.
-                return Ok(ControlFlow::Break(self.diverged().unwrap_or(StopReason::Callback)));
+                if let Some(stop) = self.diverged() {
+                    return Ok(ControlFlow::Break(stop));
+                }
+                saver.as_mut().map_or(Ok(()), |saver| saver.save(self))?;
+                if breaks {
+                    return Ok(ControlFlow::Break(StopReason::Callback));
+                }
             }
             std::mem::swap(&mut batch, &mut next);
             more = another;
@@ -125,6 +141,7 @@ impl<N: Net> Run<'_, N> {
             val => val?,
         };
         self.end_epoch(val, started.elapsed().as_secs_f64())?;
+        saver.map_or(Ok(()), |saver| saver.save(self))?;
         let done = self.place.report.epochs.last().expect("an epoch was just done");
         let stop = any_breaks(callbacks, |callback| callback.epoch_done(done));
         Ok(if stop { ControlFlow::Break(StopReason::Callback) } else { ControlFlow::Continue(()) })

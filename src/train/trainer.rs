@@ -1,14 +1,16 @@
 //! The training loop.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use super::checkpoint::Saver;
 use super::run::{Place, Run};
-use super::{Callback, FitReport, Step, TrainConfig, in_pool};
-use crate::data::{Batch, DomainId, Layout, Loader, LoaderConfig};
+use super::{Callback, Checkpoints, FitReport, Step, TrainConfig, in_pool};
+use crate::data::{Batch, DomainId, Encoder, Layout, Loader, LoaderConfig};
 use crate::model::{Model, Net};
 use crate::{Error, ErrorKind, Result};
 
-/// Trains models: batches, steps, evaluation after each epoch, early stop, best weights restored.
+/// Trains models: batches, steps, evaluation after each epoch, early stop, best weights restored, checkpoints.
 ///
 /// ```no_run
 /// # fn run(layout: starple::data::Layout, train: starple::data::Batch, val: starple::data::Batch) -> starple::Result<()> {
@@ -24,17 +26,31 @@ use crate::{Error, ErrorKind, Result};
 pub struct Trainer {
     config: TrainConfig,
     callbacks: Vec<Box<dyn Callback>>,
+    checkpoints: Option<Checkpoints>,
+    encoder: Option<Encoder>,
 }
 
 impl Trainer {
     /// A trainer with these settings.
     pub fn new(config: TrainConfig) -> Self {
-        Self { config, callbacks: Vec::new() }
+        Self { config, callbacks: Vec::new(), checkpoints: None, encoder: None }
     }
 
     /// Hangs a callback into the loop, behind those before it.
     pub fn callback(mut self, callback: impl Callback + 'static) -> Self {
         self.callbacks.push(Box::new(callback));
+        self
+    }
+
+    /// Saves each run while it is under way; default not at all.
+    pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
+        self.checkpoints = Some(checkpoints);
+        self
+    }
+
+    /// The encoder that is put into the file of the best weights; default none.
+    pub fn encoder(mut self, encoder: Encoder) -> Self {
+        self.encoder = Some(encoder);
         self
     }
 
@@ -45,7 +61,8 @@ impl Trainer {
     /// # Errors
     /// [`ErrorKind::Layout`] or [`ErrorKind::Data`] if rows do not have the model's layout; [`ErrorKind::Config`] if a
     /// setting names a unit, task, domain or part that the model does not have, the monitored value is undefined on
-    /// `val`, or the schedule is a plateau and there is no `val`. Nothing was trained then.
+    /// `val`, the schedule is a plateau and there is no `val`, or the folder for checkpoints has some. Nothing was trained then.
+    /// [`ErrorKind::Io`] or [`ErrorKind::NonFinite`] if a checkpoint cannot be saved; the model has then the weights of the last step.
     /// A loss that is not finite is not an error but a [`StopReason`].
     pub fn fit<N: Net>(
         &mut self,
@@ -53,29 +70,76 @@ impl Trainer {
         train: impl Into<Arc<Batch>>,
         val: Option<&Batch>,
     ) -> Result<FitReport> {
-        let train = train.into();
+        self.start(model, train.into(), val, None)
+    }
+
+    /// Goes on with the run whose [checkpoints](Trainer::checkpoints) are in the folder, from the latest one; without any it starts, as
+    /// [`Trainer::fit`] does. So a job that is started again whenever it ends gets on.
+    ///
+    /// Give the model, rows and settings of that run; only `epochs` and `threads` may be others. The weights, moving averages and
+    /// metrics are to the byte those of a run that was never interrupted, in the middle of an epoch too; what callbacks remember is
+    /// theirs to keep.
+    ///
+    /// # Errors
+    /// As [`Trainer::fit`]; [`ErrorKind::Config`] if there is no folder for checkpoints; [`ErrorKind::Layout`] if the checkpoint is of
+    /// another model, other settings or other rows, which the text names; for a file that cannot be read those of
+    /// [`Saved::load`](crate::persist::Saved::load). After an error the model's weights mean nothing.
+    pub fn resume<N: Net>(
+        &mut self,
+        model: &mut Model<N>,
+        train: impl Into<Arc<Batch>>,
+        val: Option<&Batch>,
+    ) -> Result<FitReport> {
+        let checkpoints = self.checkpoints.as_ref().ok_or_else(|| {
+            let message = "there is no folder for checkpoints to resume from";
+            Error::new(ErrorKind::Config, message).with_help("name it by Trainer::checkpoints")
+        })?;
+        let latest = checkpoints.list()?.pop();
+        self.start(model, train.into(), val, latest.as_deref())
+    }
+
+    fn start<N: Net>(
+        &mut self,
+        model: &mut Model<N>,
+        train: Arc<Batch>,
+        val: Option<&Batch>,
+        from: Option<&Path>,
+    ) -> Result<FitReport> {
         let layout = model.layout().clone();
         check_rows(&layout, &train, val)?;
         self.config.check(&layout)?;
         self.config.check_val(&layout, val)?;
         let threads = self.config.threads();
-        in_pool(threads, || self.run(model, train, val))?
+        in_pool(threads, || self.run(model, train, val, from))?
     }
 
-    fn run<N: Net>(&mut self, model: &mut Model<N>, train: Arc<Batch>, val: Option<&Batch>) -> Result<FitReport> {
-        let config = &self.config.0;
+    fn run<N: Net>(
+        &mut self,
+        model: &mut Model<N>,
+        train: Arc<Batch>,
+        val: Option<&Batch>,
+        from: Option<&Path>,
+    ) -> Result<FitReport> {
+        let Self { config: settings, callbacks, checkpoints, encoder } = self;
+        let config = &settings.0;
+        let mut saver = checkpoints.as_ref().map(|to| Saver::new(to, encoder.as_ref(), settings, &train, val));
         let loader = LoaderConfig::builder().batch_rows(config.batch_rows).seed(config.seed).schedule(config.batches);
-        let run = Run {
+        let mut run = Run {
             config,
             loader: &Loader::new(train, loader.build()?),
             val,
             best: model.clone(),
-            optimizer: self.config.build_optimizer(model.front().tables().len()),
+            optimizer: settings.build_optimizer(model.front().tables().len()),
             step: Step::new(model, &config.objective, config.seed)?,
             place: Place::default(),
             model,
         };
-        run.finish(&mut self.callbacks)
+        match (&mut saver, from) {
+            (Some(saver), Some(path)) => saver.load(path, &mut run)?,
+            (Some(saver), None) => saver.start()?,
+            (None, _) => {}
+        }
+        run.finish(callbacks, saver)
     }
 }
 

@@ -123,8 +123,8 @@ impl<R: Read + Seek> Container<R> {
     ///
     /// # Errors
     /// [`ErrorKind::Missing`], [`ErrorKind::Unknown`] or [`ErrorKind::Shape`], of the first that applies; the message lists all that is wrong.
-    pub(crate) fn expect(&self, expected: &[Expected]) -> Result<()> {
-        let known: HashSet<&str> = expected.iter().map(|expected| expected.name.as_str()).collect();
+    pub(crate) fn expect<'a>(&self, expected: impl Iterator<Item = &'a Expected> + Clone) -> Result<()> {
+        let known: HashSet<&str> = expected.clone().map(|expected| expected.name.as_str()).collect();
         let missing: Vec<&str> = known.iter().copied().filter(|&name| !self.has(name)).collect();
         let entries = &self.header.entries;
         let unknown: Vec<&str> = entries.keys().map(String::as_str).filter(|name| !known.contains(name)).collect();
@@ -136,7 +136,7 @@ impl<R: Read + Seek> Container<R> {
             let wrong = found.dtype != *dtype || !fits;
             wrong.then(|| format!("{name}: found {} {:?}, expected {dtype} {shape}", found.dtype, found.shape))
         };
-        let other: Vec<String> = expected.iter().filter_map(other).collect();
+        let other: Vec<String> = expected.filter_map(other).collect();
         let kinds = [
             (ErrorKind::Missing, "missing", missing.iter().map(ToString::to_string).collect()),
             (ErrorKind::Unknown, "unknown", unknown.iter().map(ToString::to_string).collect()),
@@ -167,6 +167,19 @@ impl<R: Read + Seek> Container<R> {
         }
         let message = format!("tensor {name:?} has a value that is not finite");
         Err(Error::new(ErrorKind::NonFinite, message).with_help("such a file cannot be saved; it was made otherwise"))
+    }
+
+    /// Reads a list of whatever length.
+    ///
+    /// # Errors
+    /// As [`Container::read_f32`].
+    ///
+    /// # Panics
+    /// If the file has no such tensor: [`Container::expect`] comes first.
+    pub(crate) fn read_f32_list(&mut self, name: &str) -> Result<Vec<f32>> {
+        let mut values = vec![0.0; self.header.entries[name].shape.iter().product()];
+        self.read_f32(name, &mut values)?;
+        Ok(values)
     }
 
     /// Reads a tensor into `values`.

@@ -1,0 +1,257 @@
+//! The file of a run under way.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Instant;
+
+use crc32fast::Hasher;
+use serde::{Deserialize, Serialize};
+
+use super::checkpoints::Checkpoints;
+use super::run::{Place, Run};
+use super::{TrainConfig, TrainConfigBuilder};
+use crate::data::{Batch, Encoder, Ids};
+use crate::loss::weighting::WeightingState;
+use crate::model::{Model, Net, NetConfig as _};
+use crate::nn::Leaf;
+use crate::optim::{SlotShape, SlotState};
+use crate::persist::container::{Container, Contents, Data, Dtype, Expected};
+use crate::persist::{CONFIG, KIND, ModelFile, expected, fill};
+use crate::{Error, ErrorKind, Result};
+
+const CHECKPOINT: &str = "checkpoint";
+
+/// The metadata key of [`State`].
+const RUN: &str = "starple.run";
+
+/// The parts of a tensor's name before its dotted one.
+const NOW: &str = "model";
+const BEST: &str = "best";
+const OPTIMIZER: &str = "optimizer";
+
+/// What a checkpoint has beside tensors.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    settings: TrainConfig,
+    train: u32,
+    val: Option<u32>,
+    place: Place,
+    weighting: WeightingState,
+    slots: Vec<Slot>,
+}
+
+/// What the optimizer remembers of one tensor, beside its values.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Slot {
+    slot: usize,
+    steps: u64,
+    tensors: Vec<String>,
+}
+
+/// Saves a run as it goes.
+pub(super) struct Saver<'a> {
+    checkpoints: &'a Checkpoints,
+    encoder: Option<&'a Encoder>,
+    settings: &'a TrainConfig,
+    /// Of the rows: a run goes on with the same ones.
+    train: u32,
+    val: Option<u32>,
+    steps: u64,
+    time: Instant,
+    /// The epoch whose weights the file of the best has.
+    best: Option<usize>,
+}
+
+impl<'a> Saver<'a> {
+    pub(super) fn new(
+        checkpoints: &'a Checkpoints,
+        encoder: Option<&'a Encoder>,
+        settings: &'a TrainConfig,
+        train: &Batch,
+        val: Option<&Batch>,
+    ) -> Self {
+        let (train, val) = (checksum(train), val.map(checksum));
+        Self { checkpoints, encoder, settings, train, val, steps: 0, time: Instant::now(), best: None }
+    }
+
+    /// Whether it is time to save the run.
+    pub(super) fn due<N: Net>(&self, run: &Run<'_, N>) -> bool {
+        self.checkpoints.due(run.place.report.steps - self.steps, self.time.elapsed())
+    }
+
+    /// Saves the run.
+    pub(super) fn save<N: Net>(&mut self, run: &Run<'_, N>) -> Result<()> {
+        let Run { model, best, place, step, optimizer, .. } = run;
+        let mut contents = Contents::new(CHECKPOINT);
+        let json = |json: serde_json::Result<String>| {
+            json.map_err(|error| Error::new(ErrorKind::Config, format!("a checkpoint cannot be written: {error}")))
+        };
+        contents.metadata(KIND, model.config().kind().into());
+        contents.metadata(CONFIG, json(model.config().to_json())?);
+        let mut slots = Vec::new();
+        model.visit(|path, leaf| {
+            let name = path.name(model.layout());
+            if let (Leaf::Tensor(..), Some(state)) = (leaf, optimizer.state(path.slot())) {
+                for &(tensor, values) in &state.tensors {
+                    contents.tensor(format!("{OPTIMIZER}.{name}.{tensor}"), &[values.len()], Data::F32(values));
+                }
+                let tensors = state.tensors.iter().map(|(tensor, _)| (*tensor).to_owned()).collect();
+                slots.push(Slot { slot: path.slot(), steps: state.steps, tensors });
+            }
+            contents.leaf(format!("{NOW}.{name}"), leaf);
+        });
+        best.visit(|path, leaf| contents.leaf(format!("{BEST}.{}", path.name(model.layout())), leaf));
+        let state = State {
+            settings: self.settings.clone(),
+            train: self.train,
+            val: self.val,
+            place: place.clone(),
+            weighting: step.weighting().clone(),
+            slots,
+        };
+        contents.metadata(RUN, json(serde_json::to_string(&state))?);
+        contents.save(&self.checkpoints.path(place.report.steps))?;
+        self.checkpoints.tidy()?;
+        if self.best != place.report.best_epoch {
+            let mut file = ModelFile::new(best);
+            if let Some(encoder) = self.encoder {
+                file = file.encoder(encoder);
+            }
+            file.save(self.checkpoints.best())?;
+            self.best = place.report.best_epoch;
+        }
+        (self.steps, self.time) = (place.report.steps, Instant::now());
+        Ok(())
+    }
+
+    /// Makes the folder ready for a run that starts.
+    pub(super) fn start(&self) -> Result<()> {
+        self.checkpoints.start()
+    }
+
+    /// Brings a run that has not begun to where the one in the file was.
+    ///
+    /// # Errors
+    /// As [`Trainer::resume`](super::Trainer::resume).
+    pub(super) fn load<N: Net>(&mut self, path: &Path, run: &mut Run<'_, N>) -> Result<()> {
+        self.read(path, run).map_err(|error| error.at_path(path))?;
+        (self.steps, self.best) = (run.place.report.steps, run.place.report.best_epoch);
+        Ok(())
+    }
+
+    fn read<N: Net>(&self, path: &Path, run: &mut Run<'_, N>) -> Result<()> {
+        let mut file = Container::open(path, CHECKPOINT)?;
+        let (kind, config) = (file.metadata(KIND)?, file.metadata(CONFIG)?);
+        let State { settings, train, val, place, weighting, slots } = serde_json::from_str(&file.metadata(RUN)?)
+            .map_err(|error| Error::new(ErrorKind::Config, format!("the state of the run cannot be read: {error}")))?;
+        file.finish_metadata()?;
+        let ours = run.model.config();
+        if (kind.as_str(), Some(&config)) != (ours.kind(), ours.to_json().ok().as_ref()) {
+            let message = format!("the checkpoint is of a model of kind {kind:?} with the settings {config}");
+            return Err(other(message, "the same model"));
+        }
+        let different = different(&settings, self.settings);
+        if !different.is_empty() {
+            let message = format!("the checkpoint is of a run with other settings: {}", different.join(", "));
+            return Err(other(message, "the same settings; epochs and threads may change"));
+        }
+        if (train, val) != (self.train, self.val) {
+            return Err(other("the checkpoint is of a run on other rows".into(), "the same rows, in the same order"));
+        }
+
+        let named = |part: &str, model: &Model<N>| {
+            let mut tensors = expected(model);
+            tensors.iter_mut().for_each(|tensor| tensor.name = format!("{part}.{}", tensor.name));
+            tensors
+        };
+        let (now, best) = (named(NOW, run.model), named(BEST, &run.best));
+        let saved = saved_slots(run.model, &slots)?;
+        let moments = saved.iter().flat_map(|(_, _, names)| {
+            names.iter().map(|name| Expected { name: name.clone(), dtype: Dtype::F32, shape: None })
+        });
+        let moments: Vec<Expected> = moments.collect();
+        file.expect(now.iter().chain(&best).chain(&moments))?;
+        fill(&mut file, run.model, &now)?;
+        fill(&mut file, &mut run.best, &best)?;
+        for ((slot, shape, names), Slot { steps, tensors, .. }) in saved.into_iter().zip(&slots) {
+            restore(&mut file, run, (slot, shape, *steps), &names, tensors)?;
+        }
+        run.step.restore(weighting)?;
+        run.place = place;
+        Ok(())
+    }
+}
+
+/// For each saved slot its number, its shape, and the names of its tensors in the file.
+fn saved_slots<N: Net>(model: &Model<N>, slots: &[Slot]) -> Result<Vec<(usize, SlotShape, Vec<String>)>> {
+    let tables = model.front().tables().len();
+    let (mut saved, mut left) = (Vec::new(), slots.iter().peekable());
+    model.visit(|path, leaf| {
+        if let (Leaf::Tensor(values, shape, _), Some(slot)) = (leaf, left.next_if(|slot| slot.slot == path.slot())) {
+            let name = path.name(model.layout());
+            let names = slot.tensors.iter().map(|tensor| format!("{OPTIMIZER}.{name}.{tensor}")).collect();
+            let table = path.slot() < tables;
+            let shape =
+                if table { SlotShape::Table { rows: shape[0], dim: shape[1] } } else { SlotShape::Dense(values.len()) };
+            saved.push((path.slot(), shape, names));
+        }
+    });
+    match left.next() {
+        None => Ok(saved),
+        Some(slot) => {
+            let message = format!("the optimizer's state of slot {} has no tensor in the model", slot.slot);
+            Err(Error::new(ErrorKind::Unknown, message))
+        }
+    }
+}
+
+fn restore<N: Net>(
+    file: &mut Container<File>,
+    run: &mut Run<'_, N>,
+    (slot, shape, steps): (usize, SlotShape, u64),
+    names: &[String],
+    tensors: &[String],
+) -> Result<()> {
+    let values = names.iter().map(|name| file.read_f32_list(name)).collect::<Result<Vec<_>>>()?;
+    let tensors = tensors.iter().map(String::as_str).zip(values.iter().map(Vec::as_slice)).collect();
+    run.optimizer.restore(slot, shape, &SlotState { steps, tensors })
+}
+
+/// The names of the settings that differ and matter: more epochs may be run, and the number of threads changes nothing.
+fn different(theirs: &TrainConfig, ours: &TrainConfig) -> Vec<String> {
+    let theirs = TrainConfigBuilder { epochs: ours.0.epochs, threads: ours.0.threads, ..theirs.0.clone() };
+    let [theirs, ours] = [&theirs, &ours.0].map(|settings| serde_json::to_value(settings).unwrap_or_default());
+    let keys = theirs.as_object().into_iter().flatten();
+    let different = keys.filter(|(key, value)| ours.get(key) != Some(value));
+    different.map(|(key, value)| format!("{key} {value}, now {}", ours.get(key).unwrap_or_default())).collect()
+}
+
+fn other(message: String, expected: &str) -> Error {
+    Error::new(ErrorKind::Layout, message).with_help(format!("resume with {expected}"))
+}
+
+/// A checksum of all that rows are.
+fn checksum(rows: &Batch) -> u32 {
+    let Batch { ids, numeric, labels, domains, weights, groups } = rows;
+    let mut hasher = Hasher::new();
+    let mut words = |words: &mut dyn Iterator<Item = u32>| {
+        let mut count = 0_u64;
+        for word in words {
+            hasher.update(&word.to_le_bytes());
+            count += 1;
+        }
+        hasher.update(&count.to_le_bytes());
+    };
+    for ids in ids {
+        match ids {
+            Ids::One(ids) => words(&mut ids.iter().copied()),
+            Ids::Bag { offsets, ids } => words(&mut offsets.iter().chain(ids).copied()),
+        }
+    }
+    words(&mut domains.iter().map(|domain| domain.index().map_or(u32::MAX, |index| index as u32)));
+    words(&mut numeric.iter().chain(labels).chain(weights).map(|value| value.to_bits()));
+    words(&mut groups.iter().copied());
+    hasher.finalize()
+}

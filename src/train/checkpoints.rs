@@ -1,0 +1,178 @@
+//! Where a run is saved while it is under way.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Problems;
+use crate::{Error, ErrorKind, Result};
+
+/// The name of a checkpoint is this, the number of steps done, and the ending.
+const PREFIX: &str = "step-";
+const ENDING: &str = ".safetensors";
+
+/// The name of the model file with the best epoch's weights.
+const BEST: &str = "best.safetensors";
+
+/// Where a [`Trainer`](super::Trainer) saves a run while it is under way, and how often: at the end of each epoch, where a callback ends the
+/// run, and as often in between as is asked for. Every value of this type is valid.
+///
+/// The folder has `step-0000001200.safetensors`, from which [`Trainer::resume`](super::Trainer::resume) goes on with step 1200, and
+/// `best.safetensors`, a [model file](crate::persist) of the best epoch's weights (of the last epoch's without validation rows). Files appear
+/// at once or not at all, so a process can be killed at any moment.
+///
+/// ```
+/// use starple::train::Checkpoints;
+///
+/// let checkpoints = Checkpoints::builder("runs/star").every_minutes(10.0).keep(3).build()?;
+/// assert_eq!(checkpoints.folder().to_str(), Some("runs/star"));
+/// # Ok::<(), starple::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "CheckpointsBuilder", into = "CheckpointsBuilder")]
+pub struct Checkpoints(CheckpointsBuilder);
+
+/// Sets up [`Checkpoints`]; in a file, the same names are the keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointsBuilder {
+    folder: PathBuf,
+    #[serde(default)]
+    every_steps: Option<u64>,
+    #[serde(default)]
+    every_minutes: Option<f64>,
+    #[serde(default = "two")]
+    keep: usize,
+}
+
+fn two() -> usize {
+    2
+}
+
+impl Checkpoints {
+    /// Checkpoints in this folder, which is made if it is not there.
+    pub fn builder(folder: impl Into<PathBuf>) -> CheckpointsBuilder {
+        CheckpointsBuilder { folder: folder.into(), every_steps: None, every_minutes: None, keep: two() }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.0.folder
+    }
+
+    /// The checkpoints that are there, the earliest first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the folder cannot be read; one that is not there has none.
+    pub fn list(&self) -> Result<Vec<PathBuf>> {
+        let mut found: Vec<(u64, PathBuf)> = Vec::new();
+        for path in files(self.folder()).map_err(|error| Error::from(error).at_path(self.folder()))? {
+            if let Some(steps) = path.file_name().and_then(|name| name.to_str()).and_then(steps_of) {
+                found.push((steps, path));
+            }
+        }
+        found.sort_unstable();
+        Ok(found.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// The model file with the best weights.
+    pub fn best(&self) -> PathBuf {
+        self.folder().join(BEST)
+    }
+
+    /// Whether it is time for one, so many steps and so much time after the last.
+    pub(super) fn due(&self, steps: u64, time: Duration) -> bool {
+        self.0.every_steps.is_some_and(|every| steps >= every)
+            || self.0.every_minutes.is_some_and(|minutes| time.as_secs_f64() >= 60.0 * minutes)
+    }
+
+    /// Makes the folder ready for a run that starts at step 0.
+    pub(super) fn start(&self) -> Result<()> {
+        if let Some(path) = self.list()?.pop() {
+            let message = "the folder has checkpoints of an earlier run";
+            return Err(Error::new(ErrorKind::Config, message)
+                .at_path(path)
+                .with_help("go on with that run by Trainer::resume, or choose another folder"));
+        }
+        fs::create_dir_all(self.folder()).map_err(|error| Error::from(error).at_path(self.folder()))
+    }
+
+    pub(super) fn path(&self, steps: u64) -> PathBuf {
+        self.folder().join(format!("{PREFIX}{steps:010}{ENDING}"))
+    }
+
+    /// Deletes all checkpoints but the latest ones.
+    pub(super) fn tidy(&self) -> Result<()> {
+        let paths = self.list()?;
+        for path in &paths[..paths.len().saturating_sub(self.0.keep)] {
+            fs::remove_file(path).map_err(|error| Error::from(error).at_path(path))?;
+        }
+        Ok(())
+    }
+}
+
+impl CheckpointsBuilder {
+    /// One also whenever so many steps were done since the last, at least 1; default never.
+    pub fn every_steps(mut self, steps: u64) -> Self {
+        self.every_steps = Some(steps);
+        self
+    }
+
+    /// One also whenever so many minutes have passed since the last, above 0; default never.
+    pub fn every_minutes(mut self, minutes: f64) -> Self {
+        self.every_minutes = Some(minutes);
+        self
+    }
+
+    /// How many checkpoints are kept, the latest ones, at least 1; default 2.
+    pub fn keep(mut self, keep: usize) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Checks all settings.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] that names every setting that cannot be.
+    pub fn build(self) -> Result<Checkpoints> {
+        let mut problems = Problems::default();
+        problems.require(!self.folder.as_os_str().is_empty(), || "folder: a path that is not empty".into());
+        problems.require(self.every_steps != Some(0), || "every_steps: at least 1, found 0".into());
+        problems.require(self.every_minutes.is_none_or(|minutes| minutes > 0.0 && minutes.is_finite()), || {
+            format!("every_minutes: above 0, found {}", self.every_minutes.expect("it is what is wrong"))
+        });
+        problems.require(self.keep >= 1, || "keep: at least 1, found 0".into());
+        problems.into_result("Checkpoints")?;
+        Ok(Checkpoints(self))
+    }
+}
+
+impl TryFrom<CheckpointsBuilder> for Checkpoints {
+    type Error = Error;
+
+    fn try_from(builder: CheckpointsBuilder) -> Result<Self> {
+        builder.build()
+    }
+}
+
+impl From<Checkpoints> for CheckpointsBuilder {
+    fn from(checkpoints: Checkpoints) -> Self {
+        checkpoints.0
+    }
+}
+
+/// What is in a folder; nothing if there is none.
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries?.map(|entry| Ok(entry?.path())).collect(),
+    }
+}
+
+/// The number of steps in a checkpoint's name.
+fn steps_of(name: &str) -> Option<u64> {
+    name.strip_prefix(PREFIX)?.strip_suffix(ENDING)?.parse().ok()
+}

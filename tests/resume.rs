@@ -1,0 +1,257 @@
+//! A run that was interrupted goes on as if it had not been.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
+use starple::data::{Batch, Layout};
+use starple::loss::{Objective, Units, Weighting};
+use starple::model::Net;
+use starple::nn::Leaf;
+use starple::optim::{OptimizerConfig, Schedule};
+use starple::persist::Saved;
+use starple::train::{
+    Callback, Checkpoints, CheckpointsBuilder, EpochReport, FitReport, StepDone, StopReason, TrainConfig,
+    TrainConfigBuilder, Trainer,
+};
+use starple::{AnyConfig, AnyModel, Error, ErrorKind, Model, Ple, PleConfig, Star, StarConfig};
+
+/// Steps of an epoch: 1500 rows in batches of 256.
+const EPOCH: u64 = 6;
+
+fn log() -> (Layout, Batch, Batch) {
+    let log = SyntheticLog::generate(&SyntheticConfig::toy());
+    let rows = log.batch();
+    (log.layout(), rows.slice(0..1500), rows.slice(4000..5000))
+}
+
+fn star(layout: &Layout, seed: u64) -> Star {
+    Star::new(StarConfig::builder(layout).embedding_dim(4).hidden([8]).dropout(0.1).seed(seed).build().unwrap())
+}
+
+fn ple(layout: &Layout, seed: u64) -> Ple {
+    let config = PleConfig::builder(layout).embedding_dim(4).expert_hidden([8]).tower_hidden([4]);
+    Ple::new(config.dropout(0.1).seed(seed).build().unwrap())
+}
+
+fn settings(seed: u64, optimizer: OptimizerConfig) -> TrainConfigBuilder {
+    TrainConfig::builder().epochs(3).batch_rows(256).optimizer(optimizer).seed(seed)
+}
+
+fn adam() -> OptimizerConfig {
+    OptimizerConfig::adam(0.005).unwrap()
+}
+
+/// Stops behind a step, or behind an epoch.
+struct StopAt {
+    step: Option<u64>,
+    epoch: Option<usize>,
+}
+
+impl Callback for StopAt {
+    fn step_done(&mut self, done: &StepDone) -> ControlFlow<()> {
+        if self.step == Some(done.step) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn epoch_done(&mut self, done: &EpochReport) -> ControlFlow<()> {
+        if self.epoch == Some(done.epoch) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+fn after(steps: u64) -> StopAt {
+    StopAt { step: Some(steps - 1), epoch: None }
+}
+
+fn bits<N: Net>(model: &Model<N>) -> Vec<u32> {
+    let mut bits = Vec::new();
+    model.visit(|_, leaf| match leaf {
+        Leaf::Tensor(values, ..) | Leaf::Average(values, _) => bits.extend(values.iter().map(|v| v.to_bits())),
+        Leaf::Count(&count) => bits.push(count as u32),
+    });
+    bits
+}
+
+/// The report without what a clock says.
+fn timeless(mut report: FitReport) -> FitReport {
+    report.epochs.iter_mut().for_each(|epoch| (epoch.train_seconds, epoch.evaluate_seconds) = (0.0, 0.0));
+    FitReport { train_seconds: 0.0, evaluate_seconds: 0.0, ..report }
+}
+
+fn folder(path: &Path) -> CheckpointsBuilder {
+    Checkpoints::builder(path.join("run"))
+}
+
+/// Trains in one piece, and in pieces that end where `stops` say, each with another number of threads; the models' bits and the reports
+/// are the same.
+fn assert_resumes<N: Net>(
+    start: &Model<N>,
+    settings: &TrainConfigBuilder,
+    stops: Vec<StopAt>,
+    rows: (&Batch, Option<&Batch>),
+) {
+    let (train, val) = rows;
+    let mut whole = start.clone();
+    let expected = Trainer::new(settings.clone().build().unwrap()).fit(&mut whole, train.clone(), val).unwrap();
+
+    let temporary = tempfile::tempdir().unwrap();
+    let checkpoints = folder(temporary.path()).build().unwrap();
+    let trainer =
+        |threads| Trainer::new(settings.clone().threads(threads).build().unwrap()).checkpoints(checkpoints.clone());
+    for (piece, stop) in stops.into_iter().enumerate() {
+        let mut model = start.clone();
+        let report = trainer(1 + piece % 2).callback(stop).resume(&mut model, train.clone(), val).unwrap();
+        assert_eq!(report.stop, StopReason::Callback);
+        assert!(report.steps < expected.steps);
+    }
+    let mut model = start.clone();
+    let report = trainer(2).resume(&mut model, train.clone(), val).unwrap();
+    assert_eq!(timeless(report), timeless(expected.clone()));
+    assert!(bits(&model) == bits(&whole), "the weights are those of the run in one piece");
+    // And once more: a run that is over is over.
+    let mut model = start.clone();
+    trainer(1).resume(&mut model, train.clone(), val).unwrap();
+    assert!(bits(&model) == bits(&whole));
+    if expected.best_epoch.is_some() && val.is_some() {
+        let best: Saved<N> = Saved::load(checkpoints.best()).unwrap();
+        assert!(bits(&best.model) == bits(&whole), "the file of the best epoch has what the run ends with");
+    }
+}
+
+#[test]
+fn a_run_in_pieces_has_the_bits_of_a_run_in_one() {
+    let (layout, train, val) = log();
+    // In the middle of epochs, at their ends, and twice in one.
+    let stops = || {
+        let end = StopAt { step: None, epoch: Some(1) };
+        vec![after(2), after(EPOCH - 1), after(EPOCH), end, after(2 * EPOCH + 1)]
+    };
+    for seed in 1..=3 {
+        for optimizer in [adam(), OptimizerConfig::rowwise_adagrad(0.05).unwrap()] {
+            let settings = settings(seed, optimizer);
+            assert_resumes(&star(&layout, seed), &settings, stops(), (&train, Some(&val)));
+            assert_resumes(&ple(&layout, seed), &settings, stops(), (&train, Some(&val)));
+        }
+    }
+}
+
+#[test]
+fn schedules_weightings_and_two_optimizers_go_on_too() {
+    let (layout, train, val) = log();
+    let stops = || vec![after(3), after(EPOCH + 4)];
+    for weighting in [Weighting::gradnorm(1.5, 0.05), Weighting::uncertainty(0.05), Weighting::dwa(0.5)] {
+        let objective = Objective::builder().units(Units::Domains).weighting(weighting.unwrap()).build().unwrap();
+        let settings = settings(1, adam()).objective(objective).embedding_optimizer(OptimizerConfig::sgd(0.1).unwrap());
+        assert_resumes(&star(&layout, 1), &settings, stops(), (&train, Some(&val)));
+    }
+    let plateau = settings(2, adam()).schedule(Schedule::plateau(0.5, 1, 0.01).unwrap());
+    assert_resumes(&star(&layout, 2), &plateau, stops(), (&train, Some(&val)));
+    assert_resumes(&star(&layout, 3), &settings(3, adam()), stops(), (&train, None));
+}
+
+#[test]
+fn every_kind_of_model_goes_on() {
+    let (layout, train, val) = log();
+    for &kind in AnyConfig::KINDS {
+        let config = serde_json::json!({ "kind": kind, "embedding_dim": 4 });
+        let model = AnyModel::new(AnyConfig::from_settings(config, &layout, 1).unwrap());
+        let settings = settings(1, adam()).epochs(1);
+        assert_resumes(&model, &settings, vec![after(4)], (&train, Some(&val)));
+    }
+}
+
+#[test]
+fn checkpoints_come_as_often_as_asked_and_the_latest_are_kept() {
+    let (layout, train, val) = log();
+    let temporary = tempfile::tempdir().unwrap();
+    let checkpoints = folder(temporary.path()).every_steps(2).keep(3).build().unwrap();
+    let mut model = star(&layout, 1);
+    let mut trainer = Trainer::new(settings(1, adam()).build().unwrap()).checkpoints(checkpoints.clone());
+    trainer = trainer.callback(after(2 * EPOCH + 5));
+    trainer.fit(&mut model, train.clone(), Some(&val)).unwrap();
+    let names = |checkpoints: &Checkpoints| {
+        let paths = checkpoints.list().unwrap();
+        paths.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // Every second step after the end of the second epoch at step 12, and where the callback ended the run.
+    let expected = [14, 16, 17].map(|steps| format!("step-{steps:010}.safetensors"));
+    assert_eq!(names(&checkpoints), expected);
+    assert_eq!(fs::read_dir(checkpoints.folder()).unwrap().count(), 4, "three checkpoints and the best");
+
+    // What was not finished is not overwritten by a run from the start.
+    let error = trainer.fit(&mut model, train, Some(&val)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("Trainer::resume"), "{error}");
+    assert_eq!(names(&checkpoints), expected);
+}
+
+#[test]
+fn a_run_is_not_resumed_with_another_model_other_settings_or_other_rows() {
+    let (layout, train, val) = log();
+    let temporary = tempfile::tempdir().unwrap();
+    let checkpoints = folder(temporary.path()).build().unwrap();
+    let trainer =
+        |settings: TrainConfigBuilder| Trainer::new(settings.build().unwrap()).checkpoints(checkpoints.clone());
+    let first = settings(1, adam());
+    trainer(first.clone()).callback(after(3)).fit(&mut star(&layout, 1), train.clone(), Some(&val)).unwrap();
+
+    let refused = |result: starple::Result<FitReport>, part: &str| {
+        let error: Error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Layout, "{error}");
+        assert!(error.to_string().contains(part), "{part:?} is not in {error}");
+        assert_eq!(error.path(), Some(&*checkpoints.list().unwrap()[0]));
+    };
+    let mut other = star(&layout, 2);
+    refused(trainer(first.clone()).resume(&mut other, train.clone(), Some(&val)), "the same model");
+    let mut other = ple(&layout, 1);
+    refused(trainer(first.clone()).resume(&mut other, train.clone(), Some(&val)), "kind \"star\"");
+    let slower = settings(2, OptimizerConfig::adam(0.004).unwrap());
+    let mut model = star(&layout, 1);
+    refused(trainer(slower).resume(&mut model, train.clone(), Some(&val)), "seed 1, now 2");
+    refused(trainer(first.clone()).resume(&mut model, train.slice(1..1500), Some(&val)), "the same rows");
+    refused(trainer(first.clone()).resume(&mut model, train.clone(), None), "the same rows");
+    let mut moved = train.clone();
+    moved.labels[[7, 0]] = 1.0 - moved.labels[[7, 0]];
+    refused(trainer(first.clone()).resume(&mut model, moved, Some(&val)), "the same rows");
+
+    // More epochs may be asked for.
+    let report = trainer(first.epochs(4)).resume(&mut model, train, Some(&val)).unwrap();
+    assert_eq!(report.epochs.len(), 4);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_an_error_that_names_it() {
+    let (layout, train, _) = log();
+    let temporary = tempfile::tempdir().unwrap();
+    let checkpoints = folder(temporary.path()).build().unwrap();
+    let trainer = || Trainer::new(settings(1, adam()).build().unwrap()).checkpoints(checkpoints.clone());
+    trainer().callback(after(3)).fit(&mut star(&layout, 1), train.clone(), None).unwrap();
+    let path = checkpoints.list().unwrap().pop().unwrap();
+    let whole = fs::read(&path).unwrap();
+    for damaged in [&whole[..whole.len() - 1], &whole[..9], b""] {
+        fs::write(&path, damaged).unwrap();
+        let error = trainer().resume(&mut star(&layout, 1), train.clone(), None).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Foreign), "{error}");
+        assert_eq!(error.path(), Some(&*path));
+    }
+    // A model is no checkpoint.
+    let error = Saved::<starple::model::StarNet>::load(&path).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Foreign), "{error}");
+    fs::write(&path, &whole).unwrap();
+    let error = Saved::<starple::model::StarNet>::load(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Kind, "{error}");
+}
+
+#[test]
+fn settings_that_cannot_be_are_named() {
+    let error = Checkpoints::builder("").every_steps(0).every_minutes(-1.0).keep(0).build().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Checkpoints: folder: a path that is not empty; every_steps: at least 1, found 0; every_minutes: above 0, found -1; \
+         keep: at least 1, found 0"
+    );
+    let text = r#"{"folder": "runs", "every_minutes": 5.0}"#;
+    let read: Checkpoints = serde_json::from_str(text).unwrap();
+    assert_eq!(read, Checkpoints::builder("runs").every_minutes(5.0).build().unwrap());
+    assert!(serde_json::from_str::<Checkpoints>(r#"{"folder": "runs", "every": 5.0}"#).is_err());
+}

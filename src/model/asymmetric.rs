@@ -1,11 +1,12 @@
 //! Asymmetric sharing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::Branches;
 use super::bottoms::{BottomConfig, BottomNet, BottomShape, Fusion};
 use super::config::{check_bottoms, check_widths, model_config};
-use crate::data::Layout;
+use crate::data::{DomainId, Layout, listed};
+use crate::nn::Branch;
 
 model_config! {
     /// The settings of [`Asymmetric`](super::Asymmetric).
@@ -24,19 +25,19 @@ model_config! {
     check(this, problems) {
         check_bottoms(&this.bottom_hidden, problems);
         check_widths("tower_hidden", &this.tower_hidden, problems);
-        let names: Vec<String> = names(this.branches, &this.layout);
+        let (names, mut strangers) = (Names::new(this.branches, &this.layout), Vec::new());
         for (reader, read) in &this.reads {
-            for (i, name) in read.iter().enumerate() {
-                problems.require(name != reader && !read[..i].contains(name), || {
+            let mut known = HashSet::from([reader]);
+            for name in read {
+                problems.require(known.insert(name), || {
                     format!("reads.{reader}: {name:?} stands there twice, or is the reader, which reads its own anyway")
                 });
             }
-            for name in std::iter::once(reader).chain(read) {
-                problems.require(names.contains(name), || {
-                    format!("reads: {name:?} is no branch, expected one of {}", names.join(", "))
-                });
-            }
+            strangers.extend(std::iter::once(reader).chain(read).filter(|name| names.position(name).is_none()));
         }
+        problems.require(strangers.is_empty(), || {
+            format!("reads: {} is no branch, expected one of {}", listed(&strangers), names.shown())
+        });
     }
 }
 
@@ -66,17 +67,19 @@ impl BottomConfig for AsymmetricConfig {
         }
     }
 
-    fn reads(&self, branch: usize) -> Vec<usize> {
+    fn reads(&self) -> Vec<Vec<usize>> {
         let settings = &self.0;
-        let others: Vec<usize> = if settings.reads.is_empty() {
-            (0..branch).collect()
-        } else {
-            let names = names(settings.branches, &settings.layout);
-            let read = settings.reads.get(&names[branch]).into_iter().flatten();
-            let position = |name: &String| names.iter().position(|known| known == name).expect("names were checked");
-            read.map(position).collect()
-        };
-        std::iter::once(branch).chain(others).collect()
+        let branches = 0..settings.branches.count(&settings.layout);
+        if settings.reads.is_empty() {
+            return branches.map(|branch| std::iter::once(branch).chain(0..branch).collect()).collect();
+        }
+        let names = Names::new(settings.branches, &settings.layout);
+        let position = |name: &String| names.position(name).expect("names were checked");
+        let mut reads: Vec<Vec<usize>> = branches.map(|branch| vec![branch]).collect();
+        for (reader, read) in &settings.reads {
+            reads[position(reader)].extend(read.iter().map(position));
+        }
+        reads
     }
 
     fn count_reads(&self, branches: f64) -> f64 {
@@ -87,7 +90,38 @@ impl BottomConfig for AsymmetricConfig {
     }
 }
 
-/// The names of all branches, in order.
-fn names(branches: Branches, layout: &Layout) -> Vec<String> {
-    branches.of(layout).into_iter().map(|branch| branch.name(layout)).collect()
+/// Finds branches by their names, without a list of them all: with branches for domains and tasks they may be very many.
+struct Names<'a> {
+    branches: Branches,
+    layout: &'a Layout,
+    domains: HashMap<String, usize>,
+    tasks: HashMap<String, usize>,
+}
+
+impl<'a> Names<'a> {
+    fn new(branches: Branches, layout: &'a Layout) -> Self {
+        let domain = |d| (Branch::Domain(DomainId::new(d)).name(layout), d);
+        let task = |t| (Branch::Task(t).name(layout), t);
+        let domains = (0..layout.domains.len()).map(domain).collect();
+        Self { branches, layout, domains, tasks: (0..layout.tasks.len()).map(task).collect() }
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        match self.branches {
+            Branches::Tasks => self.tasks.get(name).copied(),
+            Branches::Domains => self.domains.get(name).copied(),
+            Branches::DomainsAndTasks => {
+                let (domain, task) = name.split_once('/')?;
+                Some(self.domains.get(domain)? * self.tasks.len() + self.tasks.get(task)?)
+            }
+        }
+    }
+
+    /// The first names, for an error.
+    fn shown(&self) -> String {
+        let count = self.branches.count(self.layout);
+        let names = (0..count.min(30)).map(|index| self.branches.nth(index, self.layout).name(self.layout));
+        let more = if count > 30 { ", …" } else { "" };
+        format!("{}{more}", names.collect::<Vec<_>>().join(", "))
+    }
 }

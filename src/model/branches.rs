@@ -41,6 +41,18 @@ impl Branches {
         }
     }
 
+    /// The branch at this position, of those that [`Branches::of`] gives.
+    pub(crate) fn nth(self, index: usize, layout: &Layout) -> Branch {
+        match self {
+            Self::Tasks => Branch::Task(index),
+            Self::Domains => Branch::Domain(DomainId::new(index)),
+            Self::DomainsAndTasks => {
+                let tasks = layout.tasks.len();
+                Branch::Both(DomainId::new(index / tasks), index % tasks)
+            }
+        }
+    }
+
     /// The branches of one domain; none where branches stand for tasks.
     pub fn of_domain(self, domain: DomainId, layout: &Layout) -> Vec<Branch> {
         match self {

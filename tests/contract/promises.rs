@@ -6,7 +6,7 @@ use std::io::Cursor;
 use ndarray::{Array2, Axis, concatenate, s};
 use starple::data::{Batch, DomainId};
 use starple::metrics::auc;
-use starple::model::{Cache, Gradient, Net, NetConfig};
+use starple::model::{AnyNet, Cache, Gradient, Net, NetConfig};
 use starple::nn::{Infer, Leaf, Path, Train};
 use starple::persist::{ModelFile, Saved};
 use starple::train::evaluate;
@@ -377,21 +377,30 @@ pub(crate) fn says_its_size<N: Net>(mut model: Model<N>) {
     }
 }
 
+fn bytes<N: Net>(model: &Model<N>) -> Vec<u8> {
+    let mut file = Cursor::new(Vec::new());
+    ModelFile::new(model).write_to(&mut file).unwrap();
+    file.into_inner()
+}
+
 pub(crate) fn file_round_trip<N: Net>(model: Model<N>) {
     let mut model = trained(model);
     for domain in ["", "one more", "and another/one"] {
         if !domain.is_empty() {
             model.add_domain(domain).unwrap();
         }
-        let mut file = Cursor::new(Vec::new());
-        ModelFile::new(&model).write_to(&mut file).unwrap();
-        let saved = Saved::<N>::from_reader(file).unwrap();
+        let file = bytes(&model);
+        let saved = Saved::<N>::from_reader(Cursor::new(&file)).unwrap();
         assert_eq!(values(&saved.model), values(&model));
         let mut batch = batch(&MIXED, 7);
         batch.domains[0] = DomainId::SHARED;
         batch.domains[1] = DomainId::new(model.layout().domains.len() - 1);
         assert_eq!(saved.model.score(&batch), model.score(&batch));
         assert!(saved.encoder.is_none());
+        // Written as one of its kind, read as any, and written again.
+        let any = Saved::<AnyNet>::from_reader(Cursor::new(&file)).unwrap().model;
+        assert_eq!((any.config().kind(), values(&any)), (model.config().kind(), values(&model)));
+        assert!(bytes(&any) == file, "the same bytes, whatever the type of the model");
     }
 }
 

@@ -20,10 +20,10 @@ pub trait BottomConfig: BranchedConfig + PartialEq {
     /// Its sizes.
     fn shape(&self) -> BottomShape<'_>;
 
-    /// The positions of the branches whose bottoms the tower of a branch reads, where branches have bottoms of their own; by
+    /// For each branch, the positions of those whose bottoms its tower reads, where branches have bottoms of their own; by
     /// default its own alone.
-    fn reads(&self, branch: usize) -> Vec<usize> {
-        vec![branch]
+    fn reads(&self) -> Vec<Vec<usize>> {
+        (0..self.branches().count(self.layout())).map(|branch| vec![branch]).collect()
     }
 
     /// How many bottoms of branches all towers read, of so many branches; by default each its own.
@@ -166,7 +166,7 @@ impl<C: BottomConfig> Net for BottomNet<C> {
         let shared = shape.shared.then(|| shape.bottom(width, draws));
         let owners = if shape.own { &branches[..] } else { &[] };
         let own = PerBranch::new(owners.iter().copied(), |_| shape.bottom(width, draws));
-        let reads: Vec<Vec<usize>> = (0..owners.len()).map(|branch| config.reads(branch)).collect();
+        let reads = if shape.own { config.reads() } else { Vec::new() };
         let reader = |branch: usize| shape.joined(reads.get(branch).map_or(0, Vec::len));
         let towers = Towers::new(config, shape.tower(config.tasks()), reader, draws);
         Self { shared, own, towers, reads, fusion: shape.fusion, config: PhantomData }
@@ -179,7 +179,9 @@ impl<C: BottomConfig> Net for BottomNet<C> {
         let bottoms = (own + shared) * Mlp::size(config.width_f64(), shape.bottom_hidden, None, shape.style);
         let joined = if shape.fusion == Fusion::Concatenate { reads + branches * shared } else { branches };
         let inputs = joined * shape.output() as f64;
-        Some(bottoms + Towers::size(config, shape.tower(config.tasks()), inputs))
+        let values = bottoms + Towers::size(config, shape.tower(config.tasks()), inputs);
+        // Where outputs are added, towers have no weights for each that they read, but the list of those takes memory too.
+        Some(values.max(reads / 16.0))
     }
 
     fn forward<M: Mode>(&self, input_rows: Input<'_>, mode: M, cache: &mut BottomCache, logits: &mut ArrayRef2<f32>) {
@@ -271,12 +273,13 @@ impl<C: BottomConfig> Net for BottomNet<C> {
     fn add_domain(&mut self, config: &mut C, domain: DomainId) {
         let (branches, mut draws) = self.towers.grow(config, domain);
         let (shape, width, tasks) = (config.shape(), config.width(), config.tasks());
+        if shape.own {
+            self.reads.extend(config.reads().drain(self.reads.len()..));
+        }
         for branch in branches {
-            let mut own = 0;
+            let own = self.reads.get(self.own.len()).map_or(0, Vec::len);
             if shape.own {
                 self.own.push(branch, shape.bottom(width, &mut draws));
-                self.reads.push(config.reads(self.reads.len()));
-                own = self.reads[self.reads.len() - 1].len();
             }
             self.towers.push(branch, shape.tower(tasks), shape.joined(own), &mut draws);
         }

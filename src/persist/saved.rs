@@ -11,7 +11,8 @@ use crate::model::{Model, Net, NetConfig};
 use crate::nn::{Leaf, LeafMut};
 use crate::{Error, ErrorKind, Result};
 
-/// How many values more than a file holds a model may have that is made only to say what is missing.
+/// How many times as many values as its file holds, and how many beyond that, a model may have that is made only to say what is missing.
+const TIMES: f64 = 4.0;
 const SLACK: f64 = 65_536.0;
 
 /// The most statistics that a moving average can have taken: sums of such counts stay in range.
@@ -60,7 +61,7 @@ impl<N: Net> Saved<N> {
         let config = config::<N>(&container.metadata(KIND)?, &container.metadata(CONFIG)?)?;
         container.finish_metadata()?;
         let held = container.count(&Dtype::F32) as f64;
-        let mut model = Model::<N>::to_fill(config, held + SLACK).ok_or_else(|| {
+        let mut model = Model::<N>::to_fill(config, TIMES * held + SLACK).ok_or_else(|| {
             let message = format!("the settings ask for a larger model than the {held} values that the file holds");
             Error::new(ErrorKind::Shape, message).with_help("the file was changed after it was saved")
         })?;

@@ -1,0 +1,212 @@
+//! What stands in a file, and that it comes back.
+
+use std::fs;
+use std::io::{Cursor, Seek, SeekFrom};
+
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+use starple::data::{Field, Layout};
+use starple::model::{AnyConfig, AnyModel, AnyNet, Net as _, NetConfig as _, StarNet};
+use starple::nn::{Leaf, Path};
+use starple::persist::{ModelFile, Saved};
+use starple::{ErrorKind, Star, StarConfig};
+
+use crate::forge::Forge;
+use crate::world::{bytes, encoder, file, load, shake, star, table};
+
+#[test]
+fn another_reader_finds_every_tensor_of_the_model() {
+    let mut star = star(1);
+    shake(&mut star);
+    let file = bytes(&ModelFile::new(&star).encoder(&encoder()));
+    let read = SafeTensors::deserialize(&file).unwrap();
+    let mut tensors = 1;
+    star.visit(|path, leaf| {
+        let view = read.tensor(&path.name(star.layout())).unwrap();
+        let (dtype, shape, bytes): (_, &[usize], Vec<u8>) = match leaf {
+            Leaf::Tensor(values, shape, _) | Leaf::Average(values, shape) => {
+                (Dtype::F32, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+            }
+            Leaf::Count(count) => (Dtype::U64, &[], count.to_le_bytes().to_vec()),
+        };
+        assert_eq!((view.dtype(), view.shape(), view.data()), (dtype, shape, &bytes[..]));
+        tensors += 1;
+    });
+    assert_eq!(read.len(), tensors);
+    let json = serde_json::to_vec(&encoder()).unwrap();
+    assert_eq!(
+        (read.tensor("encoder").unwrap().dtype(), read.tensor("encoder").unwrap().data()),
+        (Dtype::U8, &json[..])
+    );
+    // Every tensor is aligned to its numbers.
+    let (header, metadata) = SafeTensors::read_metadata(&file).unwrap();
+    for info in metadata.tensors().values() {
+        assert_eq!((8 + header + info.data_offsets.0) % (info.dtype.bitsize() / 8), 0);
+    }
+    let forged = Forge::of(&file);
+    let keys: Vec<&str> = forged.metadata.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["starple.format", "starple.config", "starple.kind", "starple.what"]);
+    assert_eq!(forged.config(), serde_json::from_str::<Value>(&serde_json::to_string(star.config()).unwrap()).unwrap());
+}
+
+#[test]
+fn the_checksum_is_that_of_the_file_with_zeros_in_its_place() {
+    let mut file = file();
+    let at = 8 + file[8..].windows(8).position(|text| text == b"checksum").unwrap() + "checksum\":\"".len();
+    let written = String::from_utf8(file[at..at + 8].to_vec()).unwrap();
+    file[at..at + 8].fill(b'0');
+    assert_eq!(written, format!("{:08x}", crc32fast::hash(&file)));
+}
+
+#[test]
+fn a_model_comes_back_with_its_encoder_and_scores_raw_rows_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("star.safetensors");
+    let (mut star, mut encoder) = (star(1), encoder());
+    shake(&mut star);
+    star.add_domain("näu \"1\"").unwrap();
+    encoder.add_domain("näu \"1\"").unwrap();
+    ModelFile::new(&star).encoder(&encoder).save(&path).unwrap();
+    let saved = Saved::<StarNet>::load(&path).unwrap();
+    assert_eq!(saved.encoder.as_ref(), Some(&encoder));
+    let log = "item,price,page,click\nlamp,20,home,1\nsofa,400,se/ar.ch,0\nnew,7,\"näu \"\"1\"\"\",1\n";
+    let encoded = |encoder: &starple::data::Encoder| {
+        let table = table(encoder.schema(), log);
+        encoder.encode(&table, &table.all()).unwrap()
+    };
+    let (before, after) = (encoded(&encoder), encoded(&saved.encoder.unwrap()));
+    assert_eq!(saved.model.score(&after), star.score(&before));
+    assert_eq!(fs::read(&path).unwrap(), bytes(&ModelFile::new(&star).encoder(&encoder)));
+}
+
+#[test]
+fn a_file_may_stand_inside_another() {
+    let (star, mut out) = (star(1), Cursor::new(b"in front".to_vec()));
+    out.seek(SeekFrom::End(0)).unwrap();
+    ModelFile::new(&star).write_to(&mut out).unwrap();
+    assert_eq!(out.position(), out.get_ref().len() as u64);
+    assert!(load::<StarNet>(&out.into_inner()[8..]).is_ok());
+}
+
+#[test]
+fn any_names_of_fields_domains_and_tasks_work() {
+    let names = ["a.b", "a/b", "a%2Eb", "\"", "\\", "ü\u{0}\n", "__metadata__", "encoder", "net"];
+    let layout = Layout {
+        fields: names.iter().map(|&name| Field { name: name.into(), rows: 2, bag: None }).collect(),
+        numeric: vec!["number".into()],
+        domains: names.map(String::from).to_vec(),
+        tasks: names.map(String::from).to_vec(),
+    };
+    for &kind in AnyConfig::KINDS {
+        let config = AnyConfig::from_settings(serde_json::json!({ "kind": kind, "embedding_dim": 1 }), &layout, 1);
+        let mut model = AnyModel::new(config.unwrap());
+        shake(&mut model);
+        let saved = load::<AnyNet>(&bytes(&ModelFile::new(&model))).unwrap();
+        assert_eq!(saved.model.net(), model.net(), "{kind}");
+        assert_eq!(saved.model.front(), model.front(), "{kind}");
+    }
+}
+
+/// Whatever the settings, a net says how many values it has, which is what a hostile file is measured by.
+#[test]
+fn every_net_says_its_size_with_all_that_hidden_layers_may_be() {
+    let layout = Layout {
+        fields: vec![
+            Field { name: "item".into(), rows: 3, bag: None },
+            Field { name: "user".into(), rows: 4, bag: None },
+        ],
+        numeric: vec!["price".into()],
+        domains: ["home", "search", "cart", "mail"].map(String::from).to_vec(),
+        tasks: ["click", "buy", "keep"].map(String::from).to_vec(),
+    };
+    let mut seen = 0;
+    for &kind in AnyConfig::KINDS {
+        for (norm, activation) in [("none", "prelu"), ("batch", "dice"), ("layer", "relu"), ("batch", "gelu")] {
+            for (branches, built_with) in
+                [("tasks", 3), ("domains", 4), ("domains", 2), ("domains_and_tasks", 12), ("domains_and_tasks", 6)]
+            {
+                let mut settings = serde_json::json!({ "kind": kind, "embedding_dim": 3, "norm": norm });
+                settings["activation"] = activation.into();
+                if !["star", "pooled"].contains(&kind) {
+                    settings["branches"] = branches.into();
+                    settings["built_with"] = built_with.into();
+                }
+                let config = AnyConfig::from_settings(settings, &layout, 1).unwrap();
+                let mut held = 0;
+                starple::nn::Params::visit(&AnyNet::new(&config), &mut Path::starting_at(0), &mut |_, leaf| {
+                    if let Leaf::Tensor(values, ..) | Leaf::Average(values, _) = leaf {
+                        held += values.len();
+                    }
+                });
+                assert_eq!(AnyNet::size(&config), Some(held as f64), "{config:?}");
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 14 * 4 * 5);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_has_the_mode_of_any_new_file_or_of_the_one_it_replaces() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+    fs::write(folder.path().join("plain"), "").unwrap();
+    let (star, path) = (star(1), folder.path().join("model"));
+    ModelFile::new(&star).save(&path).unwrap();
+    assert_eq!(mode("model"), mode("plain"));
+    for old in [0o640, 0o444, 0o600] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(old)).unwrap();
+        ModelFile::new(&star).save(&path).unwrap();
+        assert_eq!(mode("model"), old);
+    }
+    let link = folder.path().join("link");
+    symlink("model", &link).unwrap();
+    ModelFile::new(&crate::world::star(2)).save(&link).unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(Saved::<StarNet>::load(&path).unwrap().model.config().seed(), 2);
+    let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["link", "model", "plain"], "no temporary file stays");
+}
+
+#[test]
+fn what_cannot_be_saved_leaves_the_old_file_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("star.safetensors");
+    let mut star = star(1);
+    ModelFile::new(&star).save(&path).unwrap();
+    let before = fs::read(&path).unwrap();
+
+    star.front_mut().tables_mut()[0][[1, 0]] = f32::NAN;
+    star.net_mut().layers[0].shared.bias[2] = f32::INFINITY;
+    let error = ModelFile::new(&star).save(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NonFinite);
+    let text = error.to_string();
+    assert!(text.ends_with(
+        "star.safetensors: not saved: values that are not finite in \"embeddings.item\", \"net.layers.0.shared.bias\" \
+         (save an earlier state, and train with a lower rate)"
+    ));
+
+    let other = Star::new(
+        StarConfig::builder(&Layout { tasks: vec!["buy".into()], ..encoder().layout().clone() }).build().unwrap(),
+    );
+    let error = ModelFile::new(&other).encoder(&encoder()).save(&path).unwrap_err();
+    assert_eq!((error.kind(), error.path()), (ErrorKind::Layout, Some(&*path)));
+    assert!(error.to_string().contains("other fields, domains or tasks than the encoder gives"));
+
+    assert_eq!(fs::read(&path).unwrap(), before);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
+    let nowhere = folder.path().join("no such folder").join("star.safetensors");
+    let error = ModelFile::new(&crate::world::star(1)).save(&nowhere).unwrap_err();
+    assert_eq!((error.kind(), error.path()), (ErrorKind::Io, Some(&*nowhere)));
+    let error = Saved::<StarNet>::load(&nowhere).unwrap_err();
+    assert_eq!((error.kind(), error.path()), (ErrorKind::Io, Some(&*nowhere)));
+}
+
+#[test]
+fn the_page_shows_the_script_as_it_is() {
+    let page = include_str!("../../docs/model-file.md");
+    assert!(page.contains(&format!("```python\n{}```", include_str!("../../docs/read_star.py"))));
+}

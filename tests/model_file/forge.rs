@@ -2,6 +2,8 @@
 //!
 //! The safetensors crate takes them apart: it is a second opinion on what was written.
 
+use std::fmt::Write as _;
+
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
@@ -60,12 +62,12 @@ impl Forge {
         let text = |text: &str| Value::from(text).to_string();
         let (mut header, mut start) = (format!("{BEFORE}00000000\""), 0);
         for (key, value) in &self.metadata {
-            header += &format!(",{}:{}", text(key), text(value));
+            write!(header, ",{}:{}", text(key), text(value)).unwrap();
         }
         header.push('}');
         for Tensor { name, dtype, shape, bytes } in &self.tensors {
             let entry = json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, start + bytes.len()] });
-            header += &format!(",{}:{entry}", text(name));
+            write!(header, ",{}:{entry}", text(name)).unwrap();
             start += bytes.len();
         }
         header.push('}');

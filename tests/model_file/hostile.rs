@@ -76,7 +76,7 @@ fn offsets_and_shapes_that_cannot_be() {
         entry("[2]", 0, 8).replace("shape", "shapes"),
         r#","t":[]"#.into(),
         r#","__metadata__":{}"#.into(),
-        r#","#.into(),
+        ",".into(),
     ] {
         refused(&with_entries(&entries, 8), ErrorKind::Corrupt);
     }

@@ -1,8 +1,10 @@
 //! Files that appear at once or not at all.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+
+use tempfile::Builder;
 
 /// Writes a file at `path` by `write`, in place of the one that may be there.
 ///
@@ -17,11 +19,9 @@ pub(super) fn replace<E: From<io::Error>>(
     let target = if path.is_symlink() { fs::canonicalize(path)? } else { path.to_owned() };
     let folder = folder(&target);
     let prefix = target.file_name().map_or_else(String::new, |name| format!(".{}.", name.to_string_lossy()));
-    let mut builder = tempfile::Builder::new();
+    let mut builder = Builder::new();
     builder.prefix(&prefix).suffix(".tmp");
-    if let Some(mode) = new_file_mode() {
-        builder.permissions(mode);
-    }
+    like_any_new_file(&mut builder);
     // On every way out but the last it is deleted.
     let mut temporary = builder.tempfile_in(&folder)?;
     if let Ok(old) = fs::metadata(&target) {
@@ -41,17 +41,15 @@ fn folder(path: &Path) -> PathBuf {
     }
 }
 
-/// What a program asks for when it makes a file; the system takes away what the user's mask forbids.
+/// Asks for the mode that programs ask for when they make a file; the system takes away what the user's mask forbids.
 #[cfg(unix)]
-fn new_file_mode() -> Option<Permissions> {
+fn like_any_new_file(builder: &mut Builder<'_, '_>) {
     use std::os::unix::fs::PermissionsExt as _;
-    Some(Permissions::from_mode(0o666))
+    builder.permissions(fs::Permissions::from_mode(0o666));
 }
 
 #[cfg(not(unix))]
-fn new_file_mode() -> Option<Permissions> {
-    None
-}
+fn like_any_new_file(_: &mut Builder<'_, '_>) {}
 
 /// Brings the new name to the disk too.
 #[cfg(unix)]

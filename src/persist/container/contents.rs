@@ -175,8 +175,8 @@ impl Data<'_> {
 
     fn write(&self, out: &mut impl Write, chunk: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Self::F32(values) => write_numbers(values, |v| v.to_le_bytes(), out, chunk),
-            Self::U64(values) => write_numbers(values, |v| v.to_le_bytes(), out, chunk),
+            Self::F32(values) => write_numbers(values, f32::to_le_bytes, out, chunk),
+            Self::U64(values) => write_numbers(values, u64::to_le_bytes, out, chunk),
             Self::U8(values) => out.write_all(values),
         }
     }

@@ -13,13 +13,13 @@
 //! The tests read with it what is written here.
 
 mod atomic;
-mod container;
 mod contents;
 mod header;
+mod reader;
 
-pub(crate) use self::container::Container;
 pub(crate) use self::contents::{Contents, Data};
 pub(crate) use self::header::{Dtype, Expected};
+pub(crate) use self::reader::Container;
 
 /// The format that is written, and the newest that is read.
 pub(crate) const FORMAT: u32 = 1;

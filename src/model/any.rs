@@ -4,9 +4,9 @@ use ndarray::ArrayRef2;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Branches, GateView, Input, Net, NetConfig};
+use super::{Branches, GateView, Input, Net, NetConfig, Plan};
 use crate::data::{DomainId, Layout};
-use crate::nn::{Leaf, LeafMut, Mlp, Mode, Pair, Params, Path, Train};
+use crate::nn::{Leaf, LeafMut, Mode, Pair, Params, Path, Train};
 use crate::{Error, ErrorKind, Result};
 
 /// Writes the three enums over all models, and passes every call on.
@@ -160,9 +160,9 @@ macro_rules! any {
                 }
             }
 
-            fn stacks(&self, domain: Option<usize>) -> Option<Vec<Mlp>> {
+            fn plan(&self, domains: usize) -> Option<Plan<'_>> {
                 match self {
-                    $(Self::$model(net) => net.stacks(domain),)*
+                    $(Self::$model(net) => net.plan(domains),)*
                 }
             }
 

@@ -146,6 +146,13 @@ impl Front {
         start
     }
 
+    /// Whose tables a row of this domain, or of no known one, reads: what [`Front::lay`] lays for it.
+    pub(crate) fn owners_of(&self, domain: Option<usize>) -> Vec<usize> {
+        let mut blocks = Blocks::default();
+        self.lay(1, &[Segment { domain, start: 0, end: 1 }], &mut blocks);
+        blocks.blocks.iter().map(|block| block.owner).collect()
+    }
+
     /// `x[i] = [e_1, …, numeric]` of row `order[i]`, block by block.
     pub(super) fn forward(&self, batch: &Batch, order: &[u32], blocks: &Blocks, x: &mut Array2<f32>) {
         let x = x.as_slice_mut().expect(LINES);

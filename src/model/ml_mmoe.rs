@@ -1,11 +1,13 @@
 //! ML-MMoE: levels of shared experts.
 
+use std::borrow::Cow;
+
 use ndarray::{Array2, ArrayRef2};
 
 use super::branches::BranchedConfig as _;
 use super::config::{check_experts, check_widths, model_config};
 use super::towers::{TowerShape, Towers, TowersCache, keep};
-use super::{Branches, ExpertId, GateReader, GateView, Input, Net, NetConfig};
+use super::{Branches, ExpertId, GateReader, GateView, Input, Net, NetConfig, Plan};
 use crate::data::DomainId;
 use crate::nn::buffer::{grow, resize};
 use crate::nn::{Gate, GateCache, Mlp, MlpRun, Mode, PerBranch, Train, mix, mix_backward};
@@ -230,6 +232,21 @@ impl Net for MlMmoeNet {
             let reader = GateReader::Branch(self.gates.keys()[route.branch]);
             show(self.levels.len() - 1, reader, route.rows.start, gate);
         }
+    }
+
+    fn plan(&self, domains: usize) -> Option<Plan<'_>> {
+        let mut plan = Plan::new(domains);
+        let row = plan.row();
+        let mut outputs = Vec::new();
+        for level in &self.levels {
+            let expert = |(i, expert)| {
+                let input = level.gates.get(i).map_or(row, |gate| plan.mix(row, gate, &outputs));
+                plan.stack(input, Cow::Borrowed(expert))
+            };
+            outputs = level.experts.iter().enumerate().map(expert).collect();
+        }
+        self.towers.plan(&mut plan, |plan, branch| plan.mix(row, &self.gates[branch], &outputs));
+        Some(plan)
     }
 
     fn add_domain(&mut self, config: &mut MlMmoeConfig, domain: DomainId) {

@@ -2,9 +2,9 @@
 
 use ndarray::ArrayRef2;
 
-use super::{GateView, NetConfig};
+use super::{GateView, NetConfig, Plan};
 use crate::data::DomainId;
-use crate::nn::{Mlp, Mode, Params, Segment, Train};
+use crate::nn::{Mode, Params, Segment, Train};
 
 /// What a net reads: embedded rows, grouped by domain.
 #[derive(Debug, Clone, Copy)]
@@ -62,10 +62,11 @@ pub trait Net: Params + Send + Sync + 'static {
         let _ = (cache, see);
     }
 
-    /// What the net is in inference for rows of one domain, `None` for rows of no known one, where that is stacks that all read the
-    /// embedded row and whose outputs add up to the logits: [`Frozen`](crate::serve::Frozen) serves those. By default it is not.
-    fn stacks(&self, domain: Option<usize>) -> Option<Vec<Mlp>> {
-        let _ = domain;
+    /// What the net computes in inference for so many known domains, and for rows of none: what
+    /// [`Frozen`](crate::serve::Frozen) makes fast. By default, and where a net cannot be written down as a [`Plan`], `None`: such a net
+    /// is served by its forward pass.
+    fn plan(&self, domains: usize) -> Option<Plan<'_>> {
+        let _ = domains;
         None
     }
 

@@ -1,9 +1,11 @@
 //! One model for all domains, with the domain as a feature; also STAR's auxiliary network.
 
+use std::borrow::Cow;
+
 use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2, Axis, s};
 
 use super::config::{check_widths, model_config};
-use super::{Input, Net, NetConfig};
+use super::{Input, Net, NetConfig, Plan};
 use crate::data::DomainId;
 use crate::nn::buffer::resize;
 use crate::nn::matmul::Out;
@@ -150,8 +152,8 @@ impl PooledNet {
 }
 
 impl PooledNet {
-    /// The stack that reads x alone, for rows of one domain or of no known one.
-    pub(crate) fn stack(&self, domain: Option<usize>) -> Mlp {
+    /// Answers for one domain by a stack that reads x alone.
+    pub(crate) fn plan_joined(&self, domain: Option<usize>, plan: &mut Plan<'_>) {
         let mut embedding = self.domain[0].embedding.clone();
         match domain {
             Some(d) => embedding.assign(&self.domain[d].embedding),
@@ -159,7 +161,9 @@ impl PooledNet {
         }
         let mut mlp = self.mlp.clone();
         mlp.layers[0] = mlp.layers[0].with_last(&embedding);
-        mlp
+        let row = plan.row();
+        let logits = plan.stack(row, Cow::Owned(mlp));
+        plan.answer(domain, logits, None, 1.0);
     }
 }
 
@@ -197,8 +201,12 @@ impl Net for PooledNet {
         self.backward_joined(input.segments, dlogits, cache, grad, dx);
     }
 
-    fn stacks(&self, domain: Option<usize>) -> Option<Vec<Mlp>> {
-        Some(vec![self.stack(domain)])
+    fn plan(&self, domains: usize) -> Option<Plan<'_>> {
+        let mut plan = Plan::new(domains);
+        for domain in plan.domains() {
+            self.plan_joined(domain, &mut plan);
+        }
+        Some(plan)
     }
 
     fn add_domain(&mut self, _: &mut PooledConfig, domain: DomainId) {

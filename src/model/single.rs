@@ -4,7 +4,7 @@ use ndarray::ArrayRef2;
 
 use super::config::{check_widths, model_config};
 use super::towers::{TowerShape, Towers, TowersCache};
-use super::{BranchedConfig as _, Branches, Input, Net, NetConfig};
+use super::{BranchedConfig as _, Branches, Input, Net, NetConfig, Plan};
 use crate::data::DomainId;
 use crate::nn::{Mode, Train};
 
@@ -104,6 +104,12 @@ impl Net for SingleNet {
                 }
             },
         );
+    }
+
+    fn plan(&self, domains: usize) -> Option<Plan<'_>> {
+        let mut plan = Plan::new(domains);
+        self.mlps.plan(&mut plan, Plan::row_of);
+        Some(plan)
     }
 
     fn add_domain(&mut self, config: &mut SingleConfig, domain: DomainId) {

@@ -1,15 +1,17 @@
 //! STAR: a star topology of shared and domain-specific weights.
 
+use std::borrow::Cow;
+
 use ndarray::{Array2, ArrayRef2};
 
 use super::config::{check_widths, model_config};
 use super::pooled::{PooledCache, PooledNet};
-use super::{Input, Net, NetConfig};
+use super::{Input, Net, NetConfig, Plan};
 use crate::data::DomainId;
 use crate::nn::buffer::{grow, resize};
 use crate::nn::{
-    Combination, Draws, Hidden, HiddenCache, Init, Mlp, Mode, PartitionedNorm, PartitionedNormCache,
-    PartitionedNormSettings, Rectified, StarLinear, StarLinearCache, Train,
+    Combination, DomainLinear, Draws, Gated, Hidden, HiddenCache, Init, Linear, Mode, PartitionedNorm,
+    PartitionedNormCache, PartitionedNormSettings, Rectified, StarLinear, StarLinearCache, Train,
 };
 
 model_config! {
@@ -228,14 +230,40 @@ impl Net for StarNet {
         }
     }
 
-    fn stacks(&self, domain: Option<usize>) -> Option<Vec<Mlp>> {
-        let mut layers = self.layers.iter().map(|layer| layer.affine(domain)).collect::<Option<Vec<_>>>()?;
-        if let Some(norm) = &self.norm {
-            let (scale, shift) = norm.affine(domain);
-            layers[0] = layers[0].behind(&scale, &shift);
+    fn plan(&self, domains: usize) -> Option<Plan<'_>> {
+        let mut plan = Plan::new(domains);
+        for domain in plan.domains() {
+            let mut norm = self.norm.as_ref().map(|norm| norm.affine(domain));
+            let mut value = plan.row();
+            for (i, layer) in self.layers.iter().enumerate() {
+                // Partitioned Normalization, an affine map in inference, becomes part of the maps that read it.
+                let norm = norm.take();
+                let behind = |linear: Linear| {
+                    Cow::Owned(match &norm {
+                        Some((scale, shift)) => linear.behind(scale, shift),
+                        None => linear,
+                    })
+                };
+                let hidden = self.hidden.get(i).cloned();
+                value = match domain.map(|d| &layer.domain[d]) {
+                    Some(DomainLinear::Gate(Gated { own, gate })) => {
+                        let maps = [&layer.shared, own, gate];
+                        let [shared, own, gate] = maps.map(|linear| plan.layer(value, behind(linear.clone()), None));
+                        let z = plan.gated(shared, own, gate);
+                        hidden.map_or(z, |hidden| plan.hidden(z, hidden))
+                    }
+                    own => {
+                        let linear = own.map_or_else(|| layer.shared.clone(), |own| own.combined(&layer.shared));
+                        plan.layer(value, behind(linear), hidden)
+                    }
+                };
+            }
+            plan.answer(domain, value, None, 1.0);
+            if let Some(auxiliary) = &self.auxiliary {
+                auxiliary.plan_joined(domain, &mut plan);
+            }
         }
-        let main = Mlp { layers, hidden: self.hidden.clone() };
-        Some([main].into_iter().chain(self.auxiliary.as_ref().map(|auxiliary| auxiliary.stack(domain))).collect())
+        Some(plan)
     }
 
     fn add_domain(&mut self, config: &mut StarConfig, domain: DomainId) {

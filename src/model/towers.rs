@@ -1,9 +1,12 @@
 //! The towers on top of a net with branches.
 
+use std::borrow::Cow;
+
 use ndarray::{Array2, ArrayRef2, ArrayView2};
 
 use super::Branches;
 use super::branches::{BranchedConfig, Route, Routes};
+use super::{Plan, Value};
 use crate::data::DomainId;
 use crate::nn::buffer::{grow, resize};
 use crate::nn::{Branch, Draws, HiddenStyle, Leaf, LeafMut, Mlp, MlpRun, Mode, Pair, Params, Path, PerBranch, Segment};
@@ -118,6 +121,23 @@ impl Towers {
         for (i, (route, run)) in routes.answering.iter().zip(runs).enumerate() {
             run.forward(&self.mlps[route.branch], &input(i, route), mode);
             route.answered_mut(logits, self.branches()[route.branch]).scaled_add(route.share, &run.out);
+        }
+    }
+
+    /// Answers for every domain by the towers of its branches; the one of branch `k` reads `input(plan, k)`.
+    pub(crate) fn plan<'a>(&'a self, plan: &mut Plan<'a>, mut input: impl FnMut(&mut Plan<'a>, usize) -> Value) {
+        let towers: Vec<_> = (0..self.mlps.len())
+            .map(|k| {
+                let input = input(plan, k);
+                plan.stack(input, Cow::Borrowed(&self.mlps[k]))
+            })
+            .collect();
+        let mut routes = Routes::default();
+        for domain in plan.domains() {
+            routes.lay(1, &[Segment { domain, start: 0, end: 1 }], self.branches(), self.built_with);
+            for route in &routes.answering {
+                plan.answer(domain, towers[route.branch], self.branches()[route.branch].task(), route.share);
+            }
         }
     }
 

@@ -40,7 +40,7 @@ impl Gate {
     pub fn forward(&self, x: &ArrayRef2<f32>, cache: &mut GateCache) {
         resize(&mut cache.weights, x.nrows(), self.weight.ncols());
         matmul(x, &self.weight, &mut cache.weights);
-        softmax_rows(cache.weights.as_slice_mut().expect(CONTIGUOUS), self.weight.ncols());
+        cache.weigh();
     }
 
     /// From `dw` in the cache: `dz = w ⊙ (dw − Σ_j w_j dw_j)`, `dW += xᵀ·dz`, `dx = dz·Wᵀ`.
@@ -71,6 +71,18 @@ impl GateCache {
         for (mut dw, (found, rows)) in self.dweights.columns_mut().into_iter().zip(experts) {
             dw.assign(&found.slice(s![reader, rows.rows()]));
         }
+    }
+
+    /// `w = softmax(z)` of scores that were computed elsewhere.
+    pub(crate) fn take(&mut self, scores: &ArrayRef2<f32>) {
+        resize(&mut self.weights, scores.nrows(), scores.ncols());
+        self.weights.assign(scores);
+        self.weigh();
+    }
+
+    fn weigh(&mut self) {
+        let experts = self.weights.ncols();
+        softmax_rows(self.weights.as_slice_mut().expect(CONTIGUOUS), experts);
     }
 
     /// Gives the gradient the shape of the weights.

@@ -1,24 +1,33 @@
 //! A trained model made ready to be served.
 
-use ndarray::{Array2, ArrayRef2, ArrayViewMut2, Axis};
+mod compile;
+mod maps;
+mod program;
+mod whole;
 
+use std::fmt;
+use std::sync::Arc;
+
+use ndarray::{Array2, ArrayRef2, ArrayViewMut2, Axis, s};
+
+use self::program::{Buffers, Program};
+use self::whole::{Whole, WholeCache};
+use crate::Result;
 use crate::data::{Batch, DomainId, Layout};
 use crate::error::Problems;
-use crate::model::{Front, Model, Net, Selection};
+use crate::model::{self, Front, Input, Model, Net, Selection};
+use crate::nn::Segment;
 use crate::nn::buffer::{grow, resize};
-use crate::nn::matmul::{Operand, Out, Panels, Then, product_packed};
-use crate::nn::{Hidden, HiddenCache, Infer, Linear, Mlp};
 use crate::parallel::{self, Divide};
-use crate::{Error, ErrorKind, Result};
 
 /// Candidates that one thread scores at a time, through all layers.
 const PIECE: usize = 64;
 
 /// A model made ready to be served: what does not depend on the row is computed once, when it is made.
 ///
-/// For each domain `W ⊙ W_d` is multiplied, Partitioned Normalization (in inference an affine map) is folded into the layer that reads
-/// it, the domain's embedding into a bias, and all weights are laid out for the matrix product. Scores are those of
-/// [`Model::forward`] but for rounding, to about 1e-5.
+/// All weights are laid out for the matrix product; layers and gates that read the same values become one; and for each domain only what
+/// its own logits need is computed. In STAR `W ⊙ W_d` is multiplied, Partitioned Normalization (in inference an affine map) is folded into
+/// the layer that reads it, and the domain's embedding into a bias. Scores are those of [`Model::forward`] but for rounding, to about 1e-5.
 ///
 /// Fields that are the same for all candidates of a request, those of the user and of the page, can be *given*: their part of the first
 /// layer is then computed once for the request ([`Frozen::context`]), and candidates read the others alone.
@@ -54,84 +63,52 @@ const PIECE: usize = 64;
 /// It is immutable and can be shared by threads, each with its own [`FrozenCache`]; a warm call allocates nothing. Inside a rayon pool
 /// pieces of 64 candidates are scored side by side.
 ///
-/// STAR, but with [`Combination::Gate`](crate::nn::Combination::Gate), and the pooled model can be frozen; all others are served by
-/// [`Model::forward_with`].
+/// That is so for every model whose net says what it computes, [`Net::plan`]: all of this crate but [`Mran`](crate::Mran). MRAN, and a net
+/// of your own that does not, are served by their forward pass, in pieces of 4096: of what is given only the embedding is then computed
+/// once for a request, and a call costs what [`Model::forward_with`] does.
 #[derive(Debug)]
 pub struct Frozen {
     layout: Layout,
     front: Front,
     given: Selection,
     rest: Selection,
-    /// How many values of the embedded row are given.
-    given_width: usize,
-    /// By domain; the last is for rows of no known one.
-    domains: Vec<Vec<Stack>>,
+    /// How many values of a row are given, and how many each candidate has for itself; of a net that is served as it is, the whole width.
+    widths: [usize; 2],
+    form: Form,
+    /// Which model a context or a cache belongs to.
+    identity: Arc<()>,
 }
 
-/// One of the stacks whose outputs add up.
-#[derive(Debug)]
-struct Stack {
-    /// The first layer's part that reads what is given.
-    given: Panels,
-    /// All layers, the first without that part.
-    layers: Vec<Layer>,
-    hidden: Vec<Hidden>,
-}
-
-#[derive(Debug)]
-struct Layer {
-    weight: Panels,
-    bias: Vec<f32>,
+/// What is run; by domain, the last for rows of no known one.
+enum Form {
+    Programs(Vec<Program>),
+    /// The net as it is, and whose tables it reads.
+    Whole(Box<dyn Whole>, Vec<Vec<usize>>),
 }
 
 /// What one request gives to all its candidates: see [`Frozen::context`].
 #[derive(Debug, Default)]
 pub struct Context {
+    of: Option<Arc<()>>,
     place: usize,
+    /// What is given, as each owner of tables that are read embeds it.
     x: Array2<f32>,
-    /// For each stack, the first layer's bias with what is given.
+    /// For each product that reads the row, its bias with what is given.
     starts: Vec<Array2<f32>>,
 }
 
 /// The buffers of [`Frozen::score`], lent by the caller.
 #[derive(Debug, Default)]
 pub struct FrozenCache {
+    of: Option<Arc<()>>,
     pieces: Vec<PieceCache>,
     logits: Array2<f32>,
 }
 
 #[derive(Debug, Default)]
 struct PieceCache {
-    x: Array2<f32>,
-    z: Array2<f32>,
-    h: [Array2<f32>; 2],
-    hidden: HiddenCache,
-}
-
-impl Layer {
-    fn new(layer: &Linear, rows: &[usize]) -> Self {
-        Self { weight: packed(layer, rows), bias: layer.bias.to_vec() }
-    }
-
-    fn width(&self) -> usize {
-        self.bias.len()
-    }
-}
-
-fn packed(layer: &Linear, rows: &[usize]) -> Panels {
-    let mut panels = Panels::default();
-    panels.pack(Operand::One(layer.weight.select(Axis(0), rows).view()));
-    panels
-}
-
-impl Stack {
-    fn new(mlp: &Mlp, given: &[usize], rest: &[usize]) -> Self {
-        let all = |layer: &Linear| (0..layer.weight.nrows()).collect::<Vec<_>>();
-        let first = Layer::new(&mlp.layers[0], rest);
-        let others = mlp.layers[1..].iter().map(|layer| Layer::new(layer, &all(layer)));
-        let layers = [first].into_iter().chain(others).collect();
-        Self { given: packed(&mlp.layers[0], given), layers, hidden: mlp.hidden.clone() }
-    }
+    buffers: Buffers,
+    whole: WholeCache,
 }
 
 impl Frozen {
@@ -139,7 +116,7 @@ impl Frozen {
     /// none if each has its own.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if this kind of model cannot be frozen, or a name is not one of the model's inputs or occurs twice.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a name is not one of the model's inputs or occurs twice.
     pub fn new<N: Net>(model: Model<N>, given: &[&str]) -> Result<Self> {
         let layout = model.layout().clone();
         let mut problems = Problems::default();
@@ -151,24 +128,27 @@ impl Frozen {
         }
         problems.into_result("given")?;
         let is_given = |name: &str| given.contains(&name);
-        let select = |wanted: bool| Selection {
-            fields: (0..layout.fields.len()).filter(|&f| is_given(&layout.fields[f].name) == wanted).collect(),
-            numeric: (0..layout.numeric.len()).filter(|&j| is_given(&layout.numeric[j]) == wanted).collect(),
+        let positions = |wanted: bool| -> (Vec<usize>, Vec<usize>) {
+            (
+                (0..layout.fields.len()).filter(|&f| is_given(&layout.fields[f].name) == wanted).collect(),
+                (0..layout.numeric.len()).filter(|&j| is_given(&layout.numeric[j]) == wanted).collect(),
+            )
         };
-        let (given, rest) = (select(true), select(false));
+        let ((given_fields, given_numeric), (fields, numeric)) = (positions(true), positions(false));
         let (front, net) = model.into_parts();
-        let (given_columns, rest_columns) = (front.columns(&given), front.columns(&rest));
-        let domain = |domain| {
-            let stacks: Vec<Mlp> = net.stacks(domain)?;
-            Some(stacks.iter().map(|mlp| Stack::new(mlp, &given_columns, &rest_columns)).collect())
+        let domains = layout.domains.len();
+        let (given, rest, widths, form) = if let Some(plan) = net.plan(domains) {
+            let (given, given_columns) = front.side_by_side(&given_fields, &given_numeric);
+            let (rest, columns) = front.side_by_side(&fields, &numeric);
+            let programs = compile::programs(&plan, &given_columns, &columns);
+            (given, rest, [given_columns.len(), columns.len()], Form::Programs(programs))
+        } else {
+            let owners = (0..domains).map(Some).chain([None]).map(|domain| front.owners_of(domain)).collect();
+            let given = front.in_place(&given_fields, &given_numeric);
+            let width = front.width();
+            (given, front.in_place(&fields, &numeric), [width, width], Form::Whole(Box::new(net), owners))
         };
-        let domains = (0..layout.domains.len()).map(Some).chain([None]).map(domain).collect::<Option<_>>();
-        let domains = domains.ok_or_else(|| {
-            let message = "a model of this kind cannot be frozen: it is not a sum of stacks that read the row";
-            Error::new(ErrorKind::Config, message).with_help("serve it with Model::forward_with")
-        })?;
-        let given_width = given_columns.len();
-        Ok(Self { layout, front, given, rest, given_width, domains })
+        Ok(Self { layout, front, given, rest, widths, form, identity: Arc::default() })
     }
 
     /// The fields, domains and tasks.
@@ -193,20 +173,20 @@ impl Frozen {
     /// As [`Frozen::context`].
     pub fn context_into(&self, domain: DomainId, row: &Batch, context: &mut Context) {
         let place = domain.index().unwrap_or(self.layout.domains.len());
-        assert!(place < self.domains.len(), "domain {place} is out of range");
-        let stacks = &self.domains[place];
+        assert!(domain.index().is_none_or(|d| d < self.layout.domains.len()), "domain {place} is out of range");
         context.place = place;
-        grow(&mut context.starts, stacks.len());
+        self.own(&mut context.of);
+        let (owners, width) = (self.form.owners(place), self.widths[0]);
         let Context { x, starts, .. } = context;
-        resize(x, 1, self.given_width);
-        if self.given_width > 0 {
+        resize(x, owners.len(), width);
+        if !self.given.is_empty() {
             assert_eq!(row.rows(), 1, "one row for the fields that are given");
-            self.front.select(&self.given, row, 0, x);
+            for (i, &owner) in owners.iter().enumerate() {
+                self.front.select(&self.given, owner, row, 0, x.slice_mut(s![i..=i, ..]));
+            }
         }
-        for (stack, start) in stacks.iter().zip(starts) {
-            let first = &stack.layers[0];
-            resize(start, 1, first.width());
-            product_packed(x.view(), &stack.given, Out::set(start).then(Then::Bias(&first.bias)));
+        if let Form::Programs(programs) = &self.form {
+            programs[place].start(x, starts);
         }
     }
 
@@ -217,10 +197,15 @@ impl Frozen {
     pub fn score<'c>(&self, context: &Context, batch: &Batch, cache: &'c mut FrozenCache) -> &'c Array2<f32> {
         assert_eq!(batch.ids.len(), self.layout.fields.len(), "a batch has the fields of the model's layout");
         assert_eq!(batch.numeric.ncols(), self.layout.numeric.len(), "a batch has the model's numeric inputs");
+        assert!(context.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, &self.identity)), "a context of this model");
         let rows = batch.rows();
-        let FrozenCache { pieces, logits } = cache;
+        if self.own(&mut cache.of) {
+            // Another net has left it as it needed it.
+            cache.pieces.iter_mut().for_each(|piece| piece.whole = WholeCache::default());
+        }
+        let FrozenCache { pieces, logits, .. } = cache;
         resize(logits, rows, self.layout.tasks.len());
-        let count = rows.div_ceil(PIECE);
+        let count = rows.div_ceil(self.form.piece());
         grow(pieces, count);
         if count > 0 {
             let each = rows.div_ceil(count);
@@ -235,6 +220,15 @@ impl Frozen {
         logits
     }
 
+    /// Makes something this model's own, and says whether it was another's.
+    fn own(&self, of: &mut Option<Arc<()>>) -> bool {
+        let other = of.as_ref().is_none_or(|of| !Arc::ptr_eq(of, &self.identity));
+        if other {
+            *of = Some(Arc::clone(&self.identity));
+        }
+        other
+    }
+
     fn piece(
         &self,
         context: &Context,
@@ -243,30 +237,58 @@ impl Frozen {
         cache: &mut PieceCache,
         logits: &mut ArrayRef2<f32>,
     ) {
-        let rows = logits.nrows();
-        let PieceCache { x, z, h: [h, next], hidden } = cache;
-        let stacks = &self.domains[context.place];
-        resize(x, rows, stacks[0].layers[0].weight.rows());
-        self.front.select(&self.rest, batch, start, x);
-        for (s, (stack, start)) in stacks.iter().zip(&context.starts).enumerate() {
-            for (i, layer) in stack.layers.iter().enumerate() {
-                let input: &ArrayRef2<f32> = if i == 0 { x } else { h };
-                let bias: &[f32] = if i == 0 { start.as_slice().expect("a row is contiguous") } else { &layer.bias };
-                let Some(post) = stack.hidden.get(i) else {
-                    let out = if s == 0 { Out::set(logits) } else { Out::add(logits) };
-                    product_packed(input.view(), &layer.weight, out.then(Then::Bias(bias)));
-                    continue;
-                };
-                resize(next, rows, layer.width());
-                if post.rectifies().is_some() {
-                    product_packed(input.view(), &layer.weight, Out::set(next).then(Then::BiasRelu(bias)));
-                } else {
-                    resize(z, rows, layer.width());
-                    product_packed(input.view(), &layer.weight, Out::set(z).then(Then::Bias(bias)));
-                    post.forward(z, Infer, hidden, next);
+        let (rows, width) = (logits.nrows(), self.widths[1]);
+        let owners = self.form.owners(context.place);
+        let embed = |owner, x: ArrayViewMut2<'_, f32>| self.front.select(&self.rest, owner, batch, start, x);
+        match &self.form {
+            Form::Programs(programs) => {
+                let buffers = &mut cache.buffers;
+                for (x, &owner) in buffers.rows(owners.len(), rows, width).iter_mut().zip(owners) {
+                    embed(owner, x.view_mut());
                 }
-                std::mem::swap(h, next);
+                programs[context.place].run(&context.starts, buffers, logits);
             }
+            Form::Whole(net, _) => {
+                // A block of rows for each owner.
+                let mut x = std::mem::take(&mut cache.whole.x);
+                resize(&mut x, owners.len() * rows, width);
+                for (i, (&owner, given)) in owners.iter().zip(context.x.rows()).enumerate() {
+                    let mut x = x.slice_mut(s![i * rows..(i + 1) * rows, ..]);
+                    x.assign(&given);
+                    embed(owner, x);
+                }
+                let domain = (context.place < self.layout.domains.len()).then_some(context.place);
+                let segments = &[Segment { domain, start: 0, end: rows }];
+                net.run(Input { x: &x, segments }, &mut cache.whole, logits);
+                cache.whole.x = x;
+            }
+        }
+    }
+}
+
+impl Form {
+    /// Whose tables a row of this domain reads.
+    fn owners(&self, place: usize) -> &[usize] {
+        match self {
+            Self::Programs(programs) => &programs[place].owners,
+            Self::Whole(_, owners) => &owners[place],
+        }
+    }
+
+    /// How many candidates are scored at a time. A forward pass lays out its weights anew for each piece.
+    fn piece(&self) -> usize {
+        match self {
+            Self::Programs(_) => PIECE,
+            Self::Whole(..) => model::PIECE,
+        }
+    }
+}
+
+impl fmt::Debug for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Programs(programs) => f.debug_tuple("Programs").field(programs).finish(),
+            Self::Whole(_, owners) => f.debug_tuple("Whole").field(owners).finish_non_exhaustive(),
         }
     }
 }

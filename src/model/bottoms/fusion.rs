@@ -18,7 +18,7 @@ pub enum Fusion {
 
 impl Fusion {
     /// The width of what `parts` outputs of `width` values become.
-    pub(super) fn width(self, parts: usize, width: usize) -> usize {
+    pub(crate) fn width(self, parts: usize, width: usize) -> usize {
         if self == Self::Concatenate { parts * width } else { width }
     }
 
@@ -28,7 +28,7 @@ impl Fusion {
     }
 
     /// Joins outputs of one shape.
-    pub(super) fn forward<'a>(
+    pub(crate) fn forward<'a>(
         self,
         parts: impl ExactSizeIterator<Item = ArrayView2<'a, f32>>,
         joined: &mut ArrayRef2<f32>,

@@ -2,13 +2,14 @@
 
 mod fusion;
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use ndarray::{Array2, ArrayRef2, ArrayView2, s};
 
 use super::branches::{BranchedConfig, Route};
 use super::towers::{TowerShape, Towers, TowersCache, keep};
-use super::{Input, Net};
+use super::{Input, Net, Plan};
 use crate::data::DomainId;
 use crate::nn::buffer::{grow, resize};
 use crate::nn::{Draws, HiddenStyle, Mlp, MlpRun, Mode, PerBranch, Segment, Train};
@@ -268,6 +269,19 @@ impl<C: BottomConfig> Net for BottomNet<C> {
                 dx.slice_mut(rows).zip_mut_with(scratch, |sum, &d| *sum += d);
             }
         }
+    }
+
+    fn plan(&self, domains: usize) -> Option<Plan<'_>> {
+        let mut plan = Plan::new(domains);
+        let row = plan.row();
+        let own: Vec<_> = self.own.iter().map(|bottom| plan.stack(row, Cow::Borrowed(bottom))).collect();
+        let shared = self.shared.as_ref().map(|bottom| plan.stack(row, Cow::Borrowed(bottom)));
+        self.towers.plan(&mut plan, |plan, branch| {
+            let reads = self.reads.get(branch).into_iter().flatten();
+            let parts: Vec<_> = reads.map(|&read| own[read]).chain(shared).collect();
+            plan.join(&parts, self.fusion)
+        });
+        Some(plan)
     }
 
     fn add_domain(&mut self, config: &mut C, domain: DomainId) {

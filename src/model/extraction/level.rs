@@ -1,9 +1,11 @@
 //! One level of progressive extraction: experts, gates, and what the gates fuse.
 
+use std::borrow::Cow;
+
 use ndarray::{Array2, ArrayRef2, ArrayView2, ArrayViewMut2, s};
 
 use super::super::branches::{Route, Routes};
-use super::super::{ExpertId, GateReader, GateView};
+use super::super::{ExpertId, GateReader, GateView, Plan, Value};
 use crate::nn::buffer::{grow, resize};
 use crate::nn::matmul::Out;
 use crate::nn::{
@@ -243,6 +245,29 @@ impl Level {
             resize(&mut fused.shared, x.nrows(), self.width());
             mix(shared_gate, own.chain(&*shared).map(|c| c.run.out.view()), &mut fused.shared);
         }
+    }
+
+    /// Writes down [`Level::forward`]: from what the own and the shared experts read to what is fused for the branches, and for all. Where
+    /// there is no gate for the latter nobody reads it; where there are none for the branches they take it.
+    pub(super) fn plan<'a>(&'a self, own: &[Value], shared: Value, plan: &mut Plan<'a>) -> (Vec<Value>, Value) {
+        let mut run = |input, experts: &'a [Mlp]| -> Vec<Value> {
+            experts.iter().map(|expert| plan.stack(input, Cow::Borrowed(expert))).collect()
+        };
+        let own_experts: Vec<_> =
+            own.iter().zip(self.own.iter()).map(|(&input, experts)| run(input, experts)).collect();
+        let shared_experts = run(shared, &self.shared);
+        let of_all = self.shared_gate.as_ref().map(|gate| {
+            let own = own_experts[..self.gated].iter().flatten();
+            let experts: Vec<_> = own.chain(&shared_experts).copied().collect();
+            plan.mix(shared, gate, &experts)
+        });
+        let of_branch = |(k, gate): (usize, &'a Gate)| {
+            let experts: Vec<_> = own_experts[k].iter().chain(&shared_experts).copied().collect();
+            plan.mix(own[k], gate, &experts)
+        };
+        let fused: Vec<_> = self.gates.iter().enumerate().map(of_branch).collect();
+        let fused = if fused.is_empty() { of_all.iter().copied().cycle().take(own.len()).collect() } else { fused };
+        (fused, of_all.unwrap_or(shared))
     }
 
     /// Takes the gradients of the fused vectors back to what entered the level: a gate's `dw_i = ⟨g, s_i⟩`, an expert's

@@ -9,7 +9,7 @@ use ndarray::ArrayRef2;
 use self::level::{Below, DBelow, LevelCache, LevelRoutes, LevelSize};
 use super::branches::BranchedConfig;
 use super::towers::{TowerShape, Towers, TowersCache, keep};
-use super::{GateView, Input, Net};
+use super::{GateView, Input, Net, Plan};
 use crate::data::DomainId;
 use crate::nn::buffer::grow;
 use crate::nn::{Branch, HiddenStyle, Mlp, Mode, Train};
@@ -197,6 +197,17 @@ impl<C: ExtractionConfig> Net for ExtractionNet<C> {
         for (index, (level, levels)) in self.levels.iter().zip(&cache.levels).enumerate() {
             level.visit_gates(index, LevelRoutes::new(&cache.towers.routes, index, self.levels.len()), levels, see);
         }
+    }
+
+    fn plan(&self, domains: usize) -> Option<Plan<'_>> {
+        let mut plan = Plan::new(domains);
+        let mut shared = plan.row();
+        let mut own = vec![shared; self.towers.branches().len()];
+        for level in &self.levels {
+            (own, shared) = level.plan(&own, shared, &mut plan);
+        }
+        self.towers.plan(&mut plan, |_, branch| own[branch]);
+        Some(plan)
     }
 
     fn add_domain(&mut self, config: &mut C, domain: DomainId) {

@@ -1,6 +1,6 @@
 //! The work of a front's two passes, cut so that threads share it: rows on the way forward, fields on the way back.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayViewMut2};
 
 use super::{Front, LINES};
 use crate::data::{Batch, Field, Ids, Pooling};
@@ -92,37 +92,65 @@ fn embed<'x>(field: &Field, table: &Array2<f32>, ids: &Ids, rows: impl Iterator<
     }
 }
 
-/// Some of the values of an embedded row: whole fields, then numeric inputs.
+/// Some of the values of an embedded row, whole fields and numeric inputs, and where they go.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Selection {
-    /// Positions in the layout.
-    pub(crate) fields: Vec<usize>,
-    pub(crate) numeric: Vec<usize>,
+    /// Positions in the layout, and the first column that each is written to.
+    fields: Vec<(usize, usize)>,
+    numeric: Vec<(usize, usize)>,
+}
+
+impl Selection {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fields.is_empty() && self.numeric.is_empty()
+    }
 }
 
 impl Front {
-    /// The columns of `x` that are selected, in order.
-    pub(crate) fn columns(&self, selection: &Selection) -> Vec<usize> {
-        let first = self.fields.len() * self.dim;
-        let fields = selection.fields.iter().flat_map(|&f| f * self.dim..(f + 1) * self.dim);
-        fields.chain(selection.numeric.iter().map(|&j| first + j)).collect()
+    /// The fields and numeric inputs at these positions, side by side. With them, their columns of the whole row.
+    pub(crate) fn side_by_side(&self, fields: &[usize], numeric: &[usize]) -> (Selection, Vec<usize>) {
+        let (dim, first) = (self.dim, self.fields.len() * self.dim);
+        let of_fields = fields.iter().flat_map(|&f| f * dim..(f + 1) * dim);
+        let columns = of_fields.chain(numeric.iter().map(|&j| first + j)).collect();
+        let behind = fields.len() * dim;
+        let selection = Selection {
+            fields: fields.iter().enumerate().map(|(at, &f)| (f, at * dim)).collect(),
+            numeric: numeric.iter().enumerate().map(|(at, &j)| (j, behind + at)).collect(),
+        };
+        (selection, columns)
     }
 
-    /// Writes the selected values of neighbouring rows of a batch, from `start` on, into rows of so many values.
-    pub(crate) fn select(&self, selection: &Selection, batch: &Batch, start: usize, x: &mut Array2<f32>) {
+    /// The fields and numeric inputs at these positions, where they stand in the whole row.
+    pub(crate) fn in_place(&self, fields: &[usize], numeric: &[usize]) -> Selection {
+        let first = self.fields.len() * self.dim;
+        Selection {
+            fields: fields.iter().map(|&f| (f, f * self.dim)).collect(),
+            numeric: numeric.iter().map(|&j| (j, first + j)).collect(),
+        }
+    }
+
+    /// Writes the selected values of neighbouring rows of a batch, from `start` on, as this owner's tables have them, into the rows of `x`.
+    pub(crate) fn select(
+        &self,
+        selection: &Selection,
+        owner: usize,
+        batch: &Batch,
+        start: usize,
+        x: ArrayViewMut2<'_, f32>,
+    ) {
         let width = x.ncols();
         if width == 0 {
             return;
         }
-        let x = x.as_slice_mut().expect(LINES);
-        for (at, &f) in selection.fields.iter().enumerate() {
-            let rows = x.chunks_exact_mut(width).map(|x| &mut x[at * self.dim..][..self.dim]).zip(start as u32..);
-            embed(&self.fields[f], &self.tables[f], &batch.ids[f], rows);
+        let x = x.into_slice().expect(LINES);
+        let tables = &self.tables[owner * self.fields.len()..];
+        for &(f, at) in &selection.fields {
+            let rows = x.chunks_exact_mut(width).map(|x| &mut x[at..][..self.dim]).zip(start as u32..);
+            embed(&self.fields[f], &tables[f], &batch.ids[f], rows);
         }
-        let first = selection.fields.len() * self.dim;
         for (x, row) in x.chunks_exact_mut(width).zip(start..) {
-            for (x, &j) in x[first..].iter_mut().zip(&selection.numeric) {
-                *x = batch.numeric[[row, j]];
+            for &(j, at) in &selection.numeric {
+                x[at] = batch.numeric[[row, j]];
             }
         }
     }

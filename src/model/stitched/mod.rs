@@ -2,6 +2,7 @@
 
 mod layer;
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use ndarray::{Array2, ArrayRef2};
@@ -9,7 +10,7 @@ use ndarray::{Array2, ArrayRef2};
 use self::layer::{Below, LayerCache, LayerSize, Stitched, of_route};
 use super::branches::{BranchedConfig, Route, Routes};
 use super::towers::{TowerShape, Towers, TowersCache, keep};
-use super::{Branches, Input, Net};
+use super::{Branches, Input, Net, Plan};
 use crate::data::DomainId;
 use crate::nn::buffer::grow;
 use crate::nn::{Branch, HiddenStyle, Mlp, Mode, PerBranch, Stitch, Train, orthogonality};
@@ -256,6 +257,23 @@ impl<C: StitchedConfig> Net for StitchedNet<C> {
             }
         }
         penalty
+    }
+
+    fn plan(&self, domains: usize) -> Option<Plan<'_>> {
+        let mut plan = Plan::new(domains);
+        let mut below = vec![plan.row(); self.towers.branches().len()];
+        let mut layers = Vec::new();
+        for layer in &self.layers {
+            let own = below.iter().zip(layer.own.iter());
+            let own: Vec<_> = own.map(|(&input, mlp)| plan.stack(input, Cow::Borrowed(mlp))).collect();
+            below = layer.stitch.iter().map(|unit| plan.stitch(&own[..unit.inputs()], unit)).collect();
+            layers.push(below.clone());
+        }
+        self.towers.plan(&mut plan, |plan, branch| {
+            let of_branch: Vec<_> = layers.iter().map(|layer| layer[branch]).collect();
+            if self.skips.is_empty() { below[branch] } else { plan.stitch(&of_branch, &self.skips[branch]) }
+        });
+        Some(plan)
     }
 
     fn add_domain(&mut self, config: &mut C, domain: DomainId) {

@@ -22,6 +22,8 @@ pub(crate) enum Then<'a> {
     Bias(&'a [f32]),
     /// `y = max(p + b, 0)`.
     BiasRelu(&'a [f32]),
+    /// `y = max(p + b, floor)`, column by column: a rectifier where the floor is 0, none where it is −∞.
+    BiasFloor(&'a [f32], &'a [f32]),
     /// `y = p · scale` where `h > 0`, 0 elsewhere: the way back through a rectifier, and a dropout, that gave `h`.
     WherePositive(Rows<'a>, f32),
 }
@@ -41,6 +43,9 @@ impl<'y, 't> Out<'y, 't> {
     pub(crate) fn then(self, then: Then<'t>) -> Self {
         match then {
             Then::Bias(b) | Then::BiasRelu(b) => assert_eq!(b.len(), self.y.dim().1, "a bias for each column"),
+            Then::BiasFloor(b, floor) => {
+                assert_eq!((b.len(), floor.len()), (self.y.dim().1, b.len()), "a bias and a floor for each column");
+            }
             Then::WherePositive(h, _) => assert_eq!(h.dim(), self.y.dim(), "a value for each gradient"),
             Then::Nothing => {}
         }
@@ -92,6 +97,13 @@ impl Sink for Out<'_, '_> {
                 y.iter_mut().zip(load(&b[column..column + width])).for_each(|(y, b)| {
                     let z = *y + b;
                     *y = if z < 0.0 { 0.0 } else { z };
+                });
+            }
+            Then::BiasFloor(b, floor) if last => {
+                let (b, floor) = (load(&b[column..column + width]), load(&floor[column..column + width]));
+                y.iter_mut().zip(b).zip(floor).for_each(|((y, b), floor)| {
+                    let z = *y + b;
+                    *y = if z < floor { floor } else { z };
                 });
             }
             Then::WherePositive(h, scale) if last => {

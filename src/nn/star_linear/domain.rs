@@ -48,7 +48,8 @@ impl DomainLinear {
         }
     }
 
-    pub(super) fn combined(&self, shared: &Linear) -> Linear {
+    /// See [`StarLinear::combined`](super::StarLinear::combined).
+    pub(crate) fn combined(&self, shared: &Linear) -> Linear {
         match self {
             Self::Product(own) => own.combined(shared),
             Self::Add(own) => own.combined(shared),

@@ -57,6 +57,11 @@ impl Gated {
         });
     }
 
+    /// `y = y_s + σ(z) ⊙ y_d`, of values that were computed elsewhere.
+    pub(crate) fn join(shared: &ArrayRef2<f32>, own: &ArrayRef2<f32>, z: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>) {
+        Zip::from(y).and(shared).and(own).and(z).for_each(|y, &shared, &own, &z| *y = shared + sigmoid(z) * own);
+    }
+
     /// `dy_s = dy`; to the domain's layer `g ⊙ dy`, to the gate's `dy ⊙ (x·W_d + b_d) ⊙ g ⊙ (1 − g)`; `dx` from all three.
     pub(super) fn backward(&self, back: SegmentBack<'_, '_>, grad: &mut Self) {
         let SegmentBack { shared, x, dy, cache, scratch, dshared, mut dx } = back;

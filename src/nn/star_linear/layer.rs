@@ -158,15 +158,6 @@ impl StarLinear {
         self.domain[domain].combined(&self.shared)
     }
 
-    /// What the layer is for rows of this domain, `None` for rows of no known one, if that is one affine map: of a gate it is not.
-    pub(crate) fn affine(&self, domain: Option<usize>) -> Option<Linear> {
-        match domain {
-            None => Some(self.shared.clone()),
-            Some(_) if self.combination == Combination::Gate => None,
-            Some(d) => Some(self.combined(d)),
-        }
-    }
-
     /// Each segment by its domain's combination, or by `y = x·W + b` where it has no domain: `x` is `[rows, in]`, `y` is
     /// `[rows, out]`.
     ///

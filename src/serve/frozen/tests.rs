@@ -4,15 +4,16 @@ use ndarray_rand::RandomExt as _;
 use ndarray_rand::rand_distr::Uniform;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+use serde_json::json;
 
 use super::*;
 use crate::data::{Field, Ids, Pooling};
 use crate::loss::Objective;
-use crate::model::{PooledNet, StarNet};
-use crate::nn::{ActivationKind, Combination, NormKind};
+use crate::model::{AnyConfig, AnyNet, NetConfig};
+use crate::nn::{ActivationKind, Combination, Mode, NormKind, Train};
 use crate::optim::{Clock, OptimizerConfig};
 use crate::train::{Step, in_pool};
-use crate::{Ple, PleConfig, Pooled, PooledConfig, Star, StarConfig};
+use crate::{PooledConfig, Star, StarConfig};
 
 fn layout() -> Layout {
     let field = |name: &str, rows, bag| Field { name: name.into(), rows, bag };
@@ -56,28 +57,41 @@ fn star() -> crate::model::StarConfigBuilder {
     StarConfig::builder(&layout()).embedding_dim(6).embedding_std(0.5).hidden([20, 16]).auxiliary_hidden([8])
 }
 
-/// Compares every domain, the unseen one and no known one, with and without fields that are given.
-fn scores_like_the_model<N: Net>(what: &str, make: impl Fn() -> Model<N>) {
-    let (model, rows) = (make(), batch(150, 99));
-    let mut user = rows.slice(0..1);
-    // What is not given is not read.
-    user.ids[1] = Ids::One(vec![u32::MAX]);
-    for given in [&[][..], &["user", "age"][..], &["user", "item", "tags", "age", "price"][..]] {
-        let frozen = Frozen::new(make(), given).unwrap();
+/// Compares every domain, the unseen one, one that was added, and no known one, with and without fields that are given.
+fn scores_like_the_model<N: Net>(what: &str, mut model: Model<N>) {
+    model.add_domain("late").unwrap();
+    let rows = batch(150, 99);
+    for given in
+        [&[][..], &["user", "age"][..], &["tags", "price", "user"][..], &["user", "item", "tags", "age", "price"][..]]
+    {
+        let frozen = Frozen::new(model.clone(), given).unwrap();
         let mut cache = FrozenCache::default();
-        for domain in [DomainId::new(0), DomainId::new(1), DomainId::new(2), DomainId::SHARED] {
-            let mut candidates = rows.clone();
-            if given.len() == 5 {
-                // The given row itself, as the only candidate.
-                candidates = rows.slice(0..1);
-                user = candidates.clone();
-            } else if !given.is_empty() {
-                candidates.ids[0] = Ids::One(vec![rows.ids[0].row(0)[0]; 150]);
-                candidates.numeric.column_mut(0).fill(rows.numeric[[0, 0]]);
+        let layout = frozen.layout();
+        let is_given = |name: &str| given.contains(&name);
+        // All candidates have the first row's values of what is given, which is not read; nor is, of the row that gives it, all else.
+        let (mut candidates, mut read, mut user) = (rows.clone(), rows.clone(), rows.slice(0..1));
+        for (f, field) in layout.fields.iter().enumerate() {
+            let bag = matches!(rows.ids[f], Ids::Bag { .. });
+            let ids = |ids| if bag { Ids::Bag { offsets: (0..=150).collect(), ids } } else { Ids::One(ids) };
+            if is_given(&field.name) {
+                candidates.ids[f] = ids(vec![rows.ids[f].row(0)[0]; 150]);
+                read.ids[f] = ids(vec![u32::MAX; 150]);
+            } else {
+                user.ids[f] = Ids::One(vec![u32::MAX]);
             }
+        }
+        for (j, name) in layout.numeric.iter().enumerate() {
+            if is_given(name) {
+                candidates.numeric.column_mut(j).fill(rows.numeric[[0, j]]);
+                read.numeric.column_mut(j).fill(f32::NAN);
+            } else {
+                user.numeric[[0, j]] = f32::NAN;
+            }
+        }
+        for domain in (0..4).map(DomainId::new).chain([DomainId::SHARED]) {
             let expected = model.forward(&candidates, domain);
             let context = frozen.context(domain, &user);
-            let found = frozen.score(&context, &candidates, &mut cache);
+            let found = frozen.score(&context, &read, &mut cache);
             assert_eq!(found.dim(), expected.dim());
             for (found, expected) in found.iter().zip(&expected) {
                 assert!(
@@ -87,45 +101,232 @@ fn scores_like_the_model<N: Net>(what: &str, make: impl Fn() -> Model<N>) {
             }
             let alone = found.clone();
             let mut cache = FrozenCache::default();
-            let split = in_pool(3, || frozen.score(&context, &candidates, &mut cache).clone()).unwrap();
-            assert_eq!(split, alone, "the same bits on any threads");
+            let split = in_pool(3, || frozen.score(&context, &read, &mut cache).clone()).unwrap();
+            assert_eq!(split, alone, "{what}: the same bits on any threads");
         }
+    }
+}
+
+/// Any model by its settings, trained.
+fn any(mut settings: serde_json::Value) -> Model<AnyNet> {
+    settings["embedding_dim"] = 6.into();
+    settings["embedding_std"] = 0.5.into();
+    trained(AnyConfig::from_settings(settings, &layout(), 3).unwrap())
+}
+
+/// A net that does not say what it computes.
+#[derive(Debug, Clone)]
+struct Opaque {
+    net: AnyNet,
+}
+
+crate::params!(Opaque { net });
+
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+struct OpaqueConfig(AnyConfig);
+
+impl NetConfig for OpaqueConfig {
+    fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+
+    fn layout(&self) -> &Layout {
+        self.0.layout()
+    }
+
+    fn layout_mut(&mut self) -> &mut Layout {
+        self.0.layout_mut()
+    }
+
+    fn embedding_dim(&self) -> usize {
+        self.0.embedding_dim()
+    }
+
+    fn embedding_std(&self) -> f32 {
+        self.0.embedding_std()
+    }
+
+    fn seed(&self) -> u64 {
+        self.0.seed()
+    }
+
+    fn own_tables(&self) -> Option<crate::model::Branches> {
+        self.0.own_tables()
+    }
+
+    fn tables_built_with(&self) -> Option<usize> {
+        self.0.tables_built_with()
+    }
+}
+
+impl Net for Opaque {
+    type Config = OpaqueConfig;
+    type Cache = <AnyNet as Net>::Cache;
+
+    fn new(config: &OpaqueConfig) -> Self {
+        Self { net: AnyNet::new(&config.0) }
+    }
+
+    fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut Self::Cache, logits: &mut ArrayRef2<f32>) {
+        self.net.forward(input, mode, cache, logits);
+    }
+
+    fn backward(
+        &self,
+        input: Input<'_>,
+        dlogits: &ArrayRef2<f32>,
+        mode: Train,
+        cache: &mut Self::Cache,
+        grad: &mut Self,
+        dx: &mut ArrayRef2<f32>,
+    ) {
+        self.net.backward(input, dlogits, mode, cache, &mut grad.net, dx);
+    }
+
+    fn add_domain(&mut self, config: &mut OpaqueConfig, domain: DomainId) {
+        self.net.add_domain(&mut config.0, domain);
     }
 }
 
 #[test]
 fn a_star_scores_alike() {
-    scores_like_the_model("product", || trained::<StarNet>(star().build().unwrap()));
-    scores_like_the_model("no norm", || {
-        trained::<StarNet>(star().partitioned_norm(false).auxiliary(false).build().unwrap())
-    });
-    scores_like_the_model("one layer", || trained::<StarNet>(star().hidden([]).build().unwrap()));
-    for combination in [Combination::Add, Combination::AdaptiveAdd, Combination::Concatenation, Combination::low_rank()]
-    {
-        scores_like_the_model(&format!("{combination:?}"), || {
-            trained::<StarNet>(star().combination(combination).build().unwrap())
-        });
+    let check = |what: &str, config: crate::model::StarConfigBuilder| {
+        scores_like_the_model(what, trained::<AnyNet>(config.build().unwrap().into()));
+    };
+    check("product", star());
+    check("no norm", star().partitioned_norm(false).auxiliary(false));
+    check("one layer", star().hidden([]));
+    for combination in [
+        Combination::Add,
+        Combination::AdaptiveAdd,
+        Combination::Gate,
+        Combination::Concatenation,
+        Combination::low_rank(),
+    ] {
+        check(&format!("{combination:?}"), star().combination(combination));
     }
     let hidden = || star().activation(ActivationKind::Silu).norm(NormKind::Layer).dropout(0.2);
-    scores_like_the_model("other hidden layers", || trained::<StarNet>(hidden().build().unwrap()));
+    check("other hidden layers", hidden());
+    check("other gated layers", hidden().combination(Combination::Gate));
 }
 
 #[test]
 fn a_pooled_model_scores_alike() {
     let config =
         || PooledConfig::builder(&layout()).embedding_dim(6).embedding_std(0.5).hidden([20, 16]).build().unwrap();
-    scores_like_the_model("pooled", || trained::<PooledNet>(config()));
-    scores_like_the_model("untrained", || Pooled::new(config()));
+    scores_like_the_model("pooled", trained::<AnyNet>(config().into()));
+    scores_like_the_model("untrained", Model::<AnyNet>::new(config().into()));
+}
+
+const BRANCHES: [&str; 3] = ["tasks", "domains", "domains_and_tasks"];
+
+#[test]
+fn experts_score_alike() {
+    for branches in BRANCHES {
+        for levels in [1, 3] {
+            let settings = json!({ "kind": "ple", "branches": branches, "levels": levels, "expert_hidden": [20, 17] });
+            scores_like_the_model(&settings.to_string(), any(settings));
+        }
+        for kind in ["cgc", "mmoe", "moe", "ml_mmoe"] {
+            scores_like_the_model(kind, any(json!({ "kind": kind, "branches": branches, "expert_hidden": [10] })));
+        }
+    }
+    for settings in [
+        json!({ "kind": "ple", "activation": "silu", "dropout": 0.2 }),
+        json!({ "kind": "ple", "norm": "batch", "expert_hidden": [12, 12] }),
+        json!({ "kind": "ple", "activation": "prelu", "norm": "layer", "tower_hidden": [] }),
+        json!({ "kind": "ple", "activation": "dice", "branches": "domains" }),
+        json!({ "kind": "ple", "own_experts": 0, "shared_experts": 3 }),
+        json!({ "kind": "ple", "levels": 1, "own_experts": 2, "shared_experts": 0 }),
+        json!({ "kind": "ple", "branches": "domains", "built_with": 2 }),
+    ] {
+        scores_like_the_model(&settings.to_string(), any(settings));
+    }
 }
 
 #[test]
-fn what_cannot_be_frozen_is_refused() {
-    let gate = Star::new(star().combination(Combination::Gate).build().unwrap());
-    let ple = Ple::new(PleConfig::builder(&layout()).build().unwrap());
-    for error in [Frozen::new(gate, &[]).unwrap_err(), Frozen::new(ple, &[]).unwrap_err()] {
-        assert_eq!(error.kind(), ErrorKind::Config);
-        assert!(error.to_string().contains("Model::forward_with"), "{error}");
+fn bottoms_and_stitched_stacks_score_alike() {
+    for branches in BRANCHES {
+        for kind in ["single", "shared_bottom", "asymmetric", "customized", "cross_stitch", "sluice"] {
+            scores_like_the_model(kind, any(json!({ "kind": kind, "branches": branches })));
+        }
+        for fusion in ["sum", "mean"] {
+            let settings = json!({ "kind": "customized", "branches": branches, "fusion": fusion, "norm": "batch" });
+            scores_like_the_model(fusion, any(settings));
+        }
     }
+    scores_like_the_model("sluice", any(json!({ "kind": "sluice", "subspaces": 4, "activation": "gelu" })));
+}
+
+#[test]
+fn a_net_that_does_not_say_what_it_computes_scores_alike() {
+    for branches in BRANCHES {
+        scores_like_the_model("mran", any(json!({ "kind": "mran", "branches": branches })));
+    }
+    for kind in ["star", "ple", "single"] {
+        let settings = json!({ "kind": kind, "embedding_dim": 6, "embedding_std": 0.5 });
+        let config = OpaqueConfig(AnyConfig::from_settings(settings, &layout(), 3).unwrap());
+        scores_like_the_model(kind, trained::<Opaque>(config));
+    }
+}
+
+#[test]
+fn every_kind_but_mran_says_what_it_computes() {
+    for &kind in AnyConfig::KINDS {
+        let model = any(json!({ "kind": kind }));
+        let plan = model.net().plan(3);
+        assert_eq!(plan.is_some(), kind != "mran", "{kind}");
+    }
+}
+
+#[test]
+fn one_cache_serves_models_one_after_the_other() {
+    let rows = batch(70, 5);
+    let mut cache = FrozenCache::default();
+    for settings in [
+        json!({ "kind": "mran", "branches": "domains" }),
+        json!({ "kind": "mran", "attention_layers": 1 }),
+        json!({ "kind": "star" }),
+        json!({ "kind": "ple" }),
+        json!({ "kind": "mran", "branches": "domains" }),
+    ] {
+        let model = any(settings);
+        let expected = model.forward(&rows, DomainId::new(1));
+        let frozen = Frozen::new(model, &[]).unwrap();
+        let found = frozen.score(&frozen.context(DomainId::new(1), &Batch::default()), &rows, &mut cache);
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5 * b.abs().max(1.0)));
+    }
+}
+
+#[test]
+#[should_panic(expected = "a context of this model")]
+fn a_context_of_another_model_is_refused() {
+    let frozen = || Frozen::new(Star::new(star().build().unwrap()), &[]).unwrap();
+    let context = frozen().context(DomainId::new(0), &Batch::default());
+    frozen().score(&context, &batch(3, 1), &mut FrozenCache::default());
+}
+
+#[test]
+fn what_a_domain_does_not_need_is_not_computed() {
+    // With one level and branches for domains, a domain passes its own experts, the shared ones, its gate and its tower.
+    let settings = json!({ "kind": "cgc", "branches": "domains", "expert_hidden": [16], "shared_experts": 2 });
+    let frozen = Frozen::new(any(settings), &[]).unwrap();
+    let Form::Programs(programs) = &frozen.form else { panic!("CGC says what it computes") };
+    let widths = |program: &Program| program.firsts.iter().map(|(_, maps)| maps.bias.len()).collect::<Vec<_>>();
+    let (own, shared, gate) = (16, 2 * 16, 3);
+    for program in &programs[..3] {
+        assert_eq!(widths(program).iter().sum::<usize>(), own + shared + gate);
+    }
+    assert_eq!(widths(&programs[3]).iter().sum::<usize>(), 3 * own + shared + 3 * gate);
+    // Where all domains take the same steps, experts and gates that read the row are one product, packed once.
+    let frozen = Frozen::new(any(json!({ "kind": "mmoe", "expert_hidden": [16], "experts": 3 })), &[]).unwrap();
+    let Form::Programs(programs) = &frozen.form else { panic!("MMoE says what it computes") };
+    assert_eq!(widths(&programs[0]), [3 * 16 + 2 * 3]);
+    assert!(programs.iter().all(|program| Arc::ptr_eq(&program.firsts[0].1, &programs[0].firsts[0].1)));
+}
+
+#[test]
+fn names_that_are_no_inputs_are_refused() {
     let error = Frozen::new(Star::new(star().build().unwrap()), &["user", "age", "user", "agent"]).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("\"user\": given twice") && text.contains("\"agent\": not a field"), "{text}");

@@ -1,9 +1,9 @@
-//! PLE: a step of training, and a prediction.
+//! PLE: a step of training, a prediction, and a request to the frozen model.
 
 mod common;
 
 use common::workload::{Shape, Workload};
-use common::{predictions, train_steps};
+use common::{predictions, requests, train_steps};
 
 /// PLE with batches of so many rows, so many tasks and levels.
 fn workload((rows, tasks, levels): (usize, usize, usize)) -> (Workload, String) {
@@ -16,5 +16,7 @@ fn main() {
     common::criterion(|criterion| {
         train_steps(criterion, "ple", [(2048, 2, 1), (2048, 2, 2), (2048, 2, 3), (2048, 10, 2)].map(workload));
         predictions(criterion, "ple", [1, 100, 500, 4096].map(|rows| workload((rows, 2, 2))));
+        let request = |(rows, given)| (workload((rows, 2, 2)).0, given);
+        requests(criterion, "ple", [(1, 0), (100, 0), (500, 0), (100, 10), (500, 10)].map(request));
     });
 }

@@ -1,9 +1,9 @@
-//! STAR: a step of training, and a prediction.
+//! STAR: a step of training, a prediction, and a request to the frozen model.
 
 mod common;
 
 use common::workload::Workload;
-use common::{predictions, train_steps};
+use common::{predictions, requests, train_steps};
 
 /// STAR of a middling size, with batches of so many rows and domains.
 fn workload((rows, domains): (usize, usize)) -> (Workload, String) {
@@ -14,5 +14,7 @@ fn main() {
     common::criterion(|criterion| {
         train_steps(criterion, "star", [(512, 10), (2048, 10), (2048, 50), (8192, 10)].map(workload));
         predictions(criterion, "star", [(1, 10), (100, 10), (500, 10), (4096, 10)].map(workload));
+        let request = |(rows, given)| (workload((rows, 10)).0, given);
+        requests(criterion, "star", [(1, 0), (100, 0), (500, 0), (100, 10), (500, 10)].map(request));
     });
 }

@@ -13,7 +13,7 @@ use std::thread::available_parallelism;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use starple::train::in_pool;
 
-use self::run::{Inference, Training};
+use self::run::{Inference, Serving, Training};
 use self::workload::Workload;
 
 /// How many threads a benchmark has unless an option says otherwise: `STARPLE_THREADS`, or all there are.
@@ -67,6 +67,24 @@ pub(crate) fn predictions(
         group.bench_function(BenchmarkId::new("forward", name), |bencher| {
             let (inference, batch) = warm.get_or_insert_with(|| (Inference::new(workload.model()), workload.batch(1)));
             bencher.iter(|| inference.pass(batch)[[0, 0]]);
+        });
+    }
+}
+
+/// A request to the frozen model of each workload, all of whose rows are candidates of one domain, by name; so many fields, and a fifth as
+/// many numbers, are given.
+pub(crate) fn requests(criterion: &mut Criterion, group: &str, workloads: impl IntoIterator<Item = (Workload, usize)>) {
+    let mut group = criterion.benchmark_group(group);
+    for (workload, given) in workloads {
+        let name = format!("candidates={},given={given}", workload.rows);
+        let mut warm = None;
+        group.throughput(Throughput::Elements(workload.rows as u64));
+        group.bench_function(BenchmarkId::new("frozen", name), |bencher| {
+            let (serving, batch) = warm.get_or_insert_with(|| {
+                let batch = workload.candidates(1);
+                (Serving::new(workload.model(), given, &batch), batch)
+            });
+            bencher.iter(|| serving.pass(batch)[[0, 0]]);
         });
     }
 }

@@ -104,6 +104,13 @@ impl Workload {
         AnyModel::new(self.config())
     }
 
+    /// A batch of which all rows are of one domain.
+    pub(crate) fn candidates(&self, seed: u64) -> Batch {
+        let mut batch = self.batch(seed);
+        batch.domains.fill(DomainId::new(self.domains / 3));
+        batch
+    }
+
     /// A batch of made-up rows, grouped by domain as the loader gives them: ids with a long tail (Zipf's law with the exponent
     /// 1.2, modulo the table's rows), domains, numbers and labels uniform.
     pub(crate) fn batch(&self, seed: u64) -> Batch {

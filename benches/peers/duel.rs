@@ -1,7 +1,7 @@
 //! What both sides do, and how this one does it.
 
 use starple::AnyModel;
-use starple::data::{Batch, DomainId};
+use starple::data::Batch;
 
 use crate::common::cost::Cost;
 use crate::common::run::{Length, Serving, Training, time};
@@ -41,11 +41,7 @@ pub(crate) fn duels() -> Vec<Duel> {
 impl Duel {
     /// A batch for this side alone: candidates are all of one domain.
     pub(crate) fn batch(&self) -> Batch {
-        let mut batch = self.workload.batch(1);
-        if !self.train {
-            batch.domains.fill(DomainId::new(self.workload.domains / 3));
-        }
-        batch
+        if self.train { self.workload.batch(1) } else { self.workload.candidates(1) }
     }
 
     /// What it costs at least.

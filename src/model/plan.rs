@@ -216,3 +216,28 @@ impl<'a> Plan<'a> {
         assert!(!values.iter().any(is_row), "the row is read by affine maps alone");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{Draws, HiddenStyle};
+
+    #[test]
+    #[should_panic(expected = "the row is read by affine maps alone")]
+    fn the_row_is_no_part_of_a_mixture() {
+        let gate = Gate::new(4, 1, &mut Draws::new(0));
+        let mut plan = Plan::new(1);
+        let row = plan.row();
+        plan.mix(row, &gate, &[row]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a step reads values of this plan")]
+    fn a_value_of_another_plan_is_refused() {
+        let mlp = Mlp::new(4, &[], Some(4), HiddenStyle::default(), &mut Draws::new(0));
+        let mut other = Plan::new(1);
+        let row = other.row();
+        let value = other.stack(row, Cow::Borrowed(&mlp));
+        Plan::new(1).stack(value, Cow::Borrowed(&mlp));
+    }
+}

@@ -118,6 +118,11 @@ macro_rules! contract {
             }
 
             #[test]
+            fn frozen_it_scores_alike_and_a_warm_request_allocates_nothing_of_ours() {
+                promises::frozen_scores_alike(model());
+            }
+
+            #[test]
             #[should_panic(expected = "training rows have a domain")]
             fn rows_of_no_known_domain_are_not_trained_on() {
                 promises::unknown_domains_do_not_train(&model());

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 
 use ndarray::{Array2, Axis, concatenate, s};
-use starple::data::{Batch, DomainId};
+use starple::data::{Batch, DomainId, Ids};
 use starple::metrics::auc;
 use starple::model::{AnyNet, Cache, Gradient, Net, NetConfig};
 use starple::nn::{Infer, Leaf, Path, Train};
 use starple::persist::{ModelFile, Saved};
+use starple::serve::{Context, Frozen, FrozenCache};
 use starple::train::evaluate;
 use starple::{ErrorKind, Model};
 
@@ -330,6 +331,36 @@ pub(crate) fn unknown_domains_score<N: Net>(model: Model<N>) {
     }
 }
 
+pub(crate) fn frozen_scores_alike<N: Net>(model: Model<N>) {
+    let mut model = trained(model);
+    model.add_domain("partner").unwrap();
+    let mut candidates = batch(&MIXED, 64);
+    let user = candidates.slice(0..1);
+    candidates.ids[0] = Ids::One(vec![user.ids[0].row(0)[0]; 9]);
+    candidates.numeric.column_mut(1).fill(user.numeric[[0, 1]]);
+    let domains = || (0..4).map(DomainId::new).chain([DomainId::SHARED]);
+    for given in [&[][..], &["user", "age"]] {
+        let frozen = Frozen::new(model.clone(), given).unwrap();
+        let (mut context, mut cache) = (Context::default(), FrozenCache::default());
+        for domain in domains() {
+            let expected = model.forward(&candidates, domain);
+            frozen.context_into(domain, &user, &mut context);
+            let found = frozen.score(&context, &candidates, &mut cache);
+            assert_eq!(found.dim(), expected.dim());
+            for (a, b) in found.iter().zip(&expected) {
+                assert!((a - b).abs() <= 1e-5 * (1.0 + b.abs()), "{given:?}, {domain:?}: {a} and {b}");
+            }
+        }
+        let mut request = |domain| {
+            frozen.context_into(domain, &user, &mut context);
+            frozen.score(&context, &candidates, &mut cache);
+        };
+        domains().for_each(&mut request);
+        let (ours, _) = allocations::during(|| domains().for_each(&mut request));
+        assert_eq!(ours, 0, "allocations in warm requests");
+    }
+}
+
 pub(crate) fn unknown_domains_do_not_train<N: Net>(model: &Model<N>) {
     let rows = batch(&MIXED, 62);
     model.forward_with(&rows, DomainId::SHARED, &mut Cache::<N, Train>::default());
@@ -409,6 +440,7 @@ pub(crate) fn send_and_sync<N: Net>() {
     fn send<T: Send>() {}
     check::<Model<N>>();
     check::<N::Config>();
+    check::<Frozen>();
     send::<Cache<N, Train>>();
     send::<Gradient<N>>();
 }

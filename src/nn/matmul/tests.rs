@@ -86,6 +86,10 @@ fn what_follows_a_product_is_done_once_at_its_end() {
     assert_near(&y.view(), &with_bias, "bias");
     product(a.view(), Operand::One(w.view()), Out::set(&mut y).then(Then::BiasRelu(&b)));
     assert_near(&y.view(), &with_bias.mapv(|z| z.max(0.0)), "bias and rectifier");
+    let floor: Vec<f32> = (0..20).map(|j| if j % 3 == 0 { f32::NEG_INFINITY } else { 0.0 }).collect();
+    let floored = Array2::from_shape_fn((9, 20), |at| with_bias[at].max(f64::from(floor[at.1])));
+    product(a.view(), Operand::One(w.view()), Out::set(&mut y).then(Then::BiasFloor(&b, &floor)));
+    assert_near(&y.view(), &floored, "bias, and a rectifier for some");
     let h = matrix(9, 20);
     let masked = Array2::from_shape_fn((9, 20), |at| if h[at] > 0.0 { sums[at] * 1.5 } else { 0.0 });
     product(a.view(), Operand::One(w.view()), Out::set(&mut y).then(Then::WherePositive(Rows::new(h.view()), 1.5)));
@@ -96,8 +100,10 @@ fn what_follows_a_product_is_done_once_at_its_end() {
 fn a_diverged_value_shows_behind_the_rectifier() {
     let mut y = Array2::zeros((1, 1));
     let (x, w) = (Array2::from_elem((1, 1), f32::NAN), Array2::ones((1, 1)));
-    product(x.view(), Operand::One(w.view()), Out::set(&mut y).then(Then::BiasRelu(&[0.0])));
-    assert!(y[[0, 0]].is_nan());
+    for then in [Then::BiasRelu(&[0.0]), Then::BiasFloor(&[0.0], &[0.0])] {
+        product(x.view(), Operand::One(w.view()), Out::set(&mut y).then(then));
+        assert!(y[[0, 0]].is_nan());
+    }
 }
 
 #[test]

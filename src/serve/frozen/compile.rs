@@ -63,7 +63,9 @@ fn groups(
 ) -> (Vec<Group>, BTreeMap<usize, usize>) {
     let mut places: Vec<Vec<usize>> = vec![Vec::new(); plan.steps.len()];
     for (place, needed) in needed.iter().enumerate() {
-        needed.iter().for_each(|&i| places[i].push(place));
+        for &i in needed {
+            places[i].push(place);
+        }
     }
     // What follows such a map takes whole matrices: it stays alone.
     let mut alone = vec![false; plan.steps.len()];

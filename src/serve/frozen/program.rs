@@ -94,7 +94,9 @@ impl Buffers {
     pub(super) fn rows(&mut self, count: usize, rows: usize, width: usize) -> &mut [Array2<f32>] {
         grow(&mut self.values, count);
         let values = &mut self.values[..count];
-        values.iter_mut().for_each(|x| resize(x, rows, width));
+        for x in &mut *values {
+            resize(x, rows, width);
+        }
         values
     }
 }

@@ -15,9 +15,11 @@ writes, beside itself, what `tests/golden/main.rs` holds the crate to (running i
                   family.json, after 20 alone, and gradients for the last two of PASSES)
     weighting.json
                   weights of several losses: losses and weights of each of 20 steps, parameters after 1 and 20, what was learned
+    calibration.json
+                  scores and labels, and calibrated probabilities of other scores by task and domain
 
-The twins are in state.py (parameters), layers.py, models.py, family.py, star_combinations.py, mran.py, optimizers.py and weighting.py;
-here are the cases, but for those of star_combinations.py and weighting.py. They are written from
+The twins are in state.py (parameters), layers.py, models.py, family.py, star_combinations.py, mran.py, optimizers.py, weighting.py and
+calibration.py; here are the cases, but for those of star_combinations.py, weighting.py and calibration.py. They are written from
 the papers (STAR: Sheng et al., arXiv 2101.11427; PLE: Tang et al., RecSys 2020) and from what the crate's documentation
 promises, not from its code: the names of settings and tensors are all they share. Nothing is differentiated by hand, and
 dense tensors are moved by torch.optim. What takes no part in a step is what autograd cannot reach from the loss: its
@@ -35,6 +37,7 @@ import torch
 sys.dont_write_bytecode = True
 
 import family
+from calibration import calibration_cases
 from layers import (
     Activation, BatchNorm, Hidden, LayerNorm, Linear, Mixture, Mlp, PartitionedNorm, StarLinear,
 )  # fmt: skip
@@ -454,3 +457,4 @@ if __name__ == "__main__":
     write("pooled.json", pooled_cases())
     write("family.json", family_cases())
     write("weighting.json", weighting_cases(BATCHES))
+    write("calibration.json", calibration_cases())

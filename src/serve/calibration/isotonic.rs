@@ -1,0 +1,48 @@
+//! Isotonic regression by pooling adjacent violators.
+
+use super::curve::Curve;
+use super::observed::Observed;
+
+/// Neighbouring rows that share one probability.
+struct Block {
+    first: f32,
+    last: f32,
+    clicks: f64,
+    weight: f64,
+}
+
+impl Block {
+    fn mean(&self) -> f64 {
+        self.clicks / self.weight
+    }
+}
+
+/// The never falling values nearest to the labels of these rows, which are sorted by logit: `min Σ w_i (y_i − p_i)²`.
+pub(super) fn fit(rows: &[Observed]) -> Curve {
+    let mut blocks: Vec<Block> = Vec::new();
+    // Equal logits cannot get different probabilities; `==` because -0 and 0 are one.
+    for tied in rows.chunk_by(|a, b| a.logit == b.logit) {
+        let logit = tied[0].logit;
+        let clicks = tied.iter().map(Observed::clicks).sum();
+        let weight = tied.iter().map(Observed::weight).sum();
+        let mut block = Block { first: logit, last: logit, clicks, weight };
+        while let Some(before) = blocks.pop_if(|before| before.mean() >= block.mean()) {
+            block.first = before.first;
+            block.clicks += before.clicks;
+            block.weight += before.weight;
+        }
+        blocks.push(block);
+    }
+    let (mut logits, mut probabilities) = (Vec::new(), Vec::new());
+    for block in &blocks {
+        let mut point = |logit| {
+            logits.push(logit);
+            probabilities.push(block.mean().min(1.0));
+        };
+        point(block.first);
+        if block.last > block.first {
+            point(block.last);
+        }
+    }
+    Curve::Isotonic { logits, probabilities }
+}

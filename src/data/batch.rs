@@ -34,6 +34,28 @@ impl Ids {
         }
     }
 
+    /// No rows, of one kind or the other; buffers stay.
+    pub(super) fn restart(&mut self, bag: bool) {
+        match self {
+            Self::One(ids) if !bag => ids.clear(),
+            Self::Bag { offsets, ids } if bag => {
+                ids.clear();
+                offsets.clear();
+                offsets.push(0);
+            }
+            _ if bag => *self = Self::Bag { offsets: vec![0], ids: Vec::new() },
+            _ => *self = Self::One(Vec::new()),
+        }
+    }
+
+    /// Adds rows of id 0, or empty bags, until there are so many.
+    pub(super) fn pad(&mut self, rows: usize) {
+        match self {
+            Self::One(ids) => ids.resize(rows, 0),
+            Self::Bag { offsets, ids } => offsets.resize(rows + 1, ids.len() as u32),
+        }
+    }
+
     /// Replaces `out` by the ids of these rows.
     fn gather_into(&self, rows: &[u32], out: &mut Self) {
         match (self, out) {

@@ -243,7 +243,7 @@ fn parse(cell: &[u8]) -> Option<f64> {
     std::str::from_utf8(cell).ok()?.parse().ok()
 }
 
-fn number(cell: &[u8]) -> Result<f64> {
+pub(super) fn number(cell: &[u8]) -> Result<f64> {
     let cell = cell.trim_ascii();
     if cell.is_empty() {
         return Ok(f64::NAN);
@@ -254,7 +254,7 @@ fn number(cell: &[u8]) -> Result<f64> {
     as_number(number)
 }
 
-fn as_number(number: f64) -> Result<f64> {
+pub(super) fn as_number(number: f64) -> Result<f64> {
     if !number.is_finite() {
         return Err(
             Error::new(ErrorKind::Data, "expected a finite number").with_help("an empty cell is a missing value")

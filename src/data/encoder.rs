@@ -1,15 +1,14 @@
 //! Turns rows into what a model reads, by what the fitting rows taught.
 
-use std::collections::HashMap;
-
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::batch::join;
-use super::columns::TableBuilder;
 use super::fitted::{Fitted, translate};
-use super::names::{closest, listed};
+use super::names::listed;
+use super::row_plan::{RowPlan, RowScratch};
 use super::vocabulary::Vocabulary;
-use super::{Batch, DomainId, Layout, Schema, Table};
+use super::{Batch, DomainId, Layout, RawValue, Schema, Table};
 use crate::error::{Error, ErrorKind, Problems, Result};
 
 /// The name of the one domain when the schema names no domain column.
@@ -243,63 +242,22 @@ impl Encoder {
         K: AsRef<str>,
         V: AsRef<str>,
     {
-        let mut builder = TableBuilder::new(&self.schema.unlabelled());
-        let sources = builder.sources().to_vec();
-        let positions: HashMap<&str, usize> = sources.iter().map(String::as_str).zip(0..).collect();
+        let plan = RowPlan::new(self, |_| None);
+        let (mut batch, mut scratch) = (Batch::default(), RowScratch::default());
+        // Without a column for it there is one domain.
+        let mut writer = plan.write(self, DomainId::new(0), &mut batch, &mut scratch);
         for (line, row) in (1..).zip(rows) {
-            let pairs: Vec<(K, V)> = row.into_iter().collect();
-            let cells = self.cells(&pairs, &positions, &sources);
-            cells
-                .and_then(|cells| builder.push(line, |source| cells[source].as_bytes()))
-                .map_err(|error| error.at_path("rows").at_line(line))?;
+            let row = writer.row(row, |value| RawValue::Text(value.as_ref()));
+            row.map_err(|error| error.at_path("rows").at_line(line))?;
         }
-        let table = builder.finish("rows".into());
-        self.encode(&table, &table.all())
+        writer.finish();
+        batch.labels = Array2::from_elem((batch.rows(), self.layout.tasks.len()), f32::NAN);
+        Ok(batch)
     }
 
-    /// The values of one row in the order of `sources`.
-    fn cells<'a, K: AsRef<str>, V: AsRef<str>>(
-        &self,
-        pairs: &'a [(K, V)],
-        positions: &HashMap<&str, usize>,
-        sources: &[String],
-    ) -> Result<Vec<&'a str>> {
-        let mut cells = vec![None; sources.len()];
-        for (column, value) in pairs {
-            let column = column.as_ref();
-            let Some(&position) = positions.get(column) else {
-                if self.is_target(column) {
-                    continue;
-                }
-                let error = Error::new(
-                    ErrorKind::Data,
-                    format!("the schema has no such column; its columns are {}", listed(sources)),
-                )
-                .in_column(column);
-                return Err(match closest(column, sources) {
-                    Some(name) => error.with_help(format!("did you mean {name:?}?")),
-                    None => error.with_help("leave it out"),
-                });
-            };
-            if cells[position].replace(value.as_ref()).is_some() {
-                return Err(Error::new(ErrorKind::Data, "the row has this column twice").in_column(column));
-            }
-        }
-        let present = cells.into_iter().zip(sources).map(|(cell, column)| {
-            cell.ok_or_else(|| {
-                Error::new(ErrorKind::Data, "the row has no value for this column")
-                    .in_column(column)
-                    .with_help("an empty value is a missing number, or an empty bag")
-            })
-        });
-        present.collect()
-    }
-
-    /// Whether the schema has a use for `column` that is none for scoring.
-    fn is_target(&self, column: &str) -> bool {
-        let schema = &self.schema;
-        let others = [schema.weight(), schema.split(), schema.group()];
-        others.contains(&Some(column)) || schema.labels().iter().any(|label| label == column)
+    /// What the feature at this position of the schema learned.
+    pub(super) fn fitted(&self, feature: usize) -> &Fitted {
+        &self.fitted[feature]
     }
 }
 

@@ -6,7 +6,7 @@ use super::feature::{Coding, Feature, Numeric, Transform};
 use super::scaler::{Quantiles, Scaler};
 use super::table::{Bags, Table, Text};
 use super::vocabulary::Vocabulary;
-use super::{Bag, Field, Ids, Layout, interner};
+use super::{Bag, Field, Ids, Layout, RawValue, interner};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A feature after fitting.
@@ -127,10 +127,7 @@ impl Fitted {
         let bags: &Bags = table.bags(column, bag.separator())?;
         let total: usize = rows.iter().map(|&row| bags.row(row).len()).sum();
         if u32::try_from(total).is_err() {
-            return Err(Error::new(ErrorKind::Data, "the bags of one batch hold fewer than 2^32 values")
-                .at_path(table.source())
-                .in_column(column)
-                .with_help("encode the rows in parts"));
+            return Err(too_many().at_path(table.source()).in_column(column));
         }
         let mut known = vec![None; bags.dictionary.len()];
         let (mut offsets, mut ids) = (Vec::with_capacity(rows.len() + 1), Vec::with_capacity(total));
@@ -143,6 +140,45 @@ impl Fitted {
             offsets.push(ids.len() as u32);
         }
         Ok(Ids::Bag { offsets, ids })
+    }
+
+    /// How many numeric inputs it gives.
+    pub(super) fn inputs(&self) -> usize {
+        if let Self::Scaler(scaler) = self { 1 + usize::from(scaler.missing()) } else { 0 }
+    }
+
+    /// Adds a row of one value to the feature's field.
+    pub(super) fn push_id(
+        &self,
+        feature: &Feature,
+        value: RawValue<'_>,
+        text: &mut String,
+        ids: &mut Ids,
+    ) -> Result<()> {
+        match (feature, self, ids) {
+            (_, Self::Quantiles(quantiles), Ids::One(ids)) => ids.push(quantiles.encode(value.number()?)),
+            (Feature::Bag(bag), _, Ids::Bag { offsets, ids }) => {
+                for piece in value.text(text).split(bag.separator()).filter(|piece| !piece.is_empty()) {
+                    ids.push(self.id(piece)?);
+                }
+                let end = u32::try_from(ids.len()).map_err(|_| too_many())?;
+                offsets.push(end);
+            }
+            (_, _, Ids::One(ids)) => ids.push(self.id(value.text(text))?),
+            (_, _, Ids::Bag { .. }) => unreachable!("the layout has bags for bags alone"),
+        }
+        Ok(())
+    }
+
+    /// Writes the feature's numeric inputs for one number to the front of `inputs`.
+    pub(super) fn write_number(&self, feature: &Feature, number: f64, inputs: &mut [f32]) {
+        let (Self::Scaler(scaler), Feature::Numeric(numeric)) = (self, feature) else {
+            unreachable!("numeric inputs come from scaled numbers")
+        };
+        inputs[0] = scaler.encode(numeric.transform(), number);
+        if scaler.missing() {
+            inputs[1] = f32::from(number.is_nan());
+        }
     }
 
     fn encode_numbers(
@@ -175,6 +211,11 @@ impl Fitted {
             Self::Quantiles(_) | Self::Scaler(_) => unreachable!("text has no quantiles and no scale"),
         }
     }
+}
+
+fn too_many() -> Error {
+    Error::new(ErrorKind::Data, "the bags of one batch hold fewer than 2^32 values")
+        .with_help("encode the rows in parts")
 }
 
 /// `⌊crc32(value) · buckets / 2³²⌋`: the same on every machine and in every version.

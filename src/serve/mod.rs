@@ -9,4 +9,4 @@ mod predictor;
 
 pub use calibration::{Calibration, CalibrationSettings, Curve, Method};
 pub use frozen::{Context, Frozen, FrozenCache};
-pub use predictor::Predictor;
+pub use predictor::{Predictor, PredictorBuilder, PredictorCache};

@@ -1,80 +1,209 @@
 //! A model and its encoder, as one thing.
 
-use ndarray::Array2;
+mod builder;
 
-use crate::data::{DomainId, Encoder, Table};
-use crate::model::{Model, Net};
-use crate::{Error, ErrorKind, Result};
+use std::sync::Arc;
 
-/// A trained model kept with the [`Encoder`] that was fitted for it: it takes raw values, and gives probabilities.
+use ndarray::{Array2, Axis, s};
+
+pub use self::builder::PredictorBuilder;
+use super::{Calibration, Context, Curve, Frozen, FrozenCache};
+use crate::data::{Batch, DomainId, Encoder, RawValue, RowPlan, RowScratch, Table};
+use crate::model::{Model, Net, probability};
+use crate::{Error, Result};
+
+/// A trained model, frozen, with the [`Encoder`] that was fitted for it and, by choice, a [`Calibration`]: it takes raw values and gives
+/// probabilities.
+///
+/// A request is one domain, the values that all its candidates share (of the user, of the page), and a list of candidates with the
+/// others. Which columns are shared is said once, by [`PredictorBuilder::given`].
 ///
 /// ```
-/// use starple::data::{Encoder, Format, Schema, Table, UnknownDomain};
-/// use starple::serve::Predictor;
+/// use starple::data::{Encoder, Format, RawValue, Schema, Table, UnknownDomain};
+/// use starple::serve::{Predictor, PredictorCache};
 /// use starple::{Star, StarConfig};
 ///
-/// let schema = Schema::builder().categorical("item").numeric("price").domain("page").label("click").build()?;
-/// let log = "item,price,page,click\nlamp,20,home,1\nsofa,400,search,0\n";
+/// let schema = Schema::builder().categorical("user").categorical("item").numeric("price").domain("page").label("click");
+/// let schema = schema.build()?;
+/// let log = "user,item,price,page,click\nann,lamp,20,home,1\nbob,sofa,400,search,0\n";
 /// let table = Table::from_reader(log.as_bytes(), Format::Csv, "log.csv", &schema)?;
 /// let encoder = Encoder::fit(&schema, &table, &table.all())?.on_unknown_domain(UnknownDomain::Shared);
 /// let star = Star::new(StarConfig::builder(encoder.layout()).build()?);
+/// let predictor = Predictor::builder(encoder, star).given(["user"]).build()?;
 ///
-/// let predictor = Predictor::new(encoder, star)?;
-/// let p = predictor.predict([
-///     [("item", "sofa"), ("price", "380"), ("page", "home")],
-///     [("item", "lamp"), ("price", "25"), ("page", "a page nobody has seen")],
-/// ])?;
+/// // A warm call allocates nothing: lend the same cache again, one to each thread.
+/// let mut cache = PredictorCache::default();
+/// let candidates: [[(&str, RawValue); 2]; 2] =
+///     [[("item", "sofa".into()), ("price", 380.0.into())], [("item", "lamp".into()), ("price", "25".into())]];
+/// let p = predictor.score("home", [("user", "ann")], candidates, &mut cache)?;
 /// assert_eq!(p.dim(), (2, 1));
+///
+/// // Rows that have all their values themselves.
+/// let rows = [[("user", "bob"), ("item", "sofa"), ("price", "380"), ("page", "a page nobody has seen")]];
+/// assert_eq!(predictor.predict(rows)?.dim(), (1, 1));
 /// # Ok::<(), starple::Error>(())
 /// ```
+///
+/// It is immutable and cheap to clone; threads share it, and a service swaps one for another as a whole. Values that training did not see
+/// take the out-of-vocabulary row. Inside a rayon pool, long lists of candidates are scored by all its threads, with the same bits.
 #[derive(Debug, Clone)]
-pub struct Predictor<N: Net> {
+pub struct Predictor(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     encoder: Encoder,
-    model: Model<N>,
+    frozen: Frozen,
+    calibration: Option<Calibration>,
+    /// The columns that a request gives once, the domain's among them.
+    request: RowPlan,
+    /// The others.
+    candidate: RowPlan,
 }
 
-impl<N: Net> Predictor<N> {
-    /// The two as one.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Layout`] if the model was not built for what the encoder gives.
-    pub fn new(encoder: Encoder, model: Model<N>) -> Result<Self> {
-        if encoder.layout() != model.layout() {
-            let message = "the model was built for other fields, domains or tasks than the encoder gives";
-            return Err(Error::new(ErrorKind::Layout, message).with_help("build it with encoder.layout()"));
-        }
-        Ok(Self { encoder, model })
+/// The buffers of [`Predictor::score`], lent by the caller.
+#[derive(Debug, Default)]
+pub struct PredictorCache {
+    request: Batch,
+    candidates: Batch,
+    scratch: RowScratch,
+    scores: ScoreCache,
+}
+
+#[derive(Debug, Default)]
+struct ScoreCache {
+    context: Context,
+    frozen: FrozenCache,
+    probabilities: Array2<f32>,
+}
+
+impl Predictor {
+    /// A predictor of this model behind this encoder.
+    pub fn builder<N: Net>(encoder: Encoder, model: Model<N>) -> PredictorBuilder<N> {
+        PredictorBuilder::new(encoder, model)
     }
 
     /// The encoder.
     pub fn encoder(&self) -> &Encoder {
-        &self.encoder
+        &self.0.encoder
     }
 
-    /// The model.
-    pub fn model(&self) -> &Model<N> {
-        &self.model
+    /// The frozen model.
+    pub fn frozen(&self) -> &Frozen {
+        &self.0.frozen
     }
 
-    /// The two again.
-    pub fn into_parts(self) -> (Encoder, Model<N>) {
-        (self.encoder, self.model)
+    /// The calibration, if there is one.
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.0.calibration.as_ref()
     }
 
-    /// The probabilities of rows that are in memory, `[rows, tasks]`; each row is a list of column and value as they would
-    /// be written in a file. Values that training did not see take the out-of-vocabulary row.
+    /// The columns that a request gives once, besides the domain.
+    pub fn given(&self) -> impl Iterator<Item = &str> {
+        let domain = self.0.encoder.schema().domain();
+        self.0.request.names().iter().map(String::as_str).filter(move |&name| Some(name) != domain)
+    }
+
+    /// The columns that every candidate has.
+    pub fn own(&self) -> impl Iterator<Item = &str> {
+        self.0.candidate.names().iter().map(String::as_str)
+    }
+
+    /// The probabilities of a request's candidates, `[candidates, tasks]`.
+    ///
+    /// `given` and each candidate are lists of column and value, in any order; a reference to a map is one too. Labels and other columns
+    /// of the schema that are no features may be among them and are not read. Without a domain column the domain is `all`.
     ///
     /// # Errors
-    /// Those of [`Encoder::encode_rows`]: a column that is missing or unknown, text in a numeric column, and a domain
-    /// that is not known, unless the encoder was told to let it take the shared path.
+    /// [`ErrorKind::UnknownDomain`](crate::ErrorKind::UnknownDomain), unless the encoder lets such rows take the shared path;
+    /// [`ErrorKind::Data`](crate::ErrorKind::Data) for a column that is missing, unknown, named twice or in the wrong place, and a value
+    /// that cannot be (text in a numeric column). Their texts say `given`, or `candidates:2` for the second candidate.
+    pub fn score<'c, 'g, 'v, K, G, R, C, V>(
+        &self,
+        domain: &str,
+        given: impl IntoIterator<Item = (K, G)>,
+        candidates: impl IntoIterator<Item = R>,
+        cache: &'c mut PredictorCache,
+    ) -> Result<&'c Array2<f32>>
+    where
+        K: AsRef<str>,
+        G: Into<RawValue<'g>>,
+        R: IntoIterator<Item = (C, V)>,
+        C: AsRef<str>,
+        V: Into<RawValue<'v>>,
+    {
+        let Inner { encoder, request, candidate, .. } = &*self.0;
+        let PredictorCache { request: row, candidates: rows, scratch, scores } = cache;
+        let column = encoder.schema().domain();
+        let wrong_domain = |error: Error| match column {
+            Some(column) => error.at_path("request").in_column(column),
+            None => error.at_path("request"),
+        };
+        let id = encoder.domain(domain).map_err(wrong_domain)?;
+
+        let mut writer = request.write(encoder, id, row, scratch);
+        let named = given.into_iter().map(|(column, value)| (Name::Given(column), value.into()));
+        let its_domain = column.map(|column| (Name::Domain(column), RawValue::Text(domain)));
+        writer.row(its_domain.into_iter().chain(named), |value| *value).map_err(|error| error.at_path("given"))?;
+        writer.finish();
+
+        let mut writer = candidate.write(encoder, id, rows, scratch);
+        for (line, cells) in (1..).zip(candidates) {
+            let cells = cells.into_iter().map(|(column, value)| (column, value.into()));
+            writer.row(cells, |value| *value).map_err(|error| error.at_path("candidates").at_line(line))?;
+        }
+        writer.finish();
+        Ok(self.score_into(id, row, rows, scores))
+    }
+
+    /// The probabilities of encoded candidates, `[rows, tasks]`; their domain is `domain`, and of `given`, one row, the fields that are
+    /// given are read. If none are, `given` may be empty.
+    ///
+    /// # Panics
+    /// If the domain is out of range, or a batch does not have the encoder's layout.
+    pub fn score_batch<'c>(
+        &self,
+        domain: DomainId,
+        given: &Batch,
+        candidates: &Batch,
+        cache: &'c mut PredictorCache,
+    ) -> &'c Array2<f32> {
+        self.score_into(domain, given, candidates, &mut cache.scores)
+    }
+
+    fn score_into<'c>(
+        &self,
+        domain: DomainId,
+        given: &Batch,
+        candidates: &Batch,
+        cache: &'c mut ScoreCache,
+    ) -> &'c Array2<f32> {
+        let Inner { frozen, calibration, .. } = &*self.0;
+        let ScoreCache { context, frozen: buffers, probabilities } = cache;
+        frozen.context_into(domain, given, context);
+        let logits = frozen.score(context, candidates, buffers);
+        crate::nn::buffer::resize(probabilities, logits.nrows(), logits.ncols());
+        for (task, (column, logits)) in probabilities.axis_iter_mut(Axis(1)).zip(logits.axis_iter(Axis(1))).enumerate()
+        {
+            let curve = calibration.as_ref().map_or(&Curve::Identity, |calibration| calibration.curve(domain, task));
+            let probability =
+                |z: f32| if *curve == Curve::Identity { probability(z) } else { curve.probability(z) as f32 };
+            column.into_iter().zip(logits).for_each(|(p, &z)| *p = probability(z));
+        }
+        probabilities
+    }
+
+    /// The probabilities of rows that are in memory, `[rows, tasks]`; each row is a list of column and value as they would be written in
+    /// a file, the domain among them.
+    ///
+    /// # Errors
+    /// Those of [`Encoder::encode_rows`].
     pub fn predict<R, K, V>(&self, rows: impl IntoIterator<Item = R>) -> Result<Array2<f32>>
     where
         R: IntoIterator<Item = (K, V)>,
         K: AsRef<str>,
         V: AsRef<str>,
     {
-        let batch = self.encoder.encode_rows(rows)?;
-        Ok(self.model.predict(&batch, batch.domains()))
+        Ok(self.predict_batch(&self.0.encoder.encode_rows(rows)?))
     }
 
     /// The probabilities of rows of a table, `[rows, tasks]`.
@@ -85,64 +214,42 @@ impl<N: Net> Predictor<N> {
     /// # Panics
     /// If a row number is not one of the table.
     pub fn predict_table(&self, table: &Table, rows: &[u32]) -> Result<Array2<f32>> {
-        let logits = self.model.score(&self.encoder.encode(table, rows)?);
-        Ok(logits.mapv_into(crate::model::probability))
+        Ok(self.predict_batch(&self.0.encoder.encode(table, rows)?))
     }
 
-    /// Adds a domain to both; see [`Model::add_domain`].
+    /// The probabilities of encoded rows of any domains, `[rows, tasks]`.
     ///
-    /// # Errors
-    /// [`ErrorKind::Config`] if there is a domain of that name, or the schema names no domain column.
-    pub fn add_domain(&mut self, name: &str) -> Result<DomainId> {
-        self.encoder.add_domain(name)?;
-        self.model.add_domain(name)
+    /// Neighbouring rows of one domain that share what is given are scored together.
+    ///
+    /// # Panics
+    /// If the batch does not have the encoder's layout, or a domain is out of range.
+    pub fn predict_batch(&self, rows: &Batch) -> Array2<f32> {
+        let mut probabilities = Array2::zeros((rows.rows(), self.0.frozen.layout().tasks.len()));
+        let (mut cache, mut request, mut part) = (ScoreCache::default(), Batch::default(), Batch::default());
+        let order: Vec<u32> = (0..rows.rows() as u32).collect();
+        let alike = |&a: &u32, &b: &u32| self.0.request.alike(&self.0.encoder, rows, a as usize, b as usize);
+        for together in order.chunk_by(alike) {
+            let first = together[0] as usize;
+            rows.gather_into(&together[..1], &mut request);
+            rows.gather_into(together, &mut part);
+            let scored = self.score_into(rows.domains[first], &request, &part, &mut cache);
+            probabilities.slice_mut(s![first..first + together.len(), ..]).assign(scored);
+        }
+        probabilities
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::{Format, Schema};
-    use crate::{Star, StarConfig};
+/// A column's name: the domain's, which the predictor adds, or one of the caller's.
+enum Name<'a, K> {
+    Domain(&'a str),
+    Given(K),
+}
 
-    const LOG: &str = "item,price,page,click\nlamp,20,home,1\nsofa,400,search,0\nlamp,,search,1\n";
-
-    fn fitted() -> (Table, Predictor<crate::model::StarNet>) {
-        let schema = Schema::builder().categorical("item").numeric("price").domain("page").label("click").build();
-        let schema = schema.unwrap();
-        let table = Table::from_reader(LOG.as_bytes(), Format::Csv, "log.csv", &schema).unwrap();
-        let encoder = Encoder::fit(&schema, &table, &table.all()).unwrap();
-        let star = Star::new(StarConfig::builder(encoder.layout()).hidden([4]).embedding_std(1.0).build().unwrap());
-        (table, Predictor::new(encoder, star).unwrap())
-    }
-
-    #[test]
-    fn raw_rows_and_the_same_rows_of_a_table_get_the_same_probabilities() {
-        let (table, predictor) = fitted();
-        let of_table = predictor.predict_table(&table, &[1, 0]).unwrap();
-        let raw = [
-            [("item", "sofa"), ("price", "400"), ("page", "search")],
-            [("item", "lamp"), ("price", "20"), ("page", "home")],
-        ];
-        assert_eq!(predictor.predict(raw).unwrap(), of_table);
-        assert!(of_table.iter().all(|&p| p > 0.0 && p < 1.0) && of_table[[0, 0]] != of_table[[1, 0]]);
-    }
-
-    #[test]
-    fn an_added_domain_is_known_to_both() {
-        let (_, mut predictor) = fitted();
-        let row = [[("item", "lamp"), ("price", "20"), ("page", "partner")]];
-        assert_eq!(predictor.predict(row).unwrap_err().kind(), ErrorKind::UnknownDomain);
-        predictor.add_domain("partner").unwrap();
-        assert_eq!(predictor.predict(row).unwrap().dim(), (1, 1));
-        assert_eq!(predictor.add_domain("partner").unwrap_err().kind(), ErrorKind::Config);
-    }
-
-    #[test]
-    fn a_model_of_another_layout_is_refused() {
-        let (_, predictor) = fitted();
-        let (encoder, mut model) = predictor.into_parts();
-        model.add_domain("partner").unwrap();
-        assert_eq!(Predictor::new(encoder, model).unwrap_err().kind(), ErrorKind::Layout);
+impl<K: AsRef<str>> AsRef<str> for Name<'_, K> {
+    fn as_ref(&self) -> &str {
+        match self {
+            Self::Domain(name) => name,
+            Self::Given(name) => name.as_ref(),
+        }
     }
 }

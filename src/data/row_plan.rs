@@ -1,0 +1,259 @@
+//! Rows that are in memory, encoded cell by cell into a batch that is lent.
+
+use std::collections::HashMap;
+
+use ndarray::Array2;
+
+use super::names::{closest, listed};
+use super::{Batch, DomainId, Encoder, Ids, RawValue};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Which columns such rows have, and where their values go.
+#[derive(Debug)]
+pub(crate) struct RowPlan {
+    /// The columns that every row has, in the schema's order.
+    names: Vec<String>,
+    /// By column, who reads it.
+    readers: Vec<Vec<Reader>>,
+    known: HashMap<Box<str>, Known>,
+}
+
+/// What a column of the schema is to these rows.
+#[derive(Debug, Clone, Copy)]
+enum Known {
+    /// They have it, at this place.
+    Here(usize),
+    /// They do not, and this is why.
+    Elsewhere(&'static str),
+    /// It may be there, and is not read.
+    Unread,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Reader {
+    Domain,
+    /// The feature at this position of the schema, and its field.
+    Field {
+        feature: usize,
+        field: usize,
+    },
+    /// The same, and its first numeric input.
+    Numeric {
+        feature: usize,
+        input: usize,
+    },
+}
+
+/// What [`RowWriter`] remembers from one call to the next to save the allocation.
+#[derive(Debug, Default)]
+pub(crate) struct RowScratch {
+    /// By column, the last row that had it, counted from 1.
+    seen: Vec<usize>,
+    text: String,
+}
+
+/// Encodes rows into a batch, one after the other, whose buffers it keeps.
+pub(crate) struct RowWriter<'a> {
+    plan: &'a RowPlan,
+    encoder: &'a Encoder,
+    batch: &'a mut Batch,
+    scratch: &'a mut RowScratch,
+    numeric: Vec<f32>,
+    /// Of rows that have no column for it.
+    domain: DomainId,
+    rows: usize,
+    missing: usize,
+}
+
+impl RowPlan {
+    /// A plan for rows that have every column of features, and that of the domain, but those of which `elsewhere` says why not.
+    pub(crate) fn new(encoder: &Encoder, elsewhere: impl Fn(&str) -> Option<&'static str>) -> Self {
+        let schema = encoder.schema();
+        let others = [schema.weight(), schema.split(), schema.group()].into_iter().flatten();
+        let unread = others.chain(schema.labels().iter().map(String::as_str));
+        let known = unread.map(|name| (name.into(), Known::Unread)).collect();
+        let mut plan = Self { names: Vec::new(), readers: Vec::new(), known };
+        let (mut field, mut input) = (0, 0);
+        for (feature, declared) in schema.features().iter().enumerate() {
+            let inputs = encoder.fitted(feature).inputs();
+            let reader =
+                if inputs == 0 { Reader::Field { feature, field } } else { Reader::Numeric { feature, input } };
+            field += usize::from(inputs == 0);
+            input += inputs;
+            plan.add(declared.column(), reader, &elsewhere);
+        }
+        if let Some(column) = schema.domain() {
+            plan.add(column, Reader::Domain, &elsewhere);
+        }
+        plan
+    }
+
+    fn add(&mut self, column: &str, reader: Reader, elsewhere: &impl Fn(&str) -> Option<&'static str>) {
+        let known = match (self.known.get(column), elsewhere(column)) {
+            (Some(&known @ Known::Here(_)), _) => known,
+            (_, Some(why)) => Known::Elsewhere(why),
+            (_, None) => {
+                self.names.push(column.to_owned());
+                self.readers.push(Vec::new());
+                Known::Here(self.names.len() - 1)
+            }
+        };
+        self.known.insert(column.into(), known);
+        if let Known::Here(place) = known {
+            self.readers[place].push(reader);
+        }
+    }
+
+    /// The columns that every row has.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The fields and the numeric inputs that are read from these columns, as the layout names them.
+    pub(crate) fn inputs<'a>(&self, encoder: &'a Encoder) -> Vec<&'a str> {
+        let (layout, mut inputs) = (encoder.layout(), Vec::new());
+        for &reader in self.readers.iter().flatten() {
+            match reader {
+                Reader::Domain => {}
+                Reader::Field { field, .. } => inputs.push(layout.fields[field].name.as_str()),
+                Reader::Numeric { feature, input } => {
+                    let of_feature = &layout.numeric[input..input + encoder.fitted(feature).inputs()];
+                    inputs.extend(of_feature.iter().map(String::as_str));
+                }
+            }
+        }
+        inputs
+    }
+
+    /// Whether two encoded rows have the same domain and the same values in these columns.
+    pub(crate) fn alike(&self, encoder: &Encoder, rows: &Batch, a: usize, b: usize) -> bool {
+        let same = |reader: &Reader| match *reader {
+            Reader::Domain => true,
+            Reader::Field { field, .. } => rows.ids[field].row(a) == rows.ids[field].row(b),
+            Reader::Numeric { feature, input } => {
+                let inputs = input..input + encoder.fitted(feature).inputs();
+                inputs.into_iter().all(|input| rows.numeric[[a, input]] == rows.numeric[[b, input]])
+            }
+        };
+        rows.domains[a] == rows.domains[b] && self.readers.iter().flatten().all(same)
+    }
+
+    /// A writer of these rows over whatever `batch` holds; `domain` is that of rows without a column for it.
+    ///
+    /// What such rows do not have becomes id 0, an empty bag or 0. The batch gets no labels.
+    pub(crate) fn write<'a>(
+        &'a self,
+        encoder: &'a Encoder,
+        domain: DomainId,
+        batch: &'a mut Batch,
+        scratch: &'a mut RowScratch,
+    ) -> RowWriter<'a> {
+        let fields = &encoder.layout().fields;
+        batch.ids.resize_with(fields.len(), || Ids::One(Vec::new()));
+        for (ids, field) in batch.ids.iter_mut().zip(fields) {
+            ids.restart(field.bag.is_some());
+        }
+        let (mut numeric, _) = std::mem::take(&mut batch.numeric).into_raw_vec_and_offset();
+        numeric.clear();
+        batch.domains.clear();
+        batch.weights.clear();
+        batch.groups.clear();
+        scratch.seen.clear();
+        scratch.seen.resize(self.names.len(), 0);
+        RowWriter { plan: self, encoder, batch, scratch, numeric, domain, rows: 0, missing: 0 }
+    }
+
+    /// Why a row cannot have this column.
+    #[cold]
+    fn refuse(&self, column: &str) -> Error {
+        if let Some(Known::Elsewhere(why)) = self.known.get(column) {
+            return Error::new(ErrorKind::Data, *why).in_column(column);
+        }
+        let names = &self.names;
+        let message = format!("the schema has no such column; its columns are {}", listed(names));
+        let error = Error::new(ErrorKind::Data, message).in_column(column);
+        match closest(column, names) {
+            Some(name) => error.with_help(format!("did you mean {name:?}?")),
+            None => error.with_help("leave it out"),
+        }
+    }
+}
+
+impl RowWriter<'_> {
+    /// Adds a row of these cells. An error names the column, and ends the writing.
+    pub(crate) fn row<K: AsRef<str>, V>(
+        &mut self,
+        cells: impl IntoIterator<Item = (K, V)>,
+        raw: impl Fn(&V) -> RawValue<'_>,
+    ) -> Result<()> {
+        self.start();
+        for (column, value) in cells {
+            self.cell(column.as_ref(), raw(&value))?;
+        }
+        self.end()
+    }
+
+    fn start(&mut self) {
+        self.rows += 1;
+        self.missing = self.plan.names.len();
+        self.numeric.resize(self.rows * self.encoder.layout().numeric.len(), 0.0);
+    }
+
+    fn cell(&mut self, column: &str, value: RawValue<'_>) -> Result<()> {
+        let place = match self.plan.known.get(column) {
+            Some(&Known::Here(place)) => place,
+            Some(Known::Unread) => return Ok(()),
+            Some(Known::Elsewhere(_)) | None => return Err(self.plan.refuse(column)),
+        };
+        if std::mem::replace(&mut self.scratch.seen[place], self.rows) == self.rows {
+            return Err(Error::new(ErrorKind::Data, "the row has this column twice").in_column(column));
+        }
+        self.missing -= 1;
+        for &reader in &self.plan.readers[place] {
+            self.read(reader, value).map_err(|error| error.in_column(column).with_value(value.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, reader: Reader, value: RawValue<'_>) -> Result<()> {
+        let (features, text) = (self.encoder.schema().features(), &mut self.scratch.text);
+        match reader {
+            Reader::Domain => self.batch.domains.push(self.encoder.domain(value.text(text))?),
+            Reader::Field { feature, field } => {
+                let (declared, fitted) = (&features[feature], self.encoder.fitted(feature));
+                fitted.push_id(declared, value, text, &mut self.batch.ids[field])?;
+            }
+            Reader::Numeric { feature, input } => {
+                let start = self.numeric.len() - self.encoder.layout().numeric.len() + input;
+                self.encoder.fitted(feature).write_number(
+                    &features[feature],
+                    value.number()?,
+                    &mut self.numeric[start..],
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if self.missing > 0 {
+            let place = self.scratch.seen.iter().position(|&row| row != self.rows).expect("some column is missing");
+            return Err(Error::new(ErrorKind::Data, "the row has no value for this column")
+                .in_column(&self.plan.names[place])
+                .with_help("an empty value is a missing number, or an empty bag"));
+        }
+        if self.batch.domains.len() < self.rows {
+            self.batch.domains.push(self.domain);
+        }
+        Ok(())
+    }
+
+    /// The batch has all rows.
+    pub(crate) fn finish(self) {
+        for ids in &mut self.batch.ids {
+            ids.pad(self.rows);
+        }
+        let shape = (self.rows, self.encoder.layout().numeric.len());
+        self.batch.numeric = Array2::from_shape_vec(shape, self.numeric).expect("as many values as the shape holds");
+    }
+}

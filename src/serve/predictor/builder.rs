@@ -1,0 +1,77 @@
+//! Puts a [`Predictor`] together.
+
+use super::{Inner, Predictor};
+use crate::data::{Encoder, RowPlan};
+use crate::error::Problems;
+use crate::model::{Model, Net};
+use crate::serve::{Calibration, Frozen};
+use crate::{Error, ErrorKind, Result};
+
+/// Collects what a [`Predictor`] is made of: see [`Predictor::builder`].
+#[derive(Debug, Clone)]
+pub struct PredictorBuilder<N: Net> {
+    encoder: Encoder,
+    model: Model<N>,
+    given: Vec<String>,
+    calibration: Option<Calibration>,
+}
+
+impl<N: Net> PredictorBuilder<N> {
+    pub(super) fn new(encoder: Encoder, model: Model<N>) -> Self {
+        Self { encoder, model, given: Vec::new(), calibration: None }
+    }
+
+    /// The columns whose values are the same for all candidates of a request: those of the user and of the page. Their part of the
+    /// model is computed once a request. Default: none.
+    ///
+    /// The domain is always given; if its column is a feature too, so is that, without being named here.
+    pub fn given<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.given.extend(columns.into_iter().map(Into::into));
+        self
+    }
+
+    /// The curves that give the probabilities. Default: `σ(logit)`.
+    pub fn calibration(mut self, calibration: Calibration) -> Self {
+        self.calibration = Some(calibration);
+        self
+    }
+
+    /// The predictor.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Layout`] if model or calibration were made for other fields, domains or tasks than the encoder gives;
+    /// [`ErrorKind::Config`] if a column that is given is none of the features', or is named twice; the errors of [`Frozen::new`].
+    pub fn build(self) -> Result<Predictor> {
+        let Self { encoder, model, given, calibration } = self;
+        if encoder.layout() != model.layout() {
+            let message = "the model was built for other fields, domains or tasks than the encoder gives";
+            return Err(Error::new(ErrorKind::Layout, message).with_help("build it with encoder.layout()"));
+        }
+        if let Some(calibration) = &calibration {
+            calibration.check(encoder.layout())?;
+        }
+        let schema = encoder.schema();
+        let mut problems = Problems::default();
+        for (i, name) in given.iter().enumerate() {
+            let read = schema.features().iter().any(|feature| feature.column() == name);
+            problems.require(read, || match schema.features().iter().find(|feature| feature.name() == name) {
+                Some(feature) => format!("{name:?}: no column, but a feature that reads column {:?}", feature.column()),
+                None => format!("{name:?}: not a column of a feature"),
+            });
+            problems.require(!given[..i].contains(name), || format!("{name:?}: given twice"));
+        }
+        problems.into_result("given")?;
+        let domain_column = schema.domain().map(str::to_owned);
+        let is_domain = |column: &str| domain_column.as_deref() == Some(column);
+        let is_given = |column: &str| is_domain(column) || given.iter().any(|name| name == column);
+        let request = RowPlan::new(&encoder, |column| {
+            (!is_given(column)).then_some("a value that each candidate has, not the request")
+        });
+        let candidate = RowPlan::new(&encoder, |column| match () {
+            () if is_domain(column) => Some("the domain is the request's, not a candidate's"),
+            () => is_given(column).then_some("a value that the request gives once, not each candidate"),
+        });
+        let frozen = Frozen::new(model, &request.inputs(&encoder))?;
+        Ok(Predictor(Inner { encoder, frozen, calibration, request, candidate }.into()))
+    }
+}

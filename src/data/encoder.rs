@@ -8,7 +8,7 @@ use super::fitted::{Fitted, translate};
 use super::names::listed;
 use super::row_plan::{RowPlan, RowScratch};
 use super::vocabulary::Vocabulary;
-use super::{Batch, DomainId, Layout, RawValue, Schema, Table};
+use super::{Batch, DomainId, Growth, Layout, RawValue, Schema, Table};
 use crate::error::{Error, ErrorKind, Problems, Result};
 
 /// The name of the one domain when the schema names no domain column.
@@ -125,12 +125,18 @@ impl Encoder {
     }
 
     fn assemble(schema: Schema, fitted: Vec<Fitted>, domains: Vocabulary, unknown_domain: UnknownDomain) -> Self {
-        let mut layout = Layout { tasks: schema.labels().to_vec(), ..Layout::default() };
-        layout.domains = domains.values().iter().map(ToString::to_string).collect();
-        for (feature, fitted) in schema.features().iter().zip(&fitted) {
+        let mut encoder = Self { schema, fitted, domains, unknown_domain, layout: Layout::default() };
+        encoder.derive_layout();
+        encoder
+    }
+
+    fn derive_layout(&mut self) {
+        let mut layout = Layout { tasks: self.schema.labels().to_vec(), ..Layout::default() };
+        layout.domains = self.domains.values().iter().map(ToString::to_string).collect();
+        for (feature, fitted) in self.schema.features().iter().zip(&self.fitted) {
             fitted.describe(feature, &mut layout);
         }
-        Self { schema, fitted, domains, unknown_domain, layout }
+        self.layout = layout;
     }
 
     /// What becomes of rows of a domain that is not among the fitted ones. Default: [`UnknownDomain::Error`].
@@ -184,6 +190,55 @@ impl Encoder {
         }
         self.layout.domains.push(name.to_owned());
         Ok(DomainId::new(self.layout.domains.len() - 1))
+    }
+
+    /// Gives ids to what these rows hold and the encoder does not know yet, behind those there are: values of vocabularies, and
+    /// domains. A model needs to grow with it ([`Model::grow`](crate::Model::grow)).
+    ///
+    /// * A value that occurs at least the feature's `min_count` times **among these rows** gets the next id, in order of first
+    ///   appearance; until then it had id 0, and rarer values keep that. What came before these rows is not counted.
+    /// * A name that is no domain yet gets the next [`DomainId`]; new ones are sorted as in [`Encoder::fit`].
+    /// * Everything else stays what it was fitted to be: ids that were given, means and deviations, quantiles, hashed values and values
+    ///   that are ids. So rows whose values and domain were known are encoded to the same bytes as before.
+    ///
+    /// No rows are nothing new.
+    ///
+    /// ```
+    /// use starple::data::{Encoder, Format, Schema, Table};
+    ///
+    /// let schema = Schema::builder().categorical("item").domain("page").label("click").build()?;
+    /// let read = |log: &str| Table::from_reader(log.as_bytes(), Format::Csv, "log.csv", &schema);
+    /// let monday = read("item,page,click\nlamp,home,1\nsofa,search,0\n")?;
+    /// let mut encoder = Encoder::fit(&schema, &monday, &monday.all())?;
+    ///
+    /// let tuesday = read("item,page,click\nvase,home,0\nlamp,app,1\n")?;
+    /// let growth = encoder.extend(&tuesday, &tuesday.all())?;
+    /// assert_eq!(growth.to_string(), "item: 1 new value; new domain: \"app\"");
+    /// assert_eq!(encoder.layout().domains, ["home", "search", "app"]);
+    /// assert_eq!(encoder.encode(&tuesday, &[0])?.ids[0].row(0), [3]);
+    /// # Ok::<(), starple::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Data`] if a domain's name is empty; [`ErrorKind::Layout`] if the table was read with another schema. Nothing
+    /// changes then.
+    ///
+    /// # Panics
+    /// If a row number is not one of the table.
+    pub fn extend(&mut self, table: &Table, rows: &[u32]) -> Result<Growth> {
+        let found = self.schema.features().iter().map(|feature| Fitted::values(feature, table, rows));
+        let found: Vec<Vocabulary> = found.collect::<Result<_>>()?;
+        let domains = fit_domains(&self.schema, table, rows)?;
+        let mut growth = Growth::default();
+        for ((feature, fitted), found) in self.schema.features().iter().zip(&mut self.fitted).zip(&found) {
+            if let Fitted::Vocabulary(values) = fitted {
+                let new = values.extend(found).len();
+                growth.values.extend((new > 0).then(|| (feature.name().to_owned(), new)));
+            }
+        }
+        growth.domains.extend(self.domains.extend(&domains).iter().map(ToString::to_string));
+        self.derive_layout();
+        Ok(growth)
     }
 
     /// Encodes these rows, in this order, of any table that was read with the encoder's schema.

@@ -57,6 +57,17 @@ impl Fitted {
         }
     }
 
+    /// What a vocabulary would hold if these rows alone had been fitted on; empty for what has none. The table must hold the column.
+    pub(super) fn values(feature: &Feature, table: &Table, rows: &[u32]) -> Result<Vocabulary> {
+        if let Feature::Numeric(_) = feature {
+            return table.numbers(feature.column()).map(|_| Vocabulary::default());
+        }
+        match Self::fit(feature, table, rows)? {
+            Self::Vocabulary(values) => Ok(values),
+            _ => Ok(Vocabulary::default()),
+        }
+    }
+
     /// Whether this can be what `feature` learned: it is checked when an encoder is read from a file.
     pub(super) fn fits(&self, feature: &Feature) -> bool {
         let coding = match feature {

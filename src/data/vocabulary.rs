@@ -44,6 +44,15 @@ impl Vocabulary {
         &self.values
     }
 
+    /// Adds the values of another one that are not there yet, in their order, and gives those.
+    pub(super) fn extend(&mut self, other: &Self) -> &[Arc<str>] {
+        let known = self.values.len();
+        for value in &other.values {
+            self.insert(value);
+        }
+        &self.values[known..]
+    }
+
     /// Adds `value` at the end; false if it is there already.
     pub(super) fn insert(&mut self, value: &str) -> bool {
         if self.positions.contains_key(value) {

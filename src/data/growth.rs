@@ -1,0 +1,34 @@
+//! What new rows have added to an encoder.
+
+use std::fmt;
+
+/// What [`Encoder::extend`](super::Encoder::extend) found in new rows and gave ids of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Growth {
+    /// The features whose vocabularies grew, in the schema's order, each with the number of its new values.
+    pub values: Vec<(String, usize)>,
+    /// The names of the new domains, in the order of their ids.
+    pub domains: Vec<String>,
+}
+
+impl Growth {
+    /// Whether everything was known already.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.domains.is_empty()
+    }
+}
+
+impl fmt::Display for Growth {
+    /// `item: 12 new values; tags: 1 new value; new domains: "partner"`, or `nothing new`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return write!(f, "nothing new");
+        }
+        let plural = |count: usize| if count == 1 { "" } else { "s" };
+        let values = self.values.iter().map(|(name, count)| format!("{name}: {count} new value{}", plural(*count)));
+        let domains = &self.domains;
+        let named = (!domains.is_empty())
+            .then(|| format!("new domain{}: {}", plural(domains.len()), super::names::listed(domains)));
+        write!(f, "{}", values.chain(named).collect::<Vec<_>>().join("; "))
+    }
+}

@@ -53,7 +53,8 @@
 //! ```
 //!
 //! The examples go on from there: `quickstart` trains and compares, `train` takes any log by a run file, `compare` many models on
-//! one, `inside` shows gates and distances, `learning` has planted worlds; `tasks`, `new_domain` and `own_net` each show one idea.
+//! one, `inside` shows gates and distances, `learning` has planted worlds; `tasks`, `new_domain`,
+//! `next_day` and `own_net` each show one idea.
 //!
 //! # Three rules
 //!

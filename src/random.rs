@@ -16,6 +16,8 @@ pub(crate) enum Purpose {
     Synthetic = 4,
     /// The order in which units of an objective meet.
     Projection = 5,
+    /// The values that rows start from which a table gets later.
+    NewRows = 6,
 }
 
 /// The generator of one stream: the same `(seed, purpose, a, b)` gives the same numbers on every machine.

@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::names::listed;
+use crate::metrics::SHARED_DOMAIN;
+use crate::{Error, ErrorKind, Result};
+
 /// How the embeddings of a bag's values become one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -37,4 +41,56 @@ pub struct Layout {
     pub domains: Vec<String>,
     /// The tasks: the columns of labels and logits.
     pub tasks: Vec<String>,
+}
+
+impl Layout {
+    /// Whether `grown` is this layout with rows behind those of its fields and domains behind its own, and otherwise the same.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Layout`], naming every difference that is none of those.
+    pub(crate) fn check_growth(&self, grown: &Self) -> Result<()> {
+        let mut problems = Vec::new();
+        let names = |layout: &Self| layout.fields.iter().map(|field| field.name.clone()).collect::<Vec<_>>();
+        for (what, old, new) in [
+            ("fields", names(self), names(grown)),
+            ("numeric", self.numeric.clone(), grown.numeric.clone()),
+            ("tasks", self.tasks.clone(), grown.tasks.clone()),
+        ] {
+            if old != new {
+                problems.push(format!("{what}: expected [{}], found [{}]", listed(&old), listed(&new)));
+            }
+        }
+        let domains = &grown.domains;
+        if !domains.starts_with(&self.domains) {
+            let (old, new) = (listed(&self.domains), listed(domains));
+            problems.push(format!("domains: expected [{old}] and others behind them, found [{new}]"));
+        }
+        let is_name =
+            |i: usize, name: &str| !["", SHARED_DOMAIN].contains(&name) && !domains[..i].iter().any(|d| d == name);
+        for (i, name) in domains.iter().enumerate().filter(|(i, name)| !is_name(*i, name)) {
+            problems.push(format!(
+                "domains: expected a name that no other has, and not {SHARED_DOMAIN:?}, found {name:?} as number {i}"
+            ));
+        }
+        for field in &self.fields {
+            let Some(new) = grown.fields.iter().find(|new| new.name == field.name) else { continue };
+            if new.rows < field.rows {
+                problems
+                    .push(format!("field {:?}: expected {} rows or more, found {}", field.name, field.rows, new.rows));
+            }
+            if new.bag != field.bag {
+                let ids = |bag| match bag {
+                    None => "one id a row".to_owned(),
+                    Some(pooling) => format!("bags of ids ({pooling:?})"),
+                };
+                let (old, new) = (ids(field.bag), ids(new.bag));
+                problems.push(format!("field {:?}: expected {old}, found {new}", field.name));
+            }
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let message = format!("the layout does not extend the one there is: {}", problems.join("; "));
+        Err(Error::new(ErrorKind::Layout, message).with_help("extend the encoder that the model was built for"))
+    }
 }

@@ -8,8 +8,8 @@ use ndarray::Array2;
 
 pub(crate) use self::lookup::Selection;
 use self::lookup::{Embed, Scatter};
-use super::NetConfig;
 use super::branches::Routes;
+use super::{NetConfig, NewRows};
 use crate::data::{Batch, DomainId, Field};
 use crate::nn::{Branch, Decay, Draws, Leaf, LeafMut, Part, Path, RowGrad, Segment, tensor};
 use crate::optim::Optimizer;
@@ -108,6 +108,29 @@ impl Front {
         }
     }
 
+    /// Gives the tables rows behind those they have, as many as the configuration's layout now asks for.
+    pub(super) fn add_rows(&mut self, config: &impl NetConfig, start: NewRows) {
+        self.fields.clone_from(&config.layout().fields);
+        for (i, table) in self.tables.iter_mut().enumerate() {
+            let rows = table.nrows()..self.fields[i % self.fields.len()].rows;
+            if rows.is_empty() {
+                continue;
+            }
+            let (mut values, _) = std::mem::take(table).into_raw_vec_and_offset();
+            match start {
+                NewRows::OutOfVocabulary => {
+                    values.reserve_exact(rows.len() * self.dim);
+                    rows.for_each(|_| values.extend_from_within(..self.dim));
+                }
+                NewRows::Drawn => {
+                    let (seed, std) = (config.seed(), config.embedding_std());
+                    values.extend(Draws::normal_rows(seed, i, rows, self.dim, std));
+                }
+            }
+            *table = Array2::from_shape_vec((values.len() / self.dim, self.dim), values).expect("whole rows");
+        }
+    }
+
     /// How many values an embedded row has.
     pub fn width(&self) -> usize {
         self.width
@@ -185,9 +208,10 @@ impl Front {
     }
 
     /// Moves the tables; they take the first slots. An owner's table that no row read took no part in the step.
-    pub(super) fn apply(&mut self, grad: &mut [RowGrad], optimizer: &mut dyn Optimizer) {
+    pub(super) fn apply(&mut self, grad: &mut [RowGrad], frozen: &[bool], optimizer: &mut dyn Optimizer) {
         for (slot, (table, grad)) in self.tables.iter_mut().zip(grad).enumerate() {
-            if self.owners.is_empty() || !grad.rows().is_empty() {
+            let present = self.owners.is_empty() || !grad.rows().is_empty();
+            if present && frozen.get(slot) != Some(&true) {
                 optimizer.rows(slot, table.as_slice_mut().expect(LINES), grad);
             }
         }

@@ -1,8 +1,10 @@
 //! The gradient of a model.
 
-use super::Net;
+use super::frozen::frozen;
+use super::{Model, Net};
+use crate::Result;
 use crate::nn::dot::dot;
-use crate::nn::{Leaf, Pair, Path, RowGrad};
+use crate::nn::{Leaf, LeafMut, Pair, Path, RowGrad};
 
 /// The gradient of a [`Model`](super::Model): table rows that were read, and the dense part.
 #[derive(Debug, Clone)]
@@ -11,9 +13,67 @@ pub struct Gradient<N: Net> {
     pub tables: Vec<RowGrad>,
     /// Of the net, in the net's own type.
     pub net: N,
+    /// By position in the model's walk, what stays as it is; empty where nothing does.
+    pub(super) frozen: Vec<bool>,
 }
 
 impl<N: Net> Gradient<N> {
+    /// Freezes these tensors of the model whose gradient it is, and no others: from now on their gradients are zero, and
+    /// [`Model::apply`] leaves values, moving averages and optimizer state as they are, to the bit. No names freeze nothing.
+    ///
+    /// A name is the start of a dotted name as [`Model::visit`] gives it, in whole parts, `*` standing for any one part: `embeddings` is
+    /// all tables, `embeddings.user` one, and `net.layers.*.shared` what STAR's layers share. Passes are not changed: rows are still
+    /// normalised by their batch's statistics, and units still drop out.
+    ///
+    /// ```
+    /// # use starple::data::{Field, Layout};
+    /// # use starple::{Star, StarConfig};
+    /// # let layout = Layout {
+    /// #     fields: vec![Field { name: "user".into(), rows: 9, bag: None }],
+    /// #     domains: vec!["home".into(), "search".into()],
+    /// #     tasks: vec!["click".into()],
+    /// #     ..Layout::default()
+    /// # };
+    /// let star = Star::new(StarConfig::builder(&layout).build()?);
+    /// let mut gradient = star.zero_grad();
+    /// // Only what each domain owns learns.
+    /// let shared = ["embeddings", "net.norm.gamma", "net.norm.beta", "net.layers.*.shared", "net.auxiliary.mlp"];
+    /// gradient.freeze(&star, &shared)?;
+    /// let error = gradient.freeze(&star, &["net.layer"]).unwrap_err().to_string();
+    /// assert!(error.contains("did you mean \"net.layers\"?"), "{error}");
+    /// # Ok::<(), starple::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming all that is wrong, if a name is the start of no tensor's, or nothing is
+    /// left to learn.
+    pub fn freeze<S: AsRef<str>>(&mut self, model: &Model<N>, names: &[S]) -> Result<()> {
+        self.frozen = frozen(model, names)?;
+        self.silence();
+        Ok(())
+    }
+
+    /// Sets the gradients of what is frozen to zero, as they are before a pass adds to them.
+    pub(super) fn silence(&mut self) {
+        if self.frozen.is_empty() {
+            return;
+        }
+        let (tables, net) = self.frozen.split_at(self.tables.len());
+        for (table, _) in self.tables.iter_mut().zip(tables).filter(|(_, frozen)| **frozen) {
+            table.clear();
+        }
+        self.net.visit_mut(&mut Path::starting_at(0), &mut |path, leaf| {
+            if let (true, LeafMut::Tensor(values, ..)) = (net[path.slot()] && path.present(), leaf) {
+                values.fill(0.0);
+            }
+        });
+    }
+
+    /// By position in the model's walk, what stays as it is; empty where nothing does.
+    pub(crate) fn frozen(&self) -> &[bool] {
+        &self.frozen
+    }
+
     /// Sets it back to zero, nobody present.
     pub fn zero(&mut self) {
         self.tables.iter_mut().for_each(RowGrad::clear);

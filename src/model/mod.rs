@@ -31,8 +31,10 @@ mod cross_stitch;
 mod customized;
 mod extraction;
 mod front;
+mod frozen;
 mod gate_view;
 mod gradient;
+mod grow;
 mod ml_mmoe;
 mod mmoe;
 mod moe;
@@ -72,8 +74,10 @@ pub use self::customized::{CustomizedConfig, CustomizedConfigBuilder, Customized
 pub use self::extraction::{ExtractionCache, ExtractionConfig, ExtractionNet, ExtractionShape, Level};
 pub use self::front::Front;
 pub(crate) use self::front::Selection;
+pub(crate) use self::frozen::is_below;
 pub use self::gate_view::{ExpertId, GateReader, GateView};
 pub use self::gradient::Gradient;
+pub use self::grow::NewRows;
 pub use self::ml_mmoe::{MlMmoeCache, MlMmoeConfig, MlMmoeConfigBuilder, MlMmoeLevel, MlMmoeNet};
 pub use self::mmoe::{MmoeConfig, MmoeConfigBuilder, MmoeNet};
 pub use self::moe::{MoeConfig, MoeConfigBuilder, MoeNet};
@@ -301,27 +305,32 @@ impl<N: Net> Model<N> {
         let input = Input { x, segments: &order.segments };
         self.net.backward(input, grouped, *mode, net, &mut grad.net, dx);
         self.front.backward(batch, &order.rows, blocks, dx, &mut grad.tables);
+        grad.silence();
     }
 
     /// What the net adds to the loss by itself, beside what labels give: adds the gradient of it to `grad` and returns it, 0 for most
     /// nets. Once a step, after all backward passes, since only who took part in the step pays; [`Step`](crate::train::Step) calls it.
     pub fn penalize(&self, cache: &mut Cache<N, Train>, grad: &mut Gradient<N>) -> f64 {
-        self.net.penalize(&mut cache.net, &mut grad.net)
+        let penalty = self.net.penalize(&mut cache.net, &mut grad.net);
+        grad.silence();
+        penalty
     }
 
     /// A gradient for this model, all zero.
     pub fn zero_grad(&self) -> Gradient<N> {
-        Gradient { tables: self.front.zero_grad(), net: self.net.zeros_like() }
+        Gradient { tables: self.front.zero_grad(), net: self.net.zeros_like(), frozen: Vec::new() }
     }
 
     /// Moves every parameter that has a gradient, and the moving averages; then sets `grad` back to zero.
     ///
-    /// What a domain or branch owns that took no part keeps its values and its optimizer state. A domain takes part by its rows
+    /// What a domain or branch owns that took no part keeps its values and its optimizer state, and so does what the gradient has
+    /// [frozen](Gradient::freeze). A domain takes part by its rows
     /// (STAR, pooled), a branch by its labels, and what others read also through those that read it.
     pub fn apply(&mut self, grad: &mut Gradient<N>, optimizer: &mut dyn Optimizer) {
-        self.front.apply(&mut grad.tables, optimizer);
-        let path = &mut Path::starting_at(self.front.tables().len());
+        self.front.apply(&mut grad.tables, &grad.frozen, optimizer);
+        let (path, frozen) = (&mut Path::starting_at(self.front.tables().len()), &grad.frozen);
         self.net.visit_pair(&mut grad.net, path, &mut |path, pair| match pair {
+            _ if frozen.get(path.slot()) == Some(&true) => {}
             Pair::Tensor(values, grad, decay) if path.present() => optimizer.dense(path.slot(), values, grad, decay),
             Pair::Moving(average, batch) if path.present() => average.take(batch),
             Pair::Tensor(..) | Pair::Moving(..) => {}

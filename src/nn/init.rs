@@ -1,8 +1,11 @@
 //! What parameters start from.
 
+use std::ops::Range;
+
 use ndarray::Array2;
 use ndarray_rand::RandomExt as _;
 use ndarray_rand::rand_distr::{Normal, Uniform};
+use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +71,14 @@ impl Draws {
     pub(crate) fn normal(&mut self, rows: usize, columns: usize, std: f32) -> Array2<f32> {
         let normal = Normal::new(0.0, std).expect("the deviation was checked");
         Array2::random_using((rows, columns), normal, &mut self.next_rng())
+    }
+
+    /// Values from the same distribution for these rows of a table that had fewer: those of a row depend on the seed, the table's and
+    /// the row's number alone.
+    pub(crate) fn normal_rows(seed: u64, table: usize, rows: Range<usize>, columns: usize, std: f32) -> Vec<f32> {
+        let normal = Normal::new(0.0, std).expect("the deviation was checked");
+        let row = |row| keyed(seed, Purpose::NewRows, table as u64, row as u64).sample_iter(normal).take(columns);
+        rows.flat_map(row).collect()
     }
 
     fn next_rng(&mut self) -> ChaCha8Rng {

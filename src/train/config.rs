@@ -44,6 +44,7 @@ pub struct TrainConfigBuilder {
     pub(super) embedding_optimizer: Option<OptimizerConfig>,
     pub(super) schedule: Schedule,
     pub(super) clip: Option<Clip>,
+    pub(super) freeze: Vec<String>,
     pub(super) objective: Objective,
     pub(super) early_stop: EarlyStop,
     pub(super) seed: u64,
@@ -60,6 +61,7 @@ impl Default for TrainConfigBuilder {
             embedding_optimizer: None,
             schedule: Schedule::constant(),
             clip: None,
+            freeze: Vec::new(),
             objective: Objective::default(),
             early_stop: EarlyStop::default(),
             seed: 0,
@@ -173,6 +175,13 @@ impl TrainConfigBuilder {
     /// The bound on gradients; default none.
     pub fn clip(mut self, clip: Clip) -> Self {
         self.clip = Some(clip);
+        self
+    }
+
+    /// The tensors that stay as they are, by the starts of their names, whole parts of them, `*` being any one part:
+    /// `"embeddings.user"`, `"net.layers.*.shared"`; default none. [`Gradient::freeze`](crate::model::Gradient::freeze) has the details.
+    pub fn freeze<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.freeze = names.into_iter().map(Into::into).collect();
         self
     }
 

@@ -6,7 +6,7 @@ use super::UnitReport;
 use crate::data::Batch;
 use crate::loss::weighting::{Measured, Needs, Projection, UnitWeights, WeightingState};
 use crate::loss::{Loss, NonFiniteAt, Objective};
-use crate::model::{Cache, Gradient, Model, Net};
+use crate::model::{Cache, Gradient, Model, Net, is_below};
 use crate::nn::buffer::resize;
 use crate::nn::{Leaf, Train};
 use crate::optim::Clock;
@@ -77,7 +77,7 @@ impl<N: Net> Step<N> {
         let weights = UnitWeights::new(objective, units.len());
         let (kept, shared) = match weights.needs() {
             Needs::Nothing => (0, Vec::new()),
-            Needs::Norms => (1, shared_tensors(model, weights.shared())?),
+            Needs::Norms => (1, shared_tensors(model, weights.shared(), &[])?),
             Needs::Products => (units.len(), Vec::new()),
         };
         let by_unit = ByUnit {
@@ -98,6 +98,23 @@ impl<N: Net> Step<N> {
             grad: model.zero_grad(),
             by_unit,
         })
+    }
+
+    /// The same steps with tensors that stay as they are: [`Gradient::freeze`] says which these names are.
+    ///
+    /// # Errors
+    /// Those of [`Gradient::freeze`], and [`ErrorKind::Config`] if all tensors are frozen that norms could be taken over.
+    ///
+    /// # Panics
+    /// If the model is not the one of [`Step::new`].
+    pub fn freeze<S: AsRef<str>>(mut self, model: &Model<N>, names: &[S]) -> Result<Self> {
+        for grad in [&mut self.grad].into_iter().chain(&mut self.by_unit.grads) {
+            grad.freeze(model, names)?;
+        }
+        if matches!(self.weights.needs(), Needs::Norms) {
+            self.by_unit.shared = shared_tensors(model, self.weights.shared(), self.grad.frozen())?;
+        }
+        Ok(self)
     }
 
     /// The gradient of the objective on a batch, for [`Model::apply`], which sets it back to zero before the next step.
@@ -228,17 +245,16 @@ fn select(objective: &Objective, unit: usize, batch: &Batch, dlogits: &Array2<f3
     }
 }
 
-/// By position in the walk, the dense tensors that nobody owns, those under `prefix` alone if there is one.
-fn shared_tensors<N: Net>(model: &Model<N>, prefix: Option<&str>) -> Result<Vec<bool>> {
+/// By position in the walk, the dense tensors that nobody owns and that are not frozen, those under `prefix` alone if there is one.
+fn shared_tensors<N: Net>(model: &Model<N>, prefix: Option<&str>, frozen: &[bool]) -> Result<Vec<bool>> {
     let tables = model.front().tables().len();
     let (mut shared, mut names) = (Vec::new(), Vec::new());
     model.visit(|path, leaf| {
         shared.resize(path.slot() + 1, false);
-        if let (Leaf::Tensor(..), false) = (leaf, path.slot() < tables || path.owned()) {
+        let out = path.slot() < tables || path.owned() || frozen.get(path.slot()) == Some(&true);
+        if let (Leaf::Tensor(..), false) = (leaf, out) {
             let name = path.name(model.layout());
-            let below =
-                |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-            shared[path.slot()] = prefix.is_none_or(below);
+            shared[path.slot()] = prefix.is_none_or(|prefix| is_below(&name, prefix));
             names.push(name);
         }
     });
@@ -248,9 +264,9 @@ fn shared_tensors<N: Net>(model: &Model<N>, prefix: Option<&str>) -> Result<Vec<
     let message = match prefix {
         Some(prefix) => format!(
             "weighting: shared: expected the start of a name, whole parts of it, of a dense tensor that no domain or branch \
-             owns, one of {names:?}, found {prefix:?}"
+             owns and that is not frozen, one of {names:?}, found {prefix:?}"
         ),
-        None => "weighting: gradnorm needs a dense tensor that no domain or branch owns; the model has none".into(),
+        None => "weighting: gradnorm needs a dense tensor that no domain or branch owns and that is not frozen; the model has none".into(),
     };
     Err(Error::new(ErrorKind::Config, message))
 }

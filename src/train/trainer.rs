@@ -60,7 +60,7 @@ impl Trainer {
     ///
     /// # Errors
     /// [`ErrorKind::Layout`] or [`ErrorKind::Data`] if rows do not have the model's layout; [`ErrorKind::Config`] if a
-    /// setting names a unit, task, domain or part that the model does not have, the monitored value is undefined on
+    /// setting names a unit, task, domain, tensor or part that the model does not have, the monitored value is undefined on
     /// `val`, the schedule is a plateau and there is no `val`, or the folder for checkpoints has some. Nothing was trained then.
     /// [`ErrorKind::Io`] or [`ErrorKind::NonFinite`] if a checkpoint cannot be saved; the model has then the weights of the last step.
     /// A loss that is not finite is not an error but a [`StopReason`].
@@ -130,7 +130,7 @@ impl Trainer {
             val,
             best: model.clone(),
             optimizer: settings.build_optimizer(model.front().tables().len()),
-            step: Step::new(model, &config.objective, config.seed)?,
+            step: Step::new(model, &config.objective, config.seed)?.freeze(model, &config.freeze)?,
             place: Place::default(),
             model,
         };

@@ -3,6 +3,7 @@
 //! A new model adds one `contract!` line at the end of this file.
 
 mod allocations;
+mod growth;
 mod promises;
 mod single;
 mod world;
@@ -110,6 +111,16 @@ macro_rules! contract {
             #[test]
             fn a_new_domain_changes_nobodys_score() {
                 promises::new_domains_change_nobody(model());
+            }
+
+            #[test]
+            fn new_rows_and_domains_change_nobodys_score() {
+                growth::changes_nobody(model());
+            }
+
+            #[test]
+            fn what_is_frozen_stays_bit_for_bit_and_the_rest_steps_as_ever() {
+                growth::frozen_stays(&model());
             }
 
             #[test]

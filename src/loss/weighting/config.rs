@@ -70,7 +70,7 @@ impl Weighting {
     }
 
     /// Measures GradNorm's norms over the tensors under this dotted name alone, such as `net.levels.0.shared`: those
-    /// of them that nobody owns. It must stand for whole parts of the name, and for one tensor at least.
+    /// of them that nobody owns. It must stand for whole parts of the name, of which `*` is any one, and for one tensor at least.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if it is empty, or this is no [`Weighting::gradnorm`].

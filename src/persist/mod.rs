@@ -1,7 +1,7 @@
 //! Files: a trained model, whole, for other processes and other days.
 //!
-//! A model file holds one model, and by choice the [`Encoder`](crate::data::Encoder) that was fitted for it, so that a process that serves
-//! needs nothing else. It is a valid safetensors file, which Python reads; `docs/model-file.md` describes it.
+//! A model file holds one model, and by choice the [`Encoder`](crate::data::Encoder) that was fitted for it and a
+//! [`Calibration`](crate::serve::Calibration), so that a process that serves needs nothing else. It is a valid safetensors file, which Python reads; `docs/model-file.md` describes it.
 //!
 //! ```
 //! use starple::data::{Encoder, Format, Schema, Table};
@@ -55,3 +55,6 @@ pub(crate) const CONFIG: &str = "starple.config";
 
 /// The tensor of bytes that is the encoder's JSON. Vocabularies may be longer than a header.
 const ENCODER: &str = "encoder";
+
+/// The tensor of bytes that is the calibration's JSON.
+const CALIBRATION: &str = "calibration";

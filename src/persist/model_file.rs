@@ -5,9 +5,10 @@ use std::io::{Seek, Write};
 use std::path::Path;
 
 use super::container::{Contents, Data};
-use super::{CONFIG, ENCODER, KIND, MODEL};
+use super::{CALIBRATION, CONFIG, ENCODER, KIND, MODEL};
 use crate::data::Encoder;
 use crate::model::{Model, Net, NetConfig};
+use crate::serve::Calibration;
 use crate::{Error, ErrorKind, Result};
 
 /// What is to be saved: a model, and by choice what belongs to it.
@@ -17,12 +18,13 @@ use crate::{Error, ErrorKind, Result};
 pub struct ModelFile<'a, N: Net> {
     model: &'a Model<N>,
     encoder: Option<&'a Encoder>,
+    calibration: Option<&'a Calibration>,
 }
 
 impl<'a, N: Net> ModelFile<'a, N> {
     /// A file of this model alone.
     pub fn new(model: &'a Model<N>) -> Self {
-        Self { model, encoder: None }
+        Self { model, encoder: None, calibration: None }
     }
 
     /// With the encoder that was fitted for it.
@@ -31,11 +33,17 @@ impl<'a, N: Net> ModelFile<'a, N> {
         self
     }
 
+    /// With the calibration that was fitted on its scores.
+    pub fn calibration(mut self, calibration: &'a Calibration) -> Self {
+        self.calibration = Some(calibration);
+        self
+    }
+
     /// Writes the file at `path`: a file that is there is replaced at once, and keeps its mode; if that fails it stays as it was.
     ///
     /// # Errors
-    /// [`ErrorKind::NonFinite`] that names every tensor with a value that is not finite; [`ErrorKind::Layout`] if the encoder
-    /// is not the model's; [`ErrorKind::Config`] if settings of your own cannot be written as JSON; [`ErrorKind::Io`].
+    /// [`ErrorKind::NonFinite`] that names every tensor with a value that is not finite; [`ErrorKind::Layout`] if encoder or
+    /// calibration are not the model's; [`ErrorKind::Config`] if settings of your own cannot be written as JSON; [`ErrorKind::Io`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         self.contents().map_err(|error| error.at_path(path))?.save(path)
@@ -50,15 +58,21 @@ impl<'a, N: Net> ModelFile<'a, N> {
     }
 
     fn contents(&self) -> Result<Contents<'a>> {
-        let Self { model, encoder } = *self;
+        let Self { model, encoder, calibration } = *self;
         let mut contents = Contents::new(MODEL);
         contents.metadata(KIND, model.config().kind().into());
         contents.metadata(CONFIG, json("settings", model.config().to_json())?);
         model.visit(|path, leaf| contents.leaf(path.name(model.layout()), leaf));
+        let mut text = |name: &str, json: String| {
+            contents.tensor(name.into(), &[json.len()], Data::U8(Cow::Owned(json.into_bytes())));
+        };
         if let Some(encoder) = encoder {
             check_layouts(encoder, model)?;
-            let bytes = json("encoder", serde_json::to_string(encoder))?.into_bytes();
-            contents.tensor(ENCODER.into(), &[bytes.len()], Data::U8(Cow::Owned(bytes)));
+            text(ENCODER, json("encoder", serde_json::to_string(encoder))?);
+        }
+        if let Some(calibration) = calibration {
+            calibration.check(model.layout())?;
+            text(CALIBRATION, json("calibration", serde_json::to_string(calibration))?);
         }
         Ok(contents)
     }

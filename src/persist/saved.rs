@@ -3,12 +3,15 @@
 use std::io::{Read, Seek};
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+
 use super::container::{Container, Dtype, Expected};
 use super::model_file::check_layouts;
-use super::{CONFIG, ENCODER, KIND, MODEL};
+use super::{CALIBRATION, CONFIG, ENCODER, KIND, MODEL};
 use crate::data::{Encoder, listed};
 use crate::model::{Model, Net, NetConfig};
 use crate::nn::{Leaf, LeafMut};
+use crate::serve::{Calibration, Predictor, PredictorBuilder};
 use crate::{Error, ErrorKind, Result};
 
 /// How many times as many values as its file holds, and how many beyond that, a model may have that is made only to say what is missing.
@@ -28,6 +31,8 @@ pub struct Saved<N: Net> {
     pub model: Model<N>,
     /// Its encoder, if it was saved with one.
     pub encoder: Option<Encoder>,
+    /// The calibration of its scores, if it was saved with one.
+    pub calibration: Option<Calibration>,
 }
 
 impl<N: Net> Saved<N> {
@@ -41,12 +46,32 @@ impl<N: Net> Saved<N> {
     /// * [`ErrorKind::Kind`]: it holds another kind of model, or no model.
     /// * [`ErrorKind::Missing`], [`ErrorKind::Unknown`], [`ErrorKind::Shape`]: its tensors are not those of its settings. The text lists them.
     /// * [`ErrorKind::NonFinite`]: a value is not finite, or a count of statistics too large.
-    /// * [`ErrorKind::Config`]: settings or an encoder that cannot be.
-    /// * [`ErrorKind::Layout`]: the encoder is another model's.
+    /// * [`ErrorKind::Config`]: settings, an encoder or a calibration that cannot be.
+    /// * [`ErrorKind::Layout`]: encoder or calibration are another model's.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let load = || Self::from_container(Container::open(path, MODEL)?);
         load().map_err(|error| error.at_path(path))
+    }
+
+    /// A predictor of all that was in the file, but for which columns are given once a request.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Missing`] if the model was saved without an encoder.
+    pub fn predictor(self) -> Result<PredictorBuilder<N>> {
+        let Self { model, encoder, calibration } = self;
+        let encoder = encoder.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Missing,
+                "the model was saved without an encoder, which turns raw values into what it reads",
+            )
+            .with_help("save it with ModelFile::encoder")
+        })?;
+        let predictor = Predictor::builder(encoder, model);
+        Ok(match calibration {
+            Some(calibration) => predictor.calibration(calibration),
+            None => predictor,
+        })
     }
 
     /// Reads all of `source`, from its beginning: `Cursor::new(bytes)`, say.
@@ -65,13 +90,21 @@ impl<N: Net> Saved<N> {
             let message = format!("the settings ask for a larger model than the {held} values that the file holds");
             Error::new(ErrorKind::Shape, message).with_help("the file was changed after it was saved")
         })?;
-        let encoder = container.has(ENCODER);
         let tensors = expected(&model);
-        let bytes = encoder.then(|| Expected { name: ENCODER.into(), dtype: Dtype::U8, shape: None });
-        container.expect(tensors.iter().chain(&bytes))?;
+        let held = [ENCODER, CALIBRATION].into_iter().filter(|name| container.has(name));
+        let texts = held.map(|name| Expected { name: name.into(), dtype: Dtype::U8, shape: None });
+        let texts: Vec<Expected> = texts.collect();
+        container.expect(tensors.iter().chain(&texts))?;
         fill(&mut container, &mut model, &tensors)?;
-        let encoder = if encoder { Some(read_encoder(&mut container, &model)?) } else { None };
-        Ok(Self { model, encoder })
+        let encoder: Option<Encoder> = text(&mut container, ENCODER)?;
+        if let Some(encoder) = &encoder {
+            check_layouts(encoder, &model)?;
+        }
+        let calibration: Option<Calibration> = text(&mut container, CALIBRATION)?;
+        if let Some(calibration) = &calibration {
+            calibration.check(model.layout())?;
+        }
+        Ok(Self { model, encoder, calibration })
     }
 }
 
@@ -135,10 +168,13 @@ fn read(container: &mut Container<impl Read + Seek>, name: &str, leaf: LeafMut<'
     }
 }
 
-fn read_encoder<N: Net>(container: &mut Container<impl Read + Seek>, model: &Model<N>) -> Result<Encoder> {
-    let json = container.read_u8(ENCODER)?;
-    let encoder = serde_json::from_slice(&json)
-        .map_err(|error| Error::new(ErrorKind::Config, format!("the encoder cannot be read: {error}")))?;
-    check_layouts(&encoder, model)?;
-    Ok(encoder)
+/// What the JSON in a tensor of bytes says, if there is such a tensor.
+fn text<T: DeserializeOwned>(container: &mut Container<impl Read + Seek>, name: &str) -> Result<Option<T>> {
+    if !container.has(name) {
+        return Ok(None);
+    }
+    let json = container.read_u8(name)?;
+    serde_json::from_slice(&json)
+        .map(Some)
+        .map_err(|error| Error::new(ErrorKind::Config, format!("the {name} cannot be read: {error}")))
 }

@@ -9,6 +9,7 @@ use starple::data::{Field, Layout};
 use starple::model::{AnyConfig, AnyModel, AnyNet, Net as _, NetConfig as _, StarNet};
 use starple::nn::{Leaf, Path};
 use starple::persist::{ModelFile, Saved};
+use starple::serve::{Calibration, CalibrationSettings, Method};
 use starple::{ErrorKind, Star, StarConfig};
 
 use crate::forge::Forge;
@@ -77,6 +78,34 @@ fn a_model_comes_back_with_its_encoder_and_scores_raw_rows_alike() {
     let (before, after) = (encoded(&encoder), encoded(&saved.encoder.unwrap()));
     assert_eq!(saved.model.score(&after), star.score(&before));
     assert_eq!(fs::read(&path).unwrap(), bytes(&ModelFile::new(&star).encoder(&encoder)));
+}
+
+#[test]
+fn a_file_with_encoder_and_calibration_makes_a_predictor() {
+    let (mut star, encoder) = (star(1), encoder());
+    shake(&mut star);
+    let log: String = (0..12).map(|i| format!("lamp,{i},home,{}\n", u8::from(i % 3 == 0))).collect();
+    let table = table(encoder.schema(), &format!("item,price,page,click\n{log}"));
+    let rows = encoder.encode(&table, &table.all()).unwrap();
+    let logits = star.score(&rows);
+    let settings = CalibrationSettings { min_rows: 5, ..Method::Platt.into() };
+    let calibration = Calibration::fit(settings, &logits, &rows, star.layout()).unwrap();
+    let file = bytes(&ModelFile::new(&star).encoder(&encoder).calibration(&calibration));
+    let saved: Saved<StarNet> = load(&file).unwrap();
+    assert_eq!(saved.calibration.as_ref(), Some(&calibration));
+    let p = saved.predictor().unwrap().build().unwrap().predict_batch(&rows);
+    for ((&p, &logit), &domain) in p.iter().zip(&logits).zip(&rows.domains) {
+        let expected = calibration.probability(logit, domain, 0);
+        assert!((f64::from(p) - expected).abs() < 1e-5, "{p} {expected}");
+    }
+
+    // One of another model, and a file that has no encoder.
+    let other = Layout { tasks: vec!["buy".into()], ..star.layout().clone() };
+    let other = Calibration::fit(settings, &logits, &rows, &other).unwrap();
+    let error = ModelFile::new(&star).calibration(&other).write_to(Cursor::new(Vec::new())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Layout);
+    let saved: Saved<StarNet> = load(&bytes(&ModelFile::new(&star))).unwrap();
+    assert_eq!(saved.predictor().unwrap_err().kind(), ErrorKind::Missing);
 }
 
 #[test]

@@ -1,0 +1,129 @@
+//! The JSON of a request and of its response.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use starple::data::RawValue;
+
+/// The body of `POST /predict`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request<'a> {
+    #[serde(borrow)]
+    pub domain: Cow<'a, str>,
+    /// What all candidates share.
+    #[serde(borrow, default)]
+    pub given: Cells<'a>,
+    #[serde(borrow)]
+    pub candidates: Vec<Cells<'a>>,
+}
+
+/// Columns and values as they stand in a JSON object, repetitions included.
+#[derive(Debug, Default)]
+pub struct Cells<'a>(Vec<(Name<'a>, Value<'a>)>);
+
+#[derive(Debug, Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Debug)]
+enum Value<'a> {
+    Text(Cow<'a, str>),
+    Number(f64),
+    Integer(i128),
+}
+
+impl Cells<'_> {
+    /// The same as a predictor takes them.
+    pub fn raw(&self) -> impl Iterator<Item = (&str, RawValue<'_>)> {
+        self.0.iter().map(|(name, value)| {
+            let value = match value {
+                Value::Text(text) => RawValue::Text(text),
+                Value::Number(number) => RawValue::Number(*number),
+                Value::Integer(number) => RawValue::Integer(*number),
+            };
+            (&*name.0, value)
+        })
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Cells<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Cells<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of columns and values")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cells<'de>, A::Error> {
+                let mut cells = Vec::new();
+                while let Some(cell) = map.next_entry()? {
+                    cells.push(cell);
+                }
+                Ok(Cells(cells))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Scalar;
+        impl<'de> Visitor<'de> for Scalar {
+            type Value = Value<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, a number, or null for a missing value")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Value<'de>, E> {
+                Ok(Value::Text(text.into()))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Value<'de>, E> {
+                Ok(Value::Text(text.to_owned().into()))
+            }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Value<'de>, E> {
+                Ok(Value::Number(number))
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Value<'de>, E> {
+                Ok(Value::Integer(number.into()))
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Value<'de>, E> {
+                Ok(Value::Integer(number.into()))
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Value<'de>, E> {
+                Ok(Value::Text("".into()))
+            }
+        }
+        deserializer.deserialize_any(Scalar)
+    }
+}
+
+/// The answer to `POST /predict`.
+#[derive(Debug, Serialize)]
+pub struct Response<'a> {
+    /// Of the model that gave all these probabilities.
+    pub version: &'a str,
+    /// By task, in the order of the candidates.
+    #[serde(serialize_with = "as_object")]
+    pub probabilities: Vec<(&'a str, Vec<f32>)>,
+}
+
+fn as_object<S: Serializer>(tasks: &[(&str, Vec<f32>)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(tasks.iter().map(|(task, probabilities)| (task, probabilities)))
+}
+
+/// The answer to whatever went wrong.
+#[derive(Debug, Serialize)]
+pub struct Problem {
+    pub error: String,
+}

@@ -33,6 +33,8 @@ pub struct Saved<N: Net> {
     pub encoder: Option<Encoder>,
     /// The calibration of its scores, if it was saved with one.
     pub calibration: Option<Calibration>,
+    /// The file's checksum: which state of the model this is, for logs and answers.
+    pub checksum: u32,
 }
 
 impl<N: Net> Saved<N> {
@@ -59,7 +61,7 @@ impl<N: Net> Saved<N> {
     /// # Errors
     /// [`ErrorKind::Missing`] if the model was saved without an encoder.
     pub fn predictor(self) -> Result<PredictorBuilder<N>> {
-        let Self { model, encoder, calibration } = self;
+        let Self { model, encoder, calibration, .. } = self;
         let encoder = encoder.ok_or_else(|| {
             Error::new(
                 ErrorKind::Missing,
@@ -104,7 +106,7 @@ impl<N: Net> Saved<N> {
         if let Some(calibration) = &calibration {
             calibration.check(model.layout())?;
         }
-        Ok(Self { model, encoder, calibration })
+        Ok(Self { model, encoder, calibration, checksum: container.checksum() })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Serves a model over HTTP.
 //!
 //! ```text
+//! cargo run --release -p starple-serve -- --model star.safetensors --given user,query,hour,age
 //! cargo run --release -p starple-serve -- --train-toy examples/data/toy.csv
 //! ```
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use starple_serve::model::{Loader, train_toy};
+use starple_serve::model::{Loader, load, train_toy};
 use starple_serve::server::{runtime, serve};
 use starple_serve::state::{Limits, State};
 use starple_serve::{reload, server};
@@ -19,9 +20,15 @@ use tokio::net::TcpListener;
 /// Serves a model over HTTP: POST /predict, POST /reload, GET /health, /ready, /metrics.
 #[derive(Parser)]
 struct Arguments {
+    /// Serve the model in this file, which has its encoder.
+    #[arg(long, value_name = "FILE", required_unless_present = "train_toy")]
+    model: Option<PathBuf>,
+    /// The columns that a request gives once for all its candidates, with commas between them.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', requires = "model")]
+    given: Vec<String>,
     /// Serve a model trained on this log, which has the columns of examples/data/toy.csv.
-    #[arg(long, value_name = "LOG")]
-    train_toy: PathBuf,
+    #[arg(long, value_name = "LOG", conflicts_with = "model")]
+    train_toy: Option<PathBuf>,
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: String,
@@ -46,15 +53,17 @@ struct Arguments {
 }
 
 async fn run(arguments: Arguments) -> std::io::Result<()> {
-    let file = arguments.train_toy;
     let limits = Limits {
         body_bytes: arguments.max_bytes,
         candidates: arguments.max_candidates,
         concurrent: arguments.max_concurrent,
         timeout: Duration::from_millis(arguments.timeout_ms),
     };
-    let path = file.clone();
-    let loader: Loader = Arc::new(move || train_toy(&path));
+    let (file, loader): (PathBuf, Loader) = match (arguments.model, arguments.train_toy) {
+        (Some(file), _) => (file.clone(), Arc::new(move || load(&file, &arguments.given))),
+        (None, Some(log)) => (log.clone(), Arc::new(move || train_toy(&log))),
+        (None, None) => unreachable!("one of the two is required"),
+    };
     let state = State::new(loader, limits);
     let listener = TcpListener::bind(&arguments.listen).await?;
     eprintln!("listening on http://{}", listener.local_addr()?);

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use starple::data::{Encoder, Numeric, Schema, Table, UnknownDomain};
+use starple::model::AnyNet;
+use starple::persist::Saved;
 use starple::serve::{Calibration, Method, Predictor};
 use starple::train::{TrainConfig, Trainer, in_pool};
 use starple::{Result, Star, StarConfig};
@@ -26,6 +28,18 @@ impl Model {
 
 /// Gives a model whenever it is called: at the start, and at every reload.
 pub type Loader = Arc<dyn Fn() -> Result<Model> + Send + Sync>;
+
+/// Reads a model file that has its encoder; requests give these columns once. Its version is the file's name and checksum.
+///
+/// # Errors
+/// If the file is not such a one, or a column is none of its features'.
+pub fn load(path: &Path, given: &[String]) -> Result<Model> {
+    let saved = Saved::<AnyNet>::load(path)?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let version = format!("{name}-{:08x}", saved.checksum);
+    let predictor = saved.predictor().map_err(|error| error.at_path(path))?;
+    Ok(Model::new(predictor.given(given).build()?, version))
+}
 
 /// What a toy request gives once, besides its domain.
 pub const TOY_GIVEN: [&str; 4] = ["user", "query", "hour", "age"];

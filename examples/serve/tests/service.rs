@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Client, bits, encoder, model, predictor, request};
+use common::{Client, bits, encoder, model, predictor, request, star};
 use serde_json::json;
 use starple::data::Encoder;
+use starple::persist::ModelFile;
 use starple::{Error, ErrorKind};
-use starple_serve::model::{Loader, Model};
+use starple_serve::model::{Loader, Model, TOY_GIVEN, load};
 use starple_serve::reload;
 use starple_serve::server::{Running, runtime};
 use starple_serve::state::{Limits, State};
@@ -168,6 +169,34 @@ fn a_bad_model_is_refused_and_the_old_one_stays() {
     *next.lock().unwrap() = Ok(model(&encoder, 1));
     assert_eq!(client.post("/reload", "").0, 200);
     assert_eq!(client.post("/predict", &body).1["version"], "seed-1");
+    running.stop();
+}
+
+#[test]
+fn a_file_is_served_and_a_damaged_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, encoder) = (folder.path().join("star.safetensors"), encoder());
+    let save = |seed| ModelFile::new(&star(&encoder, seed)).encoder(&encoder).save(&path).unwrap();
+    save(0);
+    let (file, given) = (path.clone(), TOY_GIVEN.map(str::to_owned));
+    let running = Running::start(&State::new(Arc::new(move || load(&file, &given)), Limits::default()), 2);
+    let client = Client::new(running.address);
+    let answer = || client.post("/predict", &request(3).to_string()).1;
+    let first = answer();
+    assert!(first["version"].as_str().unwrap().starts_with("star-"), "{first}");
+
+    let whole = std::fs::read(&path).unwrap();
+    for damaged in [&whole[..whole.len() - 4], b"not a model"] {
+        std::fs::write(&path, damaged).unwrap();
+        let (code, refusal) = client.post("/reload", "");
+        assert_eq!(code, 422);
+        assert!(error(&refusal).contains("star.safetensors"), "{refusal}");
+        assert_eq!(answer(), first);
+    }
+    save(1);
+    assert_eq!(client.post("/reload", "").0, 200);
+    let second = answer();
+    assert!(second["version"] != first["version"] && second["probabilities"] != first["probabilities"], "{second}");
     running.stop();
 }
 

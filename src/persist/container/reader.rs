@@ -25,6 +25,8 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) struct Container<R> {
     source: R,
     header: Header,
+    /// Of the whole file.
+    checksum: u32,
     /// Where the values start.
     values: u64,
     chunk: Vec<u8>,
@@ -69,7 +71,7 @@ impl<R: Read + Seek> Container<R> {
         check_format(&json)?;
         let values = LENGTH as u64 + header_length;
         let header = Header::parse(&json, length - values).map_err(|reason| corrupt(format!("damaged: {reason}")))?;
-        let mut container = Self { source, header, values, chunk };
+        let mut container = Self { source, header, checksum: found, values, chunk };
         container.metadata("starple.checksum")?;
         container.metadata("starple.format")?;
         let held = container.metadata(WHAT)?;
@@ -77,6 +79,11 @@ impl<R: Read + Seek> Container<R> {
             return Err(Error::new(ErrorKind::Kind, format!("the file holds a {held}, expected a {what}")));
         }
         Ok(container)
+    }
+
+    /// The checksum of the whole file.
+    pub(crate) fn checksum(&self) -> u32 {
+        self.checksum
     }
 
     /// Takes out the metadata of this key, if it is there.

@@ -20,9 +20,13 @@ pub(crate) fn encoder() -> Encoder {
 }
 
 /// An untrained model, whose scores say which seed it has.
-pub(crate) fn predictor(encoder: &Encoder, seed: u64) -> Predictor {
+pub(crate) fn star(encoder: &Encoder, seed: u64) -> Star {
     let config = StarConfig::builder(encoder.layout()).embedding_dim(4).embedding_std(0.5).hidden([16, 8]).seed(seed);
-    Predictor::builder(encoder.clone(), Star::new(config.build().unwrap())).given(TOY_GIVEN).build().unwrap()
+    Star::new(config.build().unwrap())
+}
+
+pub(crate) fn predictor(encoder: &Encoder, seed: u64) -> Predictor {
+    Predictor::builder(encoder.clone(), star(encoder, seed)).given(TOY_GIVEN).build().unwrap()
 }
 
 pub(crate) fn model(encoder: &Encoder, seed: u64) -> Model {

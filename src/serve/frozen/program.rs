@@ -1,5 +1,6 @@
 //! What a net's [`Plan`](crate::model::Plan) becomes: for every domain the steps that its answers need.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ndarray::{Array2, ArrayRef2, ArrayView2, s};
@@ -80,7 +81,8 @@ pub(super) struct Part {
 pub(super) struct Buffers {
     values: Vec<Array2<f32>>,
     gate: GateCache,
-    hidden: HiddenCache,
+    /// By width: one of another width would lay out its statistics of columns anew.
+    hidden: BTreeMap<usize, HiddenCache>,
 }
 
 impl Part {
@@ -127,7 +129,9 @@ impl Program {
                     let then = maps.then(start.unwrap_or(&maps.bias));
                     product_packed(input.of(values), &maps.weight, Out::set(out).then(then));
                 }
-                Run::Hidden { input, hidden: post } => post.forward(&input.of(values), Infer, hidden, out),
+                Run::Hidden { input, hidden: post } => {
+                    post.forward(&input.of(values), Infer, hidden.entry(*width).or_default(), out);
+                }
                 Run::Mix { scores, parts } => {
                     gate.take(&scores.of(values));
                     mix(gate, parts.iter().map(|part| part.of(values)), out);

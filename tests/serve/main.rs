@@ -3,6 +3,8 @@
 #[path = "../contract/allocations.rs"]
 mod allocations;
 
+use std::fmt::Write as _;
+
 use ndarray::Array2;
 use starple::data::{
     Bag, Batch, Categorical, DomainId, Encoder, Format, Numeric, RawValue, Schema, Table, UnknownDomain,
@@ -70,7 +72,7 @@ fn text(number: Option<f64>) -> String {
 fn table(rows: &[Row]) -> Table {
     let mut log = String::from("user,age,item,price,tags,page,click,buy\n");
     for Row { user, age, item, price, tags, page, click } in rows {
-        log += &format!("{user},{},{item},{},{tags},{page},{click},\n", text(*age), text(*price));
+        writeln!(log, "{user},{},{item},{},{tags},{page},{click},", text(*age), text(*price)).unwrap();
     }
     Table::from_reader(log.as_bytes(), Format::Csv, "log.csv", &schema()).unwrap()
 }

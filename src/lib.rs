@@ -30,6 +30,7 @@
 //! | [`inside`] | what a trained model shares and what it keeps apart |
 //! | [`persist`] | model files |
 //! | [`serve`] | raw values in, probabilities out |
+//! | `onnx` | models as ONNX graphs, with the feature of that name |
 //!
 //! # Quick start
 //!
@@ -72,6 +73,8 @@ pub mod loss;
 pub mod metrics;
 pub mod model;
 pub mod nn;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod optim;
 mod parallel;
 pub mod persist;

@@ -181,6 +181,17 @@ macro_rules! any {
             }
         }
 
+        #[cfg(feature = "onnx")]
+        impl crate::onnx::Export for AnyNet {
+            fn graph(
+                &self,
+                rows: crate::onnx::Embedded<'_>,
+                graph: &mut crate::onnx::Graph<'_>,
+            ) -> Result<crate::onnx::Value> {
+                match self { $(Self::$model(net) => net.graph(rows, graph),)* }
+            }
+        }
+
         impl Params for AnyNet {
             fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
                 match self { $(Self::$model(net) => net.visit(path, see),)* }

@@ -147,6 +147,20 @@ impl Front {
         &mut self.tables
     }
 
+    /// The fields' tables that rows of one domain read, `None` for rows of no known one: once, or where branches own tables, once for each
+    /// branch that answers.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn answering(&self, domain: Option<usize>) -> impl Iterator<Item = &[Array2<f32>]> {
+        let owners = if self.owners.is_empty() {
+            vec![0]
+        } else {
+            let routes = super::branches::answering(domain, &self.owners, self.built_with);
+            routes.into_iter().map(|route| route.branch).collect()
+        };
+        let fields = self.fields.len();
+        owners.into_iter().map(move |owner| &self.tables[owner * fields..][..fields])
+    }
+
     /// An empty gradient for every table.
     pub(super) fn zero_grad(&self) -> Vec<RowGrad> {
         self.tables.iter().map(|table| RowGrad::new(table.nrows(), self.dim)).collect()

@@ -190,6 +190,14 @@ impl MranNet {
         }
     }
 
+    /// `q` of every branch in inference, `[branches, width]`: it is the same for all rows.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn queries(&self) -> Array2<f32> {
+        let mut cache = BranchesCache::default();
+        self.query(crate::nn::Infer, &mut cache);
+        cache.queries
+    }
+
     /// Takes `dq` back to the representations. Of those that took no part themselves, those that were seen by one that did learn from it.
     fn query_backward(&self, cache: &mut BranchesCache, grad: &mut Self) {
         let BranchesCache { vectors, relations, dvectors, dqueries, active, .. } = cache;

@@ -47,6 +47,8 @@ pub use norm::{
     PartitionedNormSettings,
 };
 pub(crate) use orthogonality::orthogonality;
+#[cfg(feature = "onnx")]
+pub(crate) use params::escape;
 pub use params::{Decay, Leaf, LeafMut, Pair, Params, Part, Path, tensor};
 pub use per::{Key, Per, PerBranch, PerDomain};
 pub use row_grad::RowGrad;

@@ -137,7 +137,7 @@ impl Path {
 }
 
 /// A user's name inside a dotted one: what separates is written as in addresses, so that no two names become one.
-pub(super) fn escape(name: &str) -> String {
+pub(crate) fn escape(name: &str) -> String {
     name.replace('%', "%25").replace('.', "%2E").replace('/', "%2F")
 }
 

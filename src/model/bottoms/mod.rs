@@ -130,6 +130,17 @@ impl BottomShape<'_> {
 }
 
 impl<C: BottomConfig> BottomNet<C> {
+    /// The positions of the branches whose bottoms the tower of a branch reads.
+    pub(crate) fn reads(&self, branch: usize) -> &[usize] {
+        self.reads.get(branch).map_or(&[], Vec::as_slice)
+    }
+
+    /// How a tower joins what it reads.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn fusion(&self) -> Fusion {
+        self.fusion
+    }
+
     /// The outputs that a route's tower reads.
     fn parts<'a>(
         &'a self,
@@ -137,7 +148,7 @@ impl<C: BottomConfig> BottomNet<C> {
         own: &'a [OwnRun],
         route: Route,
     ) -> impl ExactSizeIterator<Item = ArrayView2<'a, f32>> {
-        let reads: &[usize] = self.reads.get(route.branch).map_or(&[], Vec::as_slice);
+        let reads = self.reads(route.branch);
         let count = reads.len() + usize::from(self.shared.is_some());
         (0..count).map(move |i| match reads.get(i) {
             Some(&branch) => own[branch].run.out.slice(s![own[branch].within(&route), ..]),
@@ -197,7 +208,7 @@ impl<C: BottomConfig> Net for BottomNet<C> {
             run.rows = None;
         }
         for route in &towers.routes.answering {
-            for &branch in self.reads.get(route.branch).into_iter().flatten() {
+            for &branch in self.reads(route.branch) {
                 let Segment { start, end, .. } = own[branch].rows.unwrap_or(route.rows);
                 let (start, end) = (start.min(route.rows.start), end.max(route.rows.end));
                 own[branch].rows = Some(Segment { domain: None, start, end });
@@ -245,7 +256,7 @@ impl<C: BottomConfig> Net for BottomNet<C> {
             run.run.clear_dout();
         }
         for (i, route) in towers.routes.answering.iter().enumerate().filter(|&(i, _)| active[i]) {
-            let reads: &[usize] = self.reads.get(route.branch).map_or(&[], Vec::as_slice);
+            let reads = self.reads(route.branch);
             let parts = reads.len() + usize::from(self.shared.is_some());
             for (part, &branch) in reads.iter().enumerate() {
                 let rows = own[branch].within(route);

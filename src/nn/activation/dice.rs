@@ -7,8 +7,6 @@ use crate::nn::buffer::resize;
 use crate::nn::norm::Columns;
 use crate::nn::{Decay, Mode, Moving};
 
-/// The ε of the paper.
-const EPSILON: f32 = 1e-8;
 const RATE: f32 = 0.1;
 
 /// `y = p(z)·z + (1 − p(z))·α_j·z` with `p(z) = σ((z − E[z])/√(Var[z] + ε))` (Zhou et al. 2018, section 5.2).
@@ -39,6 +37,9 @@ pub(super) struct DiceCache {
 }
 
 impl Dice {
+    /// ε, that of the paper.
+    pub(crate) const EPSILON: f32 = 1e-8;
+
     /// For `width` columns.
     pub fn new(width: usize) -> Self {
         Self { alpha: Array1::zeros(width), moving: Moving::new(width, RATE) }
@@ -51,9 +52,9 @@ impl Dice {
             (cache.ones, cache.zeros) = (Array1::ones(width), Array1::zeros(width));
         }
         if mode.training().is_some() && rows >= 2 {
-            cache.columns.take_rows(z, EPSILON);
+            cache.columns.take_rows(z, Self::EPSILON);
         } else {
-            cache.columns.take_constants(&self.moving.mean, &self.moving.var, EPSILON);
+            cache.columns.take_constants(&self.moving.mean, &self.moving.var, Self::EPSILON);
         }
         resize(&mut cache.p, rows, width);
         cache.columns.forward(z, &cache.ones, &cache.zeros, &mut cache.p);

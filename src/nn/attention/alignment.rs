@@ -40,6 +40,12 @@ impl Alignment {
         Self { key: Init::Xavier.weight(input, width, draws), scale: settings.scale(width) }
     }
 
+    /// `K·q / √query width`, `[token width]`: what every token is multiplied by for its score.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn direction(&self, query: &ndarray::ArrayRef1<f32>) -> ndarray::Array1<f32> {
+        self.key.dot(query) * self.scale
+    }
+
     /// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨q, x_m·K⟩ / √query width)`: `query` is `[1, query width]`, `x` and `y` are
     /// `[rows·tokens, token width]`.
     ///

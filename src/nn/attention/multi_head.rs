@@ -38,7 +38,7 @@ impl AttentionSettings {
     }
 
     /// What a score that sums `terms` products is multiplied by.
-    pub(super) fn scale(self, terms: usize) -> f32 {
+    pub(crate) fn scale(self, terms: usize) -> f32 {
         if self.scaled { 1.0 / (terms as f32).sqrt() } else { 1.0 }
     }
 }
@@ -105,6 +105,12 @@ impl MultiHeadAttention {
     /// How many values it gives for a token.
     pub fn width(&self) -> usize {
         self.settings.width()
+    }
+
+    /// Its sizes.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn settings(&self) -> AttentionSettings {
+        self.settings
     }
 
     /// `y_m = dropout(φ(norm([Σ_n α_mn·v_n]_h + r_m)))` with `[q, k, v, r] = x·[Q, K, V, W_R]`: `x` is `[rows·tokens, in]`, `y` is

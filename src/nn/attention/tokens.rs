@@ -37,6 +37,12 @@ impl Tokens {
         Self { numbers, fields, width }
     }
 
+    /// How many of them are fields, the first ones.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn fields(&self) -> usize {
+        self.fields
+    }
+
     /// How many tokens a row has.
     pub fn count(&self) -> usize {
         self.fields + self.numbers.as_ref().map_or(0, |numbers| numbers.weight.nrows())

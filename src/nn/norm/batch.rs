@@ -5,7 +5,6 @@ use ndarray::{Array1, ArrayRef2};
 use super::Columns;
 use crate::nn::{Decay, Mode, Moving};
 
-const EPSILON: f32 = 1e-5;
 const RATE: f32 = 0.1;
 
 /// Batch normalisation (Ioffe & Szegedy 2015): `y = γ ⊙ (z − μ)/√(σ² + ε) + β`, statistics of the batch in training,
@@ -32,6 +31,9 @@ pub struct BatchNormCache {
 }
 
 impl BatchNorm {
+    /// ε.
+    pub(crate) const EPSILON: f32 = 1e-5;
+
     /// A normalisation of `width` columns.
     pub fn new(width: usize) -> Self {
         Self { gamma: Array1::ones(width), beta: Array1::zeros(width), moving: Moving::new(width, RATE) }
@@ -43,9 +45,9 @@ impl BatchNorm {
     /// If the shapes do not fit.
     pub fn forward<M: Mode>(&self, z: &ArrayRef2<f32>, mode: M, cache: &mut BatchNormCache, y: &mut ArrayRef2<f32>) {
         if mode.training().is_some() && z.nrows() >= 2 {
-            cache.columns.take_rows(z, EPSILON);
+            cache.columns.take_rows(z, Self::EPSILON);
         } else {
-            cache.columns.take_constants(&self.moving.mean, &self.moving.var, EPSILON);
+            cache.columns.take_constants(&self.moving.mean, &self.moving.var, Self::EPSILON);
         }
         cache.columns.forward(z, &self.gamma, &self.beta, y);
     }

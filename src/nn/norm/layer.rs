@@ -4,8 +4,6 @@ use ndarray::{Array1, ArrayRef2, Axis};
 
 use crate::nn::Decay;
 
-const EPSILON: f32 = 1e-5;
-
 /// Layer normalisation (Ba et al. 2016): `y = γ ⊙ (z − μ)/√(σ² + ε) + β` with μ and σ² over the columns of each row;
 /// ε is 1e-5. The same in training and inference.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +23,9 @@ pub struct LayerNormCache {
 }
 
 impl LayerNorm {
+    /// ε.
+    pub(crate) const EPSILON: f32 = 1e-5;
+
     /// A normalisation of `width` columns.
     pub fn new(width: usize) -> Self {
         Self { gamma: Array1::ones(width), beta: Array1::zeros(width) }
@@ -41,7 +42,7 @@ impl LayerNorm {
         for (z, mut y) in z.axis_iter(Axis(0)).zip(y.axis_iter_mut(Axis(0))) {
             let mean = z.iter().map(|&z| f64::from(z)).sum::<f64>() / n;
             let var = z.iter().map(|&z| (f64::from(z) - mean).powi(2)).sum::<f64>() / n;
-            let (mean, r) = (mean as f32, (1.0 / (var + f64::from(EPSILON)).sqrt()) as f32);
+            let (mean, r) = (mean as f32, (1.0 / (var + f64::from(Self::EPSILON)).sqrt()) as f32);
             cache.rows.push((mean, r));
             for (((y, &z), &gamma), &beta) in y.iter_mut().zip(&z).zip(&self.gamma).zip(&self.beta) {
                 *y = gamma * ((z - mean) * r) + beta;

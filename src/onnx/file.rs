@@ -1,0 +1,109 @@
+//! From a model to the bytes of an ONNX file.
+
+use std::path::{Path, PathBuf};
+
+use prost::Message as _;
+
+use super::graph::{Dim, Graph};
+use super::proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
+use super::{Embedded, Export, LOGITS, NUMERIC, PROBABILITIES, ROWS, front};
+use crate::data::{DomainId, Layout};
+use crate::error::Problems;
+use crate::metrics::SHARED_DOMAIN;
+use crate::model::{Model, NetConfig as _};
+use crate::nn::escape;
+use crate::{Error, ErrorKind, Result};
+
+const IR_VERSION: i64 = 8;
+const OPSET: i64 = 17;
+
+/// A model as it is for rows of one domain, as an ONNX file: see [the module](super) for its inputs and outputs.
+///
+/// [`DomainId::SHARED`] gives the one for rows of no known domain. The embedding tables are part of each.
+///
+/// # Errors
+/// [`ErrorKind::UnknownDomain`] if the model has no such domain; [`ErrorKind::Config`] if a field has the name of an output or of the input
+/// `numeric`, if the file would be larger than 2 GiB, which the format does not allow, or if the net cannot be exported.
+pub fn export<N: Export>(model: &Model<N>, domain: DomainId) -> Result<Vec<u8>> {
+    let layout = model.layout();
+    let name = domain_name(layout, domain)?;
+    check_names(layout)?;
+    let fields = layout.fields.iter().map(|field| field.name.clone());
+    let mut graph = Graph::new(model, [NUMERIC, LOGITS, PROBABILITIES].map(String::from).into_iter().chain(fields));
+    let domain = domain.index();
+    let x = front::embed(&mut graph, layout, model.front(), domain);
+    let logits = model.net().graph(Embedded { domain, x: &x }, &mut graph)?;
+    let probabilities = graph.sigmoid(logits);
+    let dims = [Dim::Named(ROWS), Dim::Fixed(layout.tasks.len())];
+    graph.output(LOGITS, logits, &dims);
+    graph.output(PROBABILITIES, probabilities, &dims);
+
+    let kind = model.config().kind();
+    let list = |names: &[String]| serde_json::json!(names).to_string();
+    let metadata = [
+        ("kind", kind.to_owned()),
+        ("domain", name.to_owned()),
+        ("tasks", list(&layout.tasks)),
+        ("numeric", list(&layout.numeric)),
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    let file = ModelProto {
+        ir_version: IR_VERSION,
+        producer_name: env!("CARGO_PKG_NAME").to_owned(),
+        producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+        graph: Some(graph.finish(kind)),
+        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
+        metadata_props: metadata.map(|(key, value)| StringStringEntryProto { key: key.to_owned(), value }).into(),
+    };
+    let size = file.encoded_len();
+    if i32::try_from(size).is_err() {
+        let message = format!("an ONNX file is smaller than 2 GiB, this model's would have {size} bytes");
+        return Err(Error::new(ErrorKind::Config, message).with_help("make embedding tables smaller"));
+    }
+    Ok(file.encode_to_vec())
+}
+
+/// Writes [`export`]'s bytes into a file, which is replaced if it is there.
+///
+/// # Errors
+/// As [`export`]; [`ErrorKind::Io`] if the file cannot be written.
+pub fn save<N: Export>(model: &Model<N>, domain: DomainId, path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let bytes = export(model, domain)?;
+    std::fs::write(path, bytes).map_err(|error| Error::new(ErrorKind::Io, error.to_string()).at_path(path))
+}
+
+/// Writes a file for each domain, `NAME.onnx`, and `(shared).onnx` for rows of no known domain, into a folder, which is made if it is not
+/// there. In a name `.`, `/` and `%` are written `%2E`, `%2F` and `%25`. Gives the paths, domain by domain, the shared one last.
+///
+/// # Errors
+/// As [`save`]; [`ErrorKind::Io`] also if the folder cannot be made.
+pub fn save_all<N: Export>(model: &Model<N>, folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+    let (folder, layout) = (folder.as_ref(), model.layout());
+    std::fs::create_dir_all(folder).map_err(|error| Error::new(ErrorKind::Io, error.to_string()).at_path(folder))?;
+    let domains = (0..layout.domains.len()).map(DomainId::new).chain([DomainId::SHARED]);
+    let save = |domain| {
+        let path = folder.join(format!("{}.onnx", escape(domain_name(layout, domain)?)));
+        save(model, domain, &path).map(|()| path)
+    };
+    domains.map(save).collect()
+}
+
+fn domain_name(layout: &Layout, domain: DomainId) -> Result<&str> {
+    let Some(index) = domain.index() else { return Ok(SHARED_DOMAIN) };
+    layout.domains.get(index).map(String::as_str).ok_or_else(|| {
+        let message = format!("expected a domain of the model, which has {}", layout.domains.len());
+        Error::new(ErrorKind::UnknownDomain, message).with_value(index.to_string())
+    })
+}
+
+/// Inputs are named as fields are, so no field may have the name of another input or of an output.
+fn check_names(layout: &Layout) -> Result<()> {
+    let mut problems = Problems::default();
+    let numeric = (!layout.numeric.is_empty()).then_some(NUMERIC);
+    for name in [LOGITS, PROBABILITIES].into_iter().chain(numeric) {
+        let free = layout.fields.iter().all(|field| field.name != name);
+        problems.require(free, || format!("field {name:?}: an ONNX graph has another tensor of that name, rename it"));
+    }
+    problems.into_result("onnx")
+}

@@ -1,0 +1,216 @@
+//! Models of every kind with every option that a graph can show, away from their starts.
+
+use ndarray::{Array1, Array2, ArrayD};
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+use starple::data::{Batch, DomainId, Field, Ids, Layout, Pooling};
+use starple::model::{AnyConfig, AnyModel};
+use starple::nn::LeafMut;
+
+/// One model.
+pub(crate) struct Case {
+    pub(crate) kind: &'static str,
+    /// Its settings, as a file would have them.
+    pub(crate) settings: Value,
+    pub(crate) model: AnyModel,
+}
+
+impl Case {
+    /// All domains, the one that was added and no known one too.
+    pub(crate) fn domains(&self) -> impl Iterator<Item = DomainId> {
+        (0..self.model.layout().domains.len()).map(DomainId::new).chain([DomainId::SHARED])
+    }
+}
+
+const ACTIVATIONS: [&str; 7] = ["relu", "prelu", "dice", "gelu", "silu", "tanh", "identity"];
+const NORMS: [&str; 3] = ["none", "batch", "layer"];
+const BRANCHES: [&str; 3] = ["tasks", "domains", "domains_and_tasks"];
+
+/// A domain that has no statistics; its name has all that file names must not.
+const QUIET: &str = "quiet/1.5%";
+
+/// Fields of every sort, and numbers.
+pub(crate) fn layout() -> Layout {
+    let field = |name: &str, rows, bag| Field { name: name.into(), rows, bag };
+    Layout {
+        fields: vec![
+            field("user", 40, None),
+            field("item id", 60, None),
+            field("tags", 30, Some(Pooling::Mean)),
+            field("words", 20, Some(Pooling::Sum)),
+        ],
+        numeric: vec!["age".into(), "price".into()],
+        domains: vec!["home".into(), "search".into(), QUIET.into()],
+        tasks: vec!["click".into(), "buy".into()],
+    }
+}
+
+/// Random rows; a bag has 0 to 4 ids.
+pub(crate) fn rows(layout: &Layout, rows: usize, seed: u64) -> Batch {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut ids = |field: &Field| {
+        let mut ids = |count: usize| (0..count).map(|_| rng.random_range(0..field.rows as u32)).collect::<Vec<_>>();
+        if field.bag.is_none() {
+            return Ids::One(ids(rows));
+        }
+        let mut offsets = vec![0];
+        offsets.extend((0..rows).scan(0, |end, row| {
+            *end += (row * 7 + row / 11) as u32 % 5;
+            Some(*end)
+        }));
+        let ids = ids(offsets[rows] as usize);
+        Ids::Bag { offsets, ids }
+    };
+    let ids = layout.fields.iter().map(&mut ids).collect();
+    let numeric = Array2::from_shape_simple_fn((rows, layout.numeric.len()), || rng.random_range(-2.0..2.0));
+    let labels = Array2::from_elem((rows, layout.tasks.len()), f32::NAN);
+    Batch { ids, numeric, labels, domains: vec![DomainId::new(0); rows], ..Batch::default() }
+}
+
+/// The ids of a field as a graph takes them: `[rows]`, or for a bag `[rows, length]` with -1 where there is no id.
+pub(crate) fn ids(batch: &Batch, field: usize) -> ArrayD<i64> {
+    let ids = &batch.ids[field];
+    let Ids::Bag { offsets, .. } = ids else {
+        return (0..batch.rows()).map(|row| i64::from(ids.row(row)[0])).collect::<Array1<_>>().into_dyn();
+    };
+    let length = offsets.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or_default() as usize;
+    let mut padded = Array2::from_elem((batch.rows(), length), -1);
+    for (row, mut padded) in padded.rows_mut().into_iter().enumerate() {
+        // Where the ids stand among the padding does not matter.
+        for (i, &id) in ids.row(row).iter().enumerate() {
+            padded[(row + i) % length] = id.into();
+        }
+    }
+    padded.into_dyn()
+}
+
+/// The settings of a small model of this kind.
+fn base(kind: &str) -> Value {
+    let mut settings = match kind {
+        "single" => json!({ "hidden": [10, 6] }),
+        "pooled" => json!({ "hidden": [10, 6], "domain_dim": 3 }),
+        "star" => json!({ "hidden": [10, 6], "auxiliary_hidden": [5], "domain_dim": 3 }),
+        "shared_bottom" | "asymmetric" | "customized" => json!({ "bottom_hidden": [10, 8], "tower_hidden": [6] }),
+        "cross_stitch" => json!({ "hidden": [10, 8], "tower_hidden": [6] }),
+        "sluice" => json!({ "hidden": [8, 8, 8], "tower_hidden": [6] }),
+        "mran" => json!({ "head_width": 3, "tower_hidden": [6] }),
+        // MoE and all that came of it.
+        _ => json!({ "expert_hidden": [10, 8], "tower_hidden": [6] }),
+    };
+    settings["kind"] = kind.into();
+    settings["embedding_dim"] = 4.into();
+    settings
+}
+
+/// What only some kinds have.
+fn own_options(kind: &str) -> Vec<Value> {
+    match kind {
+        "single" | "pooled" => vec![json!({ "hidden": [] })],
+        "star" => vec![
+            json!({ "combination": "add" }),
+            json!({ "combination": "adaptive_add" }),
+            json!({ "combination": "gate" }),
+            json!({ "combination": "gate", "partitioned_norm": false, "auxiliary": false }),
+            json!({ "combination": "concatenation" }),
+            json!({ "combination": { "low_rank": { "rank": 2 } } }),
+            json!({ "auxiliary": false, "norm_epsilon": 0.3 }),
+            json!({ "partitioned_norm": false, "auxiliary_hidden": [] }),
+            json!({ "hidden": [] }),
+        ],
+        "asymmetric" => vec![
+            json!({ "fusion": "sum" }),
+            json!({ "fusion": "mean", "reads": { "click": ["buy"] } }),
+            json!({ "branches": "domains", "reads": { "home": ["search"] } }),
+        ],
+        "customized" => vec![json!({ "fusion": "sum" }), json!({ "fusion": "mean", "branches": "domains" })],
+        "sluice" => vec![json!({ "subspaces": 4, "branches": "domains" }), json!({ "subspaces": 1 })],
+        "moe" | "mmoe" => vec![json!({ "experts": 1 })],
+        "ml_mmoe" => vec![json!({ "levels": 1 }), json!({ "levels": 3, "branches": "domains" })],
+        "cgc" => vec![json!({ "own_experts": 3, "shared_experts": 0 })],
+        "ple" => vec![
+            json!({ "levels": 1 }),
+            json!({ "levels": 3, "own_experts": 2, "branches": "domains" }),
+            json!({ "levels": 3, "shared_experts": 2, "branches": "domains_and_tasks" }),
+        ],
+        "mran" => vec![
+            json!({ "attention_layers": 0 }),
+            json!({ "attention_layers": 2, "scaled": false, "branches": "domains" }),
+            json!({ "branch_attention": false, "heads": 1 }),
+            json!({ "norm": "layer", "branches": "domains_and_tasks" }),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+/// Layouts of one sort of input, for the kinds that treat sorts apart.
+fn narrow() -> Vec<(&'static str, Layout)> {
+    let (fields, numbers) = (Layout { numeric: Vec::new(), ..layout() }, Layout { fields: Vec::new(), ..layout() });
+    let one = Layout { domains: vec!["all".into()], tasks: vec!["click".into()], ..layout() };
+    let of = |layout: &Layout| ["single", "star", "ple", "mran"].map(|kind| (kind, layout.clone()));
+    [of(&fields), of(&numbers), of(&one)].concat()
+}
+
+/// All models, one after the other.
+pub(crate) fn cases() -> impl Iterator<Item = Case> {
+    let of_kinds = AnyConfig::KINDS.iter().flat_map(|&kind| {
+        let mut options: Vec<Value> = ACTIVATIONS.map(|activation| json!({ "activation": activation })).into();
+        options.extend(NORMS.map(|norm| json!({ "norm": norm, "activation": "silu", "dropout": 0.3 })));
+        if !matches!(kind, "pooled" | "star") {
+            for (i, options) in options.iter_mut().enumerate() {
+                options["branches"] = BRANCHES[i % 3].into();
+            }
+            options.push(json!({ "branches": "domains", "built_with": 2 }));
+        }
+        options.extend(own_options(kind));
+        options.into_iter().map(move |options| case(kind, &layout(), &options))
+    });
+    of_kinds.chain(narrow().into_iter().map(|(kind, layout)| case(kind, &layout, &json!({}))))
+}
+
+fn case(kind: &'static str, layout: &Layout, options: &Value) -> Case {
+    let mut settings = base(kind);
+    for (key, value) in options.as_object().expect("options are an object") {
+        settings[key] = value.clone();
+    }
+    let config = AnyConfig::from_settings(settings, layout, 3).unwrap_or_else(|error| panic!("{kind}: {error}"));
+    let mut start = AnyModel::new(config);
+    start.add_domain("new").expect("no domain has that name");
+    let rows = rows(layout, 100, 1);
+    // As far as the logits stay those of a model that could have been trained.
+    let mut by = 0.8;
+    loop {
+        let mut case = Case { kind, settings: options.clone(), model: start.clone() };
+        leave_the_start(&mut case.model, by);
+        let near = case.domains().all(|domain| case.model.forward(&rows, domain).iter().all(|logit| logit.abs() < 4.0));
+        if near {
+            return case;
+        }
+        by *= 0.8;
+    }
+}
+
+/// Moves every parameter and every average; those of the net by up to `by_net`.
+fn leave_the_start(model: &mut AnyModel, by_net: f32) {
+    let (layout, mut rng) = (model.layout().clone(), ChaCha8Rng::seed_from_u64(8));
+    model.visit_mut(|path, leaf| {
+        let name = path.name(&layout);
+        match leaf {
+            LeafMut::Tensor(values, ..) => {
+                let by = if name.starts_with("embeddings") { 1.0 } else { by_net };
+                for value in values {
+                    *value += rng.random_range(-by..by);
+                }
+            }
+            LeafMut::Average(values, _) => {
+                let range = if name.rsplit('.').next() == Some("var") { 0.4..2.0 } else { -0.5..0.5 };
+                for value in values {
+                    *value = rng.random_range(range.clone());
+                }
+            }
+            LeafMut::Count(steps) => {
+                *steps = if name.contains("quiet%2F1%2E5%25") { 0 } else { rng.random_range(1..30) }
+            }
+        }
+    });
+}

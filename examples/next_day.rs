@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Yesterday is the first half of the toy log's training rows, without the scene `partner` and a quarter of the items;
-//! today is the other half, with everything. The encoder is extended by today's rows, the model grows with it, which changes nobody's
+//! today is the other half, with everything. Model and encoder come out of their file; the encoder is extended by today's rows, the model grows with it, which changes nobody's
 //! score, and goes on in two ways: with all of today's rows, where what is shared moves for everybody; or with `partner`'s alone and what
 //! is shared frozen, where the other scenes' scores keep their bits.
 
@@ -13,6 +13,7 @@ use starple::data::{Batch, Categorical, Encoder, Numeric, Schema, Table, Unknown
 use starple::metrics::{Cell, TextTable, auc};
 use starple::model::{NewRows, StarNet};
 use starple::optim::OptimizerConfig;
+use starple::persist::{ModelFile, Saved};
 use starple::train::{Progress, TrainConfig, TrainConfigBuilder, Trainer};
 use starple::{Result, Star, StarConfig};
 
@@ -70,14 +71,22 @@ fn main() -> Result<()> {
     };
 
     // Yesterday.
-    let mut encoder = Encoder::fit(&schema, &table, &yesterday)?.on_unknown_domain(UnknownDomain::Shared);
+    let encoder = Encoder::fit(&schema, &table, &yesterday)?.on_unknown_domain(UnknownDomain::Shared);
     let config = StarConfig::builder(encoder.layout()).embedding_dim(8).hidden([64, 32]).dropout(0.1).build()?;
     let mut star = Star::new(config);
     let settings = TrainConfig::builder();
     fit("yesterday", &mut star, settings.clone().epochs(6), encoder.encode(&table, &yesterday)?)?;
     let before = score(&encoder, &star)?;
+    let file = std::env::temp_dir().join(format!("starple-yesterday-{}.safetensors", std::process::id()));
+    ModelFile::new(&star).encoder(&encoder).save(&file)?;
 
-    // Today: new values and domains get ids behind the old ones, the model rows and parts for them.
+    // Today, in another process perhaps.
+    let saved = Saved::<StarNet>::load(&file)?;
+    // The file was only for show.
+    let _ = std::fs::remove_file(&file);
+    let (mut star, mut encoder) = (saved.model, saved.encoder.expect("it was saved with one"));
+
+    // New values and domains get ids behind the old ones, the model rows and parts for them.
     let old = encoder.encode(&table, &yesterday)?;
     let scores = star.score(&old);
     println!("{}\n", encoder.extend(&table, today)?);

@@ -152,8 +152,8 @@ impl PooledNet {
 }
 
 impl PooledNet {
-    /// Answers for one domain by a stack that reads x alone.
-    pub(crate) fn plan_joined(&self, domain: Option<usize>, plan: &mut Plan<'_>) {
+    /// The stack that reads x alone, for rows of one domain or of no known one: the embedding is in its first bias.
+    pub(crate) fn stack(&self, domain: Option<usize>) -> Mlp {
         let mut embedding = self.domain[0].embedding.clone();
         match domain {
             Some(d) => embedding.assign(&self.domain[d].embedding),
@@ -161,8 +161,13 @@ impl PooledNet {
         }
         let mut mlp = self.mlp.clone();
         mlp.layers[0] = mlp.layers[0].with_last(&embedding);
+        mlp
+    }
+
+    /// Adds that stack to the plan of a domain.
+    pub(crate) fn plan_joined(&self, domain: Option<usize>, plan: &mut Plan<'_>) {
         let row = plan.row();
-        let logits = plan.stack(row, Cow::Owned(mlp));
+        let logits = plan.stack(row, Cow::Owned(self.stack(domain)));
         plan.answer(domain, logits, None, 1.0);
     }
 }

@@ -45,7 +45,7 @@ struct State {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Slot {
-    slot: usize,
+    position: usize,
     steps: u64,
     tensors: Vec<String>,
 }
@@ -98,7 +98,7 @@ impl<'a> Saver<'a> {
                     contents.tensor(format!("{OPTIMIZER}.{name}.{tensor}"), &[values.len()], Data::F32(values));
                 }
                 let tensors = state.tensors.iter().map(|(tensor, _)| (*tensor).to_owned()).collect();
-                slots.push(Slot { slot: path.slot(), steps: state.steps, tensors });
+                slots.push(Slot { position: path.slot(), steps: state.steps, tensors });
             }
             contents.leaf(format!("{NOW}.{name}"), leaf);
         });
@@ -163,7 +163,9 @@ impl<'a> Saver<'a> {
 
         let named = |part: &str, model: &Model<N>| {
             let mut tensors = expected(model);
-            tensors.iter_mut().for_each(|tensor| tensor.name = format!("{part}.{}", tensor.name));
+            for tensor in &mut tensors {
+                tensor.name = format!("{part}.{}", tensor.name);
+            }
             tensors
         };
         let (now, best) = (named(NOW, run.model), named(BEST, &run.best));
@@ -189,7 +191,8 @@ fn saved_slots<N: Net>(model: &Model<N>, slots: &[Slot]) -> Result<Vec<(usize, S
     let tables = model.front().tables().len();
     let (mut saved, mut left) = (Vec::new(), slots.iter().peekable());
     model.visit(|path, leaf| {
-        if let (Leaf::Tensor(values, shape, _), Some(slot)) = (leaf, left.next_if(|slot| slot.slot == path.slot())) {
+        if let (Leaf::Tensor(values, shape, _), Some(slot)) = (leaf, left.next_if(|slot| slot.position == path.slot()))
+        {
             let name = path.name(model.layout());
             let names = slot.tensors.iter().map(|tensor| format!("{OPTIMIZER}.{name}.{tensor}")).collect();
             let table = path.slot() < tables;
@@ -201,7 +204,7 @@ fn saved_slots<N: Net>(model: &Model<N>, slots: &[Slot]) -> Result<Vec<(usize, S
     match left.next() {
         None => Ok(saved),
         Some(slot) => {
-            let message = format!("the optimizer's state of slot {} has no tensor in the model", slot.slot);
+            let message = format!("the optimizer's state of slot {} has no tensor in the model", slot.position);
             Err(Error::new(ErrorKind::Unknown, message))
         }
     }

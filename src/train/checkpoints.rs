@@ -141,9 +141,10 @@ impl CheckpointsBuilder {
         let mut problems = Problems::default();
         problems.require(!self.folder.as_os_str().is_empty(), || "folder: a path that is not empty".into());
         problems.require(self.every_steps != Some(0), || "every_steps: at least 1, found 0".into());
-        problems.require(self.every_minutes.is_none_or(|minutes| minutes > 0.0 && minutes.is_finite()), || {
-            format!("every_minutes: above 0, found {}", self.every_minutes.expect("it is what is wrong"))
-        });
+        if let Some(minutes) = self.every_minutes {
+            problems
+                .require(minutes > 0.0 && minutes.is_finite(), || format!("every_minutes: above 0, found {minutes}"));
+        }
         problems.require(self.keep >= 1, || "keep: at least 1, found 0".into());
         problems.into_result("Checkpoints")?;
         Ok(Checkpoints(self))

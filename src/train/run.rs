@@ -76,7 +76,9 @@ impl<N: Net> Run<'_, N> {
             *model = best;
         }
         report.stop = stop;
-        callbacks.iter_mut().for_each(|callback| callback.run_done(&report));
+        for callback in callbacks {
+            callback.run_done(&report);
+        }
         Ok(report)
     }
 
@@ -101,7 +103,9 @@ impl<N: Net> Run<'_, N> {
         let mut batches = self.loader.epoch(self.place.epoch as u64);
         batches.skip(self.place.batch);
         let left = batches.len() - batches.position();
-        callbacks.iter_mut().for_each(|c| c.epoch_started(self.place.epoch, self.config.epochs, left));
+        for callback in &mut *callbacks {
+            callback.epoch_started(self.place.epoch, self.config.epochs, left);
+        }
         let (started, before) = (Instant::now(), self.place.seconds);
         let (mut batch, mut next) = (Batch::default(), Batch::default());
         let mut more = batches.next_into(&mut batch);

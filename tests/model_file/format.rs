@@ -84,8 +84,8 @@ fn a_model_comes_back_with_its_encoder_and_scores_raw_rows_alike() {
 fn a_file_with_encoder_and_calibration_makes_a_predictor() {
     let (mut star, encoder) = (star(1), encoder());
     shake(&mut star);
-    let log: String = (0..12).map(|i| format!("lamp,{i},home,{}\n", u8::from(i % 3 == 0))).collect();
-    let table = table(encoder.schema(), &format!("item,price,page,click\n{log}"));
+    let lines: Vec<String> = (0..12).map(|i| format!("lamp,{i},home,{}\n", u8::from(i % 3 == 0))).collect();
+    let table = table(encoder.schema(), &format!("item,price,page,click\n{}", lines.concat()));
     let rows = encoder.encode(&table, &table.all()).unwrap();
     let logits = star.score(&rows);
     let settings = CalibrationSettings { min_rows: 5, ..Method::Platt.into() };

@@ -32,7 +32,7 @@ fn planted(rows: usize, seed: u64) -> (Array2<f32>, Batch) {
         if task == 1 { f32::NAN } else { f32::from(u8::from(rng.random_bool(p))) }
     });
     let numeric = Array2::zeros((rows, 0));
-    (logits, Batch { labels, domains, numeric, ..Batch::default() })
+    (logits, Batch { numeric, labels, domains, ..Batch::default() })
 }
 
 /// Logits and labels of one domain's rows for the first task.

@@ -186,6 +186,23 @@ fn checkpoints_come_as_often_as_asked_and_the_latest_are_kept() {
 }
 
 #[test]
+fn time_that_has_passed_makes_a_checkpoint_too() {
+    let (layout, train, _) = log();
+    let temporary = tempfile::tempdir().unwrap();
+    // No step is so short.
+    let checkpoints = folder(temporary.path()).every_minutes(1e-9).keep(100).build().unwrap();
+    let mut trainer = Trainer::new(settings(1, adam()).epochs(1).build().unwrap()).checkpoints(checkpoints.clone());
+    trainer.fit(&mut star(&layout, 1), train.clone(), None).unwrap();
+    assert_eq!(checkpoints.list().unwrap().len() as u64, EPOCH);
+    // A day has not passed.
+    let checkpoints =
+        Checkpoints::builder(temporary.path().join("other")).every_minutes(1440.0).keep(100).build().unwrap();
+    let mut trainer = Trainer::new(settings(1, adam()).epochs(1).build().unwrap()).checkpoints(checkpoints.clone());
+    trainer.fit(&mut star(&layout, 1), train, None).unwrap();
+    assert_eq!(checkpoints.list().unwrap().len(), 1, "the end of the epoch alone");
+}
+
+#[test]
 fn a_run_is_not_resumed_with_another_model_other_settings_or_other_rows() {
     let (layout, train, val) = log();
     let temporary = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! The gradient of a model.
 
-use super::frozen::frozen;
+use super::freeze::frozen;
 use super::{Model, Net};
 use crate::Result;
 use crate::nn::dot::dot;

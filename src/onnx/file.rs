@@ -1,5 +1,6 @@
 //! From a model to the bytes of an ONNX file.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use prost::Message as _;
@@ -12,6 +13,7 @@ use crate::error::Problems;
 use crate::metrics::SHARED_DOMAIN;
 use crate::model::{Model, NetConfig as _};
 use crate::nn::escape;
+use crate::persist::container::atomic;
 use crate::{Error, ErrorKind, Result};
 
 const IR_VERSION: i64 = 8;
@@ -70,7 +72,8 @@ pub fn export<N: Export>(model: &Model<N>, domain: DomainId) -> Result<Vec<u8>> 
 pub fn save<N: Export>(model: &Model<N>, domain: DomainId, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let bytes = export(model, domain)?;
-    std::fs::write(path, bytes).map_err(|error| Error::new(ErrorKind::Io, error.to_string()).at_path(path))
+    let written: std::io::Result<()> = atomic::replace(path, |file| file.write_all(&bytes));
+    written.map_err(|error| Error::from(error).at_path(path))
 }
 
 /// Writes a file for each domain, `NAME.onnx`, and `(shared).onnx` for rows of no known domain, into a folder, which is made if it is not

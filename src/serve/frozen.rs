@@ -63,7 +63,7 @@ const PIECE: usize = 64;
 /// It is immutable and can be shared by threads, each with its own [`FrozenCache`]; a warm call allocates nothing. Inside a rayon pool
 /// pieces of 64 candidates are scored side by side.
 ///
-/// That is so for every model whose net says what it computes, [`Net::plan`]: all of this crate but [`Mran`](crate::Mran). MRAN, and a net
+/// That is so for every model whose net says what it computes, [`Net::plan`]: all of this crate but [`Mran`](crate::model::Mran). MRAN, and a net
 /// of your own that does not, are served by their forward pass, in pieces of 4096: of what is given only the embedding is then computed
 /// once for a request, and a call costs what [`Model::forward_with`] does.
 #[derive(Debug)]

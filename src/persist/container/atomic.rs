@@ -12,7 +12,7 @@ use tempfile::Builder;
 /// machine stops, there is the old file or the new one, whole; a killed process may leave a temporary file behind, whose name starts
 /// with that of the file and a dot, and ends with `.tmp`. The mode is that of the file that is replaced, or what any new file gets.
 /// A symbolic link stays one: what it points to is replaced.
-pub(super) fn replace<E: From<io::Error>>(
+pub(crate) fn replace<E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut File) -> Result<(), E>,
 ) -> Result<(), E> {

@@ -12,7 +12,7 @@
 //! The safetensors crate is not used for it: it wants a whole file in one piece of memory, and trusts the sums of a header's offsets.
 //! The tests read with it what is written here.
 
-mod atomic;
+pub(crate) mod atomic;
 mod contents;
 mod header;
 mod reader;

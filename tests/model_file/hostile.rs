@@ -71,6 +71,9 @@ fn offsets_and_shapes_that_cannot_be() {
         two((0, 4), (0, 4)),
         two((0, 4), (2, 6)),
         two((0, 4), (8, 12)),
+        // A gap and an overlap, the last byte where it should be.
+        entry("[1]", 4, 8),
+        entry("[2]", 0, 8) + &entry("[1]", 4, 8),
         entry("[1]", 0, 4) + &entry("[1]", 0, 4),
         entry("[2]", 0, 8).replace("F32", "F16").replace("[0,8]", "[0,9]"),
         entry("[2]", 0, 8).replace("shape", "shapes"),

@@ -63,7 +63,7 @@ impl Trainer {
     /// setting names a unit, task, domain, tensor or part that the model does not have, the monitored value is undefined on
     /// `val`, the schedule is a plateau and there is no `val`, or the folder for checkpoints has some. Nothing was trained then.
     /// [`ErrorKind::Io`] or [`ErrorKind::NonFinite`] if a checkpoint cannot be saved; the model has then the weights of the last step.
-    /// A loss that is not finite is not an error but a [`StopReason`].
+    /// A loss that is not finite is not an error but a [`StopReason`](super::StopReason).
     pub fn fit<N: Net>(
         &mut self,
         model: &mut Model<N>,

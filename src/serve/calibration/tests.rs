@@ -72,8 +72,8 @@ fn other_rows_of_the_same_world_are_calibrated() {
             let (before, labels) = of_domain(&others, &other_rows, domain);
             let (after, _) = of_domain(&after, &other_rows, domain);
             let (before, after) = (pcoc(&before, &labels).unwrap(), pcoc(&after, &labels).unwrap());
-            // Some 1500 clicks on either side: each is off by 2.6 % by chance.
-            assert!((before - 1.0).abs() > 0.2 && (after - 1.0).abs() < 0.1, "{method:?}: {before} became {after}");
+            // What was planted is 18 % off and more; of some 1500 clicks on either side, each is off by 2.6 % by chance.
+            assert!((before - 1.0).abs() > 0.15 && (after - 1.0).abs() < 0.1, "{method:?}: {before} became {after}");
         }
     }
 }

@@ -24,7 +24,7 @@
 //! | [`model`] | the models, their configurations, the [`Net`](model::Net) trait for your own |
 //! | [`nn`] | layers, each `forward` beside its `backward` |
 //! | [`loss`], [`optim`] | the objective over tasks and domains, and how its parts are weighed; optimizers, schedules, clipping |
-//! | [`train`] | the loop, early stop, progress, reports |
+//! | [`train`] | the loop, early stop, checkpoints, progress, reports |
 //! | [`compare`] | many models with many seeds on one log: gains over a baseline, negative transfer, seesaws |
 //! | [`metrics`] | AUC, GAUC, log loss, PCOC, ECE by task and domain, as tables |
 //! | [`inside`] | what a trained model shares and what it keeps apart |

@@ -1,14 +1,16 @@
 //! A run that was interrupted goes on as if it had not been.
 
+mod bits;
+
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use bits::bits;
 use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
 use starple::data::{Batch, Layout};
 use starple::loss::{Objective, Units, Weighting};
 use starple::model::Net;
-use starple::nn::Leaf;
 use starple::optim::{OptimizerConfig, Schedule};
 use starple::persist::Saved;
 use starple::train::{
@@ -61,15 +63,6 @@ impl Callback for StopAt {
 
 fn after(steps: u64) -> StopAt {
     StopAt { step: Some(steps - 1), epoch: None }
-}
-
-fn bits<N: Net>(model: &Model<N>) -> Vec<u32> {
-    let mut bits = Vec::new();
-    model.visit(|_, leaf| match leaf {
-        Leaf::Tensor(values, ..) | Leaf::Average(values, _) => bits.extend(values.iter().map(|v| v.to_bits())),
-        Leaf::Count(&count) => bits.push(count as u32),
-    });
-    bits
 }
 
 /// The report without what a clock says.

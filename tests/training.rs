@@ -1,8 +1,11 @@
 //! The training loop: what it learns, when it stops, what it keeps, and that neither threads nor progress change a bit.
 
+mod bits;
+
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
+use bits::bits;
 use ndarray::Array2;
 use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
 use starple::data::{Batch, DomainId, Layout, Schedule};
@@ -10,7 +13,7 @@ use starple::loss::weighting::Learned;
 use starple::loss::{Objective, Units, Weighting};
 use starple::metrics::{Metric, Monitor};
 use starple::model::{Net, PleNet, PooledNet, SluiceConfig, SluiceNet, StarNet};
-use starple::nn::{ActivationKind, Leaf, NormKind};
+use starple::nn::{ActivationKind, NormKind};
 use starple::optim::{self, Clip, Clock, OptimizerConfig};
 use starple::train::{
     Callback, EarlyStop, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfig, TrainConfigBuilder, Trainer,
@@ -40,15 +43,6 @@ fn weightings() -> [Weighting; 5] {
 
 fn objective(units: Units, weighting: Weighting) -> Objective {
     Objective::builder().units(units).weighting(weighting).build().unwrap()
-}
-
-fn bits<N: Net>(model: &Model<N>) -> Vec<u32> {
-    let mut bits = Vec::new();
-    model.visit(|_, leaf| match leaf {
-        Leaf::Tensor(values, ..) | Leaf::Average(values, _) => bits.extend(values.iter().map(|v| v.to_bits())),
-        Leaf::Count(&count) => bits.push(count as u32),
-    });
-    bits
 }
 
 fn fit<N: Net>(model: &mut Model<N>, settings: TrainConfigBuilder, train: &Batch, val: Option<&Batch>) -> FitReport {

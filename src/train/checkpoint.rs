@@ -112,8 +112,7 @@ impl<'a> Saver<'a> {
             slots,
         };
         contents.metadata(RUN, json(serde_json::to_string(&state))?);
-        contents.save(&self.checkpoints.path(place.report.steps))?;
-        self.checkpoints.tidy()?;
+        // Before the checkpoint, which says that it is there: a process that dies in between comes by here again.
         if self.best != place.report.best_epoch {
             let mut file = ModelFile::new(best);
             if let Some(encoder) = self.encoder {
@@ -122,6 +121,8 @@ impl<'a> Saver<'a> {
             file.save(self.checkpoints.best())?;
             self.best = place.report.best_epoch;
         }
+        contents.save(&self.checkpoints.path(place.report.steps))?;
+        self.checkpoints.tidy()?;
         (self.steps, self.time) = (place.report.steps, Instant::now());
         Ok(())
     }

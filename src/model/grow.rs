@@ -1,7 +1,5 @@
 //! A trained model for a layout that has grown: more rows in its tables, more domains.
 
-use std::sync::Mutex;
-
 use super::{Model, Net, NetConfig};
 use crate::Result;
 use crate::data::Layout;
@@ -61,10 +59,10 @@ impl<N: Net> Model<N> {
         self.layout().check_growth(layout)?;
         self.config.layout_mut().fields.clone_from(&layout.fields);
         self.front.add_rows(&self.config, rows);
-        self.pool = Mutex::default();
         for name in &layout.domains[self.layout().domains.len()..] {
-            self.add_domain(name)?;
+            self.push_domain(name)?;
         }
+        self.settle();
         Ok(())
     }
 }

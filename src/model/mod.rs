@@ -351,6 +351,13 @@ impl<N: Net> Model<N> {
     /// # Errors
     /// [`ErrorKind::Config`] if the name is empty or [`SHARED_DOMAIN`], or the model has a domain of that name.
     pub fn add_domain(&mut self, name: &str) -> Result<DomainId> {
+        let domain = self.push_domain(name)?;
+        self.settle();
+        Ok(domain)
+    }
+
+    /// A domain behind the others; to be [settled](Model::settle).
+    fn push_domain(&mut self, name: &str) -> Result<DomainId> {
         let layout = self.config.layout_mut();
         if name.is_empty() || name == SHARED_DOMAIN || layout.domains.iter().any(|known| known == name) {
             let message = "cannot add a domain: expected a name that the model does not have yet";
@@ -360,8 +367,19 @@ impl<N: Net> Model<N> {
         let domain = DomainId::new(layout.domains.len() - 1);
         self.net.add_domain(&mut self.config, domain);
         self.front.add_domain(&self.config, domain);
-        self.pool = Mutex::default();
         Ok(domain)
+    }
+
+    /// Makes a model that has grown the same as one of its settings from a file: what is no parameter, the random streams of dropout, goes
+    /// by the order in which a net is made.
+    fn settle(&mut self) {
+        let mut net = N::new(&self.config);
+        net.visit_pair(&mut self.net, &mut Path::starting_at(0), &mut |_, pair| match pair {
+            Pair::Tensor(values, grown, _) => values.copy_from_slice(grown),
+            Pair::Moving(average, grown) => average.clone_from(grown),
+        });
+        self.net = net;
+        self.pool = Mutex::default();
     }
 
     /// Walks all tensors: `embeddings.FIELD` (`embeddings.BRANCH.FIELD` where branches own them), then `net.…`.

@@ -9,6 +9,7 @@ use starple::model::{Cache, Net, NewRows};
 use starple::nn::{LeafMut, Train};
 use starple::optim::Optimizer;
 
+use crate::promises::through_a_file;
 use crate::world::{adam, assert_close, batch, dlogits, layout, owned_by, states, step, trained, values};
 
 const MIXED: [usize; 9] = [2, 0, 1, 1, 0, 2, 2, 0, 1];
@@ -66,10 +67,14 @@ pub(crate) fn changes_nobody<N: Net>(model: Model<N>) {
     let mut new_rows = batch(&[3, 4, 3, 4, 0, 3, 4, 3, 4], 81);
     new_rows.ids[0] = Ids::One((0..9).map(|row| 12 + row % 3).collect());
     let tables = model.front().tables().to_vec();
+    let mut from_file = through_a_file(&model);
     step(&mut model, &new_rows, &[0, 1], 4, &mut *adam());
     let users = tables.iter().zip(model.front().tables()).step_by(3);
     assert!(users.into_iter().any(|(old, new)| old.slice(s![12.., ..]) != new.slice(s![12.., ..])));
     let learned = values(&model);
+    // As it does from a file, dropout and all.
+    step(&mut from_file, &new_rows, &[0, 1], 4, &mut *adam());
+    assert_eq!(values(&from_file), learned);
     let mut own = learned.iter().filter(|(name, _)| new(name)).peekable();
     assert!(own.peek().is_none() || own.any(|(name, value)| value != &after[name]));
     assert!(model.forward(&new_rows, new_rows.domains()).iter().all(|z| z.is_finite()));

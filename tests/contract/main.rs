@@ -259,7 +259,7 @@ contract!(star_low_rank, StarNet, star().combination(Combination::low_rank()).bu
 contract!(ple_tasks, PleNet, ple(Branches::Tasks, 2).build().unwrap(), below(2));
 contract!(ple_tasks_three_levels, PleNet, ple(Branches::Tasks, 3).build().unwrap(), below(3));
 contract!(ple_one_level, PleNet, ple(Branches::Domains, 1).build().unwrap());
-contract!(ple_domains, PleNet, ple(Branches::Domains, 2).build().unwrap(), below(2));
+contract!(ple_domains, PleNet, ple(Branches::Domains, 2).dropout(0.2).build().unwrap(), below(2));
 contract!(ple_domains_and_tasks, PleNet, ple(Branches::DomainsAndTasks, 2).build().unwrap(), below(2));
 contract!(
     cgc,
@@ -267,9 +267,9 @@ contract!(
     CgcConfig::builder(&layout()).embedding_dim(4).expert_hidden([10]).tower_hidden([8]).build().unwrap()
 );
 contract!(mmoe, MmoeNet, mmoe(Branches::Tasks).build().unwrap());
-contract!(mmoe_domains, MmoeNet, mmoe(Branches::Domains).seed(1).build().unwrap());
+contract!(mmoe_domains, MmoeNet, mmoe(Branches::Domains).dropout(0.2).seed(1).build().unwrap());
 contract!(moe_tasks, MoeNet, moe(Branches::Tasks).build().unwrap());
-contract!(moe_domains_and_tasks, MoeNet, moe(Branches::DomainsAndTasks).build().unwrap());
+contract!(moe_domains_and_tasks, MoeNet, moe(Branches::DomainsAndTasks).dropout(0.2).build().unwrap());
 contract!(mran_tasks, MranNet, mran(Branches::Tasks).build().unwrap(), seen);
 contract!(mran_domains, MranNet, mran(Branches::Domains).attention_layers(2).dropout(0.2).build().unwrap(), seen);
 contract!(
@@ -284,11 +284,11 @@ contract!(
     mran(Branches::Domains).attention_layers(0).branch_attention(false).norm(NormKind::Layer).build().unwrap()
 );
 contract!(single_tasks, SingleNet, single(Branches::Tasks).build().unwrap());
-contract!(single_domains, SingleNet, single(Branches::Domains).build().unwrap());
+contract!(single_domains, SingleNet, single(Branches::Domains).dropout(0.2).build().unwrap());
 contract!(single_domains_and_tasks, SingleNet, single(Branches::DomainsAndTasks).build().unwrap());
 contract!(shared_bottom_tasks, SharedBottomNet, shared_bottom(Branches::Tasks).build().unwrap());
 contract!(shared_bottom_domains, SharedBottomNet, shared_bottom(Branches::Domains).build().unwrap());
-contract!(shared_bottom_both, SharedBottomNet, shared_bottom(Branches::DomainsAndTasks).build().unwrap());
+contract!(shared_bottom_both, SharedBottomNet, shared_bottom(Branches::DomainsAndTasks).dropout(0.2).build().unwrap());
 contract!(asymmetric_tasks, AsymmetricNet, asymmetric(Branches::Tasks).build().unwrap(), own_bottoms);
 contract!(asymmetric_domains, AsymmetricNet, asymmetric(Branches::Domains).build().unwrap(), own_bottoms);
 contract!(
@@ -298,16 +298,20 @@ contract!(
     own_bottoms
 );
 contract!(customized_tasks, CustomizedNet, customized(Branches::Tasks).build().unwrap());
-contract!(customized_domains, CustomizedNet, customized(Branches::Domains).fusion(Fusion::Mean).build().unwrap());
+contract!(
+    customized_domains,
+    CustomizedNet,
+    customized(Branches::Domains).dropout(0.2).fusion(Fusion::Mean).build().unwrap()
+);
 contract!(customized_both, CustomizedNet, customized(Branches::DomainsAndTasks).build().unwrap());
 contract!(ml_mmoe_tasks, MlMmoeNet, ml_mmoe(Branches::Tasks).build().unwrap());
-contract!(ml_mmoe_domains, MlMmoeNet, ml_mmoe(Branches::Domains).levels(3).build().unwrap());
+contract!(ml_mmoe_domains, MlMmoeNet, ml_mmoe(Branches::Domains).dropout(0.2).levels(3).build().unwrap());
 contract!(cross_stitch_tasks, CrossStitchNet, cross_stitch(Branches::Tasks).build().unwrap(), stacks);
 contract!(cross_stitch_domains, CrossStitchNet, cross_stitch(Branches::Domains).build().unwrap(), stacks);
 contract!(cross_stitch_both, CrossStitchNet, cross_stitch(Branches::DomainsAndTasks).build().unwrap(), stacks);
 contract!(sluice_tasks, SluiceNet, sluice(Branches::Tasks).subspaces(4).build().unwrap(), stacks);
 contract!(sluice_domains, SluiceNet, sluice(Branches::Domains).build().unwrap(), stacks);
-contract!(sluice_both, SluiceNet, sluice(Branches::DomainsAndTasks).build().unwrap(), stacks);
+contract!(sluice_both, SluiceNet, sluice(Branches::DomainsAndTasks).dropout(0.2).build().unwrap(), stacks);
 contract!(any, AnyNet, star().build().unwrap().into());
 contract!(any_single, AnyNet, single(Branches::Domains).build().unwrap().into());
 contract!(

@@ -414,6 +414,11 @@ fn bytes<N: Net>(model: &Model<N>) -> Vec<u8> {
     file.into_inner()
 }
 
+/// The model as a program that did not make it has it.
+pub(crate) fn through_a_file<N: Net>(model: &Model<N>) -> Model<N> {
+    Saved::from_reader(Cursor::new(bytes(model))).unwrap().model
+}
+
 pub(crate) fn file_round_trip<N: Net>(model: Model<N>) {
     let mut model = trained(model);
     for domain in ["", "one more", "and another/one"] {

@@ -12,6 +12,10 @@ use starple::optim::{Clock, Optimizer, OptimizerConfig};
 use starple::serve::{Context, Frozen, FrozenCache};
 use starple::train::Step;
 
+/// The learning rate. At a usual one, tens of steps on one batch teach it by heart; what is then left of gradients is below the normal
+/// numbers, with which some processors take many times as long.
+const RATE: f64 = 1e-6;
+
 /// A model in training by Adam.
 pub(crate) struct Training {
     pub(crate) model: AnyModel,
@@ -23,7 +27,7 @@ pub(crate) struct Training {
 impl Training {
     pub(crate) fn new(model: AnyModel) -> Self {
         let step = Step::new(&model, &Objective::default(), 1).expect("an objective for any model");
-        let optimizer = OptimizerConfig::adam(1e-3).expect("a learning rate that can be").build();
+        let optimizer = OptimizerConfig::adam(RATE).expect("a learning rate that can be").build();
         Self { model, step, optimizer, clock: Clock::default() }
     }
 

@@ -190,7 +190,9 @@ class Session:
         self.labels = torch.from_numpy(rng.integers(0, 2, (rows, workload["tasks"])).astype(np.float32))
         table = self.model.embed.table.weight
         dense = [p for p in self.model.parameters() if p is not table]
-        self.optimizers = [torch.optim.Adam(dense, lr=1e-3, fused=True), torch.optim.SparseAdam([table], lr=1e-3)]
+        # So small that many steps on one batch do not teach it by heart: see RATE in ../common/run.rs.
+        rate = 1e-6
+        self.optimizers = [torch.optim.Adam(dense, lr=rate, fused=True), torch.optim.SparseAdam([table], lr=rate)]
         self.model.train(train)
 
     def forward(self):

@@ -1,4 +1,4 @@
-//! The matrix product itself: tiles of up to 6 rows and 16 columns, whose sums stay in registers.
+//! The matrix product itself, tile by tile.
 //!
 //! Every value is summed in one order, `Σ_k` in blocks of 256, whatever the rows beside it: a row's result does not depend on
 //! its batch, and rows may be cut between threads at any place.
@@ -7,11 +7,10 @@ use std::ops::Range;
 
 use super::panels::{Panels, WIDTH};
 use super::strided::Strided;
+use super::tile::{self, Kernel, Operands, Sums};
 use crate::parallel::{self, Divide};
-use crate::simd::{Work, fma, has_fma, widest};
+use crate::simd::{Work, widest};
 
-/// Rows of a tile: 6 × 2 vectors of sums, 2 of the right operand and 1 value of the left fill 16 registers.
-const TALLEST: usize = 6;
 /// How many products are summed before the sums go to memory: 256 · 16 values of a panel stay in the first-level cache.
 const DEPTH: usize = 256;
 /// The most and the fewest rows that a thread takes at a time, and how many products they should come to.
@@ -29,11 +28,15 @@ pub(crate) trait Sink: Send {
     where
         Self: Sized;
 
-    /// Tells that sums for this row are being computed, from `column` on.
-    fn expect(&self, row: usize, column: usize);
+    /// Tells that sums for these rows and columns are being computed.
+    fn expect(&self, rows: Range<usize>, columns: Range<usize>);
 
-    /// Takes sums of a row. Marked `#[inline(always)]`, it is compiled for the widest vectors.
-    fn put(&mut self, at: Place, sums: &[f32; WIDTH]);
+    /// The same place, borrowed: what belongs to a loop alone stays in registers.
+    fn lend(&mut self) -> impl Sink;
+
+    /// Takes sums of a row, of `width` columns, which is [`WIDTH`] where `WHOLE`. Marked `#[inline(always)]`, it is compiled for the widest
+    /// vectors.
+    fn put<const WHOLE: bool>(&mut self, at: Place, sums: &[f32; WIDTH]);
 }
 
 /// Where sums belong: `width` of them, the others are of no column.
@@ -41,10 +44,18 @@ pub(crate) trait Sink: Send {
 pub(crate) struct Place {
     pub(crate) row: usize,
     pub(crate) column: usize,
-    pub(crate) width: usize,
+    width: usize,
     /// Whether they are those of the first block of `k`, and of the last.
     pub(crate) first: bool,
     pub(crate) last: bool,
+}
+
+impl Place {
+    /// How many sums there are.
+    #[inline(always)]
+    pub(crate) fn width<const WHOLE: bool>(self) -> usize {
+        if WHOLE { WIDTH } else { self.width }
+    }
 }
 
 /// The right operand, in panels or as it stands.
@@ -87,7 +98,7 @@ pub(super) fn multiply(a: Strided<'_>, (m, k): (usize, usize), right: Right<'_>,
         for row in 0..m {
             for column in (0..right.n).step_by(WIDTH) {
                 let width = WIDTH.min(right.n - column);
-                sink.put(Place { row, column, width, first: true, last: true }, &[0.0; WIDTH]);
+                sink.put::<false>(Place { row, column, width, first: true, last: true }, &[0.0; WIDTH]);
             }
         }
         return;
@@ -126,65 +137,49 @@ impl<S: Sink> Divide for Rows<'_, S> {
 impl<S: Sink> Rows<'_, S> {
     fn run(mut self) {
         let panels = self.right.n.div_ceil(WIDTH);
+        let (tallest, at_once) = tile::shape(self.count);
+        let tiles = self.count.div_ceil(tallest);
+        // As equally tall as can be: so many of one row more.
+        let (short, taller) = (self.count / tiles, self.count % tiles);
+        let kernels = |panels| [short, short + usize::from(taller > 0)].map(|rows| tile::kernel(rows, panels));
+        let (whole, each) = (panels - panels % at_once, kernels(at_once));
+        let left = kernels(1);
+        let sums: &mut Sums = &mut [[0.0; WIDTH]; _];
         for start in (0..self.right.k).step_by(DEPTH) {
             let depth = start..self.right.k.min(start + DEPTH);
-            match self.count {
-                // Few rows make few sums, each of which waits for its last addition: several panels at once are not slower
-                // than one.
-                1 => self.few::<1, 4>(panels, &depth),
-                2 => self.few::<2, 2>(panels, &depth),
-                3 => self.few::<3, 2>(panels, &depth),
-                _ => (0..panels).for_each(|panel| self.column(panel, &depth)),
-            }
+            let mut column = |panel, at_once, [kernel, taller_kernel]: [Kernel; 2]| {
+                let mut row = 0;
+                for tile in 0..tiles {
+                    let (tall, kernel) = if tile < taller { (short + 1, taller_kernel) } else { (short, kernel) };
+                    self.tile(kernel, row..row + tall, panel, at_once, &depth, sums);
+                    row += tall;
+                }
+            };
+            (0..whole).step_by(at_once).for_each(|panel| column(panel, at_once, each));
+            (whole..panels).for_each(|panel| column(panel, 1, left));
         }
     }
 
-    /// All rows, by so many panels at a time.
-    fn few<const TALL: usize, const AT_ONCE: usize>(&mut self, panels: usize, depth: &Range<usize>) {
-        let whole = panels - panels % AT_ONCE;
-        (0..whole).step_by(AT_ONCE).for_each(|panel| self.tile::<TALL, AT_ONCE>(0, panel, depth));
-        (whole..panels).for_each(|panel| self.tile::<TALL, 1>(0, panel, depth));
-    }
-
-    /// The tiles of one panel, as equally tall as can be.
-    fn column(&mut self, panel: usize, depth: &Range<usize>) {
-        let tiles = self.count.div_ceil(TALLEST);
-        let (short, taller) = (self.count / tiles, self.count % tiles);
-        let mut row = 0;
-        for tile in 0..tiles {
-            let tall = short + usize::from(tile < taller);
-            match tall {
-                1 => self.tile::<1, 1>(row, panel, depth),
-                2 => self.tile::<2, 1>(row, panel, depth),
-                3 => self.tile::<3, 1>(row, panel, depth),
-                4 => self.tile::<4, 1>(row, panel, depth),
-                5 => self.tile::<5, 1>(row, panel, depth),
-                _ => self.tile::<TALLEST, 1>(row, panel, depth),
-            }
-            row += tall;
-        }
-    }
-
-    fn tile<const TALL: usize, const AT_ONCE: usize>(&mut self, row: usize, panel: usize, depth: &Range<usize>) {
-        let right = self.right;
-        let block = self.a.block(self.start + row, TALL, depth.start, depth.len());
-        let operands: [&[f32]; AT_ONCE] = std::array::from_fn(|i| {
-            let first = (panel + i) * right.panel_step + depth.start * right.row_step;
-            &right.values[first..first + (depth.len() - 1) * right.row_step + WIDTH]
-        });
+    fn tile(
+        &mut self,
+        kernel: Kernel,
+        rows: Range<usize>,
+        panel: usize,
+        at_once: usize,
+        depth: &Range<usize>,
+        sums: &mut Sums,
+    ) {
         // What the sums go to comes near while they are computed.
-        for row in row..row + TALL {
-            for panel in panel..panel + AT_ONCE {
-                self.sink.expect(row, panel * WIDTH);
-            }
-        }
-        let row_step = right.row_step;
-        let sums = if has_fma() {
-            widest(Tile::<true, TALL, AT_ONCE> { block, operands, row_step })
-        } else {
-            Tile::<false, TALL, AT_ONCE> { block, operands, row_step }.run()
+        self.sink.expect(rows.clone(), panel * WIDTH..(panel + at_once) * WIDTH);
+        let Right { values, panel_step, row_step, .. } = self.right;
+        let of = Operands {
+            a: self.a.block(self.start + rows.start, rows.len(), depth.start, depth.len()),
+            panels: &values[panel * panel_step + depth.start * row_step..],
+            panel_step,
+            row_step,
         };
-        self.put(row, panel, AT_ONCE, sums.as_flattened(), depth);
+        kernel(of, sums);
+        self.put(rows.start, panel, at_once, &sums[..rows.len() * at_once], depth);
     }
 
     /// Hands a tile's sums on, row by row: `at_once` panels of each.
@@ -211,51 +206,21 @@ impl<S: Sink> Work for Put<'_, S> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { sink, mut row, panel, at_once, sums, n, first, last } = self;
-        let mut i = 0;
-        for sums in sums {
-            let column = (panel + i) * WIDTH;
-            sink.put(Place { row, column, width: WIDTH.min(n - column), first, last }, sums);
-            i += 1;
-            if i == at_once {
-                (row, i) = (row + 1, 0);
-            }
-        }
+        if (self.panel + self.at_once) * WIDTH <= self.n { self.rows::<true>() } else { self.rows::<false>() }
     }
 }
 
-/// A tile: `Σ_k a[r, k] · panel[k, j]`.
-struct Tile<'a, 'p, const FUSED: bool, const TALL: usize, const AT_ONCE: usize> {
-    /// `TALL` rows of the left operand.
-    block: Strided<'a>,
-    operands: [&'p [f32]; AT_ONCE],
-    row_step: usize,
-}
-
-impl<const FUSED: bool, const TALL: usize, const AT_ONCE: usize> Work for Tile<'_, '_, FUSED, TALL, AT_ONCE> {
-    type Output = [[[f32; WIDTH]; AT_ONCE]; TALL];
-
+impl<S: Sink> Put<'_, S> {
     #[inline(always)]
-    fn run(self) -> Self::Output {
-        let Self { block, operands, row_step } = self;
-        let depth = block.columns();
-        assert!(operands.iter().all(|panel| panel.len() >= (depth - 1) * row_step + WIDTH), "a row for every k");
-        let mut sums = [[[0.0; WIDTH]; AT_ONCE]; TALL];
-        for k in 0..depth {
-            for (i, panel) in operands.iter().enumerate() {
-                // SAFETY: `panel` has a row of 16 values for every k below `depth`, checked above.
-                #[allow(unsafe_code, reason = "a bounds check for each k would take as long as the products")]
-                let b: &[f32; WIDTH] = unsafe { &*panel.as_ptr().add(k * row_step).cast() };
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    // SAFETY: the block has `TALL` rows and `depth` columns.
-                    #[allow(unsafe_code, reason = "as above")]
-                    let a = unsafe { block.at(r, k) };
-                    for (sum, &b) in sums[i].iter_mut().zip(b) {
-                        *sum = fma::<FUSED>(a, b, *sum);
-                    }
-                }
+    fn rows<const WHOLE: bool>(self) {
+        let Self { sink, row, panel, at_once, sums, n, first, last } = self;
+        let mut sink = sink.lend();
+        for (row, sums) in (row..).zip(sums.chunks_exact(at_once)) {
+            for (panel, sums) in (panel..).zip(sums) {
+                let column = panel * WIDTH;
+                let width = if WHOLE { WIDTH } else { WIDTH.min(n - column) };
+                sink.put::<WHOLE>(Place { row, column, width, first, last }, sums);
             }
         }
-        sums
     }
 }

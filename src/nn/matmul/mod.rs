@@ -1,9 +1,11 @@
 //! The matrix products of a layer, in one place, with what follows a product done while it is in registers.
 
 mod kernel;
+mod lanes;
 mod panels;
 mod sink;
 mod strided;
+mod tile;
 
 use ndarray::{ArrayRef2, ArrayView2};
 

@@ -1,20 +1,31 @@
 //! The right operand of a product, laid out for the kernel.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 use ndarray::{ArrayView2, Axis, s};
 
+#[cfg(target_arch = "x86_64")]
+use super::lanes::x86::Avx512;
+use super::lanes::{Lanes, Plain};
 use crate::parallel::{self, Divide};
 use crate::simd::{Work, widest};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{has_avx512, with_avx512};
 
 /// How many columns of the right operand the kernel takes at a time.
 pub(crate) const WIDTH: usize = 16;
 
+/// A row of a panel, in one line of the cache: a vector that lies in two takes twice as long to load.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; WIDTH]);
+
 /// A matrix `[k, n]` in panels of 16 columns, the last filled up with zeros: panel by panel, and in it row by row.
 #[derive(Debug, Default)]
 pub(crate) struct Panels {
-    values: Vec<f32>,
+    lines: Vec<Line>,
     k: usize,
     n: usize,
 }
@@ -65,10 +76,14 @@ impl Panels {
     pub(crate) fn pack(&mut self, operand: Operand<'_>) {
         let (k, n) = operand.dim();
         (self.k, self.n) = (k, n);
-        let len = n.div_ceil(WIDTH) * WIDTH * k;
-        self.values.resize(len, 0.0);
+        let len = n.div_ceil(WIDTH) * k;
+        self.lines.resize(len, Line([0.0; WIDTH]));
         if len > 0 {
-            parallel::each(Packing { operand, k, n, out: &mut self.values }, &|packing: Packing<'_, '_>| packing.run());
+            let start = self.lines.as_mut_ptr().cast();
+            // SAFETY: a line is 16 values and nothing else.
+            #[allow(unsafe_code, reason = "no safe way leads from a vector of aligned arrays to a slice")]
+            let out = unsafe { std::slice::from_raw_parts_mut(start, len * WIDTH) };
+            parallel::each(Packing { operand, k, n, out }, &|packing: Packing<'_, '_>| packing.run());
         }
     }
 
@@ -83,7 +98,11 @@ impl Panels {
     }
 
     pub(super) fn values(&self) -> &[f32] {
-        &self.values
+        // SAFETY: a line is 16 values and nothing else.
+        #[allow(unsafe_code, reason = "as in `pack`")]
+        unsafe {
+            std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * WIDTH)
+        }
     }
 }
 
@@ -126,9 +145,6 @@ impl Divide for Packing<'_, '_> {
     }
 }
 
-/// Rows that are turned at a time where columns are contiguous.
-const TURN: usize = 8;
-
 /// Packs `value(a, b)`.
 #[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
 fn pack<V: Fn(f32, f32) -> f32 + Copy>(a: ArrayView2<'_, f32>, value: V, b: ArrayView2<'_, f32>, out: &mut [f32]) {
@@ -144,7 +160,7 @@ fn pack<V: Fn(f32, f32) -> f32 + Copy>(a: ArrayView2<'_, f32>, value: V, b: Arra
         for (panel, out) in whole.chunks_exact_mut(k * WIDTH).enumerate() {
             let a: [&[f32]; WIDTH] = std::array::from_fn(|j| contiguous(a, panel * WIDTH + j));
             let b: [&[f32]; WIDTH] = std::array::from_fn(|j| contiguous(b, panel * WIDTH + j));
-            widest(PackColumns { a, b, value, panel: out });
+            turn(a, b, value, out);
         }
         packed = n / WIDTH;
     }
@@ -189,36 +205,51 @@ impl<V: Fn(f32, f32) -> f32> Work for PackRows<'_, V> {
     }
 }
 
-/// Packs 16 columns that are contiguous, turning them in small blocks.
-struct PackColumns<'a, V> {
+/// Packs 16 columns that are contiguous.
+fn turn<V: Fn(f32, f32) -> f32>(a: [&[f32]; WIDTH], b: [&[f32]; WIDTH], value: V, panel: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if has_avx512() {
+        // SAFETY: the processor has AVX-512.
+        #[allow(unsafe_code, reason = "there is no safe way to call a function with target features")]
+        return unsafe { with_avx512(PackColumns { a, b, value, panel, lanes: PhantomData::<Avx512> }) };
+    }
+    widest(PackColumns { a, b, value, panel, lanes: PhantomData::<Plain<false>> });
+}
+
+/// Packs 16 columns that are contiguous, turning them in squares.
+struct PackColumns<'a, V, L> {
     a: [&'a [f32]; WIDTH],
     b: [&'a [f32]; WIDTH],
     value: V,
     panel: &'a mut [f32],
+    lanes: PhantomData<L>,
 }
 
-impl<V: Fn(f32, f32) -> f32> Work for PackColumns<'_, V> {
+impl<V: Fn(f32, f32) -> f32, L: Lanes> Work for PackColumns<'_, V, L> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let Self { a, b, value, panel } = self;
+        let Self { a, b, value, panel, .. } = self;
         let k = a[0].len();
-        let whole = k - k % TURN;
-        for (start, out) in (0..whole).step_by(TURN).zip(panel.chunks_exact_mut(TURN * WIDTH)) {
-            let mut turned = [[0.0; WIDTH]; TURN];
-            for j in 0..WIDTH {
-                let (a, b) = (&a[j][start..start + TURN], &b[j][start..start + TURN]);
-                for (turned, (&a, &b)) in turned.iter_mut().zip(a.iter().zip(b)) {
-                    turned[j] = value(a, b);
+        let (squares, rest) = panel.as_chunks_mut::<WIDTH>().0.split_at_mut(k - k % WIDTH);
+        for (square, out) in squares.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
+            let rows = square * WIDTH..(square + 1) * WIDTH;
+            let mut columns = [L::zeros(); WIDTH];
+            for (column, (a, b)) in columns.iter_mut().zip(a.iter().zip(b)) {
+                let (a, b) = (&a[rows.clone()], &b[rows.clone()]);
+                let mut values = [0.0; WIDTH];
+                for i in 0..WIDTH {
+                    values[i] = value(a[i], b[i]);
                 }
+                *column = L::load(&values);
             }
-            out.copy_from_slice(turned.as_flattened());
+            for (out, row) in out.iter_mut().zip(L::turn(columns)) {
+                row.store(out);
+            }
         }
-        for (row, out) in (whole..k).zip(panel[whole * WIDTH..].chunks_exact_mut(WIDTH)) {
-            for (j, out) in out.iter_mut().enumerate() {
-                *out = value(a[j][row], b[j][row]);
-            }
+        for (row, out) in (k - k % WIDTH..).zip(rest) {
+            *out = std::array::from_fn(|j| value(a[j][row], b[j][row]));
         }
     }
 }

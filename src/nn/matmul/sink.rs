@@ -1,5 +1,7 @@
 //! Where products go, and what is done with them on the way.
 
+use std::ops::Range;
+
 use ndarray::ArrayRef2;
 
 use super::kernel::{Place, Sink};
@@ -72,16 +74,21 @@ impl Sink for Out<'_, '_> {
     }
 
     #[inline(always)]
-    fn expect(&self, row: usize, column: usize) {
-        self.y.prefetch(row, column);
+    fn expect(&self, rows: Range<usize>, columns: Range<usize>) {
         if let Then::WherePositive(h, _) = self.then {
-            h.prefetch(row, column);
+            h.prefetch(rows.clone(), columns.clone());
         }
+        self.y.prefetch(rows, columns);
     }
 
     #[inline(always)]
-    fn put(&mut self, at: Place, sums: &[f32; WIDTH]) {
-        let Place { row, column, width, first, last } = at;
+    fn lend(&mut self) -> impl Sink {
+        Out { y: self.y.lend(), ..*self }
+    }
+
+    #[inline(always)]
+    fn put<const WHOLE: bool>(&mut self, at: Place, sums: &[f32; WIDTH]) {
+        let (Place { row, column, first, last, .. }, width) = (at, at.width::<WHOLE>());
         // Every operand is loaded before anything is stored: the compiler cannot know that they do not overlap.
         let mut y = *sums;
         if !first || self.add {

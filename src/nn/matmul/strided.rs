@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "the kernel reads operands through strides, without a bounds check for each value")]
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
@@ -40,8 +41,8 @@ impl<'a> Strided<'a> {
         }
     }
 
-    pub(super) fn columns(&self) -> usize {
-        self.columns
+    pub(super) fn dim(&self) -> (usize, usize) {
+        (self.rows, self.columns)
     }
 
     /// `rows` rows from `row` on, and of them `columns` columns from `column` on.
@@ -106,12 +107,15 @@ impl<'a> Rows<'a> {
         (Self { height: row, ..self }, Self { start: second, height: self.height - row, ..self })
     }
 
-    /// Has a part of a row brought near, as far as there is one.
+    /// Has parts of rows brought near, as far as there are any.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, row: usize, column: usize) {
-        if row < self.height && column < self.columns {
-            // The line of its last value: that of its first one came with the part before it, if the two differ.
-            prefetch(self.start.wrapping_add(row * self.stride + column + WIDTH - 1));
+    pub(crate) fn prefetch(&self, rows: Range<usize>, columns: Range<usize>) {
+        // Of each 16 the line of the last value: that of the first one came with the part before it, if the two differ.
+        let (rows, columns) = (rows.start..rows.end.min(self.height), columns.start..columns.end.min(self.columns));
+        for row in rows {
+            for column in columns.clone().step_by(WIDTH) {
+                prefetch(self.start.wrapping_add(row * self.stride + column + WIDTH - 1));
+            }
         }
     }
 
@@ -161,8 +165,14 @@ impl<'a> RowsMut<'a> {
 
     /// As [`Rows::prefetch`].
     #[inline(always)]
-    pub(crate) fn prefetch(&self, row: usize, column: usize) {
-        self.rows.prefetch(row, column);
+    pub(crate) fn prefetch(&self, rows: Range<usize>, columns: Range<usize>) {
+        self.rows.prefetch(rows, columns);
+    }
+
+    /// The same, borrowed.
+    #[inline(always)]
+    pub(crate) fn lend(&mut self) -> RowsMut<'_> {
+        RowsMut { rows: self.rows, exclusive: PhantomData }
     }
 
     /// As [`Rows::load`].

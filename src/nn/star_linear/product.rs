@@ -1,5 +1,7 @@
 //! `W*_d = W ⊙ W_d`, `b*_d = b + b_d`.
 
+use std::ops::Range;
+
 use ndarray::{Array1, Array2, ArrayRef2, Zip};
 
 use super::layer::{SegmentBack, SegmentCache};
@@ -91,15 +93,21 @@ impl Sink for Parts<'_, '_> {
     }
 
     #[inline(always)]
-    fn expect(&self, row: usize, column: usize) {
-        self.w.prefetch(row, column);
-        self.w_d.prefetch(row, column);
-        self.dw.prefetch(row, column);
-        self.dw_d.prefetch(row, column);
+    fn expect(&self, rows: Range<usize>, columns: Range<usize>) {
+        self.w.prefetch(rows.clone(), columns.clone());
+        self.w_d.prefetch(rows.clone(), columns.clone());
+        self.dw.prefetch(rows.clone(), columns.clone());
+        self.dw_d.prefetch(rows, columns);
     }
 
     #[inline(always)]
-    fn put(&mut self, Place { row, column, width, .. }: Place, sums: &[f32; WIDTH]) {
+    fn lend(&mut self) -> impl Sink {
+        Parts { dw: self.dw.lend(), dw_d: self.dw_d.lend(), ..*self }
+    }
+
+    #[inline(always)]
+    fn put<const WHOLE: bool>(&mut self, at: Place, sums: &[f32; WIDTH]) {
+        let (Place { row, column, .. }, width) = (at, at.width::<WHOLE>());
         let (w, w_d) = (self.w.load(row, column, width), self.w_d.load(row, column, width));
         let (mut dw, mut dw_d) = (self.dw.load(row, column, width), self.dw_d.load(row, column, width));
         for j in 0..WIDTH {

@@ -1,0 +1,253 @@
+//! Tiles: the sums of a few rows and panels, which stay in registers until all products are in them.
+
+use std::marker::PhantomData;
+
+#[cfg(target_arch = "x86_64")]
+use super::lanes::x86::{Avx2, Avx512};
+use super::lanes::{Lanes, Plain};
+use super::panels::WIDTH;
+use super::strided::Strided;
+use crate::simd::{Work, has_fma};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{has_avx512, with_avx512, with_fma};
+
+/// What a processor has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Vectors {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// Others, and a fused multiply-add.
+    Fused,
+    /// Others, and none.
+    Plain,
+}
+
+impl Vectors {
+    /// All that this processor has, the widest first.
+    fn all() -> impl Iterator<Item = Self> {
+        #[cfg(target_arch = "x86_64")]
+        let wide = [(has_avx512(), Self::Avx512), (has_fma(), Self::Avx2)];
+        #[cfg(not(target_arch = "x86_64"))]
+        let wide = [];
+        let all = wide.into_iter().chain([(has_fma(), Self::Fused), (true, Self::Plain)]);
+        all.filter(|&(has, _)| has).map(|(_, vectors)| vectors)
+    }
+
+    fn widest() -> Self {
+        Self::all().next().expect("every processor has some")
+    }
+
+    /// See [`shape`].
+    fn shape(self, rows: usize) -> (usize, usize) {
+        match (self, rows) {
+            #[cfg(target_arch = "x86_64")]
+            (Self::Avx512, 1) => (1, 8),
+            #[cfg(target_arch = "x86_64")]
+            (Self::Avx512, 2..=3) => (3, 4),
+            #[cfg(target_arch = "x86_64")]
+            (Self::Avx512, _) => (12, 2),
+            (_, 1) => (1, 4),
+            (_, 2..=3) => (3, 2),
+            (_, _) => (6, 1),
+        }
+    }
+
+    /// See [`kernel`].
+    fn kernel(self, rows: usize, panels: usize) -> Kernel {
+        macro_rules! sizes {
+            ($kernel:ident: $($panels:literal: $($rows:literal)*;)*) => {
+                match (panels, rows) {
+                    $($(($panels, $rows) => $kernel::<$rows, $panels>,)*)*
+                    _ => unreachable!("no tile has {rows} rows and {panels} panels"),
+                }
+            };
+        }
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => sizes! { avx512:
+                1: 1 2 3 4 5 6 7 8 9 10 11 12;
+                2: 1 2 3 4 5 6 7 8 9 10 11 12;
+                4: 1 2 3;
+                8: 1;
+            },
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => sizes! { avx2:
+                1: 1 2 3 4 5 6;
+                2: 1 2 3;
+                4: 1;
+            },
+            Self::Fused => sizes! { fused:
+                1: 1 2 3 4 5 6;
+                2: 1 2 3;
+                4: 1;
+            },
+            Self::Plain => sizes! { plain:
+                1: 1 2 3 4 5 6;
+                2: 1 2 3;
+                4: 1;
+            },
+        }
+    }
+}
+
+/// How large tiles are for so many rows: their most rows, and their panels.
+///
+/// 6 rows of one panel are 12 vectors of sums with AVX2; 2 of the right operand and 1 value of the left fill 16 registers. With AVX-512 a
+/// vector is as wide as a panel, and 12 rows of two panels leave some of 32 registers for operands. Few rows make few sums, each of which
+/// waits for its last addition: there several panels at once are not slower than one.
+pub(super) fn shape(rows: usize) -> (usize, usize) {
+    Vectors::widest().shape(rows)
+}
+
+/// The kernel for tiles of one of the sizes that [`shape`] asks for, or of fewer rows, or of one panel. It panics if it is given other
+/// rows, or an operand ends too early.
+///
+/// # Panics
+/// If there is none of this size.
+pub(super) fn kernel(rows: usize, panels: usize) -> Kernel {
+    Vectors::widest().kernel(rows, panels)
+}
+
+/// The sums of a tile, row by row, its panels in order; as many as the largest has.
+pub(super) type Sums = [[f32; WIDTH]; 24];
+
+/// What a tile is summed of: `Σ_k a[r, k] · panel[k, j]`.
+#[derive(Clone, Copy)]
+pub(super) struct Operands<'a, 'p> {
+    /// All its rows.
+    pub(super) a: Strided<'a>,
+    /// From the first value of its first panel on.
+    pub(super) panels: &'p [f32],
+    pub(super) panel_step: usize,
+    pub(super) row_step: usize,
+}
+
+/// What sums a tile of one size.
+pub(super) type Kernel = fn(Operands<'_, '_>, &mut Sums);
+
+/// With AVX-512, which the processor must have.
+#[cfg(target_arch = "x86_64")]
+fn avx512<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, sums: &mut Sums) {
+    // SAFETY: `Vectors::all` has looked.
+    #[allow(unsafe_code, reason = "there is no safe way to call a function with target features")]
+    unsafe {
+        with_avx512(Tile::<Avx512, ROWS, PANELS>::new(of, sums));
+    }
+}
+
+/// With AVX2 and FMA, which the processor must have.
+#[cfg(target_arch = "x86_64")]
+fn avx2<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, sums: &mut Sums) {
+    // SAFETY: `Vectors::all` has looked.
+    #[allow(unsafe_code, reason = "as above")]
+    unsafe {
+        with_fma(Tile::<Avx2, ROWS, PANELS>::new(of, sums));
+    }
+}
+
+/// With the vectors that every processor of this sort has, where it fuses.
+fn fused<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, sums: &mut Sums) {
+    Tile::<Plain<true>, ROWS, PANELS>::new(of, sums).run();
+}
+
+/// The same where it does not.
+fn plain<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, sums: &mut Sums) {
+    Tile::<Plain<false>, ROWS, PANELS>::new(of, sums).run();
+}
+
+struct Tile<'a, 'p, 's, L, const ROWS: usize, const PANELS: usize> {
+    of: Operands<'a, 'p>,
+    sums: &'s mut [[[f32; WIDTH]; PANELS]; ROWS],
+    lanes: PhantomData<L>,
+}
+
+impl<'a, 'p, 's, L, const ROWS: usize, const PANELS: usize> Tile<'a, 'p, 's, L, ROWS, PANELS> {
+    fn new(of: Operands<'a, 'p>, sums: &'s mut Sums) -> Self {
+        let sums = sums.as_chunks_mut().0.first_chunk_mut().expect("room for the sums of every tile");
+        Self { of, sums, lanes: PhantomData }
+    }
+}
+
+impl<L: Lanes, const ROWS: usize, const PANELS: usize> Work for Tile<'_, '_, '_, L, ROWS, PANELS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Operands { a, panels, panel_step, row_step } = self.of;
+        let (rows, depth) = a.dim();
+        let last = (PANELS - 1) * panel_step + (depth - 1) * row_step;
+        assert!(rows == ROWS && panels.len() >= last + WIDTH, "a row for every row, and one of each panel for every k");
+        let mut sums = [[L::zeros(); PANELS]; ROWS];
+        for k in 0..depth {
+            let b: [L; PANELS] = std::array::from_fn(|panel| {
+                // SAFETY: every panel has a row of 16 values for every k below `depth`, checked above.
+                #[allow(unsafe_code, reason = "a bounds check for each k would take as long as the products")]
+                L::load(unsafe { &*panels.as_ptr().add(panel * panel_step + k * row_step).cast() })
+            });
+            for (r, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: the left operand has `ROWS` rows, checked above, and `depth` columns.
+                #[allow(unsafe_code, reason = "as above")]
+                let a = unsafe { a.at(r, k) };
+                for (sum, b) in sums.iter_mut().zip(b) {
+                    *sum = sum.add_product(a, b);
+                }
+            }
+        }
+        for (to, sums) in self.sums.iter_mut().zip(&sums) {
+            for (to, sums) in to.iter_mut().zip(sums) {
+                sums.store(to);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+
+    #[test]
+    fn all_vectors_give_the_bits_of_a_sum_written_out() {
+        let (rows, depth, panels) = (12, 37, 8);
+        let value = |i: usize| ((i * 7919 % 1013) as f32 - 500.0) / 300.0;
+        let a = Array2::from_shape_fn((rows, depth), |(r, k)| value(r * depth + k));
+        let columns = Array2::from_shape_fn((depth, rows), |(k, r)| a[[r, k]]);
+        let right: Vec<f32> = (0..panels * depth * WIDTH).map(|i| value(3 * i + 1)).collect();
+        for vectors in Vectors::all() {
+            for (tallest, at_once) in [1, 3, 100].map(|rows| vectors.shape(rows)) {
+                for (tall, at_once) in (1..=tallest).flat_map(|tall| [(tall, at_once), (tall, 1)]) {
+                    for a in [a.view(), columns.t()] {
+                        let of = Operands {
+                            a: Strided::new(a).block(0, tall, 0, depth),
+                            panels: &right,
+                            panel_step: depth * WIDTH,
+                            row_step: WIDTH,
+                        };
+                        let sums: &mut Sums = &mut [[f32::NAN; WIDTH]; _];
+                        vectors.kernel(tall, at_once)(of, sums);
+                        for (r, panel, j) in
+                            (0..tall).flat_map(|r| (0..at_once).flat_map(move |p| (0..WIDTH).map(move |j| (r, p, j))))
+                        {
+                            let mut expected = 0.0f32;
+                            for k in 0..depth {
+                                let b = right[(panel * depth + k) * WIDTH + j];
+                                let fused = vectors != Vectors::Plain;
+                                expected =
+                                    if fused { a[[r, k]].mul_add(b, expected) } else { a[[r, k]] * b + expected };
+                            }
+                            let found = sums[r * at_once + panel][j];
+                            assert_eq!(
+                                found.to_bits(),
+                                expected.to_bits(),
+                                "{vectors:?}, {tall} × {at_once}: {r}, {panel}, {j}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -9,7 +9,7 @@ use super::config::{check_experts, check_widths, model_config};
 use super::towers::{TowerShape, Towers, TowersCache, keep};
 use super::{Branches, ExpertId, GateReader, GateView, Input, Net, NetConfig, Plan};
 use crate::data::DomainId;
-use crate::nn::buffer::{grow, resize};
+use crate::nn::buffer::{clear, grow, resize};
 use crate::nn::{Gate, GateCache, Mlp, MlpRun, Mode, PerBranch, Train, mix, mix_backward};
 
 model_config! {
@@ -183,7 +183,7 @@ impl Net for MlMmoeNet {
             &mut grad.towers,
             |i, _, dh| keep(dh, &mut dfused[i], &mut active[i]),
         );
-        dx.fill(0.0);
+        clear(dx);
         levels[..self.levels.len()].iter_mut().flat_map(|level| &mut level.experts).for_each(MlpRun::clear_dout);
         let top = &mut levels[self.levels.len() - 1].experts;
         for (i, route) in towers.routes.answering.iter().enumerate().filter(|&(i, _)| active[i]) {

@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2, Axis, s};
 use super::config::{check_widths, model_config};
 use super::{Input, Net, NetConfig, Plan};
 use crate::data::DomainId;
-use crate::nn::buffer::resize;
+use crate::nn::buffer::{clear, resize};
 use crate::nn::matmul::Out;
 use crate::nn::{Decay, Draws, HiddenStyle, Mlp, MlpCache, Mode, PerDomain, Segment, Train};
 
@@ -202,7 +202,7 @@ impl Net for PooledNet {
         grad: &mut Self,
         dx: &mut ArrayRef2<f32>,
     ) {
-        dx.fill(0.0);
+        clear(dx);
         self.backward_joined(input.segments, dlogits, cache, grad, dx);
     }
 

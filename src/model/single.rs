@@ -6,6 +6,7 @@ use super::config::{check_widths, model_config};
 use super::towers::{TowerShape, Towers, TowersCache};
 use super::{BranchedConfig as _, Branches, Input, Net, NetConfig, Plan};
 use crate::data::DomainId;
+use crate::nn::buffer::clear;
 use crate::nn::{Mode, Train};
 
 model_config! {
@@ -100,7 +101,7 @@ impl Net for SingleNet {
                 let mut dx = dx.slice_mut(ndarray::s![starts[i]..starts[i] + route.rows.len(), ..]);
                 match dh {
                     Some(dh) => dx.assign(dh),
-                    None => dx.fill(0.0),
+                    None => clear(&mut dx),
                 }
             },
         );

@@ -1,6 +1,6 @@
 //! Buffers that keep their memory from one call to the next.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayRef2};
 
 /// Gives `buffer` this shape; its values are unspecified. Allocates only when it never was this large before.
 pub(crate) fn resize(buffer: &mut Array2<f32>, rows: usize, columns: usize) {
@@ -10,6 +10,14 @@ pub(crate) fn resize(buffer: &mut Array2<f32>, rows: usize, columns: usize) {
     let (mut values, _) = std::mem::take(buffer).into_raw_vec_and_offset();
     values.resize(rows * columns, 0.0);
     *buffer = Array2::from_shape_vec((rows, columns), values).expect("as many values as the shape asks for");
+}
+
+/// Sets all values to 0: where they stand side by side, in the fastest way that the system knows.
+pub(crate) fn clear(values: &mut ArrayRef2<f32>) {
+    match values.as_slice_mut() {
+        Some(values) => values.fill(0.0),
+        None => values.fill(0.0),
+    }
 }
 
 /// Gives `list` at least `len` entries.

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayRef1, ArrayRef2, ArrayView2, ArrayViewMut2, Axis, s};
 
-use super::buffer::resize;
+use super::buffer::{clear, resize};
 use super::matmul::{Operand, Out, matmul, matmul_grad, product};
 use super::softmax::{softmax_rows, softmax_rows_backward};
 use super::{Decay, Draws, Init, Segment};
@@ -129,7 +129,7 @@ impl<'a, E: Iterator<Item = ArrayView2<'a, f32>>> Work for Mix<'_, E> {
     #[inline(always)]
     fn run(self) {
         let Self { weights, experts, first, mut y } = self;
-        y.fill(0.0);
+        clear(&mut y);
         let rows = first..first + y.nrows();
         for (i, s) in experts.enumerate() {
             let s = s.slice(s![rows.clone(), ..]);

@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayRef2, Zip};
 use serde::{Deserialize, Serialize};
 
-use super::buffer::{grow, resize};
+use super::buffer::{clear, grow, resize};
 use super::matmul::{Out, Rows, Then};
 use super::{ActivationKind, Draws, Hidden, HiddenCache, Init, Linear, Mode, NormKind};
 
@@ -240,8 +240,13 @@ impl MlpRun {
 
     /// Sets `dout` to 0, to be added to.
     pub(crate) fn clear_dout(&mut self) {
+        self.fit_dout();
+        clear(&mut self.dout);
+    }
+
+    /// Gives `dout` the shape of the output; its values are any.
+    pub(crate) fn fit_dout(&mut self) {
         resize(&mut self.dout, self.out.nrows(), self.out.ncols());
-        self.dout.fill(0.0);
     }
 
     /// Sets `dout`.

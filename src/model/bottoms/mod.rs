@@ -11,7 +11,7 @@ use super::branches::{BranchedConfig, Route};
 use super::towers::{TowerShape, Towers, TowersCache, keep};
 use super::{Input, Net, Plan};
 use crate::data::DomainId;
-use crate::nn::buffer::{grow, resize};
+use crate::nn::buffer::{clear, grow, resize};
 use crate::nn::{Draws, HiddenStyle, Mlp, MlpRun, Mode, PerBranch, Segment, Train};
 
 pub use self::fusion::Fusion;
@@ -268,7 +268,7 @@ impl<C: BottomConfig> Net for BottomNet<C> {
                 self.fusion.backward(&djoined[i], reads.len(), parts, &mut route.of_mut(&mut shared.dout));
             }
         }
-        dx.fill(0.0);
+        clear(dx);
         if let (Some(bottom), Some(grad)) = (&self.shared, &mut grad.shared) {
             shared.backward(bottom, x, grad, scratch);
             dx.assign(scratch);

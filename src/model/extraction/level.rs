@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use ndarray::{Array2, ArrayRef2, ArrayView2, ArrayViewMut2, s};
+use ndarray::{Array2, ArrayRef2, ArrayView1, ArrayView2, ArrayViewMut2, s};
 
 use super::super::branches::{Route, Routes};
 use super::super::{ExpertId, GateReader, GateView, Plan, Value};
-use crate::nn::buffer::{grow, resize};
+use crate::nn::buffer::{clear, grow, resize};
 use crate::nn::matmul::Out;
 use crate::nn::{
     Branch, Draws, Gate, GateCache, HiddenStyle, Mlp, MlpRun, Mode, PerBranch, Segment, mix, mix_backward_rows,
@@ -52,6 +52,9 @@ struct Expert {
     dweights: Array2<f32>,
 }
 
+/// Rows of an expert whose gradient is added up at a time.
+const MIXED: usize = 64;
+
 /// The fused vectors that leave a level, or their gradients.
 #[derive(Debug, Default)]
 pub(super) struct Fused {
@@ -77,7 +80,7 @@ impl Fused {
         let routes = values.routes.iter().zip(&mut self.routes);
         for (values, gradients) in routes.chain([(&values.shared, &mut self.shared)]) {
             resize(gradients, values.nrows(), values.ncols());
-            gradients.fill(0.0);
+            clear(gradients);
         }
     }
 }
@@ -109,7 +112,7 @@ impl DBelow<'_> {
     fn clear(&mut self, below: Below<'_>) {
         match (self, below) {
             (Self::Level(dfused), Below::Level(fused)) => dfused.clear(fused),
-            (Self::Rows(dx), _) => dx.fill(0.0),
+            (Self::Rows(dx), _) => clear(dx),
             (Self::Level(_), Below::Rows(_)) => unreachable!("a level's gradients belong to a level's values"),
         }
     }
@@ -290,31 +293,34 @@ impl Level {
 
         // Expert by expert, over the gates that read it.
         let readers = || gate_routes.iter().zip(&*gates).zip(&dfused.routes).zip(&dfused.active).enumerate();
-        let has_shared_gate = self.shared_gate.is_some();
+        let of_all = |expert: usize| {
+            self.shared_gate.as_ref().map(|_| {
+                let (weights, dy) = (&shared_gate.weights, &dfused.shared);
+                let rows = Segment { domain: None, start: 0, end: weights.nrows() };
+                Reader { gate: gate_routes.len(), weights: weights.column(expert), rows, dy }
+            })
+        };
         for (e, (route, experts)) in expert_routes.iter().zip(&mut *own).enumerate() {
             let own = &self.own[route.branch];
             let first = route.branch * own.len();
             each_expert(own, &mut experts[..own.len()], &|i, mlp, expert| {
-                let mut mixing = Mixing::new(mlp, expert, gate_routes.len());
-                for (g, (((_, gate), dy), _)) in
-                    readers().filter(|&(g, (.., &active))| active && routes.read_by(g).0 == e)
-                {
-                    mixing.add(g, &gate.weights, i, routes.read_by(g).1, dy);
-                }
-                if has_shared_gate && route.branch < self.gated {
-                    mixing.add_all(gate_routes.len(), &shared_gate.weights, first + i, &dfused.shared);
-                }
+                let own = readers().filter(|&(g, (.., &active))| active && routes.read_by(g).0 == e).map(
+                    |(gate, (((_, cache), dy), _))| {
+                        let rows = routes.read_by(gate).1;
+                        Reader { gate, weights: cache.weights.column(i), rows, dy }
+                    },
+                );
+                let of_all = (route.branch < self.gated).then(|| of_all(first + i)).flatten();
+                expert.mix_backward(mlp, gate_routes.len(), own.chain(of_all));
             });
         }
+        let before: usize = (0..self.gated).map(|branch| self.own[branch].len()).sum();
         each_expert(&self.shared, shared, &|i, mlp, expert| {
-            let mut mixing = Mixing::new(mlp, expert, gate_routes.len());
-            for (g, (((route, gate), dy), _)) in readers().filter(|&(_, (.., &active))| active) {
-                mixing.add(g, &gate.weights, self.own[route.branch].len() + i, route.rows, dy);
-            }
-            if has_shared_gate {
-                let before: usize = (0..self.gated).map(|branch| self.own[branch].len()).sum();
-                mixing.add_all(gate_routes.len(), &shared_gate.weights, before + i, &dfused.shared);
-            }
+            let own = readers().filter(|&(_, (.., &active))| active).map(|(gate, (((route, cache), dy), _))| {
+                let weights = cache.weights.column(self.own[route.branch].len() + i);
+                Reader { gate, weights, rows: route.rows, dy }
+            });
+            expert.mix_backward(mlp, gate_routes.len(), own.chain(of_all(before + i)));
         });
 
         // Then the gates, from what their experts have found.
@@ -397,37 +403,47 @@ impl Level {
     }
 }
 
-/// Adds up the gradient of an expert's output over the gates that read it.
-struct Mixing<'a> {
-    expert: &'a mut Expert,
-    rectified: Option<f32>,
+/// A gate that read an expert.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    /// Where in the expert's `dweights` its gradient goes.
+    gate: usize,
+    /// What it gave the expert.
+    weights: ArrayView1<'a, f32>,
+    /// Which rows of the expert it read.
+    rows: Segment,
+    dy: &'a ArrayRef2<f32>,
 }
 
-impl<'a> Mixing<'a> {
-    fn new(mlp: &Mlp, expert: &'a mut Expert, gates: usize) -> Self {
-        expert.run.clear_dout();
-        resize(&mut expert.dweights, gates + 1, expert.run.out.nrows());
-        Self { expert, rectified: mlp.ends_rectified() }
-    }
-
-    /// A gate that gave the expert its `column`-th weight, in these rows of the expert's.
-    fn add(&mut self, gate: usize, weights: &Array2<f32>, column: usize, rows: Segment, dy: &ArrayRef2<f32>) {
-        let Expert { run, dweights } = &mut *self.expert;
-        let rows = rows.rows();
-        mix_backward_rows(
-            &weights.column(column),
-            &run.out.slice(s![rows.clone(), ..]),
-            dy,
-            self.rectified,
-            &mut run.dout.slice_mut(s![rows.clone(), ..]),
-            &mut dweights.slice_mut(s![gate, rows]),
-        );
-    }
-
-    /// The same in all rows.
-    fn add_all(&mut self, gate: usize, weights: &Array2<f32>, column: usize, dy: &ArrayRef2<f32>) {
-        let rows = Segment { domain: None, start: 0, end: weights.nrows() };
-        self.add(gate, weights, column, rows, dy);
+impl Expert {
+    /// The gradient of the expert's output, `Σ w·dy` over its readers, and of the weights that they gave it.
+    ///
+    /// Some rows at a time, reader after reader, so that what is added to stays in the cache.
+    #[expect(clippy::needless_pass_by_value, reason = "iterators are passed by value")]
+    fn mix_backward<'a>(&mut self, mlp: &Mlp, gates: usize, readers: impl Iterator<Item = Reader<'a>> + Clone) {
+        let Self { run, dweights } = self;
+        let count = run.out.nrows();
+        run.fit_dout();
+        resize(dweights, gates + 1, count);
+        for start in (0..count).step_by(MIXED) {
+            let end = count.min(start + MIXED);
+            clear(&mut run.dout.slice_mut(s![start..end, ..]));
+            for Reader { gate, weights, rows: read, dy } in readers.clone() {
+                let rows = start.max(read.start)..end.min(read.end);
+                if rows.is_empty() {
+                    continue;
+                }
+                let own = rows.start - read.start..rows.end - read.start;
+                mix_backward_rows(
+                    &weights.slice(s![own.clone()]),
+                    &run.out.slice(s![rows.clone(), ..]),
+                    &dy.slice(s![own, ..]),
+                    mlp.ends_rectified(),
+                    &mut run.dout.slice_mut(s![rows.clone(), ..]),
+                    &mut dweights.slice_mut(s![gate, rows]),
+                );
+            }
+        }
     }
 }
 

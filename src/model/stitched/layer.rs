@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayRef2, ArrayView2};
 
 use super::super::branches::Route;
-use crate::nn::buffer::{grow, resize};
+use crate::nn::buffer::{clear, grow, resize};
 use crate::nn::{Branch, Draws, HiddenStyle, Mlp, MlpRun, Mode, PerBranch, Stitch};
 
 /// One hidden layer of every branch's stack, and for every branch the unit that stitches its input to the next layer.
@@ -79,7 +79,7 @@ impl Stitched {
         grow(active, routes);
         for (value, gradient) in values.iter().zip(gradients).take(routes) {
             resize(gradient, value.nrows(), value.ncols());
-            gradient.fill(0.0);
+            clear(gradient);
         }
         active[..routes].fill(false);
     }

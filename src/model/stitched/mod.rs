@@ -12,7 +12,7 @@ use super::branches::{BranchedConfig, Route, Routes};
 use super::towers::{TowerShape, Towers, TowersCache, keep};
 use super::{Branches, Input, Net, Plan};
 use crate::data::DomainId;
-use crate::nn::buffer::grow;
+use crate::nn::buffer::{clear, grow};
 use crate::nn::{Branch, HiddenStyle, Mlp, Mode, PerBranch, Stitch, Train, orthogonality};
 
 pub use self::layer::StitchedLayer;
@@ -231,7 +231,7 @@ impl<C: StitchedConfig> Net for StitchedNet<C> {
                 }
             }
         }
-        dx.fill(0.0);
+        clear(dx);
         for (index, layer) in self.layers.iter().enumerate().rev() {
             let (before, rest) = layers.split_at_mut(index);
             let below = match before.last_mut() {

@@ -178,7 +178,11 @@ fn pack<V: Fn(f32, f32) -> f32 + Copy>(a: ArrayView2<'_, f32>, value: V, b: Arra
     }
 }
 
-/// Packs whole panels where rows are contiguous: row by row, as they stand in memory.
+/// Rows that are packed at a time. Row by row, the panels' next lines would be as far apart as panels are, often at a power of two,
+/// and drive each other out of the cache.
+const PACKED: usize = 8;
+
+/// Packs whole panels where rows are contiguous: a few rows at a time, as they stand in memory.
 struct PackRows<'a, V> {
     a: ArrayView2<'a, f32>,
     b: ArrayView2<'a, f32>,
@@ -193,17 +197,27 @@ impl<V: Fn(f32, f32) -> f32> Work for PackRows<'_, V> {
     #[inline(always)]
     fn run(self) {
         let Self { a, b, value, k, out } = self;
-        for (row, (a, b)) in a.rows().into_iter().zip(b.rows()).enumerate() {
-            let (a, b) = (a.to_slice().expect("rows are contiguous"), b.to_slice().expect("rows are contiguous"));
-            let panels = out.chunks_exact_mut(k * WIDTH);
-            for ((out, a), b) in panels.zip(a.as_chunks::<WIDTH>().0).zip(b.as_chunks::<WIDTH>().0) {
-                // Loaded before anything is stored: the compiler cannot know that they do not overlap.
-                let packed: [f32; WIDTH] = std::array::from_fn(|j| value(a[j], b[j]));
-                out[row * WIDTH..][..WIDTH].copy_from_slice(&packed);
+        let panels = out.as_chunks_mut::<WIDTH>().0;
+        for start in (0..k).step_by(PACKED) {
+            let rows = start..k.min(start + PACKED);
+            for (panel, out) in panels.chunks_exact_mut(k).enumerate() {
+                for row in rows.clone() {
+                    let (a, b) = (a.row(row), b.row(row));
+                    let (a, b) = (a.to_slice().expect(CONTIGUOUS), b.to_slice().expect(CONTIGUOUS));
+                    let (a, b) = (&a.as_chunks::<WIDTH>().0[panel], &b.as_chunks::<WIDTH>().0[panel]);
+                    // Loaded before anything is stored: the compiler cannot know that they do not overlap.
+                    let mut packed = [0.0; WIDTH];
+                    for j in 0..WIDTH {
+                        packed[j] = value(a[j], b[j]);
+                    }
+                    out[row] = packed;
+                }
             }
         }
     }
 }
+
+const CONTIGUOUS: &str = "rows are contiguous";
 
 /// Packs 16 columns that are contiguous.
 fn turn<V: Fn(f32, f32) -> f32>(a: [&[f32]; WIDTH], b: [&[f32]; WIDTH], value: V, panel: &mut [f32]) {

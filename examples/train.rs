@@ -83,6 +83,7 @@ fn train(arguments: &Arguments, ready: Ready, read: f64) -> Result<RunReport> {
     let (seed, threads, rows) = (config.seed(), config.threads(), train.rows());
     eprintln!("{kind}: {} parameters, {rows} rows to train on, {} domains", model.parameters(), layout.domains.len());
     let mut trainer = Trainer::new(config).callback(Progress::stderr(kind)).callback(Interrupt);
+    let goes_on = if checkpoints.is_some() { "; the same command goes on where it was" } else { "" };
     let fit: FitReport = match checkpoints {
         None => trainer.fit(&mut model, train, Some(&val))?,
         Some(checkpoints) => {
@@ -90,6 +91,9 @@ fn train(arguments: &Arguments, ready: Ready, read: f64) -> Result<RunReport> {
             trainer.resume(&mut model, train, Some(&val))?
         }
     };
+    if INTERRUPTED.load(Ordering::Relaxed) {
+        eprintln!("stopped by Ctrl-C{goes_on}");
+    }
     if let Some(path) = arguments.output("--save") {
         ModelFile::new(&model).encoder(&encoder).save(path)?;
     }

@@ -31,6 +31,9 @@ pub(crate) trait Sink: Send {
     /// Tells that sums for these rows and columns are being computed.
     fn expect(&self, rows: Range<usize>, columns: Range<usize>);
 
+    /// Whether it does nothing with sums but overwrite: then it is given those of all blocks of `k` together.
+    fn overwrites(&self) -> bool;
+
     /// The same place, borrowed: what belongs to a loop alone stays in registers.
     fn lend(&mut self) -> impl Sink;
 
@@ -145,8 +148,10 @@ impl<S: Sink> Rows<'_, S> {
         let (whole, each) = (panels - panels % at_once, kernels(at_once));
         let left = kernels(1);
         let sums: &mut Sums = &mut [[0.0; WIDTH]; _];
-        for start in (0..self.right.k).step_by(DEPTH) {
-            let depth = start..self.right.k.min(start + DEPTH);
+        // What goes to the sink together.
+        let (k, together) = (self.right.k, if self.sink.overwrites() { self.right.k } else { DEPTH });
+        for start in (0..k).step_by(together) {
+            let depth = start..k.min(start + together);
             let mut column = |panel, at_once, [kernel, taller_kernel]: [Kernel; 2]| {
                 let mut row = 0;
                 for tile in 0..tiles {
@@ -172,13 +177,15 @@ impl<S: Sink> Rows<'_, S> {
         // What the sums go to comes near while they are computed.
         self.sink.expect(rows.clone(), panel * WIDTH..(panel + at_once) * WIDTH);
         let Right { values, panel_step, row_step, .. } = self.right;
-        let of = Operands {
-            a: self.a.block(self.start + rows.start, rows.len(), depth.start, depth.len()),
-            panels: &values[panel * panel_step + depth.start * row_step..],
-            panel_step,
-            row_step,
-        };
-        kernel(of, sums);
+        for start in depth.clone().step_by(DEPTH) {
+            let of = Operands {
+                a: self.a.block(self.start + rows.start, rows.len(), start, DEPTH.min(depth.end - start)),
+                panels: &values[panel * panel_step + start * row_step..],
+                panel_step,
+                row_step,
+            };
+            kernel(of, start > depth.start, sums);
+        }
         self.put(rows.start, panel, at_once, &sums[..rows.len() * at_once], depth);
     }
 

@@ -81,6 +81,10 @@ impl Sink for Out<'_, '_> {
         self.y.prefetch(rows, columns);
     }
 
+    fn overwrites(&self) -> bool {
+        !self.add
+    }
+
     #[inline(always)]
     fn lend(&mut self) -> impl Sink {
         Out { y: self.y.lend(), ..*self }

@@ -124,49 +124,50 @@ pub(super) struct Operands<'a, 'p> {
     pub(super) row_step: usize,
 }
 
-/// What sums a tile of one size.
-pub(super) type Kernel = fn(Operands<'_, '_>, &mut Sums);
+/// What sums a tile of one size, and adds that to the sums that are there, or overwrites them.
+pub(super) type Kernel = fn(Operands<'_, '_>, bool, &mut Sums);
 
 /// With AVX-512, which the processor must have.
 #[cfg(target_arch = "x86_64")]
-fn avx512<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, sums: &mut Sums) {
+fn avx512<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, add: bool, sums: &mut Sums) {
     // SAFETY: `Vectors::all` has looked.
     #[allow(unsafe_code, reason = "there is no safe way to call a function with target features")]
     unsafe {
-        with_avx512(Tile::<Avx512, ROWS, PANELS>::new(of, sums));
+        with_avx512(Tile::<Avx512, ROWS, PANELS>::new(of, add, sums));
     }
 }
 
 /// With AVX2 and FMA, which the processor must have.
 #[cfg(target_arch = "x86_64")]
-fn avx2<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, sums: &mut Sums) {
+fn avx2<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, add: bool, sums: &mut Sums) {
     // SAFETY: `Vectors::all` has looked.
     #[allow(unsafe_code, reason = "as above")]
     unsafe {
-        with_fma(Tile::<Avx2, ROWS, PANELS>::new(of, sums));
+        with_fma(Tile::<Avx2, ROWS, PANELS>::new(of, add, sums));
     }
 }
 
 /// With the vectors that every processor of this sort has, where it fuses.
-fn fused<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, sums: &mut Sums) {
-    Tile::<Plain<true>, ROWS, PANELS>::new(of, sums).run();
+fn fused<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, add: bool, sums: &mut Sums) {
+    Tile::<Plain<true>, ROWS, PANELS>::new(of, add, sums).run();
 }
 
 /// The same where it does not.
-fn plain<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, sums: &mut Sums) {
-    Tile::<Plain<false>, ROWS, PANELS>::new(of, sums).run();
+fn plain<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, add: bool, sums: &mut Sums) {
+    Tile::<Plain<false>, ROWS, PANELS>::new(of, add, sums).run();
 }
 
 struct Tile<'a, 'p, 's, L, const ROWS: usize, const PANELS: usize> {
     of: Operands<'a, 'p>,
+    add: bool,
     sums: &'s mut [[[f32; WIDTH]; PANELS]; ROWS],
     lanes: PhantomData<L>,
 }
 
 impl<'a, 'p, 's, L, const ROWS: usize, const PANELS: usize> Tile<'a, 'p, 's, L, ROWS, PANELS> {
-    fn new(of: Operands<'a, 'p>, sums: &'s mut Sums) -> Self {
+    fn new(of: Operands<'a, 'p>, add: bool, sums: &'s mut Sums) -> Self {
         let sums = sums.as_chunks_mut().0.first_chunk_mut().expect("room for the sums of every tile");
-        Self { of, sums, lanes: PhantomData }
+        Self { of, add, sums, lanes: PhantomData }
     }
 }
 
@@ -197,7 +198,11 @@ impl<L: Lanes, const ROWS: usize, const PANELS: usize> Work for Tile<'_, '_, '_,
         }
         for (to, sums) in self.sums.iter_mut().zip(&sums) {
             for (to, sums) in to.iter_mut().zip(sums) {
+                let before = *to;
                 sums.store(to);
+                if self.add {
+                    to.iter_mut().zip(before).for_each(|(sum, before)| *sum += before);
+                }
             }
         }
     }
@@ -227,7 +232,7 @@ mod tests {
                             row_step: WIDTH,
                         };
                         let sums: &mut Sums = &mut [[f32::NAN; WIDTH]; _];
-                        vectors.kernel(tall, at_once)(of, sums);
+                        vectors.kernel(tall, at_once)(of, false, sums);
                         for (r, panel, j) in
                             (0..tall).flat_map(|r| (0..at_once).flat_map(move |p| (0..WIDTH).map(move |j| (r, p, j))))
                         {

@@ -100,6 +100,10 @@ impl Sink for Parts<'_, '_> {
         self.dw_d.prefetch(rows, columns);
     }
 
+    fn overwrites(&self) -> bool {
+        false
+    }
+
     #[inline(always)]
     fn lend(&mut self) -> impl Sink {
         Parts { dw: self.dw.lend(), dw_d: self.dw_d.lend(), ..*self }

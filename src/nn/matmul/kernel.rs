@@ -11,7 +11,8 @@ use super::tile::{self, Kernel, Operands, Sums};
 use crate::parallel::{self, Divide};
 use crate::simd::{Work, widest};
 
-/// How many products are summed before the sums go to memory: 256 · 16 values of a panel stay in the first-level cache.
+/// How many products are summed in registers, before that is added to what was summed before: 256 · 16 values of a panel stay in the
+/// first-level cache.
 const DEPTH: usize = 256;
 /// The most and the fewest rows that a thread takes at a time, and how many products they should come to.
 const MOST: usize = 384;
@@ -48,8 +49,7 @@ pub(crate) struct Place {
     pub(crate) row: usize,
     pub(crate) column: usize,
     width: usize,
-    /// Whether they are those of the first block of `k`, and of the last.
-    pub(crate) first: bool,
+    /// Whether they are those of the last block of `k`.
     pub(crate) last: bool,
 }
 
@@ -101,7 +101,7 @@ pub(super) fn multiply(a: Strided<'_>, (m, k): (usize, usize), right: Right<'_>,
         for row in 0..m {
             for column in (0..right.n).step_by(WIDTH) {
                 let width = WIDTH.min(right.n - column);
-                sink.put::<false>(Place { row, column, width, first: true, last: true }, &[0.0; WIDTH]);
+                sink.put::<false>(Place { row, column, width, last: true }, &[0.0; WIDTH]);
             }
         }
         return;
@@ -191,8 +191,8 @@ impl<S: Sink> Rows<'_, S> {
 
     /// Hands a tile's sums on, row by row: `at_once` panels of each.
     fn put(&mut self, row: usize, panel: usize, at_once: usize, sums: &[[f32; WIDTH]], depth: &Range<usize>) {
-        let (first, last) = (depth.start == 0, depth.end == self.right.k);
-        widest(Put { sink: &mut self.sink, row, panel, at_once, sums, n: self.right.n, first, last });
+        let last = depth.end == self.right.k;
+        widest(Put { sink: &mut self.sink, row, panel, at_once, sums, n: self.right.n, last });
     }
 }
 
@@ -204,7 +204,6 @@ struct Put<'a, S> {
     at_once: usize,
     sums: &'a [[f32; WIDTH]],
     n: usize,
-    first: bool,
     last: bool,
 }
 
@@ -220,13 +219,13 @@ impl<S: Sink> Work for Put<'_, S> {
 impl<S: Sink> Put<'_, S> {
     #[inline(always)]
     fn rows<const WHOLE: bool>(self) {
-        let Self { sink, row, panel, at_once, sums, n, first, last } = self;
+        let Self { sink, row, panel, at_once, sums, n, last } = self;
         let mut sink = sink.lend();
         for (row, sums) in (row..).zip(sums.chunks_exact(at_once)) {
             for (panel, sums) in (panel..).zip(sums) {
                 let column = panel * WIDTH;
                 let width = if WHOLE { WIDTH } else { WIDTH.min(n - column) };
-                sink.put::<WHOLE>(Place { row, column, width, first, last }, sums);
+                sink.put::<WHOLE>(Place { row, column, width, last }, sums);
             }
         }
     }

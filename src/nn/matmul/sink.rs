@@ -92,10 +92,10 @@ impl Sink for Out<'_, '_> {
 
     #[inline(always)]
     fn put<const WHOLE: bool>(&mut self, at: Place, sums: &[f32; WIDTH]) {
-        let (Place { row, column, first, last, .. }, width) = (at, at.width::<WHOLE>());
+        let (Place { row, column, last, .. }, width) = (at, at.width::<WHOLE>());
         // Every operand is loaded before anything is stored: the compiler cannot know that they do not overlap.
         let mut y = *sums;
-        if !first || self.add {
+        if self.add {
             let before = self.y.load(row, column, width);
             y.iter_mut().zip(before).for_each(|(y, before)| *y += before);
         }

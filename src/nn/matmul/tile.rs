@@ -216,40 +216,36 @@ mod tests {
 
     #[test]
     fn all_vectors_give_the_bits_of_a_sum_written_out() {
-        let (rows, depth, panels) = (12, 37, 8);
+        const ROWS: usize = 12;
+        const DEPTH: usize = 37;
+        const PANELS: usize = 8;
         let value = |i: usize| ((i * 7919 % 1013) as f32 - 500.0) / 300.0;
-        let a = Array2::from_shape_fn((rows, depth), |(r, k)| value(r * depth + k));
-        let columns = Array2::from_shape_fn((depth, rows), |(k, r)| a[[r, k]]);
-        let right: Vec<f32> = (0..panels * depth * WIDTH).map(|i| value(3 * i + 1)).collect();
+        let a = Array2::from_shape_fn((ROWS, DEPTH), |(r, k)| value(r * DEPTH + k));
+        let columns = Array2::from_shape_fn((DEPTH, ROWS), |(k, r)| a[[r, k]]);
+        let right: Vec<f32> = (0..PANELS * DEPTH * WIDTH).map(|i| value(3 * i + 1)).collect();
+        let written_out = |fused: bool, r: usize, panel: usize, j: usize| {
+            (0..DEPTH).fold(0.0f32, |sum, k| {
+                let (a, b) = (a[[r, k]], right[(panel * DEPTH + k) * WIDTH + j]);
+                if fused { a.mul_add(b, sum) } else { a * b + sum }
+            })
+        };
         for vectors in Vectors::all() {
-            for (tallest, at_once) in [1, 3, 100].map(|rows| vectors.shape(rows)) {
-                for (tall, at_once) in (1..=tallest).flat_map(|tall| [(tall, at_once), (tall, 1)]) {
-                    for a in [a.view(), columns.t()] {
-                        let of = Operands {
-                            a: Strided::new(a).block(0, tall, 0, depth),
-                            panels: &right,
-                            panel_step: depth * WIDTH,
-                            row_step: WIDTH,
-                        };
-                        let sums: &mut Sums = &mut [[f32::NAN; WIDTH]; _];
-                        vectors.kernel(tall, at_once)(of, false, sums);
-                        for (r, panel, j) in
-                            (0..tall).flat_map(|r| (0..at_once).flat_map(move |p| (0..WIDTH).map(move |j| (r, p, j))))
-                        {
-                            let mut expected = 0.0f32;
-                            for k in 0..depth {
-                                let b = right[(panel * depth + k) * WIDTH + j];
-                                let fused = vectors != Vectors::Plain;
-                                expected =
-                                    if fused { a[[r, k]].mul_add(b, expected) } else { a[[r, k]] * b + expected };
-                            }
-                            let found = sums[r * at_once + panel][j];
-                            assert_eq!(
-                                found.to_bits(),
-                                expected.to_bits(),
-                                "{vectors:?}, {tall} × {at_once}: {r}, {panel}, {j}"
-                            );
-                        }
+            let sizes = [1, 3, 100]
+                .map(|rows| vectors.shape(rows))
+                .into_iter()
+                .flat_map(|(tallest, at_once)| (1..=tallest).flat_map(move |tall| [(tall, at_once), (tall, 1)]));
+            for ((tall, at_once), a) in sizes.flat_map(|size| [(size, a.view()), (size, columns.t())]) {
+                let a = Strided::new(a).block(0, tall, 0, DEPTH);
+                let of = Operands { a, panels: &right, panel_step: DEPTH * WIDTH, row_step: WIDTH };
+                let sums: &mut Sums = &mut [[f32::NAN; WIDTH]; _];
+                // What is overwritten, and then added to once more, is doubled without rounding.
+                for times in [1.0, 2.0] {
+                    vectors.kernel(tall, at_once)(of, times > 1.0, sums);
+                    for (i, found) in sums[..tall * at_once].as_flattened().iter().enumerate() {
+                        let (r, panel, j) = (i / WIDTH / at_once, i / WIDTH % at_once, i % WIDTH);
+                        let expected = times * written_out(vectors != Vectors::Plain, r, panel, j);
+                        let what = format!("{vectors:?}, {tall} × {at_once}, {times} times: {r}, {panel}, {j}");
+                        assert_eq!(found.to_bits(), expected.to_bits(), "{what}");
                     }
                 }
             }

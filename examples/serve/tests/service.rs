@@ -3,7 +3,7 @@
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use common::{Client, bits, encoder, model, predictor, request, star};
@@ -117,9 +117,30 @@ fn too_many_requests_at_once_are_turned_away() {
 
 #[test]
 fn a_request_that_takes_too_long_is_given_up() {
-    let (running, client) = start(Limits { timeout: Duration::ZERO, ..Limits::default() });
-    let (code, answer) = client.post("/predict", &request(1000).to_string());
+    let encoder = encoder();
+    let (entered, has_entered) = mpsc::channel();
+    let (leave, may_leave) = mpsc::channel();
+    let may_leave = Mutex::new(may_leave);
+    let loader: Loader = Arc::new(move || {
+        entered.send(()).unwrap();
+        may_leave.lock().unwrap().recv().unwrap();
+        Ok(model(&encoder, 0))
+    });
+    // No thread scores but the one that loads, and that is held up: the request cannot even begin.
+    leave.send(()).unwrap();
+    let state = State::new(loader, Limits { timeout: Duration::from_millis(20), ..Limits::default() });
+    let running = Running::start(&state, 0);
+    has_entered.recv().unwrap();
+    let client = Client::new(running.address);
+    let reload = std::thread::spawn({
+        let client = client.clone();
+        move || client.post("/reload", "").0
+    });
+    has_entered.recv().unwrap();
+    let (code, answer) = client.post("/predict", &request(1).to_string());
     assert_eq!((code, error(&answer)), (503, "it took too long"));
+    leave.send(()).unwrap();
+    assert_eq!(reload.join().unwrap(), 200);
     running.stop();
 }
 

@@ -73,16 +73,19 @@ fn warm_up(predictor: &Predictor) -> Result<(), String> {
 /// Reloads whenever the file was written since it was last looked at; never ends.
 ///
 /// A model should be written beside its place and renamed into it, so that no half of it is ever there.
-pub async fn watch(state: Arc<State>, file: PathBuf, every: Duration) {
-    let stamp = || std::fs::metadata(&file).and_then(|file| file.modified()).ok();
+pub fn watch(state: Arc<State>, file: PathBuf, every: Duration) -> impl Future<Output = ()> + Send {
+    let stamp = move || std::fs::metadata(&file).and_then(|file| file.modified()).ok();
+    // Before anything is awaited: what is written from now on is seen.
     let mut seen = stamp();
-    loop {
-        tokio::time::sleep(every).await;
-        let now = stamp();
-        if now.is_some() && now != seen {
-            seen = now;
-            // Refusals are logged there; the next file may be better.
-            let _ = reload(&state).await;
+    async move {
+        loop {
+            tokio::time::sleep(every).await;
+            let now = stamp();
+            if now.is_some() && now != seen {
+                seen = now;
+                // Refusals are logged there; the next file may be better.
+                let _ = reload(&state).await;
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::simd::{Work, widest};
 /// How many values a block has: with two moments 128 kB, which stay near the core until the gradient is set to zero.
 const BLOCK: usize = 1 << 13;
 /// The same for rows of a table, of which the cut has to be searched first.
-const ROWS_BLOCK: usize = 1 << 14;
+const ROWS_BLOCK: usize = 1 << 12;
 
 /// The step of an optimizer, with its constants filled in, which remembers `N` vectors.
 pub(super) trait Kernel<const N: usize>: Copy + Send + Sync {

@@ -76,8 +76,11 @@ impl Panels {
     pub(crate) fn pack(&mut self, operand: Operand<'_>) {
         let (k, n) = operand.dim();
         (self.k, self.n) = (k, n);
-        let len = n.div_ceil(WIDTH) * k;
-        self.lines.resize(len, Line([0.0; WIDTH]));
+        let len = self.len();
+        // Never less: what is given back would have to be set to zero when it is taken again.
+        if self.lines.len() < len {
+            self.lines.resize(len, Line([0.0; WIDTH]));
+        }
         if len > 0 {
             let start = self.lines.as_mut_ptr().cast();
             // SAFETY: a line is 16 values and nothing else.
@@ -85,6 +88,11 @@ impl Panels {
             let out = unsafe { std::slice::from_raw_parts_mut(start, len * WIDTH) };
             parallel::each(Packing { operand, k, n, out }, &|packing: Packing<'_, '_>| packing.run());
         }
+    }
+
+    /// How many lines its panels have.
+    fn len(&self) -> usize {
+        self.n.div_ceil(WIDTH) * self.k
     }
 
     /// `k`
@@ -101,7 +109,7 @@ impl Panels {
         // SAFETY: a line is 16 values and nothing else.
         #[allow(unsafe_code, reason = "as in `pack`")]
         unsafe {
-            std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * WIDTH)
+            std::slice::from_raw_parts(self.lines[..self.len()].as_ptr().cast(), self.len() * WIDTH)
         }
     }
 }

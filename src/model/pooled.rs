@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2, Axis, s};
+use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2, Axis};
 
 use super::config::{check_widths, model_config};
 use super::{Input, Net, NetConfig, Plan};
 use crate::data::DomainId;
-use crate::nn::buffer::{clear, resize};
+use crate::nn::buffer::resize;
 use crate::nn::matmul::Out;
-use crate::nn::{Decay, Draws, HiddenStyle, Mlp, MlpCache, Mode, PerDomain, Segment, Train};
+use crate::nn::{Decay, Draws, HiddenStyle, JoinedCache, Linear, Mlp, MlpCache, Mode, PerDomain, Segment, Train};
 
 model_config! {
     /// The settings of [`Pooled`](super::Pooled).
@@ -50,9 +50,7 @@ crate::params!(DomainEmbedding { embedding: Decay::None });
 /// What a [`PooledNet`] keeps from forward to backward.
 #[derive(Debug, Default)]
 pub struct PooledCache {
-    /// `[x, e_d]`, and its gradient.
-    joined: Array2<f32>,
-    djoined: Array2<f32>,
+    joined: JoinedCache,
     dlogits: Array2<f32>,
     mlp: MlpCache,
 }
@@ -110,44 +108,38 @@ impl PooledNet {
         cache: &mut PooledCache,
         logits: &mut ArrayRef2<f32>,
     ) {
-        let width = x.ncols();
-        resize(&mut cache.joined, x.nrows(), width + self.domain[0].embedding.len());
-        cache.joined.slice_mut(s![.., ..width]).assign(x);
-        for segment in segments {
-            let mut rows = cache.joined.slice_mut(s![segment.rows(), width..]);
-            if let Some(d) = segment.domain {
-                rows.assign(&self.domain[d].embedding);
-            } else {
-                let (mut first, mut rest) = rows.split_at(Axis(0), 1);
-                self.mean_embedding(&mut first.row_mut(0));
-                rest.assign(&first.row(0));
-            }
-        }
-        self.mlp.forward(&cache.joined, mode, &mut cache.mlp, logits);
+        let PooledCache { joined, mlp, .. } = cache;
+        let embedding = |segment: Segment, to: &mut ArrayRef1<f32>| match segment.domain {
+            Some(d) => to.assign(&self.domain[d].embedding),
+            None => self.mean_embedding(to),
+        };
+        let first = |layer: &Linear, rectify: bool, z: &mut ArrayRef2<f32>| {
+            layer.forward_joined(x, segments, embedding, joined, z, rectify);
+        };
+        self.mlp.forward_behind(first, mode, mlp, logits);
     }
 
-    /// Takes `dlogits` back; **adds** into `dx`, since the auxiliary network is one of two readers of x.
+    /// Takes `dlogits` back; `dx` says what is to become of the gradient of x.
     pub(crate) fn backward_joined(
         &self,
+        x: &ArrayRef2<f32>,
         segments: &[Segment],
         dlogits: &ArrayRef2<f32>,
         cache: &mut PooledCache,
         grad: &mut Self,
-        dx: &mut ArrayRef2<f32>,
+        dx: Out<'_, '_>,
     ) {
-        let width = dx.ncols();
-        resize(&mut cache.djoined, cache.joined.nrows(), cache.joined.ncols());
-        resize(&mut cache.dlogits, dlogits.nrows(), dlogits.ncols());
-        cache.dlogits.assign(dlogits);
-        let PooledCache { joined, djoined, dlogits, mlp } = cache;
-        self.mlp.backward_into(joined, dlogits, mlp, &mut grad.mlp, Some(Out::set(djoined)));
-        for segment in segments {
-            let own = grad.domain.touch(segment.trained_domain());
-            for row in djoined.slice(s![segment.rows(), width..]).axis_iter(Axis(0)) {
-                own.embedding += &row;
-            }
-        }
-        dx.zip_mut_with(&djoined.slice(s![.., ..width]), |dx, &d| *dx += d);
+        let PooledCache { joined, dlogits: above, mlp: cache } = cache;
+        resize(above, dlogits.nrows(), dlogits.ncols());
+        above.assign(dlogits);
+        let Self { domain, mlp } = grad;
+        let dembedding = |segment: Segment, d: &ArrayRef1<f32>| {
+            domain.touch(segment.trained_domain()).embedding.scaled_add(1.0, d);
+        };
+        let first = |layer: &Linear, dz: &ArrayRef2<f32>, grad: &mut Linear| {
+            layer.backward_joined(x, segments, dz, joined, grad, dembedding, dx);
+        };
+        self.mlp.backward_behind(first, above, cache, mlp);
     }
 }
 
@@ -202,8 +194,7 @@ impl Net for PooledNet {
         grad: &mut Self,
         dx: &mut ArrayRef2<f32>,
     ) {
-        clear(dx);
-        self.backward_joined(input.segments, dlogits, cache, grad, dx);
+        self.backward_joined(input.x, input.segments, dlogits, cache, grad, Out::set(dx));
     }
 
     fn plan(&self, domains: usize) -> Option<Plan<'_>> {

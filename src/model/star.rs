@@ -9,10 +9,12 @@ use super::pooled::{PooledCache, PooledNet};
 use super::{Input, Net, NetConfig, Plan};
 use crate::data::DomainId;
 use crate::nn::buffer::{grow, resize};
+use crate::nn::matmul::Out;
 use crate::nn::{
     Combination, DomainLinear, Draws, Gated, Hidden, HiddenCache, Init, Linear, Mode, PartitionedNorm,
     PartitionedNormCache, PartitionedNormSettings, Rectified, StarLinear, StarLinearCache, Train,
 };
+use crate::parallel::join;
 
 model_config! {
     /// The settings of [`Star`](super::Star).
@@ -84,12 +86,18 @@ crate::params!(StarNet { norm, layers, hidden, auxiliary });
 /// What a [`StarNet`] keeps from forward to backward.
 #[derive(Debug, Default)]
 pub struct StarCache {
+    star: TopologyCache,
+    auxiliary: PooledCache,
+    auxiliary_logits: Array2<f32>,
+}
+
+/// What all but the auxiliary network keeps.
+#[derive(Debug, Default)]
+struct TopologyCache {
     norm: PartitionedNormCache,
     normed: Array2<f32>,
     dnormed: Array2<f32>,
     layers: Vec<LayerCache>,
-    auxiliary: PooledCache,
-    auxiliary_logits: Array2<f32>,
 }
 
 #[derive(Debug, Default)]
@@ -102,6 +110,81 @@ struct LayerCache {
     dz: Array2<f32>,
     dh: Array2<f32>,
     hidden: HiddenCache,
+}
+
+impl StarNet {
+    /// The star topology's logits.
+    fn forward_star<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut TopologyCache, logits: &mut ArrayRef2<f32>) {
+        let Input { x, segments } = input;
+        let rows = x.nrows();
+        grow(&mut cache.layers, self.layers.len());
+        let TopologyCache { norm, normed, layers, .. } = cache;
+        let normed: &ArrayRef2<f32> = match &self.norm {
+            None => x,
+            Some(layer) => {
+                resize(normed, rows, x.ncols());
+                layer.forward(x, segments, mode, norm, normed);
+                normed
+            }
+        };
+        for (i, layer) in self.layers.iter().enumerate() {
+            let (before, rest) = layers.split_at_mut(i);
+            let h = before.last().map_or(normed, |cache| &*cache.h);
+            let LayerCache { linear, z, h: out, hidden, .. } = &mut rest[0];
+            let Some(post) = self.hidden.get(i) else {
+                layer.forward(h, segments, linear, logits);
+                break;
+            };
+            let width = layer.shared.bias.len();
+            resize(out, rows, width);
+            if post.rectifies().is_some() {
+                layer.forward_into(h, segments, linear, out, true);
+                post.drop_out(mode, hidden, out);
+            } else {
+                resize(z, rows, width);
+                layer.forward(h, segments, linear, z);
+                post.forward(z, mode, hidden, out);
+            }
+        }
+    }
+
+    /// Takes `dlogits` back through the star topology's layers, to the gradient of what Partitioned Normalization gave.
+    fn backward_star(
+        &self,
+        input: Input<'_>,
+        dlogits: &ArrayRef2<f32>,
+        cache: &mut TopologyCache,
+        dlayers: &mut [StarLinear],
+        dposts: &mut [Hidden],
+    ) {
+        let Input { x, segments } = input;
+        let rows = x.nrows();
+        let TopologyCache { normed, dnormed, layers, .. } = cache;
+        let normed: &ArrayRef2<f32> = if self.norm.is_some() { normed } else { x };
+        resize(dnormed, rows, x.ncols());
+        for (i, layer) in self.layers.iter().enumerate().rev() {
+            let (before, rest) = layers.split_at_mut(i);
+            let LayerCache { linear, z, dz, dh, hidden, .. } = &mut rest[0];
+            let dy: &ArrayRef2<f32> = match self.hidden.get(i) {
+                None => dlogits,
+                // The layer above has taken the gradient back through the rectifier.
+                Some(post) if post.rectifies().is_some() => dh,
+                Some(post) => {
+                    resize(dz, rows, z.ncols());
+                    post.backward(z, dh, hidden, &mut dposts[i], dz);
+                    dz
+                }
+            };
+            let grad = &mut dlayers[i];
+            let Some(LayerCache { h, dh, .. }) = before.last_mut() else {
+                layer.backward(normed, segments, dy, linear, grad, Some(dnormed));
+                continue;
+            };
+            resize(dh, rows, h.ncols());
+            let rectified = self.hidden[i - 1].rectifies().map(|scale| Rectified { h: h.view(), scale });
+            layer.backward_into(h, segments, dy, linear, grad, Some(dh), rectified);
+        }
+    }
 }
 
 impl Net for StarNet {
@@ -147,42 +230,18 @@ impl Net for StarNet {
     }
 
     fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut StarCache, logits: &mut ArrayRef2<f32>) {
-        let Input { x, segments } = input;
-        let rows = x.nrows();
-        grow(&mut cache.layers, self.layers.len());
-        let StarCache { norm, normed, layers, .. } = cache;
-        let normed: &ArrayRef2<f32> = match &self.norm {
-            None => x,
-            Some(layer) => {
-                resize(normed, rows, x.ncols());
-                layer.forward(x, segments, mode, norm, normed);
-                normed
-            }
+        let StarCache { star, auxiliary: cache, auxiliary_logits } = cache;
+        let Some(auxiliary) = &self.auxiliary else {
+            self.forward_star(input, mode, star, logits);
+            return;
         };
-        for (i, layer) in self.layers.iter().enumerate() {
-            let (before, rest) = layers.split_at_mut(i);
-            let h = before.last().map_or(normed, |cache| &*cache.h);
-            let LayerCache { linear, z, h: out, hidden, .. } = &mut rest[0];
-            let Some(post) = self.hidden.get(i) else {
-                layer.forward(h, segments, linear, logits);
-                break;
-            };
-            let width = layer.shared.bias.len();
-            resize(out, rows, width);
-            if post.rectifies().is_some() {
-                layer.forward_into(h, segments, linear, out, true);
-                post.drop_out(mode, hidden, out);
-            } else {
-                resize(z, rows, width);
-                layer.forward(h, segments, linear, z);
-                post.forward(z, mode, hidden, out);
-            }
-        }
-        if let Some(auxiliary) = &self.auxiliary {
-            resize(&mut cache.auxiliary_logits, rows, logits.ncols());
-            auxiliary.forward_joined(x, segments, mode, &mut cache.auxiliary, &mut cache.auxiliary_logits);
-            logits.zip_mut_with(&cache.auxiliary_logits, |main, &auxiliary| *main += auxiliary);
-        }
+        let Input { x, segments } = input;
+        resize(auxiliary_logits, x.nrows(), logits.ncols());
+        join(
+            || self.forward_star(input, mode, star, logits),
+            || auxiliary.forward_joined(x, segments, mode, cache, auxiliary_logits),
+        );
+        logits.scaled_add(1.0, auxiliary_logits);
     }
 
     fn backward(
@@ -194,39 +253,24 @@ impl Net for StarNet {
         grad: &mut Self,
         dx: &mut ArrayRef2<f32>,
     ) {
+        let StarCache { star, auxiliary: cache, .. } = cache;
         let Input { x, segments } = input;
-        let rows = x.nrows();
-        let StarCache { norm, normed, dnormed, layers, .. } = cache;
-        let normed: &ArrayRef2<f32> = if self.norm.is_some() { normed } else { x };
-        resize(dnormed, rows, x.ncols());
-        for (i, layer) in self.layers.iter().enumerate().rev() {
-            let (before, rest) = layers.split_at_mut(i);
-            let LayerCache { linear, z, dz, dh, hidden, .. } = &mut rest[0];
-            let dy: &ArrayRef2<f32> = match self.hidden.get(i) {
-                None => dlogits,
-                // The layer above has taken the gradient back through the rectifier.
-                Some(post) if post.rectifies().is_some() => dh,
-                Some(post) => {
-                    resize(dz, rows, z.ncols());
-                    post.backward(z, dh, hidden, &mut grad.hidden[i], dz);
-                    dz
-                }
-            };
-            let grad = &mut grad.layers[i];
-            let Some(LayerCache { h, dh, .. }) = before.last_mut() else {
-                layer.backward(normed, segments, dy, linear, grad, Some(dnormed));
-                continue;
-            };
-            resize(dh, rows, h.ncols());
-            let rectified = self.hidden[i - 1].rectifies().map(|scale| Rectified { h: h.view(), scale });
-            layer.backward_into(h, segments, dy, linear, grad, Some(dh), rectified);
-        }
-        match (&self.norm, &mut grad.norm) {
-            (Some(layer), Some(grad)) => layer.backward(x, segments, dnormed, norm, grad, dx),
+        let Self { norm, layers, hidden, auxiliary } = grad;
+        let mut backward_star = || self.backward_star(input, dlogits, star, layers, hidden);
+        // The auxiliary network is the first to write dx, the star topology adds to that.
+        let add = if let (Some(net), Some(grad)) = (&self.auxiliary, auxiliary) {
+            let out = Out::set(dx);
+            join(backward_star, || net.backward_joined(x, segments, dlogits, cache, grad, out));
+            true
+        } else {
+            backward_star();
+            false
+        };
+        let TopologyCache { norm: cache, dnormed, .. } = star;
+        match (&self.norm, norm) {
+            (Some(layer), Some(grad)) => layer.backward_into(x, segments, dnormed, cache, grad, dx, add),
+            _ if add => dx.scaled_add(1.0, dnormed),
             _ => dx.assign(dnormed),
-        }
-        if let (Some(auxiliary), Some(grad)) = (&self.auxiliary, &mut grad.auxiliary) {
-            auxiliary.backward_joined(segments, dlogits, &mut cache.auxiliary, grad, dx);
         }
     }
 

@@ -39,12 +39,13 @@ impl Linear {
     /// # Panics
     /// If the shapes do not fit.
     pub fn forward(&self, x: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>) {
-        product(x.view(), Operand::One(self.weight.view()), Out::set(y).then(Then::Bias(values(&self.bias))));
+        self.forward_into(x, y, false);
     }
 
-    /// `y = max(x·W + b, 0)`.
-    pub(crate) fn forward_rectified(&self, x: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>) {
-        product(x.view(), Operand::One(self.weight.view()), Out::set(y).then(Then::BiasRelu(values(&self.bias))));
+    /// The same, and then a rectifier if there is to be one: `y = max(·, 0)`.
+    pub(crate) fn forward_into(&self, x: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>, rectify: bool) {
+        let then = Then::bias(values(&self.bias), rectify);
+        product(x.view(), Operand::One(self.weight.view()), Out::set(y).then(then));
     }
 
     /// `dW += xᵀ·dy`, `db += Σ dy`, `dx = dy·Wᵀ`. Pass `None` for `dx` when nobody needs it.

@@ -103,15 +103,31 @@ impl Mlp {
         cache: &mut MlpCache,
         y: &mut ArrayRef2<f32>,
     ) {
-        let rows = x.nrows();
+        self.forward_behind(|first, rectify, z| first.forward_into(x, z, rectify), mode, cache, y);
+    }
+
+    /// The same behind a first affine map that the caller knows how to take, followed by a rectifier if there is to be one.
+    pub(crate) fn forward_behind<M: Mode>(
+        &self,
+        mut first: impl FnMut(&Linear, bool, &mut ArrayRef2<f32>),
+        mode: M,
+        cache: &mut MlpCache,
+        y: &mut ArrayRef2<f32>,
+    ) {
+        let rows = y.nrows();
         let depth = self.hidden.len();
+        let mut map =
+            |layer: &Linear, rectify: bool, before: Option<&Array2<f32>>, out: &mut ArrayRef2<f32>| match before {
+                Some(h) => layer.forward_into(h, out, rectify),
+                None => first(layer, rectify, out),
+            };
         let MlpCache { z, h, hidden, .. } = cache;
         grow(z, depth);
         grow(h, depth);
         grow(hidden, depth);
         for (i, (layer, post)) in self.layers.iter().zip(&self.hidden).enumerate() {
             let (before, after) = h.split_at_mut(i);
-            let input = before.last().map_or(x, |h| &**h);
+            let input = before.last();
             let out: &mut ArrayRef2<f32> = if i + 1 == self.layers.len() {
                 y
             } else {
@@ -119,16 +135,16 @@ impl Mlp {
                 &mut after[0]
             };
             if post.rectifies().is_some() {
-                layer.forward_rectified(input, out);
+                map(layer, true, input, out);
                 post.drop_out(mode, &mut hidden[i], out);
             } else {
                 resize(&mut z[i], rows, layer.bias.len());
-                layer.forward(input, &mut z[i]);
+                map(layer, false, input, &mut z[i]);
                 post.forward(&z[i], mode, &mut hidden[i], out);
             }
         }
         if self.layers.len() > depth {
-            self.layers[depth].forward(depth.checked_sub(1).map_or(x, |i| &*h[i]), y);
+            map(&self.layers[depth], false, depth.checked_sub(1).map(|i| &h[i]), y);
         }
     }
 
@@ -175,8 +191,20 @@ impl Mlp {
         above: &mut ArrayRef2<f32>,
         cache: &mut MlpCache,
         grad: &mut Self,
-        mut dx: Option<Out<'_, '_>>,
+        dx: Option<Out<'_, '_>>,
     ) {
+        self.backward_behind(|first, dz, grad| first.backward_into(x, dz, grad, dx), above, cache, grad);
+    }
+
+    /// The same behind a first affine map that the caller knows how to take back.
+    pub(crate) fn backward_behind(
+        &self,
+        first: impl FnOnce(&Linear, &ArrayRef2<f32>, &mut Linear),
+        above: &mut ArrayRef2<f32>,
+        cache: &mut MlpCache,
+        grad: &mut Self,
+    ) {
+        let mut first = Some(first);
         let MlpCache { z, h, hidden, dh, dz, .. } = cache;
         grow(dh, self.hidden.len());
         for i in (0..self.layers.len()).rev() {
@@ -192,7 +220,9 @@ impl Mlp {
             };
             let (layer, layer_grad) = (&self.layers[i], &mut grad.layers[i]);
             let Some(dh) = below.last_mut() else {
-                layer.backward_into(x, dz, layer_grad, dx.take());
+                if let Some(first) = first.take() {
+                    first(layer, dz, layer_grad);
+                }
                 continue;
             };
             let h = &h[i - 1];

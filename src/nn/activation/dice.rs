@@ -88,7 +88,7 @@ impl Dice {
                 *dalpha += g * z * (1.0 - p);
             }
         }
-        cache.columns.backward(z, &cache.ones, &cache.dx, &mut cache.through);
+        cache.columns.backward(z, &cache.ones, &cache.dx, &mut cache.through, false);
         Zip::from(dz).and(&cache.through).for_each(|dz, &through| *dz += through);
         cache.columns.note(&mut grad.moving);
     }

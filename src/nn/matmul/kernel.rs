@@ -63,7 +63,7 @@ impl Place {
 
 /// The right operand, in panels or as it stands.
 #[derive(Clone, Copy)]
-pub(super) struct Right<'a> {
+pub(crate) struct Right<'a> {
     values: &'a [f32],
     k: usize,
     n: usize,
@@ -73,7 +73,7 @@ pub(super) struct Right<'a> {
 }
 
 impl<'a> Right<'a> {
-    pub(super) fn packed(panels: &'a Panels) -> Self {
+    pub(crate) fn packed(panels: &'a Panels) -> Self {
         let (k, n) = (panels.rows(), panels.columns());
         Self { values: panels.values(), k, n, panel_step: k * WIDTH, row_step: WIDTH }
     }

@@ -9,8 +9,8 @@ mod tile;
 
 use ndarray::{ArrayRef2, ArrayView2};
 
-pub(crate) use self::kernel::{Place, Sink};
-use self::kernel::{Right, multiply};
+use self::kernel::multiply;
+pub(crate) use self::kernel::{Place, Right, Sink};
 use self::panels::Lent;
 pub(crate) use self::panels::{Operand, Panels, WIDTH};
 pub(crate) use self::sink::{Out, Then};
@@ -50,25 +50,29 @@ pub(crate) fn matmul_grad(x: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, dw: &mut Arra
 /// If the shapes do not fit.
 #[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
 pub(crate) fn product(a: ArrayView2<'_, f32>, b: Operand<'_>, sink: impl Sink) {
-    if let (true, Operand::One(b)) = (a.nrows() < FEW, &b)
+    prepare(b, a.nrows(), |b| product_with(a, b, sink));
+}
+
+/// Makes `b` ready for products with so many rows in all: packs it, unless that would take longer than they do.
+pub(crate) fn prepare<R>(b: Operand<'_>, rows: usize, products: impl FnOnce(Right<'_>) -> R) -> R {
+    if let (true, Operand::One(b)) = (rows < FEW, &b)
         && let Some(values) = b.as_slice()
         && b.ncols().is_multiple_of(WIDTH)
     {
-        multiply(Strided::new(a), a.dim(), Right::plain(values, b.nrows(), b.ncols()), sink);
-        return;
+        return products(Right::plain(values, b.nrows(), b.ncols()));
     }
     let mut panels = Lent::new();
     panels.pack(b);
-    product_packed(a, &panels, sink);
+    products(Right::packed(&panels))
 }
 
-/// `a · b`, where `b` was packed before.
+/// `a · b`, where `b` is ready.
 ///
 /// # Panics
 /// If the shapes do not fit.
 #[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
-pub(crate) fn product_packed(a: ArrayView2<'_, f32>, b: &Panels, sink: impl Sink) {
-    multiply(Strided::new(a), a.dim(), Right::packed(b), sink);
+pub(crate) fn product_with(a: ArrayView2<'_, f32>, b: Right<'_>, sink: impl Sink) {
+    multiply(Strided::new(a), a.dim(), b, sink);
 }
 
 #[cfg(test)]

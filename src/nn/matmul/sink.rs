@@ -30,6 +30,13 @@ pub(crate) enum Then<'a> {
     WherePositive(Rows<'a>, f32),
 }
 
+impl<'a> Then<'a> {
+    /// `y = p + b`, and then a rectifier if there is to be one.
+    pub(crate) fn bias(b: &'a [f32], rectify: bool) -> Self {
+        if rectify { Self::BiasRelu(b) } else { Self::Bias(b) }
+    }
+}
+
 impl<'y, 't> Out<'y, 't> {
     /// `y = p`.
     pub(crate) fn set(y: &'y mut ArrayRef2<f32>) -> Self {

@@ -64,7 +64,7 @@ impl BatchNorm {
         grad: &mut Self,
         dz: &mut ArrayRef2<f32>,
     ) {
-        cache.columns.backward(z, &self.gamma, dy, dz);
+        cache.columns.backward(z, &self.gamma, dy, dz, false);
         for (j, (gx, g)) in cache.columns.sum_gx().zip(cache.columns.sum_g()).enumerate() {
             grad.gamma[j] += gx;
             grad.beta[j] += g;

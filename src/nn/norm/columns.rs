@@ -83,13 +83,14 @@ impl Columns {
         });
     }
 
-    /// `dz` from `g = dy`; leaves Σg and Σ(g ⊙ x̂) for [`Columns::sum_g`] and [`Columns::sum_gx`].
+    /// `dz` from `g = dy`, in place of what is there or added to it; leaves Σg and Σ(g ⊙ x̂) for [`Columns::sum_g`] and [`Columns::sum_gx`].
     pub(crate) fn backward(
         &mut self,
         z: &ArrayRef2<f32>,
         a: &ArrayRef1<f32>,
         dy: &ArrayRef2<f32>,
         dz: &mut ArrayRef2<f32>,
+        add: bool,
     ) {
         assert_eq!((z.dim(), z.dim()), (dy.dim(), dz.dim()), "one gradient for each value");
         let flows = f64::from(u8::from(self.from_rows)) / z.nrows() as f64;
@@ -97,7 +98,7 @@ impl Columns {
         each_block(&mut self.sums, Some(dz.view_mut()), |first, sums, dz| {
             let block = first..first + sums.len();
             let (mean, inv_std, a) = (&mean[block.clone()], &inv_std[block.clone()], &a[block]);
-            widest(Backward { z, dy, first, sums, flows, mean, inv_std, a, dz });
+            widest(Backward { z, dy, first, sums, flows, mean, inv_std, a, dz, add });
         });
     }
 
@@ -152,18 +153,23 @@ impl Work for Statistics<'_> {
     fn run(self) {
         let Self { z, first, sums } = self;
         let block = first..first + sums.len();
+        // Apart, each side by side: that makes vectors.
+        let (mean, squares) = (&mut [0.0; AT_ONCE][..sums.len()], &mut [0.0; AT_ONCE][..sums.len()]);
         for z in z.rows() {
-            sums.iter_mut().zip(&contiguous(z)[block.clone()]).for_each(|(s, &z)| s[0] += f64::from(z));
+            mean.iter_mut().zip(&contiguous(z)[block.clone()]).for_each(|(mean, &z)| *mean += f64::from(z));
         }
         let n = z.nrows() as f64;
-        for s in sums.iter_mut() {
-            s[0] /= n;
+        for mean in &mut *mean {
+            *mean /= n;
         }
         for z in z.rows() {
-            sums.iter_mut().zip(&contiguous(z)[block.clone()]).for_each(|(s, &z)| {
-                let distance = f64::from(z) - s[0];
-                s[1] += distance * distance;
-            });
+            for ((squares, mean), &z) in squares.iter_mut().zip(&*mean).zip(&contiguous(z)[block.clone()]) {
+                let distance = f64::from(z) - mean;
+                *squares += distance * distance;
+            }
+        }
+        for ((sums, &mut mean), &mut squares) in sums.iter_mut().zip(mean).zip(squares) {
+            *sums = [mean, squares];
         }
     }
 }
@@ -208,6 +214,7 @@ struct Backward<'a> {
     inv_std: &'a [f32],
     a: &'a [f32],
     dz: ArrayViewMut2<'a, f32>,
+    add: bool,
 }
 
 impl Work for Backward<'_> {
@@ -215,15 +222,20 @@ impl Work for Backward<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { z, dy, first, sums, flows, mean, inv_std, a, mut dz } = self;
+        let Self { z, dy, first, sums, flows, mean, inv_std, a, mut dz, add } = self;
         let block = first..first + sums.len();
-        sums.fill([0.0; 2]);
+        // Apart, as above.
+        let (sum_g, sum_gx) = (&mut [0.0; AT_ONCE][..sums.len()], &mut [0.0; AT_ONCE][..sums.len()]);
         for (z, g) in z.rows().into_iter().zip(dy.rows()) {
             let (z, g) = (&contiguous(z)[block.clone()], &contiguous(g)[block.clone()]);
-            for ((((s, &z), &g), &mean), &r) in sums.iter_mut().zip(z).zip(g).zip(mean).zip(inv_std) {
-                s[0] += f64::from(g);
-                s[1] += f64::from(g * ((z - mean) * r));
+            let columns = sum_g.iter_mut().zip(&mut *sum_gx).zip(z).zip(g).zip(mean).zip(inv_std);
+            for (((((sum_g, sum_gx), &z), &g), &mean), &r) in columns {
+                *sum_g += f64::from(g);
+                *sum_gx += f64::from(g * ((z - mean) * r));
             }
+        }
+        for ((sums, &mut g), &mut gx) in sums.iter_mut().zip(sum_g).zip(sum_gx) {
+            *sums = [g, gx];
         }
         // mean g and mean(g ⊙ x̂)
         let (mut mean_g, mut mean_gx) = ([0.0; AT_ONCE], [0.0; AT_ONCE]);
@@ -235,7 +247,8 @@ impl Work for Backward<'_> {
             let dz = dz.as_slice_mut().expect(CONTIGUOUS);
             let columns = dz.iter_mut().zip(z).zip(g).zip(mean).zip(inv_std).zip(a).zip(&mean_g).zip(&mean_gx);
             for (((((((dz, &z), &g), &mean), &r), &a), &mean_g), &mean_gx) in columns {
-                *dz = a * r * (g - mean_g - (z - mean) * r * mean_gx);
+                let d = a * r * (g - mean_g - (z - mean) * r * mean_gx);
+                *dz = if add { *dz + d } else { d };
             }
         }
     }

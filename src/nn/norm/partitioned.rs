@@ -193,9 +193,24 @@ impl PartitionedNorm {
         grad: &mut Self,
         dz: &mut ArrayRef2<f32>,
     ) {
+        self.backward_into(z, segments, dy, cache, grad, dz, false);
+    }
+
+    /// The same, in place of what is in `dz` or added to it.
+    #[expect(clippy::too_many_arguments, reason = "those of `backward` and one more")]
+    pub(crate) fn backward_into(
+        &self,
+        z: &ArrayRef2<f32>,
+        segments: &[Segment],
+        dy: &ArrayRef2<f32>,
+        cache: &mut PartitionedNormCache,
+        grad: &mut Self,
+        dz: &mut ArrayRef2<f32>,
+        add: bool,
+    ) {
         each_segment(segments, &mut cache.segments, dz, |segment, cache, dz| {
             let rows = s![segment.rows(), ..];
-            cache.columns.backward(&z.slice(rows), &cache.scale, &dy.slice(rows), dz);
+            cache.columns.backward(&z.slice(rows), &cache.scale, &dy.slice(rows), dz, add);
         });
         for (segment, cache) in segments.iter().zip(&cache.segments) {
             let d = segment.trained_domain();

@@ -186,8 +186,7 @@ impl StarLinear {
         each_segment(segments, &mut cache.segments, y, |segment, cache, y| {
             let x = x.slice(s![segment.rows(), ..]);
             match segment.domain {
-                None if rectify => self.shared.forward_rectified(&x, y),
-                None => self.shared.forward(&x, y),
+                None => self.shared.forward_into(&x, y, rectify),
                 Some(d) => self.domain[d].forward(&self.shared, &x, cache, y, rectify),
             }
         });

@@ -5,8 +5,9 @@ use std::ops::Range;
 use ndarray::{Array1, Array2, ArrayRef2, Zip};
 
 use super::layer::{SegmentBack, SegmentCache};
-use super::weights::{DWeights, then};
-use crate::nn::matmul::{Operand, Out, Place, Rows, RowsMut, Sink, WIDTH, product};
+use super::weights::DWeights;
+use crate::nn::linear::values;
+use crate::nn::matmul::{Operand, Out, Place, Rows, RowsMut, Sink, Then, WIDTH, product};
 use crate::nn::{Decay, Linear};
 use crate::parallel::join;
 
@@ -50,7 +51,7 @@ impl Factor {
         let bias = &mut cache.bias;
         bias.clone_from(&shared.bias);
         Zip::from(&mut *bias).and(&self.bias).for_each(|c, &b_d| *c += b_d);
-        product(x.view(), self.operand(shared), Out::set(y).then(then(bias, rectify)));
+        product(x.view(), self.operand(shared), Out::set(y).then(Then::bias(values(bias), rectify)));
     }
 
     /// With `dW* = xᵀ·dy`: `dW += dW* ⊙ W_d`, `dW_d += dW* ⊙ W`, `db, db_d += Σ dy`, `dx = dy·(W*)ᵀ`.

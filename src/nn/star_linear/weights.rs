@@ -50,7 +50,7 @@ pub(super) trait Weights {
         resize(weight, input, output);
         bias.clone_from(&shared.bias);
         self.combine(shared, weight, bias);
-        product(x.view(), Operand::One(weight.view()), Out::set(y).then(then(bias, rectify)));
+        product(x.view(), Operand::One(weight.view()), Out::set(y).then(Then::bias(values(bias), rectify)));
     }
 
     /// `dW*_d = xᵀ·dy` and `db*_d = Σ dy`, taken apart; `dx = dy·(W*_d)ᵀ`.
@@ -76,9 +76,4 @@ impl DWeights {
         add_sums(dy, values_mut(&mut self.bias));
         dshared.bias += &self.bias;
     }
-}
-
-/// What follows the product of a segment.
-pub(super) fn then(bias: &Array1<f32>, rectify: bool) -> Then<'_> {
-    if rectify { Then::BiasRelu(values(bias)) } else { Then::Bias(values(bias)) }
 }

@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayRef2, ArrayView2, s};
 use super::maps::Maps;
 use crate::model::Fusion;
 use crate::nn::buffer::{grow, resize};
-use crate::nn::matmul::{Out, Then, product_packed};
+use crate::nn::matmul::{Out, Right, Then, product_with};
 use crate::nn::{GateCache, Gated, Hidden, HiddenCache, Infer, Stitch, mix};
 
 /// The steps to one domain's logits. Each has a buffer of its own, behind those of the rows.
@@ -110,7 +110,7 @@ impl Program {
         for ((row, maps), start) in self.firsts.iter().zip(starts) {
             resize(start, 1, maps.bias.len());
             let given = given.slice(s![*row..=*row, ..]);
-            product_packed(given, &maps.given, Out::set(start).then(Then::Bias(&maps.bias)));
+            product_with(given, Right::packed(&maps.given), Out::set(start).then(Then::Bias(&maps.bias)));
         }
     }
 
@@ -127,7 +127,7 @@ impl Program {
                 Run::Maps { input, maps, first } => {
                     let start = first.map(|first| starts[first].as_slice().expect("a row is contiguous"));
                     let then = maps.then(start.unwrap_or(&maps.bias));
-                    product_packed(input.of(values), &maps.weight, Out::set(out).then(then));
+                    product_with(input.of(values), Right::packed(&maps.weight), Out::set(out).then(then));
                 }
                 Run::Hidden { input, hidden: post } => {
                     post.forward(&input.of(values), Infer, hidden.entry(*width).or_default(), out);

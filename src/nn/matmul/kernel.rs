@@ -156,6 +156,11 @@ impl<S: Sink> Rows<'_, S> {
                 let mut row = 0;
                 for tile in 0..tiles {
                     let (tall, kernel) = if tile < taller { (short + 1, taller_kernel) } else { (short, kernel) };
+                    if panel == 0 {
+                        // Later panels find the rows near.
+                        let next = self.start + row + tall;
+                        self.a.prefetch(next..next + tall, depth.clone());
+                    }
                     self.tile(kernel, row..row + tall, panel, at_once, &depth, sums);
                     row += tall;
                 }

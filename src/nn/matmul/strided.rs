@@ -56,6 +56,26 @@ impl<'a> Strided<'a> {
         Self { start, rows, columns, ..*self }
     }
 
+    /// Has a block brought near.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, rows: Range<usize>, columns: Range<usize>) {
+        let rows = rows.start..rows.end.min(self.rows);
+        let at = |row: usize, column: usize| {
+            self.start.wrapping_offset(row as isize * self.row_stride + column as isize * self.column_stride)
+        };
+        if self.column_stride == 1 {
+            for row in rows {
+                for column in columns.clone().step_by(WIDTH) {
+                    prefetch(at(row, column));
+                }
+            }
+        } else if self.row_stride == 1 && !rows.is_empty() {
+            for column in columns {
+                prefetch(at(rows.end - 1, column));
+            }
+        }
+    }
+
     /// The value at a place.
     ///
     /// # Safety

@@ -21,6 +21,7 @@ pub use step::Step;
 pub use trainer::Trainer;
 pub(crate) use trainer::check_rows;
 
+use crate::parallel::in_wakeful;
 use crate::{Error, ErrorKind, Result};
 
 /// Runs `work` in a pool of this many threads, which ends with it; with one, on the thread that called.
@@ -36,5 +37,5 @@ pub fn in_pool<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> Resu
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| Error::new(ErrorKind::Io, format!("cannot start {threads} threads: {error}")))?;
-    Ok(pool.install(work))
+    Ok(in_wakeful(&pool, work))
 }

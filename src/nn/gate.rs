@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayRef1, ArrayRef2, ArrayView2, ArrayViewMut2, Axis, s};
 
-use super::buffer::{clear, resize};
+use super::buffer::resize;
 use super::matmul::{Operand, Out, matmul, matmul_grad, product};
 use super::softmax::{softmax_rows, softmax_rows_backward};
 use super::{Decay, Draws, Init, Segment};
@@ -109,7 +109,8 @@ pub fn mix<'a>(
     experts: impl Iterator<Item = ArrayView2<'a, f32>> + Clone + Sync,
     y: &mut ArrayRef2<f32>,
 ) {
-    assert_eq!(experts.clone().count(), cache.weights.ncols(), "one expert for each gate weight");
+    let count = experts.clone().count();
+    assert!(count > 0 && count == cache.weights.ncols(), "an expert for each gate weight, and at least one");
     assert!(experts.clone().all(|s| s.dim() == y.dim()), "experts and mixture have one shape");
     parallel::each(Rows { first: 0, y: y.view_mut() }, &|Rows { first, y }| {
         widest(Mix { weights: &cache.weights, experts: experts.clone(), first, y });
@@ -129,14 +130,14 @@ impl<'a, E: Iterator<Item = ArrayView2<'a, f32>>> Work for Mix<'_, E> {
     #[inline(always)]
     fn run(self) {
         let Self { weights, experts, first, mut y } = self;
-        clear(&mut y);
         let rows = first..first + y.nrows();
         for (i, s) in experts.enumerate() {
             let s = s.slice(s![rows.clone(), ..]);
             for ((mut y, s), row) in y.rows_mut().into_iter().zip(s.rows()).zip(rows.clone()) {
                 let w = weights[[row, i]];
                 let y = y.as_slice_mut().expect(CONTIGUOUS);
-                y.iter_mut().zip(s.to_slice().expect(CONTIGUOUS)).for_each(|(y, &s)| *y += w * s);
+                let values = y.iter_mut().zip(s.to_slice().expect(CONTIGUOUS));
+                if i == 0 { values.for_each(|(y, &s)| *y = w * s) } else { values.for_each(|(y, &s)| *y += w * s) }
             }
         }
     }
@@ -174,11 +175,11 @@ pub fn mix_backward(
 ) {
     cache.fit_gradient();
     let GateCache { weights, dweights } = cache;
-    mix_backward_rows(&weights.column(expert), s, dy, None, ds, &mut dweights.column_mut(expert));
+    mix_backward_rows(&weights.column(expert), s, dy, None, ds, true, &mut dweights.column_mut(expert));
 }
 
 /// [`mix_backward`] for some rows: `w` and `dw` are the expert's weights in them. If `s` came from a rectifier with this scale
-/// ([`Hidden::rectifies`](super::Hidden::rectifies)), what is added to `ds` is already the gradient in front of that.
+/// ([`Hidden::rectifies`](super::Hidden::rectifies)), what becomes of `ds`, or is added to it, is already the gradient in front of that.
 ///
 /// # Panics
 /// If the shapes do not fit.
@@ -188,11 +189,12 @@ pub(crate) fn mix_backward_rows(
     dy: &ArrayRef2<f32>,
     rectified: Option<f32>,
     ds: &mut ArrayRef2<f32>,
+    add: bool,
     dw: &mut ArrayRef1<f32>,
 ) {
     assert_eq!((s.dim(), s.dim()), (dy.dim(), ds.dim()), "one gradient for each value of an expert");
     assert_eq!((w.len(), dw.len()), (s.nrows(), s.nrows()), "one gate weight for each row");
-    widest(MixBackward { w, s, dy, rectified, ds, dw });
+    widest(MixBackward { w, s, dy, rectified, ds, add, dw });
 }
 
 struct MixBackward<'a> {
@@ -201,6 +203,7 @@ struct MixBackward<'a> {
     dy: &'a ArrayRef2<f32>,
     rectified: Option<f32>,
     ds: &'a mut ArrayRef2<f32>,
+    add: bool,
     dw: &'a mut ArrayRef1<f32>,
 }
 
@@ -209,19 +212,20 @@ impl Work for MixBackward<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { w, s, dy, rectified, ds, dw } = self;
+        let Self { w, s, dy, rectified, ds, add, dw } = self;
         let rows = s.rows().into_iter().zip(dy.rows()).zip(ds.rows_mut()).zip(dw).zip(w);
         for ((((s, g), mut ds), dw), &w) in rows {
             let (s, g) = (s.to_slice().expect(CONTIGUOUS), g.to_slice().expect(CONTIGUOUS));
             let ds = ds.as_slice_mut().expect(CONTIGUOUS);
             *dw = inner(s, g);
             match rectified {
-                None => ds.iter_mut().zip(g).for_each(|(ds, &g)| *ds += w * g),
+                None => ds.iter_mut().zip(g).for_each(|(ds, &g)| *ds = if add { *ds + w * g } else { w * g }),
                 Some(scale) => {
                     let w = w * scale;
                     ds.iter_mut().zip(g).zip(s).for_each(|((ds, &g), &s)| {
                         let d = w * g;
-                        *ds += if s > 0.0 { d } else { 0.0 };
+                        let d = if s > 0.0 { d } else { 0.0 };
+                        *ds = if add { *ds + d } else { d };
                     });
                 }
             }

@@ -427,8 +427,13 @@ impl Expert {
         resize(dweights, gates + 1, count);
         for start in (0..count).step_by(MIXED) {
             let end = count.min(start + MIXED);
-            clear(&mut run.dout.slice_mut(s![start..end, ..]));
-            for Reader { gate, weights, rows: read, dy } in readers.clone() {
+            let mut readers = readers.clone().peekable();
+            // The first one overwrites what is there, unless it leaves rows out.
+            let mut add = readers.peek().is_none_or(|first| start < first.rows.start || first.rows.end < end);
+            if add {
+                clear(&mut run.dout.slice_mut(s![start..end, ..]));
+            }
+            for Reader { gate, weights, rows: read, dy } in readers {
                 let rows = start.max(read.start)..end.min(read.end);
                 if rows.is_empty() {
                     continue;
@@ -440,6 +445,7 @@ impl Expert {
                     &dy.slice(s![own, ..]),
                     mlp.ends_rectified(),
                     &mut run.dout.slice_mut(s![rows.clone(), ..]),
+                    std::mem::replace(&mut add, true),
                     &mut dweights.slice_mut(s![gate, rows]),
                 );
             }

@@ -13,7 +13,7 @@ use crate::simd::{Work, widest};
 
 /// How many products are summed in registers, before that is added to what was summed before: 256 · 16 values of a panel stay in the
 /// first-level cache.
-const DEPTH: usize = 256;
+pub(super) const DEPTH: usize = 256;
 /// The most and the fewest rows that a thread takes at a time, and how many products they should come to.
 const MOST: usize = 384;
 const FEWEST: usize = 48;
@@ -85,11 +85,12 @@ impl<'a> Right<'a> {
     }
 }
 
-/// `a · right`, into `sink`.
+/// `a · right`, into `sink`; `last` unless more products are to be added to these.
 ///
 /// # Panics
 /// If the shapes do not fit.
-pub(super) fn multiply(a: Strided<'_>, (m, k): (usize, usize), right: Right<'_>, mut sink: impl Sink) {
+pub(super) fn multiply(a: Strided<'_>, right: Right<'_>, mut sink: impl Sink, last: bool) {
+    let (m, k) = a.dim();
     assert_eq!(k, right.k, "the left operand has a column for each row of the right one");
     assert_eq!(
         sink.dim(),
@@ -101,7 +102,7 @@ pub(super) fn multiply(a: Strided<'_>, (m, k): (usize, usize), right: Right<'_>,
         for row in 0..m {
             for column in (0..right.n).step_by(WIDTH) {
                 let width = WIDTH.min(right.n - column);
-                sink.put::<false>(Place { row, column, width, last: true }, &[0.0; WIDTH]);
+                sink.put::<false>(Place { row, column, width, last }, &[0.0; WIDTH]);
             }
         }
         return;
@@ -109,7 +110,7 @@ pub(super) fn multiply(a: Strided<'_>, (m, k): (usize, usize), right: Right<'_>,
     if m > 0 && right.n > 0 {
         let most = (PRODUCTS / (k * right.n)).clamp(FEWEST, MOST);
         let block = m.div_ceil(m.div_ceil(most));
-        parallel::each(Rows { a, right, start: 0, count: m, block, sink }, &|rows| Rows::run(rows));
+        parallel::each(Rows { a, right, start: 0, count: m, block, sink, last }, &|rows| Rows::run(rows));
     }
 }
 
@@ -121,6 +122,7 @@ struct Rows<'a, S> {
     count: usize,
     block: usize,
     sink: S,
+    last: bool,
 }
 
 impl<S: Sink> Divide for Rows<'_, S> {
@@ -131,9 +133,9 @@ impl<S: Sink> Divide for Rows<'_, S> {
     fn divide(self, pieces: usize) -> (Self, Self) {
         let rows = pieces * self.block;
         let (first, second) = self.sink.split(rows);
-        let Self { a, right, start, block, .. } = self;
-        let rest = Self { a, right, start: start + rows, count: self.count - rows, block, sink: second };
-        (Self { a, right, start, count: rows, block, sink: first }, rest)
+        let Self { a, right, start, block, last, .. } = self;
+        let rest = Self { a, right, start: start + rows, count: self.count - rows, block, sink: second, last };
+        (Self { a, right, start, count: rows, block, sink: first, last }, rest)
     }
 }
 
@@ -196,7 +198,7 @@ impl<S: Sink> Rows<'_, S> {
 
     /// Hands a tile's sums on, row by row: `at_once` panels of each.
     fn put(&mut self, row: usize, panel: usize, at_once: usize, sums: &[[f32; WIDTH]], depth: &Range<usize>) {
-        let last = depth.end == self.right.k;
+        let last = self.last && depth.end == self.right.k;
         widest(Put { sink: &mut self.sink, row, panel, at_once, sums, n: self.right.n, last });
     }
 }

@@ -9,13 +9,16 @@ mod tile;
 
 use ndarray::{ArrayRef2, ArrayView2};
 
-use self::kernel::multiply;
+use self::kernel::{DEPTH, multiply};
 pub(crate) use self::kernel::{Place, Right, Sink};
 use self::panels::Lent;
 pub(crate) use self::panels::{Operand, Panels, WIDTH};
 pub(crate) use self::sink::{Out, Then};
 use self::strided::Strided;
 pub(crate) use self::strided::{Rows, RowsMut};
+
+/// How many values of the right operand are packed at a time: they stay in the second-level cache.
+const NEAR: usize = 1 << 16;
 
 /// Below so many rows, packing the right operand would take longer than the product.
 const FEW: usize = 4;
@@ -49,8 +52,21 @@ pub(crate) fn matmul_grad(x: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, dw: &mut Arra
 /// # Panics
 /// If the shapes do not fit.
 #[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
-pub(crate) fn product(a: ArrayView2<'_, f32>, b: Operand<'_>, sink: impl Sink) {
-    prepare(b, a.nrows(), |b| product_with(a, b, sink));
+pub(crate) fn product(a: ArrayView2<'_, f32>, mut b: Operand<'_>, mut sink: impl Sink) {
+    let mut a = Strided::new(a);
+    let ((rows, k), n) = (a.dim(), b.dim().1);
+    let near = (NEAR / n.max(1)).next_multiple_of(DEPTH);
+    if !sink.overwrites() {
+        // What is packed at a time, and the columns of the left operand that it meets, stay near until they are done with.
+        let mut left = k;
+        while left > near {
+            let (first, rest) = b.split_rows(near);
+            prepare(first, rows, |first| multiply(a.block(0, rows, 0, near), first, sink.lend(), false));
+            left -= near;
+            (a, b) = (a.block(0, rows, near, left), rest);
+        }
+    }
+    prepare(b, rows, |b| multiply(a, b, sink, true));
 }
 
 /// Makes `b` ready for products with so many rows in all: packs it, unless that would take longer than they do.
@@ -72,7 +88,7 @@ pub(crate) fn prepare<R>(b: Operand<'_>, rows: usize, products: impl FnOnce(Righ
 /// If the shapes do not fit.
 #[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
 pub(crate) fn product_with(a: ArrayView2<'_, f32>, b: Right<'_>, sink: impl Sink) {
-    multiply(Strided::new(a), a.dim(), b, sink);
+    multiply(Strided::new(a), b, sink, true);
 }
 
 #[cfg(test)]

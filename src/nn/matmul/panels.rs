@@ -47,7 +47,7 @@ impl Operand<'_> {
         }
     }
 
-    fn dim(&self) -> (usize, usize) {
+    pub(super) fn dim(&self) -> (usize, usize) {
         match self {
             Self::One(a) => a.dim(),
             Self::Product(a, b) => {
@@ -57,14 +57,18 @@ impl Operand<'_> {
         }
     }
 
-    fn split_columns(self, at: usize) -> (Self, Self) {
+    pub(super) fn split_rows(self, at: usize) -> (Self, Self) {
+        self.split(Axis(0), at)
+    }
+
+    fn split(self, axis: Axis, at: usize) -> (Self, Self) {
         match self {
             Self::One(a) => {
-                let (first, second) = a.split_at(Axis(1), at);
+                let (first, second) = a.split_at(axis, at);
                 (Self::One(first), Self::One(second))
             }
             Self::Product(a, b) => {
-                let ((first, second), (other_first, other_second)) = (a.split_at(Axis(1), at), b.split_at(Axis(1), at));
+                let ((first, second), (other_first, other_second)) = (a.split_at(axis, at), b.split_at(axis, at));
                 (Self::Product(first, other_first), Self::Product(second, other_second))
             }
         }
@@ -146,7 +150,7 @@ impl Divide for Packing<'_, '_> {
 
     fn divide(self, pieces: usize) -> (Self, Self) {
         let panels = pieces * self.panels();
-        let (operand, rest) = self.operand.split_columns(panels * WIDTH);
+        let (operand, rest) = self.operand.split(Axis(1), panels * WIDTH);
         let (out, rest_out) = self.out.split_at_mut(panels * WIDTH * self.k);
         let first = Self { operand, n: panels * WIDTH, out, ..self };
         (first, Packing { operand: rest, k: self.k, n: self.n - panels * WIDTH, out: rest_out })

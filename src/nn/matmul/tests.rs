@@ -97,6 +97,17 @@ fn what_follows_a_product_is_done_once_at_its_end() {
 }
 
 #[test]
+fn what_follows_sums_that_are_added_is_done_once_too() {
+    // Packed in two parts.
+    let (a, w, h) = (matrix(9, 1000), matrix(1000, 90), matrix(9, 90));
+    let sums = in_f64(a.view(), w.view());
+    let mut y = Array2::from_elem((9, 90), 2.0);
+    product(a.view(), Operand::One(w.view()), Out::add(&mut y).then(Then::WherePositive(Rows::new(h.view()), 1.5)));
+    let masked = Array2::from_shape_fn((9, 90), |at| if h[at] > 0.0 { (sums[at] + 2.0) * 1.5 } else { 0.0 });
+    assert_near(&y.view(), &masked, "mask");
+}
+
+#[test]
 fn a_diverged_value_shows_behind_the_rectifier() {
     let mut y = Array2::zeros((1, 1));
     let (x, w) = (Array2::from_elem((1, 1), f32::NAN), Array2::ones((1, 1)));

@@ -27,7 +27,8 @@ use crate::{Error, ErrorKind, Result};
 /// Runs `work` in a pool of this many threads, which ends with it; with one, on the thread that called.
 ///
 /// Whatever in this crate can be split is split when it runs inside a rayon pool, this one or a caller's own, and the
-/// result has the same bits either way. No global pool is ever started.
+/// result has the same bits either way. No global pool is ever started. Threads of this one that have nothing to do for a moment look for
+/// work; after about a millisecond they nap.
 ///
 /// # Errors
 /// [`ErrorKind::Io`] if the system gives no threads.

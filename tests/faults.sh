@@ -67,7 +67,13 @@ fault "an activation after the last layer" src/model/star.rs \
   'layer.forward(h, segments, linear, logits);' \
   'layer.forward(h, segments, linear, logits); logits.mapv_inplace(|z| z.max(0.0));'
 fault "an auxiliary network without the domain" src/model/pooled.rs \
-  'rows.assign(&self.domain[d].embedding);' 'rows.assign(&self.domain[d - d].embedding);'
+  'Some(d) => to.assign(&self.domain[d].embedding),' 'Some(_) => to.fill(0.0),'
+fault "a domain's embedding without its gradient" src/nn/joined.rs \
+  '*de = row.dot(&*dbias);' '*de = 0.0;'
+fault "the star topology's gradient in place of the auxiliary network's" src/model/star.rs \
+  'cache, grad, dx, add)' 'cache, grad, dx, false)'
+fault "an expert's first gate taken to read all rows" src/model/extraction/level.rs \
+  'start < first.rows.start || first.rows.end < end' 'false && first.rows.end < end'
 fault "own experts do not learn from the shared gate" src/model/extraction/level.rs \
   '(route.branch < self.gated).then(' '(route.branch > self.gated).then('
 fault "absent owners move" src/model/mod.rs \

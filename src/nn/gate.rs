@@ -102,7 +102,7 @@ const AT_ONCE: usize = 32;
 /// `y = Σ_i w_i ⊙ s_i`: the experts' outputs `s_i`, `[rows, width]`, weighed by the gate, in the gate's order.
 ///
 /// # Panics
-/// If there are not as many experts as gate weights, or the shapes do not fit.
+/// If there are not as many experts as gate weights, or none, or the shapes do not fit.
 #[expect(clippy::needless_pass_by_value, reason = "iterators are passed by value")]
 pub fn mix<'a>(
     cache: &GateCache,
@@ -179,7 +179,8 @@ pub fn mix_backward(
 }
 
 /// [`mix_backward`] for some rows: `w` and `dw` are the expert's weights in them. If `s` came from a rectifier with this scale
-/// ([`Hidden::rectifies`](super::Hidden::rectifies)), what becomes of `ds`, or is added to it, is already the gradient in front of that.
+/// ([`Hidden::rectifies`](super::Hidden::rectifies)), what `ds` gets is already the gradient in front of that. `add`: to what is there, or in
+/// place of it.
 ///
 /// # Panics
 /// If the shapes do not fit.

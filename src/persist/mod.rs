@@ -1,7 +1,7 @@
 //! Files: a trained model, whole, for other processes and other days.
 //!
-//! A model file holds one model, and by choice the [`Encoder`](crate::data::Encoder) that was fitted for it and a
-//! [`Calibration`](crate::serve::Calibration), so that a process that serves needs nothing else. It is a valid safetensors file, which Python reads; `docs/model-file.md` describes it.
+//! A model file holds one model, and optionally the [`Encoder`](crate::data::Encoder) that was fitted for it, a
+//! [`Calibration`](crate::serve::Calibration) and a [`RunRecord`], so that a process that serves needs nothing else. It is a valid safetensors file, which Python reads; `docs/model-file.md` describes it.
 //!
 //! ```
 //! use starple::data::{Encoder, Format, Schema, Table};
@@ -38,9 +38,11 @@
 
 pub(crate) mod container;
 mod model_file;
+mod record;
 mod saved;
 
 pub use self::model_file::ModelFile;
+pub use self::record::RunRecord;
 pub use self::saved::Saved;
 pub(crate) use self::saved::{expected, fill};
 
@@ -52,6 +54,9 @@ pub(crate) const KIND: &str = "starple.kind";
 
 /// The metadata key of the model's settings.
 pub(crate) const CONFIG: &str = "starple.config";
+
+/// The metadata key of the run: in a model file a [`RunRecord`], in a checkpoint the state that a run goes on from.
+pub(crate) const RUN: &str = "starple.run";
 
 /// The tensor of bytes that is the encoder's JSON. Vocabularies may be longer than a header.
 const ENCODER: &str = "encoder";

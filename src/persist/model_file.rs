@@ -5,26 +5,27 @@ use std::io::{Seek, Write};
 use std::path::Path;
 
 use super::container::{Contents, Data};
-use super::{CALIBRATION, CONFIG, ENCODER, KIND, MODEL};
+use super::{CALIBRATION, CONFIG, ENCODER, KIND, MODEL, RUN, RunRecord};
 use crate::data::Encoder;
 use crate::model::{Model, Net, NetConfig};
 use crate::serve::Calibration;
 use crate::{Error, ErrorKind, Result};
 
-/// What is to be saved: a model, and by choice what belongs to it.
+/// What is to be saved: a model, and optionally what belongs to it.
 ///
-/// It borrows everything; the values go to the disk without being copied first.
+/// It borrows model, encoder and calibration; the values go to the disk without being copied first.
 #[derive(Debug)]
 pub struct ModelFile<'a, N: Net> {
     model: &'a Model<N>,
     encoder: Option<&'a Encoder>,
     calibration: Option<&'a Calibration>,
+    run: Option<RunRecord>,
 }
 
 impl<'a, N: Net> ModelFile<'a, N> {
     /// A file of this model alone.
     pub fn new(model: &'a Model<N>) -> Self {
-        Self { model, encoder: None, calibration: None }
+        Self { model, encoder: None, calibration: None, run: None }
     }
 
     /// With the encoder that was fitted for it.
@@ -39,11 +40,18 @@ impl<'a, N: Net> ModelFile<'a, N> {
         self
     }
 
+    /// With what is known of the run that trained it: whether it finished, above all.
+    pub fn run(mut self, run: RunRecord) -> Self {
+        self.run = Some(run);
+        self
+    }
+
     /// Writes the file at `path`: a file that is there is replaced at once, and keeps its mode; if that fails it stays as it was.
     ///
     /// # Errors
     /// [`ErrorKind::NonFinite`] that names every tensor with a value that is not finite; [`ErrorKind::Layout`] if encoder or
-    /// calibration are not the model's; [`ErrorKind::Config`] if settings of your own cannot be written as JSON; [`ErrorKind::Io`].
+    /// calibration are not the model's; [`ErrorKind::Config`] if settings of your own cannot be written as JSON, or the [record of the run](ModelFile::run) contradicts
+    /// itself; [`ErrorKind::Io`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         self.contents().map_err(|error| error.at_path(path))?.save(path)
@@ -58,10 +66,14 @@ impl<'a, N: Net> ModelFile<'a, N> {
     }
 
     fn contents(&self) -> Result<Contents<'a>> {
-        let Self { model, encoder, calibration } = *self;
+        let Self { model, encoder, calibration, ref run } = *self;
         let mut contents = Contents::new(MODEL);
         contents.metadata(KIND, model.config().kind().into());
         contents.metadata(CONFIG, json("settings", model.config().to_json())?);
+        if let Some(run) = run {
+            run.check()?;
+            contents.metadata(RUN, json("record of the run", serde_json::to_string(run))?);
+        }
         model.visit(|path, leaf| contents.leaf(path.name(model.layout()), leaf));
         let mut text = |name: &str, json: String| {
             contents.tensor(name.into(), &[json.len()], Data::U8(Cow::Owned(json.into_bytes())));

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::container::{Container, Dtype, Expected};
 use super::model_file::check_layouts;
-use super::{CALIBRATION, CONFIG, ENCODER, KIND, MODEL};
+use super::{CALIBRATION, CONFIG, ENCODER, KIND, MODEL, RUN, RunRecord};
 use crate::data::{Encoder, listed};
 use crate::model::{Model, Net, NetConfig};
 use crate::nn::{Leaf, LeafMut};
@@ -35,6 +35,7 @@ pub struct Saved<N: Net> {
     pub calibration: Option<Calibration>,
     /// The file's checksum: which state of the model this is, for logs and answers.
     pub checksum: u32,
+    run: Option<RunRecord>,
 }
 
 impl<N: Net> Saved<N> {
@@ -48,12 +49,19 @@ impl<N: Net> Saved<N> {
     /// * [`ErrorKind::Kind`]: it holds another kind of model, or no model.
     /// * [`ErrorKind::Missing`], [`ErrorKind::Unknown`], [`ErrorKind::Shape`]: its tensors are not those of its settings. The text lists them.
     /// * [`ErrorKind::NonFinite`]: a value is not finite, or a count of statistics too large.
-    /// * [`ErrorKind::Config`]: settings, an encoder or a calibration that cannot be.
+    /// * [`ErrorKind::Config`]: invalid settings, or an invalid encoder, calibration or record of the run.
     /// * [`ErrorKind::Layout`]: encoder or calibration are another model's.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let load = || Self::from_container(Container::open(path, MODEL)?);
         load().map_err(|error| error.at_path(path))
+    }
+
+    /// What the file says of the run that trained the model; `None` if it says nothing, as files of older versions and of models that were
+    /// saved without [`ModelFile::run`](super::ModelFile::run). Do not serve a model whose record says that its run did not
+    /// [finish](RunRecord::finished).
+    pub fn run(&self) -> Option<&RunRecord> {
+        self.run.as_ref()
     }
 
     /// A predictor of all that was in the file, but for which columns are given once a request.
@@ -86,6 +94,7 @@ impl<N: Net> Saved<N> {
 
     fn from_container(mut container: Container<impl Read + Seek>) -> Result<Self> {
         let config = config::<N>(&container.metadata(KIND)?, &container.metadata(CONFIG)?)?;
+        let run = container.optional_metadata(RUN).map(|json| record(&json)).transpose()?;
         container.finish_metadata()?;
         let held = container.count(&Dtype::F32) as f64;
         let mut model = Model::<N>::to_fill(config, TIMES * held + SLACK).ok_or_else(|| {
@@ -106,7 +115,7 @@ impl<N: Net> Saved<N> {
         if let Some(calibration) = &calibration {
             calibration.check(model.layout())?;
         }
-        Ok(Self { model, encoder, calibration, checksum: container.checksum() })
+        Ok(Self { model, encoder, calibration, checksum: container.checksum(), run })
     }
 }
 
@@ -124,6 +133,13 @@ fn config<N: Net>(kind: &str, json: &str) -> Result<N::Config> {
         Error::new(ErrorKind::Config, format!("the settings of a model of kind {kind:?} cannot be read: {error}"))
     })?;
     if config.kind() == kind { Ok(config) } else { Err(other(&format!("{:?}", config.kind()))) }
+}
+
+fn record(json: &str) -> Result<RunRecord> {
+    let record: RunRecord = serde_json::from_str(json)
+        .map_err(|error| Error::new(ErrorKind::Config, format!("the record of the run cannot be read: {error}")))?;
+    record.check()?;
+    Ok(record)
 }
 
 /// The tensors that a file of this model has, in the order of the walk.

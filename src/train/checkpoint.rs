@@ -9,27 +9,24 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoints::Checkpoints;
 use super::run::{Place, Run};
-use super::{TrainConfig, TrainConfigBuilder};
+use super::{FitReport, StopReason, TrainConfig, TrainConfigBuilder};
 use crate::data::{Batch, Encoder, Ids};
 use crate::loss::weighting::WeightingState;
 use crate::model::{Model, Net, NetConfig as _};
 use crate::nn::Leaf;
 use crate::optim::{SlotShape, SlotState};
 use crate::persist::container::{Container, Contents, Data, Dtype, Expected};
-use crate::persist::{CONFIG, KIND, ModelFile, expected, fill};
+use crate::persist::{CONFIG, KIND, ModelFile, RUN, RunRecord, expected, fill};
 use crate::{Error, ErrorKind, Result};
 
 const CHECKPOINT: &str = "checkpoint";
-
-/// The metadata key of [`State`].
-const RUN: &str = "starple.run";
 
 /// The parts of a tensor's name before its dotted one.
 const NOW: &str = "model";
 const BEST: &str = "best";
 const OPTIMIZER: &str = "optimizer";
 
-/// What a checkpoint has beside tensors.
+/// What a checkpoint has beside tensors, under [`RUN`].
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct State {
@@ -114,17 +111,30 @@ impl<'a> Saver<'a> {
         contents.metadata(RUN, json(serde_json::to_string(&state))?);
         // Before the checkpoint, which says that it is there: a process that dies in between comes by here again.
         if self.best != place.report.best_epoch {
-            let mut file = ModelFile::new(best);
-            if let Some(encoder) = self.encoder {
-                file = file.encoder(encoder);
-            }
-            file.save(self.checkpoints.best())?;
+            self.save_best(best, RunRecord::under_way(&place.report, self.settings.seed()))?;
             self.best = place.report.best_epoch;
         }
         contents.save(&self.checkpoints.path(place.report.steps))?;
         self.checkpoints.tidy()?;
         (self.steps, self.time) = (place.report.steps, Instant::now());
         Ok(())
+    }
+
+    /// Notes in the file of the best weights how the run ended. `best` are these weights.
+    pub(super) fn finish<N: Net>(&self, best: &Model<N>, report: &FitReport) -> Result<()> {
+        // A run that a callback ended may go on.
+        if report.best_epoch.is_none() || report.stop == StopReason::Callback {
+            return Ok(());
+        }
+        self.save_best(best, RunRecord::new(report, self.settings.seed()))
+    }
+
+    fn save_best<N: Net>(&self, best: &Model<N>, record: RunRecord) -> Result<()> {
+        let mut file = ModelFile::new(best).run(record);
+        if let Some(encoder) = self.encoder {
+            file = file.encoder(encoder);
+        }
+        file.save(self.checkpoints.best())
     }
 
     /// Makes the folder ready for a run that starts.

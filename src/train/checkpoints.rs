@@ -21,8 +21,9 @@ const BEST: &str = "best.safetensors";
 /// run, and as often in between as is asked for. Every value of this type is valid.
 ///
 /// The folder has `step-0000001200.safetensors`, from which [`Trainer::resume`](super::Trainer::resume) goes on with step 1200, and
-/// `best.safetensors`, a [model file](crate::persist) of the best epoch's weights (of the last epoch's without validation rows). Files appear
-/// at once or not at all, so a process can be killed at any moment.
+/// `best.safetensors`, a [model file](crate::persist) of the best epoch's weights (of the last epoch's without validation rows), whose
+/// [record](crate::persist::RunRecord) says that the run did not finish until it has. Files appear at once or not at all, so a process
+/// can be killed at any moment.
 ///
 /// ```
 /// use starple::train::Checkpoints;

@@ -10,7 +10,7 @@ use crate::metrics::Report;
 const KEPT: &str = "the last good weights were kept (lower the learning rate, or clip gradients)";
 
 /// Why a training run ended.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 #[non_exhaustive]
 pub enum StopReason {
@@ -46,6 +46,12 @@ pub enum StopReason {
 }
 
 impl StopReason {
+    /// Whether the run came to its end: all epochs, or no improvement for as long as patience allows. False if it diverged or a callback
+    /// ended it.
+    pub fn ended_well(&self) -> bool {
+        matches!(self, Self::Epochs | Self::NoImprovement { .. })
+    }
+
     /// Whether something was not finite.
     pub fn diverged(&self) -> bool {
         matches!(self, Self::NonFinite { .. } | Self::Diverged { .. })
@@ -112,7 +118,7 @@ pub struct FitReport {
     pub stop: StopReason,
     /// Its epochs.
     pub epochs: Vec<EpochReport>,
-    /// The epoch whose weights the model has now, or the last whole one; `None` if there is none: then it has the weights
+    /// The epoch whose weights the model has now, or the last whole one, as an index into `epochs`; `None` if there is none: then it has the weights
     /// it started with if the run diverged, and those of the last step if a callback ended it.
     pub best_epoch: Option<usize>,
     /// Steps done.
@@ -129,6 +135,11 @@ impl FitReport {
     /// Rows trained on in a second, a row counted as often as it was seen; 0 if no time was spent.
     pub fn rows_per_second(&self) -> f64 {
         if self.train_seconds > 0.0 { self.rows as f64 / self.train_seconds } else { 0.0 }
+    }
+
+    /// Whether the run came to its end and has a best epoch, so that its weights are worth keeping.
+    pub fn ended_well(&self) -> bool {
+        self.stop.ended_well() && self.best_epoch.is_some()
     }
 
     /// The validation metrics of the weights the model has now.

@@ -76,6 +76,7 @@ impl<N: Net> Run<'_, N> {
             *model = best;
         }
         report.stop = stop;
+        saver.map_or(Ok(()), |saver| saver.finish(model, &report))?;
         for callback in callbacks {
             callback.run_done(&report);
         }

@@ -6,14 +6,16 @@ use std::io::{Cursor, Seek, SeekFrom};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use starple::data::{Field, Layout};
+use starple::loss::weighting::Learned;
 use starple::model::{AnyConfig, AnyModel, AnyNet, Net as _, NetConfig as _, StarNet};
 use starple::nn::{Leaf, Path};
-use starple::persist::{ModelFile, Saved};
+use starple::persist::{ModelFile, RunRecord, Saved};
 use starple::serve::{Calibration, CalibrationSettings, Method};
+use starple::train::{EpochReport, FitReport, StopReason};
 use starple::{ErrorKind, Star, StarConfig};
 
 use crate::forge::Forge;
-use crate::world::{bytes, encoder, file, load, shake, star, table};
+use crate::world::{bytes, encoder, error, file, load, shake, star, table};
 
 #[test]
 fn another_reader_finds_every_tensor_of_the_model() {
@@ -106,6 +108,71 @@ fn a_file_with_encoder_and_calibration_makes_a_predictor() {
     assert_eq!(error.kind(), ErrorKind::Layout);
     let saved: Saved<StarNet> = load(&bytes(&ModelFile::new(&star))).unwrap();
     assert_eq!(saved.predictor().unwrap_err().kind(), ErrorKind::Missing);
+}
+
+#[test]
+fn a_file_says_whether_its_run_finished() {
+    let fit = |stop: StopReason, best_epoch| {
+        let epoch = |epoch| EpochReport { epoch, ..epoch_report() };
+        FitReport { stop, epochs: vec![epoch(0), epoch(1)], best_epoch, steps: 12, rows: 900, ..FitReport::default() }
+    };
+    let diverged = StopReason::Diverged { step: 3, tensor: "net.bias".into() };
+    for (stop, best, finished) in [
+        (StopReason::Epochs, Some(1), true),
+        (StopReason::NoImprovement { waited: 2 }, Some(0), true),
+        (StopReason::Epochs, None, false),
+        (StopReason::Callback, Some(1), false),
+        (diverged.clone(), Some(0), false),
+    ] {
+        let record = RunRecord::new(&fit(stop.clone(), best), 7);
+        let saved: Saved<StarNet> = load(&bytes(&ModelFile::new(&star(1)).run(record.clone()))).unwrap();
+        assert_eq!(saved.run(), Some(&record));
+        assert_eq!(
+            (record.finished, record.stop, record.best_epoch),
+            (finished, Some(stop), best.map(|best| best + 1))
+        );
+        assert_eq!((record.epochs, record.steps, record.rows, record.seed), (2, 12, 900, 7));
+    }
+    // What another reader finds, and what is not a record.
+    let record = RunRecord::new(&fit(StopReason::Epochs, Some(1)), 7);
+    let forge = Forge::of(&bytes(&ModelFile::new(&star(1)).run(record.clone())));
+    let json =
+        r#"{"finished":true,"stop":{"reason":"epochs"},"best_epoch":2,"epochs":2,"steps":12,"rows":900,"seed":7}"#;
+    assert_eq!(forge.metadata.iter().find(|(key, _)| key == "starple.run").unwrap().1, json);
+    for (from, to) in [
+        ("true", "1"),
+        ("\"epochs\"}", "\"whim\"}"),
+        ("\"steps\":12", "\"steps\":-1"),
+        ("\"seed\"", "\"seeds\""),
+        ("\"best_epoch\":2", "\"best_epoch\":3"),
+        ("\"best_epoch\":2", "\"best_epoch\":0"),
+        ("{\"reason\":\"epochs\"}", "{\"reason\":\"diverged\",\"step\":1,\"tensor\":\"a\"}"),
+    ] {
+        let error = error(&forge.clone().metadata("starple.run", &json.replace(from, to)).file());
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert!(error.to_string().contains("the record of the run"), "{error}");
+    }
+    let mut wrong = RunRecord::new(&fit(diverged, Some(1)), 7);
+    wrong.finished = true;
+    let error = ModelFile::new(&star(1)).run(wrong).write_to(Cursor::new(Vec::new())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    // A file without a record.
+    assert!(load::<StarNet>(&file()).unwrap().run().is_none());
+}
+
+fn epoch_report() -> EpochReport {
+    EpochReport {
+        epoch: 0,
+        loss: 0.5,
+        units: Vec::new(),
+        weighting: Learned::Nothing,
+        lr: 0.001,
+        train_seconds: 0.0,
+        evaluate_seconds: 0.0,
+        val: None,
+        monitored: None,
+        best: false,
+    }
 }
 
 #[test]

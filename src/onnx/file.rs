@@ -13,8 +13,7 @@ use crate::error::Problems;
 use crate::metrics::SHARED_DOMAIN;
 use crate::model::{Model, NetConfig as _};
 use crate::nn::escape;
-use crate::persist::container::atomic;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, persist};
 
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
@@ -72,8 +71,7 @@ pub fn export<N: Export>(model: &Model<N>, domain: DomainId) -> Result<Vec<u8>> 
 pub fn save<N: Export>(model: &Model<N>, domain: DomainId, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let bytes = export(model, domain)?;
-    let written: std::io::Result<()> = atomic::replace(path, |file| file.write_all(&bytes));
-    written.map_err(|error| Error::from(error).at_path(path))
+    persist::replace(path, |file| file.write_all(&bytes))
 }
 
 /// Writes a file for each domain, `NAME.onnx`, and `(shared).onnx` for rows of no known domain, into a folder, which is made if it is not

@@ -31,17 +31,20 @@
 //! # What may go wrong
 //!
 //! Saving replaces a file at once: whenever it fails, or the process is killed, the old file is there, whole. Loading is strict, and every
-//! way to be wrong has its [`ErrorKind`](crate::ErrorKind): `Foreign`, `Corrupt` (a checksum covers every byte), `Version`, `Kind`,
+//! way to be wrong has its [`ErrorKind`](crate::ErrorKind): `Foreign`, `Corrupt` (a checksum covers every byte that is used, also of a file
+//! that is overwritten while it is loaded), `Version`, `Kind`,
 //! `Missing`, `Unknown`, `Shape`, `NonFinite`, `Config`, `Layout`, `Io`. Files of strangers are safe to load: nothing panics, and no more
 //! memory is taken than in proportion to the file's length, as long as the net says its [`size`](crate::model::Net::size), as
 //! all nets of this crate do.
 
 pub(crate) mod container;
 mod model_file;
+mod place;
 mod record;
 mod saved;
 
 pub use self::model_file::ModelFile;
+pub use self::place::{check_place, replace};
 pub use self::record::RunRecord;
 pub use self::saved::Saved;
 pub(crate) use self::saved::{expected, fill};

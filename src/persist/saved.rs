@@ -106,15 +106,18 @@ impl<N: Net> Saved<N> {
         let texts = held.map(|name| Expected { name: name.into(), dtype: Dtype::U8, shape: None });
         let texts: Vec<Expected> = texts.collect();
         container.expect(tensors.iter().chain(&texts))?;
-        fill(&mut container, &mut model, &tensors)?;
-        let encoder: Option<Encoder> = text(&mut container, ENCODER)?;
-        if let Some(encoder) = &encoder {
-            check_layouts(encoder, &model)?;
-        }
-        let calibration: Option<Calibration> = text(&mut container, CALIBRATION)?;
-        if let Some(calibration) = &calibration {
-            calibration.check(model.layout())?;
-        }
+        let (encoder, calibration) = container.read(|container| {
+            fill(container, &mut model, &tensors)?;
+            let encoder: Option<Encoder> = text(container, ENCODER)?;
+            if let Some(encoder) = &encoder {
+                check_layouts(encoder, &model)?;
+            }
+            let calibration: Option<Calibration> = text(container, CALIBRATION)?;
+            if let Some(calibration) = &calibration {
+                calibration.check(model.layout())?;
+            }
+            Ok((encoder, calibration))
+        })?;
         Ok(Self { model, encoder, calibration, checksum: container.checksum(), run })
     }
 }

@@ -186,11 +186,15 @@ impl<'a> Saver<'a> {
         });
         let moments: Vec<Expected> = moments.collect();
         file.expect(now.iter().chain(&best).chain(&moments))?;
-        fill(&mut file, run.model, &now)?;
-        fill(&mut file, &mut run.best, &best)?;
-        for ((slot, shape, names), Slot { steps, tensors, .. }) in saved.into_iter().zip(&slots) {
-            restore(&mut file, run, (slot, shape, *steps), &names, tensors)?;
-        }
+        file.read(|file| {
+            fill(file, run.model, &now)?;
+            fill(file, &mut run.best, &best)?;
+            let saved = saved.into_iter().zip(&slots);
+            for ((slot, shape, names), Slot { steps, tensors, .. }) in saved {
+                restore(file, run, (slot, shape, *steps), &names, tensors)?;
+            }
+            Ok(())
+        })?;
         run.step.restore(weighting)?;
         run.place = place;
         Ok(())

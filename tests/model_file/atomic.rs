@@ -1,4 +1,4 @@
-//! Whoever kills a process that saves finds the old file or the new one, whole.
+//! A process that is killed while it saves leaves the old file or the new one, whole.
 //!
 //! `STARPLE_KILLS=500 cargo test --test model_file killed` is the long form.
 
@@ -74,9 +74,33 @@ fn a_killed_process_leaves_the_old_file_or_the_new_one() {
         seen[version] += 1;
     }
     assert!(seen[0] > 0 && seen[1] > 0, "both versions are met: {seen:?}");
-    // What was half written when the process died stays aside and is in nobody's way.
-    let left = fs::read_dir(folder.path()).unwrap().count() - 1;
-    println!("{kills} kills: the first version {} times, the second {}; {left} temporary files left", seen[0], seen[1]);
+    // What was half written when the process died stays aside, until the next one saves.
+    let left = || fs::read_dir(folder.path()).unwrap().count() - 1;
+    println!("{kills} kills: the first version {} times, the second {}; {} files left", seen[0], seen[1], left());
+    assert!(left() <= 1, "each process tidies what the one before it left");
+    fs::write(folder.path().join(".star.safetensors.0123456789aB.tmp"), "half").unwrap();
+    let other = folder.path().join(".star.safetensors.old.tmp");
+    fs::write(&other, "another's").unwrap();
     ModelFile::new(&versions[0]).save(&path).unwrap();
     assert_eq!(Saved::<StarNet>::load(&path).unwrap().model.net(), versions[0].net());
+    assert!(left() == 1 && other.exists(), "what is not ours stays");
+}
+
+/// Two that save at the same place at the same time take nothing away from each other.
+#[test]
+fn files_that_are_being_written_are_not_tidied_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("star.safetensors");
+    let versions = [star(1), star(2)];
+    std::thread::scope(|scope| {
+        for version in &versions {
+            scope.spawn(|| {
+                for _ in 0..40 {
+                    ModelFile::new(version).save(&path).unwrap();
+                    Saved::<StarNet>::load(&path).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }

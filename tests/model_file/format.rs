@@ -9,7 +9,7 @@ use starple::data::{Field, Layout};
 use starple::loss::weighting::Learned;
 use starple::model::{AnyConfig, AnyModel, AnyNet, Net as _, NetConfig as _, StarNet};
 use starple::nn::{Leaf, Path};
-use starple::persist::{ModelFile, RunRecord, Saved};
+use starple::persist::{ModelFile, RunRecord, Saved, check_place};
 use starple::serve::{Calibration, CalibrationSettings, Method};
 use starple::train::{EpochReport, FitReport, StopReason};
 use starple::{ErrorKind, Star, StarConfig};
@@ -265,6 +265,68 @@ fn a_file_has_the_mode_of_any_new_file_or_of_the_one_it_replaces() {
     let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["link", "model", "plain"], "no temporary file stays");
+}
+
+/// What is not a regular file is refused, before a run and at its end, and stays what it is.
+#[cfg(unix)]
+#[test]
+fn a_model_is_saved_into_a_regular_file_or_not_at_all() {
+    use std::os::unix::fs::{FileTypeExt as _, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+    symlink("/dev/null", at("to a device")).unwrap();
+    symlink("nowhere", at("dangling")).unwrap();
+    symlink("round", at("round")).unwrap();
+    let (star, long) = (star(1), "n".repeat(256));
+    for (path, found) in [
+        ("/dev/null".into(), "found a device"),
+        (at("to a device"), "found a device"),
+        (at("pipe"), "found a pipe"),
+        (folder.path().into(), "found a folder"),
+        (at("dangling"), "found a link to a file that is not there"),
+        (at("new/"), "found that of a folder"),
+        (at(".."), "found a folder"),
+        ("".into(), "found that of a folder"),
+        (at("round"), ""),
+        (at("no such folder/model"), ""),
+        (at(&long), ""),
+        ("/proc/model".into(), ""),
+    ] {
+        for result in [check_place(&path), ModelFile::new(&star).save(&path)] {
+            let error = result.unwrap_err();
+            assert_eq!((error.kind(), error.path()), (ErrorKind::Io, Some(&*path)), "{error}");
+            assert!(error.to_string().contains(found), "{error}");
+        }
+    }
+    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    assert!(fs::symlink_metadata(at("pipe")).unwrap().file_type().is_fifo());
+    assert!(at("dangling").is_symlink() && !at("nowhere").exists());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "nothing new is there");
+    // The longest name there may be, also in letters of more than one byte.
+    for name in [&long[1..], &"ü".repeat(127)] {
+        check_place(at(name)).unwrap();
+        assert!(!at(name).exists());
+        ModelFile::new(&star).save(at(name)).unwrap();
+        assert!(Saved::<StarNet>::load(at(name)).is_ok());
+    }
+}
+
+/// Root may give files away; others keep the group if it is one of theirs.
+#[cfg(unix)]
+#[test]
+fn a_file_stays_with_its_owner() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model");
+    fs::write(&path, "").unwrap();
+    if chown(&path, Some(12_345), Some(54_321)).is_err() {
+        return;
+    }
+    ModelFile::new(&star(1)).save(&path).unwrap();
+    let found = fs::metadata(&path).unwrap();
+    assert_eq!((found.uid(), found.gid()), (12_345, 54_321));
+    assert!(found.len() > 1000);
 }
 
 #[test]

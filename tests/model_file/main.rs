@@ -3,6 +3,7 @@
 //! That every kind of model comes back bit for bit is among the promises of `tests/contract`.
 
 mod atomic;
+mod changing;
 mod errors;
 mod forge;
 mod format;

@@ -1,30 +1,39 @@
 //! Files that appear at once or not at all.
 
-use std::fs::{self, File};
+use std::fs::{self, File, FileType, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tempfile::Builder;
+use tempfile::{Builder, NamedTempFile};
+
+/// The random letters in the name of a temporary file.
+const LETTERS: usize = 12;
+
+/// The ending of a temporary file.
+const ENDING: &str = ".tmp";
+
+/// The most bytes of a file's name that the name of its temporary file has: names are bounded.
+const LONGEST: usize = 200;
 
 /// Writes a file at `path` by `write`, in place of the one that may be there.
 ///
 /// The content goes into a temporary file in the same folder, to the disk, and then takes the name `path`. Whenever the process or the
-/// machine stops, there is the old file or the new one, whole; a killed process may leave a temporary file behind, whose name starts
-/// with that of the file and a dot, and ends with `.tmp`. The mode is that of the file that is replaced, or what any new file gets.
-/// A symbolic link stays one: what it points to is replaced.
+/// machine stops, there is the old file or the new one, whole. A killed process may leave a temporary file, `.NAME.LETTERS.tmp`, which the
+/// next call for the same file deletes. Mode and owner are those of the file that is replaced (the owner as far as the system lets
+/// this user give files away), or what any new file gets. A symbolic link stays one: the file that it points to is replaced.
+///
+/// # Errors
+/// Of `write`; and what is not a regular file is refused: a folder, a device, a pipe, a link to a file that is not there.
 pub(crate) fn replace<E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut File) -> Result<(), E>,
 ) -> Result<(), E> {
-    let target = if path.is_symlink() { fs::canonicalize(path)? } else { path.to_owned() };
-    let folder = folder(&target);
-    let prefix = target.file_name().map_or_else(String::new, |name| format!(".{}.", name.to_string_lossy()));
-    let mut builder = Builder::new();
-    builder.prefix(&prefix).suffix(".tmp");
-    like_any_new_file(&mut builder);
+    let Target { path: target, folder, old } = Target::of(path)?;
+    tidy(&folder, |of| of == shortened(&target));
     // On every way out but the last it is deleted.
-    let mut temporary = builder.tempfile_in(&folder)?;
-    if let Ok(old) = fs::metadata(&target) {
+    let mut temporary = temporary(&target, &folder)?;
+    if let Some(old) = old {
+        keep_owner(temporary.as_file(), &old);
         temporary.as_file().set_permissions(old.permissions())?;
     }
     write(temporary.as_file_mut())?;
@@ -34,12 +43,175 @@ pub(crate) fn replace<E: From<io::Error>>(
     Ok(())
 }
 
-fn folder(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
+/// Sees that a file could be written at `path` now, as [`replace`] does it: nothing is written.
+///
+/// # Errors
+/// What would keep [`replace`] from it.
+pub(crate) fn check(path: &Path) -> io::Result<()> {
+    let target = Target::of(path)?;
+    let temporary = temporary(&target.path, &target.folder)?;
+    target.check_exchange(temporary.as_file())
+}
+
+/// Deletes the temporary files of processes that were killed while they wrote a file whose name `of` accepts. Files that are being written
+/// are left alone; so is what cannot be deleted.
+pub(crate) fn tidy(folder: &Path, of: impl Fn(&str) -> bool) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let is_file = entry.file_type().is_ok_and(|found| found.is_file());
+        if is_file && entry.file_name().to_str().and_then(target_of).is_some_and(&of) {
+            delete_if_left(&entry.path());
+        }
     }
 }
+
+/// What sort of thing this is, for an error.
+pub(crate) fn describe(found: FileType) -> &'static str {
+    if found.is_dir() {
+        return "folder";
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+        if found.is_fifo() {
+            return "pipe";
+        }
+        if found.is_socket() {
+            return "socket";
+        }
+    }
+    "device"
+}
+
+/// Where a file is to be written.
+struct Target {
+    /// Its name, links followed.
+    path: PathBuf,
+    folder: PathBuf,
+    /// The file that is there.
+    old: Option<Metadata>,
+}
+
+impl Target {
+    fn of(path: &Path) -> io::Result<Self> {
+        let refused = |found: &str| {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, format!("expected the name of a file, found {found}")))
+        };
+        let (path, old) = match fs::metadata(path) {
+            Ok(old) if old.is_file() => {
+                (if path.is_symlink() { fs::canonicalize(path)? } else { path.to_owned() }, Some(old))
+            }
+            Ok(old) => return refused(&format!("a {}", describe(old.file_type()))),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(_) if path.is_symlink() => return refused("a link to a file that is not there"),
+            Err(_) if path.file_name().is_none() || ends_as_folder(path) => return refused("that of a folder"),
+            Err(_) => (path.to_owned(), None),
+        };
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        Ok(Self { path, folder, old })
+    }
+
+    /// Sees that the old file may be exchanged for another, which is one of ours.
+    #[cfg(unix)]
+    fn check_exchange(&self, ours: &File) -> io::Result<()> {
+        use std::os::unix::fs::MetadataExt as _;
+        let Some(old) = &self.old else { return Ok(()) };
+        let (folder, user) = (fs::metadata(&self.folder)?, ours.metadata()?.uid());
+        let sticky = folder.mode() & 0o1000 != 0;
+        if sticky && user != 0 && ![old.uid(), folder.uid()].contains(&user) {
+            let message = "another user's file, in a folder where nobody else may replace it";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+        }
+        if old.dev() != folder.dev() {
+            let message = "a file that is mounted by itself cannot be replaced; mount its folder";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        Ok(())
+    }
+
+    #[cfg(not(unix))]
+    fn check_exchange(&self, _: &File) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn ends_as_folder(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().last().is_some_and(|&last| std::path::is_separator(char::from(last)))
+}
+
+/// The part of a file's name that the name of its temporary file has.
+fn shortened(target: &Path) -> String {
+    let mut name = target.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    name.truncate(name.floor_char_boundary(LONGEST));
+    name
+}
+
+/// What [`shortened`] gave of the file that a temporary file of this name was to become.
+fn target_of(name: &str) -> Option<&str> {
+    let name = name.strip_prefix('.')?.strip_suffix(ENDING)?;
+    let (target, letters) = name.rsplit_once('.')?;
+    (letters.len() == LETTERS && letters.bytes().all(|letter| letter.is_ascii_alphanumeric())).then_some(target)
+}
+
+/// A new file beside the target, which this process holds a lock on as long as it is open.
+fn temporary(target: &Path, folder: &Path) -> io::Result<NamedTempFile> {
+    let prefix = format!(".{}.", shortened(target));
+    let mut builder = Builder::new();
+    builder.prefix(&prefix).suffix(ENDING).rand_bytes(LETTERS);
+    like_any_new_file(&mut builder);
+    loop {
+        let temporary = builder.tempfile_in(folder)?;
+        // Where there are no locks, nothing is tidied either.
+        let _ = temporary.as_file().lock();
+        // Before it was locked, a process that tidies may have deleted it.
+        if has_name(temporary.as_file())? {
+            return Ok(temporary);
+        }
+    }
+}
+
+/// Deletes a temporary file on which no process holds a lock: it was left.
+#[cfg(unix)]
+fn delete_if_left(path: &Path) {
+    let Ok(file) = File::open(path) else { return };
+    // The lock is held until the file is deleted, so that its process, if it was about to take it, finds out.
+    if file.try_lock().is_ok() {
+        let _ = fs::remove_file(path);
+    }
+}
+
+#[cfg(not(unix))]
+fn delete_if_left(_: &Path) {}
+
+#[cfg(unix)]
+fn has_name(file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    Ok(file.metadata()?.nlink() > 0)
+}
+
+#[cfg(not(unix))]
+fn has_name(_: &File) -> io::Result<bool> {
+    Ok(true)
+}
+
+/// Gives a new file to whom the old one belongs, or at least to the group: a user who is not root may not give files away.
+#[cfg(unix)]
+fn keep_owner(new: &File, old: &Metadata) {
+    use std::os::unix::fs::{MetadataExt as _, fchown};
+    let (user, group) = (old.uid(), old.gid());
+    if new.metadata().is_ok_and(|new| (new.uid(), new.gid()) == (user, group)) {
+        return;
+    }
+    if fchown(new, Some(user), Some(group)).is_err() {
+        let _ = fchown(new, None, Some(group));
+    }
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_: &File, _: &Metadata) {}
 
 /// Asks for the mode that programs ask for when they make a file; the system takes away what the user's mask forbids.
 #[cfg(unix)]

@@ -7,7 +7,8 @@
 //!   `{"__metadata__":{"starple.checksum":"01234567","starple.format":"1",…`. The checksum is the CRC-32 of the whole file, its own eight
 //!   digits taken as zeros.
 //! * A file appears at once or not at all: [`atomic`].
-//! * [`Container`] believes nothing: nothing is parsed before the checksum is right, and nothing is allocated that is larger than the file.
+//! * [`Container`] believes nothing: nothing is parsed before the checksum is right, nothing is allocated that is larger than the file, and
+//!   nothing is given that was not part of the sum, even if the file changes while it is read.
 //!
 //! The safetensors crate is not used for it: it wants a whole file in one piece of memory, and trusts the sums of a header's offsets.
 //! The tests read with it what is written here.

@@ -1,25 +1,31 @@
 //! A file that is being read.
 
-use std::collections::HashSet;
-use std::fs::File;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
 use std::io::{ErrorKind as IoErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crc32fast::Hasher;
 
 use super::header::{Dtype, Entry, Expected, Header};
-use super::{BEFORE_CHECKSUM, BEFORE_FORMAT, CHUNK, DIGITS, FORMAT, LENGTH, MAX_HEADER, NO_CHECKSUM, OWN, WHAT};
+use super::{
+    BEFORE_CHECKSUM, BEFORE_FORMAT, CHUNK, DIGITS, FORMAT, LENGTH, MAX_HEADER, NO_CHECKSUM, OWN, WHAT, atomic,
+};
 use crate::data::listed;
 use crate::{Error, ErrorKind, Result};
 
-/// A file whose checksum and header are right. Its tensors are read one by one, in any order.
+/// A file whose checksum and header are right. Its tensors are read one by one, in any order, inside [`Container::read`], which sees that
+/// they are those that the checksum was of: a file may be overwritten while it is read.
+///
+/// The header is kept from the first pass, which takes the checksum of the whole file, and parsed after it. The second pass takes the
+/// checksum of each tensor as it reads it.
 ///
 /// ```text
 /// let mut container = Container::open(path, "checkpoint")?;
 /// let step = container.metadata("starple.step")?;
 /// container.finish_metadata()?;              // nobody asked for what is left: an error
 /// container.expect(&expected)?;              // names, shapes and numbers of all tensors
-/// container.read_f32(name, values)?;
+/// container.read(|container| container.read_f32(name, values))?;
 /// ```
 #[derive(Debug)]
 pub(crate) struct Container<R> {
@@ -29,6 +35,10 @@ pub(crate) struct Container<R> {
     checksum: u32,
     /// Where the values start.
     values: u64,
+    /// Of everything before the values.
+    head: Hasher,
+    /// Of the tensors that were read, by where they start and end.
+    sums: BTreeMap<(u64, u64), Hasher>,
     chunk: Vec<u8>,
 }
 
@@ -38,6 +48,12 @@ impl Container<File> {
     /// # Errors
     /// As [`Container::new`].
     pub(crate) fn open(path: &Path, what: &str) -> Result<Self> {
+        // Opening a pipe could wait for ever.
+        let found = fs::metadata(path)?.file_type();
+        if !found.is_file() {
+            let message = format!("expected a file, found a {}", atomic::describe(found));
+            return Err(Error::new(ErrorKind::Io, message));
+        }
         Self::new(File::open(path)?, what)
     }
 }
@@ -55,23 +71,29 @@ impl<R: Read + Seek> Container<R> {
         source.by_ref().take(fixed as u64).read_to_end(&mut start)?;
         let written = check_start(&start, length)?;
         let header_length = u64::from_le_bytes(start[..LENGTH].try_into().expect("it is as long"));
-        if header_length > MAX_HEADER.min(length - LENGTH as u64) {
+        let least = (fixed - LENGTH) as u64;
+        // A file that is being overwritten may have had no length a moment ago.
+        if !(least..=MAX_HEADER.min(length.saturating_sub(LENGTH as u64))).contains(&header_length) {
             let message = format!("cut off, or damaged: a header of {header_length} bytes in a file of {length}");
             return Err(corrupt(message));
         }
+        // What was read already stays as it was read: the file may change.
+        let mut head = start.clone();
+        head.resize(LENGTH + header_length as usize, 0);
+        read_exact(&mut source, &mut head[fixed..])?;
+        let head_sum = sum_of_head(&head);
         let mut chunk = vec![0; CHUNK];
-        let found = checksum(&mut source, &mut chunk)?;
+        let found = sum_of_rest(head_sum.clone(), &mut source, &mut chunk)?;
         if written != format!("{found:08x}").as_bytes() {
             let written = String::from_utf8_lossy(written).into_owned();
             return Err(corrupt(format!("damaged: its checksum is {found:08x}, and it says {written:?}")));
         }
-        source.seek(SeekFrom::Start(LENGTH as u64))?;
-        let mut json = vec![0; header_length as usize];
-        read_exact(&mut source, &mut json)?;
-        check_format(&json)?;
+        let json = &head[LENGTH..];
+        check_format(json)?;
         let values = LENGTH as u64 + header_length;
-        let header = Header::parse(&json, length - values).map_err(|reason| corrupt(format!("damaged: {reason}")))?;
-        let mut container = Self { source, header, checksum: found, values, chunk };
+        let header = Header::parse(json, length - values).map_err(|reason| corrupt(format!("damaged: {reason}")))?;
+        let sums = BTreeMap::new();
+        let mut container = Self { source, header, checksum: found, values, head: head_sum, sums, chunk };
         container.metadata("starple.checksum")?;
         container.metadata("starple.format")?;
         let held = container.metadata(WHAT)?;
@@ -84,6 +106,49 @@ impl<R: Read + Seek> Container<R> {
     /// The checksum of the whole file.
     pub(crate) fn checksum(&self) -> u32 {
         self.checksum
+    }
+
+    /// Reads all tensors by `work`, and sees that what was read is what the checksum is of.
+    ///
+    /// # Errors
+    /// Those of `work`; [`ErrorKind::Corrupt`] if the file changed since the checksum was taken, whatever else came of it.
+    ///
+    /// # Panics
+    /// If `work` leaves out a tensor.
+    pub(crate) fn read<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        match work(self) {
+            Ok(read) => self.finish().map(|()| read),
+            Err(error) => Err(self.blame(error)),
+        }
+    }
+
+    fn finish(&self) -> Result<()> {
+        let mut sum = self.head.clone();
+        let mut end = 0;
+        for (&(start, next), tensor) in &self.sums {
+            assert_eq!(start, end, "every tensor is read");
+            sum.combine(tensor);
+            end = next;
+        }
+        // The header says so too: the tensors cover the values without gap or overlap.
+        let entries = self.header.entries.values();
+        assert_eq!(Some(end), entries.map(|entry| entry.data_offsets.1).max().or(Some(0)), "every tensor is read");
+        if sum.finalize() == self.checksum { Ok(()) } else { Err(changed()) }
+    }
+
+    /// What is wrong where reading gave this error: if the file changed meanwhile, that is.
+    fn blame(&mut self, error: Error) -> Error {
+        let now = self.source.rewind().map_err(Error::from).and_then(|()| {
+            let mut head = vec![0; self.values as usize];
+            read_exact(&mut self.source, &mut head)?;
+            sum_of_rest(sum_of_head(&head), &mut self.source, &mut self.chunk)
+        });
+        match now {
+            Ok(now) if now == self.checksum => error,
+            // It cannot be read, rather than that it changed.
+            Err(now) if now.kind() == ErrorKind::Io => error,
+            _ => changed(),
+        }
     }
 
     /// Takes out the metadata of this key, if it is there.
@@ -208,18 +273,21 @@ impl<R: Read + Seek> Container<R> {
     /// # Panics
     /// If the file has no such tensor: [`Container::expect`] comes first.
     pub(crate) fn read_u8(&mut self, name: &str) -> Result<Vec<u8>> {
-        let length = self.go_to(name, &Dtype::U8);
-        let mut bytes = vec![0; length? as usize];
+        let (start, end) = self.go_to(name, &Dtype::U8)?;
+        let mut bytes = vec![0; (end - start) as usize];
         read_exact(&mut self.source, &mut bytes)?;
+        let mut sum = Hasher::new();
+        sum.update(&bytes);
+        self.sums.insert((start, end), sum);
         Ok(bytes)
     }
 
-    /// Goes to where a tensor starts, and gives its length in bytes.
-    fn go_to(&mut self, name: &str, dtype: &Dtype) -> Result<u64> {
+    /// Goes to where a tensor starts, and gives its offsets.
+    fn go_to(&mut self, name: &str, dtype: &Dtype) -> Result<(u64, u64)> {
         let Entry { dtype: found, data_offsets: (start, end), .. } = &self.header.entries[name];
         assert_eq!(found, dtype, "{name}: what is read was checked");
         self.source.seek(SeekFrom::Start(self.values + start))?;
-        Ok(end - start)
+        Ok((*start, *end))
     }
 
     fn read_numbers<T, const N: usize>(
@@ -229,15 +297,18 @@ impl<R: Read + Seek> Container<R> {
         values: &mut [T],
         number: impl Fn([u8; N]) -> T,
     ) -> Result<()> {
-        let length = self.go_to(name, dtype)?;
-        assert_eq!(length, size_of_val(values) as u64, "{name}: a place for each value");
+        let (start, end) = self.go_to(name, dtype)?;
+        assert_eq!(end - start, size_of_val(values) as u64, "{name}: a place for each value");
+        let mut sum = Hasher::new();
         for values in values.chunks_mut(CHUNK / N) {
             let bytes = &mut self.chunk[..values.len() * N];
             read_exact(&mut self.source, bytes)?;
+            sum.update(bytes);
             for (value, bytes) in values.iter_mut().zip(bytes.as_chunks().0) {
                 *value = number(*bytes);
             }
         }
+        self.sums.insert((start, end), sum);
         Ok(())
     }
 }
@@ -272,18 +343,22 @@ fn check_format(json: &[u8]) -> Result<()> {
     }
 }
 
-/// The checksum of a whole file, its own digits taken as zeros.
-fn checksum(source: &mut (impl Read + Seek), chunk: &mut [u8]) -> Result<u32> {
-    let mut hasher = Hasher::new();
-    source.rewind()?;
-    let before = LENGTH + BEFORE_CHECKSUM.len();
-    read_exact(source, &mut chunk[..before + DIGITS])?;
-    hasher.update(&chunk[..before]);
-    hasher.update(NO_CHECKSUM.as_bytes());
+/// The sum of the length and the header of a file, the digits of the checksum taken as zeros.
+fn sum_of_head(head: &[u8]) -> Hasher {
+    let mut sum = Hasher::new();
+    let digits = LENGTH + BEFORE_CHECKSUM.len();
+    sum.update(&head[..digits]);
+    sum.update(NO_CHECKSUM.as_bytes());
+    sum.update(&head[digits + DIGITS..]);
+    sum
+}
+
+/// The checksum of a file whose head has this sum, and from whose values on everything is left to read.
+fn sum_of_rest(mut sum: Hasher, source: &mut impl Read, chunk: &mut [u8]) -> Result<u32> {
     loop {
         match source.read(chunk) {
-            Ok(0) => return Ok(hasher.finalize()),
-            Ok(read) => hasher.update(&chunk[..read]),
+            Ok(0) => return Ok(sum.finalize()),
+            Ok(read) => sum.update(&chunk[..read]),
             Err(error) if error.kind() == IoErrorKind::Interrupted => {}
             Err(error) => return Err(error.into()),
         }
@@ -296,6 +371,13 @@ fn read_exact(source: &mut impl Read, bytes: &mut [u8]) -> Result<()> {
         IoErrorKind::UnexpectedEof => corrupt("cut off while it was read".into()),
         _ => error.into(),
     })
+}
+
+fn changed() -> Error {
+    let message = "the file changed while it was read";
+    Error::new(ErrorKind::Corrupt, message).with_help(
+        "load it again; write a file aside and rename it, as ModelFile::save does, instead of over the old one",
+    )
 }
 
 fn corrupt(message: String) -> Error {

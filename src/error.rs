@@ -184,11 +184,12 @@ impl Problems {
 
     /// `Ok` when nothing was noted; otherwise one error that lists everything.
     pub(crate) fn into_result(self, of: &str) -> Result<()> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::new(ErrorKind::Config, format!("{of}: {}", self.0.join("; "))))
-        }
+        self.into_error(ErrorKind::Config, of)
+    }
+
+    /// The same as an error of another kind: what is wrong is not a setting.
+    pub(crate) fn into_error(self, kind: ErrorKind, of: &str) -> Result<()> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::new(kind, format!("{of}: {}", self.0.join("; ")))) }
     }
 }
 

@@ -207,6 +207,36 @@ fn divergence_shows_without_validation_rows_and_behind_normalisation() {
     }
 }
 
+/// Finite, and worthless: such an epoch is not the best one, with validation rows or without.
+#[test]
+fn a_loss_beyond_reason_is_no_best_epoch() {
+    let (layout, train, val) = log();
+    let config = StarConfig::builder(&layout).embedding_dim(4).hidden([16]).activation(ActivationKind::Identity);
+    let start = Star::new(config.build().unwrap());
+    let rates = [30.0, 1e3, 1e5, 1e7];
+    let mut seen = 0;
+    for (rate, val) in rates.into_iter().flat_map(|rate| [(rate, Some(&val)), (rate, None)]) {
+        let mut model = start.clone();
+        let settings = settings().optimizer(OptimizerConfig::adam(rate).unwrap());
+        let report = fit(&mut model, settings, &train, val);
+        match &report.stop {
+            StopReason::HugeLoss { step, of, loss } => {
+                // 4000 rows in batches of 256.
+                assert!(*step == 16 && layout.tasks.contains(of) && *loss > 16.6, "{}", report.stop);
+                let text = report.stop.to_string();
+                assert!(text.contains("a log loss of ") && text.len() < 200, "{text}");
+                seen += 1;
+            }
+            stop => assert!(stop.diverged(), "{rate}: {stop:?}, {:?}", report.epochs),
+        }
+        assert!(!report.ended_well() && report.best_epoch.is_none());
+        assert_eq!(bits(&model), bits(&start));
+    }
+    assert!(seen >= 2, "{seen}");
+    // A run that goes well is far from it.
+    assert!(fit(&mut start.clone(), settings(), &train, Some(&val)).ended_well());
+}
+
 #[test]
 fn weights_that_went_bad_in_the_last_step_are_found() {
     let (layout, train, _) = log();

@@ -6,9 +6,10 @@ use std::io::IsTerminal as _;
 use super::{Observer, Run, RunName};
 #[cfg(feature = "progress")]
 use crate::train::EpochReport;
+use crate::train::say;
 
 /// Shows a comparison on stderr: one bar over all epochs of all runs, which names the run that spoke last, when stderr
-/// is a terminal and the feature `progress` is on; and in any case a line after each run.
+/// is a terminal and the feature `progress` is on; and in any case a line after each run. What cannot be written is lost.
 #[derive(Debug, Default)]
 pub struct CompareProgress {
     runs: usize,
@@ -64,13 +65,13 @@ impl Observer for CompareProgress {
         if let Some(bar) = &self.bar {
             // Epochs that the run did not need.
             bar.inc((run.epochs - epochs.min(run.epochs)) as u64);
-            bar.suspend(|| eprintln!("{line}"));
+            bar.suspend(|| say(format_args!("{line}")));
             if self.done == self.runs {
                 bar.finish_and_clear();
             }
             return;
         }
-        eprintln!("{line}");
+        say(format_args!("{line}"));
     }
 }
 

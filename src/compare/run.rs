@@ -17,7 +17,7 @@ use crate::{ErrorKind, Result};
 /// One contender trained with one seed.
 ///
 /// It serialises as `{"seed", "epochs", "best_epoch", "stop", "failed", "seconds": {"train", "evaluate"},
-/// "train_rows_per_s", "test"}`, `test` as a [`Report`] does.
+/// "train_rows_per_s", "test"}`, `best_epoch` counted from 1 and `test` as a [`Report`] does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
     /// The seed of starting values, batch order and dropout.
@@ -44,7 +44,7 @@ impl Serialize for Run {
         let mut run = serializer.serialize_struct("Run", 8)?;
         run.serialize_field("seed", seed)?;
         run.serialize_field("epochs", &fit.epochs.len())?;
-        run.serialize_field("best_epoch", &fit.best_epoch)?;
+        run.serialize_field("best_epoch", &fit.best_epoch.map(|best| best + 1))?;
         run.serialize_field("stop", &fit.stop)?;
         run.serialize_field("failed", failed)?;
         let seconds = BTreeMap::from([("train", fit.train_seconds), ("evaluate", fit.evaluate_seconds)]);

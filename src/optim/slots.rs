@@ -3,6 +3,12 @@
 use super::SlotState;
 use crate::{Error, ErrorKind, Result};
 
+/// The vectors that hold sums or means of squares.
+const SQUARES: [&str; 2] = ["sum", "second_moment"];
+
+/// The most steps that a slot can have taken: such counts stay in range.
+const MAX_STEPS: u64 = 1 << 48;
+
 /// The state of every slot: `N` vectors of one length, known by `names`.
 #[derive(Debug, Clone)]
 pub(super) struct Slots<const N: usize> {
@@ -56,7 +62,12 @@ impl<const N: usize> Slots<N> {
                 problems.push(format!("{name}: given twice"));
             } else if values.len() != len {
                 problems.push(format!("{name}: expected {len} values, found {}", values.len()));
+            } else if SQUARES.contains(name) && values.iter().any(|&value| value < 0.0) {
+                problems.push(format!("{name}: sums of squares are at least 0"));
             }
+        }
+        if saved.steps > MAX_STEPS {
+            problems.push(format!("steps: at most {MAX_STEPS}, found {}", saved.steps));
         }
         for name in self.names {
             if !saved.tensors.iter().any(|&(found, _)| found == name) {

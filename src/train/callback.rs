@@ -1,8 +1,10 @@
 //! What a user hangs into the training loop.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use super::{EpochReport, FitReport};
+use crate::Error;
 
 /// Called by the [`Trainer`](super::Trainer) as it goes; every method does nothing unless it is overridden.
 ///
@@ -12,6 +14,16 @@ pub trait Callback: Send {
     /// An epoch begins, with `batches` batches to come; the first is 0, of `epochs` at most.
     fn epoch_started(&mut self, epoch: usize, epochs: usize, batches: usize) {
         let _ = (epoch, epochs, batches);
+    }
+
+    /// The run goes on from the checkpoint `from`, after `steps` steps.
+    fn resumed(&mut self, from: &Path, steps: u64) {
+        let _ = (from, steps);
+    }
+
+    /// A checkpoint is damaged, as `error` says, which names it. It was set aside, and the run goes on from one before it.
+    fn checkpoint_damaged(&mut self, error: &Error) {
+        let _ = error;
     }
 
     /// A step is done.

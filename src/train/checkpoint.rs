@@ -8,8 +8,9 @@ use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoints::Checkpoints;
-use super::run::{Place, Run};
-use super::{FitReport, StopReason, TrainConfig, TrainConfigBuilder};
+use super::place::Place;
+use super::run::Run;
+use super::{Callback, FitReport, StopReason, TrainConfig, TrainConfigBuilder};
 use crate::data::{Batch, Encoder, Ids};
 use crate::loss::weighting::WeightingState;
 use crate::model::{Model, Net, NetConfig as _};
@@ -142,63 +143,96 @@ impl<'a> Saver<'a> {
         self.checkpoints.start()
     }
 
-    /// Brings a run that has not begun to where the one in the file was.
+    /// Brings a run that has not begun to where the latest checkpoint that is not damaged was; without any, makes the folder ready.
     ///
     /// # Errors
     /// As [`Trainer::resume`](super::Trainer::resume).
-    pub(super) fn load<N: Net>(&mut self, path: &Path, run: &mut Run<'_, N>) -> Result<()> {
-        self.read(path, run).map_err(|error| error.at_path(path))?;
-        (self.steps, self.best) = (run.place.report.steps, run.place.report.best_epoch);
-        Ok(())
+    pub(super) fn resume<N: Net>(&mut self, run: &mut Run<'_, N>, callbacks: &mut [Box<dyn Callback>]) -> Result<()> {
+        let mut paths = self.checkpoints.list()?;
+        let mut damaged = Vec::new();
+        while let Some(path) = paths.pop() {
+            let (mut file, state) = match self.open(&path, run) {
+                Ok(opened) => opened,
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Foreign) => {
+                    damaged.push((error.at_path(&path), path));
+                    continue;
+                }
+                Err(error) => return Err(error.at_path(path)),
+            };
+            go_on(&mut file, state, run).map_err(|error| error.at_path(&path))?;
+            (self.steps, self.best) = (run.place.report.steps, run.place.report.best_epoch);
+            for (error, path) in damaged {
+                self.checkpoints.set_aside(&path)?;
+                callbacks.iter_mut().for_each(|callback| callback.checkpoint_damaged(&error));
+            }
+            callbacks.iter_mut().for_each(|callback| callback.resumed(&path, self.steps));
+            self.checkpoints.tidy_temporary();
+            return Ok(());
+        }
+        match damaged.into_iter().next() {
+            Some((error, _)) => Err(error),
+            None => self.checkpoints.start(),
+        }
     }
 
-    fn read<N: Net>(&self, path: &Path, run: &mut Run<'_, N>) -> Result<()> {
+    /// Opens a checkpoint of this run, and reads all but the tensors.
+    fn open<N: Net>(&self, path: &Path, run: &Run<'_, N>) -> Result<(Container<File>, State)> {
         let mut file = Container::open(path, CHECKPOINT)?;
         let (kind, config) = (file.metadata(KIND)?, file.metadata(CONFIG)?);
-        let State { settings, train, val, place, weighting, slots } = serde_json::from_str(&file.metadata(RUN)?)
+        let state: State = serde_json::from_str(&file.metadata(RUN)?)
             .map_err(|error| Error::new(ErrorKind::Config, format!("the state of the run cannot be read: {error}")))?;
+        let State { settings, train, val, place, weighting, slots } = &state;
         file.finish_metadata()?;
         let ours = run.model.config();
         if (kind.as_str(), Some(&config)) != (ours.kind(), ours.to_json().ok().as_ref()) {
             let message = format!("the checkpoint is of a model of kind {kind:?} with the settings {config}");
             return Err(other(message, "the same model"));
         }
-        let different = different(&settings, self.settings);
+        let different = different(settings, self.settings);
         if !different.is_empty() {
             let message = format!("the checkpoint is of a run with other settings: {}", different.join(", "));
             return Err(other(message, "the same settings; epochs and threads may change"));
         }
-        if (train, val) != (self.train, self.val) {
+        if (*train, *val) != (self.train, self.val) {
             return Err(other("the checkpoint is of a run on other rows".into(), "the same rows, in the same order"));
         }
-
-        let named = |part: &str, model: &Model<N>| {
-            let mut tensors = expected(model);
-            for tensor in &mut tensors {
-                tensor.name = format!("{part}.{}", tensor.name);
-            }
-            tensors
-        };
-        let (now, best) = (named(NOW, run.model), named(BEST, &run.best));
-        let saved = saved_slots(run.model, &slots)?;
-        let moments = saved.iter().flat_map(|(_, _, names)| {
-            names.iter().map(|name| Expected { name: name.clone(), dtype: Dtype::F32, shape: None })
-        });
-        let moments: Vec<Expected> = moments.collect();
-        file.expect(now.iter().chain(&best).chain(&moments))?;
-        file.read(|file| {
-            fill(file, run.model, &now)?;
-            fill(file, &mut run.best, &best)?;
-            let saved = saved.into_iter().zip(&slots);
-            for ((slot, shape, names), Slot { steps, tensors, .. }) in saved {
-                restore(file, run, (slot, shape, *steps), &names, tensors)?;
-            }
-            Ok(())
-        })?;
-        run.step.restore(weighting)?;
-        run.place = place;
-        Ok(())
+        place.check(run.config, run.loader, self.val.is_some(), weighting)?;
+        if let Some(Slot { steps, .. }) = slots.iter().find(|slot| slot.steps > place.report.steps) {
+            let message = format!("a slot of the optimizer that took {steps} steps of {}", place.report.steps);
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        Ok((file, state))
     }
+}
+
+/// Brings a run that has not begun to where the one in the file was.
+fn go_on<N: Net>(file: &mut Container<File>, state: State, run: &mut Run<'_, N>) -> Result<()> {
+    let State { place, weighting, slots, .. } = state;
+    let named = |part: &str, model: &Model<N>| {
+        let mut tensors = expected(model);
+        for tensor in &mut tensors {
+            tensor.name = format!("{part}.{}", tensor.name);
+        }
+        tensors
+    };
+    let (now, best) = (named(NOW, run.model), named(BEST, &run.best));
+    let saved = saved_slots(run.model, &slots)?;
+    let moments = saved.iter().flat_map(|(_, _, names)| {
+        names.iter().map(|name| Expected { name: name.clone(), dtype: Dtype::F32, shape: None })
+    });
+    let moments: Vec<Expected> = moments.collect();
+    file.expect(now.iter().chain(&best).chain(&moments))?;
+    file.read(|file| {
+        fill(file, run.model, &now)?;
+        fill(file, &mut run.best, &best)?;
+        for ((slot, shape, names), Slot { steps, tensors, .. }) in saved.into_iter().zip(&slots) {
+            restore(file, run, (slot, shape, *steps), &names, tensors)?;
+        }
+        Ok(())
+    })?;
+    run.step.restore(weighting)?;
+    run.place = place;
+    Ok(())
 }
 
 /// For each saved slot its number, its shape, and the names of its tensors in the file.

@@ -7,12 +7,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::lock::Lock;
 use crate::error::Problems;
+use crate::persist::container::atomic;
 use crate::{Error, ErrorKind, Result};
 
 /// The name of a checkpoint is this, the number of steps done, and the ending.
 const PREFIX: &str = "step-";
 const ENDING: &str = ".safetensors";
+
+/// What is added to the name of a damaged checkpoint.
+const DAMAGED: &str = ".damaged";
 
 /// The name of the model file with the best epoch's weights.
 const BEST: &str = "best.safetensors";
@@ -23,7 +28,10 @@ const BEST: &str = "best.safetensors";
 /// The folder has `step-0000001200.safetensors`, from which [`Trainer::resume`](super::Trainer::resume) goes on with step 1200, and
 /// `best.safetensors`, a [model file](crate::persist) of the best epoch's weights (of the last epoch's without validation rows), whose
 /// [record](crate::persist::RunRecord) says that the run did not finish until it has. Files appear at once or not at all, so a process
-/// can be killed at any moment.
+/// can be killed at any moment; what it had half written is deleted by the next run.
+///
+/// One run at a time saves into a folder: it holds a lock on the file `lock` there, which also has the number of its process. A damaged
+/// checkpoint is renamed to `step-….safetensors.damaged` when a run goes on from one before it.
 ///
 /// ```
 /// use starple::train::Checkpoints;
@@ -84,6 +92,22 @@ impl Checkpoints {
         self.folder().join(BEST)
     }
 
+    /// Sees that a run could save here now, to know it before rows are read: the folder, which is made if it is not there, can be written, and no
+    /// other run saves into it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub fn check(&self) -> Result<()> {
+        let _held = self.lock()?;
+        atomic::check(&self.best()).map_err(|error| Error::from(error).at_path(self.folder()))
+    }
+
+    /// Makes the folder, and keeps other runs out of it.
+    pub(super) fn lock(&self) -> Result<Lock> {
+        fs::create_dir_all(self.folder()).map_err(|error| Error::from(error).at_path(self.folder()))?;
+        Lock::take(self.folder())
+    }
+
     /// Whether it is time for one, so many steps and so much time after the last.
     pub(super) fn due(&self, steps: u64, time: Duration) -> bool {
         self.0.every_steps.is_some_and(|every| steps >= every)
@@ -98,7 +122,20 @@ impl Checkpoints {
                 .at_path(path)
                 .with_help("go on with that run by Trainer::resume, or choose another folder"));
         }
-        fs::create_dir_all(self.folder()).map_err(|error| Error::from(error).at_path(self.folder()))
+        self.tidy_temporary();
+        Ok(())
+    }
+
+    /// Deletes what a run that was killed had half written.
+    pub(super) fn tidy_temporary(&self) {
+        atomic::tidy(self.folder(), |name| name == BEST || steps_of(name).is_some());
+    }
+
+    /// Renames a damaged checkpoint, so that it does not count as the latest.
+    pub(super) fn set_aside(&self, path: &Path) -> Result<()> {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(DAMAGED);
+        fs::rename(path, aside).map_err(|error| Error::from(error).at_path(path))
     }
 
     pub(super) fn path(&self, steps: u64) -> PathBuf {

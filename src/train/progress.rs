@@ -1,15 +1,29 @@
 //! Progress on stderr.
 
+use std::fmt;
 #[cfg(feature = "progress")]
 use std::io::IsTerminal as _;
+use std::io::Write as _;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 #[cfg(feature = "progress")]
 use super::FitReport;
 use super::{Callback, EpochReport, StepDone};
+use crate::Error;
+
+/// Writes a line to stderr. Where stderr is closed or full the line is lost, and the work goes on: `eprintln!` would panic.
+pub(crate) fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// A loss of a run that goes well to five digits; any other to a few, however large it is.
+fn loss(value: f64) -> String {
+    if value.abs() < 1e5 { format!("{value:.5}") } else { format!("{value:.3e}") }
+}
 
 /// Shows a training run on stderr: a bar inside each epoch when stderr is a terminal and the feature `progress` is on, and
-/// in any case a line after each.
+/// in any case a line after each. What cannot be written is lost; the run goes on.
 #[derive(Debug)]
 pub struct Progress {
     label: String,
@@ -45,6 +59,14 @@ impl Callback for Progress {
         let _ = (epoch, batches);
     }
 
+    fn resumed(&mut self, from: &Path, steps: u64) {
+        say(format_args!("{}: going on after step {steps}, from {}", self.label, from.display()));
+    }
+
+    fn checkpoint_damaged(&mut self, error: &Error) {
+        say(format_args!("{}: set aside: {error}", self.label));
+    }
+
     fn step_done(&mut self, step: &StepDone) -> ControlFlow<()> {
         #[cfg(feature = "progress")]
         if let Some(bar) = &self.bar {
@@ -64,11 +86,11 @@ impl Callback for Progress {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        let monitored = report.monitored.map_or(String::new(), |value| format!(", validation {value:.5}"));
+        let monitored = report.monitored.map_or(String::new(), |value| format!(", validation {}", loss(value)));
         let best = if report.best { " (best)" } else { "" };
-        let EpochReport { epoch, loss, train_seconds, .. } = report;
-        let (label, epochs) = (&self.label, self.epochs);
-        eprintln!("{label}: epoch {}/{epochs}: loss {loss:.5}, {train_seconds:.1} s{monitored}{best}", epoch + 1);
+        let (label, number, epochs) = (&self.label, report.epoch + 1, self.epochs);
+        let (loss, seconds) = (loss(report.loss), report.train_seconds);
+        say(format_args!("{label}: epoch {number}/{epochs}: loss {loss}, {seconds:.1} s{monitored}{best}"));
         ControlFlow::Continue(())
     }
 

@@ -7,10 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::loss::weighting::Learned;
 use crate::metrics::Report;
 
+/// The mean log loss above which weights are worthless, 24·ln 2 = 16.6: on average, what happened has a probability below the distance
+/// between 1 and the f32 before it, so that the prediction is certain, and wrong.
+pub(super) const HUGE_LOSS: f64 = 24.0 * std::f64::consts::LN_2;
+
 const KEPT: &str = "the last good weights were kept (lower the learning rate, or clip gradients)";
 
 /// Why a training run ended.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 #[non_exhaustive]
 pub enum StopReason {
@@ -41,6 +45,17 @@ pub enum StopReason {
         /// The tensor's name.
         tensor: String,
     },
+    /// After an epoch, the log loss was finite and above 24·ln 2 = 16.6: on average, what happened has a probability below the smallest
+    /// distance between an f32 and 1, so that the model is certain, and wrong. It is that of the validation rows, or without them that of
+    /// the epoch's steps and of its last one. The weights are kept as for [`StopReason::NonFinite`].
+    HugeLoss {
+        /// How many steps had been done.
+        step: u64,
+        /// The task; without validation rows the unit of the objective.
+        of: String,
+        /// The log loss.
+        loss: f64,
+    },
     /// A callback asked for it.
     Callback,
 }
@@ -52,9 +67,9 @@ impl StopReason {
         matches!(self, Self::Epochs | Self::NoImprovement { .. })
     }
 
-    /// Whether something was not finite.
+    /// Whether the weights went bad: something was not finite, or the loss beyond reason.
     pub fn diverged(&self) -> bool {
-        matches!(self, Self::NonFinite { .. } | Self::Diverged { .. })
+        matches!(self, Self::NonFinite { .. } | Self::Diverged { .. } | Self::HugeLoss { .. })
     }
 }
 
@@ -68,6 +83,9 @@ impl fmt::Display for StopReason {
             }
             Self::Diverged { step, tensor } => {
                 write!(f, "a value of {tensor} that is not finite after {step} steps; {KEPT}")
+            }
+            Self::HugeLoss { step, of, loss } => {
+                write!(f, "a log loss of {loss:.3e} of {of:?} after {step} steps; {KEPT}")
             }
             Self::Callback => write!(f, "a callback stopped it"),
         }

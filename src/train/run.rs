@@ -3,17 +3,17 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
-
 use super::checkpoint::Saver;
 use super::config::undefined;
+use super::place::Place;
+use super::report::HUGE_LOSS;
 use super::{Callback, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfigBuilder, evaluate};
 use crate::data::{Batch, DomainId, Loader};
 use crate::loss::NonFiniteAt;
 use crate::metrics::{Report, SHARED_DOMAIN};
 use crate::model::{Model, Net};
 use crate::nn::Leaf;
-use crate::optim::{Clock, Optimizer, PlateauState};
+use crate::optim::{Clock, Optimizer};
 use crate::parallel::join;
 use crate::{ErrorKind, Result};
 
@@ -28,26 +28,6 @@ pub(super) struct Run<'a, N: Net> {
     pub(super) optimizer: Box<dyn Optimizer>,
     pub(super) step: Step<N>,
     pub(super) place: Place,
-}
-
-/// How far a run has come.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Place {
-    /// Epochs that are done, evaluation included.
-    pub(super) epoch: usize,
-    /// Batches of the next one that are done.
-    pub(super) batch: usize,
-    /// Rows in them, the sum of their losses weighed by rows, and the seconds they took.
-    rows: usize,
-    loss: f64,
-    seconds: f64,
-    /// The learning rate of the last step.
-    lr: f64,
-    plateau: PlateauState,
-    /// How good the best epoch is, the larger the better.
-    goodness: Option<f64>,
-    pub(super) report: FitReport,
 }
 
 impl<N: Net> Run<'_, N> {
@@ -145,6 +125,9 @@ impl<N: Net> Run<'_, N> {
             }
             val => val?,
         };
+        if let Some(stop) = self.huge_loss(val.as_ref()) {
+            return Ok(ControlFlow::Break(stop));
+        }
         self.end_epoch(val, started.elapsed().as_secs_f64())?;
         saver.map_or(Ok(()), |saver| saver.save(self))?;
         let done = self.place.report.epochs.last().expect("an epoch was just done");
@@ -187,17 +170,11 @@ impl<N: Net> Run<'_, N> {
             monitored: None,
             best: false,
         };
-        let early_stop = &config.early_stop;
         if let Some(val) = &done.val {
-            let monitor = &early_stop.monitor;
+            let monitor = &config.early_stop.monitor;
             let value = val.value(monitor)?.ok_or_else(|| undefined(monitor))?;
-            let goodness = monitor.metric.goodness(value);
-            config.schedule.observe(&mut place.plateau, goodness, true);
             done.monitored = Some(value);
-            done.best = place.goodness.is_none_or(|best| goodness > best + early_stop.min_delta);
-            if done.best {
-                place.goodness = Some(goodness);
-            }
+            done.best = place.judge(config, value);
         }
         // Without validation rows it is kept for the case that a later epoch diverges.
         if done.best || done.val.is_none() {
@@ -216,6 +193,28 @@ impl<N: Net> Run<'_, N> {
         let layout = self.model.layout();
         let domain = domain.index().map_or(SHARED_DOMAIN, |index| &layout.domains[index]).to_owned();
         StopReason::NonFinite { step: self.place.report.steps, domain, task: layout.tasks[task].clone() }
+    }
+
+    /// That of an epoch whose loss says that its weights are worthless: of the validation rows, else of the steps, the last one included.
+    fn huge_loss(&self, val: Option<&Report>) -> Option<StopReason> {
+        let layout = self.model.layout();
+        let mut losses: Vec<(String, f64)> = Vec::new();
+        match val {
+            Some(val) => {
+                let tasks = val.tasks.iter().filter_map(|task| Some((task.task.clone(), task.all.logloss?)));
+                losses.extend(tasks);
+            }
+            None => {
+                let units = self.config.objective.units().names(layout);
+                let sums = &self.step.weighting().epoch;
+                for ((unit, sums), last) in units.zip(sums).zip(&self.step.loss().units) {
+                    // A step that was far off at the start of the epoch does not count.
+                    losses.extend(sums.mean_loss().zip(*last).map(|(mean, last)| (unit, mean.min(last))));
+                }
+            }
+        }
+        let (of, loss) = losses.into_iter().find(|(_, loss)| *loss > HUGE_LOSS)?;
+        Some(StopReason::HugeLoss { step: self.place.report.steps, of, loss })
     }
 
     /// That of a parameter or moving average that is not finite, if there is one.

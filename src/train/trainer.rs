@@ -1,10 +1,10 @@
 //! The training loop.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::checkpoint::Saver;
-use super::run::{Place, Run};
+use super::place::Place;
+use super::run::Run;
 use super::{Callback, Checkpoints, FitReport, Step, TrainConfig, in_pool};
 use crate::data::{Batch, DomainId, Encoder, Layout, Loader, LoaderConfig};
 use crate::model::{Model, Net};
@@ -70,11 +70,12 @@ impl Trainer {
         train: impl Into<Arc<Batch>>,
         val: Option<&Batch>,
     ) -> Result<FitReport> {
-        self.start(model, train.into(), val, None)
+        self.start(model, train.into(), val, false)
     }
 
     /// Goes on with the run whose [checkpoints](Trainer::checkpoints) are in the folder, from the latest one; without any it starts, as
-    /// [`Trainer::fit`] does. So a job that is started again whenever it ends gets on.
+    /// [`Trainer::fit`] does. So a job that is restarted whenever it dies still makes progress. If the latest checkpoint is damaged, it goes
+    /// on from the one before, and tells [callbacks](Callback::checkpoint_damaged).
     ///
     /// Give the model, rows and settings of that run; only `epochs` and `threads` may be others. The weights, moving averages and
     /// metrics are to the byte those of a run that was never interrupted, in the middle of an epoch too; what callbacks remember is
@@ -82,20 +83,19 @@ impl Trainer {
     ///
     /// # Errors
     /// As [`Trainer::fit`]; [`ErrorKind::Config`] if there is no folder for checkpoints; [`ErrorKind::Layout`] if the checkpoint is of
-    /// another model, other settings or other rows, which the text names; for a file that cannot be read those of
-    /// [`Saved::load`](crate::persist::Saved::load). After an error the model's weights mean nothing.
+    /// another model, other settings or other rows, which the text names; [`ErrorKind::Io`] if another run saves into the folder; for a
+    /// file that cannot be read those of [`Saved::load`](crate::persist::Saved::load), damage only if no checkpoint is sound. After an error the model's weights mean nothing.
     pub fn resume<N: Net>(
         &mut self,
         model: &mut Model<N>,
         train: impl Into<Arc<Batch>>,
         val: Option<&Batch>,
     ) -> Result<FitReport> {
-        let checkpoints = self.checkpoints.as_ref().ok_or_else(|| {
+        if self.checkpoints.is_none() {
             let message = "there is no folder for checkpoints to resume from";
-            Error::new(ErrorKind::Config, message).with_help("name it by Trainer::checkpoints")
-        })?;
-        let latest = checkpoints.list()?.pop();
-        self.start(model, train.into(), val, latest.as_deref())
+            return Err(Error::new(ErrorKind::Config, message).with_help("name it by Trainer::checkpoints"));
+        }
+        self.start(model, train.into(), val, true)
     }
 
     fn start<N: Net>(
@@ -103,14 +103,14 @@ impl Trainer {
         model: &mut Model<N>,
         train: Arc<Batch>,
         val: Option<&Batch>,
-        from: Option<&Path>,
+        resume: bool,
     ) -> Result<FitReport> {
         let layout = model.layout().clone();
         check_rows(&layout, &train, val)?;
         self.config.check(&layout)?;
         self.config.check_val(&layout, val)?;
         let threads = self.config.threads();
-        in_pool(threads, || self.run(model, train, val, from))?
+        in_pool(threads, || self.run(model, train, val, resume))?
     }
 
     fn run<N: Net>(
@@ -118,10 +118,12 @@ impl Trainer {
         model: &mut Model<N>,
         train: Arc<Batch>,
         val: Option<&Batch>,
-        from: Option<&Path>,
+        resume: bool,
     ) -> Result<FitReport> {
         let Self { config: settings, callbacks, checkpoints, encoder } = self;
         let config = &settings.0;
+        // Until the run is over. Before anything is looked for: the run of another process could take it away.
+        let _lock = checkpoints.as_ref().map(Checkpoints::lock).transpose()?;
         let mut saver = checkpoints.as_ref().map(|to| Saver::new(to, encoder.as_ref(), settings, &train, val));
         let loader = LoaderConfig::builder().batch_rows(config.batch_rows).seed(config.seed).schedule(config.batches);
         let mut run = Run {
@@ -134,10 +136,10 @@ impl Trainer {
             place: Place::default(),
             model,
         };
-        match (&mut saver, from) {
-            (Some(saver), Some(path)) => saver.load(path, &mut run)?,
-            (Some(saver), None) => saver.start()?,
-            (None, _) => {}
+        match &mut saver {
+            Some(saver) if resume => saver.resume(&mut run, callbacks)?,
+            Some(saver) => saver.start()?,
+            None => {}
         }
         run.finish(callbacks, saver)
     }

@@ -95,7 +95,7 @@ impl WeightingState {
         let finite = other.epoch.iter().all(|sums| sums.loss.is_finite() && sums.weight.is_finite());
         require(
             finite && other.learned.possible(),
-            "a number that is not finite, or a weight that is not above 0".into(),
+            "a number that is not finite or beyond its range, or a weight that is not above 0".into(),
         );
         if problems.is_empty() {
             return Ok(());
@@ -144,13 +144,16 @@ impl Learned {
     }
 
     fn possible(&self) -> bool {
-        let finite = |value: &f64| value.is_finite();
         match self {
             Self::Nothing => true,
-            Self::Uncertainty { log_variances } => log_variances.iter().all(finite),
-            Self::Dwa { means } => means.iter().flatten().flatten().all(finite),
+            // Beyond that `e^{−s}` has no finite value.
+            Self::Uncertainty { log_variances } => log_variances.iter().all(|s| *s > -700.0 && s.is_finite()),
+            Self::Dwa { means } => means.iter().flatten().flatten().all(|mean| (0.0..f64::MAX).contains(mean)),
             Self::GradNorm { weights, first } => {
-                weights.iter().all(|weight| weight.is_finite() && *weight > 0.0) && first.iter().flatten().all(finite)
+                // They sum to their number.
+                let most = 1.001 * weights.len() as f64;
+                weights.iter().all(|weight| *weight > 0.0 && *weight <= most)
+                    && first.iter().flatten().all(|first| *first > 0.0 && first.is_finite())
             }
         }
     }

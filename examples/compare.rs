@@ -34,7 +34,7 @@ mod run_file;
 use std::path::Path;
 use std::process::ExitCode;
 
-use run_file::{Arguments, Data, Features, read_file, train_settings, write, write_json, wrong};
+use run_file::{Arguments, Data, Features, Flags, out, read_file, train_settings, write, write_json, wrong};
 use serde::Deserialize;
 use starple::Result;
 use starple::compare::{CompareConfig, CompareProgress, Contender, compare};
@@ -104,9 +104,10 @@ fn run(arguments: &Arguments) -> Result<bool> {
     }
     let config = config.build().map_err(|error| wrong(error).at_path(path))?;
 
+    arguments.check_inputs(file.data.files())?;
     let splits = file.data.read(file.features)?;
     let comparison = compare(&config, &splits, CompareProgress::stderr())?;
-    print!("{comparison}");
+    // The tables last: they may be cut off, files may not.
     if let Some(path) = arguments.output("--report") {
         write_json(path, &comparison)?;
     }
@@ -114,11 +115,13 @@ fn run(arguments: &Arguments) -> Result<bool> {
         let log = file.data.path.as_ref().or(file.data.test.as_ref()).and_then(|path| path.file_name());
         write(path, &comparison.svg(&log.unwrap_or_default().to_string_lossy()))?;
     }
+    out(comparison.to_string().trim_end_matches('\n'));
     Ok(comparison.contenders.iter().all(|standing| standing.judged().count() > 0))
 }
 
 fn main() -> ExitCode {
-    match Arguments::read(USAGE, &["--report", "--svg"]) {
+    let flags = Flags { usage: USAGE, texts: &["--report", "--svg"], models: &[], switches: &[] };
+    match Arguments::read(&flags) {
         Ok(arguments) => Arguments::exit(run(&arguments)),
         Err(code) => code,
     }

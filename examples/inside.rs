@@ -15,7 +15,7 @@ mod run_file;
 use std::process::ExitCode;
 
 use run::{Ready, ready};
-use run_file::{Arguments, write, write_json, wrong};
+use run_file::{Arguments, Flags, out, write, write_json, wrong};
 use starple::Result;
 use starple::inside::{GateUse, gates, star_distance};
 use starple::model::{AnyNet, NetConfig as _};
@@ -24,10 +24,7 @@ use starple::train::{Progress, Trainer, in_pool};
 const USAGE: &str = "usage: inside RUN.toml [--set key=value]… [--report report.json] [--svg picture.svg]";
 
 fn run(arguments: &Arguments) -> Result<bool> {
-    let (Ready { mut model, config, splits, checkpoints }, _) = ready(arguments)?;
-    if checkpoints.is_some() {
-        return Err(wrong("[checkpoints]: the example `train` saves a run, this one does not").at_path(&arguments.file));
-    }
+    let (Ready { mut model, config, splits, .. }, _) = ready(arguments, false)?;
     let kind = model.config().kind();
     let threads = config.threads();
     // Before it is trained: one row tells whether there are gates.
@@ -48,18 +45,20 @@ fn run(arguments: &Arguments) -> Result<bool> {
         let tables = uses.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") + "\n";
         (tables, serde_json::to_value(&uses), GateUse::svg(&uses))
     };
-    print!("{tables}");
+    // The table last: it may be cut off, files may not.
     if let Some(path) = arguments.output("--report") {
         write_json(path, &json.map_err(wrong)?)?;
     }
     if let Some(path) = arguments.output("--svg") {
         write(path, &picture)?;
     }
+    out(tables.trim_end_matches('\n'));
     Ok(true)
 }
 
 fn main() -> ExitCode {
-    match Arguments::read(USAGE, &["--report", "--svg"]) {
+    let flags = Flags { usage: USAGE, texts: &["--report", "--svg"], models: &[], switches: &[] };
+    match Arguments::read(&flags) {
         Ok(arguments) => Arguments::exit(run(&arguments)),
         Err(code) => code,
     }

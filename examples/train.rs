@@ -8,37 +8,46 @@
 //! The run file says what the columns mean, which model to train and how; `examples/runs/README.md` lists its keys. Vocabularies and
 //! scalers are fitted on the training split alone; the validation split decides when to stop and which epoch is best; the test split is
 //! scored once, at the end. The table goes to stdout, progress to stderr, `--report` writes everything as JSON, and `--save` the model with
-//! its encoder.
+//! its encoder, if the run ended well: a run that was stopped or diverged leaves a file that is there as it is. `--save-unfinished`
+//! saves all the same; the file says that its run did not finish.
 //!
-//! With `[checkpoints]` in the file, a run that was stopped (by Ctrl-C, which saves first, or by anything else) goes on where it was when the
-//! same command is given again:
+//! With `[checkpoints]` in the file, a run that was stopped (by Ctrl-C or SIGTERM, which save first, or by anything else) goes on where it was
+//! when the same command is given again:
 //!
 //! ```text
 //! cargo run --release --example train -- examples/runs/toy-star.toml --set checkpoints.folder=runs/star --save star.safetensors
 //! ```
+//!
+//! The exit code is 0 if the run ended well and all files were written, 130 after Ctrl-C and 143 after SIGTERM (a second one ends the process
+//! at once), 2 if the arguments cannot be read, and else 1.
 
 #[path = "run_file/run.rs"]
 mod run;
 mod run_file;
 
+use std::io;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use run::{Ready, ready};
-use run_file::{Arguments, write_json, wrong};
+use run_file::{Arguments, Flags, err, out, write_json, wrong};
 use serde::Serialize;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use starple::data::Splits;
 use starple::metrics::Report;
 use starple::model::NetConfig;
-use starple::persist::ModelFile;
-use starple::train::{Callback, FitReport, Progress, StepDone, StopReason, Trainer, evaluate, in_pool};
+use starple::persist::{ModelFile, RunRecord};
+use starple::train::{Callback, EpochReport, FitReport, Progress, StepDone, StopReason, Trainer, evaluate, in_pool};
 use starple::{ErrorKind, Result};
 
-const USAGE: &str = "usage: train RUN.toml [--set key=value]… [--report report.json] [--save model.safetensors]";
+const USAGE: &str =
+    "usage: train RUN.toml [--set key=value]… [--report report.json] [--save model.safetensors [--save-unfinished]]";
 
-/// `report.json`.
+/// `report.json`. Epochs count from 1.
 #[derive(Serialize)]
 struct RunReport {
     model: &'static str,
@@ -46,13 +55,15 @@ struct RunReport {
     epochs: usize,
     best_epoch: Option<usize>,
     stop: StopReason,
+    /// Whether the run ended well; the model is saved if it did.
+    finished: bool,
     parameters: usize,
     seconds: Seconds,
     train_rows_per_s: f64,
     val: Option<Report>,
-    /// `None` where a score is not finite.
+    /// `None` where a score is not finite, there is no best epoch, or the run was interrupted.
     test: Option<Report>,
-    history: Vec<starple::train::EpochReport>,
+    history: Vec<EpochReport>,
 }
 
 #[derive(Serialize)]
@@ -62,28 +73,51 @@ struct Seconds {
     evaluate: f64,
 }
 
-/// Set by Ctrl-C.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// The signal that asked the run to end: 0 if none did.
+#[derive(Clone)]
+struct Interrupt(Arc<AtomicUsize>);
 
-/// Ends a run after the step in which Ctrl-C came.
-struct Interrupt;
+impl Interrupt {
+    /// Waits for Ctrl-C and SIGTERM. A second one ends the process at once, by the exit code of its own.
+    fn listen() -> io::Result<Self> {
+        let (signalled, first) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first signal passes by the shutdown, which it arms for the second.
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&first))?;
+            flag::register(signal, Arc::clone(&first))?;
+            flag::register_usize(signal, Arc::clone(&signalled), signal as usize)?;
+        }
+        Ok(Self(signalled))
+    }
 
-impl Callback for Interrupt {
-    fn step_done(&mut self, _: &StepDone) -> ControlFlow<()> {
-        if INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    /// The name and the exit code of the signal, if there was one.
+    fn signal(&self) -> Option<(&'static str, u8)> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            signal => Some((if signal == SIGINT as usize { "Ctrl-C" } else { "SIGTERM" }, 128 + signal as u8)),
+        }
     }
 }
 
-/// Trains the model, saves it, and scores it.
-fn train(arguments: &Arguments, ready: Ready, read: f64) -> Result<RunReport> {
-    let Ready { mut model, config, splits, checkpoints } = ready;
+impl Callback for Interrupt {
+    /// Ends the run after the step in which the signal came.
+    fn step_done(&mut self, _: &StepDone) -> ControlFlow<()> {
+        if self.signal().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Trains the model, scores it, saves it and reports. Gives the exit code.
+fn train(arguments: &Arguments) -> Result<u8> {
+    let (Ready { mut model, config, splits, checkpoints }, read) = ready(arguments, true)?;
+    let interrupt = Interrupt::listen().map_err(wrong)?;
     let Splits { encoder, layout, train, val, test } = splits;
     let encoder = encoder.expect("rows of a file were encoded");
     let kind = model.config().kind();
     let (seed, threads, rows) = (config.seed(), config.threads(), train.rows());
-    eprintln!("{kind}: {} parameters, {rows} rows to train on, {} domains", model.parameters(), layout.domains.len());
-    let mut trainer = Trainer::new(config).callback(Progress::stderr(kind)).callback(Interrupt);
-    let goes_on = if checkpoints.is_some() { "; the same command goes on where it was" } else { "" };
+    let (parameters, domains) = (model.parameters(), layout.domains.len());
+    err(format_args!("{kind}: {parameters} parameters, {rows} rows to train on, {domains} domains"));
+    let mut trainer = Trainer::new(config).callback(Progress::stderr(kind)).callback(interrupt.clone());
+    let resumable = checkpoints.is_some();
     let fit: FitReport = match checkpoints {
         None => trainer.fit(&mut model, train, Some(&val))?,
         Some(checkpoints) => {
@@ -91,63 +125,96 @@ fn train(arguments: &Arguments, ready: Ready, read: f64) -> Result<RunReport> {
             trainer.resume(&mut model, train, Some(&val))?
         }
     };
-    if INTERRUPTED.load(Ordering::Relaxed) {
-        eprintln!("stopped by Ctrl-C{goes_on}");
-    }
-    if let Some(path) = arguments.output("--save") {
-        ModelFile::new(&model).encoder(&encoder).save(path)?;
-    }
+
     let started = Instant::now();
-    let test = match in_pool(threads, || evaluate(&model, &test))? {
-        Err(error) if error.kind() == ErrorKind::NonFinite => {
-            eprintln!("the test rows: {error}");
-            None
+    // Who stops a run does not wait for its scores, and those of weights that learned nothing say nothing.
+    let scored = fit.stop != StopReason::Callback && fit.best_epoch.is_some();
+    let test = if scored { in_pool(threads, || evaluate(&model, &test))?.map(Some) } else { Ok(None) };
+    let test = test.or_else(|error| match error.kind() {
+        ErrorKind::NonFinite => {
+            err(format_args!("the test rows: {error}"));
+            Ok(None)
         }
-        test => Some(test?),
-    };
+        _ => Err(error),
+    })?;
     let evaluate = fit.evaluate_seconds + started.elapsed().as_secs_f64();
-    Ok(RunReport {
+    let mut record = RunRecord::new(&fit, seed);
+    record.finished &= test.is_some();
+
+    // What was learned in hours is not lost because one file cannot be written.
+    let mut problems = Vec::new();
+    if let Some(path) = arguments.output("--save") {
+        if record.finished || arguments.switch("--save-unfinished") {
+            let saved = ModelFile::new(&model).encoder(&encoder).run(record.clone()).save(path);
+            problems.extend(saved.err());
+        } else {
+            err(format_args!(
+                "{}: not saved, the run did not finish (--save-unfinished saves all the same)",
+                path.display()
+            ));
+        }
+    }
+    let report = RunReport {
         model: kind,
         seed,
         epochs: fit.epochs.len(),
-        best_epoch: fit.best_epoch,
-        parameters: model.parameters(),
+        best_epoch: record.best_epoch,
+        finished: record.finished,
+        parameters,
         seconds: Seconds { read, train: fit.train_seconds, evaluate },
         train_rows_per_s: fit.rows_per_second(),
         val: fit.val().cloned(),
         stop: fit.stop,
         test,
-        history: fit.epochs,
+        history: fit.epochs.into_iter().map(|done| EpochReport { epoch: done.epoch + 1, ..done }).collect(),
+    };
+    if let Some(path) = arguments.output("--report") {
+        problems.extend(write_json(path, &report).err());
+    }
+    // Last: they may be cut off, files may not.
+    show(&report, &interrupt);
+    for problem in &problems {
+        err(format_args!("error: {problem}"));
+    }
+    Ok(match interrupt.signal() {
+        Some((name, code)) => {
+            let goes_on = if resumable && !report.finished { "; the same command goes on where it was" } else { "" };
+            err(format_args!("stopped by {name}{goes_on}"));
+            code
+        }
+        None => u8::from(!report.finished || !problems.is_empty()),
     })
 }
 
-/// Whether training and test went well; else the report says at which step the loss was not finite.
-fn run(arguments: &Arguments) -> Result<bool> {
-    let (ready, read) = ready(arguments)?;
-    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)).map_err(wrong)?;
-    let report = train(arguments, ready, read)?;
+/// Shows the test metrics, and how the run went.
+fn show(report: &RunReport, interrupt: &Interrupt) {
     if let Some(test) = &report.test {
-        println!("{test}");
+        out(test);
     }
-    println!(
-        "{}: {}; best epoch {}, {:.1} s training at {:.0} rows/s, {:.1} s reading, {:.1} s evaluating",
+    let stop = match (&report.stop, interrupt.signal()) {
+        (StopReason::Callback, Some((name, _))) => format!("stopped by {name}"),
+        (stop, _) => stop.to_string(),
+    };
+    out(format_args!(
+        "{}: {stop}; best epoch {}, {:.1} s training at {:.0} rows/s, {:.1} s reading, {:.1} s evaluating",
         report.model,
-        report.stop,
-        report.best_epoch.map_or("none".into(), |best| (best + 1).to_string()),
+        report.best_epoch.map_or("none".into(), |best| best.to_string()),
         report.seconds.train,
         report.train_rows_per_s,
         report.seconds.read,
         report.seconds.evaluate,
-    );
-    if let Some(path) = arguments.output("--report") {
-        write_json(path, &report)?;
-    }
-    Ok(report.test.is_some() && !report.stop.diverged())
+    ));
 }
 
 fn main() -> ExitCode {
-    match Arguments::read(USAGE, &["--report", "--save"]) {
-        Ok(arguments) => Arguments::exit(run(&arguments)),
-        Err(code) => code,
+    let switches = &[("--save-unfinished", "--save")];
+    let flags = Flags { usage: USAGE, texts: &["--report"], models: &["--save"], switches };
+    let arguments = match Arguments::read(&flags) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    match train(&arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => Arguments::exit(Err(error)),
     }
 }

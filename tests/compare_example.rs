@@ -206,3 +206,17 @@ fn wrong_arguments_show_the_usage() {
         assert!(String::from_utf8(output.stderr).unwrap().contains("usage: compare COMPARE.toml"));
     }
 }
+
+#[test]
+fn files_are_written_though_the_tables_cannot_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("log.csv"), example::LOG).unwrap();
+    std::fs::write(at("file.toml"), FILE.replace("LOG", at("log.csv").to_str().unwrap())).unwrap();
+    let mut command = example::command("compare");
+    command.arg(at("file.toml")).arg("--report").arg(at("report.json")).arg("--svg").arg(at("report.svg"));
+    assert!(example::deaf(&mut command).is_some(), "it ended by itself");
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(at("report.json")).unwrap()).unwrap();
+    assert!(report.is_object());
+    assert!(std::fs::read_to_string(at("report.svg")).unwrap().starts_with("<svg"));
+}

@@ -29,6 +29,17 @@ fn a_diverging_run_fails_and_says_where() {
 }
 
 #[test]
+fn files_are_written_though_the_tables_cannot_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let (report, svg) = (folder.path().join("report.json"), folder.path().join("picture.svg"));
+    let mut command = example::command("inside");
+    command.args(["examples/runs/toy-ple.toml", "--set", "train.epochs=1", "--report"]);
+    let code = example::deaf(command.arg(&report).arg("--svg").arg(&svg));
+    assert_eq!(code, Some(0));
+    assert!(report.is_file() && std::fs::read_to_string(svg).unwrap().ends_with("</svg>\n"));
+}
+
+#[test]
 fn arguments_are_checked_before_anything_is_read() {
     let output = example::run("inside", &["none.toml", "--svg"]);
     assert_eq!(output.status.code(), Some(2));
@@ -37,5 +48,5 @@ fn arguments_are_checked_before_anything_is_read() {
     let output = example::run("inside", &["none.toml", "--svg", "no/such/folder/picture.svg"]);
     assert!(!output.status.success());
     let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(text, "error: --svg no/such/folder/picture.svg: expected a folder that is there\n");
+    assert_eq!(text, "error: --svg no/such/folder/picture.svg: there is no folder no/such/folder\n");
 }

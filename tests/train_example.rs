@@ -51,7 +51,9 @@ fn assert_report(path: &Path) {
     let report: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     assert_eq!(report["model"], "ple");
     assert_eq!(report["seed"], 7);
-    assert_eq!((&report["epochs"], &report["best_epoch"]), (&1.into(), &0.into()));
+    // Epochs count from 1, as on the screen.
+    assert_eq!((&report["epochs"], &report["best_epoch"]), (&1.into(), &1.into()));
+    assert_eq!((&report["history"][0]["epoch"], &report["finished"]), (&1.into(), &true.into()));
     assert_eq!(report["stop"]["reason"], "epochs");
     assert!(report["parameters"].as_u64().unwrap() > 1000);
     for part in ["read", "train", "evaluate"] {
@@ -128,6 +130,7 @@ fn a_diverging_run_fails_and_says_where() {
     assert!(!output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("not finite at step") && text.contains("for task \"click\""), "{text}");
+    assert!(text.contains("best epoch none") && text.lines().count() == 1, "no table of untrained weights: {text}");
 }
 
 #[test]

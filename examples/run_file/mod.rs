@@ -1,81 +1,21 @@
 //! What the examples `train`, `compare` and `inside` read alike: arguments, the file, its rows and its training settings.
 
+mod arguments;
+mod output;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer as _, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
 use starple::data::{Bag, Categorical, Feature, Numeric, Schema, Splits, Table};
 use starple::train::TrainConfig;
 use starple::{Error, ErrorKind, Result};
 
-/// The arguments: a file, `--set key=value` as often as wanted, and flags that name a file to write.
-pub(crate) struct Arguments {
-    pub(crate) file: PathBuf,
-    pub(crate) sets: Vec<String>,
-    outputs: Vec<(String, PathBuf)>,
-}
-
-impl Arguments {
-    /// Reads them; `outputs` are the flags that name a file to write, in a folder that is there. What cannot be read is
-    /// said on stderr, with the usage.
-    pub(crate) fn read(usage: &str, outputs: &[&str]) -> Result<Self, ExitCode> {
-        let (mut file, mut sets, mut written) = (None, Vec::new(), Vec::new());
-        let mut arguments = std::env::args().skip(1);
-        while let Some(argument) = arguments.next() {
-            let flag = argument.as_str();
-            if flag == "--set" || outputs.contains(&flag) {
-                let Some(value) = arguments.next() else {
-                    eprintln!("{flag}: expected a value after it\n{usage}");
-                    return Err(ExitCode::from(2));
-                };
-                if flag == "--set" {
-                    sets.push(value);
-                } else {
-                    written.push((argument, PathBuf::from(value)));
-                }
-                continue;
-            }
-            if flag.starts_with('-') || file.is_some() {
-                eprintln!("unexpected argument {flag:?}\n{usage}");
-                return Err(ExitCode::from(2));
-            }
-            file = Some(PathBuf::from(argument));
-        }
-        let Some(file) = file else {
-            eprintln!("{usage}");
-            return Err(ExitCode::from(2));
-        };
-        // Before a run that may take hours.
-        for (flag, path) in &written {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            if folder.is_some_and(|folder| !folder.is_dir()) {
-                eprintln!("error: {flag} {}: expected a folder that is there", path.display());
-                return Err(ExitCode::FAILURE);
-            }
-        }
-        Ok(Self { file, sets, outputs: written })
-    }
-
-    /// The file that this flag names.
-    pub(crate) fn output(&self, flag: &str) -> Option<&Path> {
-        self.outputs.iter().rev().find(|(name, _)| name == flag).map(|(_, path)| path.as_path())
-    }
-
-    /// The exit code of what was done: it went well, it did not (and said so), or it could not.
-    pub(crate) fn exit(done: Result<bool>) -> ExitCode {
-        match done {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => {
-                eprintln!("error: {error}");
-                ExitCode::FAILURE
-            }
-        }
-    }
-}
+pub(crate) use arguments::{Arguments, Flags};
+#[allow(unused_imports, reason = "each example writes what it has")]
+pub(crate) use output::{err, out, write, write_json};
 
 /// An error of the file.
 pub(crate) fn wrong(message: impl fmt::Display) -> Error {
@@ -121,17 +61,6 @@ pub(crate) fn read_file<T: DeserializeOwned>(path: &Path, sets: &[String]) -> Re
 pub(crate) fn train_settings(table: toml::Table, path: &Path) -> Result<TrainConfig> {
     let config = TrainConfig::deserialize(table.into_deserializer());
     config.map_err(|error: toml::de::Error| wrong(format!("[train]: {}", error.message())).at_path(path))
-}
-
-/// Writes `value` to a JSON file.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(wrong)?;
-    write(path, &(text + "\n"))
-}
-
-/// Writes a text file.
-pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).map_err(|error| wrong(error).at_path(path))
 }
 
 /// `[data]`: where the rows are, and what their columns other than features are.
@@ -226,6 +155,11 @@ impl BagColumn {
 }
 
 impl Data {
+    /// The files that hold the rows.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.path, &self.train, &self.val, &self.test].into_iter().flatten()
+    }
+
     /// Reads the rows; everything that is fitted is fitted on the training split.
     pub(crate) fn read(&self, features: Features) -> Result<Splits> {
         let schema = self.schema(features)?;

@@ -26,11 +26,12 @@ pub(crate) struct Ready {
     pub(crate) model: AnyModel,
     pub(crate) config: TrainConfig,
     pub(crate) splits: Splits,
+    #[allow(dead_code, reason = "not every example saves")]
     pub(crate) checkpoints: Option<Checkpoints>,
 }
 
-/// Reads the file and its rows, and says how many seconds the rows took.
-pub(crate) fn ready(arguments: &Arguments) -> Result<(Ready, f64)> {
+/// Reads the file and its rows, and says how many seconds the rows took. `saves` says whether this example can save a run under way.
+pub(crate) fn ready(arguments: &Arguments, saves: bool) -> Result<(Ready, f64)> {
     let path = &arguments.file;
     let Run { data, features, model, train, checkpoints } = read_file(path, &arguments.sets)?;
     let config = train_settings(train, path)?;
@@ -38,6 +39,15 @@ pub(crate) fn ready(arguments: &Arguments) -> Result<(Ready, f64)> {
     let of_model = |error| wrong(format!("[model]: {error}")).at_path(path);
     // Before the log is read, which may take long.
     AnyConfig::kind_of(&settings).map_err(of_model)?;
+    arguments.check_inputs(data.files())?;
+    match &checkpoints {
+        Some(checkpoints) if saves => checkpoints.check()?,
+        Some(_) => {
+            let message = "[checkpoints]: the example `train` saves a run, this one does not";
+            return Err(wrong(message).at_path(path));
+        }
+        None => {}
+    }
     let started = Instant::now();
     let splits = data.read(features)?;
     let read = started.elapsed().as_secs_f64();

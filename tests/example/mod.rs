@@ -1,7 +1,9 @@
 //! Runs an example as a user does.
 
+#![allow(dead_code, reason = "no test of an example needs all of it")]
+
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 
 /// A log to be refused or learned from in no time.
@@ -56,9 +58,23 @@ fn binary(example: &str) -> PathBuf {
     profile.join("examples").join(example)
 }
 
-/// Runs it in the project's folder.
+/// To run it in the project's folder.
+pub(crate) fn command(example: &str) -> Command {
+    let mut command = Command::new(binary(example));
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+/// Runs it.
 pub(crate) fn run(example: &str, arguments: &[&str]) -> Output {
-    Command::new(binary(example)).current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).output().unwrap()
+    command(example).args(arguments).output().unwrap()
+}
+
+/// Runs it with stdout and stderr closed at their other end. Gives the exit code.
+pub(crate) fn deaf(command: &mut Command) -> Option<i32> {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    child.wait().unwrap().code()
 }
 
 /// What the example says of this file, in which `LOG` stands for the path of this log; the folder's name is taken out.

@@ -111,6 +111,10 @@ impl Target {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
             _ => PathBuf::from("."),
         };
+        if !folder.is_dir() {
+            let message = format!("there is no folder {}", folder.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
+        }
         Ok(Self { path, folder, old })
     }
 
@@ -163,7 +167,10 @@ fn temporary(target: &Path, folder: &Path) -> io::Result<NamedTempFile> {
     builder.prefix(&prefix).suffix(ENDING).rand_bytes(LETTERS);
     like_any_new_file(&mut builder);
     loop {
-        let temporary = builder.tempfile_in(folder)?;
+        let temporary = builder.tempfile_in(folder).map_err(|error| {
+            let message = format!("a file cannot be written in the folder {}: {}", folder.display(), error.kind());
+            io::Error::new(error.kind(), message)
+        })?;
         // Where there are no locks, nothing is tidied either.
         let _ = temporary.as_file().lock();
         // Before it was locked, a process that tidies may have deleted it.

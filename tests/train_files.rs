@@ -316,7 +316,7 @@ fn two_runs_in_one_folder_are_kept_apart_whatever_becomes_of_the_first() {
     let output = next.end();
     assert_eq!(output.status.code(), Some(143), "{}", text(&output.stderr));
     let names = fs::read_dir(place.at("run")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let temporary: Vec<String> = names.filter(|name| name.ends_with(".tmp")).collect();
+    let temporary: Vec<String> = names.filter(|name| name.contains(".tmp")).collect();
     assert!(temporary.is_empty(), "{temporary:?}");
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoints::Checkpoints;
+use super::checkpoints::{Checkpoints, set_aside};
 use super::place::Place;
 use super::run::Run;
 use super::{Callback, FitReport, StopReason, TrainConfig, TrainConfigBuilder};
@@ -162,10 +162,14 @@ impl<'a> Saver<'a> {
             go_on(&mut file, state, run).map_err(|error| error.at_path(&path))?;
             (self.steps, self.best) = (run.place.report.steps, run.place.report.best_epoch);
             for (error, path) in damaged {
-                self.checkpoints.set_aside(&path)?;
-                callbacks.iter_mut().for_each(|callback| callback.checkpoint_damaged(&error));
+                set_aside(&path)?;
+                for callback in &mut *callbacks {
+                    callback.checkpoint_damaged(&error);
+                }
             }
-            callbacks.iter_mut().for_each(|callback| callback.resumed(&path, self.steps));
+            for callback in callbacks {
+                callback.resumed(&path, self.steps);
+            }
             self.checkpoints.tidy_temporary();
             return Ok(());
         }

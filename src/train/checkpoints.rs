@@ -131,13 +131,6 @@ impl Checkpoints {
         atomic::tidy(self.folder(), |name| name == BEST || steps_of(name).is_some());
     }
 
-    /// Renames a damaged checkpoint, so that it does not count as the latest.
-    pub(super) fn set_aside(&self, path: &Path) -> Result<()> {
-        let mut aside = path.as_os_str().to_owned();
-        aside.push(DAMAGED);
-        fs::rename(path, aside).map_err(|error| Error::from(error).at_path(path))
-    }
-
     pub(super) fn path(&self, steps: u64) -> PathBuf {
         self.folder().join(format!("{PREFIX}{steps:010}{ENDING}"))
     }
@@ -201,6 +194,13 @@ impl From<Checkpoints> for CheckpointsBuilder {
     fn from(checkpoints: Checkpoints) -> Self {
         checkpoints.0
     }
+}
+
+/// Renames a damaged checkpoint, so that it does not count as the latest.
+pub(super) fn set_aside(path: &Path) -> Result<()> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(DAMAGED);
+    fs::rename(path, aside).map_err(|error| Error::from(error).at_path(path))
 }
 
 /// What is in a folder; nothing if there is none.

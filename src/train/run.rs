@@ -199,18 +199,15 @@ impl<N: Net> Run<'_, N> {
     fn huge_loss(&self, val: Option<&Report>) -> Option<StopReason> {
         let layout = self.model.layout();
         let mut losses: Vec<(String, f64)> = Vec::new();
-        match val {
-            Some(val) => {
-                let tasks = val.tasks.iter().filter_map(|task| Some((task.task.clone(), task.all.logloss?)));
-                losses.extend(tasks);
-            }
-            None => {
-                let units = self.config.objective.units().names(layout);
-                let sums = &self.step.weighting().epoch;
-                for ((unit, sums), last) in units.zip(sums).zip(&self.step.loss().units) {
-                    // A step that was far off at the start of the epoch does not count.
-                    losses.extend(sums.mean_loss().zip(*last).map(|(mean, last)| (unit, mean.min(last))));
-                }
+        if let Some(val) = val {
+            let tasks = val.tasks.iter().filter_map(|task| Some((task.task.clone(), task.all.logloss?)));
+            losses.extend(tasks);
+        } else {
+            let units = self.config.objective.units().names(layout);
+            let sums = &self.step.weighting().epoch;
+            for ((unit, sums), last) in units.zip(sums).zip(&self.step.loss().units) {
+                // A step that was far off at the start of the epoch does not count.
+                losses.extend(sums.mean_loss().zip(*last).map(|(mean, last)| (unit, mean.min(last))));
             }
         }
         let (of, loss) = losses.into_iter().find(|(_, loss)| *loss > HUGE_LOSS)?;

@@ -18,6 +18,8 @@ pub(crate) enum Purpose {
     Projection = 5,
     /// The values that rows start from which a table gets later.
     NewRows = 6,
+    /// The rows that statistics are taken over.
+    Statistics = 7,
 }
 
 /// The generator of one stream: the same `(seed, purpose, a, b)` gives the same numbers on every machine.

@@ -144,7 +144,7 @@ fn star_with_combined_weights_is_star() {
 #[test]
 fn partitioned_norm_of_a_mixed_batch_is_that_of_its_domains() {
     let domains = || (0..3).map(DomainId::new);
-    let norm = PartitionedNorm::new(5, domains(), PartitionedNormSettings::default());
+    let norm = PartitionedNorm::new(5, domains(), PartitionedNormSettings { min_rows: 2, ..Default::default() });
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let z = Array2::from_shape_simple_fn((10, 5), || rng.random_range(-2.0..2.0_f32));
     let dy = Array2::from_shape_simple_fn((10, 5), || rng.random_range(-2.0..2.0_f32));

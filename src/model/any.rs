@@ -152,6 +152,13 @@ macro_rules! any {
                 }
             }
 
+            fn note_statistics(&self, input: Input<'_>, grad: &mut Self) -> bool {
+                match (self, grad) {
+                    $((Self::$model(net), Self::$model(grad)) => net.note_statistics(input, grad),)*
+                    _ => panic!("{MIXED}"),
+                }
+            }
+
             fn visit_gates(&self, cache: &AnyCache, see: &mut dyn FnMut(GateView<'_>)) {
                 match (self, cache) {
                     $((Self::$model(net), AnyCache::$model(cache)) => net.visit_gates(cache, see),)*

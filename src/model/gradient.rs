@@ -91,7 +91,7 @@ impl<N: Net> Gradient<N> {
                 values.iter_mut().zip(other).for_each(|(value, other)| *value += scale * *other);
             }
             Pair::Moving(statistics, other) if path.present() && other.steps > 0 => {
-                statistics.add(&other.mean, &other.var);
+                statistics.add(&other.mean, &other.var, other.rows());
             }
             Pair::Tensor(..) | Pair::Moving(..) => {}
         });

@@ -47,6 +47,7 @@ mod shared_bottom;
 mod single;
 mod sluice;
 mod star;
+mod statistics;
 mod stitched;
 mod towers;
 
@@ -91,6 +92,7 @@ pub use self::shared_bottom::{SharedBottomConfig, SharedBottomConfigBuilder, Sha
 pub use self::single::{SingleCache, SingleConfig, SingleConfigBuilder, SingleNet};
 pub use self::sluice::{SluiceConfig, SluiceConfigBuilder, SluiceNet};
 pub use self::star::{StarCache, StarConfig, StarConfigBuilder, StarNet};
+pub(crate) use self::statistics::Statistics;
 pub use self::stitched::{StitchedCache, StitchedConfig, StitchedLayer, StitchedNet, StitchedShape};
 pub use self::towers::Towers;
 

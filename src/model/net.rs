@@ -55,6 +55,13 @@ pub trait Net: Params + Send + Sync + 'static {
         dx: &mut ArrayRef2<f32>,
     );
 
+    /// Notes the batch statistics of these rows in `grad`, as [`Net::backward`] does, where they can be told from the input alone;
+    /// returns whether they can. By default they cannot, and a forward and a backward pass note them.
+    fn note_statistics(&self, input: Input<'_>, grad: &mut Self) -> bool {
+        let _ = (input, grad);
+        false
+    }
+
     /// Shows the weights of every gate in the pass that left `cache`; a net without gates shows none.
     ///
     /// [`inside::gates`](crate::inside::gates) averages them over many rows.

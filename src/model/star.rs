@@ -6,6 +6,7 @@ use ndarray::{Array2, ArrayRef2};
 
 use super::config::{check_widths, model_config};
 use super::pooled::{PooledCache, PooledNet};
+use super::statistics::has_averages;
 use super::{Input, Net, NetConfig, Plan};
 use crate::data::DomainId;
 use crate::nn::buffer::{grow, resize};
@@ -29,8 +30,12 @@ model_config! {
         norm_epsilon: f32 = 1e-5;
         /// The rate at which moving averages move once they are warm, in (0, 1]; default 0.05.
         norm_rate: f32 = 0.05;
-        /// The fewest rows of a domain in a batch that have statistics of their own, at least 2; default 2.
-        norm_min_rows: usize = 2;
+        /// The fewest rows of a domain in a batch that Partitioned Normalization standardises by their own statistics, at least 2; default
+        /// 32. Fewer rows take the moving averages of their domain.
+        norm_min_rows: usize = 32;
+        /// φ of Partitioned Normalization: the share of the pooled variance of all domains that is added to a domain's variance, at least 0;
+        /// default 0.1. It bounds what becomes of a new value in a column that was constant in a domain; 0 is the paper's.
+        norm_floor: f32 = 0.1;
         /// Whether there is an auxiliary network; default true.
         auxiliary: bool = true;
         /// The widths of the auxiliary network's hidden layers; default 32.
@@ -45,6 +50,8 @@ model_config! {
         let (epsilon, rate) = (this.norm_epsilon, this.norm_rate);
         problems.require(epsilon > 0.0 && epsilon.is_finite(), || format!("norm_epsilon: above 0, found {epsilon}"));
         problems.require(rate > 0.0 && rate <= 1.0, || format!("norm_rate: 0 < norm_rate <= 1, found {rate}"));
+        let floor = this.norm_floor;
+        problems.require(floor >= 0.0 && floor.is_finite(), || format!("norm_floor: at least 0, found {floor}"));
         let rows = this.norm_min_rows;
         problems.require(rows >= 2, || format!("norm_min_rows: at least 2, found {rows}"));
         problems.require(this.domain_dim >= 1, || "domain_dim: at least 1, found 0".into());
@@ -196,8 +203,13 @@ impl Net for StarNet {
         let (width, tasks, style, combination) =
             (config.width(), config.tasks(), settings.style(), settings.combination);
         let norm = settings.partitioned_norm.then(|| {
-            let (epsilon, rate, min_rows) = (settings.norm_epsilon, settings.norm_rate, settings.norm_min_rows);
-            PartitionedNorm::new(width, domains.clone(), PartitionedNormSettings { epsilon, rate, min_rows })
+            let settings = PartitionedNormSettings {
+                epsilon: settings.norm_epsilon,
+                rate: settings.norm_rate,
+                min_rows: settings.norm_min_rows,
+                floor: settings.norm_floor,
+            };
+            PartitionedNorm::new(width, domains.clone(), settings)
         });
         let (mut layers, mut hidden, mut from) = (Vec::new(), Vec::new(), width);
         for &to in &settings.hidden {
@@ -274,10 +286,21 @@ impl Net for StarNet {
         }
     }
 
+    fn note_statistics(&self, input: Input<'_>, grad: &mut Self) -> bool {
+        if has_averages(&self.hidden) || has_averages(&self.auxiliary) {
+            return false;
+        }
+        if let (Some(norm), Some(grad)) = (&self.norm, &mut grad.norm) {
+            norm.note_statistics(input.x, input.segments, grad);
+        }
+        true
+    }
+
     fn plan(&self, domains: usize) -> Option<Plan<'_>> {
         let mut plan = Plan::new(domains);
+        let norm = self.norm.as_ref().map(PartitionedNorm::affine);
         for domain in plan.domains() {
-            let mut norm = self.norm.as_ref().map(|norm| norm.affine(domain));
+            let mut norm = norm.as_ref().map(|norm| norm(domain));
             let mut value = plan.row();
             for (i, layer) in self.layers.iter().enumerate() {
                 // Partitioned Normalization, an affine map in inference, becomes part of the maps that read it.

@@ -42,8 +42,9 @@ pub(crate) use joined::JoinedCache;
 pub use linear::Linear;
 pub(crate) use mlp::MlpRun;
 pub use mlp::{HiddenStyle, Mlp, MlpCache};
-pub use mode::{Infer, Mode, Train};
+pub use mode::{Infer, Measure, Mode, Train};
 pub use moving::Moving;
+pub(crate) use moving::Precise;
 pub use norm::{
     BatchNorm, BatchNormCache, DomainNorm, LayerNorm, LayerNormCache, PartitionedNorm, PartitionedNormCache,
     PartitionedNormSettings,

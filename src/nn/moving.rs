@@ -21,12 +21,15 @@ pub struct Moving {
     /// How many statistics were taken.
     pub steps: u64,
     rate: f32,
+    /// In a gradient, how many rows the statistics were taken over.
+    #[serde(skip)]
+    rows: u64,
 }
 
 impl Moving {
     /// Averages over `width` columns that move by `rate` (0 < rate ≤ 1) once they are warm.
     pub fn new(width: usize, rate: f32) -> Self {
-        Self { mean: Array1::zeros(width), var: Array1::ones(width), steps: 0, rate }
+        Self { mean: Array1::zeros(width), var: Array1::ones(width), steps: 0, rate, rows: 0 }
     }
 
     /// Takes the statistics of one batch; does nothing when the batch had none.
@@ -43,13 +46,59 @@ impl Moving {
         }
     }
 
-    /// Adds one batch's statistics to a gradient.
-    pub(crate) fn add(&mut self, mean: &Array1<f32>, var: &Array1<f32>) {
+    /// In a gradient, how many rows the statistics were taken over.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Adds the statistics of one batch, taken over this many rows, to a gradient.
+    pub(crate) fn add(&mut self, mean: &Array1<f32>, var: &Array1<f32>, rows: u64) {
         self.steps += 1;
+        self.rows += rows;
         let share = 1.0 / self.steps as f32;
         for (value, batch) in [(&mut self.mean, mean), (&mut self.var, var)] {
             value.zip_mut_with(batch, |v, &b| *v += share * (b - *v));
         }
+    }
+}
+
+/// Mean and variance of many rows, put together from the statistics of batches, in f64.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Precise {
+    rows: f64,
+    mean: Vec<f64>,
+    /// Sums of squared distances from the mean.
+    squares: Vec<f64>,
+}
+
+impl Precise {
+    /// Adds the statistics that a gradient holds; does nothing when it has none.
+    ///
+    /// With n and m rows, δ the difference of the means: `mean += δ·m/(n + m)`, `squares += var·(m − 1) + δ²·n·m/(n + m)` (Chan et al. 1983).
+    pub(crate) fn add(&mut self, batch: &Moving) {
+        if batch.steps == 0 {
+            return;
+        }
+        self.mean.resize(batch.mean.len(), 0.0);
+        self.squares.resize(batch.var.len(), 0.0);
+        let (before, new) = (self.rows, batch.rows as f64);
+        self.rows += new;
+        let columns = self.mean.iter_mut().zip(&mut self.squares).zip(&batch.mean).zip(&batch.var);
+        for (((mean, squares), &of_batch), &var) in columns {
+            let distance = f64::from(of_batch) - *mean;
+            *mean += distance * (new / self.rows);
+            *squares += f64::from(var) * (new - 1.0) + distance * distance * (before * new / self.rows);
+        }
+    }
+
+    /// Puts mean and variance (unbiased) in place of the averages, if there were at least 2 rows.
+    pub(crate) fn replace(&self, average: &mut Moving) {
+        if self.rows < 2.0 {
+            return;
+        }
+        average.steps = average.steps.max(1);
+        average.mean.iter_mut().zip(&self.mean).for_each(|(to, &mean)| *to = mean as f32);
+        average.var.iter_mut().zip(&self.squares).for_each(|(to, &squares)| *to = (squares / (self.rows - 1.0)) as f32);
     }
 }
 
@@ -80,7 +129,7 @@ impl Params for Moving {
     fn zero(&mut self) {
         self.mean.fill(0.0);
         self.var.fill(0.0);
-        self.steps = 0;
+        (self.steps, self.rows) = (0, 0);
     }
 }
 
@@ -92,7 +141,12 @@ mod tests {
     fn five_statistics_of_a_constant_leave_no_trace_of_the_start() {
         let mut average = Moving::new(1, 0.05);
         for step in 1..=5 {
-            average.take(&Moving { mean: ndarray::arr1(&[3.0]), var: ndarray::arr1(&[0.25]), steps: 1, rate: 0.05 });
+            average.take(&Moving {
+                mean: ndarray::arr1(&[3.0]),
+                var: ndarray::arr1(&[0.25]),
+                steps: 1,
+                ..Moving::new(1, 0.05)
+            });
             assert!((average.mean[0] - 3.0).abs() < 1e-6 && (average.var[0] - 0.25).abs() < 1e-6, "step {step}");
         }
         assert_eq!(average.steps, 5);
@@ -110,7 +164,7 @@ mod tests {
                 mean: ndarray::arr1(&[value as f32]),
                 var: ndarray::arr1(&[1.0]),
                 steps: 1,
-                rate: 0.3,
+                ..Moving::new(1, 0.3)
             });
             assert!((f64::from(average.mean[0]) - plain / (1.0 - keep)).abs() < 1e-6);
         }

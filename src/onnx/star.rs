@@ -12,7 +12,7 @@ impl Export for StarNet {
         let x = rows.x[0];
         let mut h = x;
         for (i, layer) in self.layers.iter().enumerate() {
-            let norm = self.norm.as_ref().filter(|_| i == 0).map(|norm| norm.affine(rows.domain));
+            let norm = self.norm.as_ref().filter(|_| i == 0).map(|norm| norm.affine()(rows.domain));
             let affine = |graph: &mut Graph<'_>, layer: &Linear| match &norm {
                 Some((scale, shift)) => graph.linear(h, &layer.behind(scale, shift)),
                 None => graph.linear(h, layer),

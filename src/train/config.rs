@@ -47,6 +47,7 @@ pub struct TrainConfigBuilder {
     pub(super) freeze: Vec<String>,
     pub(super) objective: Objective,
     pub(super) early_stop: EarlyStop,
+    pub(super) statistics_rows: usize,
     pub(super) seed: u64,
     pub(super) threads: usize,
 }
@@ -64,6 +65,7 @@ impl Default for TrainConfigBuilder {
             freeze: Vec::new(),
             objective: Objective::default(),
             early_stop: EarlyStop::default(),
+            statistics_rows: 32_768,
             seed: 0,
             threads: 1,
         }
@@ -122,6 +124,11 @@ impl TrainConfig {
     /// How often all rows are seen at most.
     pub fn epochs(&self) -> usize {
         self.0.epochs
+    }
+
+    /// The rows of a batch.
+    pub fn batch_rows(&self) -> usize {
+        self.0.batch_rows
     }
 
     /// The seed of batch order and dropout.
@@ -188,6 +195,13 @@ impl TrainConfigBuilder {
     /// The loss: what it is taken of, and how its parts are weighed; default a weight of 1 for every task.
     pub fn objective(mut self, objective: Objective) -> Self {
         self.objective = objective;
+        self
+    }
+
+    /// Over how many rows of each domain normalisation statistics are computed anew before each evaluation and at the end of the run
+    /// ([`recompute_statistics`](super::recompute_statistics)); default 32,768. 0 leaves the moving averages as training left them.
+    pub fn statistics_rows(mut self, rows: usize) -> Self {
+        self.statistics_rows = rows;
         self
     }
 

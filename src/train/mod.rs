@@ -10,6 +10,7 @@ mod place;
 mod progress;
 mod report;
 mod run;
+mod statistics;
 mod step;
 mod trainer;
 
@@ -20,6 +21,7 @@ pub use evaluate::evaluate;
 pub use progress::Progress;
 pub(crate) use progress::say;
 pub use report::{EpochReport, FitReport, StopReason, UnitReport};
+pub use statistics::{StatisticsRows, recompute_statistics};
 pub use step::Step;
 pub use trainer::Trainer;
 pub(crate) use trainer::check_rows;

@@ -7,6 +7,7 @@ use super::checkpoint::Saver;
 use super::config::undefined;
 use super::place::Place;
 use super::report::HUGE_LOSS;
+use super::statistics::{StatisticsRows, recompute};
 use super::{Callback, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfigBuilder, evaluate};
 use crate::data::{Batch, DomainId, Loader};
 use crate::loss::NonFiniteAt;
@@ -48,6 +49,10 @@ impl<N: Net> Run<'_, N> {
                 break stop;
             }
         };
+        if matches!(stop, StopReason::Callback) {
+            // These may be the weights that stay.
+            self.recompute_statistics();
+        }
         let Self { val, model, best, place: Place { mut report, seconds, .. }, .. } = self;
         // Those of an epoch that was not finished.
         report.train_seconds += seconds;
@@ -117,6 +122,7 @@ impl<N: Net> Run<'_, N> {
             return Ok(ControlFlow::Break(stop));
         }
         let started = Instant::now();
+        self.recompute_statistics();
         let val = match self.val.map(|rows| evaluate(self.model, rows)).transpose() {
             Err(error) if error.kind() == ErrorKind::NonFinite => {
                 let rows = self.val.expect("an evaluation had rows");
@@ -187,6 +193,16 @@ impl<N: Net> Run<'_, N> {
         (place.epoch, place.batch) = (place.epoch + 1, 0);
         (place.rows, place.loss, place.seconds) = (0, 0.0, 0.0);
         Ok(())
+    }
+
+    /// Moving averages lag behind weights that move; what is evaluated, kept and saved has the statistics of its own weights.
+    fn recompute_statistics(&mut self) {
+        let Self { config, loader, model, step, place, .. } = self;
+        let sample =
+            StatisticsRows { per_domain: config.statistics_rows, seed: config.seed, number: place.epoch as u64 };
+        if sample.per_domain > 0 {
+            recompute(model, loader.rows(), sample, step.frozen());
+        }
     }
 
     fn non_finite(&self, domain: DomainId, task: usize) -> StopReason {

@@ -192,6 +192,11 @@ impl<N: Net> Step<N> {
         }
     }
 
+    /// By position in the model's walk, what stays as it is; empty where nothing does.
+    pub(super) fn frozen(&self) -> &[bool] {
+        self.grad.frozen()
+    }
+
     /// The logits of the last step, `[rows, tasks]`, in the order of its batch.
     pub fn logits(&self) -> &Array2<f32> {
         self.cache.logits()

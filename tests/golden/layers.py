@@ -53,10 +53,10 @@ class StarLinear:
 
 
 class PartitionedNorm:
-    """z' = (g . g_d) . (z - mu_d) / sqrt(var_d + eps) + (b + b_d)."""
+    """z' = (g . g_d) . (z - mu_d) / sqrt(var_d + floor . var + eps) + (b + b_d), where var is that of all domains together."""
 
-    def __init__(self, state, name, width, epsilon=1e-5, rate=0.05, min_rows=2):
-        self.name, self.width, self.epsilon, self.min_rows = name, width, epsilon, min_rows
+    def __init__(self, state, name, width, epsilon=1e-5, rate=0.05, min_rows=32, floor=0.1):
+        self.name, self.width, self.epsilon, self.min_rows, self.floor = name, width, epsilon, min_rows, floor
         state.add(f"{name}.gamma", (width,), 0.3, around=1.0, decay=1.0)
         state.add(f"{name}.beta", (width,), 0.2)
         for i, d in enumerate(DOMAINS):
@@ -76,19 +76,23 @@ class PartitionedNorm:
             mean = sum(m.steps / total * m.mean for m in known)
             return mean, sum(m.steps / total * (m.var + (m.mean - mean) ** 2) for m in known)
 
+        epsilon = self.epsilon + self.floor * pooled()[1]
+
         def part(d, rows):
             if d is None:
                 mean, var = pooled()
-                return gamma * (z[rows] - mean) / torch.sqrt(var + self.epsilon) + beta
+                return gamma * (z[rows] - mean) / torch.sqrt(var + epsilon) + beta
             own = f"{self.name}.domain.{d}"
             moving = state.moving[f"{own}.moving"]
-            if training and len(rows) >= self.min_rows:
-                mean, var = state.note(f"{own}.moving", z[rows])
+            # Two rows move the averages, whether or not they are enough to be normalised by.
+            noted = state.note(f"{own}.moving", z[rows]) if training and len(rows) >= 2 else None
+            if noted and len(rows) >= self.min_rows:
+                mean, var = noted
             else:
                 # A domain that was never seen is taken for one like the others together.
                 mean, var = (moving.mean, moving.var) if moving.steps else pooled()
             scale, shift = gamma * state[f"{own}.gamma"], beta + state[f"{own}.beta"]
-            return scale * (z[rows] - mean) / torch.sqrt(var + self.epsilon) + shift
+            return scale * (z[rows] - mean) / torch.sqrt(var + epsilon) + shift
 
         return by_domain(domains, self.width, part)
 

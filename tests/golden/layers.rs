@@ -38,7 +38,7 @@ struct Case {
 enum Settings {
     Linear { input: usize, output: usize },
     StarLinear { input: usize, output: usize },
-    PartitionedNorm { width: usize, epsilon: f32, rate: f32, min_rows: usize },
+    PartitionedNorm { width: usize, epsilon: f32, rate: f32, min_rows: usize, floor: f32 },
     BatchNorm { width: usize },
     LayerNorm { width: usize },
     Activation { width: usize, activation: ActivationKind },
@@ -154,8 +154,8 @@ fn layers() {
             Settings::StarLinear { input, output } => {
                 run(case, StarLinear::new(input, output, domains(), Combination::Product, Init::He, draws), &mut check);
             }
-            Settings::PartitionedNorm { width, epsilon, rate, min_rows } => {
-                let settings = PartitionedNormSettings { epsilon, rate, min_rows };
+            Settings::PartitionedNorm { width, epsilon, rate, min_rows, floor } => {
+                let settings = PartitionedNormSettings { epsilon, rate, min_rows, floor };
                 run(case, PartitionedNorm::new(width, domains(), settings), &mut check);
             }
             Settings::BatchNorm { width } => run(case, BatchNorm::new(width), &mut check),

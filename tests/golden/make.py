@@ -184,7 +184,8 @@ BY_STEP = {**GOAL, "decays": [0.98, 1.05], "decay_per": "step"}
 
 
 def star_cases():
-    base = {"hidden": [5, 4], "auxiliary_hidden": [4], "domain_dim": 2}
+    # The batches are small: a domain's rows are normalised by their own statistics all the same.
+    base = {"hidden": [5, 4], "auxiliary_hidden": [4], "domain_dim": 2, "norm_min_rows": 2}
     # A bias in front of batch normalisation has no gradient but rounding's, which optimizers that divide by its size
     # would make a step of: batch normalisation goes with SGD.
     return [
@@ -200,7 +201,7 @@ def star_cases():
         model_case(
             Star,
             "norm settings",
-            {**base, "norm_min_rows": 5, "norm_rate": 0.3, "norm_epsilon": 0.01, "activation": "tanh"},
+            {**base, "norm_min_rows": 5, "norm_rate": 0.3, "norm_epsilon": 0.01, "norm_floor": 0.0, "activation": "tanh"},
             [SGD, ADAMW],
         ),
         model_case(Star, "no hidden layers", {**base, "hidden": [], "auxiliary_hidden": []}, [exact(ADAM)]),
@@ -350,12 +351,15 @@ def layer_cases():
         return lambda state, x, domains, training: layer(state, x, domains)
 
     case("star linear", {"kind": "star_linear", "input": 5, "output": 3}, 5, star_linear)
-    for epsilon, rate, min_rows in ((1e-5, 0.05, 2), (1e-2, 0.3, 5)):
+    for settings in (
+        {"epsilon": 1e-5, "rate": 0.05, "min_rows": 2, "floor": 0.0},
+        {"epsilon": 1e-2, "rate": 0.3, "min_rows": 5, "floor": 0.2},
+    ):
         case(
-            f"partitioned norm, at least {min_rows} rows",
-            {"kind": "partitioned_norm", "width": 5, "epsilon": epsilon, "rate": rate, "min_rows": min_rows},
+            f"partitioned norm, at least {settings['min_rows']} rows",
+            {"kind": "partitioned_norm", "width": 5, **settings},
             5,
-            lambda s: PartitionedNorm(s, "layer", 5, epsilon, rate, min_rows),
+            lambda s: PartitionedNorm(s, "layer", 5, **settings),
         )
     for rows in ((4, 0, 1, 5), (0, 0, 1, 0)):
         of = f"{sum(rows)} row{'s' * (sum(rows) > 1)}"

@@ -81,7 +81,7 @@ class Star:
         width, style = self.front.width, style_of(config)
         self.norm = self.auxiliary = None
         if config.get("partitioned_norm", True):
-            keys = [("norm_epsilon", "epsilon"), ("norm_rate", "rate"), ("norm_min_rows", "min_rows")]
+            keys = [("norm_epsilon", "epsilon"), ("norm_rate", "rate"), ("norm_min_rows", "min_rows"), ("norm_floor", "floor")]
             settings = {ours: config[key] for key, ours in keys if key in config}
             self.norm = PartitionedNorm(state, "net.norm", width, **settings)
         widths = [width, *config["hidden"], len(TASKS)]

@@ -212,8 +212,8 @@ fn rename(p: &Values) -> Values {
 fn partitioned_norm() {
     let x = random(8, 5, &mut rng(2));
     let (segments, names) = segments();
-    for min_rows in [2, 4] {
-        let settings = PartitionedNormSettings { min_rows, ..PartitionedNormSettings::default() };
+    for (min_rows, floor) in [(2, 0.0), (4, 0.0), (2, 0.3), (4, 0.3)] {
+        let settings = PartitionedNormSettings { min_rows, floor, ..PartitionedNormSettings::default() };
         let mut layer = PartitionedNorm::new(5, four(), settings);
         stir(&mut layer);
         let cache = std::cell::RefCell::new(PartitionedNormCache::default());
@@ -224,12 +224,12 @@ fn partitioned_norm() {
             5,
             |y| layer.forward(&x, &segments, Train::default(), &mut cache.borrow_mut(), y),
             |dy, grad, dx| layer.backward(&x, &segments, dy, &mut cache.borrow_mut(), grad, dx),
-            |p, x| reference::partitioned_norm(&rename(p), "layer", x, &names, true, min_rows),
+            |p, x| reference::partitioned_norm(&rename(p), "layer", x, &names, true, (min_rows, f64::from(floor))),
         );
         let mut y = Array2::zeros((8, 5));
         layer.forward(&x, &segments, Infer, &mut cache.borrow_mut(), &mut y);
         let p = rename(&Values::of(&layer, &layout()));
-        let expected = reference::partitioned_norm(&p, "layer", &wide(&x), &names, false, min_rows);
+        let expected = reference::partitioned_norm(&p, "layer", &wide(&x), &names, false, (min_rows, f64::from(floor)));
         same("partitioned norm, inference", &y, &expected);
     }
 }

@@ -112,15 +112,35 @@ fn moving(p: &Values, at: &str) -> (Array1<f64>, Array1<f64>) {
     (p.vector(&format!("{at}.moving.mean")), p.vector(&format!("{at}.moving.var")))
 }
 
-/// Partitioned Normalization: in training each domain's rows by their own mean and variance, unless there are too few.
+/// The variance of the mixture of all domains, each weighing by its steps.
+fn pooled_variance(p: &Values, at: &str) -> Array1<f64> {
+    let start = format!("{at}.domain.");
+    let domains: Vec<String> =
+        p.0.keys().filter_map(|key| key.strip_suffix(".moving.steps")).map(String::from).collect();
+    let all: Vec<_> = domains
+        .iter()
+        .filter(|d| d.starts_with(&start))
+        .map(|d| (p.vector(&format!("{d}.moving.steps"))[0], moving(p, d)))
+        .collect();
+    let total: f64 = all.iter().map(|(steps, _)| steps).sum();
+    let mean = |of: &dyn Fn(&(Array1<f64>, Array1<f64>)) -> Array1<f64>| {
+        all.iter().map(|(steps, moments)| of(moments) * (steps / total)).reduce(|a, b| a + b).unwrap()
+    };
+    let center = mean(&|(mean, _)| mean.clone());
+    mean(&|(mean, var)| var + (mean - &center).mapv(|distance| distance * distance))
+}
+
+/// Partitioned Normalization: in training each domain's rows by their own mean and variance, unless there are too few. `floor` times the
+/// pooled variance is added to every variance.
 pub(crate) fn partitioned_norm(
     p: &Values,
     at: &str,
     x: &Array2<f64>,
     domains: &[Option<String>],
     training: bool,
-    min_rows: usize,
+    (min_rows, floor): (usize, f64),
 ) -> Array2<f64> {
+    let pooled = pooled_variance(p, at);
     let (gamma, beta) = (p.vector(&format!("{at}.gamma")), p.vector(&format!("{at}.beta")));
     let mut y = x.clone();
     for (i, domain) in domains.iter().enumerate() {
@@ -129,7 +149,7 @@ pub(crate) fn partitioned_norm(
         let own = format!("{at}.domain.{d}");
         let (mean, var) =
             if training && rows.len() >= min_rows { moments(&x.select(Axis(0), &rows)) } else { moving(p, &own) };
-        let normed = (&x.row(i) - &mean) / var.mapv(|v| (v + 1e-5).sqrt());
+        let normed = (&x.row(i) - &mean) / (var + &pooled * floor).mapv(|v| (v + 1e-5).sqrt());
         let scale = &gamma * &p.vector(&format!("{own}.gamma"));
         y.row_mut(i).assign(&(normed * scale + &beta + p.vector(&format!("{own}.beta"))));
     }
@@ -324,8 +344,11 @@ pub(crate) fn star(
     x: &Array2<f64>,
     domains: &[Option<String>],
 ) -> Array2<f64> {
-    let mut h =
-        if p.has("net.norm") { partitioned_norm(p, "net.norm", x, domains, style.training, 2) } else { x.clone() };
+    let mut h = if p.has("net.norm") {
+        partitioned_norm(p, "net.norm", x, domains, style.training, (2, 0.1))
+    } else {
+        x.clone()
+    };
     let layers = p.count("net.layers");
     for i in 0..layers {
         h = star_linear(p, &format!("net.layers.{i}"), combination, &h, domains);

@@ -51,10 +51,10 @@ impl Dice {
         if cache.ones.len() != width {
             (cache.ones, cache.zeros) = (Array1::ones(width), Array1::zeros(width));
         }
-        if mode.training().is_some() && rows >= 2 {
-            cache.columns.take_rows(z, Self::EPSILON);
+        if mode.batch_statistics() && rows >= 2 {
+            cache.columns.take_rows(z, |_| Self::EPSILON);
         } else {
-            cache.columns.take_constants(&self.moving.mean, &self.moving.var, Self::EPSILON);
+            cache.columns.take_constants(&self.moving.mean, &self.moving.var, |_| Self::EPSILON);
         }
         resize(&mut cache.p, rows, width);
         cache.columns.forward(z, &cache.ones, &cache.zeros, &mut cache.p);

@@ -44,10 +44,10 @@ impl BatchNorm {
     /// # Panics
     /// If the shapes do not fit.
     pub fn forward<M: Mode>(&self, z: &ArrayRef2<f32>, mode: M, cache: &mut BatchNormCache, y: &mut ArrayRef2<f32>) {
-        if mode.training().is_some() && z.nrows() >= 2 {
-            cache.columns.take_rows(z, Self::EPSILON);
+        if mode.batch_statistics() && z.nrows() >= 2 {
+            cache.columns.take_rows(z, |_| Self::EPSILON);
         } else {
-            cache.columns.take_constants(&self.moving.mean, &self.moving.var, Self::EPSILON);
+            cache.columns.take_constants(&self.moving.mean, &self.moving.var, |_| Self::EPSILON);
         }
         cache.columns.forward(z, &self.gamma, &self.beta, y);
     }

@@ -3,7 +3,7 @@
 //! Forward `y = a ⊙ x̂ + b` with `x̂ = (z − μ)·r`, `r = 1/√(σ² + ε)`; backward, where μ and σ² come from the `n` rows
 //! themselves, `dz = a·r ⊙ (g − mean g − x̂ ⊙ mean(g ⊙ x̂))`, and where they are constants, `dz = a·r ⊙ g`.
 
-use ndarray::{Array1, ArrayRef1, ArrayRef2, ArrayView1, ArrayViewMut2, Axis, Zip};
+use ndarray::{Array1, ArrayRef1, ArrayRef2, ArrayView1, ArrayViewMut2, Axis};
 
 use crate::nn::Moving;
 use crate::nn::linear::values;
@@ -20,47 +20,68 @@ pub(crate) struct Columns {
     mean: Array1<f32>,
     /// r
     inv_std: Array1<f32>,
-    /// σ², unbiased: what a moving average takes.
-    var: Array1<f32>,
     /// Whether μ and σ² come from the rows, so that gradients flow through them.
     from_rows: bool,
+    /// The rows' mean and unbiased variance, and how many rows there were: what a moving average takes.
+    batch_mean: Array1<f32>,
+    batch_var: Array1<f32>,
+    batch_rows: u64,
     /// Two sums for each column, in f64.
     sums: Vec<[f64; 2]>,
 }
 
 impl Columns {
-    /// Takes μ and σ² (biased) from the rows of `z`.
+    /// Takes μ and σ² (biased) from the rows of `z`; `epsilon` of a column is added to its σ².
     ///
     /// # Panics
     /// If there are fewer than 2 rows.
-    pub(crate) fn take_rows(&mut self, z: &ArrayRef2<f32>, epsilon: f32) {
-        let (rows, width) = z.dim();
-        assert!(rows >= 2, "statistics need at least 2 rows");
-        self.fit(width);
+    pub(crate) fn take_rows(&mut self, z: &ArrayRef2<f32>, epsilon: impl Fn(usize) -> f32) {
+        assert!(z.nrows() >= 2, "statistics need at least 2 rows");
+        self.measure_rows(z);
         self.from_rows = true;
-        let n = rows as f64;
-        each_block(&mut self.sums, None, |first, sums, _| widest(Statistics { z, first, sums }));
-        for (j, &[mean, squares]) in self.sums.iter().enumerate() {
-            self.mean[j] = mean as f32;
-            self.inv_std[j] = (1.0 / (squares / n + f64::from(epsilon)).sqrt()) as f32;
-            self.var[j] = (squares / (n - 1.0)) as f32;
+        self.mean.assign(&self.batch_mean);
+        let n = z.nrows() as f64;
+        for (j, (inv_std, &[_, squares])) in self.inv_std.iter_mut().zip(&self.sums).enumerate() {
+            *inv_std = (1.0 / (squares / n + f64::from(epsilon(j))).sqrt()) as f32;
         }
     }
 
-    /// Takes μ and σ² as constants.
-    pub(crate) fn take_constants(&mut self, mean: &ArrayRef1<f32>, var: &ArrayRef1<f32>, epsilon: f32) {
+    /// The mean and the unbiased variance of the rows of `z`, for [`Columns::note`] alone; one row has the variance 0.
+    pub(crate) fn measure_rows(&mut self, z: &ArrayRef2<f32>) {
+        let (rows, width) = z.dim();
+        self.fit(width);
+        self.batch_rows = rows as u64;
+        each_block(&mut self.sums, None, |first, sums, _| widest(Statistics { z, first, sums }));
+        let freedom = (rows as f64 - 1.0).max(1.0);
+        for (j, &[mean, squares]) in self.sums.iter().enumerate() {
+            self.batch_mean[j] = mean as f32;
+            self.batch_var[j] = (squares / freedom) as f32;
+        }
+    }
+
+    /// Takes μ and σ² as constants. The rows leave no statistics, unless [`Columns::measure_rows`] takes them after this.
+    pub(crate) fn take_constants(
+        &mut self,
+        mean: &ArrayRef1<f32>,
+        var: &ArrayRef1<f32>,
+        epsilon: impl Fn(usize) -> f32,
+    ) {
         self.fit(mean.len());
         self.from_rows = false;
         self.mean.assign(mean);
-        Zip::from(&mut self.inv_std).and(var).for_each(|r, &v| *r = 1.0 / (v + epsilon).sqrt());
+        for (j, (r, &v)) in self.inv_std.iter_mut().zip(var).enumerate() {
+            *r = 1.0 / (v + epsilon(j)).sqrt();
+        }
     }
 
     fn fit(&mut self, width: usize) {
         if self.mean.len() != width {
             self.mean = Array1::zeros(width);
             self.inv_std = Array1::zeros(width);
-            self.var = Array1::zeros(width);
+            self.batch_mean = Array1::zeros(width);
+            self.batch_var = Array1::zeros(width);
         }
+        self.batch_rows = 0;
         self.sums.clear();
         self.sums.resize(width, [0.0; 2]);
     }
@@ -102,10 +123,10 @@ impl Columns {
         });
     }
 
-    /// Makes the rows' statistics the "gradient" of the moving averages; constants leave none.
+    /// Makes the rows' statistics, if they were taken, the "gradient" of the moving averages.
     pub(crate) fn note(&self, moving: &mut Moving) {
-        if self.from_rows {
-            moving.add(&self.mean, &self.var);
+        if self.batch_rows > 0 {
+            moving.add(&self.batch_mean, &self.batch_var, self.batch_rows);
         }
     }
 

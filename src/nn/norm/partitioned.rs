@@ -11,11 +11,18 @@ use crate::nn::{Decay, Mode, Moving, PerDomain, Segment};
 /// Partitioned Normalization (Sheng et al. 2021, section 3.3, equations 3 and 4): batch normalisation whose statistics
 /// and half of whose scale and shift belong to the row's domain d.
 ///
-/// Training: `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + ε) + (β + β_d)`, where `μ_d, σ²_d` are the mean and variance of *this
-/// batch's rows of d*. Inference: the same with moving averages `E_d, Var_d`, kept for each domain ([`Moving`]).
+/// Training: `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + φ·Var + ε) + (β + β_d)`, where `μ_d, σ²_d` are the mean and variance of *this
+/// batch's rows of d*. Inference: the same with moving averages `E_d, Var_d`, kept for each domain ([`Moving`]), in place of `μ_d, σ²_d`.
+/// `Var` is the pooled moving variance of all domains, 0 before the first step.
 ///
-/// A segment with fewer than `min_rows` rows uses `E_d, Var_d` as constants in training too, and does not move them. A domain
+/// The paper has φ = 0. A column that is constant in a domain then has σ = 0, and a value that the domain has not had before is multiplied
+/// by `1/√ε`, 316 by default. With φ = 0.1 it is at most about three times as far from 0 as in all domains together.
+///
+/// A segment with fewer than `min_rows` rows uses `E_d, Var_d` as constants in training too. With 2 rows or more it moves them. A domain
 /// that has no statistics yet takes the pooled ones of all domains; rows of no known domain do so too, with γ and β alone.
+///
+/// Moving averages lag behind weights that move: [`recompute_statistics`](crate::train::recompute_statistics) replaces them by the statistics of
+/// many rows, and [`Trainer`](crate::train::Trainer) does so before each evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartitionedNorm {
     /// γ, `[width]`, around 1.
@@ -48,13 +55,16 @@ pub struct PartitionedNormSettings {
     pub epsilon: f32,
     /// The rate of the moving averages, in (0, 1]; default 0.05.
     pub rate: f32,
-    /// The fewest rows that have statistics, at least 2; default 2.
+    /// The fewest rows of a domain in a batch that are normalised by their own statistics, at least 2; default 32. The paper names none: 2 is the
+    /// closest to it.
     pub min_rows: usize,
+    /// φ, the share of the pooled variance that is added to every variance, at least 0; default 0.1, 0 in the paper.
+    pub floor: f32,
 }
 
 impl Default for PartitionedNormSettings {
     fn default() -> Self {
-        Self { epsilon: 1e-5, rate: 0.05, min_rows: 2 }
+        Self { epsilon: 1e-5, rate: 0.05, min_rows: 32, floor: 0.1 }
     }
 }
 
@@ -62,6 +72,9 @@ impl Default for PartitionedNormSettings {
 #[derive(Debug, Default)]
 pub struct PartitionedNormCache {
     segments: Vec<SegmentCache>,
+    /// Mean and variance of all domains, where they are needed.
+    mean: Array1<f32>,
+    var: Array1<f32>,
 }
 
 #[derive(Debug, Default)]
@@ -71,9 +84,6 @@ struct SegmentCache {
     scale: Array1<f32>,
     /// `β + β_d`
     shift: Array1<f32>,
-    /// Those of all domains, where a segment takes them.
-    mean: Array1<f32>,
-    var: Array1<f32>,
 }
 
 impl DomainNorm {
@@ -89,6 +99,7 @@ impl PartitionedNorm {
     /// If `settings` are out of their ranges.
     pub fn new(width: usize, domains: impl IntoIterator<Item = DomainId>, settings: PartitionedNormSettings) -> Self {
         assert!(settings.min_rows >= 2 && settings.epsilon > 0.0, "min_rows >= 2 and epsilon > 0");
+        assert!(settings.floor >= 0.0 && settings.floor.is_finite(), "floor >= 0");
         assert!(settings.rate > 0.0 && settings.rate <= 1.0, "0 < rate <= 1");
         let domain = PerDomain::new(domains, |_| DomainNorm::neutral(width, settings.rate));
         Self { gamma: Array1::ones(width), beta: Array1::zeros(width), domain, settings }
@@ -105,8 +116,8 @@ impl PartitionedNorm {
     }
 
     /// Mean and variance of the mixture of all domains, each weighing by the statistics it has taken:
-    /// `E = Σ w_d E_d`, `Var = Σ w_d (Var_d + (E_d − E)²)`; 0 and 1 while there are none.
-    fn pooled(&self, mean: &mut Array1<f32>, var: &mut Array1<f32>) {
+    /// `E = Σ w_d E_d`, `Var = Σ w_d (Var_d + (E_d − E)²)`; 0 and 1 while there are none. Returns φ, or 0 while there are none.
+    fn pooled(&self, mean: &mut Array1<f32>, var: &mut Array1<f32>) -> f32 {
         mean.clone_from(&self.gamma);
         var.clone_from(&self.gamma);
         let averages = || self.domain.iter().map(|own| &own.moving).filter(|moving| moving.steps > 0);
@@ -114,7 +125,7 @@ impl PartitionedNorm {
         if steps == 0 {
             mean.fill(0.0);
             var.fill(1.0);
-            return;
+            return 0.0;
         }
         let share = |moving: &Moving| moving.steps as f64 / steps as f64;
         for (j, (mean, var)) in mean.iter_mut().zip(var).enumerate() {
@@ -123,26 +134,28 @@ impl PartitionedNorm {
             *var = averages().map(|m| share(m) * of(m)).sum::<f64>() as f32;
             *mean = center as f32;
         }
+        self.settings.floor
     }
 
-    /// What the layer is in inference for rows of this domain, `None` for rows of no known one: `y = scale ⊙ z + shift`.
-    pub(crate) fn affine(&self, domain: Option<usize>) -> (Vec<f64>, Vec<f64>) {
-        let own = domain.map(|d| &self.domain[d]);
+    /// What the layer is in inference for rows of a domain, `None` for rows of no known one: `y = scale ⊙ z + shift`.
+    pub(crate) fn affine(&self) -> impl Fn(Option<usize>) -> (Vec<f64>, Vec<f64>) {
         let (mut mean, mut var) = (Array1::zeros(0), Array1::zeros(0));
-        match own.map(|own| &own.moving).filter(|moving| moving.steps > 0) {
-            Some(moving) => (mean, var) = (moving.mean.clone(), moving.var.clone()),
-            None => self.pooled(&mut mean, &mut var),
+        let floor = self.pooled(&mut mean, &mut var);
+        let epsilon = var.mapv(|var| f64::from(self.settings.epsilon + floor * var));
+        move |domain| {
+            let own = domain.map(|d| &self.domain[d]);
+            let moving = own.map(|own| &own.moving).filter(|moving| moving.steps > 0);
+            let (mean, var) = moving.map_or((&mean, &var), |moving| (&moving.mean, &moving.var));
+            let column = |j: usize| {
+                let (gamma, beta) = own.map_or((1.0, 0.0), |own| (own.gamma[j], own.beta[j]));
+                let scale = f64::from(self.gamma[j]) * f64::from(gamma) / (f64::from(var[j]) + epsilon[j]).sqrt();
+                (scale, f64::from(self.beta[j]) + f64::from(beta) - f64::from(mean[j]) * scale)
+            };
+            (0..self.gamma.len()).map(column).unzip()
         }
-        let column = |j: usize| {
-            let (gamma, beta) = own.map_or((1.0, 0.0), |own| (own.gamma[j], own.beta[j]));
-            let scale = f64::from(self.gamma[j]) * f64::from(gamma)
-                / (f64::from(var[j]) + f64::from(self.settings.epsilon)).sqrt();
-            (scale, f64::from(self.beta[j]) + f64::from(beta) - f64::from(mean[j]) * scale)
-        };
-        (0..self.gamma.len()).map(column).unzip()
     }
 
-    /// `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + ε) + (β + β_d)`, segment by segment; `z` and `y` are `[rows, width]`.
+    /// `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + φ·Var + ε) + (β + β_d)`, segment by segment; `z` and `y` are `[rows, width]`.
     ///
     /// # Panics
     /// If the shapes do not fit.
@@ -154,31 +167,53 @@ impl PartitionedNorm {
         cache: &mut PartitionedNormCache,
         y: &mut ArrayRef2<f32>,
     ) {
-        grow(&mut cache.segments, segments.len());
-        each_segment(segments, &mut cache.segments, y, |segment, cache, y| {
+        let PartitionedNormCache { segments: caches, mean, var } = cache;
+        grow(caches, segments.len());
+        let of_rows = |segment: &Segment| mode.batch_statistics() && segment.len() >= self.settings.min_rows;
+        let moving =
+            |segment: &Segment| segment.domain.map(|d| &self.domain[d].moving).filter(|moving| moving.steps > 0);
+        // Once for all segments: their number and that of the domains may both be large.
+        let pooled = self.settings.floor > 0.0 || segments.iter().any(|s| !of_rows(s) && moving(s).is_none());
+        let floor = if pooled { self.pooled(mean, var) } else { 0.0 };
+        let (mean, var) = (&*mean, &*var);
+        let epsilon = |j: usize| self.settings.epsilon + if floor > 0.0 { floor * var[j] } else { 0.0 };
+        each_segment(segments, caches, y, |segment, cache, y| {
             let z = z.slice(s![segment.rows(), ..]);
             cache.scale.clone_from(&self.gamma);
             cache.shift.clone_from(&self.beta);
-            let epsilon = self.settings.epsilon;
             let own = segment.domain.map(|d| &self.domain[d]);
             if let Some(own) = own {
                 cache.scale *= &own.gamma;
                 cache.shift += &own.beta;
             }
-            if mode.training().is_some() && segment.len() >= self.settings.min_rows {
+            if of_rows(&segment) {
                 cache.columns.take_rows(&z, epsilon);
-            } else if let Some(moving) = own.map(|own| &own.moving).filter(|moving| moving.steps > 0) {
+            } else if let Some(moving) = moving(&segment) {
                 cache.columns.take_constants(&moving.mean, &moving.var, epsilon);
             } else {
-                let SegmentCache { columns, mean, var, .. } = cache;
-                self.pooled(mean, var);
-                columns.take_constants(mean, var, epsilon);
+                cache.columns.take_constants(mean, var, epsilon);
+            }
+            if mode.batch_statistics() && !of_rows(&segment) && segment.len() >= 2 {
+                cache.columns.measure_rows(&z);
             }
             cache.columns.forward(&z, &cache.scale, &cache.shift, y);
         });
     }
 
-    /// With `a = γ ⊙ γ_d`, `s = √(σ²_d + ε)`, `g = dy`: `dγ += (Σ g⊙x̂) ⊙ γ_d`, `dγ_d += (Σ g⊙x̂) ⊙ γ`, `dβ, dβ_d += Σ g`,
+    /// Adds the statistics of each segment's rows to the "gradient" of the moving averages, as [`PartitionedNorm::backward`] does, of a single row
+    /// too: its variance is 0.
+    ///
+    /// # Panics
+    /// If the shapes do not fit or a segment has no domain.
+    pub(crate) fn note_statistics(&self, z: &ArrayRef2<f32>, segments: &[Segment], grad: &mut Self) {
+        let mut columns = Columns::default();
+        for segment in segments {
+            columns.measure_rows(&z.slice(s![segment.rows(), ..]));
+            columns.note(&mut grad.domain.touch(segment.trained_domain()).moving);
+        }
+    }
+
+    /// With `a = γ ⊙ γ_d`, `s = √(σ²_d + φ·Var + ε)`, `g = dy`: `dγ += (Σ g⊙x̂) ⊙ γ_d`, `dγ_d += (Σ g⊙x̂) ⊙ γ`, `dβ, dβ_d += Σ g`,
     /// `dz = (a/s) ⊙ (g − mean g − x̂ ⊙ mean(g⊙x̂))`; where the statistics were constants, `dz = (a/s) ⊙ g`.
     /// The batch's statistics become the "gradient" of the moving averages.
     ///

@@ -1,0 +1,163 @@
+//! Does a model in inference say of its training rows what it said in training? Trains any model on any log, then compares.
+//!
+//! ```text
+//! cargo run --release --example statistics -- examples/runs/toy-star.toml --set train.epochs=1
+//! ```
+//!
+//! For each domain: the mean label of its training rows, and the mean prediction with the same weights, without dropout, in inference (`inference`), with the
+//! statistics of training's batches (`batches`), and with those of all its rows at once (`all rows`, up to 65,536). A model without batch statistics has
+//! one number for all three. `docs/statistics.md` has what it gives. `--report` writes everything as JSON.
+
+#[path = "run_file/run.rs"]
+mod run;
+mod run_file;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use run::{Ready, ready};
+use run_file::{Arguments, write_json};
+use serde::Serialize;
+use starple::Result;
+use starple::data::{Batch, Loader, LoaderConfig};
+use starple::loss::sigmoid;
+use starple::metrics::{Cell, Report, TextTable};
+use starple::model::{AnyNet, Cache, Model};
+use starple::nn::{Infer, Measure, Mode};
+use starple::train::{Trainer, evaluate, in_pool};
+
+const USAGE: &str = "usage: statistics RUN.toml [--set key=value]… [--report report.json]";
+
+/// The most rows that are one batch.
+const ALL: usize = 65_536;
+
+#[derive(Serialize)]
+struct OfRun {
+    seed: u64,
+    epochs: usize,
+    best_epoch: Option<usize>,
+    train_seconds: f64,
+    evaluate_seconds: f64,
+    domains: Vec<OfDomain>,
+    train: Report,
+    val: Report,
+    test: Report,
+}
+
+#[derive(Serialize)]
+struct OfDomain {
+    domain: String,
+    rows: usize,
+    label: f64,
+    inference: f64,
+    batches: f64,
+    all_rows: f64,
+}
+
+/// Adds the first task's predictions of a batch to the sums of its domains.
+fn add<M: Mode>(model: &Model<AnyNet>, batch: &Batch, cache: &mut Cache<AnyNet, M>, sums: &mut [f64]) {
+    let logits = model.forward_with(batch, batch.domains(), cache);
+    for (domain, logit) in batch.domains.iter().zip(logits.column(0)) {
+        sums[domain.index().expect("training rows have a known domain")] += sigmoid(f64::from(*logit));
+    }
+}
+
+/// What the domains of the training rows are given.
+fn compare(model: &Model<AnyNet>, rows: Arc<Batch>, batch_rows: usize, seed: u64) -> Result<Vec<OfDomain>> {
+    let names = &model.layout().domains;
+    let (mut counts, mut labels) = (vec![0; names.len()], vec![0.0; names.len()]);
+    for (domain, label) in rows.domains.iter().zip(rows.labels.column(0)) {
+        let d = domain.index().expect("training rows have a known domain");
+        counts[d] += 1;
+        labels[d] += f64::from(*label);
+    }
+    let mut all_rows = vec![0.0; names.len()];
+    let mut of_all = vec![Vec::new(); names.len()];
+    for (row, domain) in rows.domains.iter().enumerate() {
+        let chosen = &mut of_all[domain.index().expect("training rows have a known domain")];
+        if chosen.len() < ALL {
+            chosen.push(row as u32);
+        }
+    }
+    let (mut infer, mut measure) = (Cache::new(Infer), Cache::new(Measure));
+    for chosen in of_all.iter().filter(|rows| !rows.is_empty()) {
+        add(model, &rows.select(chosen), &mut measure, &mut all_rows);
+    }
+    let (mut inference, mut batches) = (vec![0.0; names.len()], vec![0.0; names.len()]);
+    let loader = Loader::new(rows, LoaderConfig::builder().batch_rows(batch_rows).seed(seed).build()?);
+    let (mut epoch, mut batch) = (loader.epoch(0), Batch::default());
+    while epoch.next_into(&mut batch) {
+        add(model, &batch, &mut infer, &mut inference);
+        add(model, &batch, &mut measure, &mut batches);
+    }
+    Ok((0..names.len())
+        .map(|d| {
+            let n = counts[d] as f64;
+            OfDomain {
+                domain: names[d].clone(),
+                rows: counts[d],
+                label: labels[d] / n,
+                inference: inference[d] / n,
+                batches: batches[d] / n,
+                all_rows: all_rows[d] / n.min(ALL as f64),
+            }
+        })
+        .collect())
+}
+
+fn table(domains: &[OfDomain]) -> TextTable {
+    let mut table = TextTable::new([
+        "domain",
+        "rows",
+        "label",
+        "inference",
+        "batches",
+        "all rows",
+        "inference/batches",
+        "inference/all rows",
+    ]);
+    for domain in domains {
+        let OfDomain { domain, rows, label, inference, batches, all_rows } = domain;
+        let mut cells = vec![Cell::from(domain.clone()), Cell::from(*rows)];
+        cells.extend([label, inference, batches, all_rows].map(|&mean| Cell::number(mean, 5)));
+        cells.extend([batches, all_rows].map(|mean| Cell::number(inference / mean, 4)));
+        table.row(cells);
+    }
+    table
+}
+
+fn run(arguments: &Arguments) -> Result<bool> {
+    let (Ready { mut model, config, splits, .. }, _) = ready(arguments)?;
+    let (seed, threads, batch_rows) = (config.seed(), config.threads(), config.batch_rows());
+    let rows = splits.train.clone();
+    let started = Instant::now();
+    let fit = Trainer::new(config).fit(&mut model, splits.train, Some(&splits.val))?;
+    let all = started.elapsed().as_secs_f64();
+    let [train, val, test] = [&rows, &splits.val, &splits.test].map(|rows| in_pool(threads, || evaluate(&model, rows)));
+    let (train, val, test) = (train??, val??, test??);
+    let domains = in_pool(threads, || compare(&model, rows, batch_rows, seed))??;
+    println!("{}", table(&domains));
+    let report = OfRun {
+        seed,
+        epochs: fit.epochs.len(),
+        best_epoch: fit.best_epoch,
+        train_seconds: fit.train_seconds,
+        evaluate_seconds: all - fit.train_seconds,
+        domains,
+        train,
+        val,
+        test,
+    };
+    if let Some(path) = arguments.output("--report") {
+        write_json(path, &report)?;
+    }
+    Ok(!fit.stop.diverged())
+}
+
+fn main() -> ExitCode {
+    match Arguments::read(USAGE, &["--report"]) {
+        Ok(arguments) => Arguments::exit(run(&arguments)),
+        Err(code) => code,
+    }
+}

@@ -1,0 +1,94 @@
+//! The statistics of rows with the weights as they are: what moving averages should be.
+
+use ndarray::Array2;
+
+use super::cache::Order;
+use super::front::Blocks;
+use super::{Input, Model, Net, NetConfig as _};
+use crate::data::Batch;
+use crate::nn::buffer::resize;
+use crate::nn::{Leaf, Measure, Pair, Path, Precise, Train};
+
+/// Takes the statistics that a net's normalisations have over many rows, batch by batch.
+#[derive(Debug)]
+pub(crate) struct Statistics<N: Net> {
+    order: Order,
+    blocks: Blocks,
+    x: Array2<f32>,
+    dx: Array2<f32>,
+    logits: Array2<f32>,
+    dlogits: Array2<f32>,
+    cache: N::Cache,
+    /// Holds the statistics of one batch.
+    grad: N,
+    /// By position in the net's walk.
+    precise: Vec<Precise>,
+}
+
+impl<N: Net> Statistics<N> {
+    /// For a model that has moving averages; `None` for any other.
+    pub(crate) fn of(model: &Model<N>) -> Option<Self> {
+        has_averages(&model.net).then(|| Self {
+            order: Order::default(),
+            blocks: Blocks::default(),
+            x: Array2::default((0, 0)),
+            dx: Array2::default((0, 0)),
+            logits: Array2::default((0, 0)),
+            dlogits: Array2::default((0, 0)),
+            cache: N::Cache::default(),
+            grad: model.net.zeros_like(),
+            precise: Vec::new(),
+        })
+    }
+
+    /// Adds the statistics of these rows.
+    ///
+    /// Where only the input is normalised, its rows tell them. Elsewhere a forward pass without dropout does, and a backward pass, which
+    /// notes them; the gradients are thrown away.
+    pub(crate) fn add(&mut self, model: &mut Model<N>, rows: &Batch) {
+        let Self { order, blocks, x, dx, logits, dlogits, cache, grad, precise } = self;
+        let layout = model.config.layout();
+        order.group(rows, rows.domains(), layout.domains.len());
+        let embedded = model.front.lay(rows.rows(), &order.segments, blocks);
+        resize(x, embedded, model.front.width());
+        model.front.forward(rows, &order.rows, blocks, x);
+        let input = Input { x, segments: &order.segments };
+        if !model.net.note_statistics(input, grad) {
+            resize(logits, rows.rows(), layout.tasks.len());
+            resize(dlogits, rows.rows(), layout.tasks.len());
+            resize(dx, x.nrows(), x.ncols());
+            model.net.forward(input, Measure, cache, logits);
+            // So that every branch has a gradient, and notes its statistics.
+            dlogits.fill(1.0);
+            model.net.backward(input, dlogits, Train::default(), cache, grad, dx);
+        }
+        model.net.visit_pair(grad, &mut Path::starting_at(0), &mut |path, pair| {
+            if let (Pair::Moving(_, batch), true) = (pair, path.present()) {
+                let slot = path.slot();
+                precise.resize(precise.len().max(slot + 1), Precise::default());
+                precise[slot].add(batch);
+            }
+        });
+        grad.zero();
+    }
+
+    /// Puts the statistics in place of the moving averages, but for those that are frozen by their position in the model's walk.
+    pub(crate) fn replace(mut self, model: &mut Model<N>, frozen: &[bool]) {
+        let tables = model.front.tables().len();
+        model.net.visit_pair(&mut self.grad, &mut Path::starting_at(0), &mut |path, pair| {
+            let slot = path.slot();
+            if let (Pair::Moving(average, _), Some(precise)) = (pair, self.precise.get(slot))
+                && frozen.get(tables + slot) != Some(&true)
+            {
+                precise.replace(average);
+            }
+        });
+    }
+}
+
+/// Whether there is a moving average among these tensors.
+pub(super) fn has_averages(net: &impl crate::nn::Params) -> bool {
+    let mut found = false;
+    net.visit(&mut Path::starting_at(0), &mut |_, leaf| found |= matches!(leaf, Leaf::Average(..)));
+    found
+}

@@ -1,0 +1,71 @@
+//! Normalisation statistics over training rows, with the weights as they are.
+
+use rand::seq::SliceRandom as _;
+use rand::seq::index;
+
+use crate::data::Batch;
+use crate::model::{Model, Net, Statistics};
+use crate::random::{Purpose, keyed};
+
+/// Rows that are taken at a time.
+const AT_ONCE: usize = 4096;
+
+/// Which rows statistics are taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatisticsRows {
+    /// The most rows of each domain; where it has more, a sample of them.
+    pub per_domain: usize,
+    /// What the sample is drawn by.
+    pub seed: u64,
+    /// Which sample of that seed: the number of the epoch, say.
+    pub number: u64,
+}
+
+/// Replaces every moving average by the statistics of these rows, with the model's weights as they are.
+///
+/// Moving averages lag: they remember what the inputs of a normalisation were when the weights were others. Where embeddings move fast, a
+/// model in inference then gives scores that it never gave in training. [`Trainer`](super::Trainer) calls this before each evaluation and
+/// at its end; a loop of your own calls it before it evaluates or saves. A model without moving averages is left alone, and so are
+/// averages of a domain or branch that has fewer than 2 of the rows. The same rows, weights and `sample` give the same bits, whatever the number of
+/// threads.
+///
+/// Partitioned Normalization at the input costs a lookup of the embeddings of the rows; batch normalisation and Dice in hidden layers take a forward and
+/// backward pass, without dropout.
+///
+/// # Panics
+/// If the rows do not have the model's layout, or a row has no known domain.
+pub fn recompute_statistics<N: Net>(model: &mut Model<N>, rows: &Batch, sample: StatisticsRows) {
+    recompute(model, rows, sample, &[]);
+}
+
+/// [`recompute_statistics`], but for what is frozen by its position in the model's walk.
+pub(super) fn recompute<N: Net>(model: &mut Model<N>, rows: &Batch, sample: StatisticsRows, frozen: &[bool]) {
+    let Some(mut statistics) = Statistics::of(model) else { return };
+    let chosen = choose(rows, model.layout().domains.len(), sample);
+    let mut piece = Batch::default();
+    for chosen in chosen.chunks(AT_ONCE) {
+        rows.gather_into(chosen, &mut piece);
+        statistics.add(model, &piece);
+    }
+    statistics.replace(model, frozen);
+}
+
+/// At most so many rows of each domain, in random order: so every piece is a batch like those of training.
+fn choose(rows: &Batch, domains: usize, sample: StatisticsRows) -> Vec<u32> {
+    let StatisticsRows { per_domain, seed, number } = sample;
+    let mut of_domain = vec![Vec::new(); domains];
+    for (row, domain) in rows.domains.iter().enumerate() {
+        of_domain[domain.index().expect("training rows have a known domain")].push(row as u32);
+    }
+    let mut chosen = Vec::new();
+    for (domain, rows) in of_domain.iter().enumerate() {
+        if rows.len() <= per_domain {
+            chosen.extend(rows);
+        } else {
+            let mut rng = keyed(seed, Purpose::Statistics, number, domain as u64);
+            chosen.extend(index::sample(&mut rng, rows.len(), per_domain).iter().map(|i| rows[i]));
+        }
+    }
+    chosen.shuffle(&mut keyed(seed, Purpose::Statistics, number, domains as u64));
+    chosen
+}

@@ -1,10 +1,11 @@
-//! Writes the toy log that the other examples read.
+//! Writes the toy log that the other examples read, or a log of a world of one's own.
 //!
 //! ```text
-//! cargo run --release --example make_toy -- [path]
+//! cargo run --release --example make_toy -- [path [world.toml]]
 //! ```
 //!
-//! Without a path it writes `examples/data/toy.csv`. The bytes are always the same.
+//! Without a path it writes `examples/data/toy.csv`. A world's keys are the setters of `starple::data::synthetic::SyntheticConfigBuilder`;
+//! `examples/worlds/` has some. The bytes are always the same.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -15,9 +16,17 @@ use starple::metrics::Evaluator;
 use starple::{Error, ErrorKind};
 
 fn main() -> Result<()> {
-    let path = std::env::args().nth(1).unwrap_or_else(|| "examples/data/toy.csv".into());
-    let log = SyntheticLog::generate(&SyntheticConfig::toy());
-    let file = File::create(&path).map_err(|error| Error::new(ErrorKind::Io, error.to_string()).at_path(&path))?;
+    let mut arguments = std::env::args().skip(1);
+    let path = arguments.next().unwrap_or_else(|| "examples/data/toy.csv".into());
+    let config = match arguments.next() {
+        None => SyntheticConfig::toy(),
+        Some(world) => {
+            let text = std::fs::read_to_string(&world).map_err(|error| Error::from(error).at_path(&world))?;
+            toml::from_str(&text).map_err(|error| Error::new(ErrorKind::Config, error.to_string()).at_path(&world))?
+        }
+    };
+    let log = SyntheticLog::generate(&config);
+    let file = File::create(&path).map_err(|error| Error::from(error).at_path(&path))?;
     log.write_csv(BufWriter::new(file))?;
 
     println!("{} rows in {path}. The best that a model can do on them:\n", log.rows());

@@ -1,5 +1,6 @@
 //! The crate's one error type: what went wrong, where, and what to do about it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -54,24 +55,97 @@ struct Detail {
     path: Option<PathBuf>,
     line: Option<u64>,
     column: Option<String>,
-    value: Option<String>,
+    value: Option<Excerpt>,
     help: Option<String>,
+}
+
+/// How many characters of a value or name an error text shows.
+const SHOWN: usize = 80;
+
+/// How many characters a message may have: enough for every list that is made on purpose.
+const LONGEST: usize = 8192;
+
+/// The beginning of a value. The rest may be large, and is not kept.
+#[derive(Debug)]
+struct Excerpt {
+    text: String,
+    /// Of the whole value.
+    bytes: usize,
+}
+
+impl Excerpt {
+    fn of(text: String) -> Self {
+        let (bytes, shown) = (text.len(), beginning(&text).len());
+        // Not `truncate`, which would keep the memory of the whole.
+        Self { text: if shown < bytes { text[..shown].to_owned() } else { text }, bytes }
+    }
+}
+
+/// The first characters, as many as a text shows.
+fn beginning(text: &str) -> &str {
+    text.char_indices().nth(SHOWN).map_or(text, |(end, _)| &text[..end])
+}
+
+/// A name or value from a file or a client in quotes, for the middle of a message: cut to 80 characters with the number of bytes behind
+/// them, and with control characters escaped.
+///
+/// ```
+/// assert_eq!(starple::quoted("home\x1b[2J").to_string(), r#""home\u{1b}[2J""#);
+/// assert_eq!(starple::quoted(&"x".repeat(1000)).to_string(), format!("\"{}\"… (1000 bytes)", "x".repeat(80)));
+/// ```
+pub fn quoted(text: &(impl AsRef<str> + ?Sized)) -> impl fmt::Display + '_ {
+    let text = text.as_ref();
+    Quoted { text: beginning(text), bytes: text.len() }
+}
+
+struct Quoted<'a> {
+    text: &'a str,
+    bytes: usize,
+}
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.text)?;
+        if self.text.len() < self.bytes { write!(f, "… ({} bytes)", self.bytes) } else { Ok(()) }
+    }
+}
+
+/// A text that a terminal shows as it is: control characters, and those that change the direction of writing, are escaped. Line breaks
+/// and tabs stay.
+///
+/// ```
+/// assert_eq!(starple::printable("home\x1b[2J"), r"home\u{1b}[2J");
+/// assert_eq!(starple::printable("home"), "home");
+/// ```
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(acts) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if acts(letter) { shown.extend(letter.escape_debug()) } else { shown.push(letter) }
+    }
+    shown.into()
+}
+
+/// Whether a terminal takes the character for a command.
+fn acts(letter: char) -> bool {
+    let direction = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    direction || letter.is_control() && !matches!(letter, '\n' | '\t')
 }
 
 impl Error {
     /// An error of this kind; `message` says what was expected and what was found.
     ///
     /// Public so that a data reader or a net of the user's own reports its errors in the same form.
+    /// What is longer than 8,192 characters is cut.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Detail {
-            kind,
-            message: message.into(),
-            path: None,
-            line: None,
-            column: None,
-            value: None,
-            help: None,
-        }))
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(LONGEST) {
+            let bytes = message.len();
+            message = format!("{}… ({bytes} bytes)", &message[..end]);
+        }
+        Self(Box::new(Detail { kind, message, path: None, line: None, column: None, value: None, help: None }))
     }
 
     /// The same error in this file.
@@ -92,9 +166,9 @@ impl Error {
         self
     }
 
-    /// The same error about this value.
+    /// The same error about this value, of which the first 80 characters are kept.
     pub fn with_value(mut self, value: impl Into<String>) -> Self {
-        self.0.value = Some(value.into());
+        self.0.value = Some(Excerpt::of(value.into()));
         self
     }
 
@@ -124,9 +198,9 @@ impl Error {
         self.0.column.as_deref()
     }
 
-    /// The offending value as it was written.
+    /// The offending value as it was written, or its first 80 characters.
     pub fn value(&self) -> Option<&str> {
-        self.0.value.as_deref()
+        self.0.value.as_ref().map(|value| &*value.text)
     }
 }
 
@@ -139,9 +213,11 @@ impl From<std::io::Error> for Error {
 
 impl fmt::Display for Detail {
     /// `data.csv:17: column "label": found "2": expected 0, 1 or an empty cell (advice)`.
+    ///
+    /// Names and values come from files and clients: nothing that a terminal would obey is passed on.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(path) = &self.path {
-            write!(f, "{}", path.display())?;
+            f.write_str(&printable(&path.to_string_lossy()))?;
             if let Some(line) = self.line {
                 write!(f, ":{line}")?;
             }
@@ -150,14 +226,14 @@ impl fmt::Display for Detail {
             write!(f, "line {line}: ")?;
         }
         if let Some(column) = &self.column {
-            write!(f, "column {column:?}: ")?;
+            write!(f, "column {}: ", quoted(column))?;
         }
-        if let Some(value) = &self.value {
-            write!(f, "found {value:?}: ")?;
+        if let Some(Excerpt { text, bytes }) = &self.value {
+            write!(f, "found {}: ", Quoted { text, bytes: *bytes })?;
         }
-        write!(f, "{}", self.message)?;
+        f.write_str(&printable(&self.message))?;
         if let Some(help) = &self.help {
-            write!(f, " ({help})")?;
+            write!(f, " ({})", printable(help))?;
         }
         Ok(())
     }
@@ -212,6 +288,25 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Data);
         assert_eq!(error.line(), Some(17));
         assert_eq!(format!("{error:?}"), error.to_string());
+    }
+
+    #[test]
+    fn long_values_are_cut_and_nothing_acts_on_a_terminal() {
+        let hostile = "\x1b]0;owned\x07\u{202e}";
+        let error = Error::new(ErrorKind::Data, format!("expected {hostile}\n\tand more"))
+            .at_path(hostile)
+            .in_column(hostile.repeat(1000))
+            .with_value(format!("é{}", "x".repeat(1 << 20)))
+            .with_help(hostile);
+        let text = error.to_string();
+        assert!(text.len() < 2000, "{} bytes", text.len());
+        assert!(text.contains(&format!("found \"é{}\"… (1048578 bytes): expected", "x".repeat(79))), "{text}");
+        assert!(!text.contains(|letter: char| letter.is_control() && letter != '\n' && letter != '\t'), "{text:?}");
+        assert!(!text.contains('\u{202e}') && text.contains("\n\tand more"));
+        assert_eq!(error.value().map(|value| value.chars().count()), Some(80));
+        // Eighty are not cut.
+        let whole = "y".repeat(80);
+        assert_eq!(quoted(&whole).to_string(), format!("{whole:?}"));
     }
 
     #[test]

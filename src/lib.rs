@@ -84,7 +84,7 @@ pub mod serve;
 mod simd;
 pub mod train;
 
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result, printable, quoted};
 pub use model::{AnyConfig, AnyModel, Model, Ple, PleConfig, Pooled, PooledConfig, Star, StarConfig};
 
 /// The README's programs are tests.

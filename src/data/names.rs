@@ -1,13 +1,13 @@
 //! Names that are looked up, lists of them and near misses, for error texts.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, quoted};
 
 /// How many names an error text lists before it only counts the rest.
 const LISTED: usize = 30;
 
 /// `"a", "b", "c"`, shortened to `… and 70 more` where there are very many.
 pub(crate) fn listed<S: AsRef<str>>(names: &[S]) -> String {
-    let shown: Vec<_> = names.iter().take(LISTED).map(|name| format!("{:?}", name.as_ref())).collect();
+    let shown: Vec<_> = names.iter().take(LISTED).map(|name| quoted(name).to_string()).collect();
     match names.len().saturating_sub(LISTED) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
@@ -29,7 +29,7 @@ pub(super) fn position(column: &str, names: &[&str], holder: &str) -> Result<usi
             let text = format!("the {holder} has no such name; the columns are {}", listed(names));
             let error = Error::new(ErrorKind::Data, text).in_column(column);
             Err(match closest(column, names) {
-                Some(name) => error.with_help(format!("did you mean {name:?}?")),
+                Some(name) => error.with_help(format!("did you mean {}?", quoted(name))),
                 None => error,
             })
         }

@@ -8,7 +8,7 @@ use super::fitted::{Fitted, translate};
 use super::names::listed;
 use super::row_plan::{RowPlan, RowScratch};
 use super::vocabulary::Vocabulary;
-use super::{Batch, DomainId, Growth, Layout, RawValue, Schema, Table};
+use super::{Batch, DomainId, Growth, Layout, RawValue, Schema, Table, id_spelling};
 use crate::error::{Error, ErrorKind, Problems, Result};
 
 /// The name of the one domain when the schema names no domain column.
@@ -155,13 +155,13 @@ impl Encoder {
         &self.layout
     }
 
-    /// The domain of this name.
+    /// The domain of this name, however it is spelled ([`id_spelling`](super::id_spelling)).
     ///
     /// # Errors
     /// [`ErrorKind::UnknownDomain`], listing the domains, if there is none; unless
     /// [`on_unknown_domain`](Encoder::on_unknown_domain) asked for [`UnknownDomain::Shared`].
     pub fn domain(&self, name: &str) -> Result<DomainId> {
-        match (self.domains.position(name), self.unknown_domain) {
+        match (self.domains.position(id_spelling(name)), self.unknown_domain) {
             (Some(position), _) => Ok(DomainId::new(position as usize)),
             (None, UnknownDomain::Shared) => Ok(DomainId::SHARED),
             (None, UnknownDomain::Error) => Err(Error::new(
@@ -185,10 +185,10 @@ impl Encoder {
         if name.is_empty() {
             return refuse("cannot add a domain without a name");
         }
-        if !self.domains.insert(name) {
+        if !self.domains.insert(id_spelling(name)) {
             return refuse("cannot add a domain that is there already");
         }
-        self.layout.domains.push(name.to_owned());
+        self.layout.domains.push(id_spelling(name).to_owned());
         Ok(DomainId::new(self.layout.domains.len() - 1))
     }
 

@@ -6,7 +6,7 @@ use super::feature::{Coding, Feature, Numeric, Transform};
 use super::scaler::{Quantiles, Scaler};
 use super::table::{Bags, Table, Text};
 use super::vocabulary::Vocabulary;
-use super::{Bag, Field, Ids, Layout, RawValue, interner};
+use super::{Bag, Field, Ids, Layout, RawValue, id_spelling, interner};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A feature after fitting.
@@ -213,8 +213,9 @@ impl Fitted {
         }
     }
 
-    /// The id of a value.
+    /// The id of a value, however it is spelled.
     fn id(&self, value: &str) -> Result<u32> {
+        let value = id_spelling(value);
         match self {
             Self::Vocabulary(vocabulary) => Ok(vocabulary.position(value).map_or(0, |position| position + 1)),
             Self::Hashed(buckets) => Ok(bucket(value, *buckets)),

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::id_spelling;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Distinct values and their codes.
+/// Distinct values in their one spelling, and their codes.
 #[derive(Default)]
 pub(super) struct Interner {
     codes: HashMap<Box<[u8]>, u32>,
@@ -58,6 +59,8 @@ impl Interner {
     }
 
     fn look_up(&mut self, value: &[u8]) -> Result<u32> {
+        // Text of another encoding is refused when it is inserted.
+        let value = str::from_utf8(value).map_or(value, |text| id_spelling(text).as_bytes());
         match self.codes.get(value) {
             Some(&code) => Ok(code),
             None => self.insert(value),
@@ -101,7 +104,7 @@ pub(super) fn invalid_utf8() -> Error {
     Error::new(ErrorKind::Data, "expected UTF-8").with_help("save the file in UTF-8")
 }
 
-/// An id of an embedding table of `rows` rows, as it is written.
+/// An id of an embedding table of `rows` rows, in its one spelling.
 pub(super) fn id(text: &str, rows: usize) -> Result<u32> {
     text.parse::<u32>().ok().filter(|&id| (id as usize) < rows).ok_or_else(|| {
         Error::new(ErrorKind::Data, format!("expected an integer id from 0 to {}", rows - 1))

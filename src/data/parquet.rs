@@ -161,7 +161,7 @@ impl Located {
                 Decoder::boxed(reader, |&value| Value::Unsigned(value as u64))
             }
             ColumnReader::Int64ColumnReader(reader) => Decoder::boxed(reader, |&value| Value::Integer(value)),
-            ColumnReader::FloatColumnReader(reader) => Decoder::boxed(reader, |&value| Value::Float(widen(value))),
+            ColumnReader::FloatColumnReader(reader) => Decoder::boxed(reader, |&value| Value::Single(value)),
             ColumnReader::DoubleColumnReader(reader) => Decoder::boxed(reader, |&value| Value::Float(value)),
             ColumnReader::ByteArrayColumnReader(reader) => Decoder::boxed(reader, |value| Value::Text(value.data())),
             ColumnReader::Int96ColumnReader(_) | ColumnReader::FixedLenByteArrayColumnReader(_) => {
@@ -169,15 +169,6 @@ impl Located {
             }
         })
     }
-}
-
-/// The number that the fewest digits of `value` write, as if it had been read from text.
-fn widen(value: f32) -> f64 {
-    // Integers this small are exact either way.
-    if value.fract() == 0.0 && value.abs() < 1e7 {
-        return value.into();
-    }
-    value.to_string().parse().expect("floats read what floats write")
 }
 
 /// A column that is being read, a chunk of rows at a time.

@@ -3,12 +3,14 @@
 use std::fmt::{self, Write as _};
 
 use super::columns::{as_number, number};
+use super::spelling::FloatId;
 use crate::Result;
 
 /// One raw value of a row that is in memory: text as it would be written in a file, or a number.
 ///
 /// Either serves for any column. Text in a numeric column is read as a number, and empty text is a missing value there, an empty bag in
-/// a bag; a number in another column is the text that it is written as (`5.0` as `5`).
+/// a bag. A number or boolean in another column is an id in its one spelling ([`id_spelling`](super::id_spelling)): the same as in a
+/// file. A boolean in a numeric column is 1 or 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RawValue<'a> {
     /// What would be in the cell.
@@ -17,6 +19,8 @@ pub enum RawValue<'a> {
     Number(f64),
     /// A whole number of up to 64 bits with all its digits, as ids are.
     Integer(i128),
+    /// A boolean.
+    Boolean(bool),
 }
 
 impl<'a> RawValue<'a> {
@@ -39,7 +43,8 @@ impl<'a> RawValue<'a> {
         match self {
             Self::Text(text) => number(text.as_bytes()),
             Self::Number(number) => as_number(number),
-            Self::Integer(number) => Ok(number as f64),
+            Self::Integer(number) => as_number(number as f64),
+            Self::Boolean(boolean) => Ok(f64::from(u8::from(boolean))),
         }
     }
 }
@@ -48,8 +53,9 @@ impl fmt::Display for RawValue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => f.write_str(text),
-            Self::Number(number) => number.fmt(f),
+            Self::Number(number) => FloatId(*number).fmt(f),
             Self::Integer(number) => number.fmt(f),
+            Self::Boolean(boolean) => boolean.fmt(f),
         }
     }
 }
@@ -69,6 +75,12 @@ impl<'a> From<&'a String> for RawValue<'a> {
 impl From<f64> for RawValue<'_> {
     fn from(number: f64) -> Self {
         Self::Number(number)
+    }
+}
+
+impl From<bool> for RawValue<'_> {
+    fn from(boolean: bool) -> Self {
+        Self::Boolean(boolean)
     }
 }
 

@@ -47,9 +47,10 @@ impl Table {
     /// not decimals, dates or times; plain or compressed by Snappy, gzip or Zstandard. Null is an empty cell.
     ///
     /// A table is that of the CSV file with the same cells, so that an encoder fitted on one encodes the other. Numbers and
-    /// booleans that are used as text are written `3` (integers), `3.0`, `0.1`, `1e16` (floats, by the fewest digits that
-    /// tell the value apart) and `true`, `false`; booleans that are used as numbers are 1 and 0, and a `FLOAT` is the
-    /// number that its fewest digits write, 0.1 and not 0.10000000149.
+    /// booleans that are used as ids have one spelling ([`id_spelling`](super::id_spelling)): `3` for the integer and for the float,
+    /// `0.1` (by the fewest digits that tell the value apart), `true`, `false`. A float too large to tell an integer from its neighbours
+    /// (from 2⁵³, a `FLOAT` from 2²⁴) has an exponent, `1e16`, and is no integer's id. Booleans that are used as numbers are 1 and 0, and
+    /// a `FLOAT` is the number that its fewest digits write, 0.1 and not 0.10000000149.
     ///
     /// There are no lines: where an error or [`Table::line`] says line, it is the number of the row, counted from 1.
     ///

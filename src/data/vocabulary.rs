@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::id_spelling;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A list of distinct values that also finds the position of one. On disk it is the list alone.
@@ -77,7 +78,8 @@ impl TryFrom<Vec<Arc<str>>> for Vocabulary {
     fn try_from(values: Vec<Arc<str>>) -> Result<Self> {
         let mut vocabulary = Self::default();
         for value in values {
-            if !vocabulary.insert(&value) {
+            // What was saved before ids had one spelling is found by it.
+            if !vocabulary.insert(id_spelling(&value)) {
                 return Err(Error::new(ErrorKind::Config, "expected distinct values, this one is there twice")
                     .with_value(&*value));
             }
@@ -117,5 +119,8 @@ mod tests {
         assert_eq!(serde_json::to_string(&vocabulary).unwrap(), r#"["x","y"]"#);
         let error = serde_json::from_str::<Vocabulary>(r#"["x", "y", "x"]"#).unwrap_err().to_string();
         assert!(error.starts_with("found \"x\": expected distinct values"), "{error}");
+        let spelled: Vocabulary = serde_json::from_str(r#"["3.0", "True"]"#).unwrap();
+        assert_eq!((spelled.position("3"), spelled.position("true")), (Some(0), Some(1)));
+        assert!(serde_json::from_str::<Vocabulary>(r#"["3.0", "3"]"#).is_err());
     }
 }

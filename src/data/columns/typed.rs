@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::{Cells, TableBuilder, as_label, as_number, as_weight};
+use crate::data::spelling::{FloatId, SingleId};
 use crate::data::{Schema, Table};
 use crate::error::Result;
 
@@ -16,11 +17,12 @@ pub(in crate::data) enum Value<'a> {
     Integer(i64),
     Unsigned(u64),
     Float(f64),
+    Single(f32),
     Boolean(bool),
 }
 
 impl Value<'_> {
-    /// The cell as delimited text has it. Floats keep their point: data frames write 3.0, so that it is not taken for 3.
+    /// The cell as delimited text has it; of numbers and booleans, the spelling of the id.
     fn text<'a>(&'a self, buffer: &'a mut Vec<u8>) -> &'a [u8] {
         buffer.clear();
         let written = match *self {
@@ -29,7 +31,8 @@ impl Value<'_> {
             Self::Boolean(boolean) => return if boolean { b"true" } else { b"false" },
             Self::Integer(integer) => write!(buffer, "{integer}"),
             Self::Unsigned(integer) => write!(buffer, "{integer}"),
-            Self::Float(float) => write!(buffer, "{float:?}"),
+            Self::Float(float) => write!(buffer, "{}", FloatId(float)),
+            Self::Single(float) => write!(buffer, "{}", SingleId(float)),
         };
         written.expect("a vector takes all that is written");
         buffer
@@ -45,6 +48,7 @@ impl Value<'_> {
             Self::Integer(integer) => (integer as u64, 1),
             Self::Unsigned(integer) => (integer, 1),
             Self::Float(float) => (float.to_bits(), 1),
+            Self::Single(float) => (float.to_bits().into(), 1),
             Self::Boolean(boolean) => (boolean.into(), 1),
         }
     }
@@ -56,9 +60,19 @@ impl Value<'_> {
             Self::Integer(integer) => Some(integer as f64),
             Self::Unsigned(integer) => Some(integer as f64),
             Self::Float(float) => Some(float),
+            Self::Single(float) => Some(widen(float)),
             Self::Boolean(boolean) => Some(f64::from(u8::from(boolean))),
         }
     }
+}
+
+/// The number that the fewest digits of `value` write, as if it had been read from text.
+fn widen(value: f32) -> f64 {
+    // Integers this small are exact either way.
+    if value.fract() == 0.0 && value.abs() < 1e7 {
+        return value.into();
+    }
+    value.to_string().parse().expect("floats read what floats write")
 }
 
 /// Takes rows with types, column by column, and builds a [`Table`].
@@ -193,9 +207,10 @@ mod tests {
             (Value::Integer(-3), "-3"),
             (Value::Integer(i64::MIN), "-9223372036854775808"),
             (Value::Unsigned(u64::MAX), "18446744073709551615"),
-            (Value::Float(3.0), "3.0"),
+            (Value::Float(3.0), "3"),
             (Value::Float(0.1), "0.1"),
             (Value::Float(-1e16), "-1e16"),
+            (Value::Single(0.1), "0.1"),
             (Value::Boolean(true), "true"),
             (Value::Boolean(false), "false"),
         ] {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use ndarray::Array2;
 
-use super::{BatchBuilder, DomainId, Domains, Layout};
+use super::{BatchBuilder, DomainId, Domains, Field, Layout};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The ids of one field for every row of a batch.
@@ -34,6 +34,12 @@ impl Ids {
         }
     }
 
+    /// How many ids are 0, that of values which a vocabulary does not have.
+    pub(super) fn unknown(&self) -> usize {
+        let (Self::One(ids) | Self::Bag { ids, .. }) = self;
+        ids.iter().filter(|&&id| id == 0).count()
+    }
+
     /// No rows, of one kind or the other; buffers stay.
     pub(super) fn restart(&mut self, bag: bool) {
         match self {
@@ -57,16 +63,15 @@ impl Ids {
     }
 
     /// Replaces `out` by the ids of these rows.
-    fn gather_into(&self, rows: &[u32], out: &mut Self) {
+    fn take(&self, rows: impl Rows, out: &mut Self) {
         match (self, out) {
-            (Self::One(from), Self::One(to)) => gather(from, rows, to),
+            (Self::One(from), Self::One(to)) => take(from, rows, to),
             (Self::Bag { offsets, ids }, Self::Bag { offsets: to_offsets, ids: to_ids }) => {
                 to_offsets.clear();
                 to_ids.clear();
                 to_offsets.reserve(rows.len() + 1);
                 to_offsets.push(0);
-                for &row in rows {
-                    let row = row as usize;
+                for row in rows {
                     to_ids.extend_from_slice(&ids[offsets[row] as usize..offsets[row + 1] as usize]);
                     let end = u32::try_from(to_ids.len()).expect("the bags of a batch hold fewer than 2^32 ids");
                     to_offsets.push(end);
@@ -74,37 +79,42 @@ impl Ids {
             }
             (Self::One(_), out) => {
                 *out = Self::One(Vec::new());
-                self.gather_into(rows, out);
+                self.take(rows, out);
             }
             (Self::Bag { .. }, out) => {
                 *out = Self::Bag { offsets: Vec::new(), ids: Vec::new() };
-                self.gather_into(rows, out);
+                self.take(rows, out);
             }
         }
     }
 
-    /// Checks the ids of `rows` rows against the field called `name`, whose table has `limit` rows.
-    fn check(&self, name: &str, bag: bool, rows: usize, limit: usize) -> Result<()> {
-        let mismatch = |what: String| Err(Error::new(ErrorKind::Layout, what).in_column(name));
+    /// Checks that this is what the field has: for each of `rows` rows one id, or a bag of ids.
+    fn check_shape(&self, field: &Field, rows: usize) -> Result<()> {
+        let mismatch = |what: String| Err(Error::new(ErrorKind::Layout, what).in_column(&field.name));
         match self {
-            Self::One(_) if bag => return mismatch("expected a bag of ids a row, found one id a row".into()),
-            Self::Bag { .. } if !bag => return mismatch("expected one id a row, found a bag of ids a row".into()),
+            Self::One(_) if field.bag.is_some() => mismatch("expected a bag of ids a row, found one id a row".into()),
+            Self::Bag { .. } if field.bag.is_none() => {
+                mismatch("expected one id a row, found a bag of ids a row".into())
+            }
             Self::One(ids) if ids.len() != rows => {
-                return mismatch(format!("expected {rows} ids, one a row, found {}", ids.len()));
+                mismatch(format!("expected {rows} ids, one a row, found {}", ids.len()))
             }
-            Self::Bag { offsets, ids } => {
-                if offsets.len() != rows + 1 {
-                    return mismatch(format!("expected {} offsets, rows + 1, found {}", rows + 1, offsets.len()));
-                }
-                if offsets[0] != 0 || offsets[rows] as usize != ids.len() || !offsets.is_sorted() {
-                    return mismatch(format!(
-                        "expected offsets that ascend from 0 to {}, the number of ids",
-                        ids.len()
-                    ));
-                }
+            Self::Bag { offsets, .. } if offsets.len() != rows + 1 => {
+                mismatch(format!("expected {} offsets, rows + 1, found {}", rows + 1, offsets.len()))
             }
-            Self::One(_) => {}
+            Self::Bag { offsets, ids }
+                if offsets[0] != 0 || offsets[rows] as usize != ids.len() || !offsets.is_sorted() =>
+            {
+                mismatch(format!("expected offsets that ascend from 0 to {}, the number of ids", ids.len()))
+            }
+            Self::One(_) | Self::Bag { .. } => Ok(()),
         }
+    }
+
+    /// Checks the ids of `rows` rows against their field.
+    fn check(&self, field: &Field, rows: usize) -> Result<()> {
+        self.check_shape(field, rows)?;
+        let (name, limit) = (field.name.as_str(), field.rows);
         let ids = match self {
             Self::One(ids) | Self::Bag { ids, .. } => ids,
         };
@@ -149,14 +159,25 @@ impl Batch {
         self.domains.len()
     }
 
-    /// Fails on a batch that was put together wrongly, before it gives wrong scores; [`Batch::check`] looks closer.
-    pub(crate) fn assert_whole(&self) {
-        let rows = self.rows();
-        let ids = self.ids.iter().all(|ids| match ids {
-            Ids::One(ids) => ids.len() == rows,
-            Ids::Bag { offsets, .. } => offsets.len() == rows + 1,
-        });
-        assert!(ids && self.numeric.nrows() == rows, "ids and numbers of each of the {rows} rows that have a domain");
+    /// Checks that each row has what the layout asks for, one id or a bag in each field; [`Batch::check`] looks at the values too.
+    pub(crate) fn check_shape(&self, layout: &Layout) -> Result<()> {
+        self.check_columns(layout)?;
+        self.ids.iter().zip(&layout.fields).try_for_each(|(ids, field)| ids.check_shape(field, self.rows()))
+    }
+
+    /// Checks the ids in the fields at these positions, and that there is a column for every field and numeric input. Columns of other
+    /// fields may hold anything.
+    pub(crate) fn check_fields(&self, layout: &Layout, fields: impl IntoIterator<Item = usize>) -> Result<()> {
+        self.check_columns(layout)?;
+        fields.into_iter().try_for_each(|f| self.ids[f].check(&layout.fields[f], self.rows()))
+    }
+
+    fn check_columns(&self, layout: &Layout) -> Result<()> {
+        if self.ids.len() != layout.fields.len() {
+            let message = format!("expected ids of {} fields, found {}", layout.fields.len(), self.ids.len());
+            return Err(Error::new(ErrorKind::Layout, message));
+        }
+        check_dim("numeric", &self.numeric, self.rows(), &layout.numeric)
     }
 
     /// The domain of each row, as [`forward`](crate::Model::forward) takes it.
@@ -172,15 +193,19 @@ impl Batch {
     /// If there is no such row, if the parts of `self` do not agree in their number of rows (see [`Batch::check`]), or if
     /// the bags of `out` would hold 2³² ids or more.
     pub fn gather_into(&self, rows: &[u32], out: &mut Self) {
+        self.take(rows.iter().map(|&row| row as usize), out);
+    }
+
+    fn take(&self, rows: impl Rows, out: &mut Self) {
         out.ids.resize_with(self.ids.len(), || Ids::One(Vec::new()));
         for (from, to) in self.ids.iter().zip(&mut out.ids) {
-            from.gather_into(rows, to);
+            from.take(rows.clone(), to);
         }
-        gather_rows(&self.numeric, rows, &mut out.numeric);
-        gather_rows(&self.labels, rows, &mut out.labels);
-        gather(&self.domains, rows, &mut out.domains);
-        gather_optional(&self.weights, rows, &mut out.weights);
-        gather_optional(&self.groups, rows, &mut out.groups);
+        take_rows(&self.numeric, rows.clone(), &mut out.numeric);
+        take_rows(&self.labels, rows.clone(), &mut out.labels);
+        take(&self.domains, rows.clone(), &mut out.domains);
+        take_optional(&self.weights, rows.clone(), &mut out.weights);
+        take_optional(&self.groups, rows, &mut out.groups);
     }
 
     /// These rows, in this order; a row may come more than once.
@@ -193,13 +218,20 @@ impl Batch {
         out
     }
 
-    /// The rows of a range, in order.
+    /// The rows of a range, in order. The batch may have any number of rows.
     ///
     /// # Panics
-    /// If the range ends behind the last row.
+    /// If the range ends after the last row.
     pub fn slice(&self, rows: Range<usize>) -> Self {
+        let mut out = Self::default();
+        self.slice_into(rows, &mut out);
+        out
+    }
+
+    /// Replaces `out`, whose buffers it keeps, by the rows of a range.
+    pub(crate) fn slice_into(&self, rows: Range<usize>, out: &mut Self) {
         assert!(rows.start <= rows.end && rows.end <= self.rows(), "rows {rows:?} of a batch of {}", self.rows());
-        self.select(&(rows.start as u32..rows.end as u32).collect::<Vec<_>>())
+        self.take(rows, out);
     }
 
     /// Checks that the batch is what `layout` describes, and that all its values can be.
@@ -213,13 +245,7 @@ impl Batch {
     /// not have.
     pub fn check(&self, layout: &Layout) -> Result<()> {
         let rows = self.rows();
-        if self.ids.len() != layout.fields.len() {
-            let message = format!("expected ids of {} fields, found {}", layout.fields.len(), self.ids.len());
-            return Err(Error::new(ErrorKind::Layout, message));
-        }
-        for (ids, field) in self.ids.iter().zip(&layout.fields) {
-            ids.check(&field.name, field.bag.is_some(), rows, field.rows)?;
-        }
+        self.check_fields(layout, 0..layout.fields.len())?;
         let finite = |x: f32| x.is_finite();
         check_matrix("numeric", &self.numeric, rows, &layout.numeric, finite, "expected a finite number")?;
         let label = |y: f32| y == 0.0 || y == 1.0 || y.is_nan();
@@ -254,15 +280,20 @@ fn check_matrix(
     valid: impl Fn(f32) -> bool,
     expected: &str,
 ) -> Result<()> {
-    if matrix.dim() != (rows, names.len()) {
-        let (found_rows, found_columns) = matrix.dim();
-        let message = format!("expected [{rows}, {}], found [{found_rows}, {found_columns}]", names.len());
-        return Err(Error::new(ErrorKind::Layout, message).in_column(what));
-    }
+    check_dim(what, matrix, rows, names)?;
     match matrix.indexed_iter().find(|&(_, &value)| !valid(value)) {
         Some(((row, column), value)) => Err(invalid(&names[column], row, value, expected)),
         None => Ok(()),
     }
+}
+
+fn check_dim(what: &str, matrix: &Array2<f32>, rows: usize, names: &[String]) -> Result<()> {
+    if matrix.dim() == (rows, names.len()) {
+        return Ok(());
+    }
+    let (found_rows, found_columns) = matrix.dim();
+    let message = format!("expected [{rows}, {}], found [{found_rows}, {found_columns}]", names.len());
+    Err(Error::new(ErrorKind::Layout, message).in_column(what))
 }
 
 fn invalid(column: &str, row: usize, value: impl fmt::Display, expected: &str) -> Error {
@@ -274,32 +305,40 @@ pub(super) fn join(columns: &[Vec<f32>], rows: usize) -> Array2<f32> {
     Array2::from_shape_fn((rows, columns.len()), |(row, column)| columns[column][row])
 }
 
-fn gather<T: Copy>(from: &[T], rows: &[u32], to: &mut Vec<T>) {
+/// Numbers of rows, which are not bound to 32 bits: a list of them, or a range.
+trait Rows: ExactSizeIterator<Item = usize> + Clone {}
+
+impl<R: ExactSizeIterator<Item = usize> + Clone> Rows for R {}
+
+/// Replaces `to` by these rows of a column.
+fn take<T: Copy>(from: &[T], rows: impl Rows, to: &mut Vec<T>) {
     to.clear();
-    to.extend(rows.iter().map(|&row| from[row as usize]));
+    to.extend(rows.map(|row| from[row]));
 }
 
-/// The same for a column that may be empty for want of one.
-fn gather_optional<T: Copy>(from: &[T], rows: &[u32], to: &mut Vec<T>) {
-    gather(from, if from.is_empty() { &[] } else { rows }, to);
+/// Replaces `to` by these rows of a column, or by nothing if there is no column.
+fn take_optional<T: Copy>(from: &[T], rows: impl Rows, to: &mut Vec<T>) {
+    to.clear();
+    if !from.is_empty() {
+        take(from, rows, to);
+    }
 }
 
-/// The same for the rows of a matrix.
-fn gather_rows(from: &Array2<f32>, rows: &[u32], to: &mut Array2<f32>) {
-    let columns = from.ncols();
+/// Replaces `to` by these rows of a matrix.
+fn take_rows(from: &Array2<f32>, rows: impl Rows, to: &mut Array2<f32>) {
+    let (count, columns) = (rows.len(), from.ncols());
     let (mut values, _) = std::mem::take(to).into_raw_vec_and_offset();
     values.clear();
     if let Some(all) = from.as_slice() {
-        for &row in rows {
-            let start = row as usize * columns;
-            values.extend_from_slice(&all[start..start + columns]);
+        for row in rows {
+            values.extend_from_slice(&all[row * columns..][..columns]);
         }
     } else {
-        for &row in rows {
-            values.extend(from.row(row as usize));
+        for row in rows {
+            values.extend(from.row(row));
         }
     }
-    *to = Array2::from_shape_vec((rows.len(), columns), values).expect("as many values as the shape holds");
+    *to = Array2::from_shape_vec((count, columns), values).expect("as many values as the shape holds");
 }
 
 #[cfg(test)]
@@ -307,7 +346,7 @@ mod tests {
     use ndarray::{Axis, array};
 
     use super::*;
-    use crate::data::{Field, Pooling};
+    use crate::data::Pooling;
 
     fn layout() -> Layout {
         Layout {

@@ -81,6 +81,8 @@ impl Order {
     /// If a domain is out of range or there is not one for each row.
     pub(super) fn group(&mut self, batch: &Batch, domains: Domains<'_>, known: usize) {
         let count = batch.rows();
+        let last =
+            u32::try_from(count).expect("one pass takes fewer than 2^32 rows: Model::score takes more, in pieces");
         self.segments.clear();
         self.rows.clear();
         let place = |domain: DomainId| match domain.index() {
@@ -94,7 +96,7 @@ impl Order {
         let domains = match domains {
             Domains::One(domain) => {
                 self.identity = true;
-                self.rows.extend(0..count as u32);
+                self.rows.extend(0..last);
                 if count > 0 {
                     self.segments.push(segment(place(domain), 0, count));
                 }
@@ -116,7 +118,7 @@ impl Order {
         }
         self.identity = domains.is_sorted_by_key(|&domain| place(domain));
         if self.identity {
-            self.rows.extend(0..count as u32);
+            self.rows.extend(0..last);
             return;
         }
         self.rows.resize(count, 0);

@@ -221,8 +221,8 @@ impl<N: Net> Model<N> {
     /// [`DomainId::SHARED`] take the shared path. A row's logits do not depend on its neighbours.
     ///
     /// # Panics
-    /// If the batch does not have this model's layout ([`Batch::check`] says so with an error), or a domain is out of
-    /// range.
+    /// If the batch does not have this model's layout ([`Batch::check`] says so with an error), a domain is out of range, or there are
+    /// 2³² rows or more ([`Model::score`] takes any number).
     pub fn forward<'a>(&self, batch: &Batch, domain: impl Into<Domains<'a>>) -> Array2<f32> {
         let lent = self.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
         let mut cache = lent.unwrap_or_default();
@@ -274,10 +274,10 @@ impl<N: Net> Model<N> {
         cache: &'c mut Cache<N, M>,
     ) -> &'c Array2<f32> {
         let layout = self.layout();
-        assert_eq!(batch.ids.len(), layout.fields.len(), "a batch has the fields of the model's layout");
-        assert_eq!(batch.numeric.ncols(), layout.numeric.len(), "a batch has the numeric inputs of the model's layout");
+        if let Err(error) = batch.check_shape(layout) {
+            panic!("a batch has the model's layout: {error}");
+        }
         let rows = batch.rows();
-        batch.assert_whole();
         cache.order.group(batch, domain.into(), layout.domains.len());
         let known = cache.order.segments.iter().all(|segment| segment.domain.is_some());
         assert!(

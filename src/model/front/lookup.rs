@@ -47,7 +47,8 @@ impl Work for Embed<'_> {
         let Self { front, batch, tables, order, x } = self;
         let (dim, width) = (front.dim, front.width);
         for (f, ((field, table), ids)) in front.fields.iter().zip(tables).zip(&batch.ids).enumerate() {
-            let rows = x.chunks_exact_mut(width).map(|x| &mut x[f * dim..][..dim]).zip(order.iter().copied());
+            let order = order.iter().map(|&row| row as usize);
+            let rows = x.chunks_exact_mut(width).map(|x| &mut x[f * dim..][..dim]).zip(order);
             embed(field, table, ids, rows);
         }
         let first = front.fields.len() * dim;
@@ -70,13 +71,13 @@ impl Work for Embed<'_> {
 
 /// Writes the vectors of one field for some rows of a batch.
 #[inline(always)]
-fn embed<'x>(field: &Field, table: &Array2<f32>, ids: &Ids, rows: impl Iterator<Item = (&'x mut [f32], u32)>) {
+fn embed<'x>(field: &Field, table: &Array2<f32>, ids: &Ids, rows: impl Iterator<Item = (&'x mut [f32], usize)>) {
     let (values, dim) = (table.as_slice().expect(LINES), table.ncols());
     let embedding = |id: u32| &values[id as usize * dim..][..dim];
     match ids {
         Ids::One(ids) => {
             for (out, row) in rows {
-                out.copy_from_slice(embedding(ids[row as usize]));
+                out.copy_from_slice(embedding(ids[row]));
             }
         }
         Ids::Bag { offsets, ids } => {
@@ -103,6 +104,16 @@ pub(crate) struct Selection {
 impl Selection {
     pub(crate) fn is_empty(&self) -> bool {
         self.fields.is_empty() && self.numeric.is_empty()
+    }
+
+    /// The positions of its fields in the layout.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = usize> {
+        self.fields.iter().map(|&(f, _)| f)
+    }
+
+    /// The positions of its numeric inputs in the layout.
+    pub(crate) fn numeric(&self) -> impl Iterator<Item = usize> {
+        self.numeric.iter().map(|&(j, _)| j)
     }
 }
 
@@ -145,8 +156,16 @@ impl Front {
         let x = x.into_slice().expect(LINES);
         let tables = &self.tables[owner * self.fields.len()..];
         for &(f, at) in &selection.fields {
-            let rows = x.chunks_exact_mut(width).map(|x| &mut x[at..][..self.dim]).zip(start as u32..);
-            embed(&self.fields[f], &tables[f], &batch.ids[f], rows);
+            let rows = x.chunks_exact_mut(width).map(|x| &mut x[at..][..self.dim]).zip(start..);
+            let (field, ids) = (&self.fields[f], &batch.ids[f]);
+            let bag = matches!(ids, Ids::Bag { .. });
+            assert_eq!(
+                bag,
+                field.bag.is_some(),
+                "field {:?}: a bag of ids a row where the layout has bags, else one id",
+                field.name
+            );
+            embed(field, &tables[f], ids, rows);
         }
         for (x, row) in x.chunks_exact_mut(width).zip(start..) {
             for &(j, at) in &selection.numeric {
@@ -195,7 +214,7 @@ impl Work for Scatter<'_> {
                 }
                 Ids::Bag { offsets, ids } => {
                     for (dx, &row) in rows {
-                        let ids = bag(offsets, ids, row);
+                        let ids = bag(offsets, ids, row as usize);
                         let share = share(&front.fields[f], ids.len());
                         for &id in ids {
                             grad.touch(id).iter_mut().zip(dx).for_each(|(d, &g)| *d += share * g);
@@ -208,8 +227,8 @@ impl Work for Scatter<'_> {
 }
 
 /// The ids of one row of a bag.
-fn bag<'a>(offsets: &[u32], ids: &'a [u32], row: u32) -> &'a [u32] {
-    &ids[offsets[row as usize] as usize..offsets[row as usize + 1] as usize]
+fn bag<'a>(offsets: &[u32], ids: &'a [u32], row: usize) -> &'a [u32] {
+    &ids[offsets[row] as usize..offsets[row + 1] as usize]
 }
 
 /// What each of `len` embeddings counts for in a bag's vector.

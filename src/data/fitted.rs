@@ -153,6 +153,11 @@ impl Fitted {
         Ok(Ids::Bag { offsets, ids })
     }
 
+    /// Whether id 0 says that the fitting rows did not have the value.
+    pub(super) fn has_vocabulary(&self) -> bool {
+        matches!(self, Self::Vocabulary(_))
+    }
+
     /// How many numeric inputs it gives.
     pub(super) fn inputs(&self) -> usize {
         if let Self::Scaler(scaler) = self { 1 + usize::from(scaler.missing()) } else { 0 }

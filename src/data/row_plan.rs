@@ -125,6 +125,21 @@ impl RowPlan {
         inputs
     }
 
+    /// How many values of encoded rows the encoder did not know, by feature, of those of these columns that have a vocabulary.
+    pub(crate) fn unknown<'a>(
+        &'a self,
+        encoder: &'a Encoder,
+        rows: &'a Batch,
+    ) -> impl Iterator<Item = (&'a str, usize)> {
+        self.readers.iter().flatten().filter_map(move |reader| match *reader {
+            Reader::Field { feature, field } if encoder.fitted(feature).has_vocabulary() => {
+                let name = encoder.schema().features()[feature].name();
+                Some((name, rows.ids.get(field).map_or(0, Ids::unknown)))
+            }
+            _ => None,
+        })
+    }
+
     /// Whether two encoded rows have the same domain and the same values in these columns.
     pub(crate) fn alike(&self, encoder: &Encoder, rows: &Batch, a: usize, b: usize) -> bool {
         let same = |reader: &Reader| match *reader {

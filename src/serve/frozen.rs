@@ -12,13 +12,13 @@ use ndarray::{Array2, ArrayRef2, ArrayViewMut2, Axis, s};
 
 use self::program::{Buffers, Program};
 use self::whole::{Whole, WholeCache};
-use crate::Result;
 use crate::data::{Batch, DomainId, Layout};
 use crate::error::Problems;
 use crate::model::{self, Front, Input, Model, Net, Selection};
 use crate::nn::Segment;
 use crate::nn::buffer::{grow, resize};
 use crate::parallel::{self, Divide};
+use crate::{Error, ErrorKind, Result};
 
 /// Candidates that one thread scores at a time, through all layers.
 const PIECE: usize = 64;
@@ -188,6 +188,39 @@ impl Frozen {
         if let Form::Programs(programs) = &self.form {
             programs[place].start(x, starts);
         }
+    }
+
+    /// Checks the row that gives what candidates share, unless nothing is given.
+    ///
+    /// # Errors
+    /// Those of [`Batch::check`] for the fields that are given; [`ErrorKind::Layout`] if there is not one row.
+    pub(super) fn check_given(&self, row: &Batch) -> Result<()> {
+        if self.given.is_empty() {
+            return Ok(());
+        }
+        if row.rows() != 1 {
+            let message = format!("expected one row for what all candidates share, found {}", row.rows());
+            return Err(Error::new(ErrorKind::Layout, message));
+        }
+        row.check_fields(&self.layout, self.given.fields())
+    }
+
+    /// Checks what candidates have of their own.
+    ///
+    /// # Errors
+    /// Those of [`Batch::check`] for the fields that are not given.
+    pub(super) fn check_candidates(&self, rows: &Batch) -> Result<()> {
+        rows.check_fields(&self.layout, self.rest.fields())
+    }
+
+    /// Which numeric inputs are given, by their positions in the layout.
+    pub(super) fn given_numeric(&self) -> impl Iterator<Item = usize> {
+        self.given.numeric()
+    }
+
+    /// Which numeric inputs each candidate has for itself, by their positions in the layout.
+    pub(super) fn own_numeric(&self) -> impl Iterator<Item = usize> {
+        self.rest.numeric()
     }
 
     /// The logits of the candidates, `[rows, tasks]`; of fields that are given, what `batch` has is not read.

@@ -4,13 +4,13 @@ mod builder;
 
 use std::sync::Arc;
 
-use ndarray::{Array2, Axis, s};
+use ndarray::{Array2, ArrayRef2, Axis, s};
 
 pub use self::builder::PredictorBuilder;
 use super::{Calibration, Context, Curve, Frozen, FrozenCache};
 use crate::data::{Batch, DomainId, Encoder, RawValue, RowPlan, RowScratch, Table};
 use crate::model::{Model, Net, probability};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// A trained model, frozen, with the [`Encoder`] that was fitted for it and, by choice, a [`Calibration`]: it takes raw values and gives
 /// probabilities.
@@ -59,6 +59,9 @@ struct Inner {
     /// The others.
     candidate: RowPlan,
 }
+
+/// A scaled number beyond this is none that a model learned from.
+const FAR: f32 = 1e4;
 
 /// The buffers of [`Predictor::score`], lent by the caller.
 #[derive(Debug, Default)]
@@ -116,7 +119,8 @@ impl Predictor {
     /// # Errors
     /// [`ErrorKind::UnknownDomain`](crate::ErrorKind::UnknownDomain), unless the encoder lets such rows take the shared path;
     /// [`ErrorKind::Data`](crate::ErrorKind::Data) for a column that is missing, unknown, named twice or in the wrong place, and a value
-    /// that cannot be (text in a numeric column). Their texts say `given`, or `candidates:2` for the second candidate.
+    /// that is invalid (text in a numeric column); [`ErrorKind::NonFinite`] if a score is not a finite number, as numbers far beyond those of
+    /// training can make it. Their texts say `given`, or `candidates:2` for the second candidate.
     pub fn score<'c, 'g, 'v, K, G, R, C, V>(
         &self,
         domain: &str,
@@ -152,22 +156,48 @@ impl Predictor {
             writer.row(cells, |value| *value).map_err(|error| error.at_path("candidates").at_line(line))?;
         }
         writer.finish();
-        Ok(self.score_into(id, row, rows, scores))
+        self.score_into(id, row, rows, scores)
+    }
+
+    /// How many values of the last request that was scored with `cache` training had not seen, by the name of the feature: of those
+    /// features that number the values they were fitted on. A bag counts each of its values; what is given counts once.
+    ///
+    /// Means nothing after an error, or of a cache that was lent to another predictor since.
+    pub fn unknown<'a>(&'a self, cache: &'a PredictorCache) -> impl Iterator<Item = (&'a str, usize)> {
+        let Inner { encoder, request, candidate, .. } = &*self.0;
+        let of = |plan: &'a RowPlan, rows: &'a Batch| plan.unknown(encoder, rows);
+        of(request, &cache.request).chain(of(candidate, &cache.candidates))
     }
 
     /// The probabilities of encoded candidates, `[rows, tasks]`; their domain is `domain`, and of `given`, one row, the fields that are
     /// given are read. If none are, `given` may be empty.
     ///
-    /// # Panics
-    /// If the domain is out of range, or a batch does not have the encoder's layout.
+    /// # Errors
+    /// Those of [`Batch::check`] if a batch does not have the encoder's layout or an id is out of range;
+    /// [`ErrorKind::UnknownDomain`] if the domain is; [`ErrorKind::NonFinite`] if a score is not a finite number.
     pub fn score_batch<'c>(
         &self,
         domain: DomainId,
         given: &Batch,
         candidates: &Batch,
         cache: &'c mut PredictorCache,
-    ) -> &'c Array2<f32> {
+    ) -> Result<&'c Array2<f32>> {
+        let frozen = &self.0.frozen;
+        self.check_domain(domain)?;
+        frozen.check_given(given).map_err(|error| error.at_path("given"))?;
+        frozen.check_candidates(candidates).map_err(|error| error.at_path("candidates"))?;
         self.score_into(domain, given, candidates, &mut cache.scores)
+    }
+
+    fn check_domain(&self, domain: DomainId) -> Result<()> {
+        let known = self.0.frozen.layout().domains.len();
+        match domain.index().filter(|&index| index >= known) {
+            None => Ok(()),
+            Some(index) => {
+                let message = format!("expected a domain of the layout, which has {known}");
+                Err(Error::new(ErrorKind::UnknownDomain, message).with_value(index.to_string()))
+            }
+        }
     }
 
     fn score_into<'c>(
@@ -176,11 +206,14 @@ impl Predictor {
         given: &Batch,
         candidates: &Batch,
         cache: &'c mut ScoreCache,
-    ) -> &'c Array2<f32> {
+    ) -> Result<&'c Array2<f32>> {
         let Inner { frozen, calibration, .. } = &*self.0;
         let ScoreCache { context, frozen: buffers, probabilities } = cache;
         frozen.context_into(domain, given, context);
         let logits = frozen.score(context, candidates, buffers);
+        if !logits.iter().all(|z| z.is_finite()) {
+            return Err(self.not_finite(logits, given, candidates));
+        }
         crate::nn::buffer::resize(probabilities, logits.nrows(), logits.ncols());
         for (task, (column, logits)) in probabilities.axis_iter_mut(Axis(1)).zip(logits.axis_iter(Axis(1))).enumerate()
         {
@@ -189,53 +222,86 @@ impl Predictor {
                 |z: f32| if *curve == Curve::Identity { probability(z) } else { curve.probability(z) as f32 };
             column.into_iter().zip(logits).for_each(|(p, &z)| *p = probability(z));
         }
-        probabilities
+        Ok(probabilities)
+    }
+
+    /// Which candidate has a score that is not finite, and the largest of what went into it.
+    #[cold]
+    fn not_finite(&self, logits: &ArrayRef2<f32>, given: &Batch, candidates: &Batch) -> Error {
+        let frozen = &self.0.frozen;
+        let layout = frozen.layout();
+        let ((row, task), _) = logits.indexed_iter().find(|(_, z)| !z.is_finite()).expect("one of them is not finite");
+        let shared = frozen.given_numeric().map(|input| (input, given.numeric[[0, input]]));
+        let own = frozen.own_numeric().map(|input| (input, candidates.numeric[[row, input]]));
+        let largest = shared.chain(own).max_by(|(_, a), (_, b)| a.abs().total_cmp(&b.abs()));
+        let error = Error::new(
+            ErrorKind::NonFinite,
+            format!("the score of task {:?} is not a finite number", layout.tasks[task]),
+        );
+        let error = error.at_path("candidates").at_line(row as u64 + 1);
+        match largest {
+            Some((input, value)) if value.abs() > FAR => error.with_help(format!(
+                "its largest input is {:?}, {value:e} after scaling: send values like those of training",
+                layout.numeric[input]
+            )),
+            _ => error.with_help("its inputs are not to blame: the model's weights are damaged or too large"),
+        }
     }
 
     /// The probabilities of rows that are in memory, `[rows, tasks]`; each row is a list of column and value as they would be written in
     /// a file, the domain among them.
     ///
     /// # Errors
-    /// Those of [`Encoder::encode_rows`].
+    /// Those of [`Encoder::encode_rows`]; [`ErrorKind::NonFinite`] if a score is not a finite number.
     pub fn predict<R, K, V>(&self, rows: impl IntoIterator<Item = R>) -> Result<Array2<f32>>
     where
         R: IntoIterator<Item = (K, V)>,
         K: AsRef<str>,
         V: AsRef<str>,
     {
-        Ok(self.predict_batch(&self.0.encoder.encode_rows(rows)?))
+        self.predict_batch(&self.0.encoder.encode_rows(rows)?)
     }
 
     /// The probabilities of rows of a table, `[rows, tasks]`.
     ///
     /// # Errors
-    /// Those of [`Encoder::encode`].
+    /// Those of [`Encoder::encode`]; [`ErrorKind::NonFinite`] if a score is not a finite number.
     ///
     /// # Panics
     /// If a row number is not one of the table.
     pub fn predict_table(&self, table: &Table, rows: &[u32]) -> Result<Array2<f32>> {
-        Ok(self.predict_batch(&self.0.encoder.encode(table, rows)?))
+        self.predict_batch(&self.0.encoder.encode(table, rows)?)
     }
 
     /// The probabilities of encoded rows of any domains, `[rows, tasks]`.
     ///
     /// Neighbouring rows of one domain that share what is given are scored together.
     ///
-    /// # Panics
-    /// If the batch does not have the encoder's layout, or a domain is out of range.
-    pub fn predict_batch(&self, rows: &Batch) -> Array2<f32> {
-        let mut probabilities = Array2::zeros((rows.rows(), self.0.frozen.layout().tasks.len()));
+    /// # Errors
+    /// Those of [`Batch::check`] if the batch does not have the encoder's layout, or an id or a domain is out of range;
+    /// [`ErrorKind::NonFinite`] if a score is not a finite number. Its text says `rows:2` for the second row.
+    pub fn predict_batch(&self, rows: &Batch) -> Result<Array2<f32>> {
+        let Inner { encoder, frozen, request: plan, .. } = &*self.0;
+        let layout = frozen.layout();
+        rows.check_fields(layout, 0..layout.fields.len())?;
+        let mut probabilities = Array2::zeros((rows.rows(), layout.tasks.len()));
         let (mut cache, mut request, mut part) = (ScoreCache::default(), Batch::default(), Batch::default());
-        let order: Vec<u32> = (0..rows.rows() as u32).collect();
-        let alike = |&a: &u32, &b: &u32| self.0.request.alike(&self.0.encoder, rows, a as usize, b as usize);
-        for together in order.chunk_by(alike) {
-            let first = together[0] as usize;
-            rows.gather_into(&together[..1], &mut request);
-            rows.gather_into(together, &mut part);
-            let scored = self.score_into(rows.domains[first], &request, &part, &mut cache);
-            probabilities.slice_mut(s![first..first + together.len(), ..]).assign(scored);
+        let mut first = 0;
+        while first < rows.rows() {
+            let domain = rows.domains[first];
+            self.check_domain(domain).map_err(|error| error.at_path("rows").at_line(first as u64 + 1))?;
+            let together = (first + 1..rows.rows()).take_while(|&row| plan.alike(encoder, rows, row - 1, row)).count();
+            let end = first + 1 + together;
+            rows.slice_into(first..first + 1, &mut request);
+            rows.slice_into(first..end, &mut part);
+            let scored = self.score_into(domain, &request, &part, &mut cache).map_err(|error| {
+                let line = error.line().unwrap_or(1) + first as u64;
+                error.at_path("rows").at_line(line)
+            })?;
+            probabilities.slice_mut(s![first..end, ..]).assign(scored);
+            first = end;
         }
-        probabilities
+        Ok(probabilities)
     }
 }
 

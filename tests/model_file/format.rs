@@ -95,7 +95,7 @@ fn a_file_with_encoder_and_calibration_makes_a_predictor() {
     let file = bytes(&ModelFile::new(&star).encoder(&encoder).calibration(&calibration));
     let saved: Saved<StarNet> = load(&file).unwrap();
     assert_eq!(saved.calibration.as_ref(), Some(&calibration));
-    let p = saved.predictor().unwrap().build().unwrap().predict_batch(&rows);
+    let p = saved.predictor().unwrap().build().unwrap().predict_batch(&rows).unwrap();
     for ((&p, &logit), &domain) in p.iter().zip(&logits).zip(&rows.domains) {
         let expected = calibration.probability(logit, domain, 0);
         assert!((f64::from(p) - expected).abs() < 1e-5, "{p} {expected}");

@@ -7,8 +7,9 @@ use std::fmt::Write as _;
 
 use ndarray::Array2;
 use starple::data::{
-    Bag, Batch, Categorical, DomainId, Encoder, Format, Numeric, RawValue, Schema, Table, UnknownDomain,
+    Bag, Batch, Categorical, DomainId, Encoder, Format, Ids, Numeric, RawValue, Schema, Table, UnknownDomain,
 };
+use starple::nn::LeafMut;
 use starple::serve::{Calibration, CalibrationSettings, Method, Predictor, PredictorCache};
 use starple::train::{TrainConfig, Trainer};
 use starple::{ErrorKind, Star, StarConfig};
@@ -203,7 +204,7 @@ fn rows_of_all_domains_score_like_the_model() {
     let expected = world.star.predict(&batch, batch.domains());
     for given in [&["user", "age"][..], &["tags"], &[]] {
         let predictor = world.predictor(given);
-        assert_close(&predictor.predict_batch(&batch), &expected);
+        assert_close(&predictor.predict_batch(&batch).unwrap(), &expected);
         assert_close(&predictor.predict_table(&world.table, &world.table.all()).unwrap(), &expected);
     }
     let Row { user, age, item, price, tags, page, .. } = &world.rows[5];
@@ -219,7 +220,7 @@ fn encoded_requests_score_like_raw_ones() {
     let predictor = world.predictor(&["user", "age"]);
     let batch = world.encoder.encode(&world.table, &[9; 20]).unwrap();
     let mut cache = PredictorCache::default();
-    let found = predictor.score_batch(DomainId::SHARED, &batch.slice(0..1), &batch, &mut cache);
+    let found = predictor.score_batch(DomainId::SHARED, &batch.slice(0..1), &batch, &mut cache).unwrap();
     assert_close(found, &world.star.predict(&batch, DomainId::SHARED));
 }
 
@@ -235,7 +236,7 @@ fn calibration_is_applied_by_domain_and_task() {
     let expected = Array2::from_shape_fn(logits.dim(), |(row, task)| {
         calibration.probability(logits[[row, task]], batch.domains[row], task) as f32
     });
-    let found = predictor.predict_batch(&batch);
+    let found = predictor.predict_batch(&batch).unwrap();
     assert_close(&found, &expected);
     let plain = world.star.predict(&batch, batch.domains());
     assert!((&found.column(0) - &plain.column(0)).iter().any(|d| d.abs() > 1e-3), "it changes something");
@@ -271,7 +272,7 @@ fn a_warm_request_allocates_nothing() {
 
     let batch = world.encoder.encode(&world.table, &world.table.all()).unwrap();
     let first = batch.slice(0..1);
-    let mut encoded = || _ = predictor.score_batch(DomainId::new(0), &first, &batch, &mut cache);
+    let mut encoded = || _ = predictor.score_batch(DomainId::new(0), &first, &batch, &mut cache).unwrap();
     // Layers hand their outputs from buffer to buffer: the second call may still want a larger one.
     encoded();
     encoded();
@@ -366,6 +367,128 @@ fn what_is_wrong_with_a_request_is_said() {
         found,
         &world.probabilities(&[Row { item: 3, price: None, tags: String::new(), ..row.clone() }], "home"),
     );
+}
+
+#[test]
+fn a_score_that_is_not_finite_is_an_error() {
+    let mut world = world();
+    // So large that their products overflow where the input is not small.
+    world.star.visit_mut(|_, leaf| {
+        if let LeafMut::Tensor(values, ..) = leaf {
+            values.iter_mut().for_each(|value| *value *= 1e12);
+        }
+    });
+    let predictor = world.predictor(&["user", "age"]);
+    let batch = world.encoder.encode(&world.table, &world.table.all()).unwrap();
+    let logits = world.star.score(&batch);
+    let first = logits.rows().into_iter().position(|row| row.iter().any(|z| !z.is_finite())).expect("some overflow");
+    for error in [predictor.predict_batch(&batch), predictor.predict_table(&world.table, &world.table.all())] {
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NonFinite);
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("rows:{}: the score of task ", first + 1)), "{text}");
+    }
+    let mut cache = PredictorCache::default();
+    let (given, one) = (batch.slice(first..first + 1), batch.select(&[first as u32; 3]));
+    let error = predictor.score_batch(batch.domains[first], &given, &one, &mut cache).unwrap_err();
+    assert_eq!((error.kind(), error.line()), (ErrorKind::NonFinite, Some(1)));
+    assert!(error.to_string().contains("weights are damaged or too large"), "{error}");
+}
+
+#[test]
+fn no_number_gives_a_score_that_is_not_finite() {
+    let world = world();
+    let predictor = world.predictor(&["user", "age"]);
+    let mut cache = PredictorCache::default();
+    let user = &world.rows[0];
+    let mut price = String::new();
+    let good = candidate(user, &mut price, false);
+    let far: Cells = vec![("age", f64::from(f32::MAX).into()), ("user", user.user.as_str().into())];
+    match predictor.score("home", far, [good], &mut cache) {
+        Ok(scores) => assert!(scores.iter().all(|p| (0.0..=1.0).contains(p)), "{scores}"),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::NonFinite);
+            assert!(error.to_string().contains("its largest input is \"age\""), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_another_layout_is_an_error() {
+    let world = world();
+    let predictor = world.predictor(&["user", "age"]);
+    let mut cache = PredictorCache::default();
+    let batch = world.encoder.encode(&world.table, &world.table.all()[..5]).unwrap();
+    let given = batch.slice(0..1);
+    let layout = world.encoder.layout();
+    let field = |name: &str| layout.fields.iter().position(|field| field.name == name).unwrap();
+    let (user, item, tags) = (field("user"), field("item"), field("tags"));
+    let bag = |rows: usize| Ids::Bag { offsets: (0..=rows as u32).collect(), ids: vec![1; rows] };
+    let spoilt = |batch: &Batch, field: usize, ids: Ids| {
+        let mut batch = batch.clone();
+        batch.ids[field] = ids;
+        batch
+    };
+    let home = world.encoder.domain("home").unwrap();
+    let mut refused = |given: &Batch, candidates: &Batch, kind: ErrorKind, text: &str| {
+        let error = predictor.score_batch(home, given, candidates, &mut cache).unwrap_err();
+        assert_eq!((error.kind(), error.to_string().contains(text)), (kind, true), "{error}");
+    };
+    let one_id = "expected one id a row, found a bag of ids a row";
+    refused(&given, &spoilt(&batch, item, bag(5)), ErrorKind::Layout, one_id);
+    refused(&spoilt(&given, user, bag(1)), &batch, ErrorKind::Layout, one_id);
+    let a_bag = "column \"tags\": expected a bag of ids a row, found one id a row";
+    refused(&given, &spoilt(&batch, tags, Ids::One(vec![1; 5])), ErrorKind::Layout, a_bag);
+    let rows = layout.fields[item].rows as u32;
+    refused(&given, &spoilt(&batch, item, Ids::One(vec![rows; 5])), ErrorKind::Data, "expected an id below");
+    refused(&given, &spoilt(&batch, item, Ids::One(vec![1; 4])), ErrorKind::Layout, "expected 5 ids");
+    refused(&batch, &batch, ErrorKind::Layout, "expected one row for what all candidates share, found 5");
+    let fewer = Batch { numeric: batch.numeric.slice(ndarray::s![.., ..1]).to_owned(), ..batch.clone() };
+    refused(&given, &fewer, ErrorKind::Layout, "\"numeric\"");
+    // What is given is not read of candidates, nor what they have of the row that gives.
+    let unread = (spoilt(&given, item, bag(1)), spoilt(&batch, user, bag(5)));
+    predictor.score_batch(home, &unread.0, &unread.1, &mut cache).unwrap();
+    let error = predictor.score_batch(DomainId::new(3), &given, &batch, &mut cache).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnknownDomain);
+
+    for (field, text) in [(item, one_id), (user, one_id)] {
+        let error = predictor.predict_batch(&spoilt(&batch, field, bag(5))).unwrap_err();
+        assert_eq!((error.kind(), error.to_string().contains(text)), (ErrorKind::Layout, true), "{error}");
+    }
+    let mut nowhere = batch.clone();
+    nowhere.domains[3] = DomainId::new(7);
+    let error = predictor.predict_batch(&nowhere).unwrap_err();
+    assert_eq!((error.kind(), error.line()), (ErrorKind::UnknownDomain, Some(4)));
+}
+
+#[test]
+#[should_panic(expected = "column \"user\": expected one id a row, found a bag of ids a row")]
+fn a_model_does_not_score_a_bag_where_a_field_has_one_id() {
+    let world = world();
+    let mut batch = world.encoder.encode(&world.table, &world.table.all()[..5]).unwrap();
+    batch.ids[0] = Ids::Bag { offsets: (0..=5).collect(), ids: vec![1; 5] };
+    world.star.score(&batch);
+}
+
+#[test]
+fn unknown_values_of_a_request_are_counted() {
+    let world = world();
+    let predictor = world.predictor(&["user"]);
+    let mut cache = PredictorCache::default();
+    let mut price = String::new();
+    let row = Row { user: "nobody".into(), item: 9999, tags: "red|pink||grey".into(), ..world.rows[0].clone() };
+    let mut known = candidate(&world.rows[0], &mut price, false);
+    known.push(("age", 30.into()));
+    let mut other = String::new();
+    let mut unknown = candidate(&row, &mut other, false);
+    unknown.push(("age", 30.into()));
+    predictor.score("home", [("user", "nobody")], [unknown.clone(), known, unknown], &mut cache).unwrap();
+    let counts: Vec<_> = predictor.unknown(&cache).collect();
+    // Those with a vocabulary: not the hashed shelf, nor what was a number.
+    assert_eq!(counts, [("user", 1), ("scene", 0), ("item", 2), ("tags", 4)]);
+    predictor.score("nowhere", [("user", "u1")], Vec::<Cells>::new(), &mut cache).unwrap();
+    let counts: Vec<_> = predictor.unknown(&cache).collect();
+    assert_eq!(counts, [("user", 0), ("scene", 1), ("item", 0), ("tags", 0)]);
 }
 
 #[test]

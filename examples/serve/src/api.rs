@@ -11,6 +11,9 @@ use starple::data::RawValue;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request<'a> {
+    /// The client's name for this request, for the log and the answer; not read by the model.
+    #[serde(borrow, default)]
+    pub request_id: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub domain: Cow<'a, str>,
     /// What all candidates share.
@@ -32,16 +35,18 @@ enum Value<'a> {
     Text(Cow<'a, str>),
     Number(f64),
     Integer(i128),
+    Boolean(bool),
 }
 
 impl Cells<'_> {
-    /// The same as a predictor takes them.
+    /// Columns and values as a predictor takes them.
     pub fn raw(&self) -> impl Iterator<Item = (&str, RawValue<'_>)> {
         self.0.iter().map(|(name, value)| {
             let value = match value {
                 Value::Text(text) => RawValue::Text(text),
                 Value::Number(number) => RawValue::Number(*number),
                 Value::Integer(number) => RawValue::Integer(*number),
+                Value::Boolean(boolean) => RawValue::Boolean(*boolean),
             };
             (&*name.0, value)
         })
@@ -77,7 +82,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
             type Value = Value<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, a number, or null for a missing value")
+                f.write_str("a text, a number, true, false, or null for a missing value")
             }
 
             fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Value<'de>, E> {
@@ -86,6 +91,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Value<'de>, E> {
                 Ok(Value::Text(text.to_owned().into()))
+            }
+
+            fn visit_bool<E: Error>(self, boolean: bool) -> Result<Value<'de>, E> {
+                Ok(Value::Boolean(boolean))
             }
 
             fn visit_f64<E: Error>(self, number: f64) -> Result<Value<'de>, E> {
@@ -111,6 +120,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
 /// The answer to `POST /predict`.
 #[derive(Debug, Serialize)]
 pub struct Response<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<Cow<'a, str>>,
     /// Of the model that gave all these probabilities.
     pub version: &'a str,
     /// By task, in the order of the candidates.

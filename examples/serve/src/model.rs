@@ -9,7 +9,7 @@ use starple::model::AnyNet;
 use starple::persist::Saved;
 use starple::serve::{Calibration, Method, Predictor};
 use starple::train::{TrainConfig, Trainer, in_pool};
-use starple::{Result, Star, StarConfig};
+use starple::{Error, ErrorKind, Result, Star, StarConfig, printable};
 
 /// A model that is served, and which one it is.
 #[derive(Debug)]
@@ -29,13 +29,35 @@ impl Model {
 /// Gives a model whenever it is called: at the start, and at every reload.
 pub type Loader = Arc<dyn Fn() -> Result<Model> + Send + Sync>;
 
+/// What to do with a model file that says that its training did not finish: it was stopped, or it diverged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unfinished {
+    /// It is an error (the default).
+    #[default]
+    Refuse,
+    /// It is served like any other.
+    Allow,
+}
+
 /// Reads a model file that has its encoder; requests give these columns once. Its version is the file's name and checksum.
 ///
+/// A file that says nothing of its training is served.
+///
 /// # Errors
-/// If the file is not such a one, or a column is none of its features'.
-pub fn load(path: &Path, given: &[String]) -> Result<Model> {
+/// If the file is not such a one, its training did not finish, or a column is none of its features'.
+pub fn load(path: &Path, given: &[String], unfinished: Unfinished) -> Result<Model> {
     let saved = Saved::<AnyNet>::load(path)?;
-    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    if unfinished == Unfinished::Refuse
+        && let Some(run) = saved.run().filter(|run| !run.finished)
+    {
+        let stop =
+            run.stop.as_ref().map_or_else(|| "it was under way when the file was written".into(), ToString::to_string);
+        let message = format!("the training run of this model did not finish: {stop}");
+        return Err(Error::new(ErrorKind::Data, message)
+            .at_path(path)
+            .with_help("train it to its end, or serve it as it is with --allow-unfinished"));
+    }
+    let name = printable(&path.file_stem().unwrap_or_default().to_string_lossy()).into_owned();
     let version = format!("{name}-{:08x}", saved.checksum);
     let predictor = saved.predictor().map_err(|error| error.at_path(path))?;
     Ok(Model::new(predictor.given(given).build()?, version))

@@ -3,13 +3,17 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tracing::{info, warn};
 
-use crate::routes::router;
+use crate::connections::{self, Connections};
+use crate::reload;
+use crate::routes::{admin, public};
 use crate::state::State;
 
 /// A runtime for a service that scores on this many threads.
@@ -21,33 +25,68 @@ pub fn runtime(workers: usize) -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(2).max_blocking_threads(workers + 1).enable_all().build()
 }
 
-/// Serves until `stop` completes, then ends the requests that are under way.
-///
-/// # Errors
-/// If the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    state: Arc<State>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    axum::serve(listener, router(state)).with_graceful_shutdown(stop).await
+/// Where a service listens: for clients, and for its operator.
+#[derive(Debug)]
+pub struct Listeners {
+    pub public: TcpListener,
+    pub admin: TcpListener,
 }
 
-/// Completes on Ctrl-C.
-pub async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Without a signal to wait for, the service ends with its process.
-        std::future::pending::<()>().await;
+impl Listeners {
+    /// # Errors
+    /// If an address is none, or is taken; the text names its flag.
+    pub async fn bind(public: &str, admin: &str) -> Result<Self, String> {
+        let bind = async |flag: &str, address: &str| {
+            let bound = TcpListener::bind(address).await;
+            bound.map_err(|error| format!("{flag} {address}: {error}"))
+        };
+        Ok(Self { public: bind("--listen", public).await?, admin: bind("--admin", admin).await? })
     }
-    eprintln!("ending the requests under way");
 }
 
-/// A service in this process, on a free port of this machine: for tests and for the load test.
+/// Serves until `stop` completes. Then it stops listening and ends the requests under way, those of connections too that the system had
+/// accepted by then; for [`Limits::drain`](crate::limits::Limits::drain) at most.
+///
+/// Gives the number of connections that were cut, 0 where all came to their end.
+pub async fn serve(listeners: Listeners, state: Arc<State>, stop: impl Future<Output = ()>) -> usize {
+    let (stopped, stopping) = watch::channel(false);
+    let signal = || {
+        let mut stopping = stopping.clone();
+        async move { _ = stopping.wait_for(|stop| *stop).await }
+    };
+    let (clients, operators) = (Connections::new(&state), Connections::new(&state));
+    let Listeners { public: for_clients, admin: for_operators } = listeners;
+    let both = [
+        tokio::spawn(connections::serve(for_clients, public(Arc::clone(&state)), Arc::clone(&clients), signal())),
+        tokio::spawn(connections::serve(for_operators, admin(Arc::clone(&state)), Arc::clone(&operators), signal())),
+    ];
+    stop.await;
+    state.stopping.store(true, Ordering::Relaxed);
+    info!(connections = clients.count() + operators.count(), "stopping: requests under way are ended");
+    stopped.send_replace(true);
+    let ended = async {
+        for listening in both {
+            let _ = listening.await;
+        }
+    };
+    if tokio::time::timeout(state.limits.drain, ended).await.is_ok() {
+        info!("stopped");
+        return 0;
+    }
+    let cut = clients.count() + operators.count();
+    warn!(connections = cut, "stopped: these were not done within --drain-seconds and are cut");
+    cut
+}
+
+/// A service in this process, on free ports of this machine: for tests and for the load test.
 #[derive(Debug)]
 pub struct Running {
+    /// Where clients reach it.
     pub address: SocketAddr,
+    /// Where its operator reaches it.
+    pub admin: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<io::Result<()>>>,
+    thread: Option<JoinHandle<usize>>,
 }
 
 impl Running {
@@ -56,10 +95,7 @@ impl Running {
     /// # Panics
     /// If there is no port or thread to be had, or the model is refused.
     pub fn start(state: &Arc<State>, workers: usize) -> Self {
-        let running = Self::start_empty(state, workers);
-        let url = format!("http://{}/reload", running.address);
-        ureq::post(url).send_empty().expect("a model");
-        running
+        Self::launch(state, workers, true)
     }
 
     /// Starts it without a model.
@@ -67,25 +103,42 @@ impl Running {
     /// # Panics
     /// If there is no port or thread to be had.
     pub fn start_empty(state: &Arc<State>, workers: usize) -> Self {
+        Self::launch(state, workers, false)
+    }
+
+    fn launch(state: &Arc<State>, workers: usize, load: bool) -> Self {
         let runtime = runtime(workers).expect("threads");
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
-        let address = listener.local_addr().expect("a bound port has an address");
+        if load {
+            runtime.block_on(reload::reload(state)).expect("a model");
+        }
+        let listeners = runtime.block_on(Listeners::bind("127.0.0.1:0", "127.0.0.1:0")).expect("ports");
+        let address = |listener: &TcpListener| listener.local_addr().expect("a bound port has an address");
+        let (address, admin) = (address(&listeners.public), address(&listeners.admin));
         let (stop, stopped) = oneshot::channel();
-        let service = serve(listener, Arc::clone(state), async {
+        let service = serve(listeners, Arc::clone(state), async {
             // A handle that is gone stops it too.
             let _ = stopped.await;
         });
-        let thread = std::thread::spawn(move || runtime.block_on(service));
-        Self { address, stop: Some(stop), thread: Some(thread) }
+        let thread = std::thread::spawn(move || {
+            let cut = runtime.block_on(service);
+            runtime.shutdown_background();
+            cut
+        });
+        Self { address, admin, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Ends it gracefully.
+    /// Tells it to end, and returns at once.
+    pub fn signal(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Ends it gracefully; gives the number of connections that were cut.
     ///
     /// # Panics
-    /// If it failed.
-    pub fn stop(mut self) {
-        drop(self.stop.take());
+    /// If it panicked.
+    pub fn stop(mut self) -> usize {
+        self.signal();
         let thread = self.thread.take().expect("it is stopped once");
-        thread.join().expect("the service does not panic").expect("the service ends well");
+        thread.join().expect("the service does not panic")
     }
 }

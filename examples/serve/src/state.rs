@@ -1,51 +1,65 @@
 //! What all requests share.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::model::{Loader, Model};
-
-/// What a client may ask for.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Bytes of a body; beyond, 413. Default 1 MiB.
-    pub body_bytes: usize,
-    /// Candidates of a request; beyond, 422. Default 1000.
-    pub candidates: usize,
-    /// Requests being scored or waiting for it; beyond, 429. Default 64.
-    pub concurrent: usize,
-    /// How long a request may take; beyond, 503. Default 1 s.
-    pub timeout: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { body_bytes: 1 << 20, candidates: 1000, concurrent: 64, timeout: Duration::from_secs(1) }
-    }
-}
+use crate::reload::Reloads;
 
 /// The model in service, and what is needed around it.
 pub struct State {
     /// Swapped as a whole: a request takes one model and keeps it to its end.
     pub model: ArcSwapOption<Model>,
+    /// Why the newest model was refused; none if it is in service.
+    pub refused: ArcSwapOption<Refused>,
     pub loader: Loader,
     pub limits: Limits,
-    /// One permit for each request that may be under way.
+    /// One permit for each request that may be scored or wait for it.
     pub admission: Arc<Semaphore>,
-    /// One reload at a time.
-    pub reloading: Mutex<()>,
+    /// One permit for each byte of a body that may be in memory.
+    pub bodies: Arc<Semaphore>,
+    /// The most bytes of one body: see [`Limits::body_for`].
+    pub body_bytes: AtomicUsize,
+    pub reloads: Reloads,
     pub metrics: Metrics,
+    /// The service ends: nothing new should come.
+    pub stopping: AtomicBool,
+}
+
+/// A model that was not put in service.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    pub error: String,
+    pub at: SystemTime,
 }
 
 impl State {
     /// A service without a model yet: see [`reload`](crate::reload::reload).
     pub fn new(loader: Loader, limits: Limits) -> Arc<Self> {
-        let admission = Arc::new(Semaphore::new(limits.concurrent));
-        let (model, metrics) = (ArcSwapOption::empty(), Metrics::default());
-        Arc::new(Self { model, loader, limits, admission, reloading: Mutex::new(()), metrics })
+        let body_bytes = limits.body_bytes.unwrap_or(1 << 20).into();
+        let bodies = limits.all_body_bytes.min(Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            model: ArcSwapOption::empty(),
+            refused: ArcSwapOption::empty(),
+            loader,
+            admission: Arc::new(Semaphore::new(limits.concurrent.min(Semaphore::MAX_PERMITS))),
+            bodies: Arc::new(Semaphore::new(bodies)),
+            body_bytes,
+            limits,
+            reloads: Reloads::default(),
+            metrics: Metrics::default(),
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether the service ends.
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 }

@@ -11,10 +11,11 @@ use serde_json::json;
 use starple::data::Encoder;
 use starple::persist::ModelFile;
 use starple::{Error, ErrorKind};
-use starple_serve::model::{Loader, Model, TOY_GIVEN, load};
+use starple_serve::limits::Limits;
+use starple_serve::model::{Loader, Model, TOY_GIVEN, Unfinished, load};
 use starple_serve::reload;
 use starple_serve::server::{Running, runtime};
-use starple_serve::state::{Limits, State};
+use starple_serve::state::State;
 
 fn always(encoder: Encoder) -> Loader {
     Arc::new(move || Ok(model(&encoder, 0)))
@@ -22,7 +23,7 @@ fn always(encoder: Encoder) -> Loader {
 
 fn start(limits: Limits) -> (Running, Client) {
     let running = Running::start(&State::new(always(encoder()), limits), 2);
-    let client = Client::new(running.address);
+    let client = Client::new(&running);
     (running, client)
 }
 
@@ -59,12 +60,13 @@ fn a_prediction_is_that_of_the_predictor() {
 fn it_is_alive_before_it_is_ready() {
     let state = State::new(always(encoder()), Limits::default());
     let running = Running::start_empty(&state, 1);
-    let client = Client::new(running.address);
-    assert_eq!(client.get("/health"), (200, "alive\n".into()));
+    let client = Client::new(&running);
+    let health = r#"{"refused":null,"status":"alive","version":null}"#;
+    assert_eq!(client.get("/health"), (200, health.into()));
     assert_eq!(client.get("/ready").0, 503);
     let (code, answer) = client.post("/predict", &request(1).to_string());
     assert_eq!((code, error(&answer)), (503, "no model is loaded yet"));
-    assert_eq!(client.post("/reload", "").0, 200);
+    assert_eq!(client.reload().0, 200);
     assert_eq!(client.get("/ready"), (200, r#"{"version":"seed-0"}"#.into()));
     assert_eq!(client.post("/predict", &request(1).to_string()).0, 200);
     running.stop();
@@ -73,7 +75,7 @@ fn it_is_alive_before_it_is_ready() {
 
 #[test]
 fn what_is_no_request_is_told_why() {
-    let limits = Limits { body_bytes: 2000, candidates: 5, ..Limits::default() };
+    let limits = Limits { body_bytes: Some(2000), candidates: 5, ..Limits::default() };
     let (running, client) = start(limits);
     let refused = |body: &str, code: u16, why: &str| {
         let (found, answer) = client.post("/predict", body);
@@ -82,12 +84,16 @@ fn what_is_no_request_is_told_why() {
     };
     refused("{", 400, "not a request: EOF");
     refused(r#"{"domain": "feed", "candidates": [], "user": "u1"}"#, 400, "unknown field `user`");
-    refused(r#"{"domain": "feed", "candidates": [{"item": [1]}]}"#, 400, "expected a text, a number, or null");
+    refused(
+        r#"{"domain": "feed", "candidates": [{"item": [1]}]}"#,
+        400,
+        "expected a text, a number, true, false, or null",
+    );
     refused(&request(6).to_string(), 422, "6 candidates, 5 at most");
-    refused(&"x".repeat(3000), 413, "length limit");
+    refused(&"x".repeat(3000), 413, "more than 2000 bytes (--max-bytes)");
     let mut wrong = request(2);
     wrong["domain"] = "nowhere".into();
-    refused(&wrong.to_string(), 422, "column \"scene\": found \"nowhere\": unknown domain");
+    refused(&wrong.to_string(), 422, "domain: found \"nowhere\": expected one of \"checkout\", \"email\"");
     let mut wrong = request(2);
     wrong["candidates"][1]["price"] = "cheap".into();
     refused(&wrong.to_string(), 422, "candidates:2: column \"price\": found \"cheap\": expected a number");
@@ -105,11 +111,11 @@ fn what_is_no_request_is_told_why() {
 fn too_many_requests_at_once_are_turned_away() {
     let state = State::new(always(encoder()), Limits { concurrent: 2, ..Limits::default() });
     let running = Running::start(&state, 1);
-    let client = Client::new(running.address);
+    let client = Client::new(&running);
     let both = Arc::clone(&state.admission).try_acquire_many_owned(2).unwrap();
     let (code, answer) = client.post("/predict", &request(1).to_string());
     assert_eq!(code, 429);
-    assert!(error(&answer).contains("too many requests"));
+    assert!(error(&answer).contains("more than --max-concurrent requests"));
     drop(both);
     assert_eq!(client.post("/predict", &request(1).to_string()).0, 200);
     running.stop();
@@ -131,14 +137,14 @@ fn a_request_that_takes_too_long_is_given_up() {
     let state = State::new(loader, Limits { timeout: Duration::from_millis(20), ..Limits::default() });
     let running = Running::start(&state, 0);
     has_entered.recv().unwrap();
-    let client = Client::new(running.address);
+    let client = Client::new(&running);
     let reload = std::thread::spawn({
         let client = client.clone();
-        move || client.post("/reload", "").0
+        move || client.reload().0
     });
     has_entered.recv().unwrap();
     let (code, answer) = client.post("/predict", &request(1).to_string());
-    assert_eq!((code, error(&answer)), (503, "it took too long"));
+    assert_eq!((code, error(&answer)), (503, "it took longer than --timeout-ms"));
     leave.send(()).unwrap();
     assert_eq!(reload.join().unwrap(), 200);
     running.stop();
@@ -156,7 +162,7 @@ fn a_bad_model_is_refused_and_the_old_one_stays() {
     let encoder = encoder();
     let next = Arc::new(Mutex::new(Ok(model(&encoder, 0))));
     let running = Running::start(&State::new(by_turns(&next), Limits::default()), 1);
-    let client = Client::new(running.address);
+    let client = Client::new(&running);
     let body = request(4).to_string();
     let (_, before) = client.post("/predict", &body);
 
@@ -174,13 +180,16 @@ fn a_bad_model_is_refused_and_the_old_one_stays() {
     let bad = [
         (Err(Error::new(ErrorKind::Data, "expected a model, found half of one")), "half of one"),
         (Ok(model(&fewer, 1)), "it does not know domain"),
-        (Ok(Model::new(broken.given(given).build().unwrap(), "broken")), "no probabilities"),
+        (
+            Ok(Model::new(broken.given(given).build().unwrap(), "broken")),
+            "in domain \"checkout\" it cannot score: candidates:1: the score of task \"click\" is not a finite number",
+        ),
         (Ok(Model::new(other_given.given(["user"]).build().unwrap(), "other")), "other columns"),
     ];
     let count = bad.len();
     for (model, why) in bad {
         *next.lock().unwrap() = model;
-        let (code, answer) = client.post("/reload", "");
+        let (code, answer) = client.reload();
         assert_eq!(code, 422);
         assert!(error(&answer).starts_with("the old model stays: ") && error(&answer).contains(why), "{answer}");
         assert_eq!(client.post("/predict", &body), (200, before.clone()));
@@ -188,7 +197,7 @@ fn a_bad_model_is_refused_and_the_old_one_stays() {
     let metrics = client.get("/metrics").1;
     assert!(metrics.contains(&format!("starple_reload_failures_total {count}")), "{metrics}");
     *next.lock().unwrap() = Ok(model(&encoder, 1));
-    assert_eq!(client.post("/reload", "").0, 200);
+    assert_eq!(client.reload().0, 200);
     assert_eq!(client.post("/predict", &body).1["version"], "seed-1");
     running.stop();
 }
@@ -200,8 +209,9 @@ fn a_file_is_served_and_a_damaged_one_is_not() {
     let save = |seed| ModelFile::new(&star(&encoder, seed)).encoder(&encoder).save(&path).unwrap();
     save(0);
     let (file, given) = (path.clone(), TOY_GIVEN.map(str::to_owned));
-    let running = Running::start(&State::new(Arc::new(move || load(&file, &given)), Limits::default()), 2);
-    let client = Client::new(running.address);
+    let running =
+        Running::start(&State::new(Arc::new(move || load(&file, &given, Unfinished::Refuse)), Limits::default()), 2);
+    let client = Client::new(&running);
     let answer = || client.post("/predict", &request(3).to_string()).1;
     let first = answer();
     assert!(first["version"].as_str().unwrap().starts_with("star-"), "{first}");
@@ -209,13 +219,13 @@ fn a_file_is_served_and_a_damaged_one_is_not() {
     let whole = std::fs::read(&path).unwrap();
     for damaged in [&whole[..whole.len() - 4], b"not a model"] {
         std::fs::write(&path, damaged).unwrap();
-        let (code, refusal) = client.post("/reload", "");
+        let (code, refusal) = client.reload();
         assert_eq!(code, 422);
         assert!(error(&refusal).contains("star.safetensors"), "{refusal}");
         assert_eq!(answer(), first);
     }
     save(1);
-    assert_eq!(client.post("/reload", "").0, 200);
+    assert_eq!(client.reload().0, 200);
     let second = answer();
     assert!(second["version"] != first["version"] && second["probabilities"] != first["probabilities"], "{second}");
     running.stop();

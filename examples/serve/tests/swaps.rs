@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use common::{Client, bits, encoder, model, request, swaps};
 use starple::serve::PredictorCache;
+use starple_serve::limits::Limits;
 use starple_serve::model::Loader;
 use starple_serve::server::Running;
-use starple_serve::state::{Limits, State};
+use starple_serve::state::State;
 
 const READERS: usize = 8;
 const CANDIDATES: usize = 70;
@@ -85,7 +86,7 @@ fn clients_of_a_reloaded_service_see_one_model_at_a_time() {
     std::thread::scope(|scope| {
         for _ in 0..READERS {
             scope.spawn(|| {
-                let client = Client::new(running.address);
+                let client = Client::new(&running);
                 while !done.load(Ordering::Relaxed) {
                     let (code, answer) = client.post("/predict", &body);
                     assert_eq!(code, 200, "{answer}");
@@ -95,9 +96,9 @@ fn clients_of_a_reloaded_service_see_one_model_at_a_time() {
                 }
             });
         }
-        let client = Client::new(running.address);
+        let client = Client::new(&running);
         for swap in 1..=swaps(40) {
-            let (code, answer) = client.post("/reload", "");
+            let (code, answer) = client.reload();
             assert_eq!((code, answer["version"].as_str()), (200, Some(["seed-0", "seed-1"][swap % 2])));
         }
         done.store(true, Ordering::Relaxed);

@@ -16,9 +16,10 @@ use serde_json::{Value, json};
 use starple::data::RawValue;
 use starple::serve::PredictorCache;
 use starple_serve::api::{Cells, Request};
+use starple_serve::limits::Limits;
 use starple_serve::model::{Loader, train_toy};
 use starple_serve::server::Running;
-use starple_serve::state::{Limits, State};
+use starple_serve::state::State;
 
 const SIZES: [usize; 3] = [1, 100, 500];
 const DOMAINS: [&str; 5] = ["search", "feed", "checkout", "email", "partner"];

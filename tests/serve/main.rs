@@ -375,7 +375,9 @@ fn a_score_that_is_not_finite_is_an_error() {
     // So large that their products overflow where the input is not small.
     world.star.visit_mut(|_, leaf| {
         if let LeafMut::Tensor(values, ..) = leaf {
-            values.iter_mut().for_each(|value| *value *= 1e12);
+            for value in values {
+                *value *= 1e12;
+            }
         }
     });
     let predictor = world.predictor(&["user", "age"]);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use run::{Ready, ready};
-use run_file::{Arguments, write_json};
+use run_file::{Arguments, Flags, out, write_json};
 use serde::Serialize;
 use starple::Result;
 use starple::data::{Batch, Loader, LoaderConfig};
@@ -36,6 +36,7 @@ const ALL: usize = 65_536;
 struct OfRun {
     seed: u64,
     epochs: usize,
+    /// Counted from 1.
     best_epoch: Option<usize>,
     train_seconds: f64,
     evaluate_seconds: f64,
@@ -128,7 +129,7 @@ fn table(domains: &[OfDomain]) -> TextTable {
 }
 
 fn run(arguments: &Arguments) -> Result<bool> {
-    let (Ready { mut model, config, splits, .. }, _) = ready(arguments)?;
+    let (Ready { mut model, config, splits, .. }, _) = ready(arguments, false)?;
     let (seed, threads, batch_rows) = (config.seed(), config.threads(), config.batch_rows());
     let rows = splits.train.clone();
     let started = Instant::now();
@@ -137,11 +138,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let [train, val, test] = [&rows, &splits.val, &splits.test].map(|rows| in_pool(threads, || evaluate(&model, rows)));
     let (train, val, test) = (train??, val??, test??);
     let domains = in_pool(threads, || compare(&model, rows, batch_rows, seed))??;
-    println!("{}", table(&domains));
+    let shown = table(&domains).to_string();
     let report = OfRun {
         seed,
         epochs: fit.epochs.len(),
-        best_epoch: fit.best_epoch,
+        best_epoch: fit.best_epoch.map(|best| best + 1),
         train_seconds: fit.train_seconds,
         evaluate_seconds: all - fit.train_seconds,
         domains,
@@ -152,11 +153,13 @@ fn run(arguments: &Arguments) -> Result<bool> {
     if let Some(path) = arguments.output("--report") {
         write_json(path, &report)?;
     }
+    out(shown.trim_end_matches('\n'));
     Ok(!fit.stop.diverged())
 }
 
 fn main() -> ExitCode {
-    match Arguments::read(USAGE, &["--report"]) {
+    let flags = Flags { usage: USAGE, texts: &["--report"], models: &[], switches: &[] };
+    match Arguments::read(&flags) {
         Ok(arguments) => Arguments::exit(run(&arguments)),
         Err(code) => code,
     }

@@ -290,8 +290,8 @@ impl Net for StarNet {
         if has_averages(&self.hidden) || has_averages(&self.auxiliary) {
             return false;
         }
-        if let (Some(norm), Some(grad)) = (&self.norm, &mut grad.norm) {
-            norm.note_statistics(input.x, input.segments, grad);
+        if let Some(grad) = &mut grad.norm {
+            grad.note_statistics(input.x, input.segments);
         }
         true
     }

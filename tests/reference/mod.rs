@@ -115,19 +115,21 @@ fn moving(p: &Values, at: &str) -> (Array1<f64>, Array1<f64>) {
 /// The variance of the mixture of all domains, each weighing by its steps.
 fn pooled_variance(p: &Values, at: &str) -> Array1<f64> {
     let start = format!("{at}.domain.");
-    let domains: Vec<String> =
-        p.0.keys().filter_map(|key| key.strip_suffix(".moving.steps")).map(String::from).collect();
-    let all: Vec<_> = domains
-        .iter()
-        .filter(|d| d.starts_with(&start))
-        .map(|d| (p.vector(&format!("{d}.moving.steps"))[0], moving(p, d)))
-        .collect();
-    let total: f64 = all.iter().map(|(steps, _)| steps).sum();
-    let mean = |of: &dyn Fn(&(Array1<f64>, Array1<f64>)) -> Array1<f64>| {
-        all.iter().map(|(steps, moments)| of(moments) * (steps / total)).reduce(|a, b| a + b).unwrap()
-    };
-    let center = mean(&|(mean, _)| mean.clone());
-    mean(&|(mean, var)| var + (mean - &center).mapv(|distance| distance * distance))
+    let domains =
+        p.0.keys().filter_map(|key| key.strip_suffix(".moving.steps")).filter(|name| name.starts_with(&start));
+    let (mut total, mut mean, mut square) = (0.0, Array1::zeros(0), Array1::zeros(0));
+    for domain in domains {
+        let steps = p.vector(&format!("{domain}.moving.steps"))[0];
+        let (of_mean, of_var) = moving(p, domain);
+        if total == 0.0 {
+            (mean, square) = (Array1::zeros(of_mean.len()), Array1::zeros(of_mean.len()));
+        }
+        total += steps;
+        square = square + (of_var + of_mean.mapv(|m| m * m)) * steps;
+        mean = mean + of_mean * steps;
+    }
+    // Var = E[z²] − E[z]²
+    square / total - (mean / total).mapv(|m: f64| m * m)
 }
 
 /// Partitioned Normalization: in training each domain's rows by their own mean and variance, unless there are too few. `floor` times the

@@ -200,16 +200,15 @@ impl PartitionedNorm {
         });
     }
 
-    /// Adds the statistics of each segment's rows to the "gradient" of the moving averages, as [`PartitionedNorm::backward`] does, of a single row
-    /// too: its variance is 0.
+    /// In a gradient: adds the statistics of each segment's rows, as [`PartitionedNorm::backward`] does, of a single row too. Its variance is 0.
     ///
     /// # Panics
     /// If the shapes do not fit or a segment has no domain.
-    pub(crate) fn note_statistics(&self, z: &ArrayRef2<f32>, segments: &[Segment], grad: &mut Self) {
+    pub(crate) fn note_statistics(&mut self, z: &ArrayRef2<f32>, segments: &[Segment]) {
         let mut columns = Columns::default();
         for segment in segments {
             columns.measure_rows(&z.slice(s![segment.rows(), ..]));
-            columns.note(&mut grad.domain.touch(segment.trained_domain()).moving);
+            columns.note(&mut self.domain.touch(segment.trained_domain()).moving);
         }
     }
 

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use starple::Result;
 use starple::compare::{CompareConfig, Comparison, Contender, Standing, Summary, compare, holm, sign_flip};
 use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
-use starple::data::{Batch, DomainId, Format, Layout, Numeric, Schema, Splits, Table};
+use starple::data::{Batch, DomainId, Format, Layout, Numeric, Schema, SplitOptions, Splits, Table};
 use starple::loss::sigmoid;
 use starple::metrics::{Cell, Evaluator, Metric, Monitor, TextTable};
 use starple::optim::OptimizerConfig;
@@ -94,7 +94,7 @@ fn planted(seed: u64) -> Result<(SyntheticLog, Splits)> {
         .split("split")
         .build()?;
     let table = Table::from_reader(&csv[..], Format::Csv, "planted.csv", &schema)?;
-    let splits = Splits::of_table(&schema, &table)?;
+    let splits = Splits::of_table(&schema, &table, SplitOptions::default())?;
     Ok((log, splits))
 }
 
@@ -194,7 +194,7 @@ fn correlated(p: f64, seed: u64) -> Splits {
     let all =
         Batch { numeric: x.mapv(|x| x as f32), labels, domains: vec![DomainId::new(0); rows], ..Batch::default() };
     let [train, val, test] = [0..8000, 8000..10_000, 10_000..rows].map(|part| all.slice(part));
-    Splits { encoder: None, layout, train: train.into(), val, test }
+    Splits::of_batches(layout, train, val, test)
 }
 
 /// The models in worlds of two tasks, by the mean of the tasks' AUCs.

@@ -37,7 +37,7 @@ use run_file::{Arguments, Flags, err, out, write_json, wrong};
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
-use starple::data::Splits;
+use starple::data::{DataReport, Splits};
 use starple::metrics::Report;
 use starple::model::NetConfig;
 use starple::persist::{ModelFile, RunRecord};
@@ -64,6 +64,8 @@ struct RunReport {
     /// `None` where a score is not finite, there is no best epoch, or the run was interrupted.
     test: Option<Report>,
     history: Vec<EpochReport>,
+    /// What of the rows is unknown, missing or left out.
+    data: DataReport,
 }
 
 #[derive(Serialize)]
@@ -110,7 +112,7 @@ impl Callback for Interrupt {
 fn train(arguments: &Arguments) -> Result<u8> {
     let (Ready { mut model, config, splits, checkpoints }, read) = ready(arguments, true)?;
     let interrupt = Interrupt::listen().map_err(wrong)?;
-    let Splits { encoder, layout, train, val, test } = splits;
+    let Splits { encoder, layout, train, val, test, report: data, .. } = splits;
     let encoder = encoder.expect("rows of a file were encoded");
     let kind = model.config().kind();
     let (seed, threads, rows) = (config.seed(), config.threads(), train.rows());
@@ -167,6 +169,7 @@ fn train(arguments: &Arguments) -> Result<u8> {
         stop: fit.stop,
         test,
         history: fit.epochs.into_iter().map(|done| EpochReport { epoch: done.epoch + 1, ..done }).collect(),
+        data,
     };
     if let Some(path) = arguments.output("--report") {
         problems.extend(write_json(path, &report).err());

@@ -17,7 +17,7 @@ fn splits() -> Splits {
     let log = SyntheticLog::generate(&SyntheticConfig::toy());
     let rows = log.batch();
     let [train, val, test] = [0..3000, 3000..4000, 4000..6000].map(|part| rows.slice(part));
-    Splits { encoder: None, layout: log.layout(), train: train.into(), val, test }
+    Splits::of_batches(log.layout(), train, val, test)
 }
 
 fn pooled(name: &str) -> Contender {

@@ -159,7 +159,8 @@ fn quote_that_is_never_closed() {
     assert_text(
         &error,
         ErrorKind::Data,
-        "log.csv:3: a quoted cell of this row is never closed (write a quote inside a quoted cell twice)",
+        "log.csv:3: the quoted cell that begins here is never closed \
+         (write a quote inside a quoted cell twice, or set quote = false if quotes are content like any other)",
     );
 }
 
@@ -220,8 +221,8 @@ fn unknown_extension() {
             &Table::read(name, &schema()).unwrap_err(),
             ErrorKind::Config,
             &format!(
-                "{name}: expected a file named *.csv, *.tsv, *.csv.gz, *.tsv.gz or *.parquet \
-                 (for other names there is Table::from_reader)"
+                "{name}: expected a file named *.csv, *.tsv, *.csv.gz, *.tsv.gz or *.parquet, or a folder of such files \
+                 (rename the file, or read it by Table::from_reader)"
             ),
         );
     }
@@ -350,7 +351,7 @@ fn unknown_domain() {
         &fitted().encode(&table, &[0, 1]).unwrap_err(),
         ErrorKind::UnknownDomain,
         "new.csv:4: column \"page\": found \"mail\": unknown domain; the domains are \"home\", \"search\" \
-         (add it with Encoder::add_domain, or take UnknownDomain::Shared)",
+         (set unknown_domain to \"shared\" for its shared path, or add the domain to the encoder and the model)",
     );
 }
 
@@ -428,7 +429,7 @@ fn rows_in_memory_are_checked_like_a_file() {
         &spoilt(|row| row[4].1 = "mail"),
         ErrorKind::UnknownDomain,
         "rows:2: column \"page\": found \"mail\": unknown domain; the domains are \"home\", \"search\" \
-         (add it with Encoder::add_domain, or take UnknownDomain::Shared)",
+         (set unknown_domain to \"shared\" for its shared path, or add the domain to the encoder and the model)",
     );
     assert!(encoder.encode_rows([vec![("label", "1"), ("split", "test")]]).unwrap_err().column() == Some("user_id"));
 }

@@ -2,24 +2,29 @@
 
 mod arguments;
 mod output;
+mod words;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer as _, MapAccess, Visitor};
-use starple::data::{Bag, Categorical, Feature, Numeric, Schema, Splits, Table};
+use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer as _, MapAccess, Unexpected, Visitor};
+use starple::data::{
+    Bag, Categorical, Feature, Numeric, ReadOptions, Schema, SplitOptions, Splits, Table, UnknownDomainRows,
+    UnknownSplitRows,
+};
 use starple::train::TrainConfig;
 use starple::{Error, ErrorKind, Result};
 
 pub(crate) use arguments::{Arguments, Flags};
 #[allow(unused_imports, reason = "each example writes what it has")]
 pub(crate) use output::{err, out, write, write_json};
+pub(crate) use words::{culprit, example, explained};
 
 /// An error of the file.
 pub(crate) fn wrong(message: impl fmt::Display) -> Error {
-    Error::new(ErrorKind::Config, message.to_string().trim_end().to_owned())
+    Error::new(ErrorKind::Config, explained(message.to_string().trim_end()))
 }
 
 /// The file with `--set` applied.
@@ -58,9 +63,64 @@ pub(crate) fn read_file<T: DeserializeOwned>(path: &Path, sets: &[String]) -> Re
 }
 
 /// `[train]`.
-pub(crate) fn train_settings(table: toml::Table, path: &Path) -> Result<TrainConfig> {
-    let config = TrainConfig::deserialize(table.into_deserializer());
-    config.map_err(|error: toml::de::Error| wrong(format!("[train]: {}", error.message())).at_path(path))
+pub(crate) fn train_settings(mut table: toml::Table, path: &Path) -> Result<TrainConfig> {
+    spell_out(&mut table);
+    let parse = |table: toml::Table| {
+        TrainConfig::deserialize(table.into_deserializer()).map_err(|error: toml::de::Error| error.message().to_owned())
+    };
+    parse(table.clone()).map_err(|error| {
+        let culprit = culprit(&table, &[], &error, &|table| parse(table).map(drop));
+        of_section("[train]", culprit, &error).at_path(path)
+    })
+}
+
+/// An error of the value at this path of keys in a section, with an example of what may be there.
+pub(crate) fn of_section(section: &str, culprit: Option<(Vec<&str>, &toml::Value)>, error: &str) -> Error {
+    // An unknown key, and what a checked setting says of itself, is told by the message.
+    let told = error.starts_with("unknown field") || error.contains("Config: ");
+    match culprit {
+        Some((keys, value)) if !told => {
+            let found = if error.contains("invalid type") || error.contains("unknown variant") {
+                String::new()
+            } else {
+                format!("found {value}: ")
+            };
+            let error = wrong(format!("{section} {}: {found}{error}", keys.join(".")));
+            match example(keys[keys.len() - 1]) {
+                Some(example) => error.with_help(example),
+                None => error,
+            }
+        }
+        Some((keys, _)) if keys.len() > 1 && error.starts_with("unknown field") => {
+            wrong(format!("{section} {}: {error}", keys[..keys.len() - 1].join(".")))
+        }
+        _ => wrong(format!("{section}: {error}")),
+    }
+}
+
+/// Settings that are written as the name of their kind, where nothing else has to be said.
+fn spell_out(train: &mut toml::Table) {
+    let in_table = |value: &mut toml::Value, key: &str| {
+        if let toml::Value::String(_) = value {
+            let name = std::mem::replace(value, toml::Value::Boolean(false));
+            *value = toml::Value::Table(toml::Table::from_iter([(key.to_owned(), name)]));
+        }
+    };
+    for key in ["optimizer", "embedding_optimizer", "schedule"] {
+        if let Some(value) = train.get_mut(key) {
+            in_table(value, "kind");
+        }
+    }
+    for (outer, inner, key) in [("objective", "weighting", "kind"), ("early_stop", "monitor", "metric")] {
+        if let Some(value) = train.get_mut(outer).and_then(|outer| outer.get_mut(inner)) {
+            in_table(value, key);
+        }
+    }
+    if let Some(value) = train.get_mut("batches")
+        && value.as_str() == Some("mixed")
+    {
+        *value = toml::Value::Table(toml::Table::from_iter([("mixed".to_owned(), toml::Table::new().into())]));
+    }
 }
 
 /// `[data]`: where the rows are, and what their columns other than features are.
@@ -76,6 +136,46 @@ pub(crate) struct Data {
     labels: Vec<String>,
     weight: Option<String>,
     group: Option<String>,
+    #[serde(default)]
+    unknown_domain: UnknownDomainRows,
+    #[serde(default)]
+    unknown_split: UnknownSplitRows,
+    quote: Option<Letter>,
+    escape: Option<Letter>,
+    max_rows: Option<usize>,
+    max_bytes: Option<u64>,
+    max_cell_bytes: Option<usize>,
+    max_columns: Option<usize>,
+}
+
+/// A character, or `false` for none.
+#[derive(Clone, Copy)]
+struct Letter(Option<char>);
+
+impl<'de> Deserialize<'de> for Letter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrFalse;
+        impl Visitor<'_> for OneOrFalse {
+            type Value = Letter;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("one character, or false for none")
+            }
+
+            fn visit_bool<E: serde::de::Error>(self, any: bool) -> Result<Letter, E> {
+                if any { Err(E::invalid_value(Unexpected::Bool(any), &self)) } else { Ok(Letter(None)) }
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Letter, E> {
+                let mut letters = text.chars();
+                match (letters.next(), letters.next()) {
+                    (Some(letter), None) => Ok(Letter(Some(letter))),
+                    _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(OneOrFalse)
+    }
 }
 
 /// `[features]`: names, or tables with options.
@@ -160,22 +260,53 @@ impl Data {
         [&self.path, &self.train, &self.val, &self.test].into_iter().flatten()
     }
 
-    /// Reads the rows; everything that is fitted is fitted on the training split.
+    /// Reads the rows; everything that is fitted is fitted on the training split. What is likely a mistake is said on stderr.
     pub(crate) fn read(&self, features: Features) -> Result<Splits> {
         let schema = self.schema(features)?;
-        let read = |path: &PathBuf| Table::read(path, &schema);
-        match (&self.path, &self.split, &self.train, &self.val, &self.test) {
-            (Some(path), Some(_), None, None, None) => Splits::of_table(&schema, &read(path)?),
+        let reading = self.reading();
+        let read = |path: &PathBuf| Table::read_with(path, &schema, &reading);
+        let options = SplitOptions { unknown_domain: self.unknown_domain, unknown_split: self.unknown_split };
+        let splits = match (&self.path, &self.split, &self.train, &self.val, &self.test) {
+            (Some(path), Some(_), None, None, None) => Splits::of_table(&schema, &read(path)?, options)?,
             (None, None, Some(train), Some(val), Some(test)) => {
                 let tables = [read(train)?, read(val)?, read(test)?];
                 let rows = [0, 1, 2].map(|i| tables[i].all());
-                Splits::encode(&schema, [0, 1, 2].map(|i| (&tables[i], &rows[i][..])))
+                Splits::encode(&schema, [0, 1, 2].map(|i| (&tables[i], &rows[i][..])), options)?
             }
-            _ => Err(Error::new(
-                ErrorKind::Config,
-                "[data]: expected `path` and `split`, or `train`, `val` and `test`, and not both",
-            )),
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    "[data]: expected `path` and `split`, or `train`, `val` and `test`, and not both",
+                ));
+            }
+        };
+        for warning in &splits.report.warnings {
+            err(format_args!("warning: {warning}"));
         }
+        Ok(splits)
+    }
+
+    fn reading(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        if let Some(Letter(quote)) = self.quote {
+            options = options.quote(quote);
+        }
+        if let Some(Letter(escape)) = self.escape {
+            options = options.escape(escape);
+        }
+        if let Some(rows) = self.max_rows {
+            options = options.max_rows(rows);
+        }
+        if let Some(bytes) = self.max_bytes {
+            options = options.max_bytes(bytes);
+        }
+        if let Some(bytes) = self.max_cell_bytes {
+            options = options.max_cell_bytes(bytes);
+        }
+        if let Some(columns) = self.max_columns {
+            options = options.max_columns(columns);
+        }
+        options
     }
 
     fn schema(&self, features: Features) -> Result<Schema> {

@@ -7,7 +7,7 @@ use starple::data::Splits;
 use starple::train::{Checkpoints, TrainConfig};
 use starple::{AnyConfig, AnyModel, Result};
 
-use crate::run_file::{Arguments, Data, Features, read_file, train_settings, wrong};
+use crate::run_file::{Arguments, Data, Features, culprit, of_section, read_file, train_settings, wrong};
 
 /// The file.
 #[derive(Deserialize)]
@@ -35,7 +35,7 @@ pub(crate) fn ready(arguments: &Arguments, saves: bool) -> Result<(Ready, f64)> 
     let path = &arguments.file;
     let Run { data, features, model, train, checkpoints } = read_file(path, &arguments.sets)?;
     let config = train_settings(train, path)?;
-    let settings = serde_json::to_value(model).map_err(wrong)?;
+    let settings = serde_json::to_value(&model).map_err(wrong)?;
     let of_model = |error| wrong(format!("[model]: {error}")).at_path(path);
     // Before the log is read, which may take long.
     AnyConfig::kind_of(&settings).map_err(of_model)?;
@@ -51,6 +51,13 @@ pub(crate) fn ready(arguments: &Arguments, saves: bool) -> Result<(Ready, f64)> 
     let started = Instant::now();
     let splits = data.read(features)?;
     let read = started.elapsed().as_secs_f64();
-    let model = AnyConfig::from_settings(settings, &splits.layout, config.seed()).map_err(of_model)?;
+    let parse = |settings: serde_json::Value| {
+        AnyConfig::from_settings(settings, &splits.layout, config.seed()).map_err(|error| error.to_string())
+    };
+    let model = parse(settings).map_err(|error| {
+        let of_table = |table: toml::Table| serde_json::to_value(table).map_err(|error| error.to_string());
+        let culprit = culprit(&model, &["kind"], &error, &|table| parse(of_table(table)?).map(drop));
+        of_section("[model]", culprit, &error).at_path(path)
+    })?;
     Ok((Ready { model: AnyModel::new(model), config, splits, checkpoints }, read))
 }

@@ -16,7 +16,7 @@
 //! let log = SyntheticLog::generate(&SyntheticConfig::toy());
 //! let rows = log.batch();
 //! let [train, val, test] = [0..2000, 2000..2500, 2500..4000].map(|part| rows.slice(part));
-//! let splits = Splits { encoder: None, layout: log.layout(), train: train.into(), val, test };
+//! let splits = Splits::of_batches(log.layout(), train, val, test);
 //!
 //! let config = CompareConfig::builder()
 //!     .contender(Contender::new::<PooledNet>("pooled", |layout, seed| {

@@ -3,11 +3,12 @@
 #[cfg(feature = "parquet")]
 mod typed;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Schema;
 use super::feature::{Coding, Feature};
 use super::interner::{Interner, invalid_utf8};
+use super::read_options::Bounds;
 use super::table::{Bags, Column, Lines, Table, Text};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -19,9 +20,13 @@ pub(super) struct TableBuilder {
     /// Names of the columns to read, each once.
     sources: Vec<String>,
     columns: Vec<ColumnBuilder>,
+    parts: Vec<(usize, PathBuf)>,
     rows: usize,
     lines: Lines,
     split: Option<String>,
+    bounds: Bounds,
+    /// What a row takes in all columns, without the values of dictionaries and bags.
+    row_bytes: u64,
 }
 
 /// From here on a column may spend memory to be read faster; a few rows to be scored are not worth it.
@@ -53,9 +58,17 @@ struct BagCells {
 
 impl TableBuilder {
     /// A builder of the columns that `schema` names.
-    pub(super) fn new(schema: &Schema) -> Self {
-        let split = schema.split().map(str::to_owned);
-        let mut builder = Self { sources: Vec::new(), columns: Vec::new(), rows: 0, lines: Lines::default(), split };
+    pub(super) fn new(schema: &Schema, bounds: Bounds) -> Self {
+        let mut builder = Self {
+            sources: Vec::new(),
+            columns: Vec::new(),
+            parts: Vec::new(),
+            rows: 0,
+            lines: Lines::default(),
+            split: schema.split().map(str::to_owned),
+            bounds,
+            row_bytes: 0,
+        };
         for feature in schema.features() {
             let column = feature.column();
             match feature {
@@ -73,7 +86,24 @@ impl TableBuilder {
         if let Some(column) = schema.weight() {
             builder.add(column, Cells::Weight(Vec::new()));
         }
+        builder.row_bytes = builder.columns.iter().map(|column| column.cells.row_bytes()).sum();
         builder
+    }
+
+    /// The rows to come are those of this file.
+    pub(super) fn start(&mut self, part: &Path) {
+        self.parts.push((self.rows, part.to_owned()));
+    }
+
+    /// How much may be read.
+    pub(super) fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    /// What the table takes in memory.
+    fn bytes(&self) -> u64 {
+        let values: u64 = self.columns.iter().map(|column| column.cells.value_bytes()).sum();
+        self.rows as u64 * self.row_bytes + values
     }
 
     /// The columns to read: [`TableBuilder::push`] asks for cells by position in this list.
@@ -94,14 +124,12 @@ impl TableBuilder {
         }
         self.lines.push(self.rows, line);
         self.rows += 1;
-        Ok(())
+        self.bounds.check_bytes(self.bytes())
     }
 
     /// Prepares for that many rows more.
     fn expect(&mut self, rows: usize) -> Result<()> {
-        if rows > u32::MAX as usize - self.rows {
-            return Err(Error::new(ErrorKind::Data, "a table holds fewer than 2^32 rows").with_help("read it in parts"));
-        }
+        self.check_rows(rows as u64)?;
         if (self.rows..self.rows + rows).contains(&MANY_ROWS) {
             for column in &mut self.columns {
                 column.cells.expect_many();
@@ -110,11 +138,17 @@ impl TableBuilder {
         Ok(())
     }
 
+    /// Refuses that many rows more if they are too many, before anything is taken for them.
+    pub(super) fn check_rows(&self, rows: u64) -> Result<()> {
+        self.bounds.check_rows(rows.saturating_add(self.rows as u64))?;
+        self.bounds.check_bytes(rows.saturating_mul(self.row_bytes).saturating_add(self.bytes()))
+    }
+
     /// The table of the rows so far.
     pub(super) fn finish(self, source: PathBuf) -> Table {
-        let Self { sources, columns, rows, lines, split } = self;
+        let Self { sources, columns, parts, rows, lines, split, .. } = self;
         let columns = columns.into_iter().map(|column| (sources[column.source].clone(), column.cells.finish()));
-        Table { source, rows, lines, columns: columns.collect(), split }
+        Table { source, parts, rows, lines, columns: columns.collect(), split }
     }
 
     fn source(&mut self, column: &str) -> usize {
@@ -181,6 +215,23 @@ impl Cells {
         match self {
             Self::Text { values, .. } | Self::Bag(BagCells { values, .. }) => values.expect_many(),
             Self::Number(_) | Self::Label(_) | Self::Weight(_) => {}
+        }
+    }
+
+    /// What a row takes, without what [`Cells::value_bytes`] counts.
+    fn row_bytes(&self) -> u64 {
+        match self {
+            Self::Text { .. } | Self::Label(_) | Self::Weight(_) => 4,
+            Self::Bag(_) | Self::Number(_) => 8,
+        }
+    }
+
+    /// What distinct values take, and the codes of bags.
+    fn value_bytes(&self) -> u64 {
+        match self {
+            Self::Text { values, .. } => values.bytes(),
+            Self::Bag(bag) => bag.values.bytes() + 4 * bag.codes.len() as u64,
+            Self::Number(_) | Self::Label(_) | Self::Weight(_) => 0,
         }
     }
 
@@ -260,6 +311,11 @@ pub(super) fn as_number(number: f64) -> Result<f64> {
             Error::new(ErrorKind::Data, "expected a finite number").with_help("an empty cell is a missing value")
         );
     }
+    // Models compute in 32 bits.
+    if number.abs() > f32::MAX.into() {
+        return Err(Error::new(ErrorKind::Data, "expected a number from -3.4e38 to 3.4e38, as 32 bits hold it")
+            .with_help("an empty cell is a missing value"));
+    }
     Ok(number)
 }
 
@@ -317,7 +373,8 @@ mod tests {
     fn numbers_are_finite_or_missing() {
         assert_eq!(number(b" -1.5e3 ").unwrap(), -1500.0);
         assert!(number(b"").unwrap().is_nan() && number(b"  ").unwrap().is_nan());
-        for cell in ["nan", "inf", "-Infinity", "1e999", "1,5", "0x10", "12a"] {
+        assert_eq!(number(b"-3.4e38").unwrap(), -3.4e38);
+        for cell in ["nan", "inf", "-Infinity", "1e999", "1,5", "0x10", "12a", "1e300", "-3.5e38"] {
             assert!(number(cell.as_bytes()).is_err(), "{cell:?}");
         }
     }

@@ -118,15 +118,17 @@ impl Categorical {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Transform {
-    /// `(x − mean) / std` (the default).
+    /// `(x − mean) / std` (the default), brought to ±65,536 if it is further from 0; no fitting row can be.
     #[default]
     Standard,
     /// `t = sign(x)·ln(1 + |x|)`, then `(t − mean) / std`: for counts, prices and whatever else has a long tail.
     SignedLog,
-    /// The number as it is.
+    /// The number as it is, brought to ±1e18 if it is further from 0.
     Unscaled,
     /// An embedded field of at most this many quantile buckets. Id 0 is a missing value; bucket `i` has id `i + 1`.
-    /// Boundaries that coincide are merged, so there may be fewer.
+    ///
+    /// A value with more rows than a bucket's share (many zeros, say) is a bucket of its own, and the others share the rest of the rows
+    /// equally. There are never more buckets than distinct values among the fitting rows.
     Buckets(usize),
 }
 

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::feature::{Coding, Feature, Numeric, Transform};
-use super::scaler::{Quantiles, Scaler};
+use super::quantiles::Quantiles;
+use super::scaler::Scaler;
 use super::table::{Bags, Table, Text};
 use super::vocabulary::Vocabulary;
 use super::{Bag, Field, Ids, Layout, RawValue, id_spelling, interner};
@@ -41,9 +42,7 @@ impl Fitted {
                 let values = rows.iter().map(|&row| numbers[row as usize]);
                 match numeric.transform() {
                     Transform::Buckets(count) => Ok(Self::Quantiles(Quantiles::fit(count, values))),
-                    transform => Scaler::fit(transform, values)
-                        .map(Self::Scaler)
-                        .map_err(|error| error.at_path(table.source()).in_column(feature.column())),
+                    transform => Ok(Self::Scaler(Scaler::fit(transform, values))),
                 }
             }
         }

@@ -17,7 +17,12 @@ pub(super) struct Interner {
     recent: Vec<(u64, u32)>,
     /// If given, values must be integers below this.
     limit: Option<usize>,
+    /// What the values take in memory.
+    bytes: u64,
 }
+
+/// What a value takes beside its bytes, about: its entry in the map, and the allocator's part.
+const VALUE_BYTES: u64 = 64;
 
 /// `recent` has two to this power slots.
 const RECENT_BITS: u32 = 12;
@@ -78,7 +83,13 @@ impl Interner {
         let code = u32::try_from(self.codes.len())
             .map_err(|_| Error::new(ErrorKind::Data, "a column holds fewer than 2^32 distinct values"))?;
         self.codes.insert(value.into(), code);
+        self.bytes += value.len() as u64 + VALUE_BYTES;
         Ok(code)
+    }
+
+    /// What the values take in memory, about.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The values by code.

@@ -1,22 +1,22 @@
-//! Reads Parquet files into a [`Table`].
+//! Reads Parquet files into a [`Table`](super::Table).
 
 use std::any::Any;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::Path;
 
 use parquet::basic::{CompressionCodec, ConvertedType, LogicalType, Repetition, Type as Physical};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::DataType;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::printer::print_schema;
 use parquet::schema::types::{SchemaDescriptor, Type};
 
-use super::columns::{TypedBuilder, Value};
+use super::columns::{TableBuilder, TypedBuilder, Value};
 use super::names::position;
-use super::{Schema, Table};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Rows that are decoded at a time: enough that a call does not show, few enough for the cache.
@@ -25,19 +25,19 @@ const CHUNK: usize = 4096;
 /// The first and the last bytes of every file.
 const MARK: &[u8; 4] = b"PAR1";
 
-/// Reads the columns that `schema` names; `source` is the file's path.
-pub(super) fn read(file: File, source: PathBuf, schema: &Schema) -> Result<Table> {
-    let mut builder = TypedBuilder::new(schema);
-    match fill(file, &mut builder) {
-        Ok(()) => Ok(builder.finish(source)),
-        Err(error) => Err(error.at_path(source)),
-    }
+/// Adds the rows of a file; `path` is its path.
+pub(super) fn read(file: File, path: &Path, builder: &mut TableBuilder) -> Result<()> {
+    fill(file, &mut TypedBuilder::new(builder)).map_err(|error| error.at_path(path))
 }
 
-fn fill(mut file: File, builder: &mut TypedBuilder) -> Result<()> {
+fn fill(mut file: File, builder: &mut TypedBuilder<'_>) -> Result<()> {
     check_marks(&mut file)?;
     let file = decoded(|| SerializedFileReader::new(file))?;
-    let columns = locate(file.metadata().file_metadata().schema_descr(), builder.sources())?;
+    let metadata = file.metadata();
+    let descriptor = metadata.file_metadata().schema_descr();
+    builder.bounds().check_columns(descriptor.root_schema().get_fields().len())?;
+    let columns = locate(descriptor, builder.sources())?;
+    check_sizes(metadata, &columns, builder)?;
     for group in 0..file.num_row_groups() {
         let group = decoded(|| file.get_row_group(group))?;
         read_group(&*group, &columns, builder)?;
@@ -48,7 +48,22 @@ fn fill(mut file: File, builder: &mut TypedBuilder) -> Result<()> {
     Ok(())
 }
 
-fn read_group(group: &dyn RowGroupReader, columns: &[Located], builder: &mut TypedBuilder) -> Result<()> {
+/// Refuses a file that would take too much memory, by what it says of itself, before anything is decoded. What it does not say is
+/// counted while it is read.
+fn check_sizes(metadata: &ParquetMetaData, columns: &[Located], builder: &TypedBuilder<'_>) -> Result<()> {
+    let (mut rows, mut bytes) = (0_u64, 0_u64);
+    for group in metadata.row_groups() {
+        rows = rows.saturating_add(u64::try_from(group.num_rows()).unwrap_or(0));
+        for column in columns {
+            let size = group.column(column.leaf).uncompressed_size();
+            bytes = bytes.saturating_add(u64::try_from(size).unwrap_or(0));
+        }
+    }
+    builder.check_rows(rows)?;
+    builder.bounds().check_bytes(bytes)
+}
+
+fn read_group(group: &dyn RowGroupReader, columns: &[Located], builder: &mut TypedBuilder<'_>) -> Result<()> {
     let rows = group.metadata().num_rows();
     let mut decoders = Vec::new();
     for (column, name) in columns.iter().zip(builder.sources()) {

@@ -1,33 +1,31 @@
-//! Reads delimited text, plain or gzipped, into a [`Table`].
+//! Reads delimited text, plain or gzipped, and folders of files into a [`Table`].
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use csv::ByteRecord;
-use flate2::bufread::MultiGzDecoder;
-
 use super::columns::TableBuilder;
+use super::delimited::Records;
+use super::gzip::Members;
 use super::names::position;
-use super::{Schema, Table};
-use crate::error::{Error, ErrorKind, Result};
+use super::{ReadOptions, Schema, Table};
+use crate::error::{Error, ErrorKind, Result, quoted};
 
 /// Large enough that system calls do not show, small enough for the cache.
 const BUFFER: usize = 1 << 16;
 
-/// How the cells of a line are told apart. Either way a cell may be quoted with `"`, and the first line names the
-/// columns.
+/// How the cells of a line are told apart; the first line names the columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
-    /// By commas.
+    /// By commas. A cell may be quoted with `"`.
     Csv,
-    /// By tabs.
+    /// By tabs. Quotes are content, unless [`ReadOptions::quote`] says otherwise.
     Tsv,
 }
 
 impl Format {
-    fn delimiter(self) -> u8 {
+    pub(super) fn delimiter(self) -> u8 {
         match self {
             Self::Csv => b',',
             Self::Tsv => b'\t',
@@ -35,12 +33,46 @@ impl Format {
     }
 }
 
+/// What a file is by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text { format: Format, gzipped: bool },
+    Parquet,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let (stem, gzipped) = name.strip_suffix(".gz").map_or((name.as_str(), false), |stem| (stem, true));
+        match Path::new(stem).extension().and_then(|extension| extension.to_str()) {
+            Some("csv") => Some(Self::Text { format: Format::Csv, gzipped }),
+            Some("tsv") => Some(Self::Text { format: Format::Tsv, gzipped }),
+            Some("parquet") if !gzipped => Some(Self::Parquet),
+            _ => None,
+        }
+    }
+
+    /// Whether files of both kinds may be parts of one log.
+    fn goes_with(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Text { format: a, .. }, Self::Text { format: b, .. }) => a == b,
+            (a, b) => a == b,
+        }
+    }
+}
+
 impl Table {
     /// Reads the columns that `schema` names from a `.csv`, `.tsv`, `.csv.gz`, `.tsv.gz` or, with the feature `parquet`,
-    /// `.parquet` file.
+    /// `.parquet` file, or from a folder of such files, with the default [`ReadOptions`].
     ///
-    /// Names of columns must be exact. Cells of numeric features, labels and weights may be surrounded by spaces; text is
-    /// taken as it is. In delimited text, blank lines are skipped, and so is a byte order mark.
+    /// Names of columns must be exact. Cells of numeric features, labels and weights may be surrounded by spaces; ids have one spelling
+    /// ([`id_spelling`](super::id_spelling)) and are otherwise taken as they are. In delimited text, blank lines are skipped, and so is a
+    /// byte order mark. Lines end by `\n` or `\r\n`.
+    ///
+    /// # Folders
+    /// The files of a folder are read one after the other in the order of their names, as one log. Names that begin with `_` or `.`
+    /// (`_SUCCESS`) are passed over. All files have one format (text may be gzipped or not), each has the columns that the schema names,
+    /// in any order, and each text file has a header. Errors name the file.
     ///
     /// # Parquet
     /// The columns may be of type `BYTE_ARRAY` (text), `INT32`, `INT64`, `FLOAT`, `DOUBLE` or `BOOLEAN`, not nested, and
@@ -55,56 +87,141 @@ impl Table {
     /// There are no lines: where an error or [`Table::line`] says line, it is the number of the row, counted from 1.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for another extension, or `.parquet` without the feature; [`ErrorKind::Io`] if the file
-    /// cannot be read; [`ErrorKind::Data`] if its content is not what the schema asks for: see [`Table::from_reader`], and
-    /// in Parquet also a column of a wrong type or compression, or a file that is corrupt or cut off.
+    /// [`ErrorKind::Config`] for another extension, `.parquet` without the feature, or a folder with something else in it;
+    /// [`ErrorKind::Io`] if a file cannot be read; [`ErrorKind::Data`] if its content is not what the schema asks for: see
+    /// [`Table::from_reader`], and in Parquet also a column of a wrong type or compression, or a file that is corrupt or cut off.
     pub fn read(path: impl AsRef<Path>, schema: &Schema) -> Result<Self> {
-        let path = path.as_ref();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-        let (stem, gzipped) = name.strip_suffix(".gz").map_or((name.as_str(), false), |stem| (stem, true));
-        let format = match Path::new(stem).extension().and_then(|extension| extension.to_str()) {
-            Some("csv") => Format::Csv,
-            Some("tsv") => Format::Tsv,
-            Some("parquet") if !gzipped => return read_parquet(path, schema),
-            _ => {
-                let text = "expected a file named *.csv, *.tsv, *.csv.gz, *.tsv.gz or *.parquet";
-                return Err(Error::new(ErrorKind::Config, text)
-                    .at_path(path)
-                    .with_help("for other names there is Table::from_reader"));
-            }
-        };
-        let file = open(path)?;
-        if gzipped {
-            let reader = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file));
-            read(reader, format, path.to_owned(), schema, gzip_failure)
-        } else {
-            read(file, format, path.to_owned(), schema, read_failure)
-        }
+        Self::read_with(path, schema, &ReadOptions::default())
     }
 
-    /// Reads the columns that `schema` names from any source of bytes; `name` stands for the file in error texts.
+    /// Reads a file or folder as [`Table::read`] does, with other quotes, escapes or limits.
+    ///
+    /// # Errors
+    /// Those of [`Table::read`], and [`ErrorKind::Config`] for a character that cannot be a quote or an escape.
+    pub fn read_with(path: impl AsRef<Path>, schema: &Schema, options: &ReadOptions) -> Result<Self> {
+        let path = path.as_ref();
+        let parts = if path.is_dir() { parts(path)? } else { vec![(path.to_owned(), kind(path)?)] };
+        let sizes = parts
+            .iter()
+            .map(|(part, _)| fs::metadata(part).map(|data| data.len()).map_err(|error| unopened(part, &error)));
+        let size = sizes.sum::<Result<u64>>()?;
+        let mut builder = TableBuilder::new(schema, options.bounds(Some(size)));
+        for (part, kind) in &parts {
+            builder.start(part);
+            match *kind {
+                Kind::Text { format, gzipped } => {
+                    let file = open(part)?;
+                    let failure = if gzipped { gzip_failure } else { read_failure };
+                    if gzipped {
+                        let reader = Members::new(BufReader::with_capacity(BUFFER, file));
+                        read(reader, format, part, options, &mut builder, failure)
+                    } else {
+                        read(file, format, part, options, &mut builder, failure)
+                    }
+                }
+                Kind::Parquet => read_parquet(part, &mut builder),
+            }?;
+        }
+        Ok(builder.finish(path.to_owned()))
+    }
+
+    /// Reads the columns that `schema` names from any source of bytes, with the default [`ReadOptions`]; `name` stands for the file in
+    /// error texts.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if the reader fails, [`ErrorKind::Data`] with line and column if the content is not what the
     /// schema asks for: a column that is missing or there twice, a row with more or fewer cells than the header, text
-    /// in a numeric column, a number that is not finite, a label other than 0 and 1, a negative weight, an id out of
-    /// range, bytes that are not UTF-8, no rows at all.
+    /// in a numeric column, a number that is not finite or beyond what 32 bits hold, a label other than 0 and 1, a negative weight, an id
+    /// out of range, bytes that are not UTF-8, no rows at all; a quoted cell that is never closed, or after whose closing quote there is
+    /// neither a separator nor the end of the line; a carriage return without a line feed after it outside quotes; more than a limit of
+    /// the options allows.
     pub fn from_reader(reader: impl Read, format: Format, name: impl Into<PathBuf>, schema: &Schema) -> Result<Self> {
-        read(reader, format, name.into(), schema, read_failure)
+        Self::from_reader_with(reader, format, name, schema, &ReadOptions::default())
+    }
+
+    /// Reads from a source of bytes as [`Table::from_reader`] does, with other quotes, escapes or limits.
+    ///
+    /// # Errors
+    /// Those of [`Table::from_reader`], and [`ErrorKind::Config`] for a character that cannot be a quote or an escape.
+    pub fn from_reader_with(
+        reader: impl Read,
+        format: Format,
+        name: impl Into<PathBuf>,
+        schema: &Schema,
+        options: &ReadOptions,
+    ) -> Result<Self> {
+        let name = name.into();
+        let mut builder = TableBuilder::new(schema, options.bounds(None));
+        builder.start(&name);
+        read(reader, format, &name, options, &mut builder, read_failure)?;
+        Ok(builder.finish(name))
     }
 }
 
+fn kind(path: &Path) -> Result<Kind> {
+    Kind::of(path).ok_or_else(|| {
+        let text = "expected a file named *.csv, *.tsv, *.csv.gz, *.tsv.gz or *.parquet, or a folder of such files";
+        Error::new(ErrorKind::Config, text).at_path(path).with_help("rename the file, or read it by Table::from_reader")
+    })
+}
+
+/// The files of a folder, in order.
+fn parts(folder: &Path) -> Result<Vec<(PathBuf, Kind)>> {
+    let unreadable =
+        |error: io::Error| Error::new(ErrorKind::Io, format!("cannot read the folder: {error}")).at_path(folder);
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with(['_', '.']) {
+            paths.push(path);
+        }
+    }
+    paths.sort_unstable();
+    let refuse = |path: &Path, text: &str| Err(Error::new(ErrorKind::Config, text).at_path(path));
+    let mut parts: Vec<(PathBuf, Kind)> = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            return refuse(&path, "expected the files of a log, found a folder in their folder")
+                .map_err(|error| error.with_help("name the folder that holds the files, or put all files in one"));
+        }
+        let kind = kind(&path)
+            .map_err(|error| error.with_help("move it away, or have its name begin with `_` to have it passed over"))?;
+        if let Some((first, other)) = parts.first()
+            && !kind.goes_with(*other)
+        {
+            let first = first.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            return refuse(
+                &path,
+                &format!("expected files of one format in a folder, found another than that of {}", quoted(&first)),
+            );
+        }
+        parts.push((path, kind));
+    }
+    if parts.is_empty() {
+        return refuse(
+            folder,
+            "expected files named *.csv, *.tsv, *.csv.gz, *.tsv.gz or *.parquet in this folder, found none",
+        );
+    }
+    Ok(parts)
+}
+
 fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(|error| Error::new(ErrorKind::Io, format!("cannot open the file: {error}")).at_path(path))
+    File::open(path).map_err(|error| unopened(path, &error))
+}
+
+fn unopened(path: &Path, error: &io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot open the file: {error}")).at_path(path)
 }
 
 #[cfg(feature = "parquet")]
-fn read_parquet(path: &Path, schema: &Schema) -> Result<Table> {
-    super::parquet::read(open(path)?, path.to_owned(), schema)
+fn read_parquet(path: &Path, builder: &mut TableBuilder) -> Result<()> {
+    super::parquet::read(open(path)?, path, builder)
 }
 
 #[cfg(not(feature = "parquet"))]
-fn read_parquet(path: &Path, _: &Schema) -> Result<Table> {
+fn read_parquet(path: &Path, _: &mut TableBuilder) -> Result<()> {
     Err(Error::new(ErrorKind::Config, "reading Parquet is a feature that this program is built without")
         .at_path(path)
         .with_help("build it with `--features parquet`, or save the log as CSV"))
@@ -113,60 +230,41 @@ fn read_parquet(path: &Path, _: &Schema) -> Result<Table> {
 fn read(
     reader: impl Read,
     format: Format,
-    source: PathBuf,
-    schema: &Schema,
-    failure: impl Fn(&io::Error) -> Error,
-) -> Result<Table> {
-    let mut builder = TableBuilder::new(schema);
-    let mut line = 1;
-    match fill(reader, format, &mut builder, &mut line, failure) {
-        Ok(()) => Ok(builder.finish(source)),
-        Err(error) => Err(error.at_path(source).at_line(line)),
-    }
-}
-
-/// Reads all rows into `builder`. `line` is where it is, and so where an error occurred.
-fn fill(
-    reader: impl Read,
-    format: Format,
+    source: &Path,
+    options: &ReadOptions,
     builder: &mut TableBuilder,
-    line: &mut u64,
     failure: impl Fn(&io::Error) -> Error,
 ) -> Result<()> {
-    let failure = |error: csv::Error| match error.into_kind() {
-        csv::ErrorKind::Io(error) => failure(&error),
-        other => unreachable!("records of bytes and of any length fail by their reader alone: {other:?}"),
-    };
-    // Lines end at `\n` alone, and a `\r` before it is dropped by `next`: the parser would otherwise count the `\n` of
-    // `\r\n` to the following record, and line numbers would be off by one.
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(format.delimiter())
-        .terminator(csv::Terminator::Any(b'\n'))
-        .has_headers(false)
-        .flexible(true)
-        .buffer_capacity(BUFFER)
-        .from_reader(Watched { inner: reader, ended: false, odd_quotes: false });
-    let mut record = ByteRecord::new();
-    if !next(&mut reader, &mut record, line).map_err(failure)? {
+    let dialect = options.dialect(format)?;
+    let bounds = builder.bounds().clone();
+    let mut records = Records::new(reader, dialect, &bounds);
+    fill(&mut records, builder, &failure).map_err(|error| {
+        let line = error.line().unwrap_or(records.line());
+        error.at_path(source).at_line(line)
+    })
+}
+
+/// Reads all rows into `builder`. An error without a line is at that of the last record.
+fn fill<R: Read>(
+    records: &mut Records<'_, R>,
+    builder: &mut TableBuilder,
+    failure: &impl Fn(&io::Error) -> Error,
+) -> Result<()> {
+    if !records.next(failure)? {
         return Err(Error::new(ErrorKind::Data, "expected a line of column names, found an empty file"));
     }
-    let cells = record.len();
-    let positions = locate(&record, builder.sources())?;
+    let cells = records.len();
+    let positions = locate(records, builder.sources())?;
     let mut rows = false;
-    while next(&mut reader, &mut record, line).map_err(failure)? {
-        let watched = reader.get_ref();
-        if watched.ended && watched.odd_quotes && last(&record).contains(&b'\n') {
-            return Err(Error::new(ErrorKind::Data, "a quoted cell of this row is never closed")
-                .with_help("write a quote inside a quoted cell twice"));
-        }
-        if record.len() != cells {
+    while records.next(failure)? {
+        if records.len() != cells {
             return Err(Error::new(
                 ErrorKind::Data,
-                format!("expected {cells} cells, as in the header, found {}", record.len()),
+                format!("expected {cells} cells, as in the header, found {}", records.len()),
             )
-            .with_help("quote cells that hold the delimiter, a quote or a line break"));
+            .with_help(records.dialect().advice()));
         }
-        builder.push(*line, |source| cell(&record, positions[source]))?;
+        builder.push(records.line(), |source| records.cell(positions[source]))?;
         rows = true;
     }
     if !rows {
@@ -175,67 +273,11 @@ fn fill(
     Ok(())
 }
 
-/// Reads the next record that is not a blank line, and sets `line` to the one it starts at.
-///
-/// At the end, and if reading fails, `line` is the last one that was reached.
-fn next<R: Read>(
-    reader: &mut csv::Reader<Watched<R>>,
-    record: &mut ByteRecord,
-    line: &mut u64,
-) -> Result<bool, csv::Error> {
-    loop {
-        let before = reader.position().line();
-        *line = before;
-        if !reader.read_byte_record(record)? {
-            return Ok(false);
-        }
-        let after = reader.position().line();
-        if after != before + 1 {
-            // Blank lines came first, or cells hold line breaks, or the last line has no end.
-            let inside = record.as_slice().iter().map(|&byte| u64::from(byte == b'\n')).sum::<u64>();
-            *line = after - inside - u64::from(!reader.get_ref().ended);
-        }
-        if !(record.len() == 1 && &record[0] == b"\r") {
-            return Ok(true);
-        }
-    }
-}
-
-/// A cell without the `\r` of a line's end.
-fn cell(record: &ByteRecord, position: usize) -> &[u8] {
-    if position + 1 == record.len() { last(record) } else { &record[position] }
-}
-
-fn last(record: &ByteRecord) -> &[u8] {
-    let cell = &record[record.len() - 1];
-    cell.strip_suffix(b"\r").unwrap_or(cell)
-}
-
-/// Passes bytes on and notes what the parser does not tell.
-struct Watched<R> {
-    inner: R,
-    /// Nothing is left; so the record that the parser gave last had no line end.
-    ended: bool,
-    /// The number of quotes so far is odd, as it is inside a quoted cell. A quote that is never closed takes in all
-    /// that follows, and nothing else would show.
-    odd_quotes: bool,
-}
-
-impl<R: Read> Read for Watched<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.ended = count == 0;
-        let quotes: usize = buffer[..count].iter().map(|&byte| usize::from(byte == b'"')).sum();
-        self.odd_quotes ^= quotes % 2 == 1;
-        Ok(count)
-    }
-}
-
-/// The position of every wanted column in the header.
-fn locate(header: &ByteRecord, wanted: &[String]) -> Result<Vec<usize>> {
+/// The position of every wanted column in the header, which is the last record.
+fn locate<R: Read>(header: &Records<'_, R>, wanted: &[String]) -> Result<Vec<usize>> {
     let names = (0..header.len())
         .map(|position| {
-            let name = cell(header, position);
+            let name = header.cell(position);
             str::from_utf8(name).map_err(|_| {
                 Error::new(ErrorKind::Data, "expected column names in UTF-8")
                     .with_value(String::from_utf8_lossy(name))

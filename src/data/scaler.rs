@@ -1,9 +1,15 @@
-//! What a number becomes: standardised, or the quantile bucket it falls into.
+//! What a number becomes that is an input of its own: standardised.
 
 use serde::{Deserialize, Serialize};
 
 use super::Transform;
-use crate::error::{Error, ErrorKind, Result};
+
+/// How far from 0 a standardised number may be, in standard deviations. None of n rows is further than √(n − 1) from their mean, and fewer
+/// than 2³² are fitted on: so only values unlike all of those are moved, and a net gets nothing that it would make infinite.
+const FARTHEST: f64 = 65_536.0;
+
+/// How far from 0 a number may be that is not standardised: its square is still finite in 32 bits.
+const FARTHEST_UNSCALED: f64 = 1e18;
 
 /// `(t(x) − mean) / std`, where `t` is the feature's [`Transform`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,7 +25,7 @@ impl Scaler {
     /// Mean and standard deviation (of the population) of those `values` that are not NaN.
     ///
     /// A constant column is divided by 1, so that it becomes 0.
-    pub(super) fn fit(transform: Transform, values: impl Iterator<Item = f64>) -> Result<Self> {
+    pub(super) fn fit(transform: Transform, values: impl Iterator<Item = f64>) -> Self {
         let (mut count, mut mean, mut squares, mut missing) = (0.0, 0.0, 0.0, false);
         for x in values {
             if x.is_nan() {
@@ -34,27 +40,24 @@ impl Scaler {
             squares += delta * (t - mean);
         }
         if transform == Transform::Unscaled || count == 0.0 {
-            return Ok(Self { mean: 0.0, std: 1.0, missing });
+            return Self { mean: 0.0, std: 1.0, missing };
         }
         let std = f64::sqrt(squares / count);
-        if !(mean.is_finite() && std.is_finite()) {
-            return Err(Error::new(ErrorKind::Data, "the values are too large for a mean and a standard deviation")
-                .with_help("use Numeric::signed_log"));
-        }
-        Ok(Self { mean, std: if std > 0.0 { std } else { 1.0 }, missing })
+        Self { mean, std: if std > 0.0 { std } else { 1.0 }, missing }
     }
 
     pub(super) fn missing(&self) -> bool {
         self.missing
     }
 
-    /// The input for `x`: finite, and 0 if `x` is NaN.
+    /// The input for `x`: 0 if it is NaN, and never further from 0 than a net can take.
     pub(super) fn encode(&self, transform: Transform, x: f64) -> f32 {
         if x.is_nan() {
             return 0.0;
         }
         let scaled = (transformed(transform, x) - self.mean) / self.std;
-        scaled.clamp(f32::MIN.into(), f32::MAX.into()) as f32
+        let farthest = if transform == Transform::Unscaled { FARTHEST_UNSCALED } else { FARTHEST };
+        scaled.clamp(-farthest, farthest) as f32
     }
 
     pub(super) fn is_valid(&self) -> bool {
@@ -66,46 +69,12 @@ fn transformed(transform: Transform, x: f64) -> f64 {
     if transform == Transform::SignedLog { x.signum() * x.abs().ln_1p() } else { x }
 }
 
-/// Boundaries between quantile buckets, ascending: bucket `i` is `boundaries[i − 1] <= x < boundaries[i]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Quantiles(Vec<f64>);
-
-impl Quantiles {
-    /// `count` buckets of about equally many of those `values` that are not NaN; fewer where values coincide.
-    pub(super) fn fit(count: usize, values: impl Iterator<Item = f64>) -> Self {
-        let mut sorted: Vec<f64> = values.filter(|x| !x.is_nan()).collect();
-        sorted.sort_unstable_by(f64::total_cmp);
-        // More buckets than values would only repeat boundaries.
-        let count = count.min(sorted.len().max(1));
-        let mut boundaries: Vec<f64> = (1..count).map(|i| sorted[i * sorted.len() / count]).collect();
-        // The least value as a boundary would leave the bucket below it empty.
-        boundaries.retain(|&boundary| boundary > sorted[0]);
-        boundaries.dedup();
-        Self(boundaries)
-    }
-
-    /// Rows of the embedding table: one for missing values, then one a bucket.
-    pub(super) fn rows(&self) -> usize {
-        self.0.len() + 2
-    }
-
-    /// The id for `x`: 0 if it is NaN, else 1 + its bucket.
-    pub(super) fn encode(&self, x: f64) -> u32 {
-        if x.is_nan() { 0 } else { 1 + self.0.partition_point(|&boundary| boundary <= x) as u32 }
-    }
-
-    pub(super) fn is_valid(&self) -> bool {
-        self.0.iter().all(|boundary| boundary.is_finite()) && self.0.is_sorted_by(|a, b| a < b)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn fit(transform: Transform, values: &[f64]) -> Scaler {
-        Scaler::fit(transform, values.iter().copied()).unwrap()
+        Scaler::fit(transform, values.iter().copied())
     }
 
     #[test]
@@ -132,41 +101,28 @@ mod tests {
         assert_eq!(fit(Transform::Standard, &[0.1; 7]).encode(Transform::Standard, 0.1), 0.0);
         assert_eq!(fit(Transform::Standard, &[f64::NAN]).encode(Transform::Standard, 3.0), 3.0);
         let unscaled = fit(Transform::Unscaled, &[1.0, 5.0]);
-        assert_eq!(unscaled.encode(Transform::Unscaled, 1e300), f32::MAX);
         assert_eq!(unscaled.encode(Transform::Unscaled, 2.5), 2.5);
-        let small = fit(Transform::Standard, &[0.0, 1e-300]);
-        assert_eq!(small.encode(Transform::Standard, -1e300), f32::MIN);
-        let error = Scaler::fit(Transform::Standard, [1e308, -1e308].into_iter()).unwrap_err();
-        assert!(error.to_string().contains("too large"));
-        fit(Transform::SignedLog, &[1e308, -1e308]);
+        assert_eq!(unscaled.encode(Transform::Unscaled, f32::MIN.into()), -1e18);
+        // What is further from the mean than any of 2^32 rows could be is brought there.
+        let small = fit(Transform::Standard, &[0.0, 1e-30]);
+        assert_eq!(small.encode(Transform::Standard, -1.0), -65_536.0);
+        assert_eq!(small.encode(Transform::Standard, f32::MAX.into()), 65_536.0);
+        let giants = fit(Transform::Standard, &[f32::MAX.into(), f32::MIN.into()]);
+        assert_eq!(giants.encode(Transform::Standard, f32::MAX.into()), 1.0);
+    }
+
+    #[test]
+    fn the_farthest_row_that_was_fitted_on_is_not_moved() {
+        let mut values = vec![0.0; 1_000_000];
+        values[0] = 1e30;
+        let farthest = fit(Transform::Standard, &values).encode(Transform::Standard, 1e30);
+        // √(n − 1).
+        assert!((farthest - 999_999_f32.sqrt()).abs() < 0.01, "{farthest}");
     }
 
     #[test]
     fn a_distant_mean_does_not_cancel() {
         let scaler = fit(Transform::Standard, &[1e9, 1e9 + 2.0]);
         assert_eq!(scaler.encode(Transform::Standard, 1e9 + 2.0), 1.0);
-    }
-
-    #[test]
-    fn quantile_buckets_are_equally_full() {
-        let values: Vec<f64> = (0..100).rev().map(f64::from).collect();
-        let quantiles = Quantiles::fit(4, values.iter().copied());
-        assert_eq!(quantiles.0, [25.0, 50.0, 75.0]);
-        let mut full = [0; 5];
-        for &x in &values {
-            full[quantiles.encode(x) as usize] += 1;
-        }
-        assert_eq!(full, [0, 25, 25, 25, 25]);
-        assert_eq!([f64::NAN, -1e9, 24.9, 25.0, 1e9].map(|x| quantiles.encode(x)), [0, 1, 1, 2, 4]);
-        assert_eq!(quantiles.rows(), 5);
-    }
-
-    #[test]
-    fn coinciding_boundaries_are_merged() {
-        let quantiles = Quantiles::fit(4, [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 2.0].into_iter());
-        assert_eq!(quantiles.0, [1.0]);
-        assert_eq!(Quantiles::fit(10, [3.0, f64::NAN].into_iter()).rows(), 2);
-        assert_eq!(Quantiles::fit(10, [f64::NAN].into_iter()).encode(5.0), 1);
-        assert_eq!(Quantiles::fit(10, [2.0, 1.0].into_iter()).0, [2.0]);
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::names::listed;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, quoted};
 
 /// The columns of a log that a [`Schema`](super::Schema) names, in memory.
 ///
@@ -12,6 +12,8 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug, Clone)]
 pub struct Table {
     pub(super) source: PathBuf,
+    /// Each file of a folder, with the row it begins at.
+    pub(super) parts: Vec<(usize, PathBuf)>,
     pub(super) rows: usize,
     pub(super) lines: Lines,
     pub(super) columns: Vec<(String, Column)>,
@@ -84,12 +86,22 @@ impl Table {
         self.rows
     }
 
-    /// The file, or the name given to [`Table::from_reader`].
+    /// The file or folder, or the name given to [`Table::from_reader`].
     pub fn source(&self) -> &Path {
         &self.source
     }
 
-    /// The line of the source that a row starts at, counted from 1; in a Parquet file, which has no lines, the row.
+    /// The file of a folder that a row was read from; else [`Table::source`].
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn file(&self, row: u32) -> &Path {
+        assert!((row as usize) < self.rows, "row {row} of a table of {} rows", self.rows);
+        let part = self.parts.partition_point(|&(from, _)| from <= row as usize) - 1;
+        &self.parts[part].1
+    }
+
+    /// The line of its file that a row starts at, counted from 1; in a Parquet file, which has no lines, the row.
     ///
     /// # Panics
     /// If there is no such row.
@@ -119,18 +131,14 @@ impl Table {
     pub fn split(&self, name: &str) -> Result<Vec<u32>> {
         let (column, text) = self.split_column()?;
         let Some(code) = text.dictionary.iter().position(|value| &**value == name) else {
-            return Err(Error::new(
-                ErrorKind::Data,
-                format!("no row is in split {name:?}; the splits are {}", listed(&text.dictionary)),
-            )
-            .at_path(&self.source)
-            .in_column(column));
+            let text = format!("no row is in split {}; the splits are {}", quoted(name), listed(&text.dictionary));
+            return Err(Error::new(ErrorKind::Data, text).at_path(&self.source).in_column(column));
         };
         let code = code as u32;
         Ok((0..self.rows as u32).filter(|&row| text.codes[row as usize] == code).collect())
     }
 
-    fn split_column(&self) -> Result<(&str, &Text)> {
+    pub(super) fn split_column(&self) -> Result<(&str, &Text)> {
         let Some(column) = &self.split else {
             return Err(Error::new(ErrorKind::Config, "the schema names no split column")
                 .at_path(&self.source)
@@ -189,7 +197,7 @@ impl Table {
 
     /// `error` with the place of `row`.
     pub(super) fn locate(&self, error: Error, row: u32, column: &str) -> Error {
-        error.at_path(&self.source).at_line(self.line(row)).in_column(column)
+        error.at_path(self.file(row)).at_line(self.line(row)).in_column(column)
     }
 }
 

@@ -240,5 +240,7 @@ fn missing_file_and_folder() {
     assert_eq!(error.kind(), ErrorKind::Io);
     let folder = directory.path().join("logs.parquet");
     fs::create_dir(&folder).unwrap();
-    assert_eq!(Table::read(&folder, &schema).unwrap_err().kind(), ErrorKind::Io);
+    let error = Table::read(&folder, &schema).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("in this folder, found none"), "{error}");
 }

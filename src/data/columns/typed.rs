@@ -1,12 +1,11 @@
 //! Rows from a source whose cells have types, column by column.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use super::{Cells, TableBuilder, as_label, as_number, as_weight};
+use crate::data::read_options::Bounds;
 use crate::data::spelling::{FloatId, SingleId};
-use crate::data::{Schema, Table};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A cell as such a source holds it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,19 +74,30 @@ fn widen(value: f32) -> f64 {
     value.to_string().parse().expect("floats read what floats write")
 }
 
-/// Takes rows with types, column by column, and builds a [`Table`].
-pub(in crate::data) struct TypedBuilder {
-    builder: TableBuilder,
+/// Takes rows with types, column by column, for the [`Table`] that is being built.
+pub(in crate::data) struct TypedBuilder<'b> {
+    builder: &'b mut TableBuilder,
     /// One a column of the table.
     recent: Vec<Recent>,
+    /// The rows of files before this one.
+    before: usize,
 }
 
-impl TypedBuilder {
-    /// A builder of the columns that `schema` names.
-    pub(in crate::data) fn new(schema: &Schema) -> Self {
-        let builder = TableBuilder::new(schema);
+impl<'b> TypedBuilder<'b> {
+    /// Rows of one file, to be added to those that are there.
+    pub(in crate::data) fn new(builder: &'b mut TableBuilder) -> Self {
         let recent = builder.columns.iter().map(|_| Recent::default()).collect();
-        Self { builder, recent }
+        Self { recent, before: builder.rows, builder }
+    }
+
+    /// How much may be read.
+    pub(in crate::data) fn bounds(&self) -> &Bounds {
+        &self.builder.bounds
+    }
+
+    /// Refuses that many rows more if they are too many.
+    pub(in crate::data) fn check_rows(&self, rows: u64) -> Result<()> {
+        self.builder.check_rows(rows)
     }
 
     /// The columns to read: [`TypedBuilder::push`] asks for cells by position in this list.
@@ -95,9 +105,9 @@ impl TypedBuilder {
         self.builder.sources()
     }
 
-    /// How many rows there are so far.
+    /// How many rows of the file there are so far.
     pub(in crate::data) fn rows(&self) -> usize {
-        self.builder.rows
+        self.builder.rows - self.before
     }
 
     /// Adds that many rows, whose lines are their numbers; `cells` gives the cells of the source at a position, in order,
@@ -109,24 +119,35 @@ impl TypedBuilder {
         rows: usize,
         cells: impl Fn(usize, &mut dyn FnMut(Value<'a>) -> Result<()>) -> Result<()>,
     ) -> Result<()> {
-        let Self { builder, recent } = self;
+        let Self { builder, recent, before } = self;
+        let first = builder.rows - *before + 1;
         builder.expect(rows)?;
+        // What the columns may take in this call; each is looked at on its own.
+        let others = rows as u64 * builder.row_bytes + builder.bytes();
+        let left = builder.bounds.bytes.saturating_sub(others);
         let mut buffer = Vec::new();
         let mut correct = rows;
         let mut outcome = Ok(());
         for (column, recent) in builder.columns.iter_mut().zip(recent) {
             let mut row = 0;
+            let allowed = column.cells.value_bytes().saturating_add(left);
             // Text lives as long as this call.
             let mut text = false;
             let pushed = cells(column.source, &mut |value| {
                 if row < correct {
                     text |= matches!(value, Value::Text(_));
-                    column.cells.push_value(&value, recent, &mut buffer).map_err(|error| {
-                        error
-                            .at_line((builder.rows + row + 1) as u64)
-                            .in_column(&builder.sources[column.source])
-                            .with_value(String::from_utf8_lossy(value.text(&mut buffer)))
-                    })?;
+                    let place =
+                        |error: Error| error.at_line((first + row) as u64).in_column(&builder.sources[column.source]);
+                    if let Value::Text(text) = value {
+                        builder.bounds.check_cell(text.len(), false).map_err(place)?;
+                    }
+                    column
+                        .cells
+                        .push_value(&value, recent, &mut buffer)
+                        .map_err(|error| place(error).with_value(String::from_utf8_lossy(value.text(&mut buffer))))?;
+                    if column.cells.value_bytes() > allowed {
+                        builder.bounds.check_bytes(u64::MAX).map_err(place)?;
+                    }
                     row += 1;
                 }
                 Ok(())
@@ -140,14 +161,9 @@ impl TypedBuilder {
             }
         }
         outcome?;
-        builder.lines.push(builder.rows, builder.rows as u64 + 1);
+        builder.lines.push(builder.rows, first as u64);
         builder.rows += rows;
-        Ok(())
-    }
-
-    /// The table of the rows so far.
-    pub(in crate::data) fn finish(self, source: PathBuf) -> Table {
-        self.builder.finish(source)
+        builder.bounds.check_bytes(builder.bytes())
     }
 }
 

@@ -1,0 +1,161 @@
+//! What of a log's rows an encoder does not know, what is missing, and what was left out.
+
+use serde::Serialize;
+
+use super::{Batch, Encoder, Table};
+use crate::error::{Result, quoted};
+
+/// One value for each split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct BySplit<T> {
+    /// Of the training rows.
+    pub train: T,
+    /// Of the validation rows.
+    pub val: T,
+    /// Of the test rows.
+    pub test: T,
+}
+
+impl<T> BySplit<T> {
+    fn of(mut value: impl FnMut(usize) -> T) -> Self {
+        Self { train: value(0), val: value(1), test: value(2) }
+    }
+
+    fn named(&self) -> [(&'static str, &T); 3] {
+        [("train", &self.train), ("val", &self.val), ("test", &self.test)]
+    }
+}
+
+/// How many of some values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Share {
+    /// Those that are counted.
+    pub count: usize,
+    /// All values: one a row, and in a bag any number.
+    pub of: usize,
+}
+
+impl Share {
+    /// Whether it is more than half.
+    pub fn is_most(self) -> bool {
+        self.count > self.of / 2
+    }
+}
+
+/// How many values of one feature are unknown or missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FeatureShare {
+    /// The feature's name.
+    pub feature: String,
+    /// By split.
+    #[serde(flatten)]
+    pub splits: BySplit<Share>,
+}
+
+/// Rows that have no place, by the value that is the reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// The column of the value: that of splits or domains.
+    pub column: String,
+    /// What the rows have there.
+    pub value: String,
+    /// Their split, if they have one.
+    pub split: Option<&'static str>,
+    /// How many there are.
+    pub rows: usize,
+    #[serde(skip)]
+    pub(super) first: u32,
+}
+
+impl LeftOut {
+    /// No rows yet; `first` will be the first one.
+    pub(super) fn new(column: &str, value: &str, split: Option<&'static str>, first: u32) -> Self {
+        Self { column: column.to_owned(), value: value.to_owned(), split, rows: 0, first }
+    }
+
+    pub(super) fn in_split(self, split: &'static str) -> Self {
+        Self { split: Some(split), ..self }
+    }
+}
+
+/// What of the rows of [`Splits`](super::Splits) an encoder does not know, what is missing, and what was left out.
+///
+/// A feature whose values are mostly unknown in one split was likely written in another way there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct DataReport {
+    /// Rows by split.
+    pub rows: BySplit<usize>,
+    /// By feature with a vocabulary, the values that are not in it: no training row has them, or fewer than the feature's `min_count`.
+    pub unknown: Vec<FeatureShare>,
+    /// By numeric feature, the empty cells.
+    pub missing: Vec<FeatureShare>,
+    /// Rows that were left out.
+    pub left_out: Vec<LeftOut>,
+    /// Rows of domains that no training row has, which take the shared path.
+    pub shared: Vec<LeftOut>,
+    /// What is likely a mistake, as sentences.
+    pub warnings: Vec<String>,
+}
+
+impl DataReport {
+    pub(super) fn new(
+        encoder: &Encoder,
+        batches: BySplit<&Batch>,
+        tables: [(&Table, &[u32]); 3],
+        left_out: Vec<LeftOut>,
+        shared: Vec<LeftOut>,
+    ) -> Result<Self> {
+        let batches = [batches.train, batches.val, batches.test];
+        let unknown = shares(batches.map(|batch| encoder.unknown_values(batch)));
+        let [train, val, test] = tables.map(|(table, rows)| encoder.missing_numbers(table, rows));
+        let missing = shares([train?, val?, test?]);
+        let rows = BySplit::of(|split| batches[split].rows());
+        let mut report = Self { rows, unknown, missing, left_out, shared, warnings: encoder.warnings() };
+        report.warn();
+        Ok(report)
+    }
+
+    fn warn(&mut self) {
+        let mut warnings = Vec::new();
+        for FeatureShare { feature, splits } in &self.unknown {
+            for (split, share) in splits.named().into_iter().filter(|(_, share)| share.is_most()) {
+                let why = match split {
+                    "train" => "occur fewer times than its min_count",
+                    _ => "are in no training row (or in too few): are they written as there?",
+                };
+                let Share { count, of } = share;
+                warnings
+                    .push(format!("feature {}: {count} of {of} values of the {split} split {why}", quoted(feature)));
+            }
+        }
+        for FeatureShare { feature, splits } in &self.missing {
+            let train = splits.train;
+            for (split, share) in
+                splits.named().into_iter().skip(1).filter(|(_, share)| share.is_most() && !train.is_most())
+            {
+                let Share { count, of } = share;
+                warnings.push(format!(
+                    "feature {}: {count} of {of} cells of the {split} split are empty, and {} of {} of the training rows",
+                    quoted(feature),
+                    train.count,
+                    train.of
+                ));
+            }
+        }
+        for (rows, done) in [(&self.left_out, "left out"), (&self.shared, "scored by the shared path")] {
+            for LeftOut { column, value, split, rows, .. } in rows {
+                let of = split.map_or_else(String::new, |split| format!(" of the {split} split"));
+                let (column, value, plural) = (quoted(column), quoted(value), if *rows == 1 { "row" } else { "rows" });
+                warnings.push(format!("{done}: {rows} {plural}{of} with {value} in column {column}"));
+            }
+        }
+        self.warnings.extend(warnings);
+    }
+}
+
+/// From splits with features to features with splits.
+fn shares(splits: [Vec<(String, Share)>; 3]) -> Vec<FeatureShare> {
+    let names = splits[0].iter().map(|(name, _)| name.clone()).enumerate();
+    names.map(|(i, feature)| FeatureShare { feature, splits: BySplit::of(|split| splits[split][i].1) }).collect()
+}

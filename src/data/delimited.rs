@@ -1,0 +1,553 @@
+//! The records of delimited text, read strictly: what two programs would read differently is an error.
+
+use std::io::{self, Read};
+use std::ops::Range;
+
+use super::read_options::{Bounds, Dialect};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Large enough that system calls do not show, small enough for the cache.
+const BUFFER: usize = 1 << 16;
+
+/// What begins a file in UTF-8 that some programs write, and is no part of it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Reads records from a source of bytes, one after the other.
+pub(super) struct Records<'a, R> {
+    inner: R,
+    dialect: Dialect,
+    bounds: &'a Bounds,
+    /// What was read and not yet passed over: `buffer[start..end]`.
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    ended: bool,
+    /// Why there is no more to read, to be said after what was read before.
+    failed: Option<Error>,
+    /// Bytes that were read.
+    total: u64,
+    /// The line that the record at `start` begins at.
+    next_line: u64,
+    /// Of the record that was read last.
+    line: u64,
+    cells: Vec<Cell>,
+    /// The content of cells that is not theirs byte by byte: without escapes and doubled quotes.
+    unescaped: Vec<u8>,
+    classes: [Class; 256],
+}
+
+/// Where the content of a cell is.
+#[derive(Debug, Clone)]
+enum Cell {
+    /// In the buffer.
+    Plain(Range<usize>),
+    Unescaped(Range<usize>),
+}
+
+/// What a byte is outside quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Content,
+    Delimiter,
+    LineFeed,
+    CarriageReturn,
+    Escape,
+}
+
+/// A record, from `start` on.
+#[derive(Debug, Clone, Copy)]
+struct Whole {
+    bytes: usize,
+    line_feeds: u64,
+}
+
+/// How a cell ends.
+struct End {
+    cell: Cell,
+    /// Where the byte after it is.
+    at: usize,
+}
+
+impl<'a, R: Read> Records<'a, R> {
+    pub(super) fn new(inner: R, dialect: Dialect, bounds: &'a Bounds) -> Self {
+        let mut classes = [Class::Content; 256];
+        if let Some(escape) = dialect.escape {
+            classes[usize::from(escape)] = Class::Escape;
+        }
+        classes[usize::from(dialect.delimiter)] = Class::Delimiter;
+        classes[usize::from(b'\n')] = Class::LineFeed;
+        classes[usize::from(b'\r')] = Class::CarriageReturn;
+        Self {
+            inner,
+            dialect,
+            bounds,
+            buffer: vec![0; BUFFER],
+            start: 0,
+            end: 0,
+            ended: false,
+            failed: None,
+            total: 0,
+            next_line: 1,
+            line: 1,
+            cells: Vec::new(),
+            unescaped: Vec::new(),
+            classes,
+        }
+    }
+
+    /// The line that the last record starts at; at the end of the source, and where reading failed, the last line that was reached.
+    pub(super) fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// How cells are told apart.
+    pub(super) fn dialect(&self) -> &Dialect {
+        &self.dialect
+    }
+
+    /// How many cells the last record has.
+    pub(super) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// A cell of the last record.
+    pub(super) fn cell(&self, position: usize) -> &[u8] {
+        match &self.cells[position] {
+            Cell::Plain(range) => &self.buffer[range.clone()],
+            Cell::Unescaped(range) => &self.unescaped[range.clone()],
+        }
+    }
+
+    /// Reads the next record that is not a blank line; false if there is none. Errors of the content say their line.
+    pub(super) fn next(&mut self, failure: &impl Fn(&io::Error) -> Error) -> Result<bool> {
+        if self.total == 0 {
+            self.fill(failure)?;
+            if self.buffer[..self.end].starts_with(BYTE_ORDER_MARK) {
+                self.start = BYTE_ORDER_MARK.len();
+            }
+        }
+        loop {
+            self.line = self.next_line;
+            if self.ended && self.start == self.end {
+                return Ok(false);
+            }
+            let Some(whole) = self.parse()? else {
+                self.fill(failure)?;
+                continue;
+            };
+            let blank = matches!(&self.cells[..], [Cell::Plain(only)] if only.is_empty());
+            self.start += whole.bytes;
+            self.next_line += whole.line_feeds;
+            if !blank {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Reads until the buffer, which grows if all of it is one record, is full.
+    fn fill(&mut self, failure: &impl Fn(&io::Error) -> Error) -> Result<()> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        if self.end == self.buffer.len() {
+            self.buffer.resize(2 * self.end, 0);
+        }
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        while self.end < self.buffer.len() && !self.ended {
+            match self.inner.read(&mut self.buffer[self.end..]) {
+                Ok(0) => self.ended = true,
+                Ok(count) => {
+                    self.end += count;
+                    self.total += count as u64;
+                    self.bounds.check_bytes(self.total)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.failed = Some(failure(&error));
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts the record at `start` into cells; `None` if its end is not in the buffer.
+    fn parse(&mut self) -> Result<Option<Whole>> {
+        self.cells.clear();
+        self.unescaped.clear();
+        let (mut at, mut line_feeds) = (self.start, 0);
+        loop {
+            let quoted =
+                self.dialect.quote.is_some() && self.buffer[at..self.end].first() == self.dialect.quote.as_ref();
+            let end = if quoted { self.quoted(at, &mut line_feeds)? } else { self.plain(at, &mut line_feeds)? };
+            let (from, to) = (at, end.as_ref().map_or(self.end, |end| end.at));
+            self.bounds
+                .check_cell(to - from, quoted)
+                .map_err(|error| error.at_line(self.line + line_feeds_before(&self.buffer[self.start..from])))?;
+            self.bounds.check_row(to - self.start)?;
+            let Some(End { cell, at: end }) = end else { return Ok(None) };
+            self.cells.push(cell);
+            self.bounds.check_columns(self.cells.len())?;
+            let rest = &self.buffer[end..self.end];
+            match rest {
+                [b'\r', b'\n', ..] => {
+                    return Ok(Some(Whole { bytes: end + 2 - self.start, line_feeds: line_feeds + 1 }));
+                }
+                [b'\n', ..] => return Ok(Some(Whole { bytes: end + 1 - self.start, line_feeds: line_feeds + 1 })),
+                // Only a file that ends there has these.
+                [] | [b'\r'] => return Ok(Some(Whole { bytes: end + rest.len() - self.start, line_feeds })),
+                _ => at = end + 1,
+            }
+        }
+    }
+
+    /// The cell at `at`, which begins with no quote.
+    fn plain(&mut self, at: usize, line_feeds: &mut u64) -> Result<Option<End>> {
+        let data = &self.buffer[..self.end];
+        // Where the part begins that is not among the unescaped yet.
+        let (mut end, mut part, first) = (at, at, self.unescaped.len());
+        loop {
+            while end < data.len() && self.classes[usize::from(data[end])] == Class::Content {
+                end += 1;
+            }
+            let Some(&byte) = data.get(end) else {
+                if self.ended {
+                    break;
+                }
+                return Ok(None);
+            };
+            match self.classes[usize::from(byte)] {
+                Class::Escape => match escaped(&self.dialect, &data[end + 1..]) {
+                    None if self.ended => end = data.len(),
+                    None => return Ok(None),
+                    Some(0) => end += 1,
+                    Some(count) => {
+                        self.unescaped.extend_from_slice(&data[part..end]);
+                        part = end + 1;
+                        end = part + count;
+                        *line_feeds += line_feeds_before(&data[part..end]);
+                    }
+                },
+                Class::CarriageReturn => match data.get(end + 1) {
+                    Some(b'\n') => break,
+                    None if self.ended => break,
+                    None => return Ok(None),
+                    Some(_) => return Err(lone_carriage_return().at_line(self.line + *line_feeds)),
+                },
+                _ => break,
+            }
+        }
+        if part == at {
+            return Ok(Some(End { cell: Cell::Plain(at..end), at: end }));
+        }
+        self.unescaped.extend_from_slice(&data[part..end]);
+        Ok(Some(End { cell: Cell::Unescaped(first..self.unescaped.len()), at: end }))
+    }
+
+    /// The cell at `at`, which begins with a quote.
+    fn quoted(&mut self, at: usize, line_feeds: &mut u64) -> Result<Option<End>> {
+        let Dialect { quote: Some(quote), escape, .. } = self.dialect else {
+            unreachable!("without quotes none is quoted")
+        };
+        let opened = self.line + *line_feeds;
+        let data = &self.buffer[..self.end];
+        let (mut end, mut part, first) = (at + 1, at + 1, self.unescaped.len());
+        let mut backslash = false;
+        loop {
+            let found = match escape {
+                Some(escape) => memchr::memchr2(quote, escape, &data[end..]),
+                None => memchr::memchr(quote, &data[end..]),
+            };
+            let Some(found) = found else {
+                return if self.ended { Err(never_closed(backslash).at_line(opened)) } else { Ok(None) };
+            };
+            end += found;
+            if Some(data[end]) == escape {
+                match escaped(&self.dialect, &data[end + 1..]) {
+                    None if self.ended => return Err(never_closed(false).at_line(opened)),
+                    None => return Ok(None),
+                    Some(0) => end += 1,
+                    Some(count) => {
+                        self.unescaped.extend_from_slice(&data[part..end]);
+                        part = end + 1;
+                        end = part + count;
+                    }
+                }
+                continue;
+            }
+            backslash |= end > at + 1 && data[end - 1] == b'\\' && self.dialect.escape_unsaid;
+            match &data[end + 1..] {
+                [] | [_] if !self.ended => return Ok(None),
+                [next, rest @ ..] if *next == quote => {
+                    // One program reads a quote and goes on, another ends the cell.
+                    if data[end - 1] == b'\\' && self.dialect.escape_unsaid && ends_cell(&self.dialect, rest) {
+                        return Err(ambiguous().at_line(opened + line_feeds_before(&data[at..end])));
+                    }
+                    self.unescaped.extend_from_slice(&data[part..=end]);
+                    end += 2;
+                    part = end;
+                }
+                rest if ends_cell(&self.dialect, rest) => break,
+                rest => {
+                    let closed = opened + line_feeds_before(&data[at..end]);
+                    return Err(closed_inside(opened, closed, rest, backslash).at_line(opened));
+                }
+            }
+        }
+        *line_feeds += line_feeds_before(&data[at..end]);
+        let cell = if part == at + 1 {
+            Cell::Plain(part..end)
+        } else {
+            self.unescaped.extend_from_slice(&data[part..end]);
+            Cell::Unescaped(first..self.unescaped.len())
+        };
+        // An empty one is no blank line.
+        let cell = if let Cell::Plain(range) = &cell
+            && range.is_empty()
+        {
+            Cell::Unescaped(first..first)
+        } else {
+            cell
+        };
+        Ok(Some(End { cell, at: end + 1 }))
+    }
+}
+
+/// How many of these bytes an escape before them makes content: 0 if it is content itself, `None` if more bytes are needed to tell.
+fn escaped(dialect: &Dialect, rest: &[u8]) -> Option<usize> {
+    match rest {
+        [] | [b'\r'] => None,
+        [b'\r', b'\n', ..] => Some(2),
+        [byte, ..] => {
+            let special = [Some(dialect.delimiter), Some(b'\n'), dialect.quote, dialect.escape].contains(&Some(*byte));
+            Some(usize::from(special))
+        }
+    }
+}
+
+/// Whether a closing quote may stand before these bytes.
+fn ends_cell(dialect: &Dialect, rest: &[u8]) -> bool {
+    matches!(rest, [] | [b'\n' | b'\r'] | [b'\n', ..] | [b'\r', b'\n', ..]) || rest.first() == Some(&dialect.delimiter)
+}
+
+fn line_feeds_before(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
+}
+
+const DOUBLE_OR_ESCAPE: &str =
+    "write a quote inside a quoted cell twice; if quotes are written \\\", set escape = \"\\\\\"";
+const DOUBLE_OR_OFF: &str =
+    "write a quote inside a quoted cell twice, or set quote = false if quotes are content like any other";
+
+fn never_closed(backslash: bool) -> Error {
+    Error::new(ErrorKind::Data, "the quoted cell that begins here is never closed").with_help(if backslash {
+        DOUBLE_OR_ESCAPE
+    } else {
+        DOUBLE_OR_OFF
+    })
+}
+
+fn closed_inside(opened: u64, closed: u64, rest: &[u8], backslash: bool) -> Error {
+    let rest = String::from_utf8_lossy(&rest[..rest.len().min(16)]);
+    let next = rest.chars().next().unwrap_or_default();
+    let place = if opened == closed { String::new() } else { format!(" in line {closed}") };
+    let text = format!(
+        "expected a separator or the end of the line after the closing quote of this cell{place}, found {next:?}"
+    );
+    Error::new(ErrorKind::Data, text).with_help(if backslash { DOUBLE_OR_ESCAPE } else { DOUBLE_OR_OFF })
+}
+
+fn ambiguous() -> Error {
+    Error::new(ErrorKind::Data, "a backslash before two quotes: the cell may end here or go on").with_help(
+        "set escape = \"\\\\\" if a backslash stands before the quotes of a cell, or escape = false if quotes are written twice",
+    )
+}
+
+fn lone_carriage_return() -> Error {
+    Error::new(ErrorKind::Data, "a carriage return without a line feed after it").with_help(
+        "end lines by a line feed, with or without a carriage return before it, and quote cells that hold one",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::data::{Format, ReadOptions};
+
+    /// Gives a few bytes at a time.
+    struct Drops<'a>(&'a [u8], usize);
+
+    impl Read for Drops<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.1.min(self.0.len()).min(buffer.len());
+            buffer[..count].copy_from_slice(&self.0[..count]);
+            self.0 = &self.0[count..];
+            Ok(count)
+        }
+    }
+
+    type Rows = Vec<(u64, Vec<String>)>;
+
+    fn records(text: &[u8], format: Format, options: &ReadOptions) -> Result<Rows> {
+        let bounds = options.bounds(None);
+        let mut records = Records::new(Drops(text, 3), options.dialect(format).unwrap(), &bounds);
+        let mut all = Vec::new();
+        while records.next(&|error| panic!("{error}"))? {
+            let cells = (0..records.len()).map(|i| String::from_utf8(records.cell(i).to_vec()).unwrap());
+            all.push((records.line(), cells.collect()));
+        }
+        Ok(all)
+    }
+
+    fn csv(text: &str) -> Result<Rows> {
+        records(text.as_bytes(), Format::Csv, &ReadOptions::default())
+    }
+
+    fn row(line: u64, cells: &[&str]) -> (u64, Vec<String>) {
+        (line, cells.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn cells_and_lines_by_hand() {
+        for (text, wanted) in [
+            ("a,b\n1,2\n", vec![row(1, &["a", "b"]), row(2, &["1", "2"])]),
+            ("a,b\r\n1,2\r\n", vec![row(1, &["a", "b"]), row(2, &["1", "2"])]),
+            ("a,b\n1,", vec![row(1, &["a", "b"]), row(2, &["1", ""])]),
+            ("\u{feff}a\n\n\r\nb\r", vec![row(1, &["a"]), row(4, &["b"])]),
+            ("\"\"\n\n", vec![row(1, &[""])]),
+            ("\"a\"\"b\",\"c\nd\",\"e,f\"\r\ng", vec![row(1, &["a\"b", "c\nd", "e,f"]), row(3, &["g"])]),
+            ("\"a\r\nb\"\n\"c\rd\"", vec![row(1, &["a\r\nb"]), row(3, &["c\rd"])]),
+            ("5\" screen,a\"b\n", vec![row(1, &["5\" screen", "a\"b"])]),
+            ("\"C:\\\",b\n", vec![row(1, &["C:\\", "b"])]),
+            ("\"a\"", vec![row(1, &["a"])]),
+            ("", vec![]),
+        ] {
+            assert_eq!(csv(text).unwrap(), wanted, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_quotes_are_errors_at_their_line() {
+        for (text, line, says) in [
+            (
+                "a\n\"b\"c\n",
+                2,
+                "expected a separator or the end of the line after the closing quote of this cell, found 'c'",
+            ),
+            ("a\n\"5 inch\nb\nc,\"d\"\n", 2, "of this cell in line 4, found 'd'"),
+            ("a\n\"say \\\"hi\\\"\"\n", 2, "set escape = \"\\\\\""),
+            ("a,b\n\"x\\\"\",1\n", 2, "set escape = \"\\\\\""),
+            ("a\nb\n\n\"c\nd\n", 4, "the quoted cell that begins here is never closed"),
+            ("a\n\"", 2, "never closed"),
+            ("a\n\"b\" \n", 2, "found ' '"),
+            ("a\rb\rc", 1, "a carriage return without a line feed"),
+            ("a\nb,\"c\"\rd\n", 2, "found '\\r'"),
+        ] {
+            let error = csv(text).unwrap_err();
+            assert_eq!(error.line(), Some(line), "{text:?}: {error}");
+            assert!(error.to_string().contains(says), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn escapes_where_they_are_asked_for() {
+        let options = ReadOptions::default().escape('\\');
+        let read = |text: &str| records(text.as_bytes(), Format::Csv, &options).unwrap();
+        assert_eq!(read("\"say \\\"hi\\\"\",b\n"), [row(1, &["say \"hi\"", "b"])]);
+        assert_eq!(read("\"x\\\\\",\"\\\"\"\n"), [row(1, &["x\\", "\""])]);
+        assert_eq!(
+            read("\"C:\\new\\\nx\",a\\,b,c\"\\\"d\n1"),
+            [row(1, &["C:\\new\nx", "a,b", "c\"\"d"]), row(3, &["1"])]
+        );
+        assert_eq!(read("a\\\nb,\"\"\"\"\nc"), [row(1, &["a\nb", "\""]), row(3, &["c"])]);
+        assert_eq!(read("a\\"), [row(1, &["a\\"])]);
+        // MySQL's own way.
+        let tsv = records(b"a\\\tb\tc\\\\\t\"d\n", Format::Tsv, &options).unwrap();
+        assert_eq!(tsv, [row(1, &["a\tb", "c\\", "\"d"])]);
+        // Said to be none, a backslash is content.
+        let options = ReadOptions::default().escape(None);
+        assert_eq!(records(b"\"x\\\"\",1\"\n", Format::Csv, &options).unwrap(), [row(1, &["x\\\",1"])]);
+    }
+
+    #[test]
+    fn tabs_have_no_quotes_unless_they_are_asked_for() {
+        let text = b"\"a\tb\"\n\"c\"\td\n";
+        let plain = records(text, Format::Tsv, &ReadOptions::default()).unwrap();
+        assert_eq!(plain, [row(1, &["\"a", "b\""]), row(2, &["\"c\"", "d"])]);
+        let quoted = records(text, Format::Tsv, &ReadOptions::default().quote('"')).unwrap();
+        assert_eq!(quoted, [row(1, &["a\tb"]), row(2, &["c", "d"])]);
+        let single = records(b"'a''b',\"\n", Format::Csv, &ReadOptions::default().quote('\'')).unwrap();
+        assert_eq!(single, [row(1, &["a'b", "\""])]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
+        /// Whatever the csv crate writes is read as it was.
+        #[test]
+        fn what_another_program_writes_is_read(
+            rows in prop::collection::vec(prop::collection::vec("[ab,\"\r\n\t]{0,5}", 1..4), 0..6),
+            crlf: bool,
+        ) {
+            let mut writer = ::csv::WriterBuilder::new();
+            writer.flexible(true).terminator(if crlf { ::csv::Terminator::CRLF } else { ::csv::Terminator::Any(b'\n') });
+            let mut writer = writer.from_writer(Vec::new());
+            for row in &rows {
+                writer.write_record(row).unwrap();
+            }
+            let text = writer.into_inner().unwrap();
+            let read = records(&text, Format::Csv, &ReadOptions::default()).unwrap();
+            prop_assert_eq!(read.into_iter().map(|(_, cells)| cells).collect::<Vec<_>>(), rows);
+        }
+
+        /// Whatever is accepted is what the lenient csv crate reads.
+        #[test]
+        fn what_is_accepted_is_read_as_others_do(text in "[ab,\"\n]{0,24}") {
+            if let Ok(read) = csv(&text) {
+                let mut other = ::csv::ReaderBuilder::new();
+                let mut other = other.has_headers(false).flexible(true).from_reader(text.as_bytes());
+                let other: Vec<Vec<String>> =
+                    other.records().map(|record| record.unwrap().iter().map(String::from).collect()).collect();
+                prop_assert_eq!(read.into_iter().map(|(_, cells)| cells).collect::<Vec<_>>(), other);
+            }
+        }
+
+        /// Nothing panics, and lines ascend.
+        #[test]
+        fn any_bytes(text in "[a,\"\\\\\r\n\u{feff}]{0,40}", escape: bool, drop in 1_usize..9) {
+            let options = if escape { ReadOptions::default().escape('\\') } else { ReadOptions::default() };
+            let bounds = options.bounds(None);
+            let mut records = Records::new(Drops(text.as_bytes(), drop), options.dialect(Format::Csv).unwrap(), &bounds);
+            let mut last = 0;
+            while let Ok(true) = records.next(&|error| panic!("{error}")) {
+                prop_assert!(records.line() > last);
+                last = records.line();
+            }
+        }
+    }
+
+    #[test]
+    fn records_larger_than_the_buffer_and_bounds() {
+        let long = "x".repeat(3 * BUFFER);
+        let text = format!("a,b\n{long},\"{long}\n{long}\"\n1,2\n");
+        assert_eq!(csv(&text).unwrap()[1..], [row(2, &[&long, &format!("{long}\n{long}")]), row(4, &["1", "2"])]);
+        let options = ReadOptions::default().max_cell_bytes(10).max_columns(3).max_bytes(100);
+        for (text, line, says) in [
+            (format!("a\n{}", "x".repeat(11)), 2, "max_cell_bytes"),
+            (format!("a\n\"{}\"", "x\n".repeat(11)), 2, "max_cell_bytes"),
+            ("a\n1,2,3,4\n".to_owned(), 2, "max_columns"),
+            ("a\n".repeat(51), 1, "max_bytes"),
+        ] {
+            let error = records(text.as_bytes(), Format::Csv, &options).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+            assert!(error.line().is_none_or(|found| found == line), "{error}");
+        }
+        let options = ReadOptions::default().max_cell_bytes(1 << 10);
+        let row: String = vec!["x".repeat(1 << 10); 17].join(",");
+        assert!(records(row.as_bytes(), Format::Csv, &options).unwrap_err().to_string().contains("max_cell_bytes"));
+    }
+}

@@ -161,7 +161,7 @@ fn a_high_min_count_and_few_buckets_are_said() {
     assert_eq!(
         splits.report.warnings,
         [
-            "feature \"age\": 4 buckets of 10, as the training rows have no more values to cut between",
+            "feature \"age\": 4 buckets of 10, as the training rows have no more different values",
             "the domains \" Home\" and \"home\" differ only by case or blanks: are they one?",
             "feature \"brand\": 10 of 10 values of the train split occur fewer times than its min_count",
             "feature \"brand\": 10 of 10 values of the val split are in no training row (or in too few): are they written as there?",

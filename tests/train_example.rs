@@ -83,11 +83,12 @@ fn an_unknown_key_is_named_with_what_was_expected() {
     assert_eq!(
         complaint(&RUN.replace("epochs = 1", "epoch = 1"), LOG.as_bytes()),
         "error: file.toml: [train]: unknown field `epoch`, expected one of `epochs`, `batch_rows`, `batches`, `optimizer`, \
-         `embedding_optimizer`, `schedule`, `clip`, `freeze`, `objective`, `early_stop`, `seed`, `threads`"
+         `embedding_optimizer`, `schedule`, `clip`, `freeze`, `objective`, `early_stop`, `seed`, `threads` (did you mean `epochs`?)"
     );
     let text = complaint(&RUN.replace("hidden = [4]", "hiden = [4]"), LOG.as_bytes());
     assert!(
-        text.contains("[model]: unknown field `hiden`, expected one of `layout`, `seed`, `embedding_dim`"),
+        text.contains("[model]: unknown field `hiden`, expected one of `seed`, `embedding_dim`")
+            && text.ends_with("(did you mean `hidden`?)"),
         "{text}"
     );
 }
@@ -97,7 +98,7 @@ fn settings_that_cannot_be_are_named() {
     let kinds = starple::AnyConfig::KINDS.join(", ");
     assert_eq!(
         complaint(&RUN.replace("kind = \"star\"", "kind = \"stra\""), LOG.as_bytes()),
-        format!("error: file.toml: [model]: unknown kind \"stra\", expected one of {kinds}")
+        format!("error: file.toml: [model]: unknown kind \"stra\", expected one of {kinds} (did you mean `star`?)")
     );
     assert_eq!(
         complaint(&RUN.replace("kind = \"star\"", ""), LOG.as_bytes()),
@@ -120,7 +121,11 @@ fn bad_rows_are_named_with_file_line_column_and_value() {
     let text = complaint(RUN, LOG.replace("home,0,train", "home,2,train").as_bytes());
     assert!(text.contains("log.csv:3: column \"click\": found \"2\""), "{text}");
     let text = complaint(RUN, LOG.replace(",val", ",valid").as_bytes());
-    assert!(text.contains("\"split\"") && text.contains("valid"), "{text}");
+    assert!(
+        text.contains("\"split\": expected train, val or test")
+            && text.contains("\"valid\" (2 rows; did you mean \"val\"?)"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -140,4 +145,147 @@ fn wrong_arguments_show_the_usage() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(String::from_utf8(output.stderr).unwrap().contains("usage: train RUN.toml"));
     }
+}
+
+#[test]
+fn a_value_of_another_form_is_named_with_its_key_and_an_example() {
+    let with = |line: &str| complaint(&RUN.replace("epochs = 1", line), LOG.as_bytes());
+    for (line, says) in [
+        (
+            "optimizer = \"adam\"",
+            "[train] optimizer: found { kind = \"adam\" }: missing field `lr` (for example `optimizer = { kind = \"adam\", lr = 0.001 }`)",
+        ),
+        ("optimizer = 3", "[train] optimizer: invalid type: integer `3`, expected a table with `kind` (for example"),
+        (
+            "optimizer = { kind = \"adm\", lr = 0.1 }",
+            "[train] optimizer.kind: unknown variant `adm`, expected one of `sgd`, `adam`, `adamw`, `adagrad`, `rowwise_adagrad` (did you mean `adam`?)",
+        ),
+        (
+            "optimizer = { kind = \"adam\", lr = 0.1, beta = 0.5 }",
+            "[train] optimizer: unknown field `beta`, expected one of `lr`, `beta1`",
+        ),
+        ("optimizer = { lr = 0.1 }", "[train] optimizer: found { lr = 0.1 }: missing field `kind`"),
+        (
+            "clip = 5.0",
+            "[train] clip: found 5.0: expected a name, or a table with one key (for example `clip = { norm = 5.0 }`",
+        ),
+        (
+            "early_stop = 3",
+            "[train] early_stop: invalid type: integer `3`, expected a table (for example `early_stop = { patience = 3 }`)",
+        ),
+        (
+            "early_stop = { patience = \"3\" }",
+            "[train] early_stop.patience: invalid type: string \"3\", expected a whole number, at least 0",
+        ),
+        (
+            "early_stop = { monitor = \"acu\" }",
+            "[train] early_stop.monitor.metric: unknown variant `acu`, expected one of",
+        ),
+        ("schedule = \"cosine\"", "[train] schedule: found { kind = \"cosine\" }: missing field `total_steps`"),
+        (
+            "batches = \"one-domain\"",
+            "[train] batches: unknown variant `one-domain`, expected `mixed` or `one_domain` (did you mean `one_domain`?)",
+        ),
+        (
+            "objective = { weighting = \"gradnrm\" }",
+            "[train] objective.weighting.kind: unknown variant `gradnrm`, expected one of",
+        ),
+        ("batch_rows = -1", "[train] batch_rows: invalid value: integer `-1`, expected a whole number, at least 0"),
+    ] {
+        let text = with(line);
+        assert!(text.starts_with("error: file.toml: ") && text.contains(says), "{line}: {text}");
+        for of_rust in ["enum", "struct", "usize", "u64", "f64", "File", "::"] {
+            assert!(!text.contains(of_rust), "{line}: {text}");
+        }
+    }
+    for (line, says) in [
+        ("dropuot = 0.1", "[model]: unknown field `dropuot`"),
+        ("combination = \"prodct\"", "[model] combination: unknown variant `prodct`"),
+        ("activation = \"rleu\"", "[model] activation: unknown variant `rleu`"),
+        ("dropout = \"0.1\"", "[model] dropout: invalid type: string \"0.1\", expected a number"),
+        ("norm_epsilon = [1]", "[model] norm_epsilon: "),
+    ] {
+        let text = complaint(&RUN.replace("hidden = [4]", line), LOG.as_bytes());
+        assert!(text.starts_with("error: file.toml: ") && text.contains(says), "{line}: {text}");
+        assert!(!line.contains("rleu") || text.ends_with("(did you mean `relu`?)"), "{text}");
+        assert!(!text.contains("f32") && !text.contains("enum"), "{text}");
+    }
+    for (old, new, says) in [
+        ("numeric = [\"price\"]", "numeric = \"price\"", "expected a list"),
+        (
+            "numeric = [\"price\"]",
+            "numeric = [{ name = \"price\", transform = \"bucket\" }]",
+            "(did you mean `buckets`?)",
+        ),
+        ("domain = \"page\"", "domian = \"page\"", "(did you mean `domain`?)"),
+        (
+            "domain = \"page\"",
+            "unknown_domain = \"share\"",
+            "expected one of `error`, `shared`, `drop` (did you mean `shared`?)",
+        ),
+        ("domain = \"page\"", "quote = \"<<\"", "expected one character, or false for none"),
+    ] {
+        let text = complaint(&RUN.replace(old, new), LOG.as_bytes());
+        assert!(text.contains(says) && !text.contains("enum"), "{new}: {text}");
+    }
+}
+
+/// Runs the example on these rows, with more keys in `[data]`; what it prints on stderr, and its report.
+fn trained(rows: &str, keys: &str) -> (String, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("log.csv"), rows).unwrap();
+    let run = RUN.replace("LOG", &path("log.csv")).replace("[features]", &format!("{keys}\n[features]"));
+    std::fs::write(path("run.toml"), run).unwrap();
+    let output = train(&[&path("run.toml"), "--report", &path("report.json")]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}");
+    (text, serde_json::from_str(&std::fs::read_to_string(path("report.json")).unwrap()).unwrap())
+}
+
+#[test]
+fn rows_without_a_place_are_dropped_and_said_where_that_is_asked_for() {
+    let log = LOG.to_owned() + "lamp,1,mail,0,test\nlamp,1,home,0,Test\n";
+    let text = complaint(RUN, log.as_bytes());
+    assert!(text.contains("log.csv:11: column \"split\"") && text.contains("unknown_split = \"drop\""), "{text}");
+    let text = complaint(RUN, log.replace("Test", "test").as_bytes());
+    assert!(text.contains("log.csv:10: column \"page\"") && text.contains("unknown_domain = \"shared\""), "{text}");
+    let (text, report) = trained(&log, "unknown_split = \"drop\"\nunknown_domain = \"drop\"");
+    assert!(text.contains("warning: left out: 1 row with \"Test\" in column \"split\""), "{text}");
+    assert!(text.contains("warning: left out: 1 row of the test split with \"mail\" in column \"page\""), "{text}");
+    assert_eq!((&report["data"]["rows"]["test"], &report["data"]["left_out"][1]["value"]), (&2.into(), &"mail".into()));
+    let (text, report) = trained(&log, "unknown_split = \"drop\"\nunknown_domain = \"shared\"");
+    assert!(text.contains("warning: scored by the shared path: 1 row of the test split with \"mail\""), "{text}");
+    assert_eq!(report["test"]["click"]["by_domain"]["(shared)"]["rows"], 1);
+}
+
+#[test]
+fn unknown_values_are_in_the_report_and_said_where_they_are_most() {
+    let (text, report) =
+        trained(&LOG.replace("lamp,21,home,1,test", "Lamp,21,home,1,test").replace("sofa,1,", "Sofa,1,"), "");
+    assert!(
+        text.contains("warning: feature \"item\": 2 of 2 values of the test split are in no training row"),
+        "{text}"
+    );
+    assert_eq!(report["data"]["unknown"][0]["feature"], "item");
+    assert_eq!(
+        (&report["data"]["unknown"][0]["test"]["count"], &report["data"]["unknown"][0]["val"]["count"]),
+        (&2.into(), &0.into())
+    );
+}
+
+#[test]
+fn limits_quotes_and_escapes_are_keys() {
+    let text = complaint(&RUN.replace("domain =", "max_rows = 7\ndomain ="), LOG.as_bytes());
+    assert!(text.contains("log.csv:9: expected at most 7 rows (max_rows)"), "{text}");
+    for (key, says) in
+        [("max_bytes = 50", "max_bytes"), ("max_cell_bytes = 3", "max_cell_bytes"), ("max_columns = 4", "max_columns")]
+    {
+        let text = complaint(&RUN.replace("domain =", &format!("{key}\ndomain =")), LOG.as_bytes());
+        assert!(text.contains(&format!("({says})")), "{text}");
+    }
+    let quoted = LOG.replace("lamp", "\"la\\\"mp\"");
+    assert!(complaint(RUN, quoted.as_bytes()).contains("set escape = "), "no escape");
+    trained(&quoted, "escape = \"\\\\\"");
+    trained(&LOG.replace("lamp", "\"lamp"), "quote = false");
 }

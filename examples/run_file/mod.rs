@@ -20,7 +20,7 @@ use starple::{Error, ErrorKind, Result};
 pub(crate) use arguments::{Arguments, Flags};
 #[allow(unused_imports, reason = "each example writes what it has")]
 pub(crate) use output::{err, out, write, write_json};
-pub(crate) use words::{culprit, example, explained};
+pub(crate) use words::{NEITHER, culprit, example, explained};
 
 /// An error of the file.
 pub(crate) fn wrong(message: impl fmt::Display) -> Error {
@@ -80,7 +80,7 @@ pub(crate) fn of_section(section: &str, culprit: Option<(Vec<&str>, &toml::Value
     let told = error.starts_with("unknown field") || error.contains("Config: ");
     match culprit {
         Some((keys, value)) if !told => {
-            let found = if error.contains("invalid type") || error.contains("unknown variant") {
+            let found = if error != NEITHER && ["invalid", "unknown"].iter().any(|word| error.starts_with(word)) {
                 String::new()
             } else {
                 format!("found {value}: ")

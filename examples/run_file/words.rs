@@ -3,7 +3,8 @@
 use std::iter;
 
 /// What the deserializer expected, and how a person who writes the file calls it.
-const TYPES: [(&str, &str); 13] = [
+const TYPES: [(&str, &str); 14] = [
+    ("string or map", "a name, or a table with one key"),
     ("internally tagged enum ", "a table with `kind`"),
     ("struct variant ", "a table"),
     ("newtype variant ", "one value"),
@@ -18,6 +19,9 @@ const TYPES: [(&str, &str); 13] = [
     ("f64", "a number"),
     ("f32", "a number"),
 ];
+
+/// What is said of a value that is neither a name nor a table where it should be one of them.
+pub(crate) const NEITHER: &str = "invalid type: unit variant, expected string only";
 
 /// Keys whose values have more than one form, and examples.
 const EXAMPLES: [(&str, &str); 10] = [
@@ -42,7 +46,7 @@ pub(crate) fn example(key: &str) -> Option<String> {
 /// A message of the deserializer without the names of types, and with the key or name that was meant.
 pub(crate) fn explained(message: &str) -> String {
     // Not a key of a file: it comes from the columns.
-    let mut text = message.replace("`layout`, ", "");
+    let mut text = message.replace("`layout`, ", "").replace(NEITHER, "expected a name, or a table with one key");
     for (name, plain) in TYPES {
         for expected in [format!("expected {name}"), format!("expected an {name}")] {
             while let Some(start) = text.find(&expected) {
@@ -95,8 +99,14 @@ pub(crate) fn culprit<'t>(
     let fails = |entry: (String, toml::Value)| {
         parse(kept().chain(iter::once(entry)).collect()).is_err_and(|error| error == message)
     };
-    let (key, value) = table.iter().find(|(key, value)| fails((key.to_string(), (*value).clone())))?;
-    if let toml::Value::Table(inner) = value {
+    // What is missing beside a kind is no fault of the kind.
+    let beside = |key: &str| always.contains(&key) && !message.starts_with("unknown variant");
+    let mut others = table.iter().filter(|(key, _)| !beside(key));
+    let (key, value) = others.find(|(key, value)| fails((key.to_string(), (*value).clone())))?;
+    // A key that is missing is missing beside any other.
+    if let toml::Value::Table(inner) = value
+        && !message.starts_with("missing field")
+    {
         let parse =
             |inner: toml::Table| parse(kept().chain(iter::once((key.clone(), toml::Value::Table(inner)))).collect());
         if let Some((mut path, value)) = culprit(inner, &["kind"], message, &parse) {

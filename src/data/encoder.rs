@@ -386,7 +386,7 @@ impl Encoder {
                 let (name, buckets) = (quoted(feature.name()), quantiles.buckets());
                 let plural = if buckets == 1 { "" } else { "s" };
                 warnings.push(format!(
-                    "feature {name}: {buckets} bucket{plural} of {asked}, as the training rows have no more values to cut between"
+                    "feature {name}: {buckets} bucket{plural} of {asked}, as the training rows have no more different values"
                 ));
             }
         }

@@ -15,11 +15,11 @@ pub(super) struct Quantiles(Vec<f64>);
 type Run = (f64, usize);
 
 impl Quantiles {
-    /// At most `count` buckets of about equally many of those `values` that are not NaN.
+    /// `count` buckets of about equally many of those `values` that are not NaN.
     ///
     /// A value that has more rows than one bucket's share is a bucket of its own, and the others are cut at the quantiles of what is left:
     /// with 92 % zeros and ten buckets, one is 0 and nine share the rest. Where there are no more distinct values than buckets, each has
-    /// its own.
+    /// its own, and there are no others.
     pub(super) fn fit(count: usize, values: impl Iterator<Item = f64>) -> Self {
         // Zero has one sign.
         let mut sorted: Vec<f64> = values.filter(|x| !x.is_nan()).map(|x| x + 0.0).collect();
@@ -254,7 +254,7 @@ mod tests {
             let mut distinct: Vec<f64> = values.clone();
             distinct.sort_unstable_by(f64::total_cmp);
             distinct.dedup();
-            prop_assert!(quantiles.buckets() <= count.min(distinct.len()));
+            prop_assert_eq!(quantiles.buckets(), count.min(distinct.len()));
             prop_assert!(rows[0] == 0 && rows[1..].iter().all(|&rows| rows > 0), "{:?}", rows);
             let of = |x: f64| values.iter().filter(|&&y| x == y).count();
             let spikes = distinct.iter().filter(|&&x| of(x) * count > values.len());

@@ -257,3 +257,49 @@ fn nested_columns_that_are_not_wanted_do_no_harm() {
     assert_eq!(batch.numeric, ndarray::array![[1.0, 7.0], [2.0, 8.0]]);
     assert_eq!(batch.labels, ndarray::array![[0.0], [1.0]]);
 }
+
+/// A column of floats or booleans, and the same ids as CSV.
+#[test]
+fn ids_are_the_same_as_floats_integers_and_text() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.parquet");
+    let declaration = "REQUIRED DOUBLE brand; REQUIRED FLOAT shop; REQUIRED BOOLEAN member; REQUIRED DOUBLE page; REQUIRED INT32 click;";
+    let large = 9_007_199_254_740_992.0;
+    write(
+        &path,
+        declaration,
+        properties(),
+        &[&|group: &mut Group| {
+            group.all::<DoubleType>([3.0, -2.0, 0.5, large]);
+            group.all::<FloatType>([3.0, -0.0, 16_777_215.0, 16_777_216.0]);
+            group.all::<BoolType>([true, false, true, false]);
+            group.all::<DoubleType>([1.0, 2.0, 1.0, 2.0]);
+            group.all::<Int32Type>([0, 1, 0, 1]);
+        }],
+    );
+    let schema = Schema::builder()
+        .categorical("brand")
+        .categorical("shop")
+        .categorical("member")
+        .domain("page")
+        .label("click")
+        .build()
+        .unwrap();
+    let table = Table::read(&path, &schema).unwrap();
+    let encoder = Encoder::fit(&schema, &table, &table.all()).unwrap();
+    assert_eq!(encoder.layout().domains, ["1", "2"]);
+    let row = |brand: &'static str, shop: &'static str, member: &'static str, page: &'static str| {
+        [("brand", brand), ("shop", shop), ("member", member), ("page", page)]
+    };
+    let batch = encoder
+        .encode_rows([
+            row("3", "3.0", "True", "1.0"),
+            row("-2.00", "0", "false", "2"),
+            row("0.5", "16777215", "TRUE", "1"),
+            // The floats do not know whether they are these integers.
+            row("9007199254740992", "16777216", "False", "2"),
+        ])
+        .unwrap();
+    let ids = |field: usize| (0..4).map(|row| batch.ids[field].row(row)[0]).collect::<Vec<_>>();
+    assert_eq!((ids(0), ids(1), ids(2)), (vec![1, 2, 3, 0], vec![1, 2, 3, 0], vec![1, 2, 1, 2]));
+}

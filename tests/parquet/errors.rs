@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use parquet::basic::CompressionCodec;
-use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, FloatType, Int32Type};
+use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, FloatType, Int32Type, Int64Type};
 use parquet::file::metadata::{ColumnChunkMetaDataBuilder, ParquetMetaDataReader, ParquetMetaDataWriter};
 use parquet::file::writer::TrackedWrite;
-use starple::data::{Schema, Table};
+use starple::data::{ReadOptions, Schema, Table};
 use starple::{Error, ErrorKind};
 use tempfile::TempDir;
 
@@ -243,4 +243,81 @@ fn missing_file_and_folder() {
     let error = Table::read(&folder, &schema).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("in this folder, found none"), "{error}");
+}
+
+#[test]
+fn limits_are_checked_before_memory_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.parquet");
+    // Three million rows in a few kilobytes, and a table of 12 bytes a row.
+    let rows = 3_000_000;
+    let declaration = "REQUIRED INT64 a; REQUIRED DOUBLE b;";
+    write(
+        &path,
+        declaration,
+        properties(),
+        &[&|group: &mut Group| {
+            group.all::<Int64Type>(vec![7; rows]);
+            group.all::<DoubleType>(vec![0.5; rows]);
+        }],
+    );
+    assert!(fs::metadata(&path).unwrap().len() < 20_000);
+    let schema = Schema::builder().categorical("a").numeric("b").build().unwrap();
+    let read = |options: ReadOptions| Table::read_with(&path, &schema, &options);
+    assert_eq!(read(ReadOptions::default()).unwrap().rows(), rows);
+    for (options, says) in [
+        (ReadOptions::default().max_rows(rows - 1), "at most 2999999 rows (max_rows)"),
+        (ReadOptions::default().max_bytes(35_000_000), "at most 35000000 bytes when it is unpacked (max_bytes)"),
+        (ReadOptions::default().max_columns(1), "at most 1 columns (max_columns)"),
+    ] {
+        let error = read(options).unwrap_err();
+        // Known from the footer: no row was read.
+        assert_eq!((error.kind(), error.line()), (ErrorKind::Data, None), "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    assert!(read(ReadOptions::default().max_bytes(37_000_000)).is_ok());
+}
+
+#[test]
+fn cells_and_bags_are_counted_while_they_are_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.parquet");
+    let long = "x|".repeat(1 << 19) + "x";
+    write(
+        &path,
+        "REQUIRED BYTE_ARRAY a (UTF8); REQUIRED BYTE_ARRAY b (UTF8);",
+        properties(),
+        &[&|group: &mut Group| {
+            group.all::<ByteArrayType>((0..50).map(|row| bytes(if row == 20 { &long } else { "x" })));
+            // One value of the dictionary, and half a million codes a row.
+            group.all::<ByteArrayType>((0..50).map(|_| bytes(&long[..long.len() - 1])));
+        }],
+    );
+    let schema = Schema::builder().categorical("a").build().unwrap();
+    let error = Table::read(&path, &schema).unwrap_err();
+    assert_eq!((error.line(), error.column()), (Some(21), Some("a")), "{error}");
+    assert!(error.to_string().contains("at most 1048576 bytes (max_cell_bytes)"), "{error}");
+
+    let schema = Schema::builder().bag("b", "|").build().unwrap();
+    let read = |bytes| Table::read_with(&path, &schema, &ReadOptions::default().max_bytes(bytes));
+    let error = read(60 << 20).unwrap_err();
+    assert!(error.to_string().contains("(max_bytes)") && error.line().is_some_and(|line| line <= 31), "{error}");
+    assert_eq!(read(101 << 20).unwrap().rows(), 50);
+}
+
+#[test]
+fn numbers_beyond_32_bits() {
+    let file = Case::new(
+        "REQUIRED DOUBLE x; REQUIRED DOUBLE w;",
+        &[&|group: &mut Group| {
+            group.all::<DoubleType>([1.0, 3.4e38, 1e300]);
+            group.all::<DoubleType>([1.0, 1e39, 1.0]);
+        }],
+    );
+    let error = |schema: starple::data::SchemaBuilder| Table::read(&file.path, &schema.build().unwrap()).unwrap_err();
+    let number = error(Schema::builder().numeric("x"));
+    assert_eq!((number.line(), number.column()), (Some(3), Some("x")), "{number}");
+    assert!(number.to_string().contains("from -3.4e38 to 3.4e38"), "{number}");
+    let weight = error(Schema::builder().numeric("x").weight("w"));
+    assert_eq!((weight.line(), weight.column()), (Some(2), Some("w")), "{weight}");
 }

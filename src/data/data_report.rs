@@ -107,9 +107,9 @@ impl DataReport {
         shared: Vec<LeftOut>,
     ) -> Result<Self> {
         let batches = [batches.train, batches.val, batches.test];
-        let unknown = shares(batches.map(|batch| encoder.unknown_values(batch)));
+        let unknown = shares(&batches.map(|batch| encoder.unknown_values(batch)));
         let [train, val, test] = tables.map(|(table, rows)| encoder.missing_numbers(table, rows));
-        let missing = shares([train?, val?, test?]);
+        let missing = shares(&[train?, val?, test?]);
         let rows = BySplit::of(|split| batches[split].rows());
         let mut report = Self { rows, unknown, missing, left_out, shared, warnings: encoder.warnings() };
         report.warn();
@@ -155,7 +155,7 @@ impl DataReport {
 }
 
 /// From splits with features to features with splits.
-fn shares(splits: [Vec<(String, Share)>; 3]) -> Vec<FeatureShare> {
+fn shares(splits: &[Vec<(String, Share)>; 3]) -> Vec<FeatureShare> {
     let names = splits[0].iter().map(|(name, _)| name.clone()).enumerate();
     names.map(|(i, feature)| FeatureShare { feature, splits: BySplit::of(|split| splits[split][i].1) }).collect()
 }

@@ -68,7 +68,7 @@ fn heavy(runs: &[Run], count: usize) -> (Vec<bool>, usize) {
         }
         let light = |run: Option<usize>| run.and_then(|run| heavy.get(run)).is_some_and(|heavy| !heavy);
         let pieces_then = pieces - 1 + usize::from(light(run.checked_sub(1))) + usize::from(light(Some(run + 1)));
-        if pieces_then <= buckets - 1 {
+        if pieces_then < buckets {
             heavy[run] = true;
             rows -= of_run;
             (buckets, pieces) = (buckets - 1, pieces_then);
@@ -109,29 +109,29 @@ fn boundaries(runs: &[Run], heavy: &[bool], buckets: usize) -> Vec<f64> {
     boundaries
 }
 
+/// Rows and buckets of a piece, and its number: ordered by rows a bucket, without rounding; the first of equals is the largest.
+struct Fullness(u128, u128, usize);
+impl Ord for Fullness {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.0 * other.1).cmp(&(other.0 * self.1)).then(other.2.cmp(&self.2))
+    }
+}
+impl PartialOrd for Fullness {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl PartialEq for Fullness {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Fullness {}
+
 /// How many of the buckets each piece gets: at least one, at most as many as it has runs, and otherwise each bucket goes where buckets are
 /// fullest.
 fn share_out(runs: &[Run], pieces: &[Range<usize>], buckets: usize) -> Vec<usize> {
     let rows = |piece: &Range<usize>| runs[piece.clone()].iter().map(|&(_, rows)| rows as u128).sum::<u128>();
-    // Rows a bucket as a fraction that is compared without rounding; the first of equals.
-    struct Fullness(u128, u128, usize);
-    impl Ord for Fullness {
-        fn cmp(&self, other: &Self) -> Ordering {
-            (self.0 * other.1).cmp(&(other.0 * self.1)).then(other.2.cmp(&self.2))
-        }
-    }
-    impl PartialOrd for Fullness {
-        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-            Some(self.cmp(other))
-        }
-    }
-    impl PartialEq for Fullness {
-        fn eq(&self, other: &Self) -> bool {
-            self.cmp(other).is_eq()
-        }
-    }
-    impl Eq for Fullness {}
-
     let mut shares = vec![1; pieces.len()];
     let mut queue: BinaryHeap<Fullness> = pieces
         .iter()

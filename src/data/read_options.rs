@@ -28,10 +28,8 @@ const EXPANSION: u64 = 256;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadOptions {
-    /// `None` leaves it to the format.
-    quote: Option<Option<char>>,
-    /// `None`: nothing was said, so that a backslash before a quote is looked at twice.
-    escape: Option<Option<char>>,
+    quote: Mark,
+    escape: Mark,
     max_rows: usize,
     /// `None`: by the file's size.
     max_bytes: Option<u64>,
@@ -39,11 +37,35 @@ pub struct ReadOptions {
     max_columns: usize,
 }
 
+/// A character with a meaning of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// Nothing was said: the format has one, or none.
+    Unsaid,
+    Nothing,
+    Is(char),
+}
+
+impl Mark {
+    fn of(letter: Option<char>) -> Self {
+        letter.map_or(Self::Nothing, Self::Is)
+    }
+
+    /// The character, or that of the format.
+    fn or(self, of_format: Option<char>) -> Option<char> {
+        match self {
+            Self::Unsaid => of_format,
+            Self::Nothing => None,
+            Self::Is(letter) => Some(letter),
+        }
+    }
+}
+
 impl Default for ReadOptions {
     fn default() -> Self {
         Self {
-            quote: None,
-            escape: None,
+            quote: Mark::Unsaid,
+            escape: Mark::Unsaid,
             max_rows: u32::MAX as usize,
             max_bytes: None,
             max_cell_bytes: 1 << 20,
@@ -58,14 +80,14 @@ impl ReadOptions {
     /// A quoted cell may hold separators and line breaks; a quote in it is written twice. A quote inside a cell that does not begin with
     /// one is content.
     pub fn quote(mut self, quote: impl Into<Option<char>>) -> Self {
-        self.quote = Some(quote.into());
+        self.quote = Mark::of(quote.into());
         self
     }
 
     /// What makes content of a quote, separator, line break or escape after it; before anything else it is content itself. `None` for
     /// nothing. Default: nothing, and it is an error if a backslash leaves open whether a quoted cell ends.
     pub fn escape(mut self, escape: impl Into<Option<char>>) -> Self {
-        self.escape = Some(escape.into());
+        self.escape = Mark::of(escape.into());
         self
     }
 
@@ -100,8 +122,8 @@ impl ReadOptions {
     /// [`ErrorKind::Config`] naming each character that cannot have its role.
     pub(super) fn dialect(&self, format: Format) -> Result<Dialect> {
         let delimiter = format.delimiter();
-        let quote = self.quote.unwrap_or(if format == Format::Csv { Some('"') } else { None });
-        let escape = self.escape.unwrap_or(None);
+        let quote = self.quote.or(if format == Format::Csv { Some('"') } else { None });
+        let escape = self.escape.or(None);
         let mut problems = Problems::default();
         let possible = |letter: char| letter.is_ascii() && !['\n', '\r', char::from(delimiter)].contains(&letter);
         for (name, letter) in [("quote", quote), ("escape", escape)] {
@@ -117,7 +139,7 @@ impl ReadOptions {
         });
         problems.into_result("ReadOptions")?;
         let byte = |letter: Option<char>| letter.map(|letter| letter as u8);
-        Ok(Dialect { delimiter, quote: byte(quote), escape: byte(escape), escape_unsaid: self.escape.is_none() })
+        Ok(Dialect { delimiter, quote: byte(quote), escape: byte(escape), escape_unsaid: self.escape == Mark::Unsaid })
     }
 
     /// The limits for files of so many bytes, if that is known.
@@ -138,13 +160,13 @@ pub(super) struct Dialect {
     pub(super) delimiter: u8,
     pub(super) quote: Option<u8>,
     pub(super) escape: Option<u8>,
-    /// Nobody said that there is none.
+    /// Whether nothing was said of escapes, so that a backslash before a quote is looked at twice.
     pub(super) escape_unsaid: bool,
 }
 
 impl Dialect {
     /// What to do about a row with too many or too few cells.
-    pub(super) fn advice(&self) -> &'static str {
+    pub(super) fn advice(self) -> &'static str {
         match (self.quote, self.escape) {
             (Some(_), None) => "quote cells that hold the delimiter, a quote or a line break",
             (Some(_), Some(_)) => "quote cells that hold the delimiter or a line break, or escape these",

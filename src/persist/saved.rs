@@ -1,5 +1,6 @@
 //! Reading a model file.
 
+use std::borrow::Cow;
 use std::io::{Read, Seek};
 use std::path::Path;
 
@@ -122,6 +123,22 @@ impl<N: Net> Saved<N> {
     }
 }
 
+/// Settings that older files lack: kind, key, and the value with which the model computes what it computed then.
+const ADDED: [(&str, &str, f64); 1] = [("star", "norm_floor", 0.0)];
+
+/// The settings with those that the file is too old to have.
+fn with_added<'a>(kind: &str, json: &'a str) -> serde_json::Result<Cow<'a, str>> {
+    let mut settings = Cow::Borrowed(json);
+    for (_, key, value) in ADDED.into_iter().filter(|(of, ..)| *of == kind) {
+        let mut keys: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&settings)?;
+        if !keys.contains_key(key) {
+            keys.insert(key.into(), value.into());
+            settings = Cow::Owned(serde_json::to_string(&keys)?);
+        }
+    }
+    Ok(settings)
+}
+
 /// The settings of a file, if they are of a kind that `N` is of.
 fn config<N: Net>(kind: &str, json: &str) -> Result<N::Config> {
     let kinds = N::Config::kinds();
@@ -132,9 +149,11 @@ fn config<N: Net>(kind: &str, json: &str) -> Result<N::Config> {
     if !kinds.is_empty() && !kinds.contains(&kind) {
         return Err(other(&listed(kinds)));
     }
-    let config = N::Config::from_json(kind, json).map_err(|error| {
+    let wrong = |error: serde_json::Error| {
         Error::new(ErrorKind::Config, format!("the settings of a model of kind {kind:?} cannot be read: {error}"))
-    })?;
+    };
+    let json = with_added(kind, json).map_err(wrong)?;
+    let config = N::Config::from_json(kind, &json).map_err(wrong)?;
     if config.kind() == kind { Ok(config) } else { Err(other(&format!("{:?}", config.kind()))) }
 }
 

@@ -46,7 +46,7 @@ fn evaluator(criterion: &mut Criterion) {
             let (logits, labels) = scored(rows, tasks);
             let of: Vec<_> = (0..rows).map(|row| DomainId::new(row % domains)).collect();
             let mut evaluator = Evaluator::new(&layout);
-            evaluator.add(&logits, &labels, &of[..], &[]).expect("scores that can be");
+            evaluator.add(&logits, &labels, &of[..], &[], &[]).expect("scores that can be");
             (logits, labels, of, evaluator)
         })
         .clone()
@@ -57,7 +57,7 @@ fn evaluator(criterion: &mut Criterion) {
         let (logits, labels, of, _) = made();
         bencher.iter(|| {
             let mut evaluator = Evaluator::new(&layout);
-            evaluator.add(&logits, &labels, &of[..], &[]).expect("scores that can be");
+            evaluator.add(&logits, &labels, &of[..], &[], &[]).expect("scores that can be");
             evaluator
         });
     });

@@ -105,7 +105,7 @@ fn best_possible(log: &SyntheticLog) -> Result<f64> {
     let (logits, labels) = (log.oracle_logits(), log.labels().to_owned());
     let domains: Vec<DomainId> = rows.iter().map(|&row| log.domains()[row]).collect();
     let pick = |all: &Array2<f32>| all.select(ndarray::Axis(0), &rows);
-    best.add(&pick(&logits), &pick(&labels), &domains, &[])?;
+    best.add(&pick(&logits), &pick(&labels), &domains, &[], &[])?;
     Ok(best.report().tasks[0].mean_domain_auc.unwrap_or(f64::NAN))
 }
 

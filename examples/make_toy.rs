@@ -31,7 +31,7 @@ fn main() -> Result<()> {
 
     println!("{} rows in {path}. The best that a model can do on them:\n", log.rows());
     let mut evaluator = Evaluator::new(&log.layout());
-    evaluator.add(&log.oracle_logits(), log.labels(), log.domains(), &[])?;
+    evaluator.add(&log.oracle_logits(), log.labels(), log.domains(), &[], &[])?;
     print!("{}", evaluator.report());
     Ok(())
 }

@@ -42,7 +42,7 @@ fn best_possible() -> Result<Report> {
     let mut evaluator = Evaluator::new(encoder.layout());
     // The file rounds to five digits; a probability of 0 there is one below them.
     let logits = test.numeric.mapv(|p| (p.max(1e-6) / (1.0 - p)).ln());
-    evaluator.add(&logits, &test.labels, test.domains(), &test.groups)?;
+    evaluator.add(&logits, &test.labels, test.domains(), &test.weights, &test.groups)?;
     Ok(evaluator.report())
 }
 

@@ -48,6 +48,9 @@ pub struct Scores {
     pub rows: usize,
     /// Test rows whose label is 1; likewise.
     pub positives: usize,
+    /// The sum of the test rows' weights, likewise; `None`, and absent in JSON, where they have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
     /// [`auc`](crate::metrics::auc()).
     pub auc: Option<Summary>,
     /// [`logloss`](crate::metrics::logloss()), in nats.
@@ -62,6 +65,8 @@ pub struct TaskScores {
     /// The task's name.
     #[serde(skip)]
     pub task: String,
+    /// Whether the test rows have weights, which the metrics then count.
+    pub weighted: bool,
     /// Over the rows of all domains.
     #[serde(flatten)]
     pub all: Scores,
@@ -166,6 +171,7 @@ impl Standing {
             });
             TaskScores {
                 task: name.to_owned(),
+                weighted: tasks.iter().any(|task| task.weighted),
                 all: Scores::of(&tasks.iter().map(|task| &task.all).collect::<Vec<_>>()),
                 mean_domain_auc: Summary::of(&means),
                 domains: domains.collect(),
@@ -186,6 +192,7 @@ impl Scores {
         Self {
             rows: count(|measures| measures.rows),
             positives: count(|measures| measures.positives),
+            weight: summary(|measures| measures.weight).map(|weight| weight.mean),
             auc: summary(|measures| measures.auc),
             logloss: summary(|measures| measures.logloss),
             pcoc: summary(|measures| measures.pcoc),

@@ -22,6 +22,7 @@ pub(super) fn report(tasks: &[&str], domains: &[&str], auc: impl Fn(usize, usize
         let mean = (!defined.is_empty()).then(|| defined.iter().sum::<f64>() / defined.len() as f64);
         TaskReport {
             task: (*task).into(),
+            weighted: false,
             all: measures(mean, 1000),
             mean_domain_auc: mean,
             domains: domains.iter().enumerate().map(|(d, name)| ((*name).into(), of(d))).collect(),

@@ -40,7 +40,7 @@
 //! Of each contender, as mean and sample standard deviation over the seeds whose runs are judged:
 //!
 //! * AUC, log loss and PCOC of the test rows by task and domain, and by task over all rows; the mean of the domains'
-//!   AUCs ([`Standing::scores`]). An AUC that is undefined, for want of one class, is `–` in tables, null in JSON, and
+//!   AUCs ([`Standing::scores`]). Rows count by their weights, where they have any: see [`Evaluator`](crate::metrics::Evaluator). An AUC that is undefined, for want of one class, is `–` in tables, null in JSON, and
 //!   enters nothing.
 //! * Parameters, epochs, and rows trained on in a second.
 //! * **Gains** over the baseline by task and domain ([`Gains`]), `AUC − AUC of the baseline`, paired by seed. Over

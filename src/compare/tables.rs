@@ -163,6 +163,9 @@ impl Comparison {
     fn write_notes(&self, f: &mut fmt::Formatter<'_>, entries: &[Entry<'_>]) -> fmt::Result {
         let seeds = self.contenders.iter().map(|standing| standing.runs.len()).max().unwrap_or(0);
         writeln!(f, "Mean ± sample standard deviation over {seeds} seed{}.", if seeds == 1 { "" } else { "s" })?;
+        if entries.iter().flat_map(|entry| &entry.scores).any(|scores| scores.weighted) {
+            writeln!(f, "The test rows have weights: AUC, log loss and PCOC count each as often as its weight says.")?;
+        }
         if let Some(baseline) = &self.baseline {
             let gains = || entries.iter().filter_map(|entry| Some((entry.standing, entry.gains.as_ref()?)));
             if let Some(tests) = test_names(gains().map(|(_, gains)| gains)) {

@@ -8,7 +8,8 @@ use super::observation::{Observation, labelled};
 /// pairs are counted in integers, so the result does not depend on the order of the rows or of tied scores. It depends on
 /// the order of the scores alone: logits and probabilities give the same value as long as rounding merges none of them.
 ///
-/// `None` where there is no positive or no negative. Rows whose label is NaN are skipped.
+/// `None` where there is no positive or no negative. Rows whose label is NaN are skipped. Every other row counts once; the
+/// [`Evaluator`](super::Evaluator) weighs rows.
 ///
 /// ```
 /// use starple::metrics::auc;
@@ -25,8 +26,31 @@ pub fn auc(scores: &[f32], labels: &[f32]) -> Option<f64> {
     auc_of_sorted(&rows)
 }
 
-/// [`auc`] of rows that are sorted by score.
+/// The AUC of rows that are sorted by score. A pair of rows counts as much as the product of their weights:
+/// `AUC = (Σ_{i positive} Σ_{j negative} w_i·w_j ([s_i > s_j] + ½ [s_i = s_j])) / (Σ_{i positive} w_i · Σ_{j negative} w_j)`.
 pub(super) fn auc_of_sorted(rows: &[Observation]) -> Option<f64> {
+    if rows.iter().all(|row| row.weight == 1.0) { counted_auc(rows) } else { weighted_auc(rows) }
+}
+
+fn weighted_auc(rows: &[Observation]) -> Option<f64> {
+    // Twice the weight of the pairs won.
+    let mut twice_won = 0.0;
+    let (mut positives, mut negatives) = (0.0, 0.0);
+    for tied in rows.chunk_by(|a, b| a.logit == b.logit) {
+        let (mut tied_positives, mut tied_negatives) = (0.0, 0.0);
+        for row in tied {
+            *(if row.positive { &mut tied_positives } else { &mut tied_negatives }) += f64::from(row.weight);
+        }
+        twice_won += tied_positives * (2.0 * negatives + tied_negatives);
+        positives += tied_positives;
+        negatives += tied_negatives;
+    }
+    let twice_pairs = 2.0 * positives * negatives;
+    // Rounding must not take a perfect order past 1.
+    (twice_pairs > 0.0).then(|| (twice_won / twice_pairs).min(1.0))
+}
+
+fn counted_auc(rows: &[Observation]) -> Option<f64> {
     // Twice the number of pairs won, so that a tie's half is an integer too. 128 bits: P · N passes 2^64 at 4 · 10^9 each.
     let mut twice_won = 0_u128;
     let (mut positives, mut negatives) = (0_u128, 0_u128);

@@ -22,14 +22,15 @@ pub fn pcoc(logits: &[f32], labels: &[f32]) -> Option<f64> {
     pcoc_of(labelled(logits, labels))
 }
 
-/// [`pcoc`] of these rows, summed in their order.
+/// The PCOC of these rows, summed in their order: `Σ w·σ(z) / Σ w·y`.
 pub(super) fn pcoc_of(rows: impl Iterator<Item = Observation>) -> Option<f64> {
-    let (mut predicted, mut clicks) = (0.0, 0_usize);
+    let (mut predicted, mut clicks) = (0.0, 0.0);
     for row in rows {
-        predicted += sigmoid(f64::from(row.logit));
-        clicks += usize::from(row.positive);
+        let weight = f64::from(row.weight);
+        predicted += weight * sigmoid(f64::from(row.logit));
+        clicks += if row.positive { weight } else { 0.0 };
     }
-    (clicks > 0).then(|| predicted / clicks as f64)
+    (clicks > 0.0).then(|| predicted / clicks)
 }
 
 /// The expected calibration error: the mean gap between predicted and observed rates, over bins of equal width.
@@ -52,18 +53,18 @@ pub fn ece(logits: &[f32], labels: &[f32], bins: usize) -> Option<f64> {
     ece_of(labelled(logits, labels), bins)
 }
 
-/// [`ece`] of these rows, summed in their order.
+/// The ECE of these rows, summed in their order: `(1/Σ w) Σ_b |Σ_b w·σ(z) − Σ_b w·y|`.
 pub(super) fn ece_of(rows: impl Iterator<Item = Observation>, bins: usize) -> Option<f64> {
     assert!(bins > 0, "the ECE needs at least one bin");
     let mut gaps = vec![0.0; bins];
-    let mut count = 0_usize;
+    let mut weights = 0.0;
     for row in rows {
-        let probability = sigmoid(f64::from(row.logit));
+        let (probability, weight) = (sigmoid(f64::from(row.logit)), f64::from(row.weight));
         let bin = ((probability * bins as f64) as usize).min(bins - 1);
-        gaps[bin] += probability - f64::from(u8::from(row.positive));
-        count += 1;
+        gaps[bin] += weight * (probability - f64::from(u8::from(row.positive)));
+        weights += weight;
     }
-    (count > 0).then(|| gaps.iter().map(|gap| gap.abs()).sum::<f64>() / count as f64)
+    (weights > 0.0).then(|| gaps.iter().map(|gap| gap.abs()).sum::<f64>() / weights)
 }
 
 #[cfg(test)]

@@ -7,15 +7,29 @@ use super::calibration::{ECE_BINS, ece_of, pcoc_of};
 use super::gauc::gauc_in_place;
 use super::logloss::logloss_of;
 use super::observation::Observation;
-use super::report::{Measures, Report, SHARED_DOMAIN, TaskReport};
+use super::report::{Measures, Metrics, Report, SHARED_DOMAIN, TaskReport};
 use crate::data::{DomainId, Domains, Layout};
 use crate::{Error, ErrorKind, Result};
 
 /// Collects the scores of any number of batches and reports every metric by task and domain.
 ///
 /// The report depends on the set of rows alone: neither their order, nor how they were cut into batches, nor how parts
-/// were [merged](Evaluator::merge) changes a bit of it. An exact AUC needs all scores, so this holds 12 bytes for every
+/// were [merged](Evaluator::merge) changes a bit of it. An exact AUC needs all scores, so this holds 16 bytes for every
 /// labelled row of every task.
+///
+/// Where rows have weights, every metric counts a row as often as its weight says, as the loss and
+/// [`Calibration::fit`](crate::serve::Calibration::fit) do; the report says so ([`TaskReport::weighted`]) and has the metrics without
+/// weights beside them ([`Measures::unweighted`]). With w_i the weight of row i:
+///
+/// ```text
+/// AUC       Σ_{i positive, j negative} w_i·w_j·([z_i > z_j] + ½ [z_i = z_j]) / Σ_{i positive, j negative} w_i·w_j
+/// log loss  Σ w_i·loss_i / Σ w_i
+/// PCOC      Σ w_i·σ(z_i) / Σ w_i·y_i
+/// ECE       Σ_bins |Σ w_i·(σ(z_i) − y_i)| / Σ w_i
+/// GAUC      Σ_g W_g·AUC_g / Σ_g W_g over the groups with both classes, W_g = Σ w_i of the group
+/// ```
+///
+/// Weights that are all 1 give the bits of none. A row of weight 0 is not there: it counts neither as a row nor in any metric.
 ///
 /// Rows of [`DomainId::SHARED`](crate::data::DomainId::SHARED) count in "all" and under a domain of their own,
 /// [`SHARED_DOMAIN`].
@@ -23,10 +37,12 @@ use crate::{Error, ErrorKind, Result};
 pub struct Evaluator {
     tasks: Vec<String>,
     domains: Vec<String>,
-    /// `rows[task][domain]`; behind the last domain, the rows of none.
+    /// `rows[task][domain]`; after the last domain, the rows of none.
     rows: Vec<Vec<Vec<Observation>>>,
     /// Whether rows come with groups; unknown before the first.
     grouped: Option<bool>,
+    /// Whether some rows came with weights.
+    weighted: bool,
 }
 
 impl Evaluator {
@@ -37,18 +53,20 @@ impl Evaluator {
             domains: layout.domains.clone(),
             rows: vec![vec![Vec::new(); layout.domains.len() + 1]; layout.tasks.len()],
             grouped: None,
+            weighted: false,
         }
     }
 
-    /// Adds rows: logits and labels `[rows, tasks]`, their domains, and their groups.
+    /// Adds rows: logits and labels `[rows, tasks]`, their domains, their weights, and their groups.
     ///
-    /// `groups` is empty when rows have none; then [`Measures::gauc`] is undefined. The arguments are those of a
-    /// [`Batch`](crate::data::Batch): `evaluator.add(&logits, &batch.labels, batch.domains(), &batch.groups)`.
+    /// `weights` is empty when every row weighs 1. `groups` is empty when rows have none; then [`Measures::gauc`] is undefined.
+    /// The arguments are those of a [`Batch`](crate::data::Batch):
+    /// `evaluator.add(&logits, &batch.labels, batch.domains(), &batch.weights, &batch.groups)`.
     ///
     /// # Errors
     /// [`ErrorKind::NonFinite`] for a logit of a labelled row that is NaN or infinite, [`ErrorKind::Data`] for a label
-    /// that is none of 0, 1, NaN, and [`ErrorKind::Layout`] when only some calls give groups. Nothing of a refused call is
-    /// added.
+    /// that is none of 0, 1, NaN or a weight that is negative or not finite, and [`ErrorKind::Layout`] when only some calls give
+    /// groups. Nothing of a refused call is added.
     ///
     /// # Panics
     /// If the shapes disagree with each other or with the layout, or a domain is not of the layout.
@@ -57,6 +75,7 @@ impl Evaluator {
         logits: &ArrayRef2<f32>,
         labels: &ArrayRef2<f32>,
         domains: impl Into<Domains<'a>>,
+        weights: &[f32],
         groups: &[u32],
     ) -> Result<()> {
         let domains = domains.into();
@@ -66,13 +85,16 @@ impl Evaluator {
         if let Domains::PerRow(domains) = domains {
             assert_eq!(domains.len(), rows, "{} domains for {rows} rows", domains.len());
         }
+        assert!(weights.is_empty() || weights.len() == rows, "{} weights for {rows} rows", weights.len());
         assert!(groups.is_empty() || groups.len() == rows, "{} groups for {rows} rows", groups.len());
         if rows == 0 {
             return Ok(());
         }
         self.check(logits, labels)?;
+        check_weights(weights)?;
         let grouped = !groups.is_empty();
         self.agree_on_groups(Some(grouped))?;
+        self.weighted |= !weights.is_empty();
 
         let known = self.domains.len();
         for row in 0..rows {
@@ -83,10 +105,15 @@ impl Evaluator {
             let slot = domain.index().unwrap_or(known);
             assert!(domain == DomainId::SHARED || slot < known, "domain {slot} of row {row} is not one of {known}");
             let group = if grouped { groups[row] } else { 0 };
+            let weight = weights.get(row).copied().unwrap_or(1.0);
+            if weight == 0.0 {
+                continue;
+            }
             for (task, by_domain) in self.rows.iter_mut().enumerate() {
                 let label = labels[[row, task]];
                 if !label.is_nan() {
-                    by_domain[slot].push(Observation { logit: logits[[row, task]], group, positive: label == 1.0 });
+                    let (logit, positive) = (logits[[row, task]], label == 1.0);
+                    by_domain[slot].push(Observation { logit, weight, group, positive });
                 }
             }
         }
@@ -109,6 +136,7 @@ impl Evaluator {
             ));
         }
         self.agree_on_groups(other.grouped)?;
+        self.weighted |= other.weighted;
         for (mine, theirs) in self.rows.iter_mut().flatten().zip(other.rows.into_iter().flatten()) {
             mine.extend(theirs);
         }
@@ -133,19 +161,33 @@ impl Evaluator {
         if !shared.is_empty() {
             domains.push((SHARED_DOMAIN.to_owned(), self.measure(shared.clone())));
         }
-        TaskReport { task: task.to_owned(), all: self.measure(by_domain.concat()), domains, mean_domain_auc }
+        let all = self.measure(by_domain.concat());
+        TaskReport { task: task.to_owned(), weighted: self.weighted, all, domains, mean_domain_auc }
     }
 
     fn measure(&self, mut rows: Vec<Observation>) -> Measures {
+        let counts = (rows.len(), rows.iter().filter(|row| row.positive).count());
         rows.sort_unstable_by(Observation::by_logit);
-        Measures {
-            rows: rows.len(),
-            positives: rows.iter().filter(|row| row.positive).count(),
-            auc: auc_of_sorted(&rows),
+        // Before the metrics, which may sort the rows by group.
+        let weight = self.weighted.then(|| rows.iter().map(|row| f64::from(row.weight)).sum());
+        let metrics = self.metrics(&mut rows);
+        let unweighted = self.weighted.then(|| {
+            rows.iter_mut().for_each(|row| *row = row.unweighted());
+            rows.sort_unstable_by(Observation::by_logit);
+            self.metrics(&mut rows)
+        });
+        let Metrics { auc, logloss, pcoc, ece, gauc } = metrics;
+        Measures { rows: counts.0, positives: counts.1, weight, auc, logloss, pcoc, ece, gauc, unweighted }
+    }
+
+    /// The metrics of rows that are sorted by score; sorts them by group if they have groups.
+    fn metrics(&self, rows: &mut [Observation]) -> Metrics {
+        Metrics {
+            auc: auc_of_sorted(rows),
             logloss: logloss_of(rows.iter().copied()),
             pcoc: pcoc_of(rows.iter().copied()),
             ece: ece_of(rows.iter().copied(), ECE_BINS),
-            gauc: if self.grouped == Some(true) { gauc_in_place(&mut rows) } else { None },
+            gauc: if self.grouped == Some(true) { gauc_in_place(rows) } else { None },
         }
     }
 
@@ -183,6 +225,16 @@ impl Evaluator {
     }
 }
 
+fn check_weights(weights: &[f32]) -> Result<()> {
+    match weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
+        None => Ok(()),
+        Some(row) => {
+            let message = format!("expected a finite number, at least 0, as the weight of row {row}");
+            Err(Error::new(ErrorKind::Data, message).with_value(weights[row].to_string()))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use ndarray::{Array2, array};
@@ -200,7 +252,7 @@ mod tests {
         let (a, b) = (DomainId::new(0), DomainId::new(1));
         let logits = array![[0.0, 9.0], [1.0, 1.0], [0.0, -1.0], [1.0, 0.0]];
         let labels = array![[0.0, f32::NAN], [1.0, 1.0], [1.0, 0.0], [0.0, f32::NAN]];
-        evaluator.add(&logits, &labels, &[a, a, b, b][..], &[]).unwrap();
+        evaluator.add(&logits, &labels, &[a, a, b, b][..], &[], &[]).unwrap();
 
         let report = evaluator.report();
         let click = report.task("click").unwrap();
@@ -222,9 +274,9 @@ mod tests {
     fn rows_of_no_domain_count_in_all_but_not_in_the_mean() {
         let mut evaluator = Evaluator::new(&layout(&["a"], &["click"]));
         let (logits, labels) = (array![[0.0], [1.0]], array![[0.0], [1.0]]);
-        evaluator.add(&logits, &labels, DomainId::new(0), &[]).unwrap();
+        evaluator.add(&logits, &labels, DomainId::new(0), &[], &[]).unwrap();
         assert_eq!(evaluator.report().tasks[0].domains.len(), 1);
-        evaluator.add(&logits, &array![[1.0], [0.0]], DomainId::SHARED, &[]).unwrap();
+        evaluator.add(&logits, &array![[1.0], [0.0]], DomainId::SHARED, &[], &[]).unwrap();
 
         let report = evaluator.report();
         let click = report.task("click").unwrap();
@@ -237,7 +289,7 @@ mod tests {
     fn groups_rank_inside_and_across_domains() {
         let mut evaluator = Evaluator::new(&layout(&["a", "b"], &["click"]));
         let domains = [DomainId::new(0), DomainId::new(1)];
-        evaluator.add(&array![[0.0], [1.0]], &array![[0.0], [1.0]], &domains[..], &[5, 5]).unwrap();
+        evaluator.add(&array![[0.0], [1.0]], &array![[0.0], [1.0]], &domains[..], &[], &[5, 5]).unwrap();
         let report = evaluator.report();
         assert_eq!(report.tasks[0].all.gauc, Some(1.0));
         assert_eq!(report.tasks[0].domain("a").unwrap().gauc, None);
@@ -247,18 +299,18 @@ mod tests {
     fn refused_rows_leave_no_trace() {
         let mut evaluator = Evaluator::new(&layout(&["a"], &["click"]));
         let domain = DomainId::new(0);
-        let error = evaluator.add(&array![[0.0], [f32::NAN]], &array![[0.0], [1.0]], domain, &[]).unwrap_err();
+        let error = evaluator.add(&array![[0.0], [f32::NAN]], &array![[0.0], [1.0]], domain, &[], &[]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NonFinite);
         assert_eq!(
             error.to_string(),
             "found \"NaN\": expected a finite logit of row 1 of task \"click\" \
              (training has diverged, or an input is not finite)"
         );
-        let error = evaluator.add(&array![[0.0]], &array![[2.0]], domain, &[]).unwrap_err();
+        let error = evaluator.add(&array![[0.0]], &array![[2.0]], domain, &[], &[]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Data);
         assert_eq!(error.to_string(), "column \"click\": found \"2\": expected 0, 1 or NaN as the label of row 0");
         // A logit that nobody compares with a label may be anything.
-        evaluator.add(&array![[f32::NAN]], &array![[f32::NAN]], domain, &[]).unwrap();
+        evaluator.add(&array![[f32::NAN]], &array![[f32::NAN]], domain, &[], &[]).unwrap();
         assert_eq!(evaluator.report().tasks[0].all, Measures::default());
     }
 
@@ -267,11 +319,11 @@ mod tests {
         let layout = layout(&["a"], &["click"]);
         let mut evaluator = Evaluator::new(&layout);
         let (one, domain) = (Array2::zeros((1, 1)), DomainId::new(0));
-        evaluator.add(&one, &one, domain, &[3]).unwrap();
-        assert_eq!(evaluator.add(&one, &one, domain, &[]).unwrap_err().kind(), ErrorKind::Layout);
+        evaluator.add(&one, &one, domain, &[], &[3]).unwrap();
+        assert_eq!(evaluator.add(&one, &one, domain, &[], &[]).unwrap_err().kind(), ErrorKind::Layout);
         let mut other = Evaluator::new(&layout);
         evaluator.merge(other.clone()).unwrap();
-        other.add(&one, &one, domain, &[]).unwrap();
+        other.add(&one, &one, domain, &[], &[]).unwrap();
         assert_eq!(evaluator.merge(other).unwrap_err().kind(), ErrorKind::Layout);
         assert_eq!(evaluator.report().tasks[0].all.rows, 1);
     }
@@ -287,6 +339,6 @@ mod tests {
     #[should_panic(expected = "domain 1 of row 0 is not one of 1")]
     fn a_foreign_domain_is_refused() {
         let one = Array2::zeros((1, 1));
-        let _ = Evaluator::new(&layout(&["a"], &["click"])).add(&one, &one, DomainId::new(1), &[]);
+        let _ = Evaluator::new(&layout(&["a"], &["click"])).add(&one, &one, DomainId::new(1), &[], &[]);
     }
 }

@@ -31,17 +31,18 @@ pub fn gauc(scores: &[f32], labels: &[f32], groups: &[u32]) -> Option<f64> {
     gauc_in_place(&mut rows)
 }
 
-/// [`gauc`] of these rows, which it sorts by group.
+/// The GAUC of these rows, which it sorts by group: `Σ_g W_g · AUC_g / Σ_g W_g`, with `W_g` the sum of the weights of a group's rows.
 pub(super) fn gauc_in_place(rows: &mut [Observation]) -> Option<f64> {
     rows.sort_unstable_by(|a, b| a.group.cmp(&b.group).then_with(|| a.by_logit(b)));
-    let (mut weighted, mut impressions) = (0.0, 0_usize);
+    let (mut weighted, mut impressions) = (0.0, 0.0);
     for group in rows.chunk_by(|a, b| a.group == b.group) {
         if let Some(auc) = auc_of_sorted(group) {
-            weighted += group.len() as f64 * auc;
-            impressions += group.len();
+            let weight = group.iter().map(|row| f64::from(row.weight)).sum::<f64>();
+            weighted += weight * auc;
+            impressions += weight;
         }
     }
-    (impressions > 0).then(|| weighted / impressions as f64)
+    (impressions > 0.0).then(|| weighted / impressions)
 }
 
 #[cfg(test)]

@@ -20,15 +20,15 @@ pub fn logloss(logits: &[f32], labels: &[f32]) -> Option<f64> {
     logloss_of(labelled(logits, labels))
 }
 
-/// [`logloss`] of these rows, summed in their order.
+/// The log loss of these rows, summed in their order: `Σ w·loss / Σ w`.
 pub(super) fn logloss_of(rows: impl Iterator<Item = Observation>) -> Option<f64> {
-    let (mut sum, mut count) = (0.0, 0_usize);
+    let (mut sum, mut weights) = (0.0, 0.0);
     for row in rows {
-        let logit = f64::from(row.logit);
-        sum += softplus(if row.positive { -logit } else { logit });
-        count += 1;
+        let (logit, weight) = (f64::from(row.logit), f64::from(row.weight));
+        sum += weight * softplus(if row.positive { -logit } else { logit });
+        weights += weight;
     }
-    (count > 0).then(|| sum / count as f64)
+    (weights > 0.0).then(|| sum / weights)
 }
 
 /// `ln(1 + eˣ)`, without overflow and without losing small results to the 1.

@@ -2,7 +2,8 @@
 //!
 //! Scores are **logits**, as models give them; a probability is `σ(logit)`. Labels are 0 or 1, or NaN where the label is
 //! missing: such rows are skipped, they never count as 0. Sums and results are `f64`. A value that is undefined (the AUC
-//! of rows of one class) is `None`, never a made-up 0.5.
+//! of rows of one class) is `None`, never a made-up 0.5. Where rows have weights, an [`Evaluator`] weighs them; the functions on
+//! slices count every row once.
 //!
 //! - One number from slices: [`auc`], [`gauc`], [`logloss`], [`pcoc`], [`ece`].
 //! - All of them, streamed batch by batch, by task and domain: [`Evaluator`], which gives a [`Report`].
@@ -24,7 +25,7 @@
 //! let mut evaluator = Evaluator::new(&layout);
 //! let logits = array![[2.0], [-1.0], [0.5], [0.1]];
 //! let labels = array![[1.0], [0.0], [0.0], [1.0]];
-//! evaluator.add(&logits, &labels, &[search, search, feed, feed][..], &[])?;
+//! evaluator.add(&logits, &labels, &[search, search, feed, feed][..], &[], &[])?;
 //!
 //! let report = evaluator.report();
 //! assert_eq!(report.value(&Monitor::new(Metric::Auc))?, Some(0.75));
@@ -53,5 +54,5 @@ pub use gauc::gauc;
 pub use logloss::logloss;
 pub(crate) use logloss::sigmoid;
 pub use monitor::{Metric, Monitor};
-pub use report::{Measures, Report, SHARED_DOMAIN, TaskReport};
+pub use report::{Measures, Metrics, Report, SHARED_DOMAIN, TaskReport};
 pub use table::{Cell, TextTable};

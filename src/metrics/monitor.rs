@@ -190,6 +190,7 @@ mod tests {
     fn report() -> Report {
         let task = |task: &str, auc: f64, pcoc: f64, search: Option<f64>| TaskReport {
             task: task.into(),
+            weighted: false,
             all: measures(Some(auc), pcoc),
             mean_domain_auc: search,
             domains: vec![("search".into(), measures(search, pcoc))],

@@ -6,6 +6,8 @@ use std::cmp::Ordering;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Observation {
     pub(super) logit: f32,
+    /// How much the row counts: 1 where rows have no weights, never 0.
+    pub(super) weight: f32,
     pub(super) group: u32,
     pub(super) positive: bool,
 }
@@ -13,11 +15,17 @@ pub(super) struct Observation {
 impl Observation {
     /// The order in which everything is summed, so that no result depends on the order in which rows came.
     pub(super) fn by_logit(&self, other: &Self) -> Ordering {
-        self.logit.total_cmp(&other.logit).then(self.positive.cmp(&other.positive))
+        let by_label = || self.positive.cmp(&other.positive);
+        self.logit.total_cmp(&other.logit).then_with(by_label).then_with(|| self.weight.total_cmp(&other.weight))
+    }
+
+    /// The row as if it had no weight.
+    pub(super) fn unweighted(self) -> Self {
+        Self { weight: 1.0, ..self }
     }
 }
 
-/// The rows that have a label, without groups.
+/// The rows that have a label, without weights and groups.
 ///
 /// # Panics
 /// If the lengths differ, a labelled row's score is NaN, or a label is none of 0, 1, NaN.
@@ -31,6 +39,6 @@ pub(super) fn labelled<'a>(scores: &'a [f32], labels: &'a [f32]) -> impl Iterato
             _ => panic!("label {label} of row {row} is none of 0, 1, NaN"),
         };
         assert!(!logit.is_nan(), "the score of row {row} is NaN");
-        Some(Observation { logit, group: 0, positive })
+        Some(Observation { logit, weight: 1.0, group: 0, positive })
     })
 }

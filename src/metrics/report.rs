@@ -12,11 +12,15 @@ pub const SHARED_DOMAIN: &str = "(shared)";
 /// The metrics of one set of rows. `None`, and `null` in JSON, is undefined.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Measures {
-    /// Rows that have a label.
+    /// Rows that have a label, and no weight of 0.
     pub rows: usize,
-    /// Rows whose label is 1.
+    /// Rows among them whose label is 1.
     pub positives: usize,
-    /// [`auc`](super::auc()); undefined where one class is absent.
+    /// The sum of the rows' weights; `None`, and absent in JSON, where rows have no weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
+    /// [`auc`](super::auc()), weighted where rows have weights, as all metrics here: [`Evaluator`](super::Evaluator) has the
+    /// equations. Undefined where one class is absent.
     pub auc: Option<f64>,
     /// [`logloss`](super::logloss()) in nats; undefined without rows.
     pub logloss: Option<f64>,
@@ -26,6 +30,24 @@ pub struct Measures {
     pub ece: Option<f64>,
     /// [`gauc`](super::gauc()); undefined where no group has both classes, or rows came without groups.
     pub gauc: Option<f64>,
+    /// The metrics with each row counted once; `None`, and absent in JSON, where rows have no weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unweighted: Option<Metrics>,
+}
+
+/// The metrics of one set of rows, without the counts. `None`, and `null` in JSON, is undefined.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Metrics {
+    /// See [`Measures::auc`].
+    pub auc: Option<f64>,
+    /// See [`Measures::logloss`].
+    pub logloss: Option<f64>,
+    /// See [`Measures::pcoc`].
+    pub pcoc: Option<f64>,
+    /// See [`Measures::ece`].
+    pub ece: Option<f64>,
+    /// See [`Measures::gauc`].
+    pub gauc: Option<f64>,
 }
 
 /// The metrics of one task.
@@ -34,6 +56,9 @@ pub struct TaskReport {
     /// The task's name.
     #[serde(skip)]
     pub task: String,
+    /// Whether the rows have weights, which the metrics then count.
+    #[serde(default)]
+    pub weighted: bool,
     /// Over the rows of all domains.
     #[serde(flatten)]
     pub all: Measures,
@@ -68,8 +93,9 @@ impl TaskReport {
 /// Every metric by task and domain. Made by [`Evaluator::report`](super::Evaluator::report).
 ///
 /// It displays as one table a task, and stands in files as a map by task:
-/// `{TASK: {"rows", "positives", "auc", "logloss", "pcoc", "ece", "gauc", "mean_domain_auc", "by_domain": {DOMAIN: {…}}}}`
-/// in which an undefined value is null. [`Report::value`] picks one number.
+/// `{TASK: {"weighted", "rows", "positives", "auc", "logloss", "pcoc", "ece", "gauc", "mean_domain_auc", "by_domain": {DOMAIN: {…}}}}`
+/// in which an undefined value is null. Where rows have weights, `weighted` is true, and every set of rows also has their sum as
+/// `"weight"` and the metrics that count each row once as `"unweighted": {"auc", …}`. [`Report::value`] picks one number.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     /// One entry a task, in the layout's order.
@@ -119,14 +145,15 @@ impl fmt::Display for TaskReport {
         let everything = || self.domains.iter().map(|(_, measures)| measures).chain([&self.all]);
         // Without groups the whole column would be undefined.
         let grouped = everything().any(|measures| measures.gauc.is_some());
-        let mut table = TextTable::new(
-            [self.task.as_str(), "rows", "positives", "AUC"]
-                .into_iter()
-                .chain(grouped.then_some("GAUC"))
-                .chain(["log loss", "PCOC", "ECE"]),
-        );
+        let headers = [self.task.as_str(), "rows", "positives"].into_iter().chain(self.weighted.then_some("weight"));
+        let headers = headers.chain(["AUC"]).chain(grouped.then_some("GAUC")).chain(["log loss", "PCOC", "ECE"]);
+        let mut table = TextTable::new(headers);
         let row = |name: &str, measures: &Measures| {
-            let mut row = vec![name.into(), measures.rows.into(), measures.positives.into(), measures.auc.into()];
+            let mut row = vec![name.into(), measures.rows.into(), measures.positives.into()];
+            row.extend(
+                self.weighted.then(|| measures.weight.map_or(Cell::Undefined, |weight| Cell::number(weight, 1))),
+            );
+            row.push(measures.auc.into());
             row.extend(grouped.then(|| measures.gauc.into()));
             row.extend([measures.logloss.into(), measures.pcoc.into(), measures.ece.into()]);
             row
@@ -135,16 +162,25 @@ impl fmt::Display for TaskReport {
             table.row(row(name, measures));
         }
         table.rule().row(row("all", &self.all));
-        let mut mean = vec![Cell::Blank; if grouped { 8 } else { 7 }];
-        mean[0] = "mean of domains".into();
-        mean[3] = self.mean_domain_auc.into();
+        let mut mean = vec!["mean of domains".into(), Cell::Blank, Cell::Blank];
+        mean.extend(self.weighted.then_some(Cell::Blank));
+        mean.push(self.mean_domain_auc.into());
+        mean.extend(grouped.then_some(Cell::Blank));
+        mean.extend([const { Cell::Blank }; 3]);
         table.row(mean);
         table.note(if grouped {
             "undefined. AUC needs both classes, GAUC a group with both, PCOC a positive, the others a row."
         } else {
             "undefined. AUC needs both classes, PCOC a positive, the others a row."
         });
-        table.fmt(f)
+        table.fmt(f)?;
+        let Some(Metrics { auc, logloss, pcoc, ece, gauc }) = self.all.unweighted else { return Ok(()) };
+        let value = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.4}"));
+        write!(f, "Rows count by their weights. With each row counted once, all have AUC {}", value(auc))?;
+        if grouped {
+            write!(f, ", GAUC {}", value(gauc))?;
+        }
+        writeln!(f, ", log loss {}, PCOC {}, ECE {}.", value(logloss), value(pcoc), value(ece))
     }
 }
 
@@ -160,12 +196,13 @@ mod tests {
             logloss: Some(0.25),
             pcoc: Some(1.0),
             ece: Some(0.01),
-            gauc: None,
+            ..Measures::default()
         };
         let feed = Measures { rows: 3, logloss: Some(0.5), ece: Some(0.0), ..Measures::default() };
         let domains = vec![("search".into(), search.clone()), ("feed".into(), feed)];
         let all = Measures { rows: 1203, ..search };
-        Report { tasks: vec![TaskReport { task: "click".into(), all, mean_domain_auc: Some(0.75), domains }] }
+        let task = TaskReport { task: "click".into(), weighted: false, all, mean_domain_auc: Some(0.75), domains };
+        Report { tasks: vec![task] }
     }
 
     #[test]
@@ -190,6 +227,36 @@ mean of domains                   0.7500
         let text = report.to_string();
         assert!(text.contains("AUC    GAUC  log loss"), "{text}");
         assert!(text.contains("0.7500  0.6250    0.2500"), "{text}");
+    }
+
+    #[test]
+    fn weights_bring_a_column_and_a_line() {
+        let mut report = report();
+        report.tasks[0].weighted = true;
+        for measures in report.tasks[0].domains.iter_mut().map(|(_, measures)| measures) {
+            measures.weight = Some(300.25);
+        }
+        let all = &mut report.tasks[0].all;
+        all.weight = Some(600.5);
+        all.unweighted =
+            Some(Metrics { auc: Some(0.5), logloss: Some(0.75), pcoc: None, ece: Some(0.125), gauc: None });
+        let expected = "\
+click            rows  positives  weight     AUC  log loss    PCOC     ECE
+──────────────────────────────────────────────────────────────────────────
+search           1200         90   300.2  0.7500    0.2500  1.0000  0.0100
+feed                3          0   300.2       –    0.5000       –  0.0000
+──────────────────────────────────────────────────────────────────────────
+all              1203         90   600.5  0.7500    0.2500  1.0000  0.0100
+mean of domains                           0.7500
+–: undefined. AUC needs both classes, PCOC a positive, the others a row.
+Rows count by their weights. With each row counted once, all have AUC 0.5000, log loss 0.7500, PCOC –, ECE 0.1250.
+";
+        assert_eq!(report.to_string(), expected);
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!((&json["click"]["weighted"], &json["click"]["weight"]), (&true.into(), &600.5.into()));
+        assert_eq!(json["click"]["unweighted"]["logloss"], 0.75);
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl TrainConfig {
         };
         // Whether a metric is defined does not depend on the scores.
         let mut evaluator = Evaluator::new(layout);
-        evaluator.add(&Array2::zeros(val.labels.dim()), &val.labels, val.domains(), &val.groups)?;
+        evaluator.add(&Array2::zeros(val.labels.dim()), &val.labels, val.domains(), &val.weights, &val.groups)?;
         let monitor = &self.0.early_stop.monitor;
         match evaluator.report().value(monitor)? {
             Some(_) => Ok(()),

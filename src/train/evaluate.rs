@@ -7,7 +7,7 @@ use crate::model::{Model, Net};
 
 /// Every metric of the model on these rows, by task and domain.
 ///
-/// It scores by [`Model::score`], which is what [`Model::forward`] and [`Model::predict`] give.
+/// Rows count by their weights, where they have any. It scores by [`Model::score`], which is what [`Model::forward`] and [`Model::predict`] give.
 ///
 /// # Errors
 /// [`ErrorKind::Layout`](crate::ErrorKind::Layout) or [`ErrorKind::Data`](crate::ErrorKind::Data) if the rows do not have
@@ -15,6 +15,6 @@ use crate::model::{Model, Net};
 pub fn evaluate<N: Net>(model: &Model<N>, rows: &Batch) -> Result<Report> {
     rows.check(model.layout())?;
     let mut evaluator = Evaluator::new(model.layout());
-    evaluator.add(&model.score(rows), &rows.labels, rows.domains(), &rows.groups)?;
+    evaluator.add(&model.score(rows), &rows.labels, rows.domains(), &rows.weights, &rows.groups)?;
     Ok(evaluator.report())
 }

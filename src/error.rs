@@ -258,6 +258,11 @@ impl Problems {
         }
     }
 
+    /// Whether nothing was noted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// `Ok` when nothing was noted; otherwise one error that lists everything.
     pub(crate) fn into_result(self, of: &str) -> Result<()> {
         self.into_error(ErrorKind::Config, of)
@@ -265,7 +270,7 @@ impl Problems {
 
     /// The same as an error of another kind: what is wrong is not a setting.
     pub(crate) fn into_error(self, kind: ErrorKind, of: &str) -> Result<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(Error::new(kind, format!("{of}: {}", self.0.join("; ")))) }
+        if self.is_empty() { Ok(()) } else { Err(Error::new(kind, format!("{of}: {}", self.0.join("; ")))) }
     }
 }
 

@@ -70,6 +70,7 @@ pub mod data;
 mod error;
 pub mod inside;
 pub mod loss;
+mod memory;
 pub mod metrics;
 pub mod model;
 pub mod nn;

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use serde::Deserialize;
-use starple::data::Splits;
+use starple::data::{Encoder, Splits};
+use starple::model::{AnyNet, NetConfig as _};
 use starple::train::{Checkpoints, TrainConfig};
 use starple::{AnyConfig, AnyModel, Result};
 
@@ -59,5 +60,10 @@ pub(crate) fn ready(arguments: &Arguments, saves: bool) -> Result<(Ready, f64)> 
         let culprit = culprit(&model, &["kind"], &error, &|table| parse(of_table(table)?).map(drop));
         of_section("[model]", culprit, &error).at_path(path)
     })?;
+    // Before it is made.
+    config.check_memory::<AnyNet>(&model, splits.train.rows(), splits.val.rows())?;
+    for warning in model.warnings(splits.encoder.as_ref().map(Encoder::schema)) {
+        eprintln!("warning: {}: {warning}", model.kind());
+    }
     Ok((Ready { model: AnyModel::new(model), config, splits, checkpoints }, read))
 }

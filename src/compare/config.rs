@@ -3,7 +3,7 @@
 use super::Contender;
 use crate::Result;
 use crate::error::Problems;
-use crate::train::TrainConfig;
+use crate::train::{MAX_THREADS, TrainConfig};
 
 /// The name of the contender that others are compared with unless another is chosen.
 const BASELINE: &str = "single";
@@ -76,7 +76,7 @@ impl CompareConfigBuilder {
         self
     }
 
-    /// How many runs train at the same time, at least 1; default 1. Each takes as many threads as its training settings
+    /// How many runs train at the same time, 1 to 1024; default 1. Each takes as many threads as its training settings
     /// say, and all share the machine when rows per second are measured. It changes no other figure.
     pub fn parallel_runs(mut self, runs: usize) -> Self {
         self.parallel_runs = runs;
@@ -109,6 +109,8 @@ impl CompareConfigBuilder {
         let level = self.level;
         problems.require(level > 0.0 && level < 1.0, || format!("level: 0 < level < 1, found {level}"));
         problems.require(self.parallel_runs >= 1, || "parallel_runs: at least 1, found 0".into());
+        let runs = self.parallel_runs;
+        problems.require(runs <= MAX_THREADS, || format!("parallel_runs: at most {MAX_THREADS}, found {runs}"));
         problems.into_result("CompareConfig")?;
         if self.baseline.is_none() && names.contains(&BASELINE) {
             self.baseline = Some(BASELINE.into());

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Standing;
-use crate::data::{Batch, Layout};
+use crate::data::{Batch, Encoder, Layout, Splits};
 use crate::error::Problems;
 use crate::metrics::Report;
 use crate::model::{AnyConfig, AnyNet, Model, Net, NetConfig};
@@ -94,11 +94,19 @@ impl Contender {
     }
 
     /// How it stands before its first run, if its model can be trained so.
-    pub(super) fn enter(&self, layout: &Layout, seed: u64, train: &TrainConfig) -> Result<Standing> {
-        let Entry { kind, model, parameters } =
-            self.recipe.enter(layout, seed, train).map_err(|error| self.blame(&error))?;
+    ///
+    /// Beside it, what its settings warn of. `runs` train at the same time.
+    pub(super) fn enter(
+        &self,
+        splits: &Splits,
+        seed: u64,
+        train: &TrainConfig,
+        runs: usize,
+    ) -> Result<(Standing, Vec<String>)> {
+        let Entry { kind, model, parameters, warnings } =
+            self.recipe.enter(splits, seed, train, runs).map_err(|error| self.blame(&error))?;
         let train = settings_of(train, &["seed"]).map_err(|error| self.blame(&error))?;
-        Ok(Standing { name: self.name.clone(), kind, model, train, parameters, runs: Vec::new() })
+        Ok((Standing { name: self.name.clone(), kind, model, train, parameters, runs: Vec::new() }, warnings))
     }
 
     /// The model at step 0.
@@ -122,7 +130,7 @@ impl fmt::Debug for Contender {
 trait Recipe: Send + Sync {
     fn check(&self, layout: &Layout, seed: u64) -> Result<()>;
 
-    fn enter(&self, layout: &Layout, seed: u64, train: &TrainConfig) -> Result<Entry>;
+    fn enter(&self, splits: &Splits, seed: u64, train: &TrainConfig, runs: usize) -> Result<Entry>;
 
     fn model(&self, layout: &Layout, seed: u64) -> Result<Box<dyn Entrant>>;
 }
@@ -132,6 +140,7 @@ struct Entry {
     kind: &'static str,
     model: Value,
     parameters: usize,
+    warnings: Vec<String>,
 }
 
 /// Settings as a file would have them, without those keys.
@@ -150,8 +159,11 @@ impl<N: Net, F: Fn(&Layout, u64) -> Result<N::Config> + Send + Sync> Recipe for 
         (self.0)(layout, seed).map(drop)
     }
 
-    fn enter(&self, layout: &Layout, seed: u64, train: &TrainConfig) -> Result<Entry> {
-        let model = Model::<N>::new((self.0)(layout, seed)?);
+    fn enter(&self, splits: &Splits, seed: u64, train: &TrainConfig, runs: usize) -> Result<Entry> {
+        let config = (self.0)(&splits.layout, seed)?;
+        train.check_runs::<N>(&config, splits.train.rows(), splits.val.rows(), runs)?;
+        let warnings = config.warnings(splits.encoder.as_ref().map(Encoder::schema));
+        let model = Model::<N>::new(config);
         // Some objectives ask for parts that not every model has.
         Step::new(&model, train.objective(), seed)?;
         let kind = model.config().kind();
@@ -159,6 +171,7 @@ impl<N: Net, F: Fn(&Layout, u64) -> Result<N::Config> + Send + Sync> Recipe for 
             kind,
             model: settings_of(model.config(), &["kind", "layout", "seed"])?,
             parameters: model.parameters(),
+            warnings,
         })
     }
 

@@ -13,6 +13,12 @@ pub trait Observer: Send {
         let _ = (runs, epochs);
     }
 
+    /// A contender's settings are valid and probably not meant: what
+    /// [`NetConfig::warnings`](crate::model::NetConfig::warnings) says.
+    fn warned(&mut self, contender: &str, warning: &str) {
+        let _ = (contender, warning);
+    }
+
     /// A run begins.
     fn run_started(&mut self, run: &RunName<'_>) {
         let _ = run;

@@ -4,6 +4,7 @@
 use std::io::IsTerminal as _;
 
 use super::{Observer, Run, RunName};
+use crate::plot::printable;
 #[cfg(feature = "progress")]
 use crate::train::EpochReport;
 use crate::train::say;
@@ -38,10 +39,20 @@ impl Observer for CompareProgress {
         let _ = epochs;
     }
 
+    fn warned(&mut self, contender: &str, warning: &str) {
+        let line = printable(&format!("warning: {contender}: {warning}")).into_owned();
+        #[cfg(feature = "progress")]
+        if let Some(bar) = &self.bar {
+            bar.suspend(|| eprintln!("{line}"));
+            return;
+        }
+        eprintln!("{line}");
+    }
+
     #[cfg(feature = "progress")]
     fn run_started(&mut self, run: &RunName<'_>) {
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{}, seed {}", run.contender, run.seed));
+            bar.set_message(printable(&format!("{}, seed {}", run.contender, run.seed)).into_owned());
             bar.tick();
         }
     }
@@ -49,7 +60,8 @@ impl Observer for CompareProgress {
     #[cfg(feature = "progress")]
     fn epoch_done(&mut self, run: &RunName<'_>, epoch: &EpochReport) {
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{}, seed {}, loss {:.4}", run.contender, run.seed, epoch.loss));
+            let message = format!("{}, seed {}, loss {:.4}", run.contender, run.seed, epoch.loss);
+            bar.set_message(printable(&message).into_owned());
             bar.inc(1);
         }
     }
@@ -61,6 +73,7 @@ impl Observer for CompareProgress {
         let epochs = result.fit.epochs.len();
         let end = result.failed.clone().unwrap_or_else(|| format!("best epoch {best} of {epochs}, {seconds:.1} s"));
         let line = format!("{}, seed {} (run {number} of {runs}): {end}", run.contender, run.seed);
+        let line = printable(&line);
         #[cfg(feature = "progress")]
         if let Some(bar) = &self.bar {
             // Epochs that the run did not need.

@@ -64,7 +64,8 @@ impl Serialize for Run {
 /// # Errors
 /// All of them before anything is trained: [`ErrorKind::Layout`] or [`ErrorKind::Data`] if rows do not have the layout;
 /// [`ErrorKind::Config`], naming the contender, if it has no settings for the layout, its training settings name units,
-/// tasks, domains or parts that there are not, or the metric that stops it is undefined on the validation rows.
+/// tasks, domains or parts that there are not, the metric that stops it is undefined on the validation rows, or the runs at the same
+/// time take more memory than there is.
 pub fn compare(config: &CompareConfig, splits: &Splits, observer: impl Observer + 'static) -> Result<Comparison> {
     let CompareConfig(settings) = config;
     let Splits { layout, train: rows, val, test, .. } = splits;
@@ -73,12 +74,15 @@ pub fn compare(config: &CompareConfig, splits: &Splits, observer: impl Observer 
     let mut standings = Vec::new();
     let mut jobs = Vec::new();
     let mut epochs = 0;
+    let mut warned = Vec::new();
     for contender in &settings.contenders {
         let train = contender.own_train().or(settings.train.as_ref());
         let train = train.cloned().map_or_else(|| TrainConfig::builder().build(), Ok)?;
         let checked = train.check(layout).and_then(|()| train.check_val(layout, Some(val)));
         checked.map_err(|error| contender.blame(&error))?;
-        standings.push(contender.enter(layout, settings.seeds[0], &train)?);
+        let (standing, warnings) = contender.enter(splits, settings.seeds[0], &train, settings.parallel_runs)?;
+        standings.push(standing);
+        warned.extend(warnings.into_iter().map(|warning| (contender.name(), warning)));
         let train = TrainConfigBuilder::from(train);
         for &seed in &settings.seeds {
             contender.check(layout, seed)?;
@@ -90,6 +94,9 @@ pub fn compare(config: &CompareConfig, splits: &Splits, observer: impl Observer 
 
     let observer = Arc::new(Mutex::new(observer));
     lock(&observer).comparison_started(jobs.len(), epochs);
+    for (contender, warning) in warned {
+        lock(&observer).warned(contender, &warning);
+    }
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<Option<Run>>> = Mutex::new(vec![None; jobs.len()]);
     let work = || {

@@ -1,6 +1,9 @@
 //! Aligned text tables for a terminal.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use crate::plot::printable;
 
 /// One cell of a [`TextTable`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +24,11 @@ impl Cell {
         Self::Number(format!("{value:.decimals$}"))
     }
 
-    fn text(&self) -> &str {
+    fn text(&self) -> Cow<'_, str> {
         match self {
-            Self::Text(text) | Self::Number(text) => text,
-            Self::Undefined => "–",
-            Self::Blank => "",
+            Self::Text(text) | Self::Number(text) => printable(text),
+            Self::Undefined => "–".into(),
+            Self::Blank => "".into(),
         }
     }
 }
@@ -64,7 +67,8 @@ impl From<Option<f64>> for Cell {
 
 /// A table of text and numbers that displays with its columns aligned.
 ///
-/// Text is aligned left and numbers right. Widths count characters.
+/// Text is aligned left and numbers right. Widths count characters. Characters that a terminal would obey and not show, as names in a log
+/// may have, are written out: `\u{1b}` for an escape.
 ///
 /// ```
 /// use starple::metrics::{Cell, TextTable};
@@ -94,7 +98,7 @@ pub struct TextTable {
 impl TextTable {
     /// An empty table with these columns.
     pub fn new<H: Into<String>>(headers: impl IntoIterator<Item = H>) -> Self {
-        let headers = headers.into_iter().map(Into::into).collect();
+        let headers = headers.into_iter().map(|header| printable(&header.into()).into_owned()).collect();
         Self { headers, rows: Vec::new(), rules: vec![0], note: None }
     }
 
@@ -118,7 +122,7 @@ impl TextTable {
 
     /// Says why a cell may be undefined. Printed under the table when it has such a cell.
     pub fn note(&mut self, why: impl Into<String>) -> &mut Self {
-        self.note = Some(why.into());
+        self.note = Some(printable(&why.into()).into_owned());
         self
     }
 
@@ -139,17 +143,20 @@ impl TextTable {
 impl fmt::Display for TextTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns: Vec<_> = (0..self.headers.len()).map(|column| self.measure(column)).collect();
-        let write_line = |f: &mut fmt::Formatter<'_>, cells: &mut dyn Iterator<Item = (&str, bool)>| {
+        let write_line = |f: &mut fmt::Formatter<'_>, cells: &mut dyn Iterator<Item = (Cow<'_, str>, bool)>| {
             let mut line = String::new();
             for ((text, right), (width, _)) in cells.zip(&columns) {
                 let padding = " ".repeat(width - text.chars().count());
                 let (before, after) = if right { (padding, String::new()) } else { (String::new(), padding) };
-                line.extend([&before, text, &after, "  "]);
+                line.extend([&before, &*text, &after, "  "]);
             }
             writeln!(f, "{}", line.trim_end())
         };
 
-        write_line(f, &mut self.headers.iter().zip(&columns).map(|(header, (_, right))| (header.as_str(), *right)))?;
+        write_line(
+            f,
+            &mut self.headers.iter().zip(&columns).map(|(header, (_, right))| (header.as_str().into(), *right)),
+        )?;
         let full = columns.iter().map(|(width, _)| width + 2).sum::<usize>().saturating_sub(2);
         for (number, row) in self.rows.iter().enumerate() {
             if self.rules.contains(&number) {
@@ -173,6 +180,16 @@ mod tests {
         let mut table = TextTable::new(["", "positives"]);
         table.row([Cell::from("größe"), 7_usize.into()]).rule().row([Cell::from("all"), Cell::Blank]);
         assert_eq!(table.to_string(), "       positives\n────────────────\ngröße          7\n────────────────\nall\n");
+    }
+
+    #[test]
+    fn names_from_a_log_do_not_reach_the_terminal_as_they_are() {
+        let evil = "feed\u{1b}[2J\u{202e}\nx";
+        let mut table = TextTable::new([evil, "n"]);
+        table.row([Cell::from(evil), 7_usize.into()]).row([Cell::Text(evil.into()), Cell::Undefined]).note(evil);
+        let text = table.to_string();
+        let shown = "feed\\u{1b}[2J\\u{202e}\\nx";
+        assert_eq!(text, format!("{shown}  n\n{}\n{shown}  7\n{shown}  –\n–: {shown}\n", "─".repeat(shown.len() + 3)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Branches, GateView, Input, Net, NetConfig, Plan};
 use crate::data::{DomainId, Layout};
-use crate::nn::{Leaf, LeafMut, Mode, Pair, Params, Path, Train};
+use crate::nn::{Leaf, LeafMut, Mode, Pair, Params, Path, Size, Train};
 use crate::{Error, ErrorKind, Result};
 
 /// Writes the three enums over all models, and passes every call on.
@@ -109,6 +109,10 @@ macro_rules! any {
             fn tables_built_with(&self) -> Option<usize> {
                 match self { $(Self::$model(config) => config.tables_built_with(),)* }
             }
+
+            fn reads_domain(&self) -> bool {
+                match self { $(Self::$model(config) => config.reads_domain(),)* }
+            }
         }
 
         impl Net for AnyNet {
@@ -119,8 +123,12 @@ macro_rules! any {
                 match config { $(AnyConfig::$model(config) => Self::$model(Box::new(Net::new(config))),)* }
             }
 
-            fn size(config: &AnyConfig) -> Option<f64> {
+            fn size(config: &AnyConfig) -> Option<Size> {
                 match config { $(AnyConfig::$model(config) => $net::size(config),)* }
+            }
+
+            fn row(config: &AnyConfig) -> Option<f64> {
+                match config { $(AnyConfig::$model(config) => $net::row(config),)* }
             }
 
             fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut AnyCache, logits: &mut ArrayRef2<f32>) {
@@ -282,6 +290,87 @@ impl AnyConfig {
 mod tests {
     use super::*;
     use crate::data::Field;
+
+    fn layout(domains: usize, tasks: usize) -> Layout {
+        Layout {
+            fields: vec![Field { name: "item".into(), rows: 3, bag: None }],
+            domains: (0..domains).map(|d| format!("d{d}")).collect(),
+            tasks: (0..tasks).map(|t| format!("t{t}")).collect(),
+            ..Layout::default()
+        }
+    }
+
+    /// Whether a model at its start gives one row different scores in its domains.
+    fn tells_domains_apart(config: AnyConfig) -> bool {
+        let (model, layout) = (crate::AnyModel::new(config.clone()), config.layout());
+        let labels = ndarray::Array2::zeros((1, layout.tasks.len()));
+        let ids = vec![crate::data::Ids::One(vec![1])];
+        let numeric = ndarray::Array2::zeros((1, 0));
+        let row = crate::data::Batch {
+            ids,
+            numeric,
+            labels,
+            domains: vec![DomainId::new(0)],
+            ..crate::data::Batch::default()
+        };
+        model.forward(&row, DomainId::new(0)) != model.forward(&row, DomainId::new(1))
+    }
+
+    #[test]
+    fn with_one_task_every_kind_reads_the_domain_unless_told_otherwise() {
+        for &kind in AnyConfig::KINDS {
+            let of = |settings: Value, domains, tasks| {
+                AnyConfig::from_settings(settings, &layout(domains, tasks), 7).unwrap()
+            };
+            let config = of(serde_json::json!({ "kind": kind, "embedding_std": 1.0 }), 3, 1);
+            assert!(config.reads_domain() && config.warnings(None).is_empty(), "{kind}");
+            assert!(tells_domains_apart(config), "{kind}");
+            if ["star", "pooled"].contains(&kind) {
+                continue;
+            }
+            let mut tasks = serde_json::json!({ "kind": kind, "branches": "tasks", "embedding_std": 1.0 });
+            for (domains, count) in [(3, 1), (3, 2)] {
+                let config = of(tasks.clone(), domains, count);
+                assert!(!tells_domains_apart(config.clone()), "{kind}");
+                let [warning] = &config.warnings(None)[..] else { panic!("one warning") };
+                assert!(warning.contains("leaves the domain unread") && warning.contains("3 domains"), "{warning}");
+            }
+            assert!(of(tasks.clone(), 1, 2).warnings(None).is_empty());
+            // By default: the paper's branches where there are several tasks, and a warning.
+            let (single, written) =
+                (kind == "single", |config: &AnyConfig| serde_json::to_value(config).unwrap()["branches"].clone());
+            let by_default = |domains, tasks| of(serde_json::json!({ "kind": kind }), domains, tasks);
+            for (domains, tasks, chosen) in [(3, 1, "domains"), (1, 2, "tasks"), (3, 2, "tasks"), (1, 1, "tasks")] {
+                let config = by_default(domains, tasks);
+                assert_eq!(
+                    written(&config),
+                    if single { "domains_and_tasks" } else { chosen },
+                    "{kind}, {domains}, {tasks}"
+                );
+                assert_eq!(config.warnings(None).len(), usize::from(!single && domains > 1 && tasks > 1));
+                // What was chosen is what a file has; an explicit choice stays.
+                assert_eq!(
+                    serde_json::from_value::<AnyConfig>(serde_json::to_value(&config).unwrap()).unwrap(),
+                    config
+                );
+            }
+            tasks["branches"] = "auto".into();
+            assert_eq!(written(&of(tasks, 3, 1)), "domains");
+        }
+    }
+
+    #[test]
+    fn a_domain_that_is_a_feature_too_is_read() {
+        let schema =
+            |builder: crate::data::SchemaBuilder| builder.domain("scene").label("t0").label("t1").build().unwrap();
+        let ple = serde_json::json!({ "kind": "ple" });
+        let config = AnyConfig::from_settings(ple, &layout(3, 2), 7).unwrap();
+        let without = schema(crate::data::Schema::builder().categorical("item"));
+        assert_eq!(config.warnings(Some(&without)).len(), 1);
+        let place = crate::data::Categorical::new("place").column("scene");
+        let with = schema(crate::data::Schema::builder().categorical("item").feature(place));
+        assert!(config.warnings(Some(&with)).is_empty());
+    }
 
     #[test]
     fn every_kind_is_read_by_its_name_and_says_it() {

@@ -10,7 +10,7 @@ use crate::nn::Branch;
 
 model_config! {
     /// The settings of [`Asymmetric`](super::Asymmetric).
-    AsymmetricConfig, AsymmetricConfigBuilder, "asymmetric", branches: Branches::Tasks => {
+    AsymmetricConfig, AsymmetricConfigBuilder, "asymmetric" of AsymmetricNet, branches: Branches::Auto => {
         /// The widths of a bottom's layers, at least one; default 128.
         bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>;
         /// The widths of a tower's hidden layers; default 64, 32.
@@ -108,7 +108,7 @@ impl<'a> Names<'a> {
 
     fn position(&self, name: &str) -> Option<usize> {
         match self.branches {
-            Branches::Tasks => self.tasks.get(name).copied(),
+            Branches::Auto | Branches::Tasks => self.tasks.get(name).copied(),
             Branches::Domains => self.domains.get(name).copied(),
             Branches::DomainsAndTasks => {
                 let (domain, task) = name.split_once('/')?;

@@ -12,9 +12,12 @@ use crate::nn::{Branch, Segment};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Branches {
-    /// One for each task, as in the papers. Rows of all domains pass all branches; give the domain as a feature if it should be
-    /// seen.
+    /// What there are several of: [`Branches::Domains`] where there are several domains and one task, else [`Branches::Tasks`]. A
+    /// configuration that was built has the one that was chosen, not this.
     #[default]
+    Auto,
+    /// One for each task, as in the papers. Rows of all domains pass all branches, so the net does not know the domain: with several,
+    /// [`NetConfig::warnings`] says so. Give the domain as a feature, or choose other branches.
     Tasks,
     /// One for each domain, with a tower that answers all tasks.
     Domains,
@@ -23,28 +26,42 @@ pub enum Branches {
 }
 
 impl Branches {
+    /// What this stands for with rows of this layout: itself, or for [`Branches::Auto`] what is chosen.
+    pub fn resolve(self, layout: &Layout) -> Self {
+        match self {
+            Self::Auto if layout.domains.len() > 1 && layout.tasks.len() == 1 => Self::Domains,
+            Self::Auto => Self::Tasks,
+            chosen => chosen,
+        }
+    }
+
     /// All branches for rows of this layout, domain by domain.
     pub fn of(self, layout: &Layout) -> Vec<Branch> {
-        match self {
-            Self::Tasks => (0..layout.tasks.len()).map(Branch::Task).collect(),
-            _ => (0..layout.domains.len()).flat_map(|d| self.of_domain(DomainId::new(d), layout)).collect(),
+        match self.resolve(layout) {
+            Self::Auto | Self::Tasks => (0..layout.tasks.len()).map(Branch::Task).collect(),
+            other => (0..layout.domains.len()).flat_map(|d| other.of_domain(DomainId::new(d), layout)).collect(),
         }
     }
 
     /// How many branches there are for rows of this layout.
     pub(crate) fn count(self, layout: &Layout) -> usize {
         let (domains, tasks) = (layout.domains.len(), layout.tasks.len());
-        match self {
-            Self::Tasks => tasks,
+        match self.resolve(layout) {
+            Self::Auto | Self::Tasks => tasks,
             Self::Domains => domains,
             Self::DomainsAndTasks => domains.saturating_mul(tasks),
         }
     }
 
+    /// How many of them answer for a row of a known domain.
+    pub(crate) fn answering(self, layout: &Layout) -> usize {
+        if self.resolve(layout) == Self::Domains { 1 } else { layout.tasks.len() }
+    }
+
     /// The branch at this position, of those that [`Branches::of`] gives.
     pub(crate) fn nth(self, index: usize, layout: &Layout) -> Branch {
-        match self {
-            Self::Tasks => Branch::Task(index),
+        match self.resolve(layout) {
+            Self::Auto | Self::Tasks => Branch::Task(index),
             Self::Domains => Branch::Domain(DomainId::new(index)),
             Self::DomainsAndTasks => {
                 let tasks = layout.tasks.len();
@@ -55,8 +72,8 @@ impl Branches {
 
     /// The branches of one domain; none where branches stand for tasks.
     pub fn of_domain(self, domain: DomainId, layout: &Layout) -> Vec<Branch> {
-        match self {
-            Self::Tasks => Vec::new(),
+        match self.resolve(layout) {
+            Self::Auto | Self::Tasks => Vec::new(),
             Self::Domains => vec![Branch::Domain(domain)],
             Self::DomainsAndTasks => (0..layout.tasks.len()).map(|task| Branch::Both(domain, task)).collect(),
         }
@@ -70,8 +87,8 @@ impl Branches {
             format!("built_with: 1 to {count}, the number of branches, found {built_with}")
         });
         // Domains are added one by one, tasks never.
-        let (what, each) = match self {
-            Self::Tasks => ("all tasks", count),
+        let (what, each) = match self.resolve(layout) {
+            Self::Auto | Self::Tasks => ("all tasks", count),
             Self::Domains => ("whole domains", 1),
             Self::DomainsAndTasks => ("whole domains", layout.tasks.len()),
         };

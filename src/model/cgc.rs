@@ -6,7 +6,7 @@ use super::extraction::{ExtractionConfig, ExtractionNet, ExtractionShape};
 
 model_config! {
     /// The settings of [`Cgc`](super::Cgc).
-    CgcConfig, CgcConfigBuilder, "cgc", branches: Branches::Tasks => {
+    CgcConfig, CgcConfigBuilder, "cgc" of CgcNet, branches: Branches::Auto => {
         /// How many experts all branches share; default 2.
         shared_experts: usize = 2;
         /// How many experts each branch has for itself; default 1.

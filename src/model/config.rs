@@ -4,10 +4,19 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Branches;
-use crate::data::{DomainId, Layout};
+use crate::data::{DomainId, Layout, Schema};
 use crate::error::Problems;
 use crate::metrics::SHARED_DOMAIN;
 use crate::nn::{Draws, HiddenStyle};
+
+/// The widest that a layer or embedding may be. Nothing a log needs comes near it, and no size overflows below it.
+pub(crate) const MAX_WIDTH: usize = 1 << 16;
+
+/// The most experts, heads or subspaces that a setting may ask for.
+pub(crate) const MAX_COUNT: usize = 1 << 12;
+
+/// The most levels or layers.
+pub(crate) const MAX_DEPTH: usize = 1 << 8;
 
 /// The settings of a net. A value of it is valid: it was checked when it was built or read.
 pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -71,6 +80,27 @@ pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Se
         None
     }
 
+    /// Whether the net's scores depend on a row's domain; true by default. Where they do not, all domains get the same.
+    fn reads_domain(&self) -> bool {
+        true
+    }
+
+    /// What is probably not meant, though it is valid: sentences to show before a model is trained.
+    ///
+    /// `schema` is that of the rows, if it is known: a domain's column that is a feature too is read.
+    fn warnings(&self, schema: Option<&Schema>) -> Vec<String> {
+        let column = schema.and_then(Schema::domain);
+        let fed = schema.is_some_and(|schema| schema.features().iter().any(|f| Some(f.column()) == column));
+        let domains = self.layout().domains.len();
+        if self.reads_domain() || fed || domains < 2 {
+            return Vec::new();
+        }
+        vec![format!(
+            "branches = \"tasks\" leaves the domain unread: a row gets the same scores in each of the {domains} domains; \
+             set branches = \"domains_and_tasks\", or list the domain's column among the features too"
+        )]
+    }
+
     /// The same width; no settings are too large for it.
     fn width_f64(&self) -> f64 {
         self.layout().fields.len() as f64 * self.embedding_dim() as f64 + self.layout().numeric.len() as f64
@@ -118,14 +148,38 @@ pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenS
         }
     }
     problems.require(dim >= 1, || format!("embedding_dim: at least 1, found {dim}"));
+    problems.require(dim <= MAX_WIDTH, || format!("embedding_dim: at most {MAX_WIDTH}, found {dim}"));
+    for field in fields.iter().filter(|field| field.rows > u32::MAX as usize) {
+        let (name, rows, most) = (&field.name, field.rows, u32::MAX);
+        problems.require(false, || format!("layout.fields.{name}: at most {most} rows, found {rows}"));
+    }
     problems.require(std.is_finite() && std >= 0.0, || format!("embedding_std: finite and at least 0, found {std}"));
     let dropout = style.dropout;
     problems.require((0.0..1.0).contains(&dropout), || format!("dropout: 0 <= dropout < 1, found {dropout}"));
 }
 
+/// The first widths of a list, for an error.
+pub(crate) fn shown(widths: &[usize]) -> String {
+    let more = if widths.len() > 16 { ", …" } else { "" };
+    let first: Vec<String> = widths.iter().take(16).map(usize::to_string).collect();
+    format!("[{}{more}]", first.join(", "))
+}
+
 /// Notes a list of layer widths that cannot be.
 pub(crate) fn check_widths(name: &str, widths: &[usize], problems: &mut Problems) {
-    problems.require(!widths.contains(&0), || format!("{name}: every width at least 1, found {widths:?}"));
+    let count = widths.len();
+    if count > MAX_DEPTH {
+        return problems.require(false, || format!("{name}: at most {MAX_DEPTH} layers, found {count}"));
+    }
+    problems.require(!widths.contains(&0), || format!("{name}: every width at least 1, found {}", shown(widths)));
+    problems.require(widths.iter().all(|&width| width <= MAX_WIDTH), || {
+        format!("{name}: every width at most {MAX_WIDTH}, found {}", shown(widths))
+    });
+}
+
+/// Notes a number that is above what it may be.
+pub(crate) fn check_most(name: &str, number: usize, most: usize, problems: &mut Problems) {
+    problems.require(number <= most, || format!("{name}: at most {most}, found {number}"));
 }
 
 /// Notes experts that cannot be: `count` is how many a gate chooses from, as the settings `keys` say.
@@ -133,6 +187,7 @@ pub(crate) fn check_experts(hidden: &[usize], keys: &str, count: usize, problems
     check_widths("expert_hidden", hidden, problems);
     problems.require(!hidden.is_empty(), || "expert_hidden: at least one layer".into());
     problems.require(count >= 1, || format!("{keys}: at least one expert for a gate to choose, found 0"));
+    check_most(keys, count, MAX_COUNT, problems);
 }
 
 /// Notes the widths of a bottom that cannot be.
@@ -158,7 +213,7 @@ pub(crate) fn check_stacks(hidden: &[usize], own_weight: f32, problems: &mut Pro
 macro_rules! model_config {
     (
         $(#[$doc:meta])*
-        $config:ident, $builder:ident, $kind:literal $(, branches: $branches:expr $(, own_tables: $own:literal)?)? => {
+        $config:ident, $builder:ident, $kind:literal of $net:ty $(, branches: $branches:expr $(, own_tables: $own:literal)?)? => {
             $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr $(, from $from:ty)?;)*
         }
         check($this:ident, $problems:ident) $check:block
@@ -213,6 +268,20 @@ macro_rules! model_config {
             }
         }
 
+        impl $config {
+            /// Why the model does not fit into memory, if it does not.
+            fn too_large(&self) -> Option<String> {
+                let settings = || serde_json::to_value($builder { layout: Default::default(), ..self.0.clone() });
+                let with = |key: &str, value| {
+                    let mut settings = settings().ok()?;
+                    settings[key] = value;
+                    let settings: $builder = serde_json::from_value(settings).ok()?;
+                    Some($config($builder { layout: self.0.layout.clone(), ..settings }))
+                };
+                $crate::model::fits::too_large::<$net>(self, || settings().unwrap_or_default(), with)
+            }
+        }
+
         impl $builder {
             /// The fields, domains and tasks of the rows.
             pub fn layout(mut self, layout: &$crate::data::Layout) -> Self {
@@ -243,6 +312,7 @@ macro_rules! model_config {
                 init: $crate::nn::Init);
             $(
                 #[doc = concat!("What the branches stand for; default `", stringify!($branches), "`.")]
+                /// [`Branches::Auto`](crate::model::Branches::Auto) is replaced by what it chooses when the settings are built.
                 pub fn branches(mut self, branches: $crate::model::Branches) -> Self {
                     self.branches = branches;
                     self
@@ -260,7 +330,8 @@ macro_rules! model_config {
             ///
             /// # Errors
             /// [`ErrorKind::Config`](crate::ErrorKind::Config) that names every setting that cannot be.
-            pub fn build(self) -> $crate::Result<$config> {
+            #[allow(unused_mut, reason = "settings without branches stay as they are")]
+            pub fn build(mut self) -> $crate::Result<$config> {
                 let mut problems = $crate::error::Problems::default();
                 let style = self.style();
                 $crate::model::config::check_common(
@@ -268,14 +339,22 @@ macro_rules! model_config {
                 );
                 $(
                     let _: $crate::model::Branches = $branches;
+                    self.branches = self.branches.resolve(&self.layout);
                     self.branches.check(&self.layout, self.built_with, &mut problems);
                 )?
                 {
                     let ($this, $problems) = (&self, &mut problems);
                     $check
                 }
+                let config = $config(self);
+                // No size can be known of settings that are wrong.
+                if problems.is_empty()
+                    && let Some(why) = config.too_large()
+                {
+                    problems.require(false, || why);
+                }
                 problems.into_result(stringify!($config))?;
-                Ok($config(self))
+                Ok(config)
             }
 
             /// How hidden layers are made.
@@ -313,6 +392,11 @@ macro_rules! model_config {
             fn seed(&self) -> u64 {
                 self.0.seed
             }
+
+            $(fn reads_domain(&self) -> bool {
+                let _: $crate::model::Branches = $branches;
+                self.0.branches != $crate::model::Branches::Tasks
+            })?
 
             $($(fn own_tables(&self) -> Option<$crate::model::Branches> {
                 let own: bool = $own;

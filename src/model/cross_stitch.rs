@@ -6,7 +6,7 @@ use super::stitched::{StitchedConfig, StitchedNet, StitchedShape};
 
 model_config! {
     /// The settings of [`CrossStitch`](super::CrossStitch).
-    CrossStitchConfig, CrossStitchConfigBuilder, "cross_stitch", branches: Branches::Tasks => {
+    CrossStitchConfig, CrossStitchConfigBuilder, "cross_stitch" of CrossStitchNet, branches: Branches::Auto => {
         /// The widths of a stack's layers, at least one, each with a unit behind it; default 128, 64, 32.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
         /// The widths of a tower's hidden layers; default none, which leaves the output layer.

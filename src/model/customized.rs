@@ -6,7 +6,7 @@ use super::config::{check_bottoms, check_widths, model_config};
 
 model_config! {
     /// The settings of [`Customized`](super::Customized).
-    CustomizedConfig, CustomizedConfigBuilder, "customized", branches: Branches::Tasks => {
+    CustomizedConfig, CustomizedConfigBuilder, "customized" of CustomizedNet, branches: Branches::Auto => {
         /// The widths of a bottom's layers, at least one; default 128.
         bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>;
         /// The widths of a tower's hidden layers; default 64, 32.

@@ -11,7 +11,7 @@ use self::lookup::{Embed, Scatter};
 use super::branches::Routes;
 use super::{NetConfig, NewRows};
 use crate::data::{Batch, DomainId, Field};
-use crate::nn::{Branch, Decay, Draws, Leaf, LeafMut, Part, Path, RowGrad, Segment, tensor};
+use crate::nn::{Branch, Decay, Draws, Leaf, LeafMut, Part, Path, RowGrad, Segment, Size, tensor};
 use crate::optim::Optimizer;
 use crate::parallel;
 use crate::simd::widest;
@@ -84,11 +84,11 @@ impl Front {
         Self { fields, tables: Vec::new(), owners, built_with, dim, width: config.width() }
     }
 
-    /// How many values its tables have.
-    pub(super) fn size(config: &impl NetConfig) -> f64 {
+    /// The size of its tables.
+    pub(crate) fn size(config: &impl NetConfig) -> Size {
         let owners = config.own_tables().map_or(1, |branches| branches.count(config.layout()));
-        let rows: f64 = config.layout().fields.iter().map(|field| field.rows as f64).sum();
-        owners.max(1) as f64 * rows * config.embedding_dim() as f64
+        let table = |field: &Field| Size::tensor(field.rows as f64 * config.embedding_dim() as f64);
+        owners.max(1) as f64 * config.layout().fields.iter().map(table).sum::<Size>()
     }
 
     fn add_tables(&mut self, config: &impl NetConfig, draws: &mut Draws) {

@@ -5,16 +5,16 @@ use std::borrow::Cow;
 use ndarray::{Array2, ArrayRef2};
 
 use super::branches::BranchedConfig as _;
-use super::config::{check_experts, check_widths, model_config};
+use super::config::{MAX_DEPTH, check_experts, check_most, check_widths, model_config};
 use super::towers::{TowerShape, Towers, TowersCache, keep};
 use super::{Branches, ExpertId, GateReader, GateView, Input, Net, NetConfig, Plan};
 use crate::data::DomainId;
 use crate::nn::buffer::{clear, grow, resize};
-use crate::nn::{Gate, GateCache, Mlp, MlpRun, Mode, PerBranch, Train, mix, mix_backward};
+use crate::nn::{Gate, GateCache, Mlp, MlpRun, Mode, PerBranch, Size, Train, mix, mix_backward};
 
 model_config! {
     /// The settings of [`MlMmoe`](super::MlMmoe).
-    MlMmoeConfig, MlMmoeConfigBuilder, "ml_mmoe", branches: Branches::Tasks => {
+    MlMmoeConfig, MlMmoeConfigBuilder, "ml_mmoe" of MlMmoeNet, branches: Branches::Auto => {
         /// How many levels there are, at least 1 (one is [`Mmoe`](super::Mmoe)); default 2.
         levels: usize = 2;
         /// How many experts there are at each level, at least 1; default 3.
@@ -27,6 +27,7 @@ model_config! {
     check(this, problems) {
         check_widths("tower_hidden", &this.tower_hidden, problems);
         check_experts(&this.expert_hidden, "experts", this.experts, problems);
+        check_most("levels", this.levels, MAX_DEPTH, problems);
         problems.require(this.levels >= 1, || "levels: at least 1, found 0".into());
     }
 }
@@ -116,15 +117,25 @@ impl Net for MlMmoeNet {
         Self { levels, gates, towers: Towers::new(config, tower(config), |_| width(config), draws) }
     }
 
-    fn size(config: &MlMmoeConfig) -> Option<f64> {
+    fn size(config: &MlMmoeConfig) -> Option<Size> {
         let (settings, input) = (&config.0, config.width_f64());
         let branches = config.branches().count(config.layout()) as f64;
         let (levels, experts, width) = (settings.levels as f64, settings.experts as f64, width(config) as f64);
         let expert = |input| Mlp::size(input, &settings.expert_hidden, None, settings.style());
         let first = experts * expert(input);
-        let later = experts * (expert(width) + input * experts);
-        let gates = branches * input * experts;
+        let gate = Size::tensor(input * experts);
+        let later = experts * (expert(width) + gate);
+        let gates = branches * gate;
         Some(first + (levels - 1.0) * later + gates + Towers::size(config, tower(config), branches * width))
+    }
+
+    fn row(config: &MlMmoeConfig) -> Option<f64> {
+        let settings = &config.0;
+        let (levels, experts, width) = (settings.levels as f64, settings.experts as f64, width(config) as f64);
+        let answering = config.branches().answering(config.layout()) as f64;
+        let runs = levels * experts * Mlp::row(&settings.expert_hidden, None, settings.style());
+        let mixtures = (levels - 1.0) * experts * (2.0 * experts + width) + answering * 2.0 * (experts + width);
+        Some(runs + mixtures + config.width_f64() + Towers::row(config, tower(config), width))
     }
 
     fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut MlMmoeCache, logits: &mut ArrayRef2<f32>) {

@@ -6,7 +6,7 @@ use super::extraction::{ExtractionConfig, ExtractionNet, ExtractionShape};
 
 model_config! {
     /// The settings of [`Mmoe`](super::Mmoe).
-    MmoeConfig, MmoeConfigBuilder, "mmoe", branches: Branches::Tasks => {
+    MmoeConfig, MmoeConfigBuilder, "mmoe" of MmoeNet, branches: Branches::Auto => {
         /// How many experts there are, at least 1; default 3.
         experts: usize = 3;
         /// The widths of an expert's layers, at least one; default one layer of 128.

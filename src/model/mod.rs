@@ -30,6 +30,7 @@ mod config;
 mod cross_stitch;
 mod customized;
 mod extraction;
+pub(crate) mod fits;
 mod freeze;
 mod front;
 mod gate_view;
@@ -69,6 +70,7 @@ pub use self::bottoms::{BottomCache, BottomConfig, BottomNet, BottomShape, Fusio
 pub use self::branches::{BranchedConfig, Branches};
 pub use self::cache::Cache;
 pub use self::cgc::{CgcConfig, CgcConfigBuilder, CgcNet};
+pub(crate) use self::config::MAX_WIDTH;
 pub use self::config::NetConfig;
 pub use self::cross_stitch::{CrossStitchConfig, CrossStitchConfigBuilder, CrossStitchNet};
 pub use self::customized::{CustomizedConfig, CustomizedConfigBuilder, CustomizedNet};
@@ -166,7 +168,7 @@ impl<N: Net> Model<N> {
     /// A model of these settings to read a file into: its tables hold 0. `None` if that would take more than `limit` values.
     pub(crate) fn to_fill(config: N::Config, limit: f64) -> Option<Self> {
         // Where a net does not know its size, that of the tables is a bound at least for them.
-        let size = Front::size(&config) + N::size(&config).unwrap_or(0.0);
+        let size = Front::size(&config).values + N::size(&config).unwrap_or_default().values;
         // Not a number is too large too.
         if size.partial_cmp(&limit).is_none_or(std::cmp::Ordering::is_gt) {
             return None;

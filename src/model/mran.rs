@@ -3,19 +3,19 @@
 use ndarray::{Array1, Array2, ArrayRef2, ArrayView2, ArrayViewMut2, Axis, s};
 
 use super::branches::Route;
-use super::config::{check_widths, model_config};
+use super::config::{MAX_COUNT, MAX_DEPTH, MAX_WIDTH, check_most, check_widths, model_config};
 use super::towers::{TowerShape, Towers, TowersCache};
 use super::{BranchedConfig, Branches, Input, Net, NetConfig};
 use crate::data::DomainId;
 use crate::nn::buffer::{grow, resize};
 use crate::nn::{
     ActivationKind, Alignment, AlignmentCache, AttentionSettings, Branch, Decay, Draws, Hidden, HiddenCache,
-    HiddenStyle, Mode, MultiHeadAttention, MultiHeadAttentionCache, NormKind, PerBranch, Sight, Tokens, Train,
+    HiddenStyle, Mode, MultiHeadAttention, MultiHeadAttentionCache, NormKind, PerBranch, Sight, Size, Tokens, Train,
 };
 
 model_config! {
     /// The settings of [`Mran`](super::Mran).
-    MranConfig, MranConfigBuilder, "mran", branches: Branches::Tasks => {
+    MranConfig, MranConfigBuilder, "mran" of MranNet, branches: Branches::Auto => {
         /// How many heads every attention has, at least 1; default 2.
         heads: usize = 2;
         /// How many values a head gives, at least 1; default 16.
@@ -32,6 +32,9 @@ model_config! {
     }
     check(this, problems) {
         check_widths("tower_hidden", &this.tower_hidden, problems);
+        check_most("heads", this.heads, MAX_COUNT, problems);
+        check_most("head_width", this.head_width, MAX_WIDTH, problems);
+        check_most("attention_layers", this.attention_layers, MAX_DEPTH, problems);
         problems.require(this.heads >= 1, || "heads: at least 1, found 0".into());
         problems.require(this.head_width >= 1, || "head_width: at least 1, found 0".into());
     }
@@ -245,7 +248,7 @@ impl Net for MranNet {
         Self { tokens, features, representations, relations, alignment, norms, towers, built_with }
     }
 
-    fn size(config: &MranConfig) -> Option<f64> {
+    fn size(config: &MranConfig) -> Option<Size> {
         let MranConfigBuilder { layout, embedding_dim, attention_layers, branch_attention, heads, head_width, .. } =
             &config.0;
         let (dim, layers, style) = (*embedding_dim as f64, *attention_layers as f64, config.0.style());
@@ -254,13 +257,33 @@ impl Net for MranNet {
         let built_with = config.built_with().map_or(branches, |branches| branches as f64);
         let numbers = layout.numeric.len() as f64;
         let attention = |input: f64| MultiHeadAttention::size(input, width, style);
-        let features = if layers == 0.0 { 0.0 } else { attention(dim) + (layers - 1.0) * attention(width) };
+        let features = if layers == 0.0 { Size::default() } else { attention(dim) + (layers - 1.0) * attention(width) };
         let relations = if *branch_attention && built_with > 1.0 { 4.0 * width * width } else { 0.0 };
         let token = if layers == 0.0 { dim } else { width };
         let input = (layout.fields.len() as f64 + numbers) * token;
         let norms = branches * Hidden::size(input, style.norm, ActivationKind::Identity);
         let towers = Towers::size(config, config.tower(), branches * input);
-        Some(2.0 * numbers * dim + features + branches * width + relations + token * width + norms + towers)
+        let tokens = 2.0 * Size::tensor(numbers * dim);
+        let own = branches * Size::tensor(width) + Size::tensor(relations) + Size::tensor(token * width);
+        Some(tokens + features + own + norms + towers)
+    }
+
+    fn row(config: &MranConfig) -> Option<f64> {
+        let MranConfigBuilder { layout, embedding_dim, attention_layers, heads, head_width, .. } = &config.0;
+        let (dim, layers, heads) = (*embedding_dim as f64, *attention_layers as f64, *heads as f64);
+        let (style, width) = (config.0.style(), heads * *head_width as f64);
+        let tokens = layout.fields.len() as f64 + layout.numeric.len() as f64;
+        let input = tokens * if layers == 0.0 { dim } else { width };
+        let answering = config.branches().answering(layout) as f64;
+        let norm = if style.norm == NormKind::None { 0.0 } else { 3.0 };
+        let features = layers * MultiHeadAttention::row(tokens, heads, width, style);
+        let buffers = tokens * (dim + 2.0 * dim.max(width));
+        Some(
+            features
+                + buffers
+                + answering * ((1.0 + norm) * input + tokens)
+                + Towers::row(config, config.tower(), input),
+        )
     }
 
     fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut MranCache, logits: &mut ArrayRef2<f32>) {

@@ -4,7 +4,7 @@ use ndarray::ArrayRef2;
 
 use super::{GateView, NetConfig, Plan};
 use crate::data::DomainId;
-use crate::nn::{Mode, Params, Segment, Train};
+use crate::nn::{Mode, Params, Segment, Size, Train};
 
 /// What a net reads: embedded rows, grouped by domain.
 #[derive(Debug, Clone, Copy)]
@@ -30,12 +30,20 @@ pub trait Net: Params + Send + Sync + 'static {
     /// The net at step 0.
     fn new(config: &Self::Config) -> Self;
 
-    /// How many values a net of these settings holds, moving averages included, without making it; `None`, the default, if that is not
-    /// known.
+    /// How large the parameters of a net of these settings are, without making it; `None`, the default, if that is not known.
     ///
-    /// A model file whose settings ask for a larger model than it holds is refused by this number, before memory is taken. It is an f64, so
-    /// that no settings are too large for it.
-    fn size(config: &Self::Config) -> Option<f64> {
+    /// Settings that ask for more than there is memory, and a model file whose settings ask for a larger model than it holds, are
+    /// refused by this number before anything is allocated.
+    fn size(config: &Self::Config) -> Option<Size> {
+        let _ = config;
+        None
+    }
+
+    /// How many values a training step keeps for each row of its batch in the net's cache, about; `None`, the default, if that is not
+    /// known. Inference keeps fewer.
+    ///
+    /// A run whose batches ask for more than there is memory is refused by this number.
+    fn row(config: &Self::Config) -> Option<f64> {
         let _ = config;
         None
     }

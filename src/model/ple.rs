@@ -1,12 +1,12 @@
 //! PLE: progressive layered extraction.
 
 use super::Branches;
-use super::config::{check_experts, check_widths, model_config};
+use super::config::{MAX_DEPTH, check_experts, check_most, check_widths, model_config};
 use super::extraction::{ExtractionConfig, ExtractionNet, ExtractionShape};
 
 model_config! {
     /// The settings of [`Ple`](super::Ple).
-    PleConfig, PleConfigBuilder, "ple", branches: Branches::Tasks => {
+    PleConfig, PleConfigBuilder, "ple" of PleNet, branches: Branches::Auto => {
         /// How many levels there are, at least 1 (one is [`Cgc`](super::Cgc)); default 2.
         levels: usize = 2;
         /// How many experts all branches share at each level; default 2.
@@ -22,6 +22,7 @@ model_config! {
         check_widths("tower_hidden", &this.tower_hidden, problems);
         let experts = this.shared_experts.saturating_add(this.own_experts);
         check_experts(&this.expert_hidden, "shared_experts and own_experts", experts, problems);
+        check_most("levels", this.levels, MAX_DEPTH, problems);
         problems.require(this.levels >= 1, || "levels: at least 1, found 0".into());
         problems.require(this.levels == 1 || this.shared_experts >= 1, || {
             "shared_experts: at least 1 with more than one level, since shared gates feed them".into()

@@ -4,16 +4,16 @@ use std::borrow::Cow;
 
 use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2, Axis};
 
-use super::config::{check_widths, model_config};
+use super::config::{MAX_WIDTH, check_most, check_widths, model_config};
 use super::{Input, Net, NetConfig, Plan};
 use crate::data::DomainId;
 use crate::nn::buffer::resize;
 use crate::nn::matmul::Out;
-use crate::nn::{Decay, Draws, HiddenStyle, JoinedCache, Linear, Mlp, MlpCache, Mode, PerDomain, Segment, Train};
+use crate::nn::{Decay, Draws, HiddenStyle, JoinedCache, Linear, Mlp, MlpCache, Mode, PerDomain, Segment, Size, Train};
 
 model_config! {
     /// The settings of [`Pooled`](super::Pooled).
-    PooledConfig, PooledConfigBuilder, "pooled" => {
+    PooledConfig, PooledConfigBuilder, "pooled" of PooledNet => {
         /// The widths of the hidden layers; default 128, 64, 32.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
         /// The width of the domain's embedding, at least 1; default 16.
@@ -21,6 +21,7 @@ model_config! {
     }
     check(this, problems) {
         check_widths("hidden", &this.hidden, problems);
+        check_most("domain_dim", this.domain_dim, MAX_WIDTH, problems);
         problems.require(this.domain_dim >= 1, || "domain_dim: at least 1, found 0".into());
     }
 }
@@ -80,8 +81,8 @@ impl PooledNet {
         hidden: &[usize],
         tasks: usize,
         style: HiddenStyle,
-    ) -> f64 {
-        domains * domain_dim as f64 + Mlp::size(width + domain_dim as f64, hidden, Some(tasks), style)
+    ) -> Size {
+        domains * Size::tensor(domain_dim as f64) + Mlp::size(width + domain_dim as f64, hidden, Some(tasks), style)
     }
 
     /// Writes the mean of all domains' embeddings.
@@ -175,10 +176,14 @@ impl Net for PooledNet {
         Self::with(config.width(), &config.domains(), dim, hidden, config.tasks(), style, draws)
     }
 
-    fn size(config: &PooledConfig) -> Option<f64> {
+    fn size(config: &PooledConfig) -> Option<Size> {
         let (settings, domains) = (&config.0, config.layout().domains.len() as f64);
         let PooledConfigBuilder { domain_dim, hidden, .. } = settings;
         Some(Self::size_with(config.width_f64(), domains, *domain_dim, hidden, config.tasks(), settings.style()))
+    }
+
+    fn row(config: &PooledConfig) -> Option<f64> {
+        Some(Mlp::row(&config.0.hidden, Some(config.tasks()), config.0.style()))
     }
 
     fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut PooledCache, logits: &mut ArrayRef2<f32>) {

@@ -7,11 +7,11 @@ use super::towers::{TowerShape, Towers, TowersCache};
 use super::{BranchedConfig as _, Branches, Input, Net, NetConfig, Plan};
 use crate::data::DomainId;
 use crate::nn::buffer::clear;
-use crate::nn::{Mode, Train};
+use crate::nn::{Mode, Size, Train};
 
 model_config! {
     /// The settings of [`Single`](super::Single).
-    SingleConfig, SingleConfigBuilder, "single", branches: Branches::DomainsAndTasks, own_tables: true => {
+    SingleConfig, SingleConfigBuilder, "single" of SingleNet, branches: Branches::DomainsAndTasks, own_tables: true => {
         /// The widths of the hidden layers of each model; default 128, 64, 32.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
     }
@@ -64,9 +64,13 @@ impl Net for SingleNet {
         Self { mlps: Towers::new(config, tower(config), |_| config.width(), &mut config.draws()) }
     }
 
-    fn size(config: &SingleConfig) -> Option<f64> {
+    fn size(config: &SingleConfig) -> Option<Size> {
         let inputs = config.branches().count(config.layout()) as f64 * config.width_f64();
         Some(Towers::size(config, tower(config), inputs))
+    }
+
+    fn row(config: &SingleConfig) -> Option<f64> {
+        Some(Towers::row(config, tower(config), config.width_f64()))
     }
 
     fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut SingleCache, logits: &mut ArrayRef2<f32>) {

@@ -1,12 +1,12 @@
 //! Sluice networks.
 
 use super::Branches;
-use super::config::{check_stacks, check_widths, model_config};
+use super::config::{MAX_COUNT, check_most, check_stacks, check_widths, model_config, shown};
 use super::stitched::{StitchedConfig, StitchedNet, StitchedShape};
 
 model_config! {
     /// The settings of [`Sluice`](super::Sluice).
-    SluiceConfig, SluiceConfigBuilder, "sluice", branches: Branches::Tasks => {
+    SluiceConfig, SluiceConfigBuilder, "sluice" of SluiceNet, branches: Branches::Auto => {
         /// The widths of a stack's layers, at least one, all the same and a multiple of `subspaces`; default 128, 128.
         hidden: Vec<usize> = vec![128, 128], from impl Into<Vec<usize>>;
         /// The widths of a tower's hidden layers; default 64, 32.
@@ -25,12 +25,13 @@ model_config! {
         check_stacks(&this.hidden, this.own_weight, problems);
         check_widths("tower_hidden", &this.tower_hidden, problems);
         let (hidden, subspaces) = (&this.hidden, this.subspaces);
+        check_most("subspaces", subspaces, MAX_COUNT, problems);
         problems.require(subspaces >= 1, || "subspaces: at least 1, found 0".into());
         problems.require(hidden.iter().all(|width| subspaces == 0 || width % subspaces == 0), || {
-            format!("hidden: every width a multiple of subspaces, {subspaces}, found {hidden:?}")
+            format!("hidden: every width a multiple of subspaces, {subspaces}, found {}", shown(hidden))
         });
         problems.require(hidden.windows(2).all(|pair| pair[0] == pair[1]), || {
-            format!("hidden: one width for all layers, since towers read a mixture of them, found {hidden:?}")
+            format!("hidden: one width for all layers, since towers read a mixture of them, found {}", shown(hidden))
         });
         let (weight, lambda) = (this.last_weight, this.orthogonality);
         problems.require((0.0..=1.0).contains(&weight), || format!("last_weight: 0 <= last_weight <= 1, found {weight}"));

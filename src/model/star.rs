@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use ndarray::{Array2, ArrayRef2};
 
-use super::config::{check_widths, model_config};
+use super::config::{MAX_WIDTH, check_most, check_widths, model_config};
 use super::pooled::{PooledCache, PooledNet};
 use super::statistics::has_averages;
 use super::{Input, Net, NetConfig, Plan};
@@ -12,14 +12,14 @@ use crate::data::DomainId;
 use crate::nn::buffer::{grow, resize};
 use crate::nn::matmul::Out;
 use crate::nn::{
-    Combination, DomainLinear, Draws, Gated, Hidden, HiddenCache, Init, Linear, Mode, PartitionedNorm,
-    PartitionedNormCache, PartitionedNormSettings, Rectified, StarLinear, StarLinearCache, Train,
+    Combination, DomainLinear, Draws, Gated, Hidden, HiddenCache, Init, Linear, Mlp, Mode, PartitionedNorm,
+    PartitionedNormCache, PartitionedNormSettings, Rectified, Size, StarLinear, StarLinearCache, Train,
 };
 use crate::parallel::join;
 
 model_config! {
     /// The settings of [`Star`](super::Star).
-    StarConfig, StarConfigBuilder, "star" => {
+    StarConfig, StarConfigBuilder, "star" of StarNet => {
         /// The widths of the hidden layers of the star topology; default 128, 64, 32.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
         /// How the shared weights and a domain's own are combined; default their product, as in the paper.
@@ -54,6 +54,7 @@ model_config! {
         problems.require(floor >= 0.0 && floor.is_finite(), || format!("norm_floor: at least 0, found {floor}"));
         let rows = this.norm_min_rows;
         problems.require(rows >= 2, || format!("norm_min_rows: at least 2, found {rows}"));
+        check_most("domain_dim", this.domain_dim, MAX_WIDTH, problems);
         problems.require(this.domain_dim >= 1, || "domain_dim: at least 1, found 0".into());
     }
 }
@@ -224,20 +225,35 @@ impl Net for StarNet {
         Self { norm, layers, hidden, auxiliary }
     }
 
-    fn size(config: &StarConfig) -> Option<f64> {
+    fn size(config: &StarConfig) -> Option<Size> {
         let (settings, width, domains) = (&config.0, config.width_f64(), config.layout().domains.len() as f64);
         let (tasks, style) = (config.tasks(), settings.style());
-        let norm = if settings.partitioned_norm { PartitionedNorm::size(width, domains) } else { 0.0 };
-        let (mut layers, mut from) = (0.0, width);
+        let mut size = Size::default();
+        if settings.partitioned_norm {
+            size = size + PartitionedNorm::size(width, domains);
+        }
+        let mut from = width;
         for to in settings.hidden.iter().map(|&to| to as f64) {
-            layers += StarLinear::size(from, to, domains, settings.combination);
-            layers += Hidden::size(to, style.norm, style.activation);
+            size = size + StarLinear::size(from, to, domains, settings.combination);
+            size = size + Hidden::size(to, style.norm, style.activation);
             from = to;
         }
-        layers += StarLinear::size(from, tasks as f64, domains, settings.combination);
+        size = size + StarLinear::size(from, tasks as f64, domains, settings.combination);
         let (dim, hidden) = (settings.domain_dim, &settings.auxiliary_hidden);
+        if settings.auxiliary {
+            size = size + PooledNet::size_with(width, domains, dim, hidden, tasks, style);
+        }
+        Some(size)
+    }
+
+    fn row(config: &StarConfig) -> Option<f64> {
+        let (settings, style, tasks) = (&config.0, config.0.style(), config.tasks());
+        let norm = if settings.partitioned_norm { 2.0 * config.width_f64() } else { 0.0 };
+        let combined =
+            settings.hidden.iter().chain([&tasks]).map(|&to| settings.combination.row() * to as f64).sum::<f64>();
+        let layers = Mlp::row(&settings.hidden, Some(tasks), style) + combined;
         let auxiliary =
-            if settings.auxiliary { PooledNet::size_with(width, domains, dim, hidden, tasks, style) } else { 0.0 };
+            if settings.auxiliary { Mlp::row(&settings.auxiliary_hidden, Some(2 * tasks), style) } else { 0.0 };
         Some(norm + layers + auxiliary)
     }
 

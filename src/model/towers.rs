@@ -9,7 +9,9 @@ use super::branches::{BranchedConfig, Route, Routes};
 use super::{Plan, Value};
 use crate::data::DomainId;
 use crate::nn::buffer::{grow, resize};
-use crate::nn::{Branch, Draws, HiddenStyle, Leaf, LeafMut, Mlp, MlpRun, Mode, Pair, Params, Path, PerBranch, Segment};
+use crate::nn::{
+    Branch, Draws, HiddenStyle, Leaf, LeafMut, Mlp, MlpRun, Mode, Pair, Params, Path, PerBranch, Segment, Size,
+};
 
 /// One tower for each branch: `logits^k = t^k(h^k)`, for the rows and tasks that the branch answers.
 ///
@@ -75,12 +77,20 @@ impl Towers {
         Self { mlps, built_with }
     }
 
-    /// How many values [`Towers::new`] makes, if all towers together read `inputs` values.
-    pub(crate) fn size(config: &impl BranchedConfig, shape: TowerShape<'_>, inputs: f64) -> f64 {
+    /// The size of what [`Towers::new`] makes, if all towers together read `inputs` values.
+    pub(crate) fn size(config: &impl BranchedConfig, shape: TowerShape<'_>, inputs: f64) -> Size {
         let branches = config.branches().count(config.layout()) as f64;
         let outputs = if config.branches() == Branches::Domains { shape.tasks } else { 1 };
-        let size = |input| Mlp::size(input, shape.hidden, Some(outputs), shape.style);
-        branches * size(0.0) + inputs * (size(1.0) - size(0.0))
+        let rest = branches * Mlp::size(0.0, shape.hidden, Some(outputs), shape.style);
+        let first = shape.hidden.first().copied().unwrap_or(outputs) as f64;
+        Size { values: rest.values + inputs * first, ..rest }
+    }
+
+    /// How many values a training step keeps for a row, about, if a tower reads `input` values.
+    pub(crate) fn row(config: &impl BranchedConfig, shape: TowerShape<'_>, input: f64) -> f64 {
+        let outputs = if config.branches() == Branches::Domains { shape.tasks } else { 1 };
+        let answering = config.branches().answering(config.layout()) as f64;
+        answering * (Mlp::row(shape.hidden, Some(outputs), shape.style) + input)
     }
 
     /// The branches, in order.

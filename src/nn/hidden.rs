@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::buffer::resize;
 use super::{
-    Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Draws, Dropout, DropoutCache, LayerNorm,
-    LayerNormCache, Mode,
+    Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Draws, Dropout, DropoutCache, HiddenStyle,
+    LayerNorm, LayerNormCache, Mode, Size,
 };
 
 /// The normalisation between a hidden layer's affine map and its activation.
@@ -72,8 +72,8 @@ impl Hidden {
         Self { norm, activation: Activation::new(activation, width), dropout: Dropout::new(dropout, draws) }
     }
 
-    /// How many values [`Hidden::new`] makes.
-    pub(crate) fn size(width: f64, norm: NormKind, activation: ActivationKind) -> f64 {
+    /// The size of what [`Hidden::new`] makes.
+    pub(crate) fn size(width: f64, norm: NormKind, activation: ActivationKind) -> Size {
         let norm = match norm {
             NormKind::None => 0.0,
             NormKind::Batch => 4.0,
@@ -84,7 +84,20 @@ impl Hidden {
             ActivationKind::Dice => 3.0,
             _ => 0.0,
         };
-        width * (norm + activation)
+        // Every value of a column is in a tensor of its own.
+        (norm + activation) * Size::tensor(width)
+    }
+
+    /// How many values a layer of this width keeps for a row from forward to backward, with its affine map's.
+    pub(crate) fn row(width: f64, style: HiddenStyle) -> f64 {
+        let HiddenStyle { activation, norm, .. } = style;
+        let plain = norm == NormKind::None && activation == ActivationKind::Relu;
+        // Output and its gradient; else also those of the affine map, of the norm, and Dice's own.
+        let maps = if plain { 2.0 } else { 4.0 };
+        let norm = if norm == NormKind::None { 0.0 } else { 2.0 };
+        let dice = if activation == ActivationKind::Dice { 3.0 } else { 0.0 };
+        // Dropout keeps two bytes for each value.
+        width * (maps + norm + dice + 0.5)
     }
 
     /// Whether it is a rectifier and perhaps a dropout. Its output `y` says then all that its backward pass needs:

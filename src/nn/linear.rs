@@ -4,7 +4,7 @@ use ndarray::{Array1, Array2, ArrayRef, ArrayRef1, ArrayRef2, Axis, Dimension};
 
 use super::matmul::{Operand, Out, Then, matmul_grad, product};
 use super::sums::add_sums;
-use super::{Decay, Draws, Init};
+use super::{Decay, Draws, Init, Size};
 use crate::parallel::join;
 
 /// An affine map with a bias: `y = x·W + b`.
@@ -24,9 +24,9 @@ impl Linear {
         Self { weight: init.weight(input, output, draws), bias: Array1::zeros(output) }
     }
 
-    /// How many values [`Linear::new`] makes.
-    pub(crate) fn size(input: f64, output: f64) -> f64 {
-        input * output + output
+    /// The size of what [`Linear::new`] makes.
+    pub(crate) fn size(input: f64, output: f64) -> Size {
+        Size::tensor(input * output) + Size::tensor(output)
     }
 
     /// The map that gives 0.

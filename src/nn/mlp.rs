@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::buffer::{clear, grow, resize};
 use super::matmul::{Out, Rows, Then};
-use super::{ActivationKind, Draws, Hidden, HiddenCache, Init, Linear, Mode, NormKind};
+use super::{ActivationKind, Draws, Hidden, HiddenCache, Init, Linear, Mode, NormKind, Size};
 
 /// How the hidden layers of a stack are made.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -68,14 +68,20 @@ impl Mlp {
         Self { layers, hidden }
     }
 
-    /// How many values [`Mlp::new`] makes.
-    pub(crate) fn size(input: f64, widths: &[usize], output: Option<usize>, style: HiddenStyle) -> f64 {
+    /// The size of what [`Mlp::new`] makes.
+    pub(crate) fn size(input: f64, widths: &[usize], output: Option<usize>, style: HiddenStyle) -> Size {
         let mut from = input;
         let mut layer =
-            |to: usize, behind: f64| Linear::size(std::mem::replace(&mut from, to as f64), to as f64) + behind;
-        let hidden: f64 =
+            |to: usize, after: Size| Linear::size(std::mem::replace(&mut from, to as f64), to as f64) + after;
+        let hidden: Size =
             widths.iter().map(|&width| layer(width, Hidden::size(width as f64, style.norm, style.activation))).sum();
-        hidden + output.map_or(0.0, |output| layer(output, 0.0))
+        hidden + output.map_or(Size::default(), |output| layer(output, Size::default()))
+    }
+
+    /// How many values a training step keeps for a row, about.
+    pub(crate) fn row(widths: &[usize], output: Option<usize>, style: HiddenStyle) -> f64 {
+        let hidden: f64 = widths.iter().map(|&width| Hidden::row(width as f64, style)).sum();
+        hidden + 2.0 * output.map_or(0.0, |output| output as f64)
     }
 
     /// How many values it gives for a row.

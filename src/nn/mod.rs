@@ -22,6 +22,7 @@ mod params;
 mod per;
 mod row_grad;
 mod segment;
+mod size;
 mod softmax;
 mod star_linear;
 mod stitch;
@@ -56,6 +57,7 @@ pub use params::{Decay, Leaf, LeafMut, Pair, Params, Part, Path, tensor};
 pub use per::{Key, Per, PerBranch, PerDomain};
 pub use row_grad::RowGrad;
 pub use segment::Segment;
+pub use size::Size;
 pub(crate) use star_linear::Rectified;
 pub use star_linear::{
     AdaptiveSummand, Combination, Concatenated, DomainLinear, Factor, Gated, LowRankFactor, StarLinear,

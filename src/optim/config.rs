@@ -92,6 +92,17 @@ impl OptimizerConfig {
         }
     }
 
+    /// How many numbers it remembers for each value, and beside them for each row of a table.
+    pub(crate) fn remembers(&self) -> (f64, f64) {
+        match self {
+            Self::Sgd(config) => (if config.momentum == Momentum::None { 0.0 } else { 1.0 }, 0.0),
+            Self::Adam(_) => (2.0, 0.0),
+            // Dense tensors have one for each value whatever tables have; those are few beside the tables.
+            Self::Adagrad(config) if config.accumulator == Accumulator::Row => (0.0, 1.0),
+            Self::Adagrad(_) => (1.0, 0.0),
+        }
+    }
+
     /// The optimizer, remembering nothing yet.
     pub fn build(&self) -> Box<dyn Optimizer> {
         match *self {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::INK;
+use super::text::is_hostile;
 
 /// A picture that grows element by element; coordinates are pixels from the upper left corner.
 #[derive(Debug)]
@@ -156,7 +157,8 @@ impl std::fmt::Display for Short {
     }
 }
 
-/// The text with what XML takes for its own written out; what XML cannot hold becomes `�`.
+/// The text with what XML takes for its own written out; what XML cannot hold, and what would
+/// turn text around, becomes `�`.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -166,7 +168,8 @@ fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\t' | '\n' | '\r' => out.push(' '),
-            '\0'..' ' | '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            c if is_hostile(c) => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }
@@ -179,7 +182,7 @@ mod tests {
 
     #[test]
     fn any_text_gives_sound_xml_that_says_it() {
-        let nasty = "<a href=\"x\">&'\u{1}]]>";
+        let nasty = "<a href=\"x\">&'\u{1}]]>\u{1b}[31m\u{202e}\u{9b}";
         let mut svg = Svg::new(10.0, 10.0, nasty);
         svg.text((1.0, 2.0), nasty, Style::new(10.0).anchor(Anchor::Middle).bold());
         svg.group(nasty, |svg| svg.marker(Marker::Up, (1.0, 1.0), 1.0, INK));
@@ -188,7 +191,7 @@ mod tests {
         let texts: Vec<_> =
             document.descendants().filter(roxmltree::Node::is_text).filter_map(|node| node.text()).collect();
         let texts: Vec<_> = texts.into_iter().filter(|text| !text.trim().is_empty()).collect();
-        assert_eq!(texts, [nasty.replace('\u{1}', "\u{fffd}").as_str(); 3]);
+        assert_eq!(texts, ["<a href=\"x\">&'\u{fffd}]]>\u{fffd}[31m\u{fffd}\u{fffd}"; 3]);
     }
 
     #[test]

@@ -1,6 +1,23 @@
-//! How wide text is, and what to do where it is too wide.
+//! How wide text is, what to do where it is too wide, and what of it a terminal may see.
 
 use std::borrow::Cow;
+
+/// The text as a terminal may show it: what would move the cursor, change colours or turn the order of letters around is written out,
+/// `\u{1b}` for an escape character.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hostile) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |c: char| if is_hostile(c) { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(shown).collect())
+}
+
+/// Whether a terminal or viewer does something else with it than show it: control characters, line separators, and the marks that set
+/// the direction of text.
+pub(crate) fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
+}
 
 /// The width of text of this size, as in `DejaVu Sans`, the widest of the usual sans-serif fonts.
 pub(crate) fn text_width(text: &str, size: f64) -> f64 {
@@ -61,6 +78,13 @@ mod tests {
         assert!(cut.ends_with('…') && cut.starts_with("a_very"), "{cut}");
         assert!(text_width(&cut, 12.0) <= 80.0);
         assert_eq!(fit("search", 12.0, 0.0), "…");
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_out() {
+        assert!(matches!(printable("größe, 検索 ±"), Cow::Borrowed("größe, 検索 ±")));
+        assert_eq!(printable("a\u{1b}[31mb\r\n\t\u{7f}\u{9b}"), "a\\u{1b}[31mb\\r\\n\\t\\u{7f}\\u{9b}");
+        assert_eq!(printable("x\u{202e}y\u{2066}"), "x\\u{202e}y\\u{2066}");
     }
 
     #[test]

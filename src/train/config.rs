@@ -3,6 +3,7 @@
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use super::MAX_THREADS;
 use crate::data::{self, Batch, Layout};
 use crate::error::Problems;
 use crate::loss::Objective;
@@ -143,13 +144,13 @@ impl TrainConfig {
 }
 
 impl TrainConfigBuilder {
-    /// How often all rows are seen at most, at least 1; default 5.
+    /// How often all rows are seen at most, 1 to 2³² − 1; default 5.
     pub fn epochs(mut self, epochs: usize) -> Self {
         self.epochs = epochs;
         self
     }
 
-    /// Rows in a batch, at least 1; default 4096.
+    /// Rows in a batch, 1 to 2³² − 1; default 4096.
     pub fn batch_rows(mut self, rows: usize) -> Self {
         self.batch_rows = rows;
         self
@@ -218,7 +219,7 @@ impl TrainConfigBuilder {
         self
     }
 
-    /// Threads to train and evaluate with, at least 1; default 1. Their number changes no bit of the result.
+    /// Threads to train and evaluate with, 1 to 1024; default 1. Their number changes no bit of the result.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
@@ -233,6 +234,14 @@ impl TrainConfigBuilder {
         problems.require(self.epochs >= 1, || "epochs: at least 1, found 0".into());
         problems.require(self.batch_rows >= 1, || "batch_rows: at least 1, found 0".into());
         problems.require(self.threads >= 1, || "threads: at least 1, found 0".into());
+        let most = u32::MAX as usize;
+        for (name, value, most) in [
+            ("epochs", self.epochs, most),
+            ("batch_rows", self.batch_rows, most),
+            ("threads", self.threads, MAX_THREADS),
+        ] {
+            problems.require(value <= most, || format!("{name}: at most {most}, found {value}"));
+        }
         problems.require(self.batches != data::Schedule::Mixed { max_domains: Some(0) }, || {
             "batches: max_domains at least 1, found 0".into()
         });

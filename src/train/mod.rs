@@ -6,6 +6,7 @@ mod checkpoints;
 mod config;
 mod evaluate;
 mod lock;
+mod memory;
 mod place;
 mod progress;
 mod report;
@@ -18,6 +19,8 @@ pub use callback::{Callback, StepDone};
 pub use checkpoints::{Checkpoints, CheckpointsBuilder};
 pub use config::{EarlyStop, TrainConfig, TrainConfigBuilder};
 pub use evaluate::evaluate;
+pub(crate) use memory::MAX_THREADS;
+pub use memory::MemoryNeed;
 pub use progress::Progress;
 pub(crate) use progress::say;
 pub use report::{EpochReport, FitReport, StopReason, UnitReport};
@@ -36,10 +39,13 @@ use crate::{Error, ErrorKind, Result};
 /// work; after about a millisecond they nap.
 ///
 /// # Errors
-/// [`ErrorKind::Io`] if the system gives no threads.
+/// [`ErrorKind::Config`] for more than 1024 threads; [`ErrorKind::Io`] if the system gives no threads.
 pub fn in_pool<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> Result<R> {
     if threads <= 1 {
         return Ok(work());
+    }
+    if threads > MAX_THREADS {
+        return Err(Error::new(ErrorKind::Config, format!("threads: at most {MAX_THREADS}, found {threads}")));
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| Error::new(ErrorKind::Io, format!("cannot start {threads} threads: {error}")))?;

@@ -61,7 +61,8 @@ impl Trainer {
     /// # Errors
     /// [`ErrorKind::Layout`] or [`ErrorKind::Data`] if rows do not have the model's layout; [`ErrorKind::Config`] if a
     /// setting names a unit, task, domain, tensor or part that the model does not have, the monitored value is undefined on
-    /// `val`, the schedule is a plateau and there is no `val`, or the folder for checkpoints has some. Nothing was trained then.
+    /// `val`, the schedule is a plateau and there is no `val`, or the folder for checkpoints has some, or the run takes more
+    /// memory than there is ([`TrainConfig::check_memory`]). Nothing was trained then.
     /// [`ErrorKind::Io`] or [`ErrorKind::NonFinite`] if a checkpoint cannot be saved; the model has then the weights of the last step.
     /// A loss that is not finite is not an error but a [`StopReason`](super::StopReason).
     pub fn fit<N: Net>(
@@ -109,6 +110,7 @@ impl Trainer {
         check_rows(&layout, &train, val)?;
         self.config.check(&layout)?;
         self.config.check_val(&layout, val)?;
+        self.config.check_rest::<N>(model.config(), train.rows(), val.map_or(0, Batch::rows))?;
         let threads = self.config.threads();
         in_pool(threads, || self.run(model, train, val, resume))?
     }

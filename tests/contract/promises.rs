@@ -404,7 +404,7 @@ pub(crate) fn says_its_size<N: Net>(mut model: Model<N>) {
                 held += values.len();
             }
         });
-        assert_eq!(N::size(model.config()), Some(held as f64), "{:?}", model.config());
+        assert_eq!(N::size(model.config()).map(|size| size.values), Some(held as f64), "{:?}", model.config());
     }
 }
 

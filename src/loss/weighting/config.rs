@@ -39,6 +39,15 @@ pub(super) enum Kind {
 }
 
 impl Weighting {
+    /// How many gradients of the model are kept beside the step's, with this many units.
+    pub(crate) fn gradients(&self, units: usize) -> usize {
+        match self.0 {
+            Kind::Fixed | Kind::Uncertainty { .. } | Kind::Dwa { .. } => 0,
+            Kind::GradNorm { .. } => 1,
+            Kind::PcGrad => units,
+        }
+    }
+
     /// No weights but those of the [`Objective`](crate::loss::Objective).
     pub fn fixed() -> Self {
         Self(Kind::Fixed)

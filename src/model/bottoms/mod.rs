@@ -12,7 +12,7 @@ use super::towers::{TowerShape, Towers, TowersCache, keep};
 use super::{Input, Net, Plan};
 use crate::data::DomainId;
 use crate::nn::buffer::{clear, grow, resize};
-use crate::nn::{Draws, HiddenStyle, Mlp, MlpRun, Mode, PerBranch, Segment, Train};
+use crate::nn::{Draws, HiddenStyle, Mlp, MlpRun, Mode, PerBranch, Segment, Size, Train};
 
 pub use self::fusion::Fusion;
 
@@ -184,16 +184,30 @@ impl<C: BottomConfig> Net for BottomNet<C> {
         Self { shared, own, towers, reads, fusion: shape.fusion, config: PhantomData }
     }
 
-    fn size(config: &C) -> Option<f64> {
+    fn size(config: &C) -> Option<Size> {
         let (shape, branches) = (config.shape(), config.branches().count(config.layout()) as f64);
         let (own, shared) = (if shape.own { branches } else { 0.0 }, if shape.shared { 1.0 } else { 0.0 });
         let reads = if shape.own { config.count_reads(branches) } else { 0.0 };
         let bottoms = (own + shared) * Mlp::size(config.width_f64(), shape.bottom_hidden, None, shape.style);
         let joined = if shape.fusion == Fusion::Concatenate { reads + branches * shared } else { branches };
         let inputs = joined * shape.output() as f64;
-        let values = bottoms + Towers::size(config, shape.tower(config.tasks()), inputs);
+        let size = bottoms + Towers::size(config, shape.tower(config.tasks()), inputs);
         // Where outputs are added, towers have no weights for each that they read, but the list of those takes memory too.
-        Some(values.max(reads / 16.0))
+        Some(Size { values: size.values.max(reads / 16.0), ..size })
+    }
+
+    fn row(config: &C) -> Option<f64> {
+        let (shape, branches) = (config.shape(), config.branches().count(config.layout()) as f64);
+        let answering = config.branches().answering(config.layout()) as f64;
+        let reads = if shape.own { config.count_reads(branches) / branches.max(1.0) } else { 0.0 };
+        let shared = if shape.shared { 1.0 } else { 0.0 };
+        // With branches for tasks all bottoms run; else those that the towers of a domain read.
+        let own = if shape.own { (answering + reads).min(branches) } else { 0.0 };
+        let bottoms = (own + shared) * Mlp::row(shape.bottom_hidden, None, shape.style);
+        let parts = reads + shared;
+        let joined = if shape.fusion == Fusion::Concatenate { parts } else { 1.0 } * shape.output() as f64;
+        let towers = Towers::row(config, shape.tower(config.tasks()), joined);
+        Some(bottoms + answering * joined + config.width_f64() + towers)
     }
 
     fn forward<M: Mode>(&self, input_rows: Input<'_>, mode: M, cache: &mut BottomCache, logits: &mut ArrayRef2<f32>) {

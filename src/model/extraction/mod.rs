@@ -12,7 +12,7 @@ use super::towers::{TowerShape, Towers, TowersCache, keep};
 use super::{GateView, Input, Net, Plan};
 use crate::data::DomainId;
 use crate::nn::buffer::grow;
-use crate::nn::{Branch, HiddenStyle, Mlp, Mode, Train};
+use crate::nn::{Branch, HiddenStyle, Mlp, Mode, Size, Train};
 
 pub use self::level::Level;
 
@@ -128,21 +128,40 @@ impl<C: ExtractionConfig> Net for ExtractionNet<C> {
         Self { levels, towers, config: PhantomData }
     }
 
-    fn size(config: &C) -> Option<f64> {
+    fn size(config: &C) -> Option<Size> {
         let (shape, width, fused) = (config.shape(), config.width_f64(), config.shape().fused() as f64);
         let branches = config.branches().count(config.layout()) as f64;
         let gated = config.built_with().map_or(branches, |branches| branches as f64);
         let (levels, own, shared) = (shape.levels as f64, shape.own_experts as f64, shape.shared_experts as f64);
         let level = |input: f64| {
             let experts = (branches * own + shared) * Mlp::size(input, shape.expert_hidden, None, shape.style);
-            let gates = if shape.one_gate { 0.0 } else { branches * input * (own + shared) };
-            (experts + gates, input * (gated * own + shared))
+            let gates = if shape.one_gate { 0.0 } else { branches };
+            (experts + gates * Size::tensor(input * (own + shared)), Size::tensor(input * (gated * own + shared)))
         };
         let ((first, first_gate), (later, later_gate)) = (level(width), level(fused));
         let shared_gates = levels - if shape.one_gate { 0.0 } else { 1.0 };
-        let gates = if shared_gates > 0.0 { first_gate + (shared_gates - 1.0) * later_gate } else { 0.0 };
+        let gates = if shared_gates > 0.0 { first_gate + (shared_gates - 1.0) * later_gate } else { Size::default() };
         let towers = Towers::size(config, shape.tower(config.tasks()), branches * fused);
         Some(first + (levels - 1.0) * later + gates + towers)
+    }
+
+    fn row(config: &C) -> Option<f64> {
+        let (shape, fused) = (config.shape(), config.shape().fused() as f64);
+        let branches = config.branches().count(config.layout()) as f64;
+        let answering = config.branches().answering(config.layout()) as f64;
+        let (levels, own, shared) = (shape.levels as f64, shape.own_experts as f64, shape.shared_experts as f64);
+        // Below the last level every row passes every branch.
+        let level = |branches: f64, shared_gate: f64| {
+            let experts = branches * own + shared;
+            let gates = branches * 2.0 * (own + shared) + shared_gate * 2.0 * experts;
+            let read = branches * (own + shared) + shared_gate * experts;
+            experts * Mlp::row(shape.expert_hidden, None, shape.style)
+                + gates
+                + read
+                + (branches + shared_gate) * 2.0 * fused
+        };
+        let last = level(answering, if shape.one_gate { 1.0 } else { 0.0 });
+        Some((levels - 1.0) * level(branches, 1.0) + last + Towers::row(config, shape.tower(config.tasks()), fused))
     }
 
     fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut ExtractionCache, logits: &mut ArrayRef2<f32>) {

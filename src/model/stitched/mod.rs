@@ -13,7 +13,7 @@ use super::towers::{TowerShape, Towers, TowersCache, keep};
 use super::{Branches, Input, Net, Plan};
 use crate::data::DomainId;
 use crate::nn::buffer::{clear, grow};
-use crate::nn::{Branch, HiddenStyle, Mlp, Mode, PerBranch, Stitch, Train, orthogonality};
+use crate::nn::{Branch, HiddenStyle, Mlp, Mode, PerBranch, Size, Stitch, Train, orthogonality};
 
 pub use self::layer::StitchedLayer;
 
@@ -142,22 +142,36 @@ impl<C: StitchedConfig> Net for StitchedNet<C> {
         Self { layers, skips, towers, orthogonality: shape.orthogonality, config: PhantomData }
     }
 
-    fn size(config: &C) -> Option<f64> {
+    fn size(config: &C) -> Option<Size> {
         let (shape, branches) = (config.shape(), config.branches().count(config.layout()) as f64);
         let built_with = config.built_with().map_or(branches, |branches| branches as f64);
         let (layers, subspaces) = (shape.hidden.len() as f64, shape.subspaces as f64);
         // What comes later is read by the branches of its own domain and of later ones.
         let each = match config.branches() {
             Branches::DomainsAndTasks => config.tasks() as f64,
-            Branches::Tasks | Branches::Domains => 1.0,
+            Branches::Auto | Branches::Tasks | Branches::Domains => 1.0,
         };
         let (early, later) = (built_with / each, branches / each);
         let reads = built_with * built_with + each * each * (later * (later + 1.0) - early * (early + 1.0)) / 2.0;
         let stack = Mlp::size(config.width_f64(), shape.hidden, None, shape.style);
-        let units = layers * subspaces * subspaces * reads;
-        let skips = if shape.last_weight.is_some() { branches * layers } else { 0.0 };
+        let units = Size { values: layers * subspaces * subspaces * reads, tensors: layers * branches };
+        let skips = if shape.last_weight.is_some() { branches } else { 0.0 } * Size::tensor(layers);
         let towers = Towers::size(config, shape.tower(config.tasks()), branches * shape.width() as f64);
         Some(branches * stack + units + skips + towers)
+    }
+
+    fn row(config: &C) -> Option<f64> {
+        let (shape, width) = (config.shape(), config.shape().width() as f64);
+        let branches = config.branches().count(config.layout()) as f64;
+        let answering = config.branches().answering(config.layout()) as f64;
+        // What a layer gives and what is stitched of it. Below the last layer every row passes every branch.
+        let layer =
+            |branches: f64, width: usize| branches * (Mlp::row(&[width], None, shape.style) + 2.0 * width as f64);
+        let (last, below) = shape.hidden.split_last()?;
+        let layers: f64 = below.iter().map(|&width| layer(branches, width)).sum();
+        let skips = if shape.last_weight.is_some() { 2.0 * answering * width } else { 0.0 };
+        let towers = Towers::row(config, shape.tower(config.tasks()), width);
+        Some(layers + layer(answering, *last) + skips + config.width_f64() + towers)
     }
 
     fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut StitchedCache, logits: &mut ArrayRef2<f32>) {

@@ -8,7 +8,7 @@ use super::slices::{add_scaled, dot};
 use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
 use crate::nn::softmax::{softmax_rows, softmax_rows_backward};
-use crate::nn::{Decay, Draws, Hidden, HiddenCache, HiddenStyle, Init, Mode};
+use crate::nn::{Decay, Draws, Hidden, HiddenCache, HiddenStyle, Init, Mode, Size};
 use crate::parallel::in_pool;
 
 /// Lists of tokens that a block takes, when blocks run side by side.
@@ -97,9 +97,14 @@ impl MultiHeadAttention {
         Self { projection, post, settings }
     }
 
-    /// How many values [`MultiHeadAttention::new`] makes for heads that give `width` values together.
-    pub(crate) fn size(input: f64, width: f64, style: HiddenStyle) -> f64 {
-        input * 4.0 * width + Hidden::size(width, style.norm, style.activation)
+    /// The size of what [`MultiHeadAttention::new`] makes for heads that give `width` values together.
+    pub(crate) fn size(input: f64, width: f64, style: HiddenStyle) -> Size {
+        Size::tensor(input * 4.0 * width) + Hidden::size(width, style.norm, style.activation)
+    }
+
+    /// How many values a training step keeps for a row of this many tokens, about.
+    pub(crate) fn row(tokens: f64, heads: f64, width: f64, style: HiddenStyle) -> f64 {
+        tokens * (8.0 * width + Hidden::row(width, style) + 2.0 * width + 1.0) + heads * tokens * tokens
     }
 
     /// How many values it gives for a token.

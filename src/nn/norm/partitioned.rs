@@ -6,7 +6,7 @@ use super::Columns;
 use crate::data::DomainId;
 use crate::nn::buffer::grow;
 use crate::nn::segment::each_segment;
-use crate::nn::{Decay, Mode, Moving, PerDomain, Segment};
+use crate::nn::{Decay, Mode, Moving, PerDomain, Segment, Size};
 
 /// Partitioned Normalization (Sheng et al. 2021, section 3.3, equations 3 and 4): batch normalisation whose statistics
 /// and half of whose scale and shift belong to the row's domain d.
@@ -105,9 +105,9 @@ impl PartitionedNorm {
         Self { gamma: Array1::ones(width), beta: Array1::zeros(width), domain, settings }
     }
 
-    /// How many values [`PartitionedNorm::new`] makes.
-    pub(crate) fn size(width: f64, domains: f64) -> f64 {
-        width * (2.0 + 4.0 * domains)
+    /// The size of what [`PartitionedNorm::new`] makes.
+    pub(crate) fn size(width: f64, domains: f64) -> Size {
+        (2.0 + 4.0 * domains) * Size::tensor(width)
     }
 
     /// Gives a new domain neutral values; until it has statistics of its own, it takes the pooled ones.

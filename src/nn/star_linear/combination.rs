@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problems;
+use crate::nn::Size;
 
 /// How a [`StarLinear`](super::StarLinear) combines the shared layer with a domain's own.
 ///
@@ -57,21 +58,35 @@ impl Combination {
         Self::LowRank { rank: default_rank() }
     }
 
-    /// How many values one domain owns in a layer: the last column of the table above.
-    pub(super) fn size(self, input: f64, output: f64) -> f64 {
-        match self {
+    /// The size of what one domain owns in a layer: the last column of the table above.
+    pub(super) fn size(self, input: f64, output: f64) -> Size {
+        let values = match self {
             Self::Product | Self::Add => input * output + output,
             Self::AdaptiveAdd => input * output + 2.0 * output,
             Self::Gate => 2.0 * (input * output + output),
             Self::Concatenation => input * output + output + 2.0 * output * output,
             Self::LowRank { rank } => (input + output) * (rank as f64).min(input).min(output) + output,
+        };
+        // No combination has more than five.
+        Size { values, tensors: 5.0 }
+    }
+
+    /// How many values of a layer's output a training step keeps for a row beside that output.
+    pub(crate) fn row(self) -> f64 {
+        match self {
+            Self::Product | Self::Add | Self::LowRank { .. } => 0.0,
+            Self::AdaptiveAdd => 2.0,
+            Self::Gate | Self::Concatenation => 4.0,
         }
     }
 
     /// Notes what cannot be.
     pub(crate) fn check(self, problems: &mut Problems) {
         if let Self::LowRank { rank } = self {
-            problems.require(rank >= 1, || "combination.low_rank.rank: at least 1, found 0".into());
+            let most = crate::model::MAX_WIDTH;
+            problems.require((1..=most).contains(&rank), || {
+                format!("combination.low_rank.rank: 1 to {most}, found {rank}")
+            });
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::nn::linear::values_mut;
 use crate::nn::matmul::{Out, Rows, Then};
 use crate::nn::segment::each_segment;
 use crate::nn::sums::fold;
-use crate::nn::{Draws, Init, Linear, PerDomain, Segment};
+use crate::nn::{Draws, Init, Linear, PerDomain, Segment, Size};
 use crate::parallel::{self, Divide};
 
 /// A layer that all domains share and each bends to its own (Sheng et al. 2021, section 3.4, equations 5 and 6), in one of
@@ -135,8 +135,8 @@ impl StarLinear {
         Self { shared, domain, combination }
     }
 
-    /// How many values [`StarLinear::new`] makes.
-    pub(crate) fn size(input: f64, output: f64, domains: f64, combination: Combination) -> f64 {
+    /// The size of what [`StarLinear::new`] makes.
+    pub(crate) fn size(input: f64, output: f64, domains: f64, combination: Combination) -> Size {
         let linear = Linear::size(input, output);
         linear + domains * combination.size(input, output)
     }

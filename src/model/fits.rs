@@ -1,0 +1,105 @@
+//! Whether a model fits into memory, before it is made.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::{Front, Net, NetConfig};
+use crate::memory;
+use crate::nn::Size;
+
+/// Below this nobody asks how much memory there is.
+const SMALL: f64 = 64e6;
+
+/// How many settings an error names.
+const NAMED: usize = 3;
+
+/// Why a model of these settings does not fit into memory, what takes the most, and what to make smaller; `None` if it fits.
+///
+/// `with` gives the same settings with another value of one of them, unchecked.
+pub(crate) fn too_large<N: Net>(
+    config: &N::Config,
+    settings: impl Fn() -> Value,
+    with: impl Fn(&str, Value) -> Option<N::Config>,
+) -> Option<String> {
+    let bytes = parameters::<N>(config);
+    if bytes < SMALL {
+        return None;
+    }
+    let total = memory::total();
+    (bytes > total || bytes.is_nan()).then(|| {
+        let needs = format!("the parameters take {}", memory::shown(bytes));
+        let advice = advice(config, &settings(), bytes, Vec::new(), |config| parameters::<N>(config), with);
+        refusal(&needs, total, &advice)
+    })
+}
+
+/// The bytes of a model's parameters.
+pub(crate) fn parameters<N: Net>(config: &N::Config) -> f64 {
+    (Front::size(config) + N::size(config).unwrap_or_default()).bytes()
+}
+
+/// The bytes of its tables, and of the rest.
+pub(crate) fn parts<N: Net>(config: &N::Config) -> (Size, Size) {
+    (Front::size(config), N::size(config).unwrap_or_default())
+}
+
+/// The text of an error about memory.
+pub(crate) fn refusal(needs: &str, there_is: f64, advice: &str) -> String {
+    let (there_is, variable) = (memory::shown(there_is), memory::VARIABLE);
+    format!("memory: {needs}, there is {there_is}{advice}, or set {variable} if there is more")
+}
+
+/// What to make smaller, the settings that matter most first: `; make smaller: …`.
+///
+/// `bytes` is what the settings take now, and `measure` what others would; `found` has further settings, and what is left with the
+/// least of each.
+pub(crate) fn advice<C: NetConfig>(
+    config: &C,
+    settings: &Value,
+    bytes: f64,
+    mut found: Vec<(f64, String)>,
+    measure: impl Fn(&C) -> f64,
+    with: impl Fn(&str, Value) -> Option<C>,
+) -> String {
+    for (key, value) in settings.as_object().into_iter().flatten() {
+        let least = match value {
+            Value::Number(number) if number.as_u64().is_some_and(|n| n > 1) && key != "seed" => Value::from(1),
+            Value::Array(list) if !list.is_empty() && list.iter().all(Value::is_u64) => Value::from(vec![1]),
+            _ => continue,
+        };
+        // What some settings are cannot be changed alone: such a one is not named.
+        if let Some(smaller) = with(key, least) {
+            found.push((measure(&smaller), format!("{key} = {}", cut(&value.to_string()))));
+        }
+    }
+    let layout = config.layout();
+    let without = |change: &dyn Fn(&mut C)| {
+        let mut smaller = config.clone();
+        change(&mut smaller);
+        measure(&smaller)
+    };
+    if let Some((largest, field)) = layout.fields.iter().enumerate().max_by_key(|(_, field)| field.rows) {
+        let bytes = without(&|smaller| smaller.layout_mut().fields[largest].rows = 1);
+        found.push((bytes, format!("the feature {:?} (a table of {} rows)", cut(&field.name), field.rows)));
+    }
+    let numbers = layout.numeric.len();
+    if numbers > 1 {
+        let bytes = without(&|smaller| smaller.layout_mut().numeric.truncate(1));
+        found.push((bytes, format!("the number of numeric features ({numbers})")));
+    }
+    // What does not take a fifth off is not worth a word.
+    found.retain(|(left, _)| *left < 0.8 * bytes);
+    found.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut advice = String::new();
+    for (number, (_, name)) in found.iter().take(NAMED).enumerate() {
+        let _ = write!(advice, "{}{name}", if number == 0 { "; make smaller: " } else { ", " });
+    }
+    advice
+}
+
+/// The beginning of a long text.
+fn cut(text: &str) -> String {
+    let short: String = text.chars().take(60).collect();
+    if short.len() < text.len() { short + "…" } else { short }
+}

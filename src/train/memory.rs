@@ -1,0 +1,138 @@
+//! What a training run takes of memory, before it takes it.
+
+use super::TrainConfig;
+use crate::memory::{self, shown};
+use crate::model::fits::{advice, parameters, parts, refusal};
+use crate::model::{Net, NetConfig as _, PIECE};
+use crate::{Error, ErrorKind, Result};
+
+/// Below this nobody asks how much memory there is.
+const SMALL: f64 = 64e6;
+
+/// The most threads that are started.
+pub(crate) const MAX_THREADS: usize = 1024;
+
+/// What a training run takes of memory beside its rows, in bytes: an estimate, which knows what the settings ask for and not what the
+/// allocator makes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct MemoryNeed {
+    /// The model's parameters.
+    pub parameters: f64,
+    /// The best epoch's parameters, the gradient, and what the optimizers remember.
+    pub copies: f64,
+    /// What a step keeps of its batch's rows.
+    pub batch: f64,
+    /// What the evaluation keeps of the rows that are scored at a time.
+    pub evaluation: f64,
+}
+
+impl MemoryNeed {
+    /// All of it.
+    pub fn total(self) -> f64 {
+        self.parameters + self.copies + self.batch + self.evaluation
+    }
+}
+
+impl TrainConfig {
+    /// What it takes to train a model of these settings on this many rows, with this many validation rows.
+    ///
+    /// Of a net that does not say how large it is ([`Net::size`], [`Net::row`]), the embeddings alone count.
+    pub fn memory<N: Net>(&self, model: &N::Config, rows: usize, val: usize) -> MemoryNeed {
+        let config = &self.0;
+        let (tables, net) = parts::<N>(model);
+        let layout = model.layout();
+        let (fields, tasks) = (layout.fields.len() as f64, layout.tasks.len() as f64);
+        let table_rows = tables.values / model.embedding_dim() as f64;
+        let batch = config.batch_rows.min(rows) as f64;
+
+        let embedding = config.embedding_optimizer.as_ref().unwrap_or(&config.optimizer);
+        let (of_value, _) = config.optimizer.remembers();
+        let (of_table_value, of_table_row) = embedding.remembers();
+        let kept = config.objective.weighting().gradients(config.objective.units().count(layout)) as f64;
+        let answering = model.own_tables().map_or(1.0, |branches| branches.answering(layout) as f64);
+        let touched = (batch * fields * answering).min(table_rows) * model.embedding_dim() as f64;
+        let gradient = net.bytes() + 4.0 * (table_rows + touched);
+        let remembered = of_value * net.bytes() + 4.0 * (of_table_value * tables.values + of_table_row * table_rows);
+
+        // Embedded rows and their gradients; logits and theirs; the batch, and the next one that is put together beside the step.
+        let data = 2.0 * (fields + layout.numeric.len() as f64 + tasks + 3.0);
+        let row = 2.0 * model.width_f64() * answering + 5.0 * tasks + N::row(model).unwrap_or(0.0);
+        // Buffers for the rows of one domain grow with the largest batch that it had, and by more than they have to.
+        let slack = if model.reads_domain() && layout.domains.len() > 1 { 1.6 } else { 1.0 };
+        let at_once = (self.threads() as f64 * PIECE as f64).min(val as f64);
+        MemoryNeed {
+            parameters: parameters::<N>(model),
+            copies: parameters::<N>(model) + (1.0 + kept) * gradient + remembered,
+            batch: 4.0 * batch * (slack * row + data),
+            // Inference keeps no gradients. Every score is kept, and measured three times over.
+            evaluation: 4.0 * (at_once * 0.6 * row + val as f64 * tasks * 13.0),
+        }
+    }
+
+    /// Whether there is memory for a run of a model of these settings on this many rows: ask before the model is made.
+    /// [`Trainer::fit`](super::Trainer::fit) asks again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] that says what it takes, what there is, and which settings matter most.
+    pub fn check_memory<N: Net>(&self, model: &N::Config, rows: usize, val: usize) -> Result<()> {
+        self.check_runs::<N>(model, rows, val, 1)
+    }
+
+    /// The same for runs at the same time.
+    pub(crate) fn check_runs<N: Net>(&self, model: &N::Config, rows: usize, val: usize, runs: usize) -> Result<()> {
+        self.check_need::<N>(model, rows, val, |need| runs as f64 * need.total())
+    }
+
+    /// The same for a model that is there.
+    pub(crate) fn check_rest<N: Net>(&self, model: &N::Config, rows: usize, val: usize) -> Result<()> {
+        self.check_need::<N>(model, rows, val, |need| need.total() - need.parameters)
+    }
+
+    fn check_need<N: Net>(
+        &self,
+        model: &N::Config,
+        rows: usize,
+        val: usize,
+        of: impl Fn(MemoryNeed) -> f64,
+    ) -> Result<()> {
+        let need = self.memory::<N>(model, rows, val);
+        let bytes = of(need);
+        if bytes < SMALL {
+            return Ok(());
+        }
+        let available = memory::available();
+        if bytes <= available {
+            return Ok(());
+        }
+        let MemoryNeed { parameters, copies, batch, evaluation } = need;
+        let (batch_rows, threads) = (self.0.batch_rows.min(rows), self.threads());
+        let needs = format!(
+            "a run takes {}: parameters {}, gradient, optimizer and best epoch {}, a batch of {batch_rows} rows {}, evaluating {} rows a \
+             thread {}",
+            shown(bytes),
+            shown(parameters),
+            shown(copies),
+            shown(batch),
+            PIECE.min(val),
+            shown(evaluation)
+        );
+        let measure = |config: &N::Config| of(self.memory::<N>(config, rows, val));
+        let settings = serde_json::to_value(model).unwrap_or_default();
+        let with = |key: &str, value| {
+            let mut settings = settings.clone();
+            settings[key] = value;
+            serde_json::from_value::<N::Config>(settings).ok()
+        };
+        let other = |change: &dyn Fn(&mut TrainConfig)| {
+            let mut other = self.clone();
+            change(&mut other);
+            of(other.memory::<N>(model, rows, val))
+        };
+        let own = vec![
+            (other(&|config| config.0.batch_rows = 1), format!("batch_rows = {batch_rows}")),
+            (other(&|config| config.0.threads = 1), format!("threads = {threads}")),
+        ];
+        let advice = advice(model, &settings, bytes, own, measure, with);
+        Err(Error::new(ErrorKind::Config, refusal(&needs, available, &advice)))
+    }
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Plants one fault at a time in a copy of the sources and says which tests notice: a check of the tests themselves.
 #
-#   bash tests/faults.sh          all faults; about an hour
+#   bash tests/faults.sh          all faults; about two hours
 #   bash tests/faults.sh decay    those whose name has this in it
 #
 # Exits with 1 if a fault goes unnoticed. Needs perl, which replaces the text.
@@ -25,7 +25,7 @@ fault() {
     exit 2
   fi
   local out
-  out=$(cd "$copy" && cargo test --quiet --no-fail-fast --lib --test golden --test identities --test contract --test metrics --test compare 2>&1) && true
+  out=$(cd "$copy" && cargo test --quiet --no-fail-fast --lib --test golden --test identities --test contract --test metrics --test compare --test around_the_step --test sizes 2>&1) && true
   if grep -q '^error\(\[\|: could not compile\)' <<<"$out"; then
     echo "$name: does not compile"
     grep -m3 '^error' <<<"$out"
@@ -47,9 +47,9 @@ fault() {
 fault "normalisation's backward without the x̂ term" src/nn/norm/columns.rs \
   'a * r * (g - mean_g - (z - mean) * r * mean_gx)' 'a * r * (g - mean_g)'
 fault "moving variance takes the biased estimate" src/nn/norm/columns.rs \
-  'squares / (n - 1.0)' 'squares / n'
+  'squares / freedom' 'squares / rows as f64'
 fault "batch statistics at inference" src/nn/norm/partitioned.rs \
-  'mode.training().is_some() && segment.len()' 'segment.len()'
+  'mode.batch_statistics() && segment.len() >= self.settings.min_rows' 'segment.len() >= self.settings.min_rows'
 fault "averages without their bias removed" src/nn/moving.rs \
   '/ (1.0 - keep.powi(steps))' ''
 fault "a gate with a bias" src/nn/gate.rs \
@@ -101,4 +101,64 @@ fault "Holm's correction without the rank" src/compare/statistics.rs \
   '(p.len() - rank) as f64' '(p.len() - 0 * rank) as f64'
 fault "flipped signs that only reach the sum found do not count" src/compare/statistics.rs \
   '>= observed - tolerance' '> observed + tolerance'
+fault "a resumed run forgets how far a plateau has come" src/train/checkpoint.rs \
+  'run.place = place;' 'run.place = place; run.place.plateau = crate::optim::PlateauState::default();'
+fault "a resumed run forgets how good the best was" src/train/checkpoint.rs \
+  'run.place = place;' 'run.place = place; run.place.goodness = None;'
+fault "a resumed run starts its epoch anew" src/train/run.rs \
+  'batches.skip(self.place.batch);' ''
+fault "the learning rate of the next step" src/train/run.rs \
+  'config.schedule.factor(clock, &place.plateau)' \
+  'config.schedule.factor(Clock { step: clock.step + 1, ..clock }, &place.plateau)'
+fault "decays that never begin" src/train/run.rs \
+  'epoch: place.epoch as u64, step: place.report.steps' 'epoch: 0, step: place.report.steps'
+fault "any change is an improvement" src/train/place.rs \
+  'goodness > best + config.early_stop.min_delta' 'goodness > best'
+fault "a plateau that waits for the metric to fall" src/train/place.rs \
+  'observe(&mut self.plateau, goodness, true)' 'observe(&mut self.plateau, goodness, false)'
+fault "patience that lasts an epoch longer" src/train/run.rs \
+  'waited >= self.config.early_stop.patience' 'waited > self.config.early_stop.patience'
+fault "the last weights kept in place of the best" src/train/run.rs \
+  'if stop.diverged() || (val.is_some() && report.best_epoch.is_some()) {' 'if stop.diverged() {'
+fault "every epoch called the best" src/train/run.rs \
+  'if done.best || done.val.is_none() {' 'if done.best || done.epoch < usize::MAX {'
+fault "dropout with one mask for all steps" src/nn/dropout.rs \
+  'Purpose::Dropout, step.step, self.site' 'Purpose::Dropout, 0, self.site'
+fault "dropout with one mask for all places" src/nn/dropout.rs \
+  'Purpose::Dropout, step.step, self.site' 'Purpose::Dropout, step.step, 0'
+fault "dropout with one mask for all seeds" src/nn/dropout.rs \
+  'keyed(step.seed, Purpose::Dropout' 'keyed(0, Purpose::Dropout'
+fault "one order for all epochs" src/data/loader.rs \
+  'Purpose::Shuffle, epoch, 0' 'Purpose::Shuffle, 0 * epoch, 0'
+fault "an epoch's loss by batches and not by rows" src/train/run.rs \
+  'place.loss += loss * batch.rows() as f64;' 'place.loss += loss * config.batch_rows as f64;'
+fault "gradients that are not clipped" src/train/run.rs \
+  'clip.clip(&mut grad.net, &mut grad.tables);' 'let _ = clip;'
+fault "tables that keep their rate whatever the schedule" src/optim/split.rs \
+  'self.tables.set_lr(lr * self.ratio);' ''
+fault "nothing frozen" src/train/trainer.rs \
+  '.freeze(model, &config.freeze)?' '.freeze(model, &[""; 0])?'
+fault "a callback after one that breaks is not told" src/train/run.rs \
+  'breaks |= tell(&mut **callback).is_break();' 'breaks = breaks || tell(&mut **callback).is_break();'
+fault "an AUC that weighs positives alone" src/metrics/auc.rs \
+  '+= f64::from(row.weight);' '+= if row.positive { f64::from(row.weight) } else { 1.0 };'
+fault "a log loss without weights" src/metrics/logloss.rs \
+  '(f64::from(row.logit), f64::from(row.weight))' '(f64::from(row.logit), 1.0)'
+fault "groups that weigh as many as their rows" src/metrics/gauc.rs \
+  'group.iter().map(|row| f64::from(row.weight)).sum::<f64>()' 'group.len() as f64'
+fault "rows of weight 0 counted" src/metrics/evaluator.rs \
+  'if weight == 0.0 {' 'if weight < 0.0 {'
+fault "runs of other rows taken from a journal" src/compare/journal.rs \
+  'Self { layout: crc32fast::hash(&layout), train, val, test }' \
+  'Self { layout: crc32fast::hash(&layout), train: 0 * train, val: 0 * val, test: 0 * test }'
+fault "damaged lines of a journal believed" src/compare/journal.rs \
+  '(sum == crc32fast::hash(rest.as_bytes()))' '(sum > 0 || rest.is_empty())'
+fault "models of any size" src/model/fits.rs \
+  '(bytes > total || bytes.is_nan())' '(bytes > 1e300 * total || bytes.is_nan())'
+fault "tensors that take nothing for themselves" src/nn/size.rs \
+  '+ TENSOR * self.tensors' '+ 0.0 * TENSOR * self.tensors'
+fault "batches that take nothing for the net" src/train/memory.rs \
+  'batch: 4.0 * batch * (slack * row + data),' 'batch: 4.0 * batch * (0.0 * slack * row + data),'
+fault "one task and several domains by tasks" src/model/branches.rs \
+  'layout.domains.len() > 1 && layout.tasks.len() == 1' 'layout.domains.len() > 1 && layout.tasks.is_empty()'
 exit $unnoticed

@@ -393,6 +393,34 @@ fn sample_weights_are_used() {
 }
 
 #[test]
+fn early_stop_watches_rows_by_their_weights() {
+    let (layout, train, mut val) = log();
+    val.weights =
+        (0..val.rows()).map(|row| if val.labels[[row, 0]] == 1.0 { 0.25 } else { [0.0, 1.0, 8.0][row % 3] }).collect();
+    let early_stop = EarlyStop { monitor: Monitor::new(Metric::LogLoss).of_task("click"), ..EarlyStop::default() };
+    let mut model = star(&layout);
+    let report = fit(&mut model, settings().early_stop(early_stop), &train, Some(&val));
+    // Σ w·loss / Σ w, from probabilities.
+    let p = model.predict(&val, val.domains());
+    let labelled = || (0..val.rows()).filter(|&row| !val.labels[[row, 0]].is_nan());
+    let loss = |row: usize| {
+        let (p, y) = (f64::from(p[[row, 0]]), f64::from(val.labels[[row, 0]]));
+        -f64::from(val.weights[row]) * (y * p.ln() + (1.0 - y) * (1.0 - p).ln())
+    };
+    let weight: f64 = labelled().map(|row| f64::from(val.weights[row])).sum();
+    let expected = labelled().map(loss).sum::<f64>() / weight;
+    let best = &report.epochs[report.best_epoch.unwrap()];
+    assert!((best.monitored.unwrap() - expected).abs() < 1e-6, "{:?} and {expected}", best.monitored);
+    let click = &best.val.as_ref().unwrap().tasks[0];
+    assert!(click.weighted && (click.all.unweighted.unwrap().logloss.unwrap() - expected).abs() > 0.01);
+    // Weights that are all 0 leave nothing to watch.
+    val.weights.fill(0.0);
+    let mut trainer = Trainer::new(settings().build().unwrap());
+    let error = trainer.fit(&mut star(&layout), train, Some(&val)).unwrap_err();
+    assert_eq!(error.to_string(), "early_stop: AUC is undefined on the validation rows");
+}
+
+#[test]
 fn batches_of_one_domain_train_too() {
     let (layout, train, val) = log();
     for batches in [Schedule::OneDomain, Schedule::Mixed { max_domains: Some(2) }] {

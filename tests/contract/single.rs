@@ -151,7 +151,7 @@ fn a_combination_is_written_by_name() {
     assert!(read(r#""sum""#).unwrap_err().contains("unknown variant `sum`"));
     assert_eq!(serde_json::to_string(&Combination::Gate).unwrap(), r#""gate""#);
     let error = StarConfig::builder(&layout()).combination(Combination::LowRank { rank: 0 }).build().unwrap_err();
-    assert_eq!(error.to_string(), "StarConfig: combination.low_rank.rank: at least 1, found 0");
+    assert_eq!(error.to_string(), "StarConfig: combination.low_rank.rank: 1 to 65536, found 0");
 }
 
 #[test]

@@ -202,8 +202,10 @@ fn star_of_every_combination() {
 fn branches_of(branches: Branches) -> Vec<reference::Branch> {
     let layout = layout();
     let domains = || layout.domains.iter().cloned();
-    match branches {
-        Branches::Tasks => layout.tasks.iter().enumerate().map(|(t, name)| (name.clone(), None, Some(t))).collect(),
+    match branches.resolve(&layout) {
+        Branches::Auto | Branches::Tasks => {
+            layout.tasks.iter().enumerate().map(|(t, name)| (name.clone(), None, Some(t))).collect()
+        }
         Branches::Domains => domains().map(|d| (d.clone(), Some(d), None)).collect(),
         Branches::DomainsAndTasks => domains()
             .flat_map(|d| {

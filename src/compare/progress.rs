@@ -4,7 +4,7 @@
 use std::io::IsTerminal as _;
 
 use super::{Observer, Run, RunName};
-use crate::plot::printable;
+use crate::plot::one_line;
 #[cfg(feature = "progress")]
 use crate::train::EpochReport;
 use crate::train::say;
@@ -26,6 +26,19 @@ impl CompareProgress {
     }
 }
 
+impl CompareProgress {
+    /// A line on stderr, above the bar.
+    fn say(&self, line: &str) {
+        let line = one_line(line);
+        let write = || say(format_args!("{line}"));
+        #[cfg(feature = "progress")]
+        if let Some(bar) = &self.bar {
+            return bar.suspend(write);
+        }
+        write();
+    }
+}
+
 impl Observer for CompareProgress {
     fn comparison_started(&mut self, runs: usize, epochs: usize) {
         self.runs = runs;
@@ -39,20 +52,31 @@ impl Observer for CompareProgress {
         let _ = epochs;
     }
 
-    fn warned(&mut self, contender: &str, warning: &str) {
-        let line = printable(&format!("warning: {contender}: {warning}")).into_owned();
-        #[cfg(feature = "progress")]
-        if let Some(bar) = &self.bar {
-            bar.suspend(|| eprintln!("{line}"));
-            return;
+    fn journal_read(&mut self, taken: usize, others: usize, damaged: usize) {
+        let runs = self.runs;
+        let mut lines = Vec::new();
+        if taken > 0 {
+            lines.push(format!("journal: {taken} of {runs} runs are done"));
         }
-        eprintln!("{line}");
+        if others > 0 {
+            lines.push(format!("journal: {others} runs of other settings or rows are left alone"));
+        }
+        if damaged > 0 {
+            lines.push(format!("journal: {damaged} damaged lines are left out"));
+        }
+        for line in lines {
+            self.say(&line);
+        }
+    }
+
+    fn warned(&mut self, contender: &str, warning: &str) {
+        self.say(&format!("warning: {contender}: {warning}"));
     }
 
     #[cfg(feature = "progress")]
     fn run_started(&mut self, run: &RunName<'_>) {
         if let Some(bar) = &self.bar {
-            bar.set_message(printable(&format!("{}, seed {}", run.contender, run.seed)).into_owned());
+            bar.set_message(one_line(&format!("{}, seed {}", run.contender, run.seed)).into_owned());
             bar.tick();
         }
     }
@@ -61,7 +85,7 @@ impl Observer for CompareProgress {
     fn epoch_done(&mut self, run: &RunName<'_>, epoch: &EpochReport) {
         if let Some(bar) = &self.bar {
             let message = format!("{}, seed {}, loss {:.4}", run.contender, run.seed, epoch.loss);
-            bar.set_message(printable(&message).into_owned());
+            bar.set_message(one_line(&message).into_owned());
             bar.inc(1);
         }
     }
@@ -73,18 +97,16 @@ impl Observer for CompareProgress {
         let epochs = result.fit.epochs.len();
         let end = result.failed.clone().unwrap_or_else(|| format!("best epoch {best} of {epochs}, {seconds:.1} s"));
         let line = format!("{}, seed {} (run {number} of {runs}): {end}", run.contender, run.seed);
-        let line = printable(&line);
         #[cfg(feature = "progress")]
         if let Some(bar) = &self.bar {
             // Epochs that the run did not need.
             bar.inc((run.epochs - epochs.min(run.epochs)) as u64);
-            bar.suspend(|| say(format_args!("{line}")));
-            if self.done == self.runs {
-                bar.finish_and_clear();
-            }
-            return;
         }
-        say(format_args!("{line}"));
+        self.say(&line);
+        #[cfg(feature = "progress")]
+        if let (true, Some(bar)) = (self.done == self.runs, &self.bar) {
+            bar.finish_and_clear();
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use super::notes::test_names;
 use super::{Comparison, Gain, Gains, Scores, Standing, Summary, TaskGains, TaskScores, Verdict};
 use crate::metrics::{Cell, TextTable};
-use crate::plot::printable;
+use crate::plot::one_line;
 
 /// How many contenders stand side by side in a table of gains.
 const SIDE_BY_SIDE: usize = 6;
@@ -168,7 +168,7 @@ impl Comparison {
             writeln!(f, "The test rows have weights: AUC, log loss and PCOC count each as often as its weight says.")?;
         }
         if let Some(baseline) = &self.baseline {
-            let baseline = printable(baseline);
+            let baseline = one_line(baseline);
             let gains = || entries.iter().filter_map(|entry| Some((entry.standing, entry.gains.as_ref()?)));
             if let Some(tests) = test_names(gains().map(|(_, gains)| gains)) {
                 let (level, loss) = (self.level, self.loss_name());
@@ -180,13 +180,13 @@ impl Comparison {
                 )?;
             }
             for note in self.untested(gains()) {
-                writeln!(f, "{}", printable(&note))?;
+                writeln!(f, "{}", one_line(&note))?;
             }
         }
         for standing in &self.contenders {
             for run in &standing.runs {
                 if let Some(why) = &run.failed {
-                    let (name, why) = (printable(&standing.name), printable(why));
+                    let (name, why) = (one_line(&standing.name), one_line(why));
                     writeln!(f, "{name}, seed {}: left out; {why}", run.seed)?;
                 }
             }

@@ -19,7 +19,7 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// Where rows have weights, every metric counts a row as often as its weight says, as the loss and
 /// [`Calibration::fit`](crate::serve::Calibration::fit) do; the report says so ([`TaskReport::weighted`]) and has the metrics without
-/// weights beside them ([`Measures::unweighted`]). With w_i the weight of row i:
+/// weights beside them ([`Measures::unweighted`]). With `w_i` the weight of row i:
 ///
 /// ```text
 /// AUC       Σ_{i positive, j negative} w_i·w_j·([z_i > z_j] + ½ [z_i = z_j]) / Σ_{i positive, j negative} w_i·w_j
@@ -172,7 +172,9 @@ impl Evaluator {
         let weight = self.weighted.then(|| rows.iter().map(|row| f64::from(row.weight)).sum());
         let metrics = self.metrics(&mut rows);
         let unweighted = self.weighted.then(|| {
-            rows.iter_mut().for_each(|row| *row = row.unweighted());
+            for row in &mut rows {
+                *row = row.unweighted();
+            }
             rows.sort_unstable_by(Observation::by_logit);
             self.metrics(&mut rows)
         });

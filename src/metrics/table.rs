@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::plot::printable;
+use crate::plot::one_line;
 
 /// One cell of a [`TextTable`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Cell {
 
     fn text(&self) -> Cow<'_, str> {
         match self {
-            Self::Text(text) | Self::Number(text) => printable(text),
+            Self::Text(text) | Self::Number(text) => one_line(text),
             Self::Undefined => "–".into(),
             Self::Blank => "".into(),
         }
@@ -98,7 +98,7 @@ pub struct TextTable {
 impl TextTable {
     /// An empty table with these columns.
     pub fn new<H: Into<String>>(headers: impl IntoIterator<Item = H>) -> Self {
-        let headers = headers.into_iter().map(|header| printable(&header.into()).into_owned()).collect();
+        let headers = headers.into_iter().map(|header| one_line(&header.into()).into_owned()).collect();
         Self { headers, rows: Vec::new(), rules: vec![0], note: None }
     }
 
@@ -122,7 +122,7 @@ impl TextTable {
 
     /// Says why a cell may be undefined. Printed under the table when it has such a cell.
     pub fn note(&mut self, why: impl Into<String>) -> &mut Self {
-        self.note = Some(printable(&why.into()).into_owned());
+        self.note = Some(one_line(&why.into()).into_owned());
         self
     }
 

@@ -11,4 +11,4 @@ mod text;
 pub(crate) use colour::{BAD, BAD_TINT, FRAME, GOOD, GOOD_TINT, GRID, INK, MUTED, shade};
 pub(crate) use scale::Scale;
 pub(crate) use svg::{Anchor, Marker, Style, Svg};
-pub(crate) use text::{fit, printable, text_width, wrap};
+pub(crate) use text::{fit, one_line, text_width, wrap};

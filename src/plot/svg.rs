@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::INK;
-use super::text::is_hostile;
+use crate::printable;
 
 /// A picture that grows element by element; coordinates are pixels from the upper left corner.
 #[derive(Debug)]
@@ -157,11 +157,11 @@ impl std::fmt::Display for Short {
     }
 }
 
-/// The text with what XML takes for its own written out; what XML cannot hold, and what would
-/// turn text around, becomes `�`.
+/// The text with what XML takes for its own written out; what XML cannot hold becomes `�`, and control
+/// characters are written out.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in printable(text).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
@@ -169,7 +169,6 @@ fn escape(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\t' | '\n' | '\r' => out.push(' '),
             '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
-            c if is_hostile(c) => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }
@@ -191,7 +190,7 @@ mod tests {
         let texts: Vec<_> =
             document.descendants().filter(roxmltree::Node::is_text).filter_map(|node| node.text()).collect();
         let texts: Vec<_> = texts.into_iter().filter(|text| !text.trim().is_empty()).collect();
-        assert_eq!(texts, ["<a href=\"x\">&'\u{fffd}]]>\u{fffd}[31m\u{fffd}\u{fffd}"; 3]);
+        assert_eq!(texts, [r#"<a href="x">&'\u{1}]]>\u{1b}[31m\u{202e}\u{9b}"#; 3]);
     }
 
     #[test]

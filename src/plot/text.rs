@@ -2,21 +2,13 @@
 
 use std::borrow::Cow;
 
-/// The text as a terminal may show it: what would move the cursor, change colours or turn the order of letters around is written out,
-/// `\u{1b}` for an escape character.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hostile) {
-        return Cow::Borrowed(text);
-    }
-    let shown = |c: char| if is_hostile(c) { c.escape_default().to_string() } else { c.to_string() };
-    Cow::Owned(text.chars().map(shown).collect())
-}
+use crate::printable;
 
-/// Whether a terminal or viewer does something else with it than show it: control characters, line separators, and the marks that set
-/// the direction of text.
-pub(crate) fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
+/// The text on one line, as a terminal may show it: what would move the cursor, change colours or turn the order of letters around is
+/// written out, `\u{1b}` for an escape character.
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
+    let shown = printable(text);
+    if shown.contains(['\n', '\t']) { Cow::Owned(shown.replace('\n', "\\n").replace('\t', "\\t")) } else { shown }
 }
 
 /// The width of text of this size, as in `DejaVu Sans`, the widest of the usual sans-serif fonts.
@@ -82,9 +74,9 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_obey_is_written_out() {
-        assert!(matches!(printable("größe, 検索 ±"), Cow::Borrowed("größe, 検索 ±")));
-        assert_eq!(printable("a\u{1b}[31mb\r\n\t\u{7f}\u{9b}"), "a\\u{1b}[31mb\\r\\n\\t\\u{7f}\\u{9b}");
-        assert_eq!(printable("x\u{202e}y\u{2066}"), "x\\u{202e}y\\u{2066}");
+        assert!(matches!(one_line("größe, 検索 ±"), Cow::Borrowed("größe, 検索 ±")));
+        assert_eq!(one_line("a\u{1b}[31mb\r\n\t\u{7f}\u{9b}"), "a\\u{1b}[31mb\\r\\n\\t\\u{7f}\\u{9b}");
+        assert_eq!(one_line("x\u{202e}y\u{2066}"), "x\\u{202e}y\\u{2066}");
     }
 
     #[test]

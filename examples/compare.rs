@@ -28,18 +28,31 @@
 //!
 //! `starple::compare` explains the figures and flags. Tables go to stdout, progress to stderr, and `--report` and
 //! `--svg` write files. Settings of one model are set by its number from 0: `--set models.1.dropout=0.2`.
+//!
+//! Every run that is done goes into a journal at once: the file that `--journal` names, or with `--report report.json` the file
+//! `report.runs.jsonl` beside it. The same command given again takes from there what is done and trains the rest, after Ctrl-C, SIGTERM or a
+//! crash; so does one with more seeds or models. Runs of other settings or rows are left alone, and a line says how many. To start anew,
+//! delete the file.
+//!
+//! The exit code is 0 if every model has a run that went well, 130 after Ctrl-C and 143 after SIGTERM (then no report or picture is written; a
+//! second signal ends the process at once), 2 if the arguments cannot be read, and else 1.
 
+#[path = "run_file/interrupt.rs"]
+mod interrupt;
 mod run_file;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use run_file::{Arguments, Data, Features, Flags, out, read_file, train_settings, write, write_json, wrong};
+use interrupt::Interrupt;
+use run_file::{Arguments, Data, Features, Flags, err, out, read_file, train_settings, write, write_json, wrong};
 use serde::Deserialize;
-use starple::Result;
-use starple::compare::{CompareConfig, CompareProgress, Contender, compare};
+use starple::compare::{CompareConfig, CompareProgress, Contender, Observer, Run, RunName, compare};
+use starple::train::EpochReport;
+use starple::{ErrorKind, Result};
 
-const USAGE: &str = "usage: compare COMPARE.toml [--set key=value]… [--report report.json] [--svg report.svg]";
+const USAGE: &str =
+    "usage: compare COMPARE.toml [--set key=value]… [--report report.json] [--svg report.svg] [--journal runs.jsonl]";
 
 /// The file.
 #[derive(Deserialize)]
@@ -74,8 +87,51 @@ fn contender(mut model: toml::Table, shared: &toml::Table, path: &Path) -> Resul
     }
 }
 
-/// Whether there was a run of every contender that did not fail.
-fn run(arguments: &Arguments) -> Result<bool> {
+/// Shows progress, and asks for the end once a signal came.
+struct Watch {
+    progress: CompareProgress,
+    interrupt: Interrupt,
+}
+
+impl Observer for Watch {
+    fn comparison_started(&mut self, runs: usize, epochs: usize) {
+        self.progress.comparison_started(runs, epochs);
+    }
+
+    fn warned(&mut self, contender: &str, warning: &str) {
+        self.progress.warned(contender, warning);
+    }
+
+    fn journal_read(&mut self, taken: usize, others: usize, damaged: usize) {
+        self.progress.journal_read(taken, others, damaged);
+    }
+
+    fn stopped(&self) -> bool {
+        self.interrupt.signal().is_some()
+    }
+
+    fn run_started(&mut self, run: &RunName<'_>) {
+        self.progress.run_started(run);
+    }
+
+    fn epoch_done(&mut self, run: &RunName<'_>, epoch: &EpochReport) {
+        self.progress.epoch_done(run, epoch);
+    }
+
+    fn run_done(&mut self, run: &RunName<'_>, result: &Run) {
+        self.progress.run_done(run, result);
+    }
+}
+
+/// Where runs that are done are noted.
+fn journal(arguments: &Arguments) -> Option<PathBuf> {
+    let beside = || arguments.output("--report").filter(|path| !path.exists() || path.is_file());
+    arguments.output("--journal").map(Path::to_owned).or_else(|| Some(beside()?.with_extension("runs.jsonl")))
+}
+
+/// Compares, writes what was asked for, and shows the tables. Gives the exit code: 0 if there was a run of every contender that did not
+/// fail.
+fn run(arguments: &Arguments) -> Result<u8> {
     let path = &arguments.file;
     let file: CompareFile = read_file(path, &arguments.sets)?;
     if file.train.contains_key("seed") {
@@ -102,11 +158,24 @@ fn run(arguments: &Arguments) -> Result<bool> {
     if let Some(runs) = file.parallel_runs {
         config = config.parallel_runs(runs);
     }
+    let journal = journal(arguments);
+    if let Some(journal) = &journal {
+        config = config.journal(journal);
+    }
     let config = config.build().map_err(|error| wrong(error).at_path(path))?;
 
     arguments.check_inputs(file.data.files())?;
     let splits = file.data.read(file.features)?;
-    let comparison = compare(&config, &splits, CompareProgress::stderr())?;
+    let interrupt = Interrupt::listen().map_err(wrong)?;
+    let watch = Watch { progress: CompareProgress::stderr(), interrupt: interrupt.clone() };
+    let comparison = match (compare(&config, &splits, watch), interrupt.signal()) {
+        (Err(error), Some((name, code))) if error.kind() == ErrorKind::Interrupted => {
+            let goes_on = if journal.is_some() { "; the same command goes on where it was" } else { "" };
+            err(format_args!("stopped by {name}{goes_on}"));
+            return Ok(code);
+        }
+        (comparison, _) => comparison?,
+    };
     // The tables last: they may be cut off, files may not.
     if let Some(path) = arguments.output("--report") {
         write_json(path, &comparison)?;
@@ -116,13 +185,17 @@ fn run(arguments: &Arguments) -> Result<bool> {
         write(path, &comparison.svg(&log.unwrap_or_default().to_string_lossy()))?;
     }
     out(comparison.to_string().trim_end_matches('\n'));
-    Ok(comparison.contenders.iter().all(|standing| standing.judged().count() > 0))
+    Ok(u8::from(!comparison.contenders.iter().all(|standing| standing.judged().count() > 0)))
 }
 
 fn main() -> ExitCode {
-    let flags = Flags { usage: USAGE, texts: &["--report", "--svg"], models: &[], switches: &[] };
-    match Arguments::read(&flags) {
-        Ok(arguments) => Arguments::exit(run(&arguments)),
-        Err(code) => code,
+    let flags = Flags { usage: USAGE, texts: &["--report", "--svg", "--journal"], models: &[], switches: &[] };
+    let arguments = match Arguments::read(&flags) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    match run(&arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => Arguments::exit(Err(error)),
     }
 }

@@ -21,22 +21,20 @@
 //! The exit code is 0 if the run ended well and all files were written, 130 after Ctrl-C and 143 after SIGTERM (a second one ends the process
 //! at once), 2 if the arguments cannot be read, and else 1.
 
+#[path = "run_file/interrupt.rs"]
+mod interrupt;
 #[path = "run_file/run.rs"]
 mod run;
 mod run_file;
 
-use std::io;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use interrupt::Interrupt;
 use run::{Ready, ready};
 use run_file::{Arguments, Flags, err, out, write_json, wrong};
 use serde::Serialize;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 use starple::data::{DataReport, Splits};
 use starple::metrics::Report;
 use starple::model::NetConfig;
@@ -73,32 +71,6 @@ struct Seconds {
     read: f64,
     train: f64,
     evaluate: f64,
-}
-
-/// The signal that asked the run to end: 0 if none did.
-#[derive(Clone)]
-struct Interrupt(Arc<AtomicUsize>);
-
-impl Interrupt {
-    /// Waits for Ctrl-C and SIGTERM. A second one ends the process at once, by the exit code of its own.
-    fn listen() -> io::Result<Self> {
-        let (signalled, first) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal passes by the shutdown, which it arms for the second.
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&first))?;
-            flag::register(signal, Arc::clone(&first))?;
-            flag::register_usize(signal, Arc::clone(&signalled), signal as usize)?;
-        }
-        Ok(Self(signalled))
-    }
-
-    /// The name and the exit code of the signal, if there was one.
-    fn signal(&self) -> Option<(&'static str, u8)> {
-        match self.0.load(Ordering::Relaxed) {
-            0 => None,
-            signal => Some((if signal == SIGINT as usize { "Ctrl-C" } else { "SIGTERM" }, 128 + signal as u8)),
-        }
-    }
 }
 
 impl Callback for Interrupt {

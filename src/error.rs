@@ -37,6 +37,8 @@ pub enum ErrorKind {
     Unknown,
     /// A stored tensor of another shape, or other numbers, than expected.
     Shape,
+    /// The work was asked to end before it was done.
+    Interrupted,
 }
 
 /// An error of this crate.

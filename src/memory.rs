@@ -67,7 +67,9 @@ fn group(of: fn(f64, f64) -> f64) -> f64 {
             continue;
         };
         // A group is bound by those that it is in, too.
-        path.ancestors().for_each(|path| see(&root.join(path), limit, used));
+        for path in path.ancestors() {
+            see(&root.join(path), limit, used);
+        }
     }
     least
 }

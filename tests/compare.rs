@@ -264,3 +264,120 @@ fn the_separate_models_are_the_baseline_unless_another_is_chosen() {
     assert_eq!(comparison(named().baseline("star")).as_deref(), Some("star"));
     assert_eq!(comparison(CompareConfig::builder().contender(star())), None);
 }
+
+/// Asks for the end after this many steps of a run, once this many runs are done; writes down what it is told of runs and journal.
+struct Ender {
+    runs: usize,
+    notes: Arc<Mutex<Vec<String>>>,
+}
+
+impl Observer for Ender {
+    fn journal_read(&mut self, taken: usize, others: usize, damaged: usize) {
+        self.notes.lock().unwrap().push(format!("{taken} taken, {others} others, {damaged} damaged"));
+    }
+
+    fn stopped(&self) -> bool {
+        self.notes.lock().unwrap().iter().filter(|note| note.ends_with("done")).count() >= self.runs
+    }
+
+    fn run_started(&mut self, run: &RunName<'_>) {
+        self.notes.lock().unwrap().push(format!("{} {} starts", run.contender, run.seed));
+    }
+
+    fn run_done(&mut self, run: &RunName<'_>, _: &Run) {
+        self.notes.lock().unwrap().push(format!("{} {} done", run.contender, run.seed));
+    }
+}
+
+/// Compares until this many runs are done, and gives the result and the notes.
+fn until(runs: usize, config: CompareConfigBuilder) -> (starple::Result<Comparison>, Vec<String>) {
+    let notes = Arc::new(Mutex::new(Vec::new()));
+    let result = compare(&config.build().unwrap(), &splits(), Ender { runs, notes: Arc::clone(&notes) });
+    let notes = notes.lock().unwrap().clone();
+    (result, notes)
+}
+
+#[test]
+fn a_comparison_that_was_stopped_goes_on_from_its_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.jsonl");
+    let wild = settings().epochs(1).optimizer(OptimizerConfig::sgd(1e30).unwrap()).build().unwrap();
+    let config = || config().contender(pooled("wild").train(wild.clone()));
+    let whole = compare(&config().build().unwrap(), &splits(), ()).unwrap();
+    assert_eq!(whole.contender("wild").unwrap().failed(), 2);
+
+    let (result, notes) = until(3, config().journal(&path));
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Interrupted);
+    let first =
+        ["0 taken, 0 others, 0 damaged", "pooled 3 starts", "pooled 3 done", "pooled 4 starts", "pooled 4 done"];
+    assert_eq!(notes, [&first[..], &["star 3 starts", "star 3 done"]].concat());
+    // A crash in the middle of a line.
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.truncate(bytes.len() - 100);
+    std::fs::write(&path, bytes).unwrap();
+
+    // Elsewhere: other settings, another seed, other rows. None of the runs that are there is taken.
+    let slower = settings().optimizer(OptimizerConfig::adam(0.009).unwrap()).build().unwrap();
+    for other in [config().train(slower.clone()), config().seeds([5, 6])] {
+        let (_, notes) = until(0, other.journal(&path));
+        assert_eq!(notes, ["0 taken, 2 others, 1 damaged"]);
+    }
+    let mut moved = splits();
+    moved.val.labels[[7, 0]] = 1.0 - moved.val.labels[[7, 0]];
+    let notes = Arc::new(Mutex::new(Vec::new()));
+    let ender = Ender { runs: 0, notes: Arc::clone(&notes) };
+    compare(&config().journal(&path).build().unwrap(), &moved, ender).unwrap_err();
+    assert_eq!(*notes.lock().unwrap(), ["0 taken, 2 others, 1 damaged"]);
+
+    // Threads and the number of runs at the same time change no figure, and no key.
+    let threads = settings().threads(2).build().unwrap();
+    let (result, notes) = until(usize::MAX, config().train(threads).parallel_runs(2).journal(&path));
+    assert_eq!(notes[..3], ["2 taken, 0 others, 1 damaged", "pooled 3 done", "pooled 4 done"]);
+    assert_eq!(notes.iter().filter(|note| note.ends_with("starts")).count(), 4);
+    assert_eq!(without_seconds(result.unwrap()), without_seconds(whole.clone()));
+    // And when all is done, nothing is trained; runs that diverged are done too.
+    let (result, notes) = until(usize::MAX, config().journal(&path));
+    assert_eq!(notes.iter().filter(|note| note.ends_with("starts")).count(), 0);
+    assert_eq!(without_seconds(result.unwrap()), without_seconds(whole));
+}
+
+#[test]
+fn a_run_that_ended_in_an_error_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let fickle = |fails: bool| {
+        let asked = Arc::clone(&asked);
+        asked.store(0, Ordering::Relaxed);
+        Contender::new::<PooledNet>("fickle", move |layout, seed| {
+            // The first two calls check and count.
+            if fails && asked.fetch_add(1, Ordering::Relaxed) > 1 {
+                return Err(Error::new(ErrorKind::Io, "the settings are gone"));
+            }
+            PooledConfig::builder(layout).embedding_dim(4).hidden([8]).seed(seed).build()
+        })
+    };
+    let train = settings().epochs(1).build().unwrap();
+    let config = |fails| {
+        let config = CompareConfig::builder().contender(fickle(fails)).seeds([3]).train(train.clone());
+        config.journal(folder.path().join("runs.jsonl"))
+    };
+    assert_eq!(until(usize::MAX, config(true)).0.unwrap().contenders[0].failed(), 1);
+    let (result, notes) = until(usize::MAX, config(false));
+    assert_eq!(notes, ["0 taken, 0 others, 0 damaged", "fickle 3 starts", "fickle 3 done"]);
+    assert_eq!(result.unwrap().contenders[0].failed(), 0);
+}
+
+#[test]
+fn a_comparison_of_weighted_rows_says_so() {
+    let mut splits = splits();
+    splits.test.weights = (0..splits.test.rows()).map(|row| [0.5, 1.0, 4.0][row % 3]).collect();
+    let config = CompareConfig::builder().contender(star()).seeds([3]).train(settings().epochs(1).build().unwrap());
+    let comparison = compare(&config.build().unwrap(), &splits, ()).unwrap();
+    let test = comparison.contenders[0].runs[0].test.as_ref().unwrap();
+    let all = &test.task("click").unwrap().all;
+    let scores = &comparison.contenders[0].scores()[0];
+    assert!(scores.weighted && scores.all.weight == all.weight && all.weight.unwrap() > 1000.0);
+    assert_eq!(scores.all.logloss.unwrap().mean, all.logloss.unwrap());
+    assert_ne!(all.logloss, all.unweighted.unwrap().logloss);
+    assert!(comparison.to_string().contains("The test rows have weights"), "{comparison}");
+}

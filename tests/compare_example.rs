@@ -220,3 +220,81 @@ fn files_are_written_though_the_tables_cannot_be() {
     assert!(report.is_object());
     assert!(std::fs::read_to_string(at("report.svg")).unwrap().starts_with("<svg"));
 }
+
+/// A comparison of these models that was started and has begun to train.
+#[cfg(unix)]
+fn started(arguments: &[&str], folder: &std::path::Path) -> std::process::Child {
+    let file = folder.join("toy.toml");
+    std::fs::write(&file, TOY).unwrap();
+    let mut command = example::command("compare");
+    command.arg(&file).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_comparison_that_was_stopped_goes_on_where_it_was_and_overwrites_nothing() {
+    use std::io::{BufRead as _, BufReader, Read as _};
+
+    let folder = tempfile::tempdir().unwrap();
+    let (report, journal) = (folder.path().join("report.json"), folder.path().join("report.runs.jsonl"));
+    let arguments = ["--set", "seeds=[7,8]", "--set", "train.epochs=3", "--report", report.to_str().unwrap()];
+    let lines = || std::fs::read_to_string(&journal).unwrap_or_default().lines().count();
+    let mut before = 0;
+    for (signal, code, name) in [("-INT", Some(130), "Ctrl-C"), ("-TERM", Some(143), "SIGTERM"), ("-KILL", None, "")] {
+        std::fs::write(&report, "an older report").unwrap();
+        let mut child = started(&arguments, folder.path());
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        // The next run has begun when one that was not done before is.
+        let mut line = String::new();
+        while lines() == before {
+            line.clear();
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended");
+        }
+        assert!(std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let mut rest = String::new();
+        stderr.read_to_string(&mut rest).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), code, "{rest}");
+        assert_eq!((std::fs::read_to_string(&report).unwrap(), output.stdout.len()), ("an older report".into(), 0));
+        if code.is_some() {
+            let last = format!("stopped by {name}; the same command goes on where it was");
+            assert_eq!(rest.lines().last(), Some(&*last), "{rest}");
+        }
+        assert!(lines() > before && lines() < 10, "{before} and {} of 10 runs", lines());
+        before = lines();
+    }
+    let output = started(&arguments, folder.path()).wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains(&format!("journal: {before} of 10 runs are done")), "{stderr}");
+    assert_eq!(lines(), 10);
+    // As one that was never stopped, but for what a clock says.
+    let other = folder.path().join("other.json");
+    let arguments = ["--set", "seeds=[7,8]", "--set", "train.epochs=3", "--report", other.to_str().unwrap()];
+    assert!(started(&arguments, folder.path()).wait().unwrap().success());
+    let figures = |path: &std::path::Path| {
+        let report: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let contenders = report["contenders"].as_array().unwrap();
+        contenders
+            .iter()
+            .map(|c| (c["name"].clone(), c["test"].clone(), c["runs"][0]["test"].clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(figures(&report), figures(&other));
+    // With other settings nothing is taken, and a line says so.
+    let slower = ["--set", "seeds=[7,8]", "--journal", journal.to_str().unwrap()];
+    let output = started(&slower, folder.path()).wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("journal: 10 runs of other settings or rows are left alone"), "{stderr}");
+    assert_eq!(lines(), 20);
+}
+
+#[test]
+fn a_net_that_does_not_read_the_domain_is_warned_of() {
+    let output = compare_toy(&["--set", "seeds=[7]"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let warned: Vec<&str> = stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+    assert_eq!(warned.len(), 3, "{stderr}");
+    assert!(warned[1].starts_with("warning: mmoe: branches = \"tasks\" leaves the domain unread"), "{stderr}");
+}

@@ -8,7 +8,7 @@ use starple::model::{AnyNet, NetConfig as _};
 use starple::train::{Checkpoints, TrainConfig};
 use starple::{AnyConfig, AnyModel, Result};
 
-use crate::run_file::{Arguments, Data, Features, culprit, of_section, read_file, train_settings, wrong};
+use crate::run_file::{Arguments, Data, Features, culprit, err, of_section, read_file, train_settings, wrong};
 
 /// The file.
 #[derive(Deserialize)]
@@ -63,7 +63,7 @@ pub(crate) fn ready(arguments: &Arguments, saves: bool) -> Result<(Ready, f64)> 
     // Before it is made.
     config.check_memory::<AnyNet>(&model, splits.train.rows(), splits.val.rows())?;
     for warning in model.warnings(splits.encoder.as_ref().map(Encoder::schema)) {
-        eprintln!("warning: {}: {warning}", model.kind());
+        err(format_args!("warning: {}: {warning}", model.kind()));
     }
     Ok((Ready { model: AnyModel::new(model), config, splits, checkpoints }, read))
 }

@@ -102,7 +102,7 @@ pub(crate) fn culprit<'t>(
     // What is missing beside a kind is no fault of the kind.
     let beside = |key: &str| always.contains(&key) && !message.starts_with("unknown variant");
     let mut others = table.iter().filter(|(key, _)| !beside(key));
-    let (key, value) = others.find(|(key, value)| fails((key.to_string(), (*value).clone())))?;
+    let (key, value) = others.find(|(key, value)| fails(((*key).clone(), (*value).clone())))?;
     // A key that is missing is missing beside any other.
     if let toml::Value::Table(inner) = value
         && !message.starts_with("missing field")

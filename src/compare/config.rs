@@ -1,5 +1,7 @@
 //! The settings of a comparison.
 
+use std::path::PathBuf;
+
 use super::Contender;
 use crate::Result;
 use crate::error::Problems;
@@ -21,6 +23,7 @@ pub struct CompareConfigBuilder {
     pub(super) baseline: Option<String>,
     pub(super) level: f64,
     pub(super) parallel_runs: usize,
+    pub(super) journal: Option<PathBuf>,
 }
 
 impl CompareConfig {
@@ -33,6 +36,7 @@ impl CompareConfig {
             baseline: None,
             level: 0.05,
             parallel_runs: 1,
+            journal: None,
         }
     }
 }
@@ -80,6 +84,13 @@ impl CompareConfigBuilder {
     /// say, and all share the machine when rows per second are measured. It changes no other figure.
     pub fn parallel_runs(mut self, runs: usize) -> Self {
         self.parallel_runs = runs;
+        self
+    }
+
+    /// The file in which every run is noted when it is done, and from which runs that are done are taken; default none. It is made if it
+    /// is not there, and lines are added to it.
+    pub fn journal(mut self, path: impl Into<PathBuf>) -> Self {
+        self.journal = Some(path.into());
         self
     }
 

@@ -74,12 +74,20 @@
 //! Fair play is up to the settings: contenders share the training settings unless they have their own, and what was
 //! tuned for one may not suit another. The kind `single` trains its models in one run, so that all stop after the same
 //! epoch; gains over it include what that costs some of them. Nothing here looks at the test rows before the end.
+//!
+//! # A comparison that is stopped
+//!
+//! With a [journal](CompareConfigBuilder::journal) each run is written to disk when it is done. The same comparison started again
+//! takes what is done from there and trains the rest; its figures are those of a comparison that was never stopped. A run is taken
+//! for the very settings, seed, rows and version of this crate that it was made with alone, so that several comparisons may use one
+//! journal one after the other. An [`Observer`] may ask for the end ([`Observer::stopped`]).
 
 mod comparison;
 mod config;
 mod contender;
 mod figure;
 mod gains;
+mod journal;
 #[cfg(test)]
 mod made_up;
 mod notes;

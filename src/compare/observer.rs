@@ -19,6 +19,18 @@ pub trait Observer: Send {
         let _ = (contender, warning);
     }
 
+    /// This many of the runs were done before and are taken from the journal; it also has `others`, of other settings or rows, and
+    /// `damaged` lines, which cannot be read.
+    fn journal_read(&mut self, taken: usize, others: usize, damaged: usize) {
+        let _ = (taken, others, damaged);
+    }
+
+    /// Whether the comparison should end, by default not: asked before each run and after each of its steps. Runs that are done are
+    /// in the journal, those under way are lost.
+    fn stopped(&self) -> bool {
+        false
+    }
+
     /// A run begins.
     fn run_started(&mut self, run: &RunName<'_>) {
         let _ = run;
@@ -29,7 +41,7 @@ pub trait Observer: Send {
         let _ = (run, epoch);
     }
 
-    /// A run is over and judged.
+    /// A run is over and judged, or was taken from the journal.
     fn run_done(&mut self, run: &RunName<'_>, result: &Run) {
         let _ = (run, result);
     }

@@ -8,11 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
-use super::{CompareConfig, Comparison, Contender, Observer, RunName};
+use super::journal::{Journal, RowsKey, RunKey};
+use super::{CompareConfig, Comparison, Contender, Observer, RunName, Standing};
 use crate::data::Splits;
 use crate::metrics::Report;
-use crate::train::{Callback, EpochReport, FitReport, TrainConfig, TrainConfigBuilder, Trainer, check_rows, in_pool};
-use crate::{ErrorKind, Result};
+use crate::train::{
+    Callback, EpochReport, FitReport, StepDone, StopReason, TrainConfig, TrainConfigBuilder, Trainer, check_rows,
+    in_pool,
+};
+use crate::{Error, ErrorKind, Result};
 
 /// One contender trained with one seed.
 ///
@@ -62,10 +66,12 @@ impl Serialize for Run {
 /// and enters no figure; the others go on. See the [module](super) for an example.
 ///
 /// # Errors
-/// All of them before anything is trained: [`ErrorKind::Layout`] or [`ErrorKind::Data`] if rows do not have the layout;
+/// [`ErrorKind::Interrupted`] if the [observer](Observer::stopped) asked for the end, [`ErrorKind::Io`] if a run cannot be written to the
+/// journal; no further run is begun then. All others before anything is trained: [`ErrorKind::Layout`] or [`ErrorKind::Data`] if rows do not have the layout;
 /// [`ErrorKind::Config`], naming the contender, if it has no settings for the layout, its training settings name units,
 /// tasks, domains or parts that there are not, the metric that stops it is undefined on the validation rows, or the runs at the same
-/// time take more memory than there is.
+/// time take more memory than there is; [`ErrorKind::Io`] or [`ErrorKind::Foreign`] if the journal cannot be opened, is in use or is
+/// another file.
 pub fn compare(config: &CompareConfig, splits: &Splits, observer: impl Observer + 'static) -> Result<Comparison> {
     let CompareConfig(settings) = config;
     let Splits { layout, train: rows, val, test, .. } = splits;
@@ -92,27 +98,64 @@ pub fn compare(config: &CompareConfig, splits: &Splits, observer: impl Observer 
         }
     }
 
+    let mut results: Vec<Option<Run>> = vec![None; jobs.len()];
+    let mut journal = settings.journal.as_deref().map(Journal::open).transpose()?;
     let observer = Arc::new(Mutex::new(observer));
     lock(&observer).comparison_started(jobs.len(), epochs);
     for (contender, warning) in warned {
         lock(&observer).warned(contender, &warning);
     }
-    let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<Option<Run>>> = Mutex::new(vec![None; jobs.len()]);
+    let mut keys: Vec<Option<RunKey>> = vec![None; jobs.len()];
+    if journal.is_some() {
+        let rows = RowsKey::of(splits);
+        for (index, (key, job)) in keys.iter_mut().zip(&jobs).enumerate() {
+            let Standing { kind, model, train, .. } = &standings[index / settings.seeds.len()];
+            *key = Some(RunKey::new(kind, job.train.seed(), model, train, rows));
+        }
+    }
+    if let Some((journal, found)) = &mut journal {
+        for (result, key) in results.iter_mut().zip(keys.iter().flatten()) {
+            *result = journal.take(key);
+        }
+        let taken = results.iter().flatten().count();
+        lock(&observer).journal_read(taken, found.runs - taken, found.damaged);
+    }
+    for (job, run) in jobs.iter().zip(&results) {
+        if let Some(run) = run {
+            lock(&observer).run_done(&job.name(), run);
+        }
+    }
+    let left: Vec<usize> = (0..jobs.len()).filter(|&index| results[index].is_none()).collect();
+    let (next, ended) = (AtomicUsize::new(0), Mutex::new(None));
+    let (results, journal) = (Mutex::new(results), Mutex::new(journal.map(|(journal, _)| journal)));
     let work = || {
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(job) = jobs.get(index) else { break };
-            let run = job.run(splits, &observer);
-            lock(&results)[index] = Some(run);
+        while let Some(&index) = left.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if lock(&ended).is_some() {
+                break;
+            }
+            let done = jobs[index].run(splits, &observer).and_then(|(run, lasting)| {
+                if let (Some(journal), Some(key), true) = (&mut *lock(&journal), &keys[index], lasting) {
+                    journal.add(jobs[index].contender.name(), key.clone(), &run)?;
+                }
+                // Who hears of it may count on its line.
+                lock(&observer).run_done(&jobs[index].name(), &run);
+                Ok(run)
+            });
+            match done {
+                Ok(run) => lock(&results)[index] = Some(run),
+                Err(error) => _ = lock(&ended).get_or_insert(error),
+            }
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..settings.parallel_runs.min(jobs.len()) {
+        for _ in 1..settings.parallel_runs.min(left.len()) {
             scope.spawn(work);
         }
         work();
     });
+    if let Some(error) = ended.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
     let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     for (index, run) in results.into_iter().flatten().enumerate() {
         standings[index / settings.seeds.len()].runs.push(run);
@@ -124,6 +167,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The error of a comparison that was asked to end.
+fn interrupted() -> Error {
+    Error::new(
+        ErrorKind::Interrupted,
+        "the comparison was asked to end; runs that are done are in its journal, if it has one",
+    )
+}
+
 /// One run to do.
 struct Job<'a> {
     contender: &'a Contender,
@@ -131,19 +182,29 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Does it; an error is a run that failed.
-    fn run<O: Observer + 'static>(&self, splits: &Splits, observer: &Arc<Mutex<O>>) -> Run {
+    fn name(&self) -> RunName<'_> {
         let Self { contender, train } = self;
-        let name = RunName { contender: contender.name(), seed: train.seed(), epochs: train.epochs() };
-        lock(observer).run_started(&name);
-        let run = self.judge(splits, observer).unwrap_or_else(|error| Run {
-            seed: train.seed(),
-            fit: FitReport::default(),
-            failed: Some(error.to_string()),
-            test: None,
-        });
-        lock(observer).run_done(&name, &run);
-        run
+        RunName { contender: contender.name(), seed: train.seed(), epochs: train.epochs() }
+    }
+
+    /// Does it, and says whether doing it again would give the same: not where it ended in an error, which is a run that failed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Interrupted`].
+    fn run<O: Observer + 'static>(&self, splits: &Splits, observer: &Arc<Mutex<O>>) -> Result<(Run, bool)> {
+        if lock(observer).stopped() {
+            return Err(interrupted());
+        }
+        lock(observer).run_started(&self.name());
+        let (run, lasting) = match self.judge(splits, observer) {
+            Ok(run) => (run, true),
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+            Err(error) => {
+                let (seed, failed) = (self.train.seed(), Some(error.to_string()));
+                (Run { seed, fit: FitReport::default(), failed, test: None }, false)
+            }
+        };
+        Ok((run, lasting))
     }
 
     fn judge<O: Observer + 'static>(&self, splits: &Splits, observer: &Arc<Mutex<O>>) -> Result<Run> {
@@ -152,6 +213,9 @@ impl Job<'_> {
         let relay = Relay { contender: contender.name().into(), train: train.clone(), observer: Arc::clone(observer) };
         let mut trainer = Trainer::new(train.clone()).callback(relay);
         let fit = model.fit(&mut trainer, Arc::clone(&splits.train), &splits.val)?;
+        if fit.stop == StopReason::Callback {
+            return Err(interrupted());
+        }
         let mut failed = fit.stop.diverged().then(|| fit.stop.to_string());
         let test = match in_pool(train.threads(), || model.evaluate(&splits.test))? {
             Err(error) if error.kind() == ErrorKind::NonFinite => {
@@ -172,6 +236,10 @@ struct Relay<O> {
 }
 
 impl<O: Observer> Callback for Relay<O> {
+    fn step_done(&mut self, _: &StepDone) -> ControlFlow<()> {
+        if lock(&self.observer).stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
     fn epoch_done(&mut self, report: &EpochReport) -> ControlFlow<()> {
         let name = RunName { contender: &self.contender, seed: self.train.seed(), epochs: self.train.epochs() };
         lock(&self.observer).epoch_done(&name, report);

@@ -301,7 +301,7 @@ mod tests {
     }
 
     /// Whether a model at its start gives one row different scores in its domains.
-    fn tells_domains_apart(config: AnyConfig) -> bool {
+    fn tells_domains_apart(config: &AnyConfig) -> bool {
         let (model, layout) = (crate::AnyModel::new(config.clone()), config.layout());
         let labels = ndarray::Array2::zeros((1, layout.tasks.len()));
         let ids = vec![crate::data::Ids::One(vec![1])];
@@ -324,14 +324,14 @@ mod tests {
             };
             let config = of(serde_json::json!({ "kind": kind, "embedding_std": 1.0 }), 3, 1);
             assert!(config.reads_domain() && config.warnings(None).is_empty(), "{kind}");
-            assert!(tells_domains_apart(config), "{kind}");
+            assert!(tells_domains_apart(&config), "{kind}");
             if ["star", "pooled"].contains(&kind) {
                 continue;
             }
             let mut tasks = serde_json::json!({ "kind": kind, "branches": "tasks", "embedding_std": 1.0 });
             for (domains, count) in [(3, 1), (3, 2)] {
                 let config = of(tasks.clone(), domains, count);
-                assert!(!tells_domains_apart(config.clone()), "{kind}");
+                assert!(!tells_domains_apart(&config), "{kind}");
                 let [warning] = &config.warnings(None)[..] else { panic!("one warning") };
                 assert!(warning.contains("leaves the domain unread") && warning.contains("3 domains"), "{warning}");
             }

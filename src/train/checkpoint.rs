@@ -289,7 +289,7 @@ fn other(message: String, expected: &str) -> Error {
 }
 
 /// A checksum of all that rows are.
-fn checksum(rows: &Batch) -> u32 {
+pub(crate) fn checksum(rows: &Batch) -> u32 {
     let Batch { ids, numeric, labels, domains, weights, groups } = rows;
     let mut hasher = Hasher::new();
     let mut words = |words: &mut dyn Iterator<Item = u32>| {

@@ -16,6 +16,7 @@ mod step;
 mod trainer;
 
 pub use callback::{Callback, StepDone};
+pub(crate) use checkpoint::checksum;
 pub use checkpoints::{Checkpoints, CheckpointsBuilder};
 pub use config::{EarlyStop, TrainConfig, TrainConfigBuilder};
 pub use evaluate::evaluate;

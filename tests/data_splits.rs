@@ -175,7 +175,7 @@ fn weights_that_are_all_zero() {
     let schema = Schema::builder().categorical("item").label("click").weight("w").split("split").build().unwrap();
     let read = |weights: [&str; 3]| {
         let rows = weights.iter().zip(["train", "val", "test"]);
-        let text: String = rows.map(|(w, split)| format!("a,0,{w},{split}\nb,1,{w},{split}\n")).collect();
+        let text = rows.map(|(w, split)| format!("a,0,{w},{split}\nb,1,{w},{split}\n")).collect::<Vec<_>>().concat();
         Splits::of_table(&schema, &table(&schema, &format!("item,click,w,split\n{text}")), SplitOptions::default())
     };
     assert!(read(["1", "0.5", "2"]).is_ok());

@@ -3,7 +3,7 @@
 use ndarray::{Array1, Array2, arr1, s};
 use serde_json::{Value, json};
 use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
-use starple::data::{Batch, DomainId, Format, Schema, Splits, Table};
+use starple::data::{Batch, DomainId, Format, Schema, SplitOptions, Splits, Table};
 use starple::loss::sigmoid;
 use starple::model::{AnyConfig, AnyModel, Cache};
 use starple::nn::{
@@ -31,7 +31,8 @@ fn world() -> Splits {
     SyntheticLog::generate(&config).write_csv(&mut csv).unwrap();
     let schema = Schema::builder().categorical("user").categorical("item").numeric("price");
     let schema = schema.domain("scene").label("click").split("split").build().unwrap();
-    Splits::of_table(&schema, &Table::from_reader(&csv[..], Format::Csv, "planted.csv", &schema).unwrap()).unwrap()
+    let table = Table::from_reader(&csv[..], Format::Csv, "planted.csv", &schema).unwrap();
+    Splits::of_table(&schema, &table, SplitOptions::default()).unwrap()
 }
 
 fn train(splits: &Splits, settings: Value, epochs: usize, seed: u64, statistics_rows: usize) -> AnyModel {

@@ -526,6 +526,15 @@ fn rows_that_do_not_fit_are_refused() {
     two.labels = Array2::zeros((two.rows(), 1));
     assert_eq!(trainer.fit(&mut star(&layout), two, None).unwrap_err().kind(), ErrorKind::Layout);
     assert!(trainer.fit(&mut star(&layout), train.slice(0..0), None).is_err());
+    let mut weightless = train.clone();
+    weightless.weights = vec![0.0; train.rows()];
+    let error = trainer.fit(&mut star(&layout), weightless.clone(), None).unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Data && error.to_string().contains("the weights of all training rows are 0"),
+        "{error}"
+    );
+    weightless.weights[7] = 0.5;
+    trainer.fit(&mut star(&layout), weightless, None).unwrap();
     let mut other = layout.clone();
     other.numeric.push("one more".into());
     assert!(trainer.fit(&mut star(&other), train, Some(&val)).is_err());

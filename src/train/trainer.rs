@@ -155,5 +155,9 @@ pub(crate) fn check_rows(layout: &Layout, train: &Batch, val: Option<&Batch>) ->
         let message = "training needs rows, and every row a known domain";
         return Err(Error::new(ErrorKind::Data, message));
     }
+    if !train.weights.is_empty() && train.weights.iter().all(|&weight| weight == 0.0) {
+        let message = "the weights of all training rows are 0, so that nothing can be learned from them";
+        return Err(Error::new(ErrorKind::Data, message).with_help("see whether `weight` names the right column"));
+    }
     Ok(())
 }

@@ -140,7 +140,7 @@ fn recomputing_takes_nothing_but_averages_and_gives_the_same_bits_on_any_number_
         let model = train(&splits, settings, 1, 4, 0);
         let again = |threads: usize| {
             let mut model = model.clone();
-            let sample = StatisticsRows { per_domain: 700, seed: 3, number: 1 };
+            let sample = StatisticsRows { per_domain: 700, batch_rows: 512, seed: 3, number: 1 };
             starple::train::in_pool(threads, || recompute_statistics(&mut model, &splits.train, sample)).unwrap();
             model
         };

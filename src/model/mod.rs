@@ -94,7 +94,7 @@ pub use self::shared_bottom::{SharedBottomConfig, SharedBottomConfigBuilder, Sha
 pub use self::single::{SingleCache, SingleConfig, SingleConfigBuilder, SingleNet};
 pub use self::sluice::{SluiceConfig, SluiceConfigBuilder, SluiceNet};
 pub use self::star::{StarCache, StarConfig, StarConfigBuilder, StarNet};
-pub(crate) use self::statistics::Statistics;
+pub(crate) use self::statistics::{Statistics, has_averages};
 pub use self::stitched::{StitchedCache, StitchedConfig, StitchedLayer, StitchedNet, StitchedShape};
 pub use self::towers::Towers;
 

@@ -2,43 +2,28 @@
 
 use ndarray::Array2;
 
-use super::cache::Order;
-use super::front::Blocks;
-use super::{Input, Model, Net, NetConfig as _};
+use super::{Cache, Input, Model, Net, NetConfig as _};
 use crate::data::Batch;
 use crate::nn::buffer::resize;
 use crate::nn::{Leaf, Measure, Pair, Path, Precise, Train};
 
 /// Takes the statistics that a net's normalisations have over many rows, batch by batch.
+///
+/// Cache and gradient are lent: in a training run they are those of its steps, so that it takes no more memory.
 #[derive(Debug)]
-pub(crate) struct Statistics<N: Net> {
-    order: Order,
-    blocks: Blocks,
-    x: Array2<f32>,
-    dx: Array2<f32>,
-    logits: Array2<f32>,
-    dlogits: Array2<f32>,
-    cache: N::Cache,
-    /// Holds the statistics of one batch.
-    grad: N,
+pub(crate) struct Statistics<'a, N: Net> {
+    cache: &'a mut Cache<N, Train>,
+    dlogits: &'a mut Array2<f32>,
+    /// All zero; holds the statistics of one batch.
+    grad: &'a mut N,
     /// By position in the net's walk.
     precise: Vec<Precise>,
 }
 
-impl<N: Net> Statistics<N> {
-    /// For a model that has moving averages; `None` for any other.
-    pub(crate) fn of(model: &Model<N>) -> Option<Self> {
-        has_averages(&model.net).then(|| Self {
-            order: Order::default(),
-            blocks: Blocks::default(),
-            x: Array2::default((0, 0)),
-            dx: Array2::default((0, 0)),
-            logits: Array2::default((0, 0)),
-            dlogits: Array2::default((0, 0)),
-            cache: N::Cache::default(),
-            grad: model.net.zeros_like(),
-            precise: Vec::new(),
-        })
+impl<'a, N: Net> Statistics<'a, N> {
+    /// With what a step lends; `grad` is zero, and is so afterwards.
+    pub(crate) fn new(cache: &'a mut Cache<N, Train>, dlogits: &'a mut Array2<f32>, grad: &'a mut N) -> Self {
+        Self { cache, dlogits, grad, precise: Vec::new() }
     }
 
     /// Adds the statistics of these rows.
@@ -46,7 +31,8 @@ impl<N: Net> Statistics<N> {
     /// Where only the input is normalised, its rows tell them. Elsewhere a forward pass without dropout does, and a backward pass, which
     /// notes them; the gradients are thrown away.
     pub(crate) fn add(&mut self, model: &mut Model<N>, rows: &Batch) {
-        let Self { order, blocks, x, dx, logits, dlogits, cache, grad, precise } = self;
+        let Self { cache, dlogits, grad, precise } = self;
+        let Cache { order, blocks, x, dx, grouped: logits, net: cache, .. } = &mut **cache;
         let layout = model.config.layout();
         order.group(rows, rows.domains(), layout.domains.len());
         let embedded = model.front.lay(rows.rows(), &order.segments, blocks);
@@ -73,9 +59,9 @@ impl<N: Net> Statistics<N> {
     }
 
     /// Puts the statistics in place of the moving averages, but for those that are frozen by their position in the model's walk.
-    pub(crate) fn replace(mut self, model: &mut Model<N>, frozen: &[bool]) {
+    pub(crate) fn replace(self, model: &mut Model<N>, frozen: &[bool]) {
         let tables = model.front.tables().len();
-        model.net.visit_pair(&mut self.grad, &mut Path::starting_at(0), &mut |path, pair| {
+        model.net.visit_pair(self.grad, &mut Path::starting_at(0), &mut |path, pair| {
             let slot = path.slot();
             if let (Pair::Moving(average, _), Some(precise)) = (pair, self.precise.get(slot))
                 && frozen.get(tables + slot) != Some(&true)
@@ -87,7 +73,7 @@ impl<N: Net> Statistics<N> {
 }
 
 /// Whether there is a moving average among these tensors.
-pub(super) fn has_averages(net: &impl crate::nn::Params) -> bool {
+pub(crate) fn has_averages(net: &impl crate::nn::Params) -> bool {
     let mut found = false;
     net.visit(&mut Path::starting_at(0), &mut |_, leaf| found |= matches!(leaf, Leaf::Average(..)));
     found

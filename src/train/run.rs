@@ -7,7 +7,7 @@ use super::checkpoint::Saver;
 use super::config::undefined;
 use super::place::Place;
 use super::report::HUGE_LOSS;
-use super::statistics::{StatisticsRows, recompute};
+use super::statistics::StatisticsRows;
 use super::{Callback, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfigBuilder, evaluate};
 use crate::data::{Batch, DomainId, Loader};
 use crate::loss::NonFiniteAt;
@@ -198,10 +198,14 @@ impl<N: Net> Run<'_, N> {
     /// Moving averages lag behind weights that move; what is evaluated, kept and saved has the statistics of its own weights.
     fn recompute_statistics(&mut self) {
         let Self { config, loader, model, step, place, .. } = self;
-        let sample =
-            StatisticsRows { per_domain: config.statistics_rows, seed: config.seed, number: place.epoch as u64 };
+        let sample = StatisticsRows {
+            per_domain: config.statistics_rows,
+            batch_rows: config.batch_rows,
+            seed: config.seed,
+            number: place.epoch as u64,
+        };
         if sample.per_domain > 0 {
-            recompute(model, loader.rows(), sample, step.frozen());
+            step.recompute_statistics(model, loader.rows(), sample);
         }
     }
 

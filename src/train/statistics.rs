@@ -1,13 +1,13 @@
 //! Normalisation statistics over training rows, with the weights as they are.
 
-use rand::seq::SliceRandom as _;
-use rand::seq::index;
+use ndarray::Array2;
+use rand::seq::{SliceRandom as _, index};
 
 use crate::data::Batch;
-use crate::model::{Model, Net, Statistics};
+use crate::model::{Cache, Model, Net, Statistics, has_averages};
 use crate::random::{Purpose, keyed};
 
-/// Rows that are taken at a time.
+/// The most rows that are taken at a time.
 const AT_ONCE: usize = 4096;
 
 /// Which rows statistics are taken over.
@@ -15,6 +15,8 @@ const AT_ONCE: usize = 4096;
 pub struct StatisticsRows {
     /// The most rows of each domain; where it has more, a sample of them.
     pub per_domain: usize,
+    /// How many rows are taken at a time: those of a batch in training. It is at least 1; more than 4,096 are 4,096.
+    pub batch_rows: usize,
     /// What the sample is drawn by.
     pub seed: u64,
     /// Which sample of that seed: the number of the epoch, say.
@@ -35,24 +37,32 @@ pub struct StatisticsRows {
 /// # Panics
 /// If the rows do not have the model's layout, or a row has no known domain.
 pub fn recompute_statistics<N: Net>(model: &mut Model<N>, rows: &Batch, sample: StatisticsRows) {
-    recompute(model, rows, sample, &[]);
+    if has_averages(model.net()) {
+        let (mut cache, mut dlogits, mut grad) = (Cache::default(), Array2::default((0, 0)), model.net().zeros_like());
+        recompute(model, rows, sample, Statistics::new(&mut cache, &mut dlogits, &mut grad), &[]);
+    }
 }
 
 /// [`recompute_statistics`], but for what is frozen by its position in the model's walk.
-pub(super) fn recompute<N: Net>(model: &mut Model<N>, rows: &Batch, sample: StatisticsRows, frozen: &[bool]) {
-    let Some(mut statistics) = Statistics::of(model) else { return };
+pub(super) fn recompute<N: Net>(
+    model: &mut Model<N>,
+    rows: &Batch,
+    sample: StatisticsRows,
+    mut statistics: Statistics<'_, N>,
+    frozen: &[bool],
+) {
     let chosen = choose(rows, model.layout().domains.len(), sample);
     let mut piece = Batch::default();
-    for chosen in chosen.chunks(AT_ONCE) {
+    for chosen in chosen.chunks(sample.batch_rows.clamp(1, AT_ONCE)) {
         rows.gather_into(chosen, &mut piece);
         statistics.add(model, &piece);
     }
     statistics.replace(model, frozen);
 }
 
-/// At most so many rows of each domain, in random order: so every piece is a batch like those of training.
+/// At most `per_domain` rows of each domain, in random order: so every piece is a batch like those of training.
 fn choose(rows: &Batch, domains: usize, sample: StatisticsRows) -> Vec<u32> {
-    let StatisticsRows { per_domain, seed, number } = sample;
+    let StatisticsRows { per_domain, seed, number, .. } = sample;
     let mut of_domain = vec![Vec::new(); domains];
     for (row, domain) in rows.domains.iter().enumerate() {
         of_domain[domain.index().expect("training rows have a known domain")].push(row as u32);

@@ -3,10 +3,11 @@
 use ndarray::Array2;
 
 use super::UnitReport;
+use super::statistics::{StatisticsRows, recompute};
 use crate::data::Batch;
 use crate::loss::weighting::{Measured, Needs, Projection, UnitWeights, WeightingState};
 use crate::loss::{Loss, NonFiniteAt, Objective};
-use crate::model::{Cache, Gradient, Model, Net, is_below};
+use crate::model::{Cache, Gradient, Model, Net, Statistics, has_averages, is_below};
 use crate::nn::buffer::resize;
 use crate::nn::{Leaf, Train};
 use crate::optim::Clock;
@@ -192,9 +193,13 @@ impl<N: Net> Step<N> {
         }
     }
 
-    /// By position in the model's walk, what stays as it is; empty where nothing does.
-    pub(super) fn frozen(&self) -> &[bool] {
-        self.grad.frozen()
+    /// [`recompute_statistics`](super::recompute_statistics) in the buffers of the steps; what is frozen stays.
+    pub(super) fn recompute_statistics(&mut self, model: &mut Model<N>, rows: &Batch, sample: StatisticsRows) {
+        if has_averages(model.net()) {
+            let frozen = self.grad.frozen().to_vec();
+            let statistics = Statistics::new(&mut self.cache, &mut self.dlogits, &mut self.grad.net);
+            recompute(model, rows, sample, statistics, &frozen);
+        }
     }
 
     /// The logits of the last step, `[rows, tasks]`, in the order of its batch.

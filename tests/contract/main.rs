@@ -140,7 +140,7 @@ macro_rules! contract {
             }
 
             #[test]
-            #[should_panic(expected = "ids and numbers of each of the 8 rows")]
+            #[should_panic(expected = "column \"numeric\": expected [8, 2], found [9, 2]")]
             fn a_batch_that_lacks_domains_is_refused() {
                 promises::torn_batches_are_refused(&model());
             }

@@ -138,7 +138,10 @@ fn no_score_is_sent_that_is_not_finite() {
         } else {
             let text = answer["error"].as_str().unwrap();
             assert_eq!(code, 422, "{answer}");
-            assert!(text.contains("candidates:2") && text.contains("its largest input is \""), "{text}");
+            // What 32 bits hold, and the model does not: the input is named. What they do not hold: the value.
+            let held = price.parse::<f64>().unwrap().abs() <= f64::from(f32::MAX);
+            let named = if held { "its largest input is \"" } else { "column \"price\": found \"" };
+            assert!(text.starts_with("candidates:2: ") && text.contains(named), "{text}");
             refused += 1;
         }
     }

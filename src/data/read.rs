@@ -101,6 +101,11 @@ impl Table {
     pub fn read_with(path: impl AsRef<Path>, schema: &Schema, options: &ReadOptions) -> Result<Self> {
         let path = path.as_ref();
         let parts = if path.is_dir() { parts(path)? } else { vec![(path.to_owned(), kind(path)?)] };
+        // Before a file is opened: without the feature it matters little whether it is there.
+        #[cfg(not(feature = "parquet"))]
+        if let Some((part, _)) = parts.iter().find(|(_, kind)| matches!(kind, Kind::Parquet)) {
+            return Err(without_parquet(part));
+        }
         let sizes = parts
             .iter()
             .map(|(part, _)| fs::metadata(part).map(|data| data.len()).map_err(|error| unopened(part, &error)));
@@ -222,9 +227,14 @@ fn read_parquet(path: &Path, builder: &mut TableBuilder) -> Result<()> {
 
 #[cfg(not(feature = "parquet"))]
 fn read_parquet(path: &Path, _: &mut TableBuilder) -> Result<()> {
-    Err(Error::new(ErrorKind::Config, "reading Parquet is a feature that this program is built without")
+    Err(without_parquet(path))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn without_parquet(path: &Path) -> Error {
+    Error::new(ErrorKind::Config, "reading Parquet is a feature that this program is built without")
         .at_path(path)
-        .with_help("build it with `--features parquet`, or save the log as CSV"))
+        .with_help("build it with `--features parquet`, or save the log as CSV")
 }
 
 fn read(

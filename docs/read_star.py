@@ -19,6 +19,7 @@ def logits(ids, numeric, d):
     x = [embed(f, t["embeddings." + f["name"]][np.array(i, int)]) for f, i in zip(cfg["layout"]["fields"], ids)]
     x, n, p = np.concatenate(x + [numeric]), "net.norm.", f"net.norm.domain.{d}."
     h = (x - t[p + "moving.mean"]) / np.sqrt(t[p + "moving.var"] + cfg.get("norm_floor", 0) * pooled() + cfg["norm_epsilon"])
+    h = np.where(t[p + "moving.var"] < 1e-8, 0, h)
     h = t[n + "gamma"] * t[p + "gamma"] * h + t[n + "beta"] + t[p + "beta"]
     for i in range(len(cfg["hidden"]) + 1):
         s, o = f"net.layers.{i}.shared.", f"net.layers.{i}.domain.{d}."

@@ -34,8 +34,9 @@ model_config! {
         /// 32. Fewer rows take the moving averages of their domain.
         norm_min_rows: usize = 32;
         /// φ of Partitioned Normalization: the share of the pooled variance of all domains that is added to a domain's variance, at least 0;
-        /// default 0.1. It bounds what becomes of a new value in a column that was constant in a domain; 0 is the paper's.
-        norm_floor: f32 = 0.1;
+        /// default 0. Above 0 it bounds what becomes of a new value in a column that was nearly constant in a domain, and lets the
+        /// scores of a domain depend on the statistics of the others.
+        norm_floor: f32 = 0.0;
         /// Whether there is an auxiliary network; default true.
         auxiliary: bool = true;
         /// The widths of the auxiliary network's hidden layers; default 32.

@@ -55,7 +55,7 @@ class StarLinear:
 class PartitionedNorm:
     """z' = (g . g_d) . (z - mu_d) / sqrt(var_d + floor . var + eps) + (b + b_d), where var is that of all domains together."""
 
-    def __init__(self, state, name, width, epsilon=1e-5, rate=0.05, min_rows=32, floor=0.1):
+    def __init__(self, state, name, width, epsilon=1e-5, rate=0.05, min_rows=32, floor=0.0):
         self.name, self.width, self.epsilon, self.min_rows, self.floor = name, width, epsilon, min_rows, floor
         state.add(f"{name}.gamma", (width,), 0.3, around=1.0, decay=1.0)
         state.add(f"{name}.beta", (width,), 0.2)

@@ -185,7 +185,7 @@ BY_STEP = {**GOAL, "decays": [0.98, 1.05], "decay_per": "step"}
 
 def star_cases():
     # The batches are small: a domain's rows are normalised by their own statistics all the same.
-    base = {"hidden": [5, 4], "auxiliary_hidden": [4], "domain_dim": 2, "norm_min_rows": 2}
+    base = {"hidden": [5, 4], "auxiliary_hidden": [4], "domain_dim": 2, "norm_min_rows": 2, "norm_floor": 0.1}
     # A bias in front of batch normalisation has no gradient but rounding's, which optimizers that divide by its size
     # would make a step of: batch normalisation goes with SGD.
     return [

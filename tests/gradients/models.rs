@@ -171,6 +171,7 @@ fn star() {
             .partitioned_norm(partitioned)
             .auxiliary(auxiliary)
             .norm_min_rows(2)
+            .norm_floor(0.1)
             .build()
             .unwrap();
         check::<starple::model::StarNet>(what, config, None, |p, x, domains, training| {
@@ -190,7 +191,7 @@ fn star_of_every_combination() {
     ] {
         let config =
             StarConfig::builder(&layout()).embedding_dim(DIM).hidden([6, 4]).auxiliary_hidden([5]).domain_dim(2);
-        let config = config.combination(combination).norm_min_rows(2).build().unwrap();
+        let config = config.combination(combination).norm_min_rows(2).norm_floor(0.1).build().unwrap();
         check::<starple::model::StarNet>(&format!("{combination:?}"), config, None, |p, x, domains, training| {
             let style = Style { activation: ActivationKind::Relu, norm: NormKind::None, training };
             reference::star(p, style, combination, 1, x, domains)

@@ -10,6 +10,9 @@ use crate::nn::linear::values;
 use crate::parallel::{self, Divide};
 use crate::simd::{Work, widest};
 
+/// A column with a smaller variance is constant: in training it passes as 0, and so it does in inference, whatever value comes.
+pub(crate) const CONSTANT: f32 = 1e-8;
+
 /// Columns that are taken at a time: what their rows have of a cache's lines is used in all passes before it leaves the cache.
 const AT_ONCE: usize = 64;
 
@@ -70,7 +73,7 @@ impl Columns {
         self.from_rows = false;
         self.mean.assign(mean);
         for (j, (r, &v)) in self.inv_std.iter_mut().zip(var).enumerate() {
-            *r = 1.0 / (v + epsilon(j)).sqrt();
+            *r = if v < CONSTANT { 0.0 } else { 1.0 / (v + epsilon(j)).sqrt() };
         }
     }
 

@@ -6,6 +6,6 @@ mod layer;
 mod partitioned;
 
 pub use batch::{BatchNorm, BatchNormCache};
-pub(crate) use columns::Columns;
+pub(crate) use columns::{CONSTANT, Columns};
 pub use layer::{LayerNorm, LayerNormCache};
 pub use partitioned::{DomainNorm, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings};

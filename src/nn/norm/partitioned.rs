@@ -2,7 +2,7 @@
 
 use ndarray::{Array1, ArrayRef2, s};
 
-use super::Columns;
+use super::{CONSTANT, Columns};
 use crate::data::DomainId;
 use crate::nn::buffer::grow;
 use crate::nn::segment::each_segment;
@@ -15,8 +15,9 @@ use crate::nn::{Decay, Mode, Moving, PerDomain, Segment, Size};
 /// batch's rows of d*. Inference: the same with moving averages `E_d, Var_d`, kept for each domain ([`Moving`]), in place of `μ_d, σ²_d`.
 /// `Var` is the pooled moving variance of all domains, 0 before the first step.
 ///
-/// The paper has φ = 0. A column that is constant in a domain then has σ = 0, and a value that the domain has not had before is multiplied
-/// by `1/√ε`, 316 by default. With φ = 0.1 it is at most about three times as far from 0 as in all domains together.
+/// A column whose variance in a domain is below 1e-8 is constant there. It passes as 0 in inference, as it does in training: by `1/√ε` a
+/// value that the domain has not had before would be multiplied by 316. With φ above 0, 0.1 say, columns that are nearly constant are
+/// bounded too. Then the scores of a domain depend on the statistics of the others: training on rows of one moves them all a little.
 ///
 /// A segment with fewer than `min_rows` rows uses `E_d, Var_d` as constants in training too. With 2 rows or more it moves them. A domain
 /// that has no statistics yet takes the pooled ones of all domains; rows of no known domain do so too, with γ and β alone.
@@ -58,13 +59,13 @@ pub struct PartitionedNormSettings {
     /// The fewest rows of a domain in a batch that are normalised by their own statistics, at least 2; default 32. The paper names none: 2 is the
     /// closest to it.
     pub min_rows: usize,
-    /// φ, the share of the pooled variance that is added to every variance, at least 0; default 0.1, 0 in the paper.
+    /// φ, the share of the pooled variance that is added to every variance, at least 0; default 0, as in the paper.
     pub floor: f32,
 }
 
 impl Default for PartitionedNormSettings {
     fn default() -> Self {
-        Self { epsilon: 1e-5, rate: 0.05, min_rows: 32, floor: 0.1 }
+        Self { epsilon: 1e-5, rate: 0.05, min_rows: 32, floor: 0.0 }
     }
 }
 
@@ -149,6 +150,7 @@ impl PartitionedNorm {
             let column = |j: usize| {
                 let (gamma, beta) = own.map_or((1.0, 0.0), |own| (own.gamma[j], own.beta[j]));
                 let scale = f64::from(self.gamma[j]) * f64::from(gamma) / (f64::from(var[j]) + epsilon[j]).sqrt();
+                let scale = if var[j] < CONSTANT { 0.0 } else { scale };
                 (scale, f64::from(self.beta[j]) + f64::from(beta) - f64::from(mean[j]) * scale)
             };
             (0..self.gamma.len()).map(column).unzip()

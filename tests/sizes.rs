@@ -180,7 +180,7 @@ fn what_a_batch_is_said_to_take_is_about_what_it_takes() {
                     let train = TrainConfig::builder().batch_rows(rows).build().unwrap();
                     train.memory::<AnyNet>(&config, 100_000, 0).total()
                 };
-                let (said, took) = (need(600) - need(150), (measured(&config, 600) - measured(&config, 150)) as f64);
+                let (said, took) = (need(320) - need(80), (measured(&config, 320) - measured(&config, 80)) as f64);
                 let ratio = said / took;
                 if !(0.8..3.0).contains(&ratio) {
                     wrong.push(format!("{kind}, {branches}, {norm}: said {said}, took {took}: {ratio:.2}"));

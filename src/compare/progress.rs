@@ -28,14 +28,21 @@ impl CompareProgress {
 
 impl CompareProgress {
     /// A line on stderr, above the bar.
+    #[cfg(feature = "progress")]
     fn say(&self, line: &str) {
         let line = one_line(line);
         let write = || say(format_args!("{line}"));
-        #[cfg(feature = "progress")]
-        if let Some(bar) = &self.bar {
-            return bar.suspend(write);
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
         }
-        write();
+    }
+
+    /// A line on stderr.
+    #[cfg(not(feature = "progress"))]
+    #[allow(clippy::unused_self)] // It is asked as the one with a bar is.
+    fn say(&self, line: &str) {
+        say(format_args!("{}", one_line(line)));
     }
 }
 

@@ -1,7 +1,7 @@
 """The tables of docs/statistics.md: trains models of run files with several seeds and settings, by the example `statistics`.
 
     cargo build --release --example statistics
-    python docs/statistics.py --seeds 1,2,3,4,5 --epochs 1,2,best 'before: train.statistics_rows=0 model.norm_floor=0 model.norm_min_rows=2' 'now:' \
+    python docs/inference_statistics.py --seeds 1,2,3,4,5 --epochs 1,2,best 'before: train.statistics_rows=0 model.norm_floor=0 model.norm_min_rows=2' 'now:' \
         -- examples/runs/world-star.toml examples/runs/census-star.toml
 
 A variant is a name and what `--set` is given. Needs nothing but Python.

@@ -9,7 +9,7 @@ use ndarray::{Array2, ArrayRef2};
 use serde::{Deserialize, Serialize};
 use starple::Model;
 use starple::data::{Batch, DomainId, Layout};
-use starple::model::{Cache, Gradient, Input, Net, NetConfig};
+use starple::model::{Cache, Gradient, Input, Net, NetConfig, Plan};
 use starple::nn::{Mode, Train};
 use starple::optim::{Optimizer, OptimizerConfig};
 
@@ -78,6 +78,10 @@ impl Net for Nothing {
         for (mut dx, &d) in dx.rows_mut().into_iter().zip(&dlogits.column(0)) {
             dx.fill(d);
         }
+    }
+
+    fn plan(&self, _: usize) -> Plan<'_> {
+        unreachable!("it is trained, and not served")
     }
 
     fn add_domain(&mut self, _: &mut NothingConfig, _: DomainId) {}

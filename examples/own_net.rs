@@ -6,14 +6,18 @@
 //!
 //! The net here is the simplest multi-domain model there is: `logits = x·W + b + b_d`, a linear model of the embedded row
 //! with a bias of each domain's own. It needs three things: settings ([`NetConfig`]), parameters listed once
-//! ([`starple::params!`]), and a forward beside a backward ([`Net`]).
+//! ([`starple::params!`]), and in [`Net`] a forward beside a backward, and a plan of inference. The plan is what
+//! [`Frozen`] serves, and with `--features onnx` what is written as ONNX graphs.
+
+use std::borrow::Cow;
 
 use ndarray::{Array1, ArrayRef2, Axis, s};
 use serde::{Deserialize, Serialize};
-use starple::data::{DomainId, Encoder, Layout, Schema, Table};
-use starple::model::{Input, Net, NetConfig};
+use starple::data::{Batch, DomainId, Encoder, Layout, Schema, Table};
+use starple::model::{Input, Net, NetConfig, Plan};
 use starple::nn::{Decay, Init, Linear, Mode, PerDomain, Train};
 use starple::optim::OptimizerConfig;
+use starple::serve::{Frozen, FrozenCache};
 use starple::train::{Progress, TrainConfig, Trainer, evaluate};
 use starple::{Model, Result};
 
@@ -108,6 +112,21 @@ impl Net for LinearNet {
         }
     }
 
+    fn plan(&self, domains: usize) -> Plan<'_> {
+        let mut plan = Plan::new(domains);
+        let row = plan.row();
+        for domain in plan.domains() {
+            let mut linear = Cow::Borrowed(&self.shared);
+            // What a domain owns becomes part of its map.
+            if let Some(d) = domain {
+                linear.to_mut().bias += &self.domain[d].bias;
+            }
+            let logits = plan.layer(row, linear, None);
+            plan.answer(domain, logits, None, 1.0);
+        }
+        plan
+    }
+
     fn add_domain(&mut self, config: &mut LinearConfig, domain: DomainId) {
         self.domain.push(domain, Bias { bias: Array1::zeros(config.tasks()) });
     }
@@ -131,6 +150,23 @@ fn main() -> Result<()> {
     let settings =
         TrainConfig::builder().epochs(10).batch_rows(256).optimizer(OptimizerConfig::adam(0.005)?).build()?;
     Trainer::new(settings).callback(Progress::stderr("linear")).fit(&mut model, train?, Some(&val?))?;
-    println!("{}", evaluate(&model, &test?)?);
+    let test = test?;
+    println!("{}", evaluate(&model, &test)?);
+
+    // One graph for each domain, and one for rows of no known domain.
+    #[cfg(feature = "onnx")]
+    {
+        let graphs = starple::onnx::save_all(&model, std::env::temp_dir().join("starple-own-net"))?;
+        println!("{} ONNX graphs, the first is {}\n", graphs.len(), graphs[0].display());
+    }
+
+    // What is served is the plan: it must give what the forward pass gives.
+    let domain = encoder.domain("search")?;
+    let expected = model.forward(&test, domain);
+    let (frozen, mut cache) = (Frozen::new(model, &[])?, FrozenCache::default());
+    let served = frozen.score(&frozen.context(domain, &Batch::default()), &test, &mut cache);
+    let apart = served.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart < 1e-5, "the plan and the forward pass are {apart} apart");
+    println!("{} rows served, each within 1e-5 of the forward pass", served.nrows());
     Ok(())
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use starple::data::{Batch, DomainId, Field, Ids, Layout};
 use starple::loss::{DecayPer, Objective};
 use starple::metrics::{Metric, Monitor};
-use starple::model::{AnyNet, Input, Net, NetConfig};
+use starple::model::{AnyNet, Input, Net, NetConfig, Plan};
 use starple::nn::{Decay, Leaf, Mode, Params, Path, Train};
 use starple::optim::{Clip, Clock, Momentum, OptimizerConfig, Schedule, SgdConfig};
 use starple::train::{
@@ -151,6 +151,10 @@ impl Net for Probe {
         // All rows read one row of the table, whose gradient is then 1.
         dx.fill(0.0);
         dx.column_mut(0).fill(1.0 / input.x.nrows() as f32);
+    }
+
+    fn plan(&self, _: usize) -> Plan<'_> {
+        unreachable!("a script is not served")
     }
 
     fn add_domain(&mut self, _: &mut ProbeConfig, _: DomainId) {}

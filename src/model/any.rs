@@ -175,7 +175,7 @@ macro_rules! any {
                 }
             }
 
-            fn plan(&self, domains: usize) -> Option<Plan<'_>> {
+            fn plan(&self, domains: usize) -> Plan<'_> {
                 match self {
                     $(Self::$model(net) => net.plan(domains),)*
                 }
@@ -193,17 +193,6 @@ macro_rules! any {
                     $((Self::$model(net), AnyConfig::$model(config)) => net.add_domain(config, domain),)*
                     _ => panic!("{MIXED}"),
                 }
-            }
-        }
-
-        #[cfg(feature = "onnx")]
-        impl crate::onnx::Export for AnyNet {
-            fn graph(
-                &self,
-                rows: crate::onnx::Embedded<'_>,
-                graph: &mut crate::onnx::Graph<'_>,
-            ) -> Result<crate::onnx::Value> {
-                match self { $(Self::$model(net) => net.graph(rows, graph),)* }
             }
         }
 

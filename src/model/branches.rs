@@ -160,14 +160,6 @@ impl Routes {
     }
 }
 
-/// The routes of rows of one domain, `None` for rows of no known one, through the branches that answer.
-#[cfg(feature = "onnx")]
-pub(crate) fn answering(domain: Option<usize>, branches: &[Branch], built_with: usize) -> Vec<Route> {
-    let mut routes = Routes::default();
-    routes.lay(1, &[Segment { domain, start: 0, end: 1 }], branches, built_with);
-    routes.answering
-}
-
 impl Route {
     /// Whether all rows of `other` are among this route's.
     pub(crate) fn covers(&self, other: &Self) -> bool {

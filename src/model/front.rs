@@ -147,20 +147,6 @@ impl Front {
         &mut self.tables
     }
 
-    /// The fields' tables that rows of one domain read, `None` for rows of no known one: once, or where branches own tables, once for each
-    /// branch that answers.
-    #[cfg(feature = "onnx")]
-    pub(crate) fn answering(&self, domain: Option<usize>) -> impl Iterator<Item = &[Array2<f32>]> {
-        let owners = if self.owners.is_empty() {
-            vec![0]
-        } else {
-            let routes = super::branches::answering(domain, &self.owners, self.built_with);
-            routes.into_iter().map(|route| route.branch).collect()
-        };
-        let fields = self.fields.len();
-        owners.into_iter().map(move |owner| &self.tables[owner * fields..][..fields])
-    }
-
     /// An empty gradient for every table.
     pub(super) fn zero_grad(&self) -> Vec<RowGrad> {
         self.tables.iter().map(|table| RowGrad::new(table.nrows(), self.dim)).collect()
@@ -181,13 +167,6 @@ impl Front {
             start += route.rows.len();
         }
         start
-    }
-
-    /// Whose tables a row of this domain, or of no known one, reads: what [`Front::lay`] lays for it.
-    pub(crate) fn owners_of(&self, domain: Option<usize>) -> Vec<usize> {
-        let mut blocks = Blocks::default();
-        self.lay(1, &[Segment { domain, start: 0, end: 1 }], &mut blocks);
-        blocks.blocks.iter().map(|block| block.owner).collect()
     }
 
     /// `x[i] = [e_1, …, numeric]` of row `order[i]`, block by block.

@@ -1,7 +1,5 @@
 //! ML-MMoE: levels of shared experts.
 
-use std::borrow::Cow;
-
 use ndarray::{Array2, ArrayRef2};
 
 use super::branches::BranchedConfig as _;
@@ -245,19 +243,19 @@ impl Net for MlMmoeNet {
         }
     }
 
-    fn plan(&self, domains: usize) -> Option<Plan<'_>> {
+    fn plan(&self, domains: usize) -> Plan<'_> {
         let mut plan = Plan::new(domains);
         let row = plan.row();
         let mut outputs = Vec::new();
         for level in &self.levels {
             let expert = |(i, expert)| {
                 let input = level.gates.get(i).map_or(row, |gate| plan.mix(row, gate, &outputs));
-                plan.stack(input, Cow::Borrowed(expert))
+                plan.stack(input, expert)
             };
             outputs = level.experts.iter().enumerate().map(expert).collect();
         }
         self.towers.plan(&mut plan, |plan, branch| plan.mix(row, &self.gates[branch], &outputs));
-        Some(plan)
+        plan
     }
 
     fn add_domain(&mut self, config: &mut MlMmoeConfig, domain: DomainId) {

@@ -187,9 +187,20 @@ impl<N: Net> Model<N> {
         self.config.layout()
     }
 
-    /// Embeddings and net.
-    pub(crate) fn into_parts(self) -> (Front, N) {
-        (self.front, self.net)
+    /// The embeddings alone.
+    pub(crate) fn into_front(self) -> Front {
+        self.front
+    }
+
+    /// What it computes in inference.
+    ///
+    /// # Panics
+    /// If the net, one of somebody's own, writes down what does not fit its settings.
+    pub(crate) fn plan(&self) -> Plan<'_> {
+        let layout = self.layout();
+        let plan = self.net.plan(layout.domains.len());
+        plan.assert_fits(self.front.width(), layout.tasks.len());
+        plan
     }
 
     /// The embedding tables.

@@ -5,12 +5,13 @@ use ndarray::{Array1, Array2, ArrayRef2, ArrayView2, ArrayViewMut2, Axis, s};
 use super::branches::Route;
 use super::config::{MAX_COUNT, MAX_DEPTH, MAX_WIDTH, check_most, check_widths, model_config};
 use super::towers::{TowerShape, Towers, TowersCache};
-use super::{BranchedConfig, Branches, Input, Net, NetConfig};
+use super::{BranchedConfig, Branches, Input, Net, NetConfig, Plan};
 use crate::data::DomainId;
 use crate::nn::buffer::{grow, resize};
 use crate::nn::{
     ActivationKind, Alignment, AlignmentCache, AttentionSettings, Branch, Decay, Draws, Hidden, HiddenCache,
-    HiddenStyle, Mode, MultiHeadAttention, MultiHeadAttentionCache, NormKind, PerBranch, Sight, Size, Tokens, Train,
+    HiddenStyle, Infer, Mode, MultiHeadAttention, MultiHeadAttentionCache, NormKind, PerBranch, Sight, Size, Tokens,
+    Train,
 };
 
 model_config! {
@@ -193,14 +194,6 @@ impl MranNet {
         }
     }
 
-    /// `q` of every branch in inference, `[branches, width]`: it is the same for all rows.
-    #[cfg(feature = "onnx")]
-    pub(crate) fn queries(&self) -> Array2<f32> {
-        let mut cache = BranchesCache::default();
-        self.query(crate::nn::Infer, &mut cache);
-        cache.queries
-    }
-
     /// Takes `dq` back to the representations. Of those that took no part themselves, those that were seen by one that did learn from it.
     fn query_backward(&self, cache: &mut BranchesCache, grad: &mut Self) {
         let BranchesCache { vectors, relations, dvectors, dqueries, active, .. } = cache;
@@ -378,6 +371,21 @@ impl Net for MranNet {
             std::mem::swap(dtokens, scratch);
         }
         self.tokens.backward(input.x, dtokens, &mut grad.tokens, dx);
+    }
+
+    fn plan(&self, domains: usize) -> Plan<'_> {
+        let mut plan = Plan::new(domains);
+        let row = plan.row();
+        let tokens = plan.tokens(row, &self.tokens);
+        let tokens = self.features.iter().fold(tokens, |tokens, layer| plan.attention(tokens, layer));
+        // What a branch asks the features for depends on no row.
+        let mut branches = BranchesCache::default();
+        self.query(Infer, &mut branches);
+        self.towers.plan(&mut plan, |plan, branch| {
+            let h = plan.align(tokens, &self.alignment, &branches.queries.row(branch));
+            self.norms[branch].as_ref().map_or(h, |norm| plan.hidden(h, norm))
+        });
+        plan
     }
 
     fn add_domain(&mut self, config: &mut MranConfig, domain: DomainId) {

@@ -18,8 +18,8 @@ pub struct Input<'a> {
 
 /// The dense part of a model: from embedded rows to one logit for each row and task.
 ///
-/// [`Model`](super::Model) gives every net its embeddings, its simple calls, training and prediction. To add a net of
-/// your own, implement this trait and [`NetConfig`]; nothing in the crate has to change.
+/// [`Model`](super::Model) gives every net its embeddings, its simple calls, training, prediction, serving and ONNX graphs. To add a
+/// net of your own, implement this trait and [`NetConfig`]; nothing in the crate has to change.
 pub trait Net: Params + Send + Sync + 'static {
     /// The settings it is built from.
     type Config: NetConfig;
@@ -77,13 +77,12 @@ pub trait Net: Params + Send + Sync + 'static {
         let _ = (cache, see);
     }
 
-    /// What the net computes in inference for so many known domains, and for rows of none: what
-    /// [`Frozen`](crate::serve::Frozen) makes fast. By default, and where a net cannot be written down as a [`Plan`], `None`: such a net
-    /// is served by its forward pass.
-    fn plan(&self, domains: usize) -> Option<Plan<'_>> {
-        let _ = domains;
-        None
-    }
+    /// What the net computes in inference, step by step, for this number of known domains and for rows of no known one.
+    ///
+    /// [`Frozen`](crate::serve::Frozen) serves it, and with the feature `onnx` `starple::onnx` writes it as graphs; neither calls
+    /// [`Net::forward`]. So it must give what the forward pass gives in inference: compare the two in a test, as
+    /// `examples/own_net.rs` does.
+    fn plan(&self, domains: usize) -> Plan<'_>;
 
     /// Adds to `grad` the gradient of what the net adds to the loss by itself, such as a penalty on its weights, and returns its value;
     /// by default nothing and 0. It runs once a step, behind all backward passes. Who is absent from the step pays nothing.

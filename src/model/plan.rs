@@ -1,22 +1,30 @@
 //! What a net computes in inference, written down step by step.
 
+mod step;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, ArrayRef1};
 
+use self::step::Answer;
+pub(crate) use self::step::PlanStep;
 use super::Fusion;
-use crate::nn::{Gate, Hidden, Linear, Mlp, Stitch};
+use crate::nn::{Alignment, Gate, Hidden, Linear, Mlp, MultiHeadAttention, Stitch, Tokens};
 
-/// What a net computes in inference, from the embedded row to the logits of each domain, written down for
-/// [`Frozen`](crate::serve::Frozen), which lays out the weights once and leaves out what a domain does not need.
+/// What a net computes in inference, from the embedded row to the logits of each domain.
 ///
-/// A step takes values of steps before it and gives a new one; [`Plan::answer`] says which values are whose logits. The row itself can
-/// only be read by affine maps: the first layers of [stacks](Plan::stack), and [gates](Plan::mix).
+/// It is the one description of inference: [`Frozen`](crate::serve::Frozen) serves it, and with the feature `onnx` `starple::onnx` writes
+/// it as graphs. Both take for a domain only the steps that its answers need.
+///
+/// A step takes values of steps before it and gives a new one; [`Plan::answer`] says which values are added to which logits. A value is
+/// `[rows, width]`. The row itself is read by affine maps, which are the first layers of [stacks](Plan::stack) and [gates](Plan::mix),
+/// and by [tokens](Plan::tokens).
+///
+/// Layers are borrowed from the net. A weight that inference uses as it is should be borrowed too: an ONNX graph then has it under the
+/// name it has in the model.
 ///
 /// ```
-/// use std::borrow::Cow;
 /// use starple::model::Plan;
 /// use starple::nn::{Draws, Gate, HiddenStyle, Mlp};
 ///
@@ -27,9 +35,9 @@ use crate::nn::{Gate, Hidden, Linear, Mlp, Stitch};
 ///
 /// let mut plan = Plan::new(2);
 /// let row = plan.row();
-/// let outputs: Vec<_> = experts.iter().map(|expert| plan.stack(row, Cow::Borrowed(expert))).collect();
+/// let outputs: Vec<_> = experts.iter().map(|expert| plan.stack(row, expert)).collect();
 /// let fused = plan.mix(row, &gate, &outputs);
-/// let logits = plan.stack(fused, Cow::Borrowed(&tower));
+/// let logits = plan.stack(fused, &tower);
 /// for domain in plan.domains() {
 ///     plan.answer(domain, logits, None, 1.0);
 /// }
@@ -37,7 +45,9 @@ use crate::nn::{Gate, Hidden, Linear, Mlp, Stitch};
 #[derive(Debug)]
 pub struct Plan<'a> {
     pub(crate) steps: Vec<PlanStep<'a>>,
-    pub(crate) answers: Vec<Answer>,
+    answers: Vec<Answer>,
+    /// How many values each step gives for a row. How many the row itself has, its first reader says.
+    widths: Vec<Option<usize>>,
     domains: usize,
     /// The rows that are read, by who owns the tables.
     rows: BTreeMap<usize, Value>,
@@ -47,52 +57,10 @@ pub struct Plan<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Value(pub(crate) usize);
 
-/// One step of a [`Plan`].
-#[derive(Debug)]
-pub(crate) enum PlanStep<'a> {
-    /// The row as an owner of tables embeds it.
-    Row { owner: usize },
-    /// `x·W + b`, and then a rectifier if there is to be one.
-    Affine { input: Value, weight: Cow<'a, Array2<f32>>, bias: Option<Cow<'a, Array1<f32>>>, rectified: bool },
-    /// What follows the affine map of a hidden layer, where that is not a rectifier.
-    Hidden { input: Value, hidden: Arc<Hidden> },
-    /// `Σ_i softmax(scores)_i · parts_i`.
-    Mix { scores: Value, parts: Vec<Value> },
-    /// Several values as one.
-    Join { parts: Vec<Value>, fusion: Fusion },
-    /// A linear combination, block by block.
-    Stitch { parts: Vec<Value>, stitch: Arc<Stitch> },
-    /// `shared + σ(gate) ⊙ own`.
-    Gated { shared: Value, own: Value, gate: Value },
-}
-
-/// A value that is, or is added to, some logits.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    /// A domain's position; one behind the last for rows of no known domain.
-    pub(crate) place: usize,
-    pub(crate) value: Value,
-    pub(crate) task: Option<usize>,
-    pub(crate) share: f32,
-}
-
-impl PlanStep<'_> {
-    /// Runs `see` on every value that the step reads.
-    pub(crate) fn inputs(&self, see: &mut dyn FnMut(Value)) {
-        match self {
-            Self::Row { .. } => {}
-            Self::Affine { input, .. } | Self::Hidden { input, .. } => see(*input),
-            Self::Mix { scores, parts } => [*scores].into_iter().chain(parts.iter().copied()).for_each(see),
-            Self::Join { parts, .. } | Self::Stitch { parts, .. } => parts.iter().copied().for_each(see),
-            Self::Gated { shared, own, gate } => [*shared, *own, *gate].into_iter().for_each(see),
-        }
-    }
-}
-
 impl<'a> Plan<'a> {
-    /// An empty plan for so many known domains.
+    /// An empty plan for this number of known domains.
     pub fn new(domains: usize) -> Self {
-        Self { steps: Vec::new(), answers: Vec::new(), domains, rows: BTreeMap::new() }
+        Self { steps: Vec::new(), answers: Vec::new(), widths: Vec::new(), domains, rows: BTreeMap::new() }
     }
 
     /// The domains that need an answer: all known ones, then `None`, which is no known one.
@@ -111,7 +79,7 @@ impl<'a> Plan<'a> {
         if let Some(&row) = self.rows.get(&branch) {
             return row;
         }
-        let row = self.push(PlanStep::Row { owner: branch });
+        let row = self.push(PlanStep::Row { owner: branch }, None);
         self.rows.insert(branch, row);
         row
     }
@@ -119,37 +87,50 @@ impl<'a> Plan<'a> {
     /// `mlp(input)`.
     ///
     /// # Panics
-    /// If `input` is a value of another plan; as all methods here.
-    pub fn stack(&mut self, input: Value, mlp: Cow<'a, Mlp>) -> Value {
-        let mut hidden = mlp.hidden.clone().into_iter();
-        let mut layer = |value, layer| self.layer(value, layer, hidden.next());
-        match mlp {
-            Cow::Borrowed(mlp) => mlp.layers.iter().map(Cow::Borrowed).fold(input, &mut layer),
-            Cow::Owned(mlp) => mlp.layers.into_iter().map(Cow::Owned).fold(input, &mut layer),
-        }
+    /// If `input` is a value of another plan or has not the width that is read; as all methods here.
+    pub fn stack(&mut self, input: Value, mlp: &'a Mlp) -> Value {
+        let layers = mlp.layers.iter().enumerate();
+        layers.fold(input, |value, (i, layer)| self.layer(value, Cow::Borrowed(layer), mlp.hidden.get(i)))
     }
 
-    /// One layer: `input·W + b`, and what follows it if it is a hidden one.
-    pub fn layer(&mut self, input: Value, linear: Cow<'a, Linear>, hidden: Option<Hidden>) -> Value {
+    /// One layer: `input·W + b`, and what follows it if it is a hidden one. What a domain owns may be part of the map, which is then
+    /// an owned one.
+    ///
+    /// # Panics
+    /// If the map does not have one bias for each column of its weight.
+    pub fn layer(&mut self, input: Value, linear: Cow<'a, Linear>, hidden: Option<&'a Hidden>) -> Value {
         let (weight, bias) = match linear {
             Cow::Borrowed(Linear { weight, bias }) => (Cow::Borrowed(weight), Cow::Borrowed(bias)),
             Cow::Owned(Linear { weight, bias }) => (Cow::Owned(weight), Cow::Owned(bias)),
         };
-        let rectified = hidden.as_ref().is_some_and(|hidden| hidden.rectifies().is_some());
-        let z = self.push(PlanStep::Affine { input, weight, bias: Some(bias), rectified });
+        assert_eq!(weight.ncols(), bias.len(), "one bias for each column of the weight");
+        let rectified = hidden.is_some_and(|hidden| hidden.rectifies().is_some());
+        let z = self.affine(input, weight, Some(bias), rectified);
         match hidden {
             Some(hidden) if !rectified => self.hidden(z, hidden),
             _ => z,
         }
     }
 
+    fn affine(
+        &mut self,
+        input: Value,
+        weight: Cow<'a, Array2<f32>>,
+        bias: Option<Cow<'a, Array1<f32>>>,
+        rectified: bool,
+    ) -> Value {
+        let (read, width) = weight.dim();
+        self.reads(input, read);
+        self.push(PlanStep::Affine { input, weight, bias, rectified }, Some(width))
+    }
+
     /// What follows the affine map of a hidden layer: normalisation and activation.
     ///
     /// # Panics
     /// If the value is the row.
-    pub fn hidden(&mut self, input: Value, hidden: Hidden) -> Value {
-        self.computed(&[input]);
-        self.push(PlanStep::Hidden { input, hidden: Arc::new(hidden) })
+    pub fn hidden(&mut self, input: Value, hidden: &'a Hidden) -> Value {
+        let width = self.width(input);
+        self.push(PlanStep::Hidden { input, hidden }, Some(width))
     }
 
     /// `Σ_i w_i · parts_i` with `w = softmax(selector·W)`.
@@ -158,31 +139,33 @@ impl<'a> Plan<'a> {
     /// If the gate does not give one weight for each part, or a part is the row.
     pub fn mix(&mut self, selector: Value, gate: &'a Gate, parts: &[Value]) -> Value {
         assert_eq!(gate.weight.ncols(), parts.len(), "one part for each gate weight");
-        self.computed(parts);
-        let weight = Cow::Borrowed(&gate.weight);
-        let scores = self.push(PlanStep::Affine { input: selector, weight, bias: None, rectified: false });
-        self.push(PlanStep::Mix { scores, parts: parts.to_vec() })
+        let width = self.common_width(parts);
+        let scores = self.affine(selector, Cow::Borrowed(&gate.weight), None, false);
+        self.push(PlanStep::Mix { scores, parts: parts.to_vec() }, Some(width))
     }
 
-    /// Several values as one.
+    /// Several values of one width as one.
     ///
     /// # Panics
     /// If there are none, or one is the row.
     pub fn join(&mut self, parts: &[Value], fusion: Fusion) -> Value {
-        assert!(!parts.is_empty(), "something to join");
-        self.computed(parts);
+        let width = fusion.width(parts.len(), self.common_width(parts));
         // One alone is, whatever the fusion, itself.
-        if let [only] = parts { *only } else { self.push(PlanStep::Join { parts: parts.to_vec(), fusion }) }
+        match parts {
+            [only] => *only,
+            _ => self.push(PlanStep::Join { parts: parts.to_vec(), fusion }, Some(width)),
+        }
     }
 
     /// A unit's linear combination of what several stacks gave.
     ///
     /// # Panics
-    /// If the unit does not read so many values, or one is the row.
-    pub fn stitch(&mut self, parts: &[Value], stitch: &Stitch) -> Value {
+    /// If the unit reads another number of values or other blocks, or one is the row.
+    pub fn stitch(&mut self, parts: &[Value], stitch: &'a Stitch) -> Value {
         assert_eq!(stitch.inputs(), parts.len(), "one value for each input of the unit");
-        self.computed(parts);
-        self.push(PlanStep::Stitch { parts: parts.to_vec(), stitch: Arc::new(stitch.clone()) })
+        let width = self.common_width(parts);
+        assert!(width.is_multiple_of(stitch.blocks()), "{width} values are no {} blocks", stitch.blocks());
+        self.push(PlanStep::Stitch { parts: parts.to_vec(), stitch }, Some(width))
     }
 
     /// `shared + σ(gate) ⊙ own`.
@@ -190,40 +173,142 @@ impl<'a> Plan<'a> {
     /// # Panics
     /// If one is the row.
     pub fn gated(&mut self, shared: Value, own: Value, gate: Value) -> Value {
-        self.computed(&[shared, own, gate]);
-        self.push(PlanStep::Gated { shared, own, gate })
+        let width = self.common_width(&[shared, own, gate]);
+        self.push(PlanStep::Gated { shared, own, gate }, Some(width))
     }
 
-    /// Adds `share` times a value to the logits of one domain, `None` for rows of no known one: to those of one task, or to those of all.
+    /// The tokens of a row side by side, `[t_1, …, t_M]`, `[rows, M·width]`: a token is a field's embedding, or `x_j·v_j + b_j` of a number.
+    pub fn tokens(&mut self, row: Value, tokens: &'a Tokens) -> Value {
+        self.reads(row, tokens.input());
+        self.push(PlanStep::Tokens { input: row, tokens }, Some(tokens.count() * tokens.width()))
+    }
+
+    /// Attention among the tokens of a row, each of which sees all; from tokens side by side, `[rows, M·in]`, to `[rows, M·width]`. See
+    /// [`MultiHeadAttention::forward`].
+    ///
+    /// # Panics
+    /// If the value is the row.
+    pub fn attention(&mut self, tokens: Value, attention: &'a MultiHeadAttention) -> Value {
+        let count = self.count_tokens(tokens, attention.projection.nrows());
+        self.push(PlanStep::Attention { input: tokens, attention }, Some(count * attention.width()))
+    }
+
+    /// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨q, x_m·K⟩ / √query width)`, of tokens that stand side by side, `[rows, M·width]`, for a
+    /// query that in inference is the same for all rows.
+    ///
+    /// # Panics
+    /// If the value is the row, or the query is not as wide as `K`.
+    pub fn align(&mut self, tokens: Value, alignment: &Alignment, query: &ArrayRef1<f32>) -> Value {
+        let direction = alignment.direction(query);
+        self.count_tokens(tokens, direction.len());
+        let width = self.width(tokens);
+        self.push(PlanStep::Align { input: tokens, direction }, Some(width))
+    }
+
+    /// Adds `share` times a value to the logits of one domain, `None` for rows of no known one: to those of one task, for which the value
+    /// is one number, or to those of all.
     ///
     /// # Panics
     /// If there is no such domain, or the value is the row.
     pub fn answer(&mut self, domain: Option<usize>, value: Value, task: Option<usize>, share: f32) {
-        let place = domain.unwrap_or(self.domains);
-        assert!(domain.is_none_or(|domain| domain < self.domains), "domain {place} is out of range");
-        self.computed(&[value]);
-        self.answers.push(Answer { place, value, task, share });
+        let known = self.domains;
+        assert!(domain.is_none_or(|domain| domain < known), "domain {domain:?} is not one of the {known}");
+        self.width(value);
+        self.answers.push(Answer { domain, value, task, share });
     }
 
-    fn push(&mut self, step: PlanStep<'a>) -> Value {
-        step.inputs(&mut |Value(input)| assert!(input < self.steps.len(), "a step reads values of this plan"));
+    /// The answers for a domain, `None` for rows of no known one.
+    pub(crate) fn answers(&self, domain: Option<usize>) -> impl Iterator<Item = &Answer> {
+        self.answers.iter().filter(move |answer| answer.domain == domain)
+    }
+
+    /// The steps that the answers for a domain need, in order.
+    pub(crate) fn needed(&self, domain: Option<usize>) -> Vec<usize> {
+        let mut is_needed = vec![false; self.steps.len()];
+        for answer in self.answers(domain) {
+            is_needed[answer.value.0] = true;
+        }
+        for i in (0..self.steps.len()).rev() {
+            if is_needed[i] {
+                self.steps[i].inputs(&mut |Value(input)| is_needed[input] = true);
+            }
+        }
+        (0..self.steps.len()).filter(|&i| is_needed[i]).collect()
+    }
+
+    /// How many values a step gives.
+    ///
+    /// # Panics
+    /// If it is the row's.
+    pub(crate) fn width(&self, value: Value) -> usize {
+        let step = self.steps.get(value.0).expect(OF_THIS_PLAN);
+        assert!(!matches!(step, PlanStep::Row { .. }), "the row is read by affine maps and tokens alone");
+        self.widths[value.0].expect("every step but the row says it")
+    }
+
+    /// Refuses a plan that is not one of a model with rows of `width` values and this number of tasks.
+    ///
+    /// # Panics
+    /// If the row that it reads has another width, or a task has no answer in a domain, or one of another width.
+    pub(crate) fn assert_fits(&self, width: usize, tasks: usize) {
+        for row in self.rows.values() {
+            let read = self.widths[row.0].unwrap_or(width);
+            assert_eq!(read, width, "a plan reads rows of {read} values, those of the model have {width}");
+        }
+        for domain in self.domains() {
+            let mut answered = vec![false; tasks];
+            for answer in self.answers(domain) {
+                let (logits, found) = match answer.task {
+                    None => (&mut answered[..], self.width(answer.value)),
+                    Some(task) => (&mut answered[task..=task], self.width(answer.value)),
+                };
+                assert_eq!(found, logits.len(), "an answer has a value for each task that it is for");
+                logits.fill(true);
+            }
+            assert!(!answered.contains(&false), "a plan answers for every task in every domain, {domain:?} too");
+        }
+    }
+
+    fn push(&mut self, step: PlanStep<'a>, width: Option<usize>) -> Value {
         self.steps.push(step);
+        self.widths.push(width);
         Value(self.steps.len() - 1)
     }
 
-    fn computed(&self, values: &[Value]) {
-        let is_row = |&Value(value): &Value| matches!(self.steps.get(value), Some(PlanStep::Row { .. }));
-        assert!(!values.iter().any(is_row), "the row is read by affine maps alone");
+    /// Notes that a step reads this number of values of another, which may be the row.
+    fn reads(&mut self, value: Value, width: usize) {
+        let known = *self.widths.get_mut(value.0).expect(OF_THIS_PLAN).get_or_insert(width);
+        assert_eq!(known, width, "a step reads {width} values where there are {known}");
+    }
+
+    /// The width of values that have the same.
+    fn common_width(&self, values: &[Value]) -> usize {
+        let first = self.width(*values.first().expect("at least one value"));
+        assert!(values.iter().all(|&value| self.width(value) == first), "values of one width");
+        first
+    }
+
+    /// How many tokens of this width stand side by side in a value.
+    fn count_tokens(&self, value: Value, token: usize) -> usize {
+        let width = self.width(value);
+        assert!(width.is_multiple_of(token), "{width} values are no tokens of {token}");
+        width / token
     }
 }
+
+const OF_THIS_PLAN: &str = "a step reads values of this plan";
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::nn::{Draws, HiddenStyle};
 
+    fn mlp(input: usize, output: usize) -> Mlp {
+        Mlp::new(input, &[], Some(output), HiddenStyle::default(), &mut Draws::new(0))
+    }
+
     #[test]
-    #[should_panic(expected = "the row is read by affine maps alone")]
+    #[should_panic(expected = "the row is read by affine maps and tokens alone")]
     fn the_row_is_no_part_of_a_mixture() {
         let gate = Gate::new(4, 1, &mut Draws::new(0));
         let mut plan = Plan::new(1);
@@ -234,10 +319,65 @@ mod tests {
     #[test]
     #[should_panic(expected = "a step reads values of this plan")]
     fn a_value_of_another_plan_is_refused() {
-        let mlp = Mlp::new(4, &[], Some(4), HiddenStyle::default(), &mut Draws::new(0));
+        let mlp = mlp(4, 4);
         let mut other = Plan::new(1);
         let row = other.row();
-        let value = other.stack(row, Cow::Borrowed(&mlp));
-        Plan::new(1).stack(value, Cow::Borrowed(&mlp));
+        let value = other.stack(row, &mlp);
+        Plan::new(1).stack(value, &mlp);
+    }
+
+    #[test]
+    #[should_panic(expected = "a step reads 3 values where there are 4")]
+    fn what_is_read_has_the_width_that_is_read() {
+        let (below, above) = (mlp(7, 4), mlp(3, 1));
+        let mut plan = Plan::new(1);
+        let row = plan.row();
+        let value = plan.stack(row, &below);
+        plan.stack(value, &above);
+    }
+
+    #[test]
+    #[should_panic(expected = "a step reads 6 values where there are 7")]
+    fn the_row_has_one_width() {
+        let (first, second) = (mlp(7, 1), mlp(6, 1));
+        let mut plan = Plan::new(1);
+        let row = plan.row();
+        plan.stack(row, &first);
+        plan.stack(row, &second);
+    }
+
+    /// A plan for two domains and two tasks, which answers one by one.
+    fn answers(mlp: &Mlp, answers: &[(Option<usize>, Option<usize>)]) {
+        let mut plan = Plan::new(2);
+        let row = plan.row();
+        let value = plan.stack(row, mlp);
+        for &(domain, task) in answers {
+            plan.answer(domain, value, task, 1.0);
+        }
+        plan.assert_fits(5, 2);
+    }
+
+    #[test]
+    fn a_plan_that_answers_everywhere_fits() {
+        answers(&mlp(5, 2), &[(Some(0), None), (Some(1), None), (None, None)]);
+        answers(&mlp(5, 1), &[Some(0), Some(1), None].map(|domain| [0, 1].map(|task| (domain, Some(task)))).concat());
+    }
+
+    #[test]
+    #[should_panic(expected = "for every task in every domain, Some(1) too")]
+    fn a_task_without_an_answer_is_refused() {
+        answers(&mlp(5, 1), &[(Some(0), Some(0)), (Some(0), Some(1)), (Some(1), Some(1))]);
+    }
+
+    #[test]
+    #[should_panic(expected = "an answer has a value for each task that it is for")]
+    fn an_answer_of_another_width_is_refused() {
+        answers(&mlp(5, 1), &[(Some(0), None)]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a plan reads rows of 4 values, those of the model have 5")]
+    fn rows_of_another_width_are_refused() {
+        answers(&mlp(4, 2), &[]);
     }
 }

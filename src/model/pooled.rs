@@ -1,6 +1,7 @@
 //! One model for all domains, with the domain as a feature; also STAR's auxiliary network.
 
 use std::borrow::Cow;
+use std::iter;
 
 use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2, Axis};
 
@@ -145,23 +146,20 @@ impl PooledNet {
 }
 
 impl PooledNet {
-    /// The stack that reads x alone, for rows of one domain or of no known one: the embedding is in its first bias.
-    pub(crate) fn stack(&self, domain: Option<usize>) -> Mlp {
+    /// Writes down [`PooledNet::forward_joined`] for rows of one domain or of no known one: the embedding is in the first layer's bias.
+    pub(crate) fn plan_joined<'a>(&'a self, domain: Option<usize>, plan: &mut Plan<'a>) {
         let mut embedding = self.domain[0].embedding.clone();
         match domain {
             Some(d) => embedding.assign(&self.domain[d].embedding),
             None => self.mean_embedding(&mut embedding),
         }
-        let mut mlp = self.mlp.clone();
-        mlp.layers[0] = mlp.layers[0].with_last(&embedding);
-        mlp
-    }
-
-    /// Adds that stack to the plan of a domain.
-    pub(crate) fn plan_joined(&self, domain: Option<usize>, plan: &mut Plan<'_>) {
-        let row = plan.row();
-        let logits = plan.stack(row, Cow::Owned(self.stack(domain)));
-        plan.answer(domain, logits, None, 1.0);
+        let Mlp { layers, hidden } = &self.mlp;
+        let first = Cow::Owned(layers[0].with_last(&embedding));
+        let mut value = plan.row();
+        for (i, layer) in iter::once(first).chain(layers[1..].iter().map(Cow::Borrowed)).enumerate() {
+            value = plan.layer(value, layer, hidden.get(i));
+        }
+        plan.answer(domain, value, None, 1.0);
     }
 }
 
@@ -202,12 +200,12 @@ impl Net for PooledNet {
         self.backward_joined(input.x, input.segments, dlogits, cache, grad, Out::set(dx));
     }
 
-    fn plan(&self, domains: usize) -> Option<Plan<'_>> {
+    fn plan(&self, domains: usize) -> Plan<'_> {
         let mut plan = Plan::new(domains);
         for domain in plan.domains() {
             self.plan_joined(domain, &mut plan);
         }
-        Some(plan)
+        plan
     }
 
     fn add_domain(&mut self, _: &mut PooledConfig, domain: DomainId) {

@@ -111,10 +111,10 @@ impl Net for SingleNet {
         );
     }
 
-    fn plan(&self, domains: usize) -> Option<Plan<'_>> {
+    fn plan(&self, domains: usize) -> Plan<'_> {
         let mut plan = Plan::new(domains);
         self.mlps.plan(&mut plan, Plan::row_of);
-        Some(plan)
+        plan
     }
 
     fn add_domain(&mut self, config: &mut SingleConfig, domain: DomainId) {

@@ -313,7 +313,7 @@ impl Net for StarNet {
         true
     }
 
-    fn plan(&self, domains: usize) -> Option<Plan<'_>> {
+    fn plan(&self, domains: usize) -> Plan<'_> {
         let mut plan = Plan::new(domains);
         let norm = self.norm.as_ref().map(PartitionedNorm::affine);
         for domain in plan.domains() {
@@ -322,22 +322,24 @@ impl Net for StarNet {
             for (i, layer) in self.layers.iter().enumerate() {
                 // Partitioned Normalization, an affine map in inference, becomes part of the maps that read it.
                 let norm = norm.take();
-                let behind = |linear: Linear| {
-                    Cow::Owned(match &norm {
-                        Some((scale, shift)) => linear.behind(scale, shift),
+                let behind = |linear| -> Cow<'_, Linear> {
+                    match &norm {
                         None => linear,
-                    })
+                        Some((scale, shift)) => Cow::Owned(linear.behind(scale, shift)),
+                    }
                 };
-                let hidden = self.hidden.get(i).cloned();
+                let hidden = self.hidden.get(i);
                 value = match domain.map(|d| &layer.domain[d]) {
                     Some(DomainLinear::Gate(Gated { own, gate })) => {
                         let maps = [&layer.shared, own, gate];
-                        let [shared, own, gate] = maps.map(|linear| plan.layer(value, behind(linear.clone()), None));
+                        let [shared, own, gate] =
+                            maps.map(|linear| plan.layer(value, behind(Cow::Borrowed(linear)), None));
                         let z = plan.gated(shared, own, gate);
                         hidden.map_or(z, |hidden| plan.hidden(z, hidden))
                     }
                     own => {
-                        let linear = own.map_or_else(|| layer.shared.clone(), |own| own.combined(&layer.shared));
+                        let combined = own.map(|own| own.combined(&layer.shared));
+                        let linear = combined.map_or(Cow::Borrowed(&layer.shared), Cow::Owned);
                         plan.layer(value, behind(linear), hidden)
                     }
                 };
@@ -347,7 +349,7 @@ impl Net for StarNet {
                 auxiliary.plan_joined(domain, &mut plan);
             }
         }
-        Some(plan)
+        plan
     }
 
     fn add_domain(&mut self, config: &mut StarConfig, domain: DomainId) {

@@ -1,7 +1,5 @@
 //! The towers on top of a net with branches.
 
-use std::borrow::Cow;
-
 use ndarray::{Array2, ArrayRef2, ArrayView2};
 
 use super::Branches;
@@ -98,13 +96,6 @@ impl Towers {
         self.mlps.keys()
     }
 
-    /// The positions of the branches that answer for a domain, `None` for rows of no known one, and what their logits count for.
-    #[cfg(feature = "onnx")]
-    pub(crate) fn answering(&self, domain: Option<usize>) -> impl Iterator<Item = (usize, f32)> {
-        let routes = super::branches::answering(domain, self.branches(), self.built_with);
-        routes.into_iter().map(|route| (route.branch, route.share))
-    }
-
     /// Notes in the configuration what the model was built with, and gives the branches of a new domain and the streams that
     /// everything they own is drawn from.
     pub(crate) fn grow(&self, config: &mut impl BranchedConfig, domain: DomainId) -> (Vec<Branch>, Draws) {
@@ -146,7 +137,7 @@ impl Towers {
         let towers: Vec<_> = (0..self.mlps.len())
             .map(|k| {
                 let input = input(plan, k);
-                plan.stack(input, Cow::Borrowed(&self.mlps[k]))
+                plan.stack(input, &self.mlps[k])
             })
             .collect();
         let mut routes = Routes::default();

@@ -29,6 +29,7 @@ mod stitch;
 mod sums;
 
 pub use activation::{Activation, ActivationCache, ActivationKind, Dice, Prelu};
+pub(crate) use attention::align;
 pub use attention::{
     Alignment, AlignmentCache, AttentionSettings, MultiHeadAttention, MultiHeadAttentionCache, NumberTokens, Sight,
     Tokens,

@@ -1,33 +1,33 @@
-//! Attention over the tokens of a row, `[rows, tokens, width]`.
+//! Attention over the tokens of a row.
 
-use ndarray::{ArrayRef1, Axis};
+use ndarray::{Array1, Axis};
 
-use super::{Graph, Value};
-use crate::nn::{Alignment, MultiHeadAttention, Tokens};
+use super::{Graph, Tensor};
+use crate::nn::{MultiHeadAttention, Tokens};
 
-/// Attention in inference: tokens are `[rows, tokens, width]`.
+/// Attention in inference: from and to tokens side by side, `[rows, tokens·width]`.
 impl Graph<'_> {
     /// `t = [e_1, …, e_F, x_1·v_1 + b_1, …]` of embedded rows `[rows, fields·width + numbers]`.
-    pub fn tokens(&mut self, x: Value, tokens: &Tokens) -> Value {
-        let (fields, width) = (tokens.fields(), tokens.width());
-        let embedded = fields * width;
-        let mut parts = Vec::new();
-        if fields > 0 {
-            let embeddings = self.columns(x, 0..embedded);
-            parts.push(self.reshape(embeddings, &[0, fields as i64, width as i64]));
+    pub(super) fn tokens(&mut self, x: Tensor, tokens: &Tokens) -> Tensor {
+        let Some(numbers) = &tokens.numbers else { return x };
+        let (count, embedded) = (numbers.weight.nrows(), tokens.fields() * tokens.width());
+        let own = self.columns(x, embedded..embedded + count);
+        let own = self.unsqueeze(own, 2);
+        let own = self.scale_and_shift(own, &numbers.weight, &numbers.bias);
+        let own = self.side_by_side(own, count * tokens.width());
+        if embedded == 0 {
+            return own;
         }
-        if let Some(numbers) = &tokens.numbers {
-            let own = self.columns(x, embedded..embedded + numbers.weight.nrows());
-            let own = self.unsqueeze(own, 2);
-            parts.push(self.affine(own, &numbers.weight, &numbers.bias));
-        }
-        self.concat(&parts, 1)
+        let embeddings = self.columns(x, 0..embedded);
+        self.concat(&[embeddings, own], 1)
     }
 
-    /// `y_m = φ(norm([Σ_n α_mn·x_n·V_h]_h + x_m·W_R))`, `α_mn = softmax_n(⟨x_m·Q_h, x_n·K_h⟩ / √head_width)`: every token sees every other.
-    pub fn attention(&mut self, x: Value, attention: &MultiHeadAttention) -> Value {
+    /// `y_m = φ(norm([Σ_n α_mn·x_n·V_h]_h + x_m·W_R))`, `α_mn = softmax_n(⟨x_m·Q_h, x_n·K_h⟩ / √head_width)`, for `x` of `size` values
+    /// in a row: every token sees every other.
+    pub(super) fn attention(&mut self, x: Tensor, attention: &MultiHeadAttention, size: usize) -> Tensor {
         let settings = attention.settings();
-        let width = settings.width();
+        let (token, width) = (attention.projection.nrows(), settings.width());
+        let x = self.one_by_one(x, size, token);
         let projection = self.constant(&attention.projection);
         let projected = self.matmul(x, projection);
         let [queries, keys, values, residual] =
@@ -43,18 +43,31 @@ impl Graph<'_> {
         let weights = self.softmax(scores, -1);
         let heads = self.matmul(weights, values);
         let heads = self.transpose(heads, &[0, 2, 1, 3]);
-        let side_by_side = self.reshape(heads, &[0, 0, width as i64]);
-        let z = self.add(side_by_side, residual);
-        self.hidden(z, &attention.post)
+        let heads = self.reshape(heads, &[0, 0, width as i64]);
+        let z = self.add(heads, residual);
+        let y = self.hidden(z, &attention.post);
+        self.side_by_side(y, size / token * width)
     }
 
-    /// `y_m = x_m + α_m·x_m`, `α = softmax_m(⟨q, x_m·K⟩ / √query width)`, for a query that is the same in all rows.
-    pub fn alignment(&mut self, query: &ArrayRef1<f32>, x: Value, alignment: &Alignment) -> Value {
-        let direction = self.constant(&alignment.direction(query).insert_axis(Axis(1)));
+    /// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨direction, x_m⟩)`, for `x` of `size` values in a row.
+    pub(super) fn align(&mut self, x: Tensor, direction: &Array1<f32>, size: usize) -> Tensor {
+        let x = self.one_by_one(x, size, direction.len());
+        let direction = self.constant(&direction.view().insert_axis(Axis(1)));
         let scores = self.matmul(x, direction);
         let weights = self.softmax(scores, 1);
         let one = self.number(1.0);
         let factors = self.add(weights, one);
-        self.mul(x, factors)
+        let y = self.mul(x, factors);
+        self.side_by_side(y, size)
+    }
+
+    /// `[rows, tokens·width]` as `[rows, tokens, width]`.
+    fn one_by_one(&mut self, x: Tensor, size: usize, width: usize) -> Tensor {
+        self.reshape(x, &[0, (size / width) as i64, width as i64])
+    }
+
+    /// `[rows, tokens, width]` as `[rows, tokens·width]`.
+    fn side_by_side(&mut self, x: Tensor, size: usize) -> Tensor {
+        self.reshape(x, &[0, size as i64])
     }
 }

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
+use super::front::Rows;
 use super::graph::{Dim, Graph};
+use super::lower::lower;
 use super::proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
-use super::{Embedded, Export, LOGITS, NUMERIC, PROBABILITIES, ROWS, front};
+use super::{LOGITS, NUMERIC, PROBABILITIES, ROWS};
 use crate::data::{DomainId, Layout};
 use crate::error::Problems;
 use crate::metrics::SHARED_DOMAIN;
-use crate::model::{Model, NetConfig as _};
+use crate::model::{Model, Net, NetConfig as _};
 use crate::nn::escape;
 use crate::{Error, ErrorKind, Result, persist};
 
@@ -24,16 +26,18 @@ const OPSET: i64 = 17;
 ///
 /// # Errors
 /// [`ErrorKind::UnknownDomain`] if the model has no such domain; [`ErrorKind::Config`] if a field has the name of an output or of the input
-/// `numeric`, if the file would be larger than 2 GiB, which the format does not allow, or if the net cannot be exported.
-pub fn export<N: Export>(model: &Model<N>, domain: DomainId) -> Result<Vec<u8>> {
+/// `numeric`, or if the file would be larger than 2 GiB, which the format does not allow.
+///
+/// # Panics
+/// If the plan of a net of your own does not fit the model: it reads rows of another width, or leaves a task without an answer.
+pub fn export<N: Net>(model: &Model<N>, domain: DomainId) -> Result<Vec<u8>> {
     let layout = model.layout();
     let name = domain_name(layout, domain)?;
     check_names(layout)?;
     let fields = layout.fields.iter().map(|field| field.name.clone());
     let mut graph = Graph::new(model, [NUMERIC, LOGITS, PROBABILITIES].map(String::from).into_iter().chain(fields));
-    let domain = domain.index();
-    let x = front::embed(&mut graph, layout, model.front(), domain);
-    let logits = model.net().graph(Embedded { domain, x: &x }, &mut graph)?;
+    let rows = Rows::new(&mut graph, layout, model.front());
+    let logits = lower(&model.plan(), domain.index(), layout.tasks.len(), &rows, &mut graph);
     let probabilities = graph.sigmoid(logits);
     let dims = [Dim::Named(ROWS), Dim::Fixed(layout.tasks.len())];
     graph.output(LOGITS, logits, &dims);
@@ -68,7 +72,10 @@ pub fn export<N: Export>(model: &Model<N>, domain: DomainId) -> Result<Vec<u8>> 
 ///
 /// # Errors
 /// As [`export`]; [`ErrorKind::Io`] if the file cannot be written.
-pub fn save<N: Export>(model: &Model<N>, domain: DomainId, path: impl AsRef<Path>) -> Result<()> {
+///
+/// # Panics
+/// As [`export`].
+pub fn save<N: Net>(model: &Model<N>, domain: DomainId, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let bytes = export(model, domain)?;
     persist::replace(path, |file| file.write_all(&bytes))
@@ -79,7 +86,10 @@ pub fn save<N: Export>(model: &Model<N>, domain: DomainId, path: impl AsRef<Path
 ///
 /// # Errors
 /// As [`save`]; [`ErrorKind::Io`] also if the folder cannot be made.
-pub fn save_all<N: Export>(model: &Model<N>, folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+///
+/// # Panics
+/// As [`export`].
+pub fn save_all<N: Net>(model: &Model<N>, folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     let (folder, layout) = (folder.as_ref(), model.layout());
     std::fs::create_dir_all(folder).map_err(|error| Error::new(ErrorKind::Io, error.to_string()).at_path(folder))?;
     let domains = (0..layout.domains.len()).map(DomainId::new).chain([DomainId::SHARED]);

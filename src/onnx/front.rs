@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use super::graph::{Dim, Graph, Value};
+use super::graph::{Dim, Graph, Tensor};
 use super::proto::{FLOAT, INT64};
 use super::{Attribute, NUMERIC, ROWS};
 use crate::data::{Field, Layout, Pooling};
@@ -11,23 +11,35 @@ use crate::model::Front;
 /// The ids of one field, as its tables are read.
 enum Ids {
     /// `[rows]`.
-    One(Value),
+    One(Tensor),
     /// `[rows, length]`, and what each counts for, `[rows, length, 1]`: nothing where there is none.
-    Bag { ids: Value, shares: Value },
+    Bag { ids: Tensor, shares: Tensor },
 }
 
-/// `x = [e_1, …, e_F, numeric]`, `[rows, width]`: once, or where branches have tables of their own, once for each branch that answers
-/// for the domain.
-pub(super) fn embed(graph: &mut Graph<'_>, layout: &Layout, front: &Front, domain: Option<usize>) -> Vec<Value> {
-    let fields: Vec<Ids> = layout.fields.iter().map(|field| read(graph, field)).collect();
-    let count = layout.numeric.len();
-    let numeric = (count > 0).then(|| graph.input(NUMERIC, FLOAT, &[Dim::Named(ROWS), Dim::Fixed(count)]));
-    let embed = |tables: &[Array2<f32>]| {
-        let mut parts: Vec<Value> = fields.iter().zip(tables).map(|(ids, table)| look_up(graph, ids, table)).collect();
-        parts.extend(numeric);
+/// The inputs of a graph.
+pub(super) struct Rows<'m> {
+    fields: Vec<Ids>,
+    numeric: Option<Tensor>,
+    /// The fields' tables, one owner's after the other's.
+    tables: &'m [Array2<f32>],
+}
+
+impl<'m> Rows<'m> {
+    /// Adds the inputs to a graph.
+    pub(super) fn new(graph: &mut Graph<'_>, layout: &Layout, front: &'m Front) -> Self {
+        let fields = layout.fields.iter().map(|field| read(graph, field)).collect();
+        let count = layout.numeric.len();
+        let numeric = (count > 0).then(|| graph.input(NUMERIC, FLOAT, &[Dim::Named(ROWS), Dim::Fixed(count)]));
+        Self { fields, numeric, tables: front.tables() }
+    }
+
+    /// `x = [e_1, …, e_F, numeric]`, `[rows, width]`, by the tables of one owner.
+    pub(super) fn embed(&self, graph: &mut Graph<'_>, owner: usize) -> Tensor {
+        let tables = &self.tables[owner * self.fields.len()..];
+        let mut parts: Vec<_> = self.fields.iter().zip(tables).map(|(ids, table)| look_up(graph, ids, table)).collect();
+        parts.extend(self.numeric);
         graph.concat(&parts, 1)
-    };
-    front.answering(domain).map(embed).collect()
+    }
 }
 
 /// The input of one field. In a bag, an id below 0 is none.
@@ -52,7 +64,7 @@ fn read(graph: &mut Graph<'_>, field: &Field) -> Ids {
 }
 
 /// The vectors of one field, `[rows, dim]`.
-fn look_up(graph: &mut Graph<'_>, ids: &Ids, table: &Array2<f32>) -> Value {
+fn look_up(graph: &mut Graph<'_>, ids: &Ids, table: &Array2<f32>) -> Tensor {
     let table = graph.constant(table);
     match *ids {
         Ids::One(ids) => graph.node("Gather", &[table, ids], &[]),

@@ -15,11 +15,11 @@ use crate::nn::Leaf;
 
 /// A tensor in a [`Graph`]: an input, a constant, or what a node gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Value(usize);
+pub(super) struct Tensor(usize);
 
 /// An attribute of a node.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Attribute<'a> {
+pub(super) enum Attribute<'a> {
     /// A number.
     Float(f32),
     /// An integer.
@@ -35,26 +35,23 @@ pub(super) enum Dim<'a> {
     Fixed(usize),
 }
 
-/// An ONNX graph while it is being built: constants and nodes in, a [`Value`] out of each call.
+/// An ONNX graph while it is being built: constants and nodes in, a [`Tensor`] out of each call.
 ///
 /// A constant that is a parameter of the model as it stands gets the parameter's dotted name, and is written once however often it is
-/// used; all others get names of their own. What no output needs is left out when the graph is written, so an
-/// [`Export`](super::Export) may say more than one domain reads.
-///
-/// Layers of the crate have a call each ([`Graph::linear`], [`Graph::mlp`], …); [`Graph::node`] takes any operator of opset 17.
+/// used; all others get names of their own. What a call gives is to be used: nothing is left out when the graph is written.
 #[derive(Debug)]
-pub struct Graph<'m> {
+pub(super) struct Graph<'m> {
     /// By value.
     names: Vec<String>,
     taken: HashSet<String>,
     /// How often a name was asked for.
     asked: HashMap<String, usize>,
     parameters: HashMap<usize, Parameter<'m>>,
-    constants: Vec<(Value, TensorProto)>,
-    integers: HashMap<Vec<i64>, Value>,
+    constants: Vec<TensorProto>,
+    integers: HashMap<Vec<i64>, Tensor>,
     nodes: Vec<Node>,
     inputs: Vec<ValueInfoProto>,
-    outputs: Vec<(Value, ValueInfoProto)>,
+    outputs: Vec<ValueInfoProto>,
 }
 
 /// A tensor of the model, by the address of its values, which stay where they are for `'m`.
@@ -63,14 +60,14 @@ struct Parameter<'m> {
     values: &'m [f32],
     shape: &'m [usize],
     name: String,
-    value: Option<Value>,
+    value: Option<Tensor>,
 }
 
 #[derive(Debug)]
 struct Node {
     op: String,
-    inputs: Vec<Value>,
-    output: Value,
+    inputs: Vec<Tensor>,
+    output: Tensor,
     attributes: Vec<AttributeProto>,
 }
 
@@ -97,13 +94,13 @@ impl<'m> Graph<'m> {
     }
 
     /// A value of this name.
-    fn named(&mut self, name: String) -> Value {
+    fn named(&mut self, name: String) -> Tensor {
         self.names.push(name);
-        Value(self.names.len() - 1)
+        Tensor(self.names.len() - 1)
     }
 
     /// A value of this name, or if there is one already, of this name and a number.
-    fn fresh(&mut self, name: &str) -> Value {
+    fn fresh(&mut self, name: &str) -> Tensor {
         let asked = self.asked.entry(name.to_owned()).or_default();
         let name = loop {
             *asked += 1;
@@ -116,21 +113,21 @@ impl<'m> Graph<'m> {
     }
 
     /// A tensor that whoever runs the graph gives.
-    pub(super) fn input(&mut self, name: &str, data_type: i32, dims: &[Dim<'_>]) -> Value {
+    pub(super) fn input(&mut self, name: &str, data_type: i32, dims: &[Dim<'_>]) -> Tensor {
         self.inputs.push(info(name, data_type, dims));
         self.named(name.to_owned())
     }
 
     /// Makes a value an output of the graph.
-    pub(super) fn output(&mut self, name: &str, value: Value, dims: &[Dim<'_>]) {
+    pub(super) fn output(&mut self, name: &str, value: Tensor, dims: &[Dim<'_>]) {
         let output = self.named(name.to_owned());
         let node = Node { op: "Identity".into(), inputs: vec![value], output, attributes: Vec::new() };
         self.nodes.push(node);
-        self.outputs.push((output, info(name, FLOAT, dims)));
+        self.outputs.push(info(name, FLOAT, dims));
     }
 
     /// A constant tensor.
-    pub fn constant<D: Dimension>(&mut self, tensor: &ArrayRef<f32, D>) -> Value {
+    pub(super) fn constant<D: Dimension>(&mut self, tensor: &ArrayRef<f32, D>) -> Tensor {
         let dims: Vec<usize> = tensor.shape().to_vec();
         let address = tensor.as_slice().map(|values| (values.as_ptr().addr(), values.len()));
         let name = match address.and_then(|(address, len)| Some((address, self.parameters.get(&address)?, len))) {
@@ -151,12 +148,12 @@ impl<'m> Graph<'m> {
     }
 
     /// A constant number.
-    pub fn number(&mut self, number: f32) -> Value {
+    pub(super) fn number(&mut self, number: f32) -> Tensor {
         self.constant(&ndarray::arr0(number))
     }
 
     /// A constant list of integers: axes, shapes, ends.
-    pub fn integers(&mut self, integers: &[i64]) -> Value {
+    pub(super) fn integers(&mut self, integers: &[i64]) -> Tensor {
         if let Some(&value) = self.integers.get(integers) {
             return value;
         }
@@ -166,31 +163,23 @@ impl<'m> Graph<'m> {
         self.put(value, &[integers.len()], INT64, raw)
     }
 
-    fn put(&mut self, value: Value, dims: &[usize], data_type: i32, raw_data: Vec<u8>) -> Value {
+    fn put(&mut self, value: Tensor, dims: &[usize], data_type: i32, raw_data: Vec<u8>) -> Tensor {
         let dims = dims.iter().map(|&dim| dim as i64).collect();
-        self.constants.push((value, TensorProto { dims, data_type, name: self.names[value.0].clone(), raw_data }));
+        self.constants.push(TensorProto { dims, data_type, name: self.names[value.0].clone(), raw_data });
         value
     }
 
     /// What an operator of ONNX opset 17 gives; its first output, if it has several.
-    pub fn node(&mut self, op: &str, inputs: &[Value], attributes: &[(&str, Attribute<'_>)]) -> Value {
+    pub(super) fn node(&mut self, op: &str, inputs: &[Tensor], attributes: &[(&str, Attribute<'_>)]) -> Tensor {
         let attributes = attributes.iter().map(|&(name, value)| attribute(name, value)).collect();
         let output = self.fresh(op);
         self.nodes.push(Node { op: op.into(), inputs: inputs.to_vec(), output, attributes });
         output
     }
 
-    /// What is asked for, as it is written: nodes in the order they were made, without those that no output needs.
+    /// The graph as it is written: nodes in the order they were made.
     pub(super) fn finish(self, name: &str) -> GraphProto {
         let Self { names, constants, nodes, inputs, outputs, .. } = self;
-        let mut needed: HashSet<Value> = outputs.iter().map(|&(value, _)| value).collect();
-        let mut kept: Vec<Node> = Vec::with_capacity(nodes.len());
-        for node in nodes.into_iter().rev() {
-            if needed.contains(&node.output) {
-                needed.extend(&node.inputs);
-                kept.push(node);
-            }
-        }
         let written = |node: Node| NodeProto {
             input: node.inputs.iter().map(|value| names[value.0].clone()).collect(),
             output: vec![names[node.output.0].clone()],
@@ -199,15 +188,11 @@ impl<'m> Graph<'m> {
             attribute: node.attributes,
         };
         GraphProto {
-            node: kept.into_iter().rev().map(written).collect(),
+            node: nodes.into_iter().map(written).collect(),
             name: name.to_owned(),
-            initializer: constants
-                .into_iter()
-                .filter(|(value, _)| needed.contains(value))
-                .map(|(_, tensor)| tensor)
-                .collect(),
+            initializer: constants,
             input: inputs,
-            output: outputs.into_iter().map(|(_, info)| info).collect(),
+            output: outputs,
         }
     }
 }
@@ -215,7 +200,7 @@ impl<'m> Graph<'m> {
 /// Operators, as equations are written in them. Shapes are those of numpy: the shorter one is broadcast.
 impl Graph<'_> {
     /// `x + y`.
-    pub fn add(&mut self, x: Value, y: Value) -> Value {
+    pub(super) fn add(&mut self, x: Tensor, y: Tensor) -> Tensor {
         self.node("Add", &[x, y], &[])
     }
 
@@ -223,7 +208,7 @@ impl Graph<'_> {
     ///
     /// # Panics
     /// If there are none.
-    pub fn sum(&mut self, values: &[Value]) -> Value {
+    pub(super) fn sum(&mut self, values: &[Tensor]) -> Tensor {
         match values {
             [] => panic!("a sum has terms"),
             [only] => *only,
@@ -232,12 +217,12 @@ impl Graph<'_> {
     }
 
     /// `x ⊙ y`.
-    pub fn mul(&mut self, x: Value, y: Value) -> Value {
+    pub(super) fn mul(&mut self, x: Tensor, y: Tensor) -> Tensor {
         self.node("Mul", &[x, y], &[])
     }
 
     /// `s·x`.
-    pub fn scale(&mut self, x: Value, s: f32) -> Value {
+    pub(super) fn scale(&mut self, x: Tensor, s: f32) -> Tensor {
         if s == 1.0 {
             return x;
         }
@@ -246,24 +231,29 @@ impl Graph<'_> {
     }
 
     /// `scale ⊙ x + shift`.
-    pub fn affine<D: Dimension>(&mut self, x: Value, scale: &ArrayRef<f32, D>, shift: &ArrayRef<f32, D>) -> Value {
+    pub(super) fn scale_and_shift<D: Dimension>(
+        &mut self,
+        x: Tensor,
+        scale: &ArrayRef<f32, D>,
+        shift: &ArrayRef<f32, D>,
+    ) -> Tensor {
         let (scale, shift) = (self.constant(scale), self.constant(shift));
         let scaled = self.mul(x, scale);
         self.add(scaled, shift)
     }
 
     /// `x·y`.
-    pub fn matmul(&mut self, x: Value, y: Value) -> Value {
+    pub(super) fn matmul(&mut self, x: Tensor, y: Tensor) -> Tensor {
         self.node("MatMul", &[x, y], &[])
     }
 
     /// `σ(x)`.
-    pub fn sigmoid(&mut self, x: Value) -> Value {
+    pub(super) fn sigmoid(&mut self, x: Tensor) -> Tensor {
         self.node("Sigmoid", &[x], &[])
     }
 
     /// `softmax(x)` along one axis; −1 is the last.
-    pub fn softmax(&mut self, x: Value, axis: i64) -> Value {
+    pub(super) fn softmax(&mut self, x: Tensor, axis: i64) -> Tensor {
         self.node("Softmax", &[x], &[("axis", Attribute::Int(axis))])
     }
 
@@ -271,7 +261,7 @@ impl Graph<'_> {
     ///
     /// # Panics
     /// If there are none.
-    pub fn concat(&mut self, values: &[Value], axis: i64) -> Value {
+    pub(super) fn concat(&mut self, values: &[Tensor], axis: i64) -> Tensor {
         match values {
             [] => panic!("something to put side by side"),
             [only] => *only,
@@ -280,36 +270,36 @@ impl Graph<'_> {
     }
 
     /// Matrices `[rows, width]` below each other in every row, `[rows, matrices, width]`.
-    pub fn stack(&mut self, values: &[Value]) -> Value {
-        let layers: Vec<Value> = values.iter().map(|&value| self.unsqueeze(value, 1)).collect();
+    pub(super) fn stack(&mut self, values: &[Tensor]) -> Tensor {
+        let layers: Vec<Tensor> = values.iter().map(|&value| self.unsqueeze(value, 1)).collect();
         self.concat(&layers, 1)
     }
 
     /// The same values in another shape. A size of 0 is that of `x` in the same place, so that the first may be that of the rows.
-    pub fn reshape(&mut self, x: Value, shape: &[i64]) -> Value {
+    pub(super) fn reshape(&mut self, x: Tensor, shape: &[i64]) -> Tensor {
         let shape = self.integers(shape);
         self.node("Reshape", &[x, shape], &[])
     }
 
     /// The axes in another order.
-    pub fn transpose(&mut self, x: Value, order: &[i64]) -> Value {
+    pub(super) fn transpose(&mut self, x: Tensor, order: &[i64]) -> Tensor {
         self.node("Transpose", &[x], &[("perm", Attribute::Ints(order))])
     }
 
     /// A new axis of size 1.
-    pub fn unsqueeze(&mut self, x: Value, axis: i64) -> Value {
+    pub(super) fn unsqueeze(&mut self, x: Tensor, axis: i64) -> Tensor {
         let axis = self.integers(&[axis]);
         self.node("Unsqueeze", &[x, axis], &[])
     }
 
     /// Without an axis of size 1.
-    pub fn squeeze(&mut self, x: Value, axis: i64) -> Value {
+    pub(super) fn squeeze(&mut self, x: Tensor, axis: i64) -> Tensor {
         let axis = self.integers(&[axis]);
         self.node("Squeeze", &[x, axis], &[])
     }
 
     /// Some entries along the last axis.
-    pub fn columns(&mut self, x: Value, columns: Range<usize>) -> Value {
+    pub(super) fn columns(&mut self, x: Tensor, columns: Range<usize>) -> Tensor {
         let [start, end, axis] = [columns.start as i64, columns.end as i64, -1].map(|at| self.integers(&[at]));
         self.node("Slice", &[x, start, end, axis], &[])
     }

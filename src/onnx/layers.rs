@@ -1,33 +1,32 @@
 //! Layers, as they are in inference: each written once, for every net.
 
-use ndarray::{Array1, Zip};
+use ndarray::{Array1, Array2, Zip};
 
-use super::{Attribute, Graph, Value};
+use super::{Attribute, Graph, Tensor};
 use crate::nn::norm::CONSTANT;
-use crate::nn::{Activation, BatchNorm, Dice, Gate, Hidden, LayerNorm, Linear, Mlp, Moving, Norm, Stitch};
+use crate::nn::{Activation, BatchNorm, Dice, Hidden, LayerNorm, Moving, Norm, Stitch};
 
 /// Layers in inference. Rows stand along the first axis; what works on columns works on the last.
 impl Graph<'_> {
     /// `y = x·W + b`, for `x` of `[rows, in]`.
-    pub fn linear(&mut self, x: Value, layer: &Linear) -> Value {
-        let (weight, bias) = (self.constant(&layer.weight), self.constant(&layer.bias));
-        self.node("Gemm", &[x, weight, bias], &[])
-    }
-
-    /// `y = mlp(x)`.
-    pub fn mlp(&mut self, x: Value, mlp: &Mlp) -> Value {
-        let mut h = x;
-        for (i, layer) in mlp.layers.iter().enumerate() {
-            h = self.linear(h, layer);
-            if let Some(hidden) = mlp.hidden.get(i) {
-                h = self.hidden(h, hidden);
+    pub(super) fn affine(&mut self, x: Tensor, weight: &Array2<f32>, bias: Option<&Array1<f32>>) -> Tensor {
+        let weight = self.constant(weight);
+        match bias {
+            None => self.matmul(x, weight),
+            Some(bias) => {
+                let bias = self.constant(bias);
+                self.node("Gemm", &[x, weight, bias], &[])
             }
         }
-        h
+    }
+
+    /// `y = max(z, 0)`.
+    pub(super) fn relu(&mut self, z: Tensor) -> Tensor {
+        self.node("Relu", &[z], &[])
     }
 
     /// `y = φ(norm(z))`; dropout is nothing in inference.
-    pub fn hidden(&mut self, z: Value, hidden: &Hidden) -> Value {
+    pub(super) fn hidden(&mut self, z: Tensor, hidden: &Hidden) -> Tensor {
         let normed = match &hidden.norm {
             None => z,
             Some(Norm::Batch(norm)) => self.batch_norm(z, norm),
@@ -37,27 +36,27 @@ impl Graph<'_> {
     }
 
     /// `y = γ ⊙ (z − E)/√(Var + ε) + β` with the moving averages.
-    pub fn batch_norm(&mut self, z: Value, norm: &BatchNorm) -> Value {
+    fn batch_norm(&mut self, z: Tensor, norm: &BatchNorm) -> Tensor {
         let (mut scale, mut shift) = standardise(&norm.moving, BatchNorm::EPSILON);
         Zip::from(&mut scale).and(&norm.gamma).for_each(|scale, &gamma| *scale *= f64::from(gamma));
         Zip::from(&mut shift)
             .and(&norm.gamma)
             .and(&norm.beta)
             .for_each(|shift, &gamma, &beta| *shift = *shift * f64::from(gamma) + f64::from(beta));
-        self.affine(z, &rounded(&scale), &rounded(&shift))
+        self.scale_and_shift(z, &rounded(&scale), &rounded(&shift))
     }
 
     /// `y = γ ⊙ (z − μ)/√(σ² + ε) + β` over the last axis.
-    pub fn layer_norm(&mut self, z: Value, norm: &LayerNorm) -> Value {
+    fn layer_norm(&mut self, z: Tensor, norm: &LayerNorm) -> Tensor {
         let (gamma, beta) = (self.constant(&norm.gamma), self.constant(&norm.beta));
         let attributes = [("axis", Attribute::Int(-1)), ("epsilon", Attribute::Float(LayerNorm::EPSILON))];
         self.node("LayerNormalization", &[z, gamma, beta], &attributes)
     }
 
     /// `y = φ(z)`.
-    pub fn activation(&mut self, z: Value, activation: &Activation) -> Value {
+    fn activation(&mut self, z: Tensor, activation: &Activation) -> Tensor {
         match activation {
-            Activation::Relu => self.node("Relu", &[z], &[]),
+            Activation::Relu => self.relu(z),
             Activation::Prelu(prelu) => {
                 let alpha = self.constant(&prelu.alpha);
                 self.node("PRelu", &[z, alpha], &[])
@@ -74,17 +73,17 @@ impl Graph<'_> {
     }
 
     /// `y = z ⊙ (α + (1 − α) ⊙ p)` with `p = σ((z − E)/√(Var + ε))`.
-    fn dice(&mut self, z: Value, dice: &Dice) -> Value {
+    fn dice(&mut self, z: Tensor, dice: &Dice) -> Tensor {
         let (scale, shift) = standardise(&dice.moving, Dice::EPSILON);
-        let standardised = self.affine(z, &rounded(&scale), &rounded(&shift));
+        let standardised = self.scale_and_shift(z, &rounded(&scale), &rounded(&shift));
         let p = self.sigmoid(standardised);
         let rest = dice.alpha.mapv(|alpha| 1.0 - alpha);
-        let slope = self.affine(p, &rest, &dice.alpha);
+        let slope = self.scale_and_shift(p, &rest, &dice.alpha);
         self.mul(z, slope)
     }
 
     /// `y = ½z·(1 + tanh(√(2/π)·(z + 0.044715 z³)))`: opset 17 has no operator for it.
-    fn gelu(&mut self, z: Value) -> Value {
+    fn gelu(&mut self, z: Tensor) -> Tensor {
         let squared = self.mul(z, z);
         let cubed = self.mul(squared, z);
         let cubed = self.scale(cubed, 0.044_715);
@@ -97,15 +96,8 @@ impl Graph<'_> {
         self.mul(half, open)
     }
 
-    /// A gate's weights `w = softmax(x·W)`, `[rows, experts]`.
-    pub fn gate(&mut self, x: Value, gate: &Gate) -> Value {
-        let weight = self.constant(&gate.weight);
-        let scores = self.matmul(x, weight);
-        self.softmax(scores, -1)
-    }
-
     /// `y = Σ_i w_i ⊙ s_i`: experts' outputs `[rows, width]`, weighed by `weights`, `[rows, experts]`.
-    pub fn mix(&mut self, weights: Value, experts: &[Value]) -> Value {
+    pub(super) fn mix(&mut self, weights: Tensor, experts: &[Tensor]) -> Tensor {
         let experts = self.stack(experts);
         let weights = self.unsqueeze(weights, 1);
         let mixed = self.matmul(weights, experts);
@@ -113,7 +105,7 @@ impl Graph<'_> {
     }
 
     /// `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`: every `x_j` and `y` are `[rows, width]`, cut into as many blocks of columns as the unit has.
-    pub fn stitch(&mut self, unit: &Stitch, inputs: &[Value], width: usize) -> Value {
+    pub(super) fn stitch(&mut self, unit: &Stitch, inputs: &[Tensor], width: usize) -> Tensor {
         let alpha = self.constant(&unit.alpha);
         let side_by_side = self.concat(inputs, 1);
         let blocks = [0, unit.alpha.ncols() as i64, (width / unit.blocks()) as i64];

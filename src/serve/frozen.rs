@@ -3,19 +3,15 @@
 mod compile;
 mod maps;
 mod program;
-mod whole;
 
-use std::fmt;
 use std::sync::Arc;
 
 use ndarray::{Array2, ArrayRef2, ArrayViewMut2, Axis, s};
 
 use self::program::{Buffers, Program};
-use self::whole::{Whole, WholeCache};
 use crate::data::{Batch, DomainId, Layout};
 use crate::error::Problems;
-use crate::model::{self, Front, Input, Model, Net, Selection};
-use crate::nn::Segment;
+use crate::model::{Front, Model, Net, Selection};
 use crate::nn::buffer::{grow, resize};
 use crate::parallel::{self, Divide};
 use crate::{Error, ErrorKind, Result};
@@ -63,27 +59,20 @@ const PIECE: usize = 64;
 /// It is immutable and can be shared by threads, each with its own [`FrozenCache`]; a warm call allocates nothing. Inside a rayon pool
 /// pieces of 64 candidates are scored side by side.
 ///
-/// That is so for every model whose net says what it computes, [`Net::plan`]: all of this crate but [`Mran`](crate::model::Mran). MRAN, and a net
-/// of your own that does not, are served by their forward pass, in pieces of 4096: of what is given only the embedding is then computed
-/// once for a request, and a call costs what [`Model::forward_with`] does.
+/// It serves every net by its plan, [`Net::plan`], one of your own too. In [`Mran`](crate::model::Mran), whose attention reads the whole
+/// row, of what is given only the embedding is computed once for the request.
 #[derive(Debug)]
 pub struct Frozen {
     layout: Layout,
     front: Front,
     given: Selection,
     rest: Selection,
-    /// How many values of a row are given, and how many each candidate has for itself; of a net that is served as it is, the whole width.
+    /// How many values of a row are given, and how many each candidate has for itself.
     widths: [usize; 2],
-    form: Form,
-    /// Which model a context or a cache belongs to.
+    /// What is run; by domain, the last for rows of no known one.
+    programs: Vec<Program>,
+    /// Which model a context belongs to.
     identity: Arc<()>,
-}
-
-/// What is run; by domain, the last for rows of no known one.
-enum Form {
-    Programs(Vec<Program>),
-    /// The net as it is, and whose tables it reads.
-    Whole(Box<dyn Whole>, Vec<Vec<usize>>),
 }
 
 /// What one request gives to all its candidates: see [`Frozen::context`].
@@ -100,15 +89,8 @@ pub struct Context {
 /// The buffers of [`Frozen::score`], lent by the caller.
 #[derive(Debug, Default)]
 pub struct FrozenCache {
-    of: Option<Arc<()>>,
-    pieces: Vec<PieceCache>,
+    pieces: Vec<Buffers>,
     logits: Array2<f32>,
-}
-
-#[derive(Debug, Default)]
-struct PieceCache {
-    buffers: Buffers,
-    whole: WholeCache,
 }
 
 impl Frozen {
@@ -117,6 +99,9 @@ impl Frozen {
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a name is not one of the model's inputs or occurs twice.
+    ///
+    /// # Panics
+    /// If the plan of a net of your own does not fit the model: it reads rows of another width, or leaves a task without an answer.
     pub fn new<N: Net>(model: Model<N>, given: &[&str]) -> Result<Self> {
         let layout = model.layout().clone();
         let mut problems = Problems::default();
@@ -135,20 +120,11 @@ impl Frozen {
             )
         };
         let ((given_fields, given_numeric), (fields, numeric)) = (positions(true), positions(false));
-        let (front, net) = model.into_parts();
-        let domains = layout.domains.len();
-        let (given, rest, widths, form) = if let Some(plan) = net.plan(domains) {
-            let (given, given_columns) = front.side_by_side(&given_fields, &given_numeric);
-            let (rest, columns) = front.side_by_side(&fields, &numeric);
-            let programs = compile::programs(&plan, &given_columns, &columns);
-            (given, rest, [given_columns.len(), columns.len()], Form::Programs(programs))
-        } else {
-            let owners = (0..domains).map(Some).chain([None]).map(|domain| front.owners_of(domain)).collect();
-            let given = front.in_place(&given_fields, &given_numeric);
-            let width = front.width();
-            (given, front.in_place(&fields, &numeric), [width, width], Form::Whole(Box::new(net), owners))
-        };
-        Ok(Self { layout, front, given, rest, widths, form, identity: Arc::default() })
+        let (given, given_columns) = model.front().side_by_side(&given_fields, &given_numeric);
+        let (rest, columns) = model.front().side_by_side(&fields, &numeric);
+        let programs = compile::programs(&model.plan(), &given_columns, &columns);
+        let widths = [given_columns.len(), columns.len()];
+        Ok(Self { layout, front: model.into_front(), given, rest, widths, programs, identity: Arc::default() })
     }
 
     /// The fields, domains and tasks.
@@ -175,19 +151,20 @@ impl Frozen {
         let place = domain.index().unwrap_or(self.layout.domains.len());
         assert!(domain.index().is_none_or(|d| d < self.layout.domains.len()), "domain {place} is out of range");
         context.place = place;
-        self.own(&mut context.of);
-        let (owners, width) = (self.form.owners(place), self.widths[0]);
+        // A context that is this model's already keeps its mark.
+        if !self.owns(context) {
+            context.of = Some(Arc::clone(&self.identity));
+        }
+        let (program, width) = (&self.programs[place], self.widths[0]);
         let Context { x, starts, .. } = context;
-        resize(x, owners.len(), width);
+        resize(x, program.owners.len(), width);
         if !self.given.is_empty() {
             assert_eq!(row.rows(), 1, "one row for the fields that are given");
-            for (i, &owner) in owners.iter().enumerate() {
+            for (i, &owner) in program.owners.iter().enumerate() {
                 self.front.select(&self.given, owner, row, 0, x.slice_mut(s![i..=i, ..]));
             }
         }
-        if let Form::Programs(programs) = &self.form {
-            programs[place].start(x, starts);
-        }
+        program.start(x, starts);
     }
 
     /// Checks the row that gives what candidates share, unless nothing is given.
@@ -230,15 +207,11 @@ impl Frozen {
     pub fn score<'c>(&self, context: &Context, batch: &Batch, cache: &'c mut FrozenCache) -> &'c Array2<f32> {
         assert_eq!(batch.ids.len(), self.layout.fields.len(), "a batch has the fields of the model's layout");
         assert_eq!(batch.numeric.ncols(), self.layout.numeric.len(), "a batch has the model's numeric inputs");
-        assert!(context.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, &self.identity)), "a context of this model");
+        assert!(self.owns(context), "a context of this model");
         let rows = batch.rows();
-        if self.own(&mut cache.of) {
-            // Another net has left it as it needed it.
-            cache.pieces.iter_mut().for_each(|piece| piece.whole = WholeCache::default());
-        }
-        let FrozenCache { pieces, logits, .. } = cache;
+        let FrozenCache { pieces, logits } = cache;
         resize(logits, rows, self.layout.tasks.len());
-        let count = rows.div_ceil(self.form.piece());
+        let count = rows.div_ceil(PIECE);
         grow(pieces, count);
         if count > 0 {
             let each = rows.div_ceil(count);
@@ -253,13 +226,9 @@ impl Frozen {
         logits
     }
 
-    /// Makes something this model's own, and says whether it was another's.
-    fn own(&self, of: &mut Option<Arc<()>>) -> bool {
-        let other = of.as_ref().is_none_or(|of| !Arc::ptr_eq(of, &self.identity));
-        if other {
-            *of = Some(Arc::clone(&self.identity));
-        }
-        other
+    /// Whether a context is this model's.
+    fn owns(&self, context: &Context) -> bool {
+        context.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, &self.identity))
     }
 
     fn piece(
@@ -267,62 +236,14 @@ impl Frozen {
         context: &Context,
         batch: &Batch,
         start: usize,
-        cache: &mut PieceCache,
+        buffers: &mut Buffers,
         logits: &mut ArrayRef2<f32>,
     ) {
-        let (rows, width) = (logits.nrows(), self.widths[1]);
-        let owners = self.form.owners(context.place);
-        let embed = |owner, x: ArrayViewMut2<'_, f32>| self.front.select(&self.rest, owner, batch, start, x);
-        match &self.form {
-            Form::Programs(programs) => {
-                let buffers = &mut cache.buffers;
-                for (x, &owner) in buffers.rows(owners.len(), rows, width).iter_mut().zip(owners) {
-                    embed(owner, x.view_mut());
-                }
-                programs[context.place].run(&context.starts, buffers, logits);
-            }
-            Form::Whole(net, _) => {
-                // A block of rows for each owner.
-                let mut x = std::mem::take(&mut cache.whole.x);
-                resize(&mut x, owners.len() * rows, width);
-                for (i, (&owner, given)) in owners.iter().zip(context.x.rows()).enumerate() {
-                    let mut x = x.slice_mut(s![i * rows..(i + 1) * rows, ..]);
-                    x.assign(&given);
-                    embed(owner, x);
-                }
-                let domain = (context.place < self.layout.domains.len()).then_some(context.place);
-                let segments = &[Segment { domain, start: 0, end: rows }];
-                net.run(Input { x: &x, segments }, &mut cache.whole, logits);
-                cache.whole.x = x;
-            }
+        let (rows, width, program) = (logits.nrows(), self.widths[1], &self.programs[context.place]);
+        for (x, &owner) in buffers.rows(program.owners.len(), rows, width).iter_mut().zip(&program.owners) {
+            self.front.select(&self.rest, owner, batch, start, x.view_mut());
         }
-    }
-}
-
-impl Form {
-    /// Whose tables a row of this domain reads.
-    fn owners(&self, place: usize) -> &[usize] {
-        match self {
-            Self::Programs(programs) => &programs[place].owners,
-            Self::Whole(_, owners) => &owners[place],
-        }
-    }
-
-    /// How many candidates are scored at a time. A forward pass lays out its weights anew for each piece.
-    fn piece(&self) -> usize {
-        match self {
-            Self::Programs(_) => PIECE,
-            Self::Whole(..) => model::PIECE,
-        }
-    }
-}
-
-impl fmt::Debug for Form {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Programs(programs) => f.debug_tuple("Programs").field(programs).finish(),
-            Self::Whole(_, owners) => f.debug_tuple("Whole").field(owners).finish_non_exhaustive(),
-        }
+        program.run(&context.x, &context.starts, buffers, logits);
     }
 }
 
@@ -330,7 +251,7 @@ impl fmt::Debug for Form {
 struct Pieces<'a> {
     start: usize,
     each: usize,
-    caches: &'a mut [PieceCache],
+    caches: &'a mut [Buffers],
     logits: ArrayViewMut2<'a, f32>,
 }
 

@@ -1,6 +1,7 @@
 //! Exported graphs: well formed, and the models that they are of. `check.sh` lets ONNX Runtime say the same.
 
 mod cases;
+mod own;
 #[path = "../../src/onnx/proto.rs"]
 mod proto;
 mod run;
@@ -21,19 +22,22 @@ use crate::run::{Tensor, constant, run};
 
 /// The graph of a model for a domain.
 fn graph(model: &AnyModel, domain: DomainId) -> GraphProto {
-    let bytes = onnx::export(model, domain).unwrap();
-    ModelProto::decode(&bytes[..]).unwrap().graph.unwrap()
+    read(&onnx::export(model, domain).unwrap()).graph.unwrap()
+}
+
+fn read(bytes: &[u8]) -> ModelProto {
+    ModelProto::decode(bytes).unwrap()
 }
 
 fn first_of(kind: &str) -> Case {
     cases().find(|case| case.kind == kind).unwrap()
 }
 
-fn inputs(model: &AnyModel, batch: &Batch) -> BTreeMap<String, Tensor> {
-    let fields = model.layout().fields.iter().enumerate();
+fn inputs(layout: &Layout, batch: &Batch) -> BTreeMap<String, Tensor> {
+    let fields = layout.fields.iter().enumerate();
     let mut inputs: BTreeMap<String, Tensor> =
         fields.map(|(i, field)| (field.name.clone(), ids(batch, i).mapv(|id| id as f64))).collect();
-    if !model.layout().numeric.is_empty() {
+    if !layout.numeric.is_empty() {
         inputs.insert("numeric".into(), batch.numeric.mapv(f64::from).into_dyn());
     }
     inputs
@@ -85,7 +89,7 @@ fn every_graph_is_well_formed_and_scores_as_its_model() {
         for domain in case.domains() {
             let graph = graph(&case.model, domain);
             assert_well_formed(&graph);
-            let outputs = run(&graph, inputs(&case.model, &batch));
+            let outputs = run(&graph, inputs(case.model.layout(), &batch));
             let (logits, probabilities) = (case.model.forward(&batch, domain), case.model.predict(&batch, domain));
             for (name, expected) in [("logits", logits), ("probabilities", probabilities)] {
                 let found = &outputs[name];
@@ -154,7 +158,7 @@ fn what_other_domains_own_is_left_out() {
 #[test]
 fn a_file_says_what_it_is() {
     let case = first_of("star");
-    let file = |domain| ModelProto::decode(&onnx::export(&case.model, domain).unwrap()[..]).unwrap();
+    let file = |domain| read(&onnx::export(&case.model, domain).unwrap());
     let model = file(DomainId::new(2));
     assert_eq!((model.ir_version, model.opset_import[0].version, model.opset_import[0].domain.as_str()), (8, 17, ""));
     assert_eq!((model.producer_name.as_str(), model.producer_version.as_str()), ("starple", env!("CARGO_PKG_VERSION")));
@@ -233,5 +237,5 @@ fn what_cannot_be_exported_is_refused() {
     // A field may have the name of a parameter, or of a node.
     layout.fields.extend(["embeddings.user", "Gemm"].map(|name| Field { name: name.into(), rows: 3, bag: None }));
     let bytes = export(&layout).unwrap();
-    assert_well_formed(&ModelProto::decode(&bytes[..]).unwrap().graph.unwrap());
+    assert_well_formed(&read(&bytes).graph.unwrap());
 }

@@ -2,7 +2,6 @@
 
 mod fusion;
 
-use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use ndarray::{Array2, ArrayRef2, ArrayView2, s};
@@ -131,14 +130,8 @@ impl BottomShape<'_> {
 
 impl<C: BottomConfig> BottomNet<C> {
     /// The positions of the branches whose bottoms the tower of a branch reads.
-    pub(crate) fn reads(&self, branch: usize) -> &[usize] {
+    fn reads(&self, branch: usize) -> &[usize] {
         self.reads.get(branch).map_or(&[], Vec::as_slice)
-    }
-
-    /// How a tower joins what it reads.
-    #[cfg(feature = "onnx")]
-    pub(crate) fn fusion(&self) -> Fusion {
-        self.fusion
     }
 
     /// The outputs that a route's tower reads.
@@ -296,17 +289,17 @@ impl<C: BottomConfig> Net for BottomNet<C> {
         }
     }
 
-    fn plan(&self, domains: usize) -> Option<Plan<'_>> {
+    fn plan(&self, domains: usize) -> Plan<'_> {
         let mut plan = Plan::new(domains);
         let row = plan.row();
-        let own: Vec<_> = self.own.iter().map(|bottom| plan.stack(row, Cow::Borrowed(bottom))).collect();
-        let shared = self.shared.as_ref().map(|bottom| plan.stack(row, Cow::Borrowed(bottom)));
+        let own: Vec<_> = self.own.iter().map(|bottom| plan.stack(row, bottom)).collect();
+        let shared = self.shared.as_ref().map(|bottom| plan.stack(row, bottom));
         self.towers.plan(&mut plan, |plan, branch| {
             let reads = self.reads.get(branch).into_iter().flatten();
             let parts: Vec<_> = reads.map(|&read| own[read]).chain(shared).collect();
             plan.join(&parts, self.fusion)
         });
-        Some(plan)
+        plan
     }
 
     fn add_domain(&mut self, config: &mut C, domain: DomainId) {

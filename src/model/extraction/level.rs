@@ -1,7 +1,5 @@
 //! One level of progressive extraction: experts, gates, and what the gates fuse.
 
-use std::borrow::Cow;
-
 use ndarray::{Array2, ArrayRef2, ArrayView1, ArrayView2, ArrayViewMut2, s};
 
 use super::super::branches::{Route, Routes};
@@ -254,7 +252,7 @@ impl Level {
     /// there is no gate for the latter nobody reads it; where there are none for the branches they take it.
     pub(super) fn plan<'a>(&'a self, own: &[Value], shared: Value, plan: &mut Plan<'a>) -> (Vec<Value>, Value) {
         let mut run = |input, experts: &'a [Mlp]| -> Vec<Value> {
-            experts.iter().map(|expert| plan.stack(input, Cow::Borrowed(expert))).collect()
+            experts.iter().map(|expert| plan.stack(input, expert)).collect()
         };
         let own_experts: Vec<_> =
             own.iter().zip(self.own.iter()).map(|(&input, experts)| run(input, experts)).collect();

@@ -218,7 +218,7 @@ impl<C: ExtractionConfig> Net for ExtractionNet<C> {
         }
     }
 
-    fn plan(&self, domains: usize) -> Option<Plan<'_>> {
+    fn plan(&self, domains: usize) -> Plan<'_> {
         let mut plan = Plan::new(domains);
         let mut shared = plan.row();
         let mut own = vec![shared; self.towers.branches().len()];
@@ -226,7 +226,7 @@ impl<C: ExtractionConfig> Net for ExtractionNet<C> {
             (own, shared) = level.plan(&own, shared, &mut plan);
         }
         self.towers.plan(&mut plan, |_, branch| own[branch]);
-        Some(plan)
+        plan
     }
 
     fn add_domain(&mut self, config: &mut C, domain: DomainId) {

@@ -131,15 +131,6 @@ impl Front {
         (selection, columns)
     }
 
-    /// The fields and numeric inputs at these positions, where they stand in the whole row.
-    pub(crate) fn in_place(&self, fields: &[usize], numeric: &[usize]) -> Selection {
-        let first = self.fields.len() * self.dim;
-        Selection {
-            fields: fields.iter().map(|&f| (f, f * self.dim)).collect(),
-            numeric: numeric.iter().map(|&j| (j, first + j)).collect(),
-        }
-    }
-
     /// Writes the selected values of neighbouring rows of a batch, from `start` on, as this owner's tables have them, into the rows of `x`.
     pub(crate) fn select(
         &self,

@@ -2,7 +2,6 @@
 
 mod layer;
 
-use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use ndarray::{Array2, ArrayRef2};
@@ -273,13 +272,13 @@ impl<C: StitchedConfig> Net for StitchedNet<C> {
         penalty
     }
 
-    fn plan(&self, domains: usize) -> Option<Plan<'_>> {
+    fn plan(&self, domains: usize) -> Plan<'_> {
         let mut plan = Plan::new(domains);
         let mut below = vec![plan.row(); self.towers.branches().len()];
         let mut layers = Vec::new();
         for layer in &self.layers {
             let own = below.iter().zip(layer.own.iter());
-            let own: Vec<_> = own.map(|(&input, mlp)| plan.stack(input, Cow::Borrowed(mlp))).collect();
+            let own: Vec<_> = own.map(|(&input, mlp)| plan.stack(input, mlp)).collect();
             below = layer.stitch.iter().map(|unit| plan.stitch(&own[..unit.inputs()], unit)).collect();
             layers.push(below.clone());
         }
@@ -287,7 +286,7 @@ impl<C: StitchedConfig> Net for StitchedNet<C> {
             let of_branch: Vec<_> = layers.iter().map(|layer| layer[branch]).collect();
             if self.skips.is_empty() { below[branch] } else { plan.stitch(&of_branch, &self.skips[branch]) }
         });
-        Some(plan)
+        plan
     }
 
     fn add_domain(&mut self, config: &mut C, domain: DomainId) {

@@ -1,6 +1,6 @@
 //! Tokens weighed by somebody's query.
 
-use ndarray::{Array2, ArrayRef2};
+use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2};
 
 use super::AttentionSettings;
 use super::slices::{add_scaled, dot};
@@ -41,8 +41,7 @@ impl Alignment {
     }
 
     /// `K·q / √query width`, `[token width]`: what every token is multiplied by for its score.
-    #[cfg(feature = "onnx")]
-    pub(crate) fn direction(&self, query: &ndarray::ArrayRef1<f32>) -> ndarray::Array1<f32> {
+    pub(crate) fn direction(&self, query: &ArrayRef1<f32>) -> Array1<f32> {
         self.key.dot(query) * self.scale
     }
 
@@ -67,18 +66,7 @@ impl Alignment {
         matmul_transposed(query, &self.key, direction);
         *direction *= self.scale;
         resize(weights, x.nrows() / tokens, tokens);
-        let direction = direction.as_slice().expect(LINES);
-        let (x, y) = (x.as_slice().expect(LINES), y.as_slice_mut().expect(LINES));
-        let rows = x.chunks_exact(tokens * width).zip(y.chunks_exact_mut(tokens * width));
-        for (mut weights, (x, y)) in weights.rows_mut().into_iter().zip(rows) {
-            for (weight, x) in weights.iter_mut().zip(x.chunks_exact(width)) {
-                *weight = dot(x, direction);
-            }
-            softmax_rows(weights.as_slice_mut().expect(LINES), tokens);
-            for ((y, x), &weight) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(&weights) {
-                y.iter_mut().zip(x).for_each(|(y, x)| *y = (1.0 + weight) * x);
-            }
-        }
+        align(direction.as_slice().expect(LINES), x, weights, y);
     }
 
     /// With `p = K·q/√query width`: `dα_m = ⟨dy_m, x_m⟩`, `ds = α ⊙ (dα − Σ_m α_m dα_m)`, `dp = Σ ds_m x_m`; `dK += dp·qᵀ/√`,
@@ -127,6 +115,23 @@ impl Alignment {
         *ddirection *= self.scale;
         matmul_grad(ddirection, query, &mut grad.key);
         matmul(ddirection, &self.key, dquery);
+    }
+}
+
+/// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨direction, x_m⟩)`: tokens stand one below the other, or side by side. `weights` is for α,
+/// `[rows, tokens]`.
+pub(crate) fn align(direction: &[f32], x: &ArrayRef2<f32>, weights: &mut Array2<f32>, y: &mut ArrayRef2<f32>) {
+    let (width, tokens) = (direction.len(), weights.ncols());
+    let (x, y) = (x.as_slice().expect(LINES), y.as_slice_mut().expect(LINES));
+    let rows = x.chunks_exact(tokens * width).zip(y.chunks_exact_mut(tokens * width));
+    for (mut weights, (x, y)) in weights.rows_mut().into_iter().zip(rows) {
+        for (weight, x) in weights.iter_mut().zip(x.chunks_exact(width)) {
+            *weight = dot(x, direction);
+        }
+        softmax_rows(weights.as_slice_mut().expect(LINES), tokens);
+        for ((y, x), &weight) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(&weights) {
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = (1.0 + weight) * x);
+        }
     }
 }
 

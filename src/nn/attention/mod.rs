@@ -10,6 +10,7 @@ mod sight;
 mod slices;
 mod tokens;
 
+pub(crate) use alignment::align;
 pub use alignment::{Alignment, AlignmentCache};
 pub use multi_head::{AttentionSettings, MultiHeadAttention, MultiHeadAttentionCache};
 pub use sight::Sight;

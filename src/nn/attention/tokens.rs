@@ -37,6 +37,11 @@ impl Tokens {
         Self { numbers, fields, width }
     }
 
+    /// How many values an embedded row has.
+    pub(crate) fn input(&self) -> usize {
+        self.fields * self.width + self.count() - self.fields
+    }
+
     /// How many of them are fields, the first ones.
     #[cfg(feature = "onnx")]
     pub(crate) fn fields(&self) -> usize {
@@ -94,8 +99,7 @@ impl Tokens {
     }
 
     fn assert_shapes(&self, x: &ArrayRef2<f32>, t: &ArrayRef2<f32>) {
-        let numbers = self.count() - self.fields;
-        assert_eq!(x.ncols(), self.fields * self.width + numbers, "the embeddings of all fields, then all numbers");
+        assert_eq!(x.ncols(), self.input(), "the embeddings of all fields, then all numbers");
         assert_eq!(t.dim(), (x.nrows() * self.count(), self.width), "a line for each token");
     }
 }

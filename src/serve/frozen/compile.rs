@@ -1,10 +1,11 @@
 //! From a [`Plan`] to programs.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::maps::Maps;
-use super::program::{Answer, Part, Program, Run, Step};
+use super::program::{Answer, Columns, Part, Program, Run, Step};
 use crate::model::{Plan, PlanStep, Value};
 
 /// Affine maps that are one product: they read one value, and the same domains need them.
@@ -17,10 +18,19 @@ struct Group {
 /// The programs of a plan, by domain, the last for rows of no known one; what several need they share. `given` and `rest` are the columns
 /// of a row that are given, and the others.
 pub(super) fn programs(plan: &Plan<'_>, given: &[usize], rest: &[usize]) -> Vec<Program> {
-    let needed: Vec<Vec<usize>> = (0..plan.domains().count()).map(|place| needed(plan, place)).collect();
+    let needed: Vec<Vec<usize>> = plan.domains().map(|domain| plan.needed(domain)).collect();
     let (groups, group_of) = groups(plan, &needed, given, rest);
-    let program = |(place, needed): (usize, &Vec<usize>)| {
-        let mut program = Writing::default();
+    let mut copies = Copies::default();
+    // Where nothing is given, candidates have the whole row, in its order.
+    let columns = (!given.is_empty()).then(|| Arc::new(Columns::new(given, rest)));
+    let program = |(domain, needed): (Option<usize>, &Vec<usize>)| {
+        let mut program = Writing {
+            plan,
+            columns: columns.as_ref(),
+            program: Program::default(),
+            parts: BTreeMap::new(),
+            whole: BTreeMap::new(),
+        };
         for &i in needed {
             if let PlanStep::Row { owner } = plan.steps[i] {
                 program.row(Value(i), owner, rest.len());
@@ -28,30 +38,29 @@ pub(super) fn programs(plan: &Plan<'_>, given: &[usize], rest: &[usize]) -> Vec<
         }
         for &i in needed {
             if !program.parts.contains_key(&Value(i)) {
-                program.step(Value(i), &plan.steps[i], group_of.get(&i).map(|&group| &groups[group]));
+                program.step(Value(i), group_of.get(&i).map(|&group| &groups[group]), &mut copies);
             }
         }
-        for answer in plan.answers.iter().filter(|answer| answer.place == place) {
+        for answer in plan.answers(domain) {
             let (part, task, share) = (program.parts[&answer.value], answer.task, answer.share);
             program.program.answers.push(Answer { part, task, share });
         }
         program.program
     };
-    needed.iter().enumerate().map(program).collect()
+    plan.domains().zip(&needed).map(program).collect()
 }
 
-/// The steps that the answers for one place need, in order.
-fn needed(plan: &Plan<'_>, place: usize) -> Vec<usize> {
-    let mut is_needed = vec![false; plan.steps.len()];
-    for answer in plan.answers.iter().filter(|answer| answer.place == place) {
-        is_needed[answer.value.0] = true;
+/// Layers that programs run: one copy of each for all, by step.
+#[derive(Default)]
+struct Copies {
+    layers: BTreeMap<Value, Arc<dyn Any + Send + Sync>>,
+}
+
+impl Copies {
+    fn of<T: Clone + Send + Sync + 'static>(&mut self, step: Value, layer: &T) -> Arc<T> {
+        let copy = self.layers.entry(step).or_insert_with(|| Arc::new(layer.clone()));
+        Arc::clone(copy).downcast().expect("a step has one layer")
     }
-    for i in (0..plan.steps.len()).rev() {
-        if is_needed[i] {
-            plan.steps[i].inputs(&mut |Value(input)| is_needed[input] = true);
-        }
-    }
-    (0..plan.steps.len()).filter(|&i| is_needed[i]).collect()
 }
 
 /// The groups of affine maps, and which step belongs to which.
@@ -70,7 +79,8 @@ fn groups(
     // What follows such a map takes whole matrices: it stays alone.
     let mut alone = vec![false; plan.steps.len()];
     for step in &plan.steps {
-        if let PlanStep::Hidden { input, .. } = step {
+        if let PlanStep::Hidden { input, .. } | PlanStep::Attention { input, .. } | PlanStep::Align { input, .. } = step
+        {
             alone[input.0] = true;
         }
     }
@@ -99,14 +109,18 @@ fn groups(
 }
 
 /// A program that is being written.
-#[derive(Default)]
-struct Writing {
+struct Writing<'p> {
+    plan: &'p Plan<'p>,
+    /// Which columns of a row are given, if any are.
+    columns: Option<&'p Arc<Columns>>,
     program: Program,
-    /// Where the values are.
+    /// Where the values are; of a row, what each candidate has for itself.
     parts: BTreeMap<Value, Part>,
+    /// Where whole rows are.
+    whole: BTreeMap<Value, Part>,
 }
 
-impl Writing {
+impl Writing<'_> {
     fn row(&mut self, value: Value, owner: usize, width: usize) {
         self.parts.insert(value, Part { buffer: self.program.owners.len(), start: 0, width });
         self.program.owners.push(owner);
@@ -116,13 +130,24 @@ impl Writing {
         values.iter().map(|value| self.parts[value]).collect()
     }
 
-    fn step(&mut self, value: Value, step: &PlanStep<'_>, group: Option<&Group>) {
+    /// A value with all its columns, for what is no affine map: of a row, those that are given too.
+    fn whole(&mut self, value: Value) -> Part {
+        let (part, owners) = (self.parts[&value], self.program.owners.len());
+        let Some(columns) = self.columns.filter(|_| part.buffer < owners) else { return part };
+        *self.whole.entry(value).or_insert_with(|| {
+            let width = columns.width();
+            self.program.steps.push(Step { width, run: Run::Whole { row: part, columns: Arc::clone(columns) } });
+            Part { buffer: owners + self.program.steps.len() - 1, start: 0, width }
+        })
+    }
+
+    fn step(&mut self, value: Value, group: Option<&Group>, copies: &mut Copies) {
         let owners = self.program.owners.len();
-        let buffer = owners + self.program.steps.len();
-        let (run, width) = match step {
+        let run = match &self.plan.steps[value.0] {
             PlanStep::Row { .. } => unreachable!("rows have their places already"),
             PlanStep::Affine { input, .. } => {
                 let (Group { maps, members }, input) = (group.expect("every map has a group"), self.parts[input]);
+                let buffer = owners + self.program.steps.len();
                 for &(member, start, width) in members {
                     self.parts.insert(member, Part { buffer, start, width });
                 }
@@ -130,33 +155,34 @@ impl Writing {
                 if first.is_some() {
                     self.program.firsts.push((input.buffer, Arc::clone(maps)));
                 }
-                (Run::Maps { input, maps: Arc::clone(maps), first }, maps.bias.len())
+                let run = Run::Maps { input, maps: Arc::clone(maps), first };
+                self.program.steps.push(Step { width: maps.bias.len(), run });
+                return;
             }
             PlanStep::Hidden { input, hidden } => {
-                let input = self.parts[input];
-                (Run::Hidden { input, hidden: Arc::clone(hidden) }, input.width)
+                Run::Hidden { input: self.parts[input], hidden: copies.of(value, *hidden) }
             }
-            PlanStep::Mix { scores, parts } => {
-                let (scores, parts) = (self.parts[scores], self.all(parts));
-                let width = parts[0].width;
-                (Run::Mix { scores, parts }, width)
-            }
-            PlanStep::Join { parts, fusion } => {
-                let (parts, fusion) = (self.all(parts), *fusion);
-                let width = fusion.width(parts.len(), parts[0].width);
-                (Run::Join { parts, fusion }, width)
-            }
+            PlanStep::Mix { scores, parts } => Run::Mix { scores: self.parts[scores], parts: self.all(parts) },
+            PlanStep::Join { parts, fusion } => Run::Join { parts: self.all(parts), fusion: *fusion },
             PlanStep::Stitch { parts, stitch } => {
-                let parts = self.all(parts);
-                let width = parts[0].width;
-                (Run::Stitch { parts, stitch: Arc::clone(stitch) }, width)
+                Run::Stitch { parts: self.all(parts), stitch: copies.of(value, *stitch) }
             }
             PlanStep::Gated { shared, own, gate } => {
                 let [shared, own, gate] = [shared, own, gate].map(|value| self.parts[value]);
-                (Run::Gated { shared, own, gate }, shared.width)
+                Run::Gated { shared, own, gate }
+            }
+            PlanStep::Tokens { input, tokens } => {
+                Run::Tokens { row: self.whole(*input), tokens: copies.of(value, *tokens) }
+            }
+            PlanStep::Attention { input, attention } => {
+                Run::Attention { tokens: self.parts[input], attention: copies.of(value, *attention) }
+            }
+            PlanStep::Align { input, direction } => {
+                Run::Align { tokens: self.parts[input], direction: copies.of(value, direction) }
             }
         };
-        self.parts.entry(value).or_insert(Part { buffer, start: 0, width });
+        let (buffer, width) = (owners + self.program.steps.len(), self.plan.width(value));
+        self.parts.insert(value, Part { buffer, start: 0, width });
         self.program.steps.push(Step { width, run });
     }
 }

@@ -1,15 +1,19 @@
 //! What a net's [`Plan`](crate::model::Plan) becomes: for every domain the steps that its answers need.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use ndarray::{Array2, ArrayRef2, ArrayView2, s};
+use ndarray::{Array1, Array2, ArrayRef2, ArrayView2, ArrayViewMut2, s};
 
 use super::maps::Maps;
 use crate::model::Fusion;
 use crate::nn::buffer::{grow, resize};
 use crate::nn::matmul::{Out, Right, Then, product_with};
-use crate::nn::{GateCache, Gated, Hidden, HiddenCache, Infer, Stitch, mix};
+use crate::nn::{
+    GateCache, Gated, Hidden, HiddenCache, Infer, MultiHeadAttention, MultiHeadAttentionCache, Sight, Stitch, Tokens,
+    align, mix,
+};
 
 /// The steps to one domain's logits. Each has a buffer of its own, behind those of the rows.
 #[derive(Debug, Default)]
@@ -58,6 +62,30 @@ pub(super) enum Run {
         own: Part,
         gate: Part,
     },
+    /// The row as the model has it: what is given, and what each candidate has for itself.
+    Whole {
+        row: Part,
+        columns: Arc<Columns>,
+    },
+    Tokens {
+        row: Part,
+        tokens: Arc<Tokens>,
+    },
+    Attention {
+        tokens: Part,
+        attention: Arc<MultiHeadAttention>,
+    },
+    Align {
+        tokens: Part,
+        direction: Arc<Array1<f32>>,
+    },
+}
+
+/// Which columns of a row are given, and which each candidate has for itself: neighbours together.
+#[derive(Debug)]
+pub(super) struct Columns {
+    given: Vec<Range<usize>>,
+    rest: Vec<Range<usize>>,
 }
 
 /// A value that is added to logits, `share` times: to those of one task, or to all.
@@ -83,11 +111,56 @@ pub(super) struct Buffers {
     gate: GateCache,
     /// By width: one of another width would lay out its statistics of columns anew.
     hidden: BTreeMap<usize, HiddenCache>,
+    /// By the width of a token.
+    attention: BTreeMap<usize, MultiHeadAttentionCache>,
+    /// What tokens count for, `[rows, tokens]`.
+    weights: Array2<f32>,
+}
+
+impl Columns {
+    pub(super) fn new(given: &[usize], rest: &[usize]) -> Self {
+        let [given, rest] = [given, rest].map(|columns| {
+            let neighbours = columns.chunk_by(|left, right| left + 1 == *right);
+            neighbours.map(|run| run[0]..run[0] + run.len()).collect()
+        });
+        Self { given, rest }
+    }
+
+    /// How many there are.
+    pub(super) fn width(&self) -> usize {
+        self.given.iter().chain(&self.rest).map(Range::len).sum()
+    }
+
+    /// Writes into `x` what is given, one line for all rows, and what each row has for itself.
+    fn fill(&self, given: &ArrayRef2<f32>, rest: &ArrayRef2<f32>, x: &mut Array2<f32>) {
+        let given = given.as_slice().expect(LINES);
+        for (i, mut x) in x.rows_mut().into_iter().enumerate() {
+            let (x, rest) = (x.as_slice_mut().expect(LINES), rest.row(i));
+            put(given, &self.given, x);
+            put(rest.as_slice().expect(LINES), &self.rest, x);
+        }
+    }
+}
+
+/// Puts values that stand side by side into their columns.
+fn put(mut values: &[f32], columns: &[Range<usize>], x: &mut [f32]) {
+    for columns in columns {
+        let (these, behind) = values.split_at(columns.len());
+        x[columns.clone()].copy_from_slice(these);
+        values = behind;
+    }
 }
 
 impl Part {
     fn of(self, buffers: &[Array2<f32>]) -> ArrayView2<'_, f32> {
         buffers[self.buffer].slice(s![.., self.start..self.start + self.width])
+    }
+
+    /// Tokens of this width that stand side by side, one below the other: for values that have a buffer for themselves.
+    fn tokens(self, buffers: &[Array2<f32>], width: usize) -> ArrayView2<'_, f32> {
+        let x = self.of(buffers);
+        let lines = x.len() / width;
+        x.into_shape_with_order((lines, width)).expect(LINES)
     }
 }
 
@@ -114,10 +187,16 @@ impl Program {
         }
     }
 
-    /// The logits of the rows that stand in their buffers.
-    pub(super) fn run(&self, starts: &[Array2<f32>], buffers: &mut Buffers, logits: &mut ArrayRef2<f32>) {
+    /// The logits of the rows that stand in their buffers, with what is given, a line for each of the rows, and what was started with it.
+    pub(super) fn run(
+        &self,
+        given: &Array2<f32>,
+        starts: &[Array2<f32>],
+        buffers: &mut Buffers,
+        logits: &mut ArrayRef2<f32>,
+    ) {
         let (rows, before) = (logits.nrows(), self.owners.len());
-        let Buffers { values, gate, hidden } = buffers;
+        let Buffers { values, gate, hidden, attention: attentions, weights } = buffers;
         grow(values, before + self.steps.len());
         for (i, Step { width, run }) in self.steps.iter().enumerate() {
             let (values, rest) = values.split_at_mut(before + i);
@@ -141,6 +220,20 @@ impl Program {
                 Run::Gated { shared, own, gate } => {
                     Gated::join(&shared.of(values), &own.of(values), &gate.of(values), out);
                 }
+                Run::Whole { row, columns } => {
+                    columns.fill(&given.slice(s![row.buffer..=row.buffer, ..]), &row.of(values), out);
+                }
+                Run::Tokens { row, tokens } => tokens.forward(&row.of(values), &mut tokens_mut(out, tokens.width())),
+                Run::Attention { tokens, attention } => {
+                    let (x, width) = (tokens.tokens(values, attention.projection.nrows()), attention.width());
+                    let (sight, cache) = (Sight::all(x.nrows() / rows), attentions.entry(width).or_default());
+                    attention.forward(&x, sight, Infer, cache, &mut tokens_mut(out, width));
+                }
+                Run::Align { tokens, direction } => {
+                    let direction = direction.as_slice().expect(LINES);
+                    resize(weights, rows, width / direction.len());
+                    align(direction, &tokens.of(values), weights, out);
+                }
             }
         }
         logits.fill(0.0);
@@ -152,3 +245,11 @@ impl Program {
         }
     }
 }
+
+/// Where tokens of this width are to stand side by side, one below the other.
+fn tokens_mut(out: &mut Array2<f32>, width: usize) -> ArrayViewMut2<'_, f32> {
+    let lines = out.len() / width;
+    out.view_mut().into_shape_with_order((lines, width)).expect(LINES)
+}
+
+const LINES: &str = "buffers are in standard layout";

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::*;
 use crate::data::{Field, Ids, Pooling};
 use crate::loss::Objective;
-use crate::model::{AnyConfig, AnyNet, Mran, MranConfig, NetConfig};
-use crate::nn::{ActivationKind, Combination, Mode, NormKind, Train};
+use crate::model::{AnyConfig, AnyNet, Mran, MranConfig, Plan};
+use crate::nn::{ActivationKind, Combination, Draws, HiddenStyle, Infer, Mlp, MlpCache, NormKind, Tokens};
 use crate::optim::{Clock, OptimizerConfig};
 use crate::train::{Step, in_pool};
 use crate::{PooledConfig, Star, StarConfig};
@@ -117,80 +117,6 @@ fn any(mut settings: serde_json::Value) -> Model<AnyNet> {
     trained(AnyConfig::from_settings(settings, &layout(), 3).unwrap())
 }
 
-/// A net that does not say what it computes.
-#[derive(Debug, Clone)]
-struct Opaque {
-    net: AnyNet,
-}
-
-crate::params!(Opaque { net });
-
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-struct OpaqueConfig(AnyConfig);
-
-impl NetConfig for OpaqueConfig {
-    fn kind(&self) -> &'static str {
-        self.0.kind()
-    }
-
-    fn layout(&self) -> &Layout {
-        self.0.layout()
-    }
-
-    fn layout_mut(&mut self) -> &mut Layout {
-        self.0.layout_mut()
-    }
-
-    fn embedding_dim(&self) -> usize {
-        self.0.embedding_dim()
-    }
-
-    fn embedding_std(&self) -> f32 {
-        self.0.embedding_std()
-    }
-
-    fn seed(&self) -> u64 {
-        self.0.seed()
-    }
-
-    fn own_tables(&self) -> Option<crate::model::Branches> {
-        self.0.own_tables()
-    }
-
-    fn tables_built_with(&self) -> Option<usize> {
-        self.0.tables_built_with()
-    }
-}
-
-impl Net for Opaque {
-    type Config = OpaqueConfig;
-    type Cache = <AnyNet as Net>::Cache;
-
-    fn new(config: &OpaqueConfig) -> Self {
-        Self { net: AnyNet::new(&config.0) }
-    }
-
-    fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut Self::Cache, logits: &mut ArrayRef2<f32>) {
-        self.net.forward(input, mode, cache, logits);
-    }
-
-    fn backward(
-        &self,
-        input: Input<'_>,
-        dlogits: &ArrayRef2<f32>,
-        mode: Train,
-        cache: &mut Self::Cache,
-        grad: &mut Self,
-        dx: &mut ArrayRef2<f32>,
-    ) {
-        self.net.backward(input, dlogits, mode, cache, &mut grad.net, dx);
-    }
-
-    fn add_domain(&mut self, config: &mut OpaqueConfig, domain: DomainId) {
-        self.net.add_domain(&mut config.0, domain);
-    }
-}
-
 #[test]
 fn a_star_scores_alike() {
     let check = |what: &str, config: crate::model::StarConfigBuilder| {
@@ -262,23 +188,62 @@ fn bottoms_and_stitched_stacks_score_alike() {
 }
 
 #[test]
-fn a_net_that_does_not_say_what_it_computes_scores_alike() {
+fn attention_scores_alike() {
     for branches in BRANCHES {
         scores_like_the_model("mran", any(json!({ "kind": "mran", "branches": branches })));
     }
-    for kind in ["star", "ple", "single"] {
-        let settings = json!({ "kind": kind, "embedding_dim": 6, "embedding_std": 0.5 });
-        let config = OpaqueConfig(AnyConfig::from_settings(settings, &layout(), 3).unwrap());
-        scores_like_the_model(kind, trained::<Opaque>(config));
+    for settings in [
+        json!({ "kind": "mran", "attention_layers": 0, "norm": "layer", "activation": "dice" }),
+        json!({ "kind": "mran", "attention_layers": 2, "norm": "batch", "scaled": false, "tower_hidden": [] }),
+        json!({ "kind": "mran", "branch_attention": false, "heads": 1, "dropout": 0.2, "branches": "domains" }),
+    ] {
+        scores_like_the_model(&settings.to_string(), any(settings));
     }
 }
 
 #[test]
-fn every_kind_but_mran_says_what_it_computes() {
-    for &kind in AnyConfig::KINDS {
-        let model = any(json!({ "kind": kind }));
-        let plan = model.net().plan(3);
-        assert_eq!(plan.is_some(), kind != "mran", "{kind}");
+fn affine_maps_and_tokens_read_one_row() {
+    let (draws, style) = (&mut Draws::new(3), HiddenStyle::default());
+    // Two fields of 3 values each, and a number: 7 values in a row, 3 tokens of 3 values.
+    let tokens = Tokens::new(2, 1, 3, 0.5, draws);
+    let (of_tokens, of_row) = (Mlp::new(9, &[5], Some(2), style, draws), Mlp::new(7, &[4], Some(2), style, draws));
+    let mut plan = Plan::new(1);
+    let row = plan.row();
+    let values = [plan.tokens(row, &tokens), row];
+    let values = [plan.stack(values[0], &of_tokens), plan.stack(values[1], &of_row)];
+    for (domain, value) in [(Some(0), values[0]), (Some(0), values[1]), (None, values[0])] {
+        plan.answer(domain, value, None, 1.0);
+    }
+
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut x = Array2::random_using((6, 7), Uniform::new(-1.0, 1.0).unwrap(), &mut rng);
+    let given: [&[usize]; 4] = [&[], &[3, 4, 5], &[0, 1, 2, 6], &[0, 1, 2, 3, 4, 5, 6]];
+    for given in given {
+        let of_first = x.row(0).select(Axis(0), given);
+        for mut x in x.rows_mut() {
+            given.iter().zip(&of_first).for_each(|(&column, &value)| x[column] = value);
+        }
+        let run = |mlp: &Mlp, x: &Array2<f32>| {
+            let mut y = Array2::zeros((6, 2));
+            mlp.forward(x, Infer, &mut MlpCache::default(), &mut y);
+            y
+        };
+        let mut t = Array2::zeros((18, 3));
+        tokens.forward(&x, &mut t);
+        let by_tokens = run(&of_tokens, &t.into_shape_with_order((6, 9)).unwrap());
+        let expected = [&by_tokens + &run(&of_row, &x), by_tokens];
+
+        let rest: Vec<usize> = (0..7).filter(|column| !given.contains(column)).collect();
+        let programs = compile::programs(&plan, given, &rest);
+        for (program, expected) in programs.iter().zip(expected) {
+            let (mut starts, mut buffers, mut logits) = (Vec::new(), Buffers::default(), Array2::zeros((6, 2)));
+            let of_first = of_first.clone().insert_axis(Axis(0));
+            program.start(&of_first, &mut starts);
+            buffers.rows(1, 6, rest.len())[0].assign(&x.select(Axis(1), &rest));
+            program.run(&of_first, &starts, &mut buffers, &mut logits);
+            let apart = (&logits - &expected).fold(0.0_f32, |most, apart| most.max(apart.abs()));
+            assert!(apart < 1e-6, "{given:?}: {logits} is not {expected}");
+        }
     }
 }
 
@@ -293,8 +258,7 @@ fn one_cache_serves_models_one_after_the_other() {
     }
     let cache = &mut FrozenCache::default();
     check(any(json!({ "kind": "mran", "branches": "domains" })), cache);
-    // Served by the pass of a net of another type, with another cache.
-    check(Mran::new(MranConfig::builder(&layout()).build().unwrap()), cache);
+    check(Mran::new(MranConfig::builder(&layout()).head_width(3).build().unwrap()), cache);
     check(any(json!({ "kind": "star" })), cache);
     check(any(json!({ "kind": "ple" })), cache);
     check(any(json!({ "kind": "mran", "attention_layers": 1 })), cache);
@@ -313,7 +277,7 @@ fn what_a_domain_does_not_need_is_not_computed() {
     // With one level and branches for domains, a domain passes its own experts, the shared ones, its gate and its tower.
     let settings = json!({ "kind": "cgc", "branches": "domains", "expert_hidden": [16], "shared_experts": 2 });
     let frozen = Frozen::new(any(settings), &[]).unwrap();
-    let Form::Programs(programs) = &frozen.form else { panic!("CGC says what it computes") };
+    let programs = &frozen.programs;
     let widths = |program: &Program| program.firsts.iter().map(|(_, maps)| maps.bias.len()).collect::<Vec<_>>();
     let (own, shared, gate) = (16, 2 * 16, 3);
     for program in &programs[..3] {
@@ -322,7 +286,7 @@ fn what_a_domain_does_not_need_is_not_computed() {
     assert_eq!(widths(&programs[3]).iter().sum::<usize>(), 3 * own + shared + 3 * gate);
     // Where all domains take the same steps, experts and gates that read the row are one product, packed once.
     let frozen = Frozen::new(any(json!({ "kind": "mmoe", "expert_hidden": [16], "experts": 3 })), &[]).unwrap();
-    let Form::Programs(programs) = &frozen.form else { panic!("MMoE says what it computes") };
+    let programs = &frozen.programs;
     assert_eq!(widths(&programs[0]), [3 * 16 + 2 * 3]);
     assert!(programs.iter().all(|program| Arc::ptr_eq(&program.firsts[0].1, &programs[0].firsts[0].1)));
 }

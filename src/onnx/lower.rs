@@ -1,0 +1,70 @@
+//! From a [`Plan`] to a graph: what every step is in ONNX.
+
+use std::collections::BTreeMap;
+
+use super::front::Rows;
+use super::{Graph, Tensor};
+use crate::model::{Fusion, Plan, PlanStep, Value};
+
+/// Adds the steps that a domain's answers need, `None` for rows of no known one; gives the logits, `[rows, tasks]`.
+pub(super) fn lower(
+    plan: &Plan<'_>,
+    domain: Option<usize>,
+    tasks: usize,
+    rows: &Rows<'_>,
+    graph: &mut Graph<'_>,
+) -> Tensor {
+    let mut tensors: BTreeMap<Value, Tensor> = BTreeMap::new();
+    for i in plan.needed(domain) {
+        let of = |value: &Value| tensors[value];
+        let all = |values: &[Value]| values.iter().map(of).collect::<Vec<_>>();
+        let tensor = match &plan.steps[i] {
+            PlanStep::Row { owner } => rows.embed(graph, *owner),
+            PlanStep::Affine { input, weight, bias, rectified } => {
+                let z = graph.affine(of(input), weight, bias.as_deref());
+                if *rectified { graph.relu(z) } else { z }
+            }
+            PlanStep::Hidden { input, hidden } => graph.hidden(of(input), hidden),
+            PlanStep::Mix { scores, parts } => {
+                let weights = graph.softmax(of(scores), -1);
+                graph.mix(weights, &all(parts))
+            }
+            PlanStep::Join { parts, fusion: Fusion::Concatenate } => graph.concat(&all(parts), 1),
+            PlanStep::Join { parts, fusion: Fusion::Sum } => graph.sum(&all(parts)),
+            PlanStep::Join { parts, fusion: Fusion::Mean } => {
+                let sum = graph.sum(&all(parts));
+                graph.scale(sum, 1.0 / parts.len() as f32)
+            }
+            PlanStep::Stitch { parts, stitch } => graph.stitch(stitch, &all(parts), plan.width(parts[0])),
+            PlanStep::Gated { shared, own, gate } => {
+                let open = graph.sigmoid(of(gate));
+                let added = graph.mul(open, of(own));
+                graph.add(of(shared), added)
+            }
+            PlanStep::Tokens { input, tokens } => graph.tokens(of(input), tokens),
+            PlanStep::Attention { input, attention } => graph.attention(of(input), attention, plan.width(*input)),
+            PlanStep::Align { input, direction } => graph.align(of(input), direction, plan.width(*input)),
+        };
+        tensors.insert(Value(i), tensor);
+    }
+
+    let (mut of_all, mut of_one) = (Vec::new(), BTreeMap::<usize, Vec<Tensor>>::new());
+    for answer in plan.answers(domain) {
+        let logits = graph.scale(tensors[&answer.value], answer.share);
+        match answer.task {
+            Some(task) => of_one.entry(task).or_default().push(logits),
+            None => of_all.push(logits),
+        }
+    }
+    if of_one.is_empty() {
+        return graph.sum(&of_all);
+    }
+    let of_all = (!of_all.is_empty()).then(|| graph.sum(&of_all));
+    let column = |task| {
+        let mut logits = of_one.remove(&task).unwrap_or_default();
+        logits.extend(of_all.map(|of_all| graph.columns(of_all, task..task + 1)));
+        graph.sum(&logits)
+    };
+    let columns: Vec<Tensor> = (0..tasks).map(column).collect();
+    graph.concat(&columns, 1)
+}

@@ -73,6 +73,7 @@ pub mod loss;
 mod memory;
 pub mod metrics;
 pub mod model;
+pub mod net;
 pub mod nn;
 #[cfg(feature = "onnx")]
 pub mod onnx;

@@ -6,8 +6,9 @@ use rand_chacha::ChaCha8Rng;
 use starple::data::{Batch, DomainId, Field, Ids, Layout};
 use starple::model::{Branches, Cache, PleConfigBuilder, StarNet};
 use starple::nn::{
-    Combination, DomainLinear, Draws, GateCache, HiddenCache, HiddenStyle, Infer, LeafMut, Linear, Mlp, MlpCache,
-    Params as _, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Segment, StarLinear, Train, mix,
+    Branch, Combination, DomainLinear, Draws, Gate, GateCache, HiddenCache, HiddenStyle, Infer, Leaf, LeafMut, Linear,
+    Mlp, MlpCache, Params as _, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Segment, StarLinear,
+    Train, mix,
 };
 use starple::{Ple, PleConfig, Star, StarConfig};
 
@@ -69,7 +70,7 @@ fn star(combination: Combination) -> Star {
 /// STAR's main network as plain layers.
 fn as_stack(star: &Star, layer: impl Fn(&StarLinear) -> Linear) -> Mlp {
     let net = star.net();
-    Mlp { layers: net.layers.iter().map(layer).collect(), hidden: net.hidden.clone() }
+    Mlp { layers: net.all().map(layer).collect(), hidden: net.all().cloned().collect() }
 }
 
 /// Moves every parameter off its start.
@@ -176,16 +177,18 @@ fn ple(settings: impl FnOnce(PleConfigBuilder) -> PleConfigBuilder) -> Ple {
 /// One level, put together from experts, gates and towers: `y^k = t^k(Σ_i softmax(x·W^k)_i E_i(x))`.
 fn one_level(model: &Ple, batch: &Batch, own: bool, one_gate: bool) -> Array2<f32> {
     let x = embed(model.front().tables(), batch);
-    let level = &model.net().levels[0];
+    let (net, branch) = (model.net(), Branch::Task);
     let logits: Vec<Array2<f32>> = (0..2)
         .map(|k| {
-            let experts = level.own[k].iter().filter(|_| own).chain(&level.shared).map(|expert| run(expert, &x));
-            let experts: Vec<_> = experts.collect();
+            let owned = (0..).map_while(|i| net.get::<Mlp>(("levels", 0, "own", branch(k), i))).filter(|_| own);
+            let shared = (0..).map_while(|i| net.get::<Mlp>(("levels", 0, "shared", i)));
+            let experts: Vec<_> = owned.chain(shared).map(|expert| run(expert, &x)).collect();
             let mut gate = GateCache::default();
-            level.gates[if one_gate { 0 } else { k }].forward(&x, &mut gate);
+            let of = branch(if one_gate { 0 } else { k });
+            net.get::<Gate>(("levels", 0, "gates", of)).unwrap().forward(&x, &mut gate);
             let mut fused = Array2::zeros((10, 8));
             mix(&gate, experts.iter().map(|expert| expert.view()), &mut fused);
-            run(&model.net().towers.mlps[k], &fused)
+            run(net.get(("towers", branch(k))).unwrap(), &fused)
         })
         .collect();
     concatenate![Axis(1), logits[0], logits[1]]
@@ -194,34 +197,49 @@ fn one_level(model: &Ple, batch: &Batch, own: bool, one_gate: bool) -> Array2<f3
 #[test]
 fn one_level_is_cgc() {
     let (model, batch) = (ple(|config| config.levels(1).own_experts(2).shared_experts(2)), batch());
-    assert!(model.net().levels[0].shared_gate.is_none(), "nobody would read it");
+    assert!(model.net().get::<Gate>(("levels", 0, "shared_gate")).is_none(), "nobody would read it");
     assert_eq!(model.forward(&batch, DomainId::new(0)), one_level(&model, &batch, true, false));
 }
 
 #[test]
 fn cgc_without_own_experts_is_mmoe() {
     let (model, batch) = (ple(|config| config.levels(1).own_experts(0).shared_experts(3)), batch());
-    assert!(model.net().levels[0].own.iter().all(Vec::is_empty));
+    assert!(model.net().get::<Mlp>(("levels", 0, "own", Branch::Task(0), 0)).is_none());
     assert_eq!(model.forward(&batch, DomainId::new(0)), one_level(&model, &batch, false, false));
 }
 
 #[test]
 fn mmoe_with_one_gate_is_moe() {
     let (mut model, batch) = (ple(|config| config.levels(1).own_experts(0).shared_experts(3)), batch());
-    let gates = &mut model.net_mut().levels[0].gates;
-    *gates.member_mut(1) = gates[0].clone();
+    let gate = |k| ("levels", 0, "gates", Branch::Task(k));
+    let first = model.net().get::<Gate>(gate(0)).unwrap().clone();
+    *model.net_mut().get_mut(gate(1)).unwrap() = first;
     assert_eq!(model.forward(&batch, DomainId::new(0)), one_level(&model, &batch, false, true));
 }
 
 #[test]
 fn branches_for_domains_of_one_task_are_branches_for_domains_and_tasks() {
     let one_task = Layout { tasks: vec!["click".into()], ..layout() };
-    let scores = |branches| {
+    let model = |branches| {
         let config = PleConfig::builder(&one_task).embedding_dim(4).expert_hidden([8]).branches(branches);
-        let batch = Batch { labels: Array2::zeros((10, 1)), ..batch() };
-        Ple::new(config.build().unwrap()).forward(&batch, &batch.domains)
+        Ple::new(config.build().unwrap())
     };
-    assert_eq!(scores(Branches::Domains), scores(Branches::DomainsAndTasks));
+    let (domains, mut both) = (model(Branches::Domains), model(Branches::DomainsAndTasks));
+    // Their tensors have other names, and so start from other values.
+    let mut values = Vec::new();
+    domains
+        .visit(|_, leaf| values.extend(if let Leaf::Tensor(values, ..) = leaf { values.to_vec() } else { Vec::new() }));
+    let mut values = values.into_iter();
+    both.visit_mut(|_, leaf| {
+        if let LeafMut::Tensor(tensor, ..) = leaf {
+            for value in tensor {
+                *value = values.next().unwrap();
+            }
+        }
+    });
+    assert!(values.next().is_none());
+    let batch = Batch { labels: Array2::zeros((10, 1)), ..batch() };
+    assert_eq!(domains.forward(&batch, &batch.domains), both.forward(&batch, &batch.domains));
 }
 
 /// What a stack gives in training, its gradient and that of `x`, layer after layer and each part of a layer by itself.
@@ -287,15 +305,15 @@ fn a_star_of_neutral_factors_is_a_stack_dropout_included() {
     let config = StarConfig::builder(&layout()).embedding_std(1.0).hidden([9, 7]).dropout(0.3);
     let star = Star::new(config.partitioned_norm(false).auxiliary(false).build().unwrap());
     let (batch, mut cache) = (batch(), Cache::<StarNet, Train>::new(MODE));
-    let layers = star.net().layers.iter().map(|layer| layer.shared.clone()).collect();
-    let mlp = Mlp { layers, hidden: star.net().hidden.clone() };
+    let layers = star.net().all::<StarLinear>().map(|layer| layer.shared.clone()).collect();
+    let mlp = Mlp { layers, hidden: star.net().all().cloned().collect() };
     let dlogits = Array2::from_shape_fn((10, 2), |(i, j)| (i as f32 - 4.0) / 10.0 + j as f32 / 3.0);
     let x = embed(star.front().tables(), &batch);
     let (expected, expected_grad, _) = layer_by_layer(&mlp, &x, MODE, &dlogits);
     assert_near(star.forward_with(&batch, batch.domains(), &mut cache), &expected, "logits");
     let mut grad = star.zero_grad();
     star.backward(&batch, &dlogits, &mut cache, &mut grad);
-    for (grad, expected) in grad.net.layers.iter().zip(&expected_grad.layers) {
+    for (grad, expected) in grad.net.all::<StarLinear>().zip(&expected_grad.layers) {
         assert_near(&grad.shared.weight, &expected.weight, "dW");
     }
 }

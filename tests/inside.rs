@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use starple::data::{Batch, DomainId, Layout};
 use starple::inside::{GateUse, gates};
 use starple::model::{AnyModel, Branches, MlMmoe, MlMmoeConfig, Moe, MoeConfig, Net, PleConfigBuilder};
-use starple::nn::{LeafMut, Mlp};
+use starple::nn::{Branch, Gate, LeafMut, Mlp};
 use starple::{ErrorKind, Model, Ple, PleConfig, Pooled, PooledConfig};
 
 /// More than a model takes at a time.
@@ -107,7 +107,8 @@ fn gates_over_all_rows_and_by_domain() {
     let (model, batch) = (ple(Branches::Tasks), batch());
     let uses = gates(&model, &batch).unwrap();
     assert_eq!(uses.len(), 2 * groups().len());
-    let level = &model.net().levels[0];
+    let gate = |k| &model.net().get::<Gate>(("levels", 0, "gates", Branch::Task(k))).unwrap().weight;
+    let shared = &model.net().get::<Gate>(("levels", 0, "shared_gate")).unwrap().weight;
     for (name, domain) in groups() {
         let of = find(&uses, 0, name);
         let x = rows_of(&batch, domain);
@@ -115,11 +116,11 @@ fn gates_over_all_rows_and_by_domain() {
         assert_eq!(of.mean.rows, ["gates.click", "gates.buy", "shared_gate"]);
         assert_eq!(of.mean.columns, ["own.click.0", "own.buy.0", "shared.0", "shared.1"]);
         assert_eq!((&of.std.rows, &of.std.columns), (&of.mean.rows, &of.mean.columns));
-        let of_branch = |k: usize| naive(&x, &level.gates[k].weight);
+        let of_branch = |k: usize| naive(&x, gate(k));
         same(of, "gates.click", &["own.click.0", "shared.0", "shared.1"], &of_branch(0));
         same(of, "gates.buy", &["own.buy.0", "shared.0", "shared.1"], &of_branch(1));
         let every = ["own.click.0", "own.buy.0", "shared.0", "shared.1"];
-        same(of, "shared_gate", &every, &naive(&x, &level.shared_gate.as_ref().unwrap().weight));
+        same(of, "shared_gate", &every, &naive(&x, shared));
     }
     let last = find(&uses, 1, None);
     assert_eq!(last.mean.rows, ["gates.click", "gates.buy"], "the last level has no shared gate");
@@ -134,15 +135,20 @@ fn upper_gates_read_what_lower_levels_fuse() {
         expert.layers[0].weight.fill(0.0);
         expert.layers[0].bias = ndarray::array![1.0, 2.0];
     };
-    let level = &mut model.net_mut().levels[0];
-    level.shared.iter_mut().for_each(constant);
-    (0..2).for_each(|k| level.own.member_mut(k).iter_mut().for_each(constant));
+    let net = model.net_mut();
+    (0..2).for_each(|i| constant(net.get_mut(("levels", 0, "shared", i)).unwrap()));
+    (0..2).for_each(|k| constant(net.get_mut(("levels", 0, "own", Branch::Task(k), 0)).unwrap()));
     let uses = gates(&model, &batch()).unwrap();
     let fused = ndarray::array![[1.0, 2.0]];
     for (name, _) in groups() {
-        let expected = naive(&fused, &model.net().levels[1].gates[1].weight);
+        let expected = naive(&fused, &model.net().get::<Gate>(("levels", 1, "gates", Branch::Task(1))).unwrap().weight);
         same(find(&uses, 1, name), "gates.buy", &["own.buy.0", "shared.0", "shared.1"], &expected);
     }
+}
+
+/// The lowest gate of the domain `feed`.
+fn gate_of_feed(model: &Ple) -> &Gate {
+    model.net().get(("levels", 0, "gates", Branch::Domain(DomainId::new(1)))).unwrap()
 }
 
 #[test]
@@ -153,7 +159,7 @@ fn gates_of_domains_are_passed_by_their_rows() {
     for (name, domain) in groups() {
         let lowest = find(&uses, 0, name);
         assert_eq!(lowest.mean.rows, ["gates.search", "gates.feed", "gates.cart", "shared_gate"]);
-        let expected = naive(&rows_of(&batch, domain), &model.net().levels[0].gates[1].weight);
+        let expected = naive(&rows_of(&batch, domain), &gate_of_feed(&model).weight);
         same(lowest, "gates.feed", &["own.feed.0", "shared.0", "shared.1"], &expected);
     }
     // Above, rows pass the gates of their domain, and those of no known domain all.
@@ -176,7 +182,7 @@ fn a_gate_is_measured_over_the_rows_that_pass_it() {
     let uses = gates(&model, &batch).unwrap();
     let (feed, nowhere) = (rows_of(&batch, Some(DomainId::new(1))), rows_of(&batch, Some(DomainId::SHARED)));
     let passing = ndarray::concatenate![ndarray::Axis(0), feed, nowhere];
-    let expected = naive(&passing, &model.net().levels[0].gates[1].weight);
+    let expected = naive(&passing, &gate_of_feed(&model).weight);
     same(find(&uses, 0, None), "gates.feed", &["own.feed.0", "shared.0", "shared.1"], &expected);
 }
 
@@ -191,13 +197,19 @@ fn ml_mmoe_has_gates_of_experts_below_those_of_branches() {
         for level in [0, 1] {
             let of = find(&uses, level, name);
             assert_eq!(of.mean.rows, ["gates.0", "gates.1"]);
-            for (i, gate) in model.net().levels[level + 1].gates.iter().enumerate() {
+            for i in 0..2 {
+                let gate = model.net().get::<Gate>(("levels", level + 1, "gates", i)).unwrap();
                 same(of, &format!("gates.{i}"), &experts, &naive(&x, &gate.weight));
             }
         }
         let last = find(&uses, 2, name);
         assert_eq!(last.mean.rows, ["gates.click", "gates.buy"]);
-        same(last, "gates.buy", &experts, &naive(&x, &model.net().gates[1].weight));
+        same(
+            last,
+            "gates.buy",
+            &experts,
+            &naive(&x, &model.net().get::<Gate>(("gates", Branch::Task(1))).unwrap().weight),
+        );
     }
 }
 
@@ -208,7 +220,7 @@ fn moe_has_one_gate() {
     stir(&mut model);
     let uses = gates(&model, &batch).unwrap();
     assert_eq!(find(&uses, 0, None).mean.rows, ["shared_gate"]);
-    let weight = &model.net().levels[0].shared_gate.as_ref().unwrap().weight;
+    let weight = &model.net().get::<Gate>(("levels", 0, "shared_gate")).unwrap().weight;
     same(find(&uses, 0, None), "shared_gate", &["shared.0", "shared.1"], &naive(&batch.numeric, weight));
 }
 

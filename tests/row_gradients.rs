@@ -4,7 +4,7 @@ use ndarray::Array2;
 use proptest::prelude::*;
 use starple::data::{Batch, DomainId, Field, Ids, Layout, Pooling};
 use starple::model::{Cache, PooledNet};
-use starple::nn::{RowGrad, Train};
+use starple::nn::{DomainMlp, RowGrad, Train};
 use starple::{Model, PooledConfig};
 
 proptest! {
@@ -76,7 +76,7 @@ proptest! {
         let dlogits = Array2::from_shape_fn((6, 1), |(i, _)| i as f32 - 2.0);
         model.backward(&batch, &dlogits, &mut cache, &mut grad);
 
-        let w = &model.net().mlp.layers[0].weight;
+        let w = &model.net().get::<DomainMlp>(()).unwrap().mlp.layers[0].weight;
         let mut dense = [Array2::<f64>::zeros((7, 3)), Array2::<f64>::zeros((5, 3))];
         for i in 0..6 {
             let share = if mean { 1.0 / bags[i].len() as f64 } else { 1.0 };

@@ -13,7 +13,7 @@ use starple::loss::weighting::Learned;
 use starple::loss::{Objective, Units, Weighting};
 use starple::metrics::{Metric, Monitor};
 use starple::model::{Net, PleNet, PooledNet, SluiceConfig, SluiceNet, StarNet};
-use starple::nn::{ActivationKind, NormKind};
+use starple::nn::{ActivationKind, Branch, Mlp, NormKind, StarLinear};
 use starple::optim::{self, Clip, Clock, OptimizerConfig};
 use starple::train::{
     Callback, EarlyStop, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfig, TrainConfigBuilder, Trainer,
@@ -75,7 +75,9 @@ fn the_loss_has_the_models_penalty_in_it_and_the_step_its_gradient() {
     let (layout, train, _) = log();
     // Σ (g·g')² over pairs of columns from the two halves of every stack's weights.
     let overlap = |model: &Model<SluiceNet>| -> f64 {
-        let stacks = model.net().layers.iter().flat_map(|layer| layer.own.iter());
+        let branches = [0, 1].map(Branch::Task);
+        let of_branch = |l, branch| model.net().get::<Mlp>(("layers", l, "own", branch)).unwrap();
+        let stacks = [0, 1].into_iter().flat_map(|l| branches.map(|branch| of_branch(l, branch)));
         let of = |weight: &Array2<f32>| -> f64 {
             let product = |a: usize, b: usize| f64::from(weight.column(a).dot(&weight.column(b)));
             (0..4).flat_map(|a| (4..8).map(move |b| (a, b))).map(|(a, b)| product(a, b).powi(2)).sum()
@@ -260,9 +262,9 @@ fn clipping_bounds_the_step() {
     let train = train.slice(0..256);
     let moved = |settings: TrainConfigBuilder| {
         let mut model = star(&layout);
-        let before = model.net().layers[0].shared.weight.clone();
+        let before = model.net().get::<StarLinear>(("layers", 0)).unwrap().shared.weight.clone();
         fit(&mut model, settings.epochs(1).optimizer(OptimizerConfig::sgd(1.0).unwrap()), &train, None);
-        (&model.net().layers[0].shared.weight - &before).mapv(|d| d * d).sum().sqrt()
+        (&model.net().get::<StarLinear>(("layers", 0)).unwrap().shared.weight - &before).mapv(|d| d * d).sum().sqrt()
     };
     let free = moved(settings());
     let bound = moved(settings().clip(Clip::norm(1e-3).unwrap()));

@@ -3,7 +3,7 @@
 use super::Heat;
 use crate::data::Layout;
 use crate::model::StarNet;
-use crate::nn::{Linear, PartitionedNorm};
+use crate::nn::{Linear, PartitionedNorm, StarLinear};
 
 /// How far each domain of a STAR is from the shared network: for every layer (rows) and domain (columns)
 /// `‖W*_d − W‖ / ‖W‖`, the Frobenius norm of what the domain changes, relative to what is shared.
@@ -29,20 +29,19 @@ pub fn star_distance(net: &StarNet, layout: &Layout) -> Heat {
         rows.push(name);
         values.push(domains.clone().map(|d| of(d).ratio()).collect());
     };
+    let layers: Vec<&StarLinear> = net.all().collect();
     let combined: Vec<Vec<Linear>> =
-        net.layers.iter().map(|layer| domains.clone().map(|d| layer.combined(d)).collect()).collect();
-    let weight = |i: usize, d: usize| Distance::between(&combined[i][d].weight, &net.layers[i].shared.weight);
-    for (i, layer) in net.layers.iter().enumerate() {
+        layers.iter().map(|layer| domains.clone().map(|d| layer.combined(d)).collect()).collect();
+    let weight = |i: usize, d: usize| Distance::between(&combined[i][d].weight, &layers[i].shared.weight);
+    for (i, layer) in layers.iter().enumerate() {
         add(format!("layers.{i}.weight"), &|d| weight(i, d));
         add(format!("layers.{i}.bias"), &|d| Distance::between(&combined[i][d].bias, &layer.shared.bias));
     }
-    if let Some(PartitionedNorm { gamma, beta, domain, .. }) = &net.norm {
+    if let Some(PartitionedNorm { gamma, beta, domain, .. }) = net.get("norm") {
         add("norm.gamma".into(), &|d| Distance::between(&(gamma * &domain[d].gamma), gamma));
         add("norm.beta".into(), &|d| Distance::between(&(beta + &domain[d].beta), beta));
     }
-    add("all weights".into(), &|d| {
-        (0..net.layers.len()).map(|i| weight(i, d)).fold(Distance::default(), Distance::and)
-    });
+    add("all weights".into(), &|d| (0..layers.len()).map(|i| weight(i, d)).fold(Distance::default(), Distance::and));
     Heat {
         title: "How far each domain is from the shared network".into(),
         unit: "‖W*_d − W‖ / ‖W‖".into(),
@@ -88,15 +87,17 @@ mod tests {
     use crate::{Star, StarConfig};
 
     /// Two numbers in, one hidden layer of two, one logit; domains `search` and `feed`.
-    fn star(combination: Combination) -> Star {
+    fn star(combination: Combination, norm: bool) -> Star {
         let layout = Layout {
             numeric: vec!["age".into(), "price".into()],
             domains: vec!["search".into(), "feed".into()],
             tasks: vec!["click".into()],
             ..Layout::default()
         };
-        let mut star = Star::new(StarConfig::builder(&layout).hidden([2]).combination(combination).build().unwrap());
-        let layers = &mut star.net_mut().layers;
+        let mut star = Star::new(
+            StarConfig::builder(&layout).hidden([2]).combination(combination).partitioned_norm(norm).build().unwrap(),
+        );
+        let mut layers: Vec<&mut StarLinear> = star.net_mut().all_mut().collect();
         layers[0].shared = Linear { weight: array![[1.0, 2.0], [0.0, 2.0]], bias: array![3.0, 4.0] };
         layers[1].shared = Linear { weight: array![[4.0], [0.0]], bias: array![0.0] };
         star
@@ -104,21 +105,27 @@ mod tests {
 
     #[test]
     fn the_distance_by_hand() {
-        let mut star = star(Combination::Product);
+        let mut star = star(Combination::Product, true);
         let net = star.net_mut();
         {
-            let DomainLinear::Product(feed) = net.layers[0].domain.member_mut(1) else { panic!("a product") };
+            let DomainLinear::Product(feed) = net.get_mut::<StarLinear>(("layers", 0)).unwrap().domain.member_mut(1)
+            else {
+                panic!("a product")
+            };
             // W ⊙ W_d − W = [[2, 0], [0, -1]]: of square 5, and ‖W‖² = 9.
             feed.weight = array![[3.0, 1.0], [9.0, 0.5]];
             feed.bias = array![0.0, 1.0];
         }
         {
-            let DomainLinear::Product(feed) = net.layers[1].domain.member_mut(1) else { panic!("a product") };
+            let DomainLinear::Product(feed) = net.get_mut::<StarLinear>(("layers", 1)).unwrap().domain.member_mut(1)
+            else {
+                panic!("a product")
+            };
             // [[-8], [0]]: of square 64, and ‖W‖² = 16.
             feed.weight = array![[-1.0], [1.0]];
             feed.bias = array![7.0];
         }
-        let norm = net.norm.as_mut().unwrap();
+        let norm = net.get_mut::<PartitionedNorm>("norm").unwrap();
         norm.gamma = array![3.0, 4.0];
         norm.domain.member_mut(1).gamma = array![1.0, 1.5];
         norm.domain.member_mut(1).beta = array![1.0, 1.0];
@@ -147,9 +154,9 @@ mod tests {
 
     #[test]
     fn a_gate_is_measured_open() {
-        let mut star = star(Combination::Gate);
-        star.net_mut().norm = None;
-        let DomainLinear::Gate(feed) = star.net_mut().layers[0].domain.member_mut(1) else { panic!("a gate") };
+        let mut star = star(Combination::Gate, false);
+        let first = star.net_mut().get_mut::<StarLinear>(("layers", 0)).unwrap();
+        let DomainLinear::Gate(feed) = first.domain.member_mut(1) else { panic!("a gate") };
         feed.own.weight = array![[0.0, 0.0], [1.5, 0.0]];
         feed.gate.bias = array![-9.0, -9.0];
         let heat = star_distance(star.net(), star.layout());

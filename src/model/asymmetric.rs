@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::Branches;
-use super::bottoms::{BottomConfig, BottomNet, BottomShape, Fusion};
+use super::bottoms::Bottoms;
 use super::config::{check_bottoms, check_widths, model_config};
+use super::{Branches, Fusion};
 use crate::data::{DomainId, Layout, listed};
+use crate::net::{Builder, Built, Describe, StepNet};
 use crate::nn::Branch;
 
 model_config! {
@@ -53,40 +54,29 @@ model_config! {
 /// ```
 ///
 /// A bottom learns from every tower that reads it.
-pub type AsymmetricNet = BottomNet<AsymmetricConfig>;
+pub type AsymmetricNet = StepNet<AsymmetricConfig>;
 
-impl BottomConfig for AsymmetricConfig {
-    fn shape(&self) -> BottomShape<'_> {
-        BottomShape {
-            bottom_hidden: &self.0.bottom_hidden,
-            tower_hidden: &self.0.tower_hidden,
-            shared: false,
-            own: true,
-            fusion: self.0.fusion,
-            style: self.0.style(),
-        }
-    }
-
-    fn reads(&self) -> Vec<Vec<usize>> {
+impl Describe for AsymmetricConfig {
+    fn describe(&self, net: &mut Builder<'_>) -> Built {
         let settings = &self.0;
-        let branches = 0..settings.branches.count(&settings.layout);
+        let bottoms = Bottoms {
+            bottom_hidden: &settings.bottom_hidden,
+            tower_hidden: &settings.tower_hidden,
+            shared: false,
+            fusion: settings.fusion,
+            style: settings.style(),
+        };
         if settings.reads.is_empty() {
-            return branches.map(|branch| std::iter::once(branch).chain(0..branch).collect()).collect();
+            return bottoms.describe(self, Some(&|branch| std::iter::once(branch).chain(0..branch)), net);
         }
+        let mut reads: HashMap<usize, Vec<usize>> = HashMap::new();
         let names = Names::new(settings.branches, &settings.layout);
         let position = |name: &String| names.position(name).expect("names were checked");
-        let mut reads: Vec<Vec<usize>> = branches.map(|branch| vec![branch]).collect();
         for (reader, read) in &settings.reads {
-            reads[position(reader)].extend(read.iter().map(position));
+            reads.entry(position(reader)).or_default().extend(read.iter().map(position));
         }
-        reads
-    }
-
-    fn count_reads(&self, branches: f64) -> f64 {
-        if self.0.reads.is_empty() {
-            return branches * (branches + 1.0) / 2.0;
-        }
-        branches + self.0.reads.values().map(Vec::len).sum::<usize>() as f64
+        let reads = |branch| std::iter::once(branch).chain(reads.get(&branch).into_iter().flatten().copied());
+        bottoms.describe(self, Some(&reads), net)
     }
 }
 

@@ -1,6 +1,5 @@
 //! The branches of a model with several outputs, and which rows pass which.
 
-use ndarray::{ArrayRef2, ArrayView2, ArrayViewMut2, s};
 use serde::{Deserialize, Serialize};
 
 use super::NetConfig;
@@ -105,9 +104,6 @@ pub trait BranchedConfig: NetConfig {
 
     /// How many branches, the first ones, the shared path reads; `None` is all.
     fn built_with(&self) -> Option<usize>;
-
-    /// Where a net notes how many branches it was built with, when a domain is added.
-    fn built_with_mut(&mut self) -> &mut Option<usize>;
 }
 
 /// Some rows that pass one branch.
@@ -156,39 +152,6 @@ impl Routes {
                 };
                 self.answering.push(Route { branch, rows, share });
             }
-        }
-    }
-}
-
-impl Route {
-    /// Whether all rows of `other` are among this route's.
-    pub(crate) fn covers(&self, other: &Self) -> bool {
-        self.rows.start <= other.rows.start && other.rows.end <= self.rows.end
-    }
-
-    /// This route's rows of a matrix of all rows.
-    pub(crate) fn of<'a>(&self, x: &'a ArrayRef2<f32>) -> ArrayView2<'a, f32> {
-        x.slice(s![self.rows.rows(), ..])
-    }
-
-    /// The same, to change them.
-    pub(crate) fn of_mut<'a>(&self, x: &'a mut ArrayRef2<f32>) -> ArrayViewMut2<'a, f32> {
-        x.slice_mut(s![self.rows.rows(), ..])
-    }
-
-    /// The entries of a `[rows, tasks]` matrix that the branch answers in these rows.
-    pub(crate) fn answered<'a>(&self, matrix: &'a ArrayRef2<f32>, branch: Branch) -> ArrayView2<'a, f32> {
-        match branch.task() {
-            Some(task) => matrix.slice(s![self.rows.rows(), task..=task]),
-            None => self.of(matrix),
-        }
-    }
-
-    /// The same, to change them.
-    pub(crate) fn answered_mut<'a>(&self, matrix: &'a mut ArrayRef2<f32>, branch: Branch) -> ArrayViewMut2<'a, f32> {
-        match branch.task() {
-            Some(task) => matrix.slice_mut(s![self.rows.rows(), task..=task]),
-            None => self.of_mut(matrix),
         }
     }
 }

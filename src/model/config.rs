@@ -80,6 +80,11 @@ pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Se
         None
     }
 
+    /// Notes, before a domain is added, what the model was built with: `branches` is how many it has. By default nothing.
+    fn keep_built_with(&mut self, branches: usize) {
+        let _ = branches;
+    }
+
     /// Whether the net's scores depend on a row's domain; true by default. Where they do not, all domains get the same.
     fn reads_domain(&self) -> bool {
         true
@@ -396,6 +401,10 @@ macro_rules! model_config {
             $(fn reads_domain(&self) -> bool {
                 let _: $crate::model::Branches = $branches;
                 self.0.branches != $crate::model::Branches::Tasks
+            }
+
+            fn keep_built_with(&mut self, branches: usize) {
+                self.0.built_with.get_or_insert(branches);
             })?
 
             $($(fn own_tables(&self) -> Option<$crate::model::Branches> {
@@ -417,10 +426,6 @@ macro_rules! model_config {
 
                 fn built_with(&self) -> Option<usize> {
                     self.0.built_with
-                }
-
-                fn built_with_mut(&mut self) -> &mut Option<usize> {
-                    &mut self.0.built_with
                 }
             }
         )?

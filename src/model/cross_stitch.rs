@@ -2,7 +2,8 @@
 
 use super::Branches;
 use super::config::{check_stacks, check_widths, model_config};
-use super::stitched::{StitchedConfig, StitchedNet, StitchedShape};
+use super::stitched::Stacks;
+use crate::net::{Builder, Built, Describe, StepNet};
 
 model_config! {
     /// The settings of [`CrossStitch`](super::CrossStitch).
@@ -37,18 +38,20 @@ model_config! {
 ///
 /// Every α is one number for a layer and a pair of branches, without bounds; the paper also has one for each channel, which is not
 /// implemented. In the paper the stacks are pre-trained on their own and joined afterwards; here all start from scratch.
-pub type CrossStitchNet = StitchedNet<CrossStitchConfig>;
+pub type CrossStitchNet = StepNet<CrossStitchConfig>;
 
-impl StitchedConfig for CrossStitchConfig {
-    fn shape(&self) -> StitchedShape<'_> {
-        StitchedShape {
-            hidden: &self.0.hidden,
-            tower_hidden: &self.0.tower_hidden,
+impl Describe for CrossStitchConfig {
+    fn describe(&self, net: &mut Builder<'_>) -> Built {
+        let settings = &self.0;
+        let stacks = Stacks {
+            hidden: &settings.hidden,
+            tower_hidden: &settings.tower_hidden,
             subspaces: 1,
-            own_weight: self.0.own_weight,
+            own_weight: settings.own_weight,
             last_weight: None,
             orthogonality: 0.0,
-            style: self.0.style(),
-        }
+            style: settings.style(),
+        };
+        stacks.describe(self, net)
     }
 }

@@ -1,8 +1,9 @@
 //! Customized sharing.
 
-use super::Branches;
-use super::bottoms::{BottomConfig, BottomNet, BottomShape, Fusion};
+use super::bottoms::Bottoms;
 use super::config::{check_bottoms, check_widths, model_config};
+use super::{Branches, Fusion};
+use crate::net::{Builder, Built, Describe, StepNet};
 
 model_config! {
     /// The settings of [`Customized`](super::Customized).
@@ -29,17 +30,18 @@ model_config! {
 ///       ╲       │       ╱
 ///               x
 /// ```
-pub type CustomizedNet = BottomNet<CustomizedConfig>;
+pub type CustomizedNet = StepNet<CustomizedConfig>;
 
-impl BottomConfig for CustomizedConfig {
-    fn shape(&self) -> BottomShape<'_> {
-        BottomShape {
-            bottom_hidden: &self.0.bottom_hidden,
-            tower_hidden: &self.0.tower_hidden,
+impl Describe for CustomizedConfig {
+    fn describe(&self, net: &mut Builder<'_>) -> Built {
+        let settings = &self.0;
+        let bottoms = Bottoms {
+            bottom_hidden: &settings.bottom_hidden,
+            tower_hidden: &settings.tower_hidden,
             shared: true,
-            own: true,
-            fusion: self.0.fusion,
-            style: self.0.style(),
-        }
+            fusion: settings.fusion,
+            style: settings.style(),
+        };
+        bottoms.describe(self, Some(&|branch| [branch]), net)
     }
 }

@@ -28,7 +28,11 @@ pub(crate) fn too_large<N: Net>(
     }
     let total = memory::total();
     (bytes > total || bytes.is_nan()).then(|| {
-        let needs = format!("the parameters take {}", memory::shown(bytes));
+        let needs = if bytes.is_finite() {
+            format!("the parameters take {}", memory::shown(bytes))
+        } else {
+            "the net has too many layers to count".into()
+        };
         let advice = advice(config, &settings(), bytes, Vec::new(), |config| parameters::<N>(config), with);
         refusal(&needs, total, &advice)
     })

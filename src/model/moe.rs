@@ -2,7 +2,8 @@
 
 use super::Branches;
 use super::config::{check_experts, check_widths, model_config};
-use super::extraction::{ExtractionConfig, ExtractionNet, ExtractionShape};
+use super::extraction::Extraction;
+use crate::net::{Builder, Built, Describe, StepNet};
 
 model_config! {
     /// The settings of [`Moe`](super::Moe).
@@ -27,18 +28,20 @@ model_config! {
 ///   tower k    ŷ^k = t^k(h)
 ///   gate       h = Σ_i w_i E_i(x)   over the experts;  w = softmax(x·W)
 /// ```
-pub type MoeNet = ExtractionNet<MoeConfig>;
+pub type MoeNet = StepNet<MoeConfig>;
 
-impl ExtractionConfig for MoeConfig {
-    fn shape(&self) -> ExtractionShape<'_> {
-        ExtractionShape {
+impl Describe for MoeConfig {
+    fn describe(&self, net: &mut Builder<'_>) -> Built {
+        let settings = &self.0;
+        let levels = Extraction {
             levels: 1,
-            shared_experts: self.0.experts,
+            shared_experts: settings.experts,
             own_experts: 0,
-            expert_hidden: &self.0.expert_hidden,
-            tower_hidden: &self.0.tower_hidden,
+            expert_hidden: &settings.expert_hidden,
+            tower_hidden: &settings.tower_hidden,
             one_gate: true,
-            style: self.0.style(),
-        }
+            style: settings.style(),
+        };
+        levels.describe(self, net)
     }
 }

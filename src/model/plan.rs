@@ -4,13 +4,14 @@ mod step;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use ndarray::{Array1, Array2, ArrayRef1};
+use ndarray::{Array1, Array2};
 
 use self::step::Answer;
 pub(crate) use self::step::PlanStep;
 use super::Fusion;
-use crate::nn::{Alignment, Gate, Hidden, Linear, Mlp, MultiHeadAttention, Stitch, Tokens};
+use crate::nn::{Gate, Hidden, Linear, Mlp, MultiHeadAttention, Stitch, Tokens};
 
 /// What a net computes in inference, from the embedded row to the logits of each domain.
 ///
@@ -19,7 +20,7 @@ use crate::nn::{Alignment, Gate, Hidden, Linear, Mlp, MultiHeadAttention, Stitch
 ///
 /// A step takes values of steps before it and gives a new one; [`Plan::answer`] says which values are added to which logits. A value is
 /// `[rows, width]`. The row itself is read by affine maps, which are the first layers of [stacks](Plan::stack) and [gates](Plan::mix),
-/// and by [tokens](Plan::tokens).
+/// by [tokens](Plan::tokens), and by [columns](Plan::columns).
 ///
 /// Layers are borrowed from the net. A weight that inference uses as it is should be borrowed too: an ONNX graph then has it under the
 /// name it has in the model.
@@ -193,16 +194,44 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Attention { input: tokens, attention }, Some(count * attention.width()))
     }
 
-    /// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨q, x_m·K⟩ / √query width)`, of tokens that stand side by side, `[rows, M·width]`, for a
-    /// query that in inference is the same for all rows.
+    /// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨direction, x_m⟩)`, of tokens that stand side by side, `[rows, M·width]`, for a direction
+    /// that in inference is the same for all rows. See [`Alignment`](crate::nn::Alignment).
     ///
     /// # Panics
-    /// If the value is the row, or the query is not as wide as `K`.
-    pub fn align(&mut self, tokens: Value, alignment: &Alignment, query: &ArrayRef1<f32>) -> Value {
-        let direction = alignment.direction(query);
+    /// If the value is the row.
+    pub fn align(&mut self, tokens: Value, direction: Array1<f32>) -> Value {
         self.count_tokens(tokens, direction.len());
         let width = self.width(tokens);
         self.push(PlanStep::Align { input: tokens, direction }, Some(width))
+    }
+
+    /// Some columns of a value of `width` values, which may be the row.
+    ///
+    /// # Panics
+    /// If it does not have them.
+    pub fn columns(&mut self, input: Value, columns: Range<usize>, width: usize) -> Value {
+        self.reads(input, width);
+        assert!(columns.start <= columns.end && columns.end <= width, "{columns:?} of {width} columns");
+        let width = columns.len();
+        self.push(PlanStep::Columns { input, columns }, Some(width))
+    }
+
+    /// Several values side by side, of any width.
+    ///
+    /// # Panics
+    /// If one is the row.
+    pub fn concat(&mut self, parts: &[Value]) -> Value {
+        let width = parts.iter().map(|&part| self.width(part)).sum();
+        self.push(PlanStep::Concat { parts: parts.to_vec() }, Some(width))
+    }
+
+    /// `factor·σ(gate) ⊙ input`.
+    ///
+    /// # Panics
+    /// If one is the row.
+    pub fn scale(&mut self, input: Value, gate: Value, factor: f32) -> Value {
+        let width = self.common_width(&[input, gate]);
+        self.push(PlanStep::Scale { input, gate, factor }, Some(width))
     }
 
     /// Adds `share` times a value to the logits of one domain, `None` for rows of no known one: to those of one task, for which the value

@@ -2,7 +2,8 @@
 
 use super::Branches;
 use super::config::{MAX_DEPTH, check_experts, check_most, check_widths, model_config};
-use super::extraction::{ExtractionConfig, ExtractionNet, ExtractionShape};
+use super::extraction::Extraction;
+use crate::net::{Builder, Built, Describe, StepNet};
 
 model_config! {
     /// The settings of [`Ple`](super::Ple).
@@ -30,7 +31,7 @@ model_config! {
     }
 }
 
-/// PLE's dense part (Tang et al., "Progressive Layered Extraction", RecSys 2020, section 4.2): see [`ExtractionNet`].
+/// PLE's dense part (Tang et al., "Progressive Layered Extraction", RecSys 2020, section 4.2): levels of shared and own experts, mixed by softmax gates.
 ///
 /// ```text
 ///      tower A          tower B
@@ -45,19 +46,20 @@ model_config! {
 ///       ╲            │            ╱
 ///                    x
 /// ```
-pub type PleNet = ExtractionNet<PleConfig>;
+pub type PleNet = StepNet<PleConfig>;
 
-impl ExtractionConfig for PleConfig {
-    fn shape(&self) -> ExtractionShape<'_> {
-        let PleConfigBuilder { levels, shared_experts, own_experts, .. } = self.0;
-        ExtractionShape {
-            levels,
-            shared_experts,
-            own_experts,
-            expert_hidden: &self.0.expert_hidden,
-            tower_hidden: &self.0.tower_hidden,
+impl Describe for PleConfig {
+    fn describe(&self, net: &mut Builder<'_>) -> Built {
+        let settings = &self.0;
+        let levels = Extraction {
+            levels: settings.levels,
+            shared_experts: settings.shared_experts,
+            own_experts: settings.own_experts,
+            expert_hidden: &settings.expert_hidden,
+            tower_hidden: &settings.tower_hidden,
             one_gate: false,
-            style: self.0.style(),
-        }
+            style: settings.style(),
+        };
+        levels.describe(self, net)
     }
 }

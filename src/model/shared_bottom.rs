@@ -1,8 +1,9 @@
 //! Shared bottom: hard sharing.
 
-use super::Branches;
-use super::bottoms::{BottomConfig, BottomNet, BottomShape, Fusion};
+use super::bottoms::Bottoms;
 use super::config::{check_bottoms, check_widths, model_config};
+use super::{Branches, Fusion};
+use crate::net::{Builder, Built, Describe, StepNet};
 
 model_config! {
     /// The settings of [`SharedBottom`](super::SharedBottom).
@@ -28,17 +29,18 @@ model_config! {
 ///          │
 ///          x
 /// ```
-pub type SharedBottomNet = BottomNet<SharedBottomConfig>;
+pub type SharedBottomNet = StepNet<SharedBottomConfig>;
 
-impl BottomConfig for SharedBottomConfig {
-    fn shape(&self) -> BottomShape<'_> {
-        BottomShape {
-            bottom_hidden: &self.0.bottom_hidden,
-            tower_hidden: &self.0.tower_hidden,
+impl Describe for SharedBottomConfig {
+    fn describe(&self, net: &mut Builder<'_>) -> Built {
+        let settings = &self.0;
+        let bottoms = Bottoms {
+            bottom_hidden: &settings.bottom_hidden,
+            tower_hidden: &settings.tower_hidden,
             shared: true,
-            own: false,
             fusion: Fusion::Concatenate,
-            style: self.0.style(),
-        }
+            style: settings.style(),
+        };
+        bottoms.describe(self, None::<&fn(usize) -> [usize; 0]>, net)
     }
 }

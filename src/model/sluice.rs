@@ -2,7 +2,8 @@
 
 use super::Branches;
 use super::config::{MAX_COUNT, check_most, check_stacks, check_widths, model_config, shown};
-use super::stitched::{StitchedConfig, StitchedNet, StitchedShape};
+use super::stitched::Stacks;
+use crate::net::{Builder, Built, Describe, StepNet};
 
 model_config! {
     /// The settings of [`Sluice`](super::Sluice).
@@ -58,19 +59,21 @@ model_config! {
 ///   starts near the identity, as in cross-stitch.
 ///
 /// With one subspace and β fixed on the last layer, it is [`CrossStitch`](super::CrossStitch).
-pub type SluiceNet = StitchedNet<SluiceConfig>;
+pub type SluiceNet = StepNet<SluiceConfig>;
 
-impl StitchedConfig for SluiceConfig {
-    fn shape(&self) -> StitchedShape<'_> {
-        StitchedShape {
-            hidden: &self.0.hidden,
-            tower_hidden: &self.0.tower_hidden,
-            subspaces: self.0.subspaces,
-            own_weight: self.0.own_weight,
-            last_weight: Some(self.0.last_weight),
-            orthogonality: self.0.orthogonality,
-            style: self.0.style(),
-        }
+impl Describe for SluiceConfig {
+    fn describe(&self, net: &mut Builder<'_>) -> Built {
+        let settings = &self.0;
+        let stacks = Stacks {
+            hidden: &settings.hidden,
+            tower_hidden: &settings.tower_hidden,
+            subspaces: settings.subspaces,
+            own_weight: settings.own_weight,
+            last_weight: Some(settings.last_weight),
+            orthogonality: settings.orthogonality,
+            style: settings.style(),
+        };
+        stacks.describe(self, net)
     }
 }
 

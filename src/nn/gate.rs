@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayRef1, ArrayRef2, ArrayView2, ArrayViewMut2, Axis, s};
 use super::buffer::resize;
 use super::matmul::{Operand, Out, matmul, matmul_grad, product};
 use super::softmax::{softmax_rows, softmax_rows_backward};
-use super::{Decay, Draws, Init, Segment};
+use super::{Decay, Draws, Init};
 use crate::parallel::{self, Divide, join};
 use crate::simd::{Work, widest};
 
@@ -65,14 +65,6 @@ impl Gate {
 }
 
 impl GateCache {
-    /// Takes the gradients of the weights from where they were found: for each expert, row `reader` of a matrix, in these columns.
-    pub(crate) fn collect<'a>(&mut self, reader: usize, experts: impl Iterator<Item = (&'a Array2<f32>, Segment)>) {
-        self.fit_gradient();
-        for (mut dw, (found, rows)) in self.dweights.columns_mut().into_iter().zip(experts) {
-            dw.assign(&found.slice(s![reader, rows.rows()]));
-        }
-    }
-
     /// `w = softmax(z)` of scores that were computed elsewhere.
     pub(crate) fn take(&mut self, scores: &ArrayRef2<f32>) {
         resize(&mut self.weights, scores.nrows(), scores.ncols());

@@ -9,6 +9,8 @@ use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use super::{Part, Path};
+use crate::data::{DomainId, Layout};
 use crate::random::{Purpose, keyed};
 
 /// The distribution a weight `[in, out]` is drawn from at the start.
@@ -48,23 +50,47 @@ impl Init {
 pub struct Draws {
     seed: u64,
     next: u64,
+    /// Whose streams they are; 0 is those of a whole model.
+    of: u64,
 }
 
 impl Draws {
     /// The streams of this seed.
     pub fn new(seed: u64) -> Self {
-        Self { seed, next: 0 }
+        Self { seed, next: 0, of: 0 }
     }
 
     /// The streams for what is added to a model later, as its `part`-th part: disjoint from those of its construction.
     pub fn later(seed: u64, part: usize) -> Self {
-        Self { seed, next: (part as u64 + 1) << 32 }
+        Self { seed, next: (part as u64 + 1) << 32, of: 0 }
+    }
+
+    /// The streams of the layer with this dotted name, in a model of this layout.
+    pub(crate) fn named(seed: u64, name: &[Part], layout: &Layout) -> Self {
+        let mut path = Path::starting_at(0);
+        let mut of = 0xcbf2_9ce4_8422_2325_u64;
+        path.enter(name, |path| {
+            for byte in path.name(layout).bytes() {
+                of = (of ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        });
+        Self { seed, next: 0, of }
+    }
+
+    /// The streams of what one domain owns of the layer: they depend on the domain's position alone.
+    pub(crate) fn of_domain(&self, domain: DomainId) -> Self {
+        self.of_part(domain.index().unwrap_or_default())
+    }
+
+    /// The streams of one of several parts of the layer, by its position.
+    pub(crate) fn of_part(&self, position: usize) -> Self {
+        Self { next: (position as u64 + 1) << 32, ..self.clone() }
     }
 
     /// The number of the next stream, given to something that draws at every step.
     pub(crate) fn next_site(&mut self) -> u64 {
         self.next += 1;
-        self.next - 1
+        (self.next - 1).wrapping_add(self.of)
     }
 
     /// A normal table `[rows, columns]` of this standard deviation around 0.
@@ -82,7 +108,7 @@ impl Draws {
     }
 
     fn next_rng(&mut self) -> ChaCha8Rng {
-        let site = self.next_site();
-        keyed(self.seed, Purpose::Init, site, 0)
+        self.next += 1;
+        keyed(self.seed, Purpose::Init, self.next - 1, self.of)
     }
 }

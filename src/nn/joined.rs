@@ -74,7 +74,7 @@ impl Linear {
         cache: &mut JoinedCache,
         grad: &mut Self,
         mut take: impl FnMut(Segment, &ArrayRef1<f32>) + Send,
-        dx: Out<'_, '_>,
+        dx: Option<Out<'_, '_>>,
     ) {
         let (weight, of_last) = self.weight.view().split_at(Axis(0), x.ncols());
         let (mut dweight, mut dof_last) = grad.weight.view_mut().split_at(Axis(0), x.ncols());
@@ -95,7 +95,7 @@ impl Linear {
                 take(segment, dlast);
             }
         };
-        let down = || product(dz.view(), Operand::One(weight.reversed_axes()), dx);
+        let down = || dx.map(|dx| product(dz.view(), Operand::One(weight.reversed_axes()), dx));
         join(own, down);
     }
 }

@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayRef2, Zip};
 use serde::{Deserialize, Serialize};
 
-use super::buffer::{clear, grow, resize};
+use super::buffer::{grow, resize};
 use super::matmul::{Out, Rows, Then};
 use super::{ActivationKind, Draws, Hidden, HiddenCache, Init, Linear, Mode, NormKind, Size};
 
@@ -82,6 +82,14 @@ impl Mlp {
     pub(crate) fn row(widths: &[usize], output: Option<usize>, style: HiddenStyle) -> f64 {
         let hidden: f64 = widths.iter().map(|&width| Hidden::row(width as f64, style)).sum();
         hidden + 2.0 * output.map_or(0.0, |output| output as f64)
+    }
+
+    /// Sets the last affine map to 0.
+    pub(crate) fn start_from_zero(&mut self) {
+        if let Some(last) = self.layers.last_mut() {
+            last.weight.fill(0.0);
+            last.bias.fill(0.0);
+        }
     }
 
     /// How many values it gives for a row.
@@ -237,57 +245,5 @@ impl Mlp {
             let then = rectified.map_or(Then::Nothing, |scale| Then::WherePositive(Rows::new(h.view()), scale));
             layer.backward_into(h, dz, layer_grad, Some(Out::set(dh).then(then)));
         }
-    }
-}
-
-/// One run of a stack: its cache, what it gave, and the gradient of that.
-#[derive(Debug, Default)]
-pub(crate) struct MlpRun {
-    mlp: MlpCache,
-    pub(crate) out: Array2<f32>,
-    /// Set by whoever reads `out`, before [`MlpRun::backward`].
-    pub(crate) dout: Array2<f32>,
-}
-
-impl MlpRun {
-    /// `out = mlp(x)`.
-    pub(crate) fn forward<M: Mode>(&mut self, mlp: &Mlp, x: &ArrayRef2<f32>, mode: M) {
-        resize(&mut self.out, x.nrows(), mlp.output());
-        mlp.forward_into(x, mode, &mut self.mlp, &mut self.out);
-    }
-
-    /// Takes `dout` back to `dx`.
-    pub(crate) fn backward(&mut self, mlp: &Mlp, x: &ArrayRef2<f32>, grad: &mut Mlp, dx: &mut Array2<f32>) {
-        resize(dx, x.nrows(), x.ncols());
-        mlp.rectify_back(&self.out, &mut self.dout);
-        mlp.backward_into(x, &mut self.dout, &mut self.mlp, grad, Some(Out::set(dx)));
-    }
-
-    /// Adds to `dx`; of a stack that ends with a rectifier, `dout` is the gradient in front of that.
-    pub(crate) fn backward_rectified(
-        &mut self,
-        mlp: &Mlp,
-        x: &ArrayRef2<f32>,
-        grad: &mut Mlp,
-        dx: &mut ArrayRef2<f32>,
-    ) {
-        mlp.backward_into(x, &mut self.dout, &mut self.mlp, grad, Some(Out::add(dx)));
-    }
-
-    /// Sets `dout` to 0, to be added to.
-    pub(crate) fn clear_dout(&mut self) {
-        self.fit_dout();
-        clear(&mut self.dout);
-    }
-
-    /// Gives `dout` the shape of the output; its values are any.
-    pub(crate) fn fit_dout(&mut self) {
-        resize(&mut self.dout, self.out.nrows(), self.out.ncols());
-    }
-
-    /// Sets `dout`.
-    pub(crate) fn set_dout(&mut self, dout: &ArrayRef2<f32>) {
-        resize(&mut self.dout, dout.nrows(), dout.ncols());
-        self.dout.assign(dout);
     }
 }

@@ -4,6 +4,7 @@ mod activation;
 mod attention;
 mod branch;
 pub(crate) mod buffer;
+mod domain_mlp;
 pub(crate) mod dot;
 mod dropout;
 mod exp;
@@ -21,6 +22,7 @@ mod orthogonality;
 mod params;
 mod per;
 mod row_grad;
+mod scale;
 mod segment;
 mod size;
 mod softmax;
@@ -29,12 +31,13 @@ mod stitch;
 mod sums;
 
 pub use activation::{Activation, ActivationCache, ActivationKind, Dice, Prelu};
-pub(crate) use attention::align;
+pub(crate) use attention::RepresentationsCache;
 pub use attention::{
-    Alignment, AlignmentCache, AttentionSettings, MultiHeadAttention, MultiHeadAttentionCache, NumberTokens, Sight,
-    Tokens,
+    AlignCache, Alignment, AttentionSettings, MultiHeadAttention, MultiHeadAttentionCache, NumberTokens,
+    Representation, Representations, Sight, Tokens, align, align_backward,
 };
 pub use branch::Branch;
+pub use domain_mlp::{DomainEmbedding, DomainMlp, DomainMlpCache};
 pub use dropout::{Dropout, DropoutCache};
 pub(crate) use gate::mix_backward_rows;
 pub use gate::{Gate, GateCache, mix, mix_backward};
@@ -42,7 +45,6 @@ pub use hidden::{Hidden, HiddenCache, Norm, NormKind};
 pub use init::{Draws, Init};
 pub(crate) use joined::JoinedCache;
 pub use linear::Linear;
-pub(crate) use mlp::MlpRun;
 pub use mlp::{HiddenStyle, Mlp, MlpCache};
 pub use mode::{Infer, Measure, Mode, Train};
 pub use moving::Moving;
@@ -57,6 +59,7 @@ pub(crate) use params::escape;
 pub use params::{Decay, Leaf, LeafMut, Pair, Params, Part, Path, tensor};
 pub use per::{Key, Per, PerBranch, PerDomain};
 pub use row_grad::RowGrad;
+pub use scale::{ScaleCache, scale, scale_backward};
 pub use segment::Segment;
 pub use size::Size;
 pub(crate) use star_linear::Rectified;

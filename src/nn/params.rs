@@ -99,17 +99,26 @@ impl Path {
         result
     }
 
+    /// Walks down all parts of a name while `inside` runs.
+    pub(crate) fn enter<R>(&mut self, name: &[Part], inside: impl FnOnce(&mut Self) -> R) -> R {
+        match name {
+            [] => inside(self),
+            [part, rest @ ..] => self.within(*part, |path| path.enter(rest, inside)),
+        }
+    }
+
     /// Moves on to the next slot.
     pub(super) fn advance(&mut self) {
         self.slot += 1;
     }
 
     /// The same, for a member that may be absent from the step.
-    pub(super) fn within_member(&mut self, part: Part, present: bool, inside: impl FnOnce(&mut Self)) {
+    pub(crate) fn within_member<R>(&mut self, part: Part, present: bool, inside: impl FnOnce(&mut Self) -> R) -> R {
         let outer = self.present;
         self.present = outer && present;
-        self.within(part, inside);
+        let result = self.within(part, inside);
         self.present = outer;
+        result
     }
 
     /// The dotted name, such as `layers.0.domain.search.weight`; `layout` gives fields, domains and tasks their names, in

@@ -63,6 +63,11 @@ impl<K: Key, T> Per<K, T> {
         self.members.is_empty()
     }
 
+    /// The members, in the order of their keys.
+    pub(crate) fn into_members(self) -> Vec<T> {
+        self.members
+    }
+
     /// The keys, in order.
     pub fn keys(&self) -> &[K] {
         &self.keys

@@ -41,6 +41,13 @@ pub(super) fn lower(
                 let added = graph.mul(open, of(own));
                 graph.add(of(shared), added)
             }
+            PlanStep::Columns { input, columns } => graph.columns(of(input), columns.clone()),
+            PlanStep::Concat { parts } => graph.concat(&all(parts), 1),
+            PlanStep::Scale { input, gate, factor } => {
+                let open = graph.sigmoid(of(gate));
+                let open = graph.scale(open, *factor);
+                graph.mul(of(input), open)
+            }
             PlanStep::Tokens { input, tokens } => graph.tokens(of(input), tokens),
             PlanStep::Attention { input, attention } => graph.attention(of(input), attention, plan.width(*input)),
             PlanStep::Align { input, direction } => graph.align(of(input), direction, plan.width(*input)),

@@ -178,7 +178,7 @@ fn star() -> starple::model::StarConfigBuilder {
 }
 
 fn ple(branches: Branches, levels: usize) -> starple::model::PleConfigBuilder {
-    let config = PleConfig::builder(&layout()).embedding_dim(4).branches(branches).levels(levels);
+    let config = PleConfig::builder(&layout()).embedding_dim(4).branches(branches).levels(levels).seed(2);
     config.expert_hidden([10]).tower_hidden([8])
 }
 
@@ -225,7 +225,7 @@ fn cross_stitch(branches: Branches) -> starple::model::CrossStitchConfigBuilder 
 }
 
 fn sluice(branches: Branches) -> starple::model::SluiceConfigBuilder {
-    SluiceConfig::builder(&layout()).embedding_dim(4).branches(branches).hidden([8, 8]).tower_hidden([8])
+    SluiceConfig::builder(&layout()).embedding_dim(4).branches(branches).hidden([8, 8]).tower_hidden([8]).seed(2)
 }
 
 /// Stitched stacks learn from everybody's rows, and below the second and last layer so do the units that feed them.

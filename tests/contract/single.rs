@@ -5,7 +5,7 @@ use starple::data::{DomainId, Ids, Layout};
 use starple::loss::{Objective, Units, Weighting};
 use starple::metrics::SHARED_DOMAIN;
 use starple::model::{AsymmetricConfig, Branches, Cache, Mran, MranConfig, Net, PleNet, StarNet};
-use starple::nn::{Combination, DomainLinear, Train};
+use starple::nn::{Combination, DomainLinear, MultiHeadAttention, PartitionedNorm, Representations, StarLinear, Train};
 use starple::optim::{AdamConfig, Clock, OptimizerConfig, RowUpdates, SgdConfig, WeightDecay};
 use starple::train::Step;
 use starple::{ErrorKind, Model, PleConfig, StarConfig};
@@ -85,10 +85,10 @@ fn star_of(combination: Combination) -> Model<StarNet> {
 fn weight_decay_pulls_domains_to_the_shared_network() {
     for combination in COMBINATIONS {
         let mut model = trained(star_of(combination));
-        let shared = model.net().layers[0].shared.clone();
+        let shared = model.net().get::<StarLinear>(("layers", 0)).unwrap().shared.clone();
         // Of the domain's layer to the shared one as it was, since decay pulls that one to 0.
         let distance = |model: &Model<StarNet>| {
-            let mut layer = model.net().layers[0].clone();
+            let mut layer = model.net().get::<StarLinear>(("layers", 0)).unwrap().clone();
             layer.shared = shared.clone();
             (layer.combined(1).weight - &shared.weight).mapv(|d| d * d).sum()
         };
@@ -106,9 +106,9 @@ fn weight_decay_pulls_domains_to_the_shared_network() {
             model.apply(&mut grad, &mut *optimizer);
         }
         assert!(distance(&model) < 1e-6 * before, "{combination:?}: {} of {before}", distance(&model));
-        assert!(model.net().layers[0].shared.weight.iter().all(|w| w.abs() < 1e-3));
+        assert!(model.net().get::<StarLinear>(("layers", 0)).unwrap().shared.weight.iter().all(|w| w.abs() < 1e-3));
         // What multiplies, or is multiplied by, what decays to 0 does not: the domain can still learn.
-        match &model.net().layers[0].domain[1] {
+        match &model.net().get::<StarLinear>(("layers", 0)).unwrap().domain[1] {
             DomainLinear::AdaptiveAdd(own) => assert!(own.alpha.iter().all(|a| (a - 1.0).abs() < 1e-4)),
             DomainLinear::LowRank(own) => assert!(own.u.iter().any(|u| u.abs() > 0.1)),
             _ => {}
@@ -132,7 +132,7 @@ fn new_low_rank_domains_draw_what_nobody_else_has() {
     let mut model = star_of(Combination::low_rank());
     model.add_domain("partner").unwrap();
     model.add_domain("wallet").unwrap();
-    for layer in &model.net().layers {
+    for layer in model.net().all::<StarLinear>() {
         let drawn: Vec<_> = layer.domain.iter().collect();
         assert_eq!(drawn.len(), 5);
         for (i, own) in drawn.iter().enumerate() {
@@ -203,7 +203,7 @@ fn moving_averages_of_a_rare_domain_are_those_of_its_batches() {
         0..8 => tables[j / 4][[rows.ids[j / 4].row(i)[0] as usize, j % 4]],
         _ => rows.numeric[[i, j - 12]],
     };
-    let own = &model.net().norm.as_ref().unwrap().domain[2].moving;
+    let own = &model.net().get::<PartitionedNorm>("norm").unwrap().domain[2].moving;
     assert_eq!(own.steps, 5);
     for j in (0..8).chain(12..14) {
         let column = ndarray::Array1::from_shape_fn(3, |i| x(i, j));
@@ -211,7 +211,7 @@ fn moving_averages_of_a_rare_domain_are_those_of_its_batches() {
         assert!((own.var[j] - column.var(1.0)).abs() < 1e-4, "{} and {}", own.var[j], column.var(1.0));
     }
     // `search` came with one row a batch, which has no variance: its averages never moved.
-    let alone = &model.net().norm.as_ref().unwrap().domain[0].moving;
+    let alone = &model.net().get::<PartitionedNorm>("norm").unwrap().domain[0].moving;
     assert_eq!((alone.steps, alone.mean[0], alone.var[0]), (0, 0.0, 1.0));
 }
 
@@ -314,13 +314,23 @@ fn rows_not_read_stay_when_updates_are_lazy() {
 fn a_branch_alone_attends_to_nobody() {
     let one_task = Layout { tasks: vec!["click".into()], ..layout() };
     let config = |layout: &Layout, branches| MranConfig::builder(layout).embedding_dim(4).branches(branches);
-    assert!(Mran::new(config(&one_task, Branches::Tasks).build().unwrap()).net().relations.is_none());
+    assert!(
+        Mran::new(config(&one_task, Branches::Tasks).build().unwrap())
+            .net()
+            .get::<MultiHeadAttention>("relations")
+            .is_none()
+    );
     // Also after others came: they were not there when it learned.
     let one_domain = Layout { domains: vec!["search".into()], ..layout() };
     let mut model = Mran::new(config(&one_domain, Branches::Domains).build().unwrap());
     model.add_domain("feed").unwrap();
-    assert!(Mran::new(model.config().clone()).net().relations.is_none());
-    assert!(Mran::new(config(&layout(), Branches::Domains).build().unwrap()).net().relations.is_some());
+    assert!(Mran::new(model.config().clone()).net().get::<MultiHeadAttention>("relations").is_none());
+    assert!(
+        Mran::new(config(&layout(), Branches::Domains).build().unwrap())
+            .net()
+            .get::<MultiHeadAttention>("relations")
+            .is_some()
+    );
 
     let error = config(&layout(), Branches::Tasks).heads(0).head_width(0).tower_hidden([0]).build().unwrap_err();
     assert_eq!(
@@ -336,11 +346,11 @@ fn an_added_branch_attends_to_those_before_it() {
     let partner = model.add_domain("partner").unwrap();
     let rows = batch(&[0, 1, 2], 4);
     let (partners, feeds) = (model.forward(&rows, partner), model.forward(&rows, DomainId::new(1)));
-    model.net_mut().representations.member_mut(0).vector += 1.0;
+    model.net_mut().get_mut::<Representations>("representations").unwrap().own.member_mut(0).vector += 1.0;
     assert_ne!(model.forward(&rows, partner), partners, "it sees those that were there");
     let feeds_now = model.forward(&rows, DomainId::new(1));
     assert_ne!(feeds_now, feeds, "as they see each other");
-    model.net_mut().representations.member_mut(3).vector += 1.0;
+    model.net_mut().get_mut::<Representations>("representations").unwrap().own.member_mut(3).vector += 1.0;
     assert_ne!(model.forward(&rows, partner), partners);
     assert_eq!(model.forward(&rows, DomainId::new(1)), feeds_now, "but is not seen");
 }

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, Axis, s};
 use starple::data::{DomainId, Layout};
 use starple::nn::{
-    Activation, ActivationCache, ActivationKind, Alignment, AlignmentCache, AttentionSettings, BatchNorm,
-    BatchNormCache, Combination, Decay, DomainLinear, Draws, Dropout, DropoutCache, Gate, GateCache, Hidden,
-    HiddenCache, HiddenStyle, Infer, Init, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache,
-    MultiHeadAttention, MultiHeadAttentionCache, NormKind, Params, PartitionedNorm, PartitionedNormCache,
-    PartitionedNormSettings, Path, Segment, Sight, StarLinear, StarLinearCache, Stitch, Tokens, Train, mix,
-    mix_backward,
+    Activation, ActivationCache, ActivationKind, AlignCache, Alignment, AttentionSettings, BatchNorm, BatchNormCache,
+    Combination, Decay, DomainLinear, Draws, Dropout, DropoutCache, Gate, GateCache, Hidden, HiddenCache, HiddenStyle,
+    Infer, Init, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache, MultiHeadAttention,
+    MultiHeadAttentionCache, NormKind, Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path,
+    Segment, Sight, StarLinear, StarLinearCache, Stitch, Tokens, Train, align, align_backward, mix, mix_backward,
 };
 
 use crate::check::{derivatives, random, rng, same, wide};
@@ -434,9 +433,11 @@ fn attention_survives_scores_of_any_size() {
     layer.backward(&x, sight, &mut Array2::ones((12, 6)), &mut cache, &mut layer.zeros_like(), &mut dx);
     assert!(y.iter().chain(&dx).all(|v| v.is_finite()));
     // One token has every share: it is doubled, the others stay.
-    let mut cache = AlignmentCache::default();
-    let mut y = Array2::zeros(x.dim());
-    aligned.forward(&random(1, 6, &mut rng(5)), &x, 4, &mut cache, &mut y);
+    let (mut p, mut y) = (Array2::zeros((1, 5)), Array2::zeros((3, 20)));
+    aligned.forward(&random(1, 6, &mut rng(5)), &mut p);
+    let side_by_side = x.to_shape((3, 20)).unwrap();
+    align(p.as_slice().unwrap(), &side_by_side, &mut AlignCache::default(), &mut y);
+    let y = y.to_shape((12, 5)).unwrap();
     for (list, y) in x.axis_chunks_iter(Axis(0), 4).zip(y.axis_chunks_iter(Axis(0), 4)) {
         let times: Vec<f32> = list.rows().into_iter().zip(y.rows()).map(|(x, y)| y[0] / x[0]).collect();
         assert_eq!(times.iter().filter(|&&t| t == 2.0).count(), 1, "{times:?}");
@@ -460,17 +461,28 @@ fn alignment() {
         let mut layer = Queried { alignment, query: random(1, 6, &mut rng(4)) * 2.0 };
         stir(&mut layer);
         let x = random(lists * tokens, 5, &mut rng(2)) * 2.0;
-        let cache = std::cell::RefCell::new(AlignmentCache::default());
+        let cache = std::cell::RefCell::new(AlignCache::default());
+        let rows = |x: &Array2<f32>| x.to_shape((lists, tokens * 5)).unwrap().to_owned();
         check(
             &format!("alignment of {tokens}, scaled {scaled}"),
             &layer,
             &x,
             5,
-            |y| layer.alignment.forward(&layer.query, &x, tokens, &mut cache.borrow_mut(), y),
+            |y| {
+                let (mut p, mut aligned) = (Array2::zeros((1, 5)), Array2::zeros((lists, tokens * 5)));
+                layer.alignment.forward(&layer.query, &mut p);
+                align(p.as_slice().unwrap(), &rows(&x), &mut cache.borrow_mut(), &mut aligned);
+                y.assign(&aligned.to_shape((lists * tokens, 5)).unwrap());
+            },
             |dy, grad, dx| {
-                dx.fill(0.0);
-                let (cache, query) = (&mut cache.borrow_mut(), &mut grad.query);
-                layer.alignment.backward(&layer.query, &x, tokens, dy, cache, &mut grad.alignment, query, dx);
+                let (mut p, mut dp) = (Array2::zeros((1, 5)), Array2::zeros((1, 5)));
+                layer.alignment.forward(&layer.query, &mut p);
+                let mut dx_rows = Array2::zeros((lists, tokens * 5));
+                let p = p.as_slice().unwrap();
+                let dp_slice = dp.as_slice_mut().unwrap();
+                align_backward(p, &rows(&x), &rows(dy), &mut cache.borrow_mut(), dp_slice, &mut dx_rows);
+                layer.alignment.backward(&layer.query, &mut dp, &mut grad.alignment, &mut grad.query);
+                dx.assign(&dx_rows.to_shape((lists * tokens, 5)).unwrap());
             },
             |p, x| {
                 let query = p.matrix("query").row(0).to_owned();

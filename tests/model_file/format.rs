@@ -8,7 +8,7 @@ use serde_json::Value;
 use starple::data::{Field, Layout};
 use starple::loss::weighting::Learned;
 use starple::model::{AnyConfig, AnyModel, AnyNet, Net as _, NetConfig as _, StarNet};
-use starple::nn::{Leaf, Path};
+use starple::nn::{Leaf, Path, StarLinear};
 use starple::persist::{ModelFile, RunRecord, Saved, check_place};
 use starple::serve::{Calibration, CalibrationSettings, Method};
 use starple::train::{EpochReport, FitReport, StopReason};
@@ -338,7 +338,7 @@ fn what_cannot_be_saved_leaves_the_old_file_as_it_was() {
     let before = fs::read(&path).unwrap();
 
     star.front_mut().tables_mut()[0][[1, 0]] = f32::NAN;
-    star.net_mut().layers[0].shared.bias[2] = f32::INFINITY;
+    star.net_mut().get_mut::<StarLinear>(("layers", 0)).unwrap().shared.bias[2] = f32::INFINITY;
     let error = ModelFile::new(&star).save(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NonFinite);
     let text = error.to_string();

@@ -1,6 +1,7 @@
 //! The steps of a plan.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use ndarray::{Array1, Array2};
 
@@ -25,6 +26,12 @@ pub(crate) enum PlanStep<'a> {
     Stitch { parts: Vec<Value>, stitch: &'a Stitch },
     /// `shared + σ(gate) ⊙ own`.
     Gated { shared: Value, own: Value, gate: Value },
+    /// Some columns of a value, which may be the row.
+    Columns { input: Value, columns: Range<usize> },
+    /// Several values side by side, of any width.
+    Concat { parts: Vec<Value> },
+    /// `factor·σ(gate) ⊙ input`.
+    Scale { input: Value, gate: Value, factor: f32 },
     /// The tokens of a row, side by side.
     Tokens { input: Value, tokens: &'a Tokens },
     /// Attention among tokens that stand side by side.
@@ -49,11 +56,15 @@ impl PlanStep<'_> {
             Self::Row { .. } => {}
             Self::Affine { input, .. }
             | Self::Hidden { input, .. }
+            | Self::Columns { input, .. }
             | Self::Tokens { input, .. }
             | Self::Attention { input, .. }
             | Self::Align { input, .. } => see(*input),
             Self::Mix { scores, parts } => [*scores].into_iter().chain(parts.iter().copied()).for_each(see),
-            Self::Join { parts, .. } | Self::Stitch { parts, .. } => parts.iter().copied().for_each(see),
+            Self::Scale { input, gate, .. } => [*input, *gate].into_iter().for_each(see),
+            Self::Join { parts, .. } | Self::Stitch { parts, .. } | Self::Concat { parts } => {
+                parts.iter().copied().for_each(see)
+            }
             Self::Gated { shared, own, gate } => [*shared, *own, *gate].into_iter().for_each(see),
         }
     }

@@ -6,12 +6,14 @@
 
 mod alignment;
 mod multi_head;
+mod representation;
 mod sight;
 mod slices;
 mod tokens;
 
-pub(crate) use alignment::align;
-pub use alignment::{Alignment, AlignmentCache};
+pub use alignment::{AlignCache, Alignment, align, align_backward};
 pub use multi_head::{AttentionSettings, MultiHeadAttention, MultiHeadAttentionCache};
+pub(crate) use representation::RepresentationsCache;
+pub use representation::{Representation, Representations};
 pub use sight::Sight;
 pub use tokens::{NumberTokens, Tokens};

@@ -56,7 +56,7 @@ pub struct PartitionedNormSettings {
     pub epsilon: f32,
     /// The rate of the moving averages, in (0, 1]; default 0.05.
     pub rate: f32,
-    /// The fewest rows of a domain in a batch that are normalised by their own statistics, at least 2; default 32. The paper names none: 2 is the
+    /// The fewest rows of a domain in a batch that are normalised by their own statistics, at least 2; default 64. The paper names none: 2 is the
     /// closest to it.
     pub min_rows: usize,
     /// φ, the share of the pooled variance that is added to every variance, at least 0; default 0, as in the paper.
@@ -65,7 +65,7 @@ pub struct PartitionedNormSettings {
 
 impl Default for PartitionedNormSettings {
     fn default() -> Self {
-        Self { epsilon: 1e-5, rate: 0.05, min_rows: 32, floor: 0.0 }
+        Self { epsilon: 1e-5, rate: 0.05, min_rows: 64, floor: 0.0 }
     }
 }
 

@@ -131,7 +131,8 @@ impl StarLinear {
         draws: &mut Draws,
     ) -> Self {
         let shared = Linear::new(input, output, init, draws);
-        let domain = PerDomain::new(domains, |_| DomainLinear::neutral(combination, input, output, draws));
+        let domain =
+            PerDomain::new(domains, |d| DomainLinear::neutral(combination, input, output, &mut draws.of_domain(d)));
         Self { shared, domain, combination }
     }
 
@@ -142,9 +143,9 @@ impl StarLinear {
     }
 
     /// Gives a new domain its own part, which starts neutral.
-    pub fn add_domain(&mut self, domain: DomainId, draws: &mut Draws) {
+    pub fn add_domain(&mut self, domain: DomainId, draws: &Draws) {
         let (input, output) = self.shared.weight.dim();
-        self.domain.push(domain, DomainLinear::neutral(self.combination, input, output, draws));
+        self.domain.push(domain, DomainLinear::neutral(self.combination, input, output, &mut draws.of_domain(domain)));
     }
 
     /// What the layer is for rows of this domain, as one affine map: `W*_d` and `b*_d`.

@@ -171,6 +171,17 @@ impl Writing<'_> {
                 let [shared, own, gate] = [shared, own, gate].map(|value| self.parts[value]);
                 Run::Gated { shared, own, gate }
             }
+            PlanStep::Columns { input, columns } => {
+                let whole = self.whole(*input);
+                let part = Part { start: whole.start + columns.start, width: columns.len(), ..whole };
+                self.parts.insert(value, part);
+                return;
+            }
+            PlanStep::Concat { parts } => Run::Concat { parts: self.all(parts) },
+            PlanStep::Scale { input, gate, factor } => {
+                let [input, gate] = [input, gate].map(|value| self.parts[value]);
+                Run::Scale { input, gate, factor: *factor }
+            }
             PlanStep::Tokens { input, tokens } => {
                 Run::Tokens { row: self.whole(*input), tokens: copies.of(value, *tokens) }
             }

@@ -11,8 +11,8 @@ use crate::model::Fusion;
 use crate::nn::buffer::{grow, resize};
 use crate::nn::matmul::{Out, Right, Then, product_with};
 use crate::nn::{
-    GateCache, Gated, Hidden, HiddenCache, Infer, MultiHeadAttention, MultiHeadAttentionCache, Sight, Stitch, Tokens,
-    align, mix,
+    AlignCache, GateCache, Gated, Hidden, HiddenCache, Infer, MultiHeadAttention, MultiHeadAttentionCache, ScaleCache,
+    Sight, Stitch, Tokens, align, mix, scale,
 };
 
 /// The steps to one domain's logits. Each has a buffer of its own, behind those of the rows.
@@ -61,6 +61,14 @@ pub(super) enum Run {
         shared: Part,
         own: Part,
         gate: Part,
+    },
+    Concat {
+        parts: Vec<Part>,
+    },
+    Scale {
+        input: Part,
+        gate: Part,
+        factor: f32,
     },
     /// The row as the model has it: what is given, and what each candidate has for itself.
     Whole {
@@ -113,8 +121,8 @@ pub(super) struct Buffers {
     hidden: BTreeMap<usize, HiddenCache>,
     /// By the width of a token.
     attention: BTreeMap<usize, MultiHeadAttentionCache>,
-    /// What tokens count for, `[rows, tokens]`.
-    weights: Array2<f32>,
+    weights: AlignCache,
+    scale: ScaleCache,
 }
 
 impl Columns {
@@ -196,7 +204,7 @@ impl Program {
         logits: &mut ArrayRef2<f32>,
     ) {
         let (rows, before) = (logits.nrows(), self.owners.len());
-        let Buffers { values, gate, hidden, attention: attentions, weights } = buffers;
+        let Buffers { values, gate, hidden, attention: attentions, weights, scale: scales } = buffers;
         grow(values, before + self.steps.len());
         for (i, Step { width, run }) in self.steps.iter().enumerate() {
             let (values, rest) = values.split_at_mut(before + i);
@@ -220,6 +228,16 @@ impl Program {
                 Run::Gated { shared, own, gate } => {
                     Gated::join(&shared.of(values), &own.of(values), &gate.of(values), out);
                 }
+                Run::Concat { parts } => {
+                    let mut start = 0;
+                    for part in parts {
+                        out.slice_mut(s![.., start..start + part.width]).assign(&part.of(values));
+                        start += part.width;
+                    }
+                }
+                Run::Scale { input, gate, factor } => {
+                    scale(*factor, &input.of(values), &gate.of(values), scales, out);
+                }
                 Run::Whole { row, columns } => {
                     columns.fill(&given.slice(s![row.buffer..=row.buffer, ..]), &row.of(values), out);
                 }
@@ -231,7 +249,6 @@ impl Program {
                 }
                 Run::Align { tokens, direction } => {
                     let direction = direction.as_slice().expect(LINES);
-                    resize(weights, rows, width / direction.len());
                     align(direction, &tokens.of(values), weights, out);
                 }
             }

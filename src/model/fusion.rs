@@ -47,7 +47,7 @@ impl Fusion {
     }
 
     /// Adds the `index`-th of `parts` outputs' share of the gradient to `dpart`.
-    pub(super) fn backward(self, djoined: &ArrayRef2<f32>, index: usize, parts: usize, dpart: &mut ArrayRef2<f32>) {
+    pub(crate) fn backward(self, djoined: &ArrayRef2<f32>, index: usize, parts: usize, dpart: &mut ArrayRef2<f32>) {
         match self {
             Self::Concatenate => {
                 let width = dpart.ncols();

@@ -1,0 +1,265 @@
+//! How a net is said.
+
+mod layers;
+
+use super::layer::{IntoName, Layer, Name};
+use super::program::{Answer, Domains, Needs, Op, Program, Step, Value};
+use crate::data::{DomainId, Layout};
+use crate::model::Branches;
+use crate::nn::{Branch, Draws, HiddenStyle, Size};
+
+/// The most steps of a program, branches, and values that steps read. No net that is meant comes near it.
+const MOST: usize = 1 << 22;
+const MOST_BRANCHES: usize = 1 << 20;
+const MOST_READ: usize = 1 << 25;
+
+/// That settings ask for more steps than a program may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLarge;
+
+/// What a builder says of its success.
+pub type Built<T = ()> = Result<T, TooLarge>;
+
+/// Writes a [`Program`] step by step, and makes the layers of its steps or only measures them.
+///
+/// Every layer has a dotted name, written as a tuple: `("levels", 0, "own", branch, 1)`. What it starts from depends on the seed, this name
+/// and its shape alone. So a net that has grown is built anew, and what has a name that was there is copied.
+#[derive(Debug)]
+pub struct Builder<'a> {
+    layout: &'a Layout,
+    /// The steps, unless only the size of their layers is asked for.
+    program: Option<Program>,
+    /// The seed and the layers, where they are made.
+    made: Option<(u64, Vec<Layer>)>,
+    steps: usize,
+    layers: usize,
+    size: Size,
+    /// By step, how many values a training step keeps for a row.
+    kept: Vec<f64>,
+    /// What the last stack was measured by: many are alike.
+    last: Option<(Stack, (Size, f64))>,
+    /// How many values all steps read.
+    read: usize,
+    rows: Vec<Option<Value>>,
+    width: usize,
+    branches: Vec<Branch>,
+    built_with: usize,
+}
+
+impl<'a> Builder<'a> {
+    /// A program for rows of this layout, `width` values each when they are embedded, of which only the size is found.
+    pub(super) fn measuring(layout: &'a Layout, width: usize) -> Self {
+        Self {
+            layout,
+            program: None,
+            made: None,
+            steps: 0,
+            layers: 0,
+            last: None,
+            size: Size::default(),
+            kept: Vec::new(),
+            read: 0,
+            rows: Vec::new(),
+            width,
+            branches: Vec::new(),
+            built_with: 0,
+        }
+    }
+
+    /// A program without layers.
+    pub(super) fn writing(layout: &'a Layout, width: usize) -> Self {
+        let program = Program { domains: layout.domains.len(), ..Program::default() };
+        Self { program: Some(program), ..Self::measuring(layout, width) }
+    }
+
+    /// A program and its layers, drawn by this seed.
+    pub(super) fn making(layout: &'a Layout, width: usize, seed: u64) -> Self {
+        Self { made: Some((seed, Vec::new())), ..Self::writing(layout, width) }
+    }
+
+    /// The fields, domains and tasks of the rows.
+    pub fn layout(&self) -> &'a Layout {
+        self.layout
+    }
+
+    /// Says what the branches stand for, and how many of them, the first ones, the shared path reads; all by default. Returns them in order.
+    ///
+    /// # Errors
+    /// If there are too many.
+    pub fn branches(&mut self, branches: Branches, built_with: Option<usize>) -> Built<Vec<Branch>> {
+        if branches.count(self.layout) > MOST_BRANCHES {
+            return Err(TooLarge);
+        }
+        self.branches = branches.of(self.layout);
+        self.built_with = built_with.unwrap_or(self.branches.len());
+        Ok(self.branches.clone())
+    }
+
+    /// How many branches, the first ones, the shared path reads.
+    pub fn built_with(&self) -> usize {
+        self.built_with
+    }
+
+    /// How many logits a branch gives: one, or one for each task.
+    pub fn outputs(&self, branch: Branch) -> usize {
+        if branch.task().is_some() { 1 } else { self.layout.tasks.len() }
+    }
+
+    /// The embedded row.
+    ///
+    /// # Errors
+    /// [`TooLarge`], as all methods here, if the program has too many steps.
+    pub fn row(&mut self) -> Built<Value> {
+        self.row_of(0)
+    }
+
+    /// The row as the tables of the branch at this position embed it, where branches have tables of their own.
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    pub fn row_of(&mut self, owner: usize) -> Built<Value> {
+        if let Some(&Some(row)) = self.rows.get(owner) {
+            return Ok(row);
+        }
+        let row = self.push([(); 0], Op::Row { owner }, self.width, Size::default(), 0.0, |_| Vec::new())?;
+        if self.rows.len() <= owner {
+            self.rows.resize(owner + 1, None);
+        }
+        self.rows[owner] = Some(row);
+        Ok(row)
+    }
+
+    /// The tower of a branch, by its position, and its logits: hidden layers of these widths, and an affine map.
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    pub fn tower(&mut self, branch: usize, input: Value, hidden: &[usize], style: HiddenStyle) -> Built {
+        let of = self.branches[branch];
+        let logits = self.mlp(("towers", of), input, hidden, Some(self.outputs(of)), style)?;
+        self.answer_branch(branch, logits);
+        Ok(())
+    }
+
+    /// Adds a value to the logits of all rows: to those of one task, or to those of all.
+    pub fn answer(&mut self, value: Value, task: Option<usize>) {
+        self.push_answer(Answer { value, domain: None, task, unknown: 1.0, by_labels: false });
+    }
+
+    /// Adds a value to the logits of the rows and the task that a branch, by its position, answers for. Rows of no known domain get the mean
+    /// over the domains that the model was built with.
+    pub fn answer_branch(&mut self, branch: usize, value: Value) {
+        let of = self.branches[branch];
+        let domain = of.domain().and_then(DomainId::index).map(|d| d as u32);
+        let built_with = &self.branches[..self.built_with];
+        let last = built_with.last().and_then(|last| last.domain()?.index());
+        let unknown = match last {
+            None => 1.0,
+            Some(_) if branch >= self.built_with => 0.0,
+            Some(last) => 1.0 / (last + 1) as f32,
+        };
+        self.push_answer(Answer { value, domain, task: of.task(), unknown, by_labels: true });
+    }
+
+    fn domains(&self) -> Vec<DomainId> {
+        (0..self.layout.domains.len()).map(DomainId::new).collect()
+    }
+
+    fn push_answer(&mut self, answer: Answer) {
+        if let Some(program) = &mut self.program {
+            program.answers.push(answer);
+        }
+    }
+
+    fn push<N: IntoName>(
+        &mut self,
+        names: impl IntoIterator<Item = N>,
+        op: Op,
+        width: usize,
+        size: Size,
+        kept: f64,
+        make: impl FnOnce(&mut [Draws]) -> Vec<Layer>,
+    ) -> Built<Value> {
+        self.push_fixed(None, names, op, width, size, kept, make)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what there is to say of a step")]
+    fn push_fixed<N: IntoName>(
+        &mut self,
+        fixed: Option<usize>,
+        names: impl IntoIterator<Item = N>,
+        op: Op,
+        width: usize,
+        size: Size,
+        kept: f64,
+        make: impl FnOnce(&mut [Draws]) -> Vec<Layer>,
+    ) -> Built<Value> {
+        let count = self.steps;
+        op.inputs(|input| {
+            assert!(input.index() < count, "a step reads values of its own program");
+            self.read += 1;
+        });
+        if count >= MOST || self.read >= MOST_READ {
+            return Err(TooLarge);
+        }
+        self.steps += 1;
+        self.size = self.size + size;
+        let may_stop = matches!(op, Op::Mlp { .. } | Op::DomainMlp { .. } | Op::Concat { .. });
+        op.inputs(|input| {
+            assert!(may_stop || !input.is_stopped(), "stacks and what is side by side read stopped values")
+        });
+        let Some(program) = &mut self.program else { return Ok(Value::new(count, width)) };
+        if let Op::Mix { parts, .. } | Op::Stitch { parts } | Op::Join { parts, .. } = &op {
+            let row = |part: &Value| matches!(program.steps[part.index()].op, Op::Row { .. });
+            assert!(!parts.iter().any(row), "the row is read by layers alone");
+        }
+        let names: Vec<Name> = names.into_iter().map(IntoName::name).collect();
+        if let Some((seed, layers)) = &mut self.made {
+            let mut draws: Vec<Draws> = names.iter().map(|name| Draws::named(*seed, name, self.layout)).collect();
+            layers.extend(make(&mut draws));
+        }
+        let at = self.layers;
+        self.layers += names.len();
+        self.kept.push(kept);
+        let needs = Needs { known: Domains::default(), unknown: false };
+        program.steps.push(Step { names, at, op, width, fixed, needs, rectified_by_readers: false });
+        Ok(Value::new(count, width))
+    }
+
+    /// The program and its layers, if they were made.
+    pub(super) fn finish(self) -> (Program, Vec<Layer>) {
+        let mut program = self.program.expect("a program was written");
+        program.finish();
+        (program, self.made.map(|(_, layers)| layers).unwrap_or_default())
+    }
+
+    /// The size of all layers.
+    pub(super) fn size(&self) -> Size {
+        self.size
+    }
+
+    /// How many values a training step keeps for a row, on average over domains.
+    pub(super) fn kept(mut self) -> f64 {
+        let kept = std::mem::take(&mut self.kept);
+        let (program, _) = self.finish();
+        let share = |step: &Step| match &step.needs.known {
+            Domains::All => 1.0,
+            Domains::Some(domains) => domains.len() as f64 / program.domains as f64,
+        };
+        program.steps.iter().zip(kept).map(|(step, kept)| share(step) * kept).sum()
+    }
+}
+
+impl Stack {
+    fn is(&self, from: usize, hidden: &[usize], output: Option<usize>, style: HiddenStyle) -> bool {
+        (self.from, &self.hidden[..], self.output, self.style) == (from, hidden, output, style)
+    }
+}
+
+/// A stack's shape.
+#[derive(Debug)]
+struct Stack {
+    from: usize,
+    hidden: Vec<usize>,
+    output: Option<usize>,
+    style: HiddenStyle,
+}

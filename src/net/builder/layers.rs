@@ -1,0 +1,366 @@
+//! The steps that a builder has a method for.
+
+use super::{Builder, Built, Stack};
+use crate::model::Fusion;
+use crate::net::layer::{IntoName, Layer};
+use crate::net::program::{Op, Penalty, Value};
+use crate::nn::{
+    ActivationKind, Alignment, AttentionSettings, Combination, DomainMlp, Gate, Hidden, HiddenStyle, Init, Mlp,
+    MultiHeadAttention, Part, PartitionedNorm, PartitionedNormSettings, Representations, Size, StarLinear, Stitch,
+    Tokens,
+};
+
+impl Builder<'_> {
+    /// `mlp(input)`: hidden layers of these widths, and with `output` a last affine map to that many values. See [`Mlp`].
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    pub fn mlp(
+        &mut self,
+        name: impl IntoName,
+        input: Value,
+        hidden: &[usize],
+        output: Option<usize>,
+        style: HiddenStyle,
+    ) -> Built<Value> {
+        self.mlp_with(name, input, hidden, output, style, None, false)
+    }
+
+    /// [`Builder::mlp`] whose last affine map starts at 0, so that it gives 0 at first.
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    pub fn mlp_from_zero(
+        &mut self,
+        name: impl IntoName,
+        input: Value,
+        hidden: &[usize],
+        output: usize,
+        style: HiddenStyle,
+    ) -> Built<Value> {
+        self.mlp_with(name, input, hidden, Some(output), style, None, true)
+    }
+
+    /// [`Builder::mlp`], with a penalty on blocks of columns of the first weight that are not orthogonal; none if λ is 0.
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    pub fn orthogonal_layer(
+        &mut self,
+        name: impl IntoName,
+        input: Value,
+        width: usize,
+        style: HiddenStyle,
+        blocks: usize,
+        lambda: f32,
+    ) -> Built<Value> {
+        let penalty = (lambda != 0.0).then_some(Penalty { blocks, lambda });
+        self.mlp_with(name, input, &[width], None, style, penalty, false)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what there is to say of a stack")]
+    fn mlp_with(
+        &mut self,
+        name: impl IntoName,
+        input: Value,
+        hidden: &[usize],
+        output: Option<usize>,
+        style: HiddenStyle,
+        penalty: Option<Penalty>,
+        from_zero: bool,
+    ) -> Built<Value> {
+        let from = input.width();
+        let width = output.or(hidden.last().copied()).unwrap_or(from);
+        let (size, kept) = match &self.last {
+            Some((last, measured)) if last.is(from, hidden, output, style) => *measured,
+            _ => {
+                let measured = (Mlp::size(from as f64, hidden, output, style), Mlp::row(hidden, output, style));
+                self.last = Some((Stack { from, hidden: hidden.to_vec(), output, style }, measured));
+                measured
+            }
+        };
+        self.push([name], Op::Mlp { input, penalty }, width, size, kept, |draws| {
+            let mut mlp = Mlp::new(from, hidden, output, style, &mut draws[0]);
+            if from_zero {
+                mlp.start_from_zero();
+            }
+            vec![Layer::Mlp(mlp)]
+        })
+    }
+
+    /// `mlp([input, e_d])` with an embedding `e_d` of the row's domain, of `domain_dim` values. See [`DomainMlp`].
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    pub fn domain_mlp(
+        &mut self,
+        name: impl IntoName,
+        input: Value,
+        domain_dim: usize,
+        hidden: &[usize],
+        output: usize,
+        style: HiddenStyle,
+    ) -> Built<Value> {
+        let (from, domains) = (input.width(), self.domains());
+        let size = DomainMlp::size_with(from as f64, domains.len() as f64, domain_dim, hidden, output, style);
+        let kept = Mlp::row(hidden, Some(output), style);
+        self.push([name], Op::DomainMlp { input }, output, size, kept, |draws| {
+            vec![Layer::DomainMlp(DomainMlp::with(from, &domains, domain_dim, hidden, output, style, &mut draws[0]))]
+        })
+    }
+
+    /// [`Builder::domain_mlp`] whose last affine map starts at 0, so that it gives 0 at first.
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    pub fn domain_mlp_from_zero(
+        &mut self,
+        name: impl IntoName,
+        input: Value,
+        domain_dim: usize,
+        hidden: &[usize],
+        output: usize,
+        style: HiddenStyle,
+    ) -> Built<Value> {
+        let value = self.domain_mlp(name, input, domain_dim, hidden, output, style)?;
+        if let Some((_, layers)) = &mut self.made
+            && let Some(Layer::DomainMlp(net)) = layers.last_mut()
+        {
+            net.mlp.start_from_zero();
+        }
+        Ok(value)
+    }
+
+    /// Several values side by side, of any width; the row, columns of it and [stopped](Value::stopped) values may be among them.
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    pub fn concat(&mut self, parts: Vec<Value>) -> Built<Value> {
+        let width = parts.iter().map(|part| part.width()).sum();
+        self.push([(); 0], Op::Concat { parts }, width, Size::default(), 2.0 * width as f64, |_| Vec::new())
+    }
+
+    /// `factor·σ(gate) ⊙ input`. See [`scale`](crate::nn::scale).
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    ///
+    /// # Panics
+    /// If the two are not of one width.
+    pub fn scale(&mut self, input: Value, gate: Value, factor: f32) -> Built<Value> {
+        let width = input.width();
+        assert_eq!(width, gate.width(), "a gate for each value");
+        self.push([(); 0], Op::Scale { input, gate, factor }, width, Size::default(), 4.0 * width as f64, |_| {
+            Vec::new()
+        })
+    }
+
+    /// Partitioned Normalization. See [`PartitionedNorm`].
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    pub fn partitioned_norm(
+        &mut self,
+        name: impl IntoName,
+        input: Value,
+        settings: PartitionedNormSettings,
+    ) -> Built<Value> {
+        let (width, domains) = (input.width(), self.domains());
+        let size = PartitionedNorm::size(width as f64, domains.len() as f64);
+        self.push([name], Op::Norm { input }, width, size, 2.0 * width as f64, |_| {
+            vec![Layer::Norm(PartitionedNorm::new(width, domains, settings))]
+        })
+    }
+
+    /// A star layer; with `style`, what follows a hidden layer too, whose dotted name has `hidden` where that of the layer has `layers`. See
+    /// [`StarLinear`].
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    pub fn star(
+        &mut self,
+        name: impl IntoName,
+        input: Value,
+        width: usize,
+        combination: Combination,
+        style: Option<HiddenStyle>,
+    ) -> Built<Value> {
+        let (from, domains) = (input.width(), self.domains());
+        let mut size = StarLinear::size(from as f64, width as f64, domains.len() as f64, combination);
+        let mut kept = (2.0 + combination.row()) * width as f64;
+        let name = name.name();
+        let hidden_name = style.map(|_| {
+            let hidden = |&part: &Part| if part == Part::Field("layers") { Part::Field("hidden") } else { part };
+            name.iter().map(hidden).collect()
+        });
+        if let Some(style) = style {
+            size = size + Hidden::size(width as f64, style.norm, style.activation);
+            kept = combination.row() * width as f64 + Hidden::row(width as f64, style);
+        }
+        self.push([name].into_iter().chain(hidden_name), Op::Star { input }, width, size, kept, |draws| {
+            let init = style.map_or(Init::Xavier, |style| style.init);
+            let linear = StarLinear::new(from, width, domains, combination, init, &mut draws[0]);
+            let hidden = style.map(|HiddenStyle { norm, activation, dropout, .. }| {
+                Layer::Hidden(Hidden::new(width, norm, activation, dropout, &mut draws[1]))
+            });
+            [Layer::Star(linear)].into_iter().chain(hidden).collect()
+        })
+    }
+
+    /// `Σ_i w_i · parts_i` with `w = softmax(selector·W)`. See [`Gate`].
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    ///
+    /// # Panics
+    /// If there are no parts, or their widths differ.
+    pub fn mix(&mut self, name: impl IntoName, selector: Value, parts: Vec<Value>) -> Built<Value> {
+        let (from, count, width) = (selector.width(), parts.len(), width_of(&parts));
+        let size = Size::tensor(from as f64 * count as f64);
+        let kept = 2.0 * width as f64 + 3.0 * count as f64;
+        self.push([name], Op::Mix { selector, parts }, width, size, kept, |draws| {
+            vec![Layer::Gate(Gate::new(from, count, &mut draws[0]))]
+        })
+    }
+
+    /// A linear combination of `parts`, block by block of columns, that starts with `own_weight` for part `own`. See [`Stitch`].
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    ///
+    /// # Panics
+    /// If there are no parts, or their widths differ.
+    pub fn stitch(
+        &mut self,
+        name: impl IntoName,
+        parts: Vec<Value>,
+        blocks: usize,
+        own: usize,
+        own_weight: f32,
+    ) -> Built<Value> {
+        let (count, width) = (parts.len(), width_of(&parts));
+        let size = Size::tensor(count as f64 * (blocks * blocks) as f64);
+        self.push([name], Op::Stitch { parts }, width, size, 2.0 * width as f64, |_| {
+            vec![Layer::Stitch(Stitch::new(count, blocks, own, own_weight))]
+        })
+    }
+
+    /// Several values as one. One alone is itself.
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    ///
+    /// # Panics
+    /// If there are none, or their widths differ.
+    pub fn join(&mut self, parts: Vec<Value>, fusion: Fusion) -> Built<Value> {
+        if let [only] = parts[..] {
+            return Ok(only);
+        }
+        let width = fusion.width(parts.len(), width_of(&parts));
+        self.push([(); 0], Op::Join { parts, fusion }, width, Size::default(), 2.0 * width as f64, |_| Vec::new())
+    }
+
+    /// `y = φ(norm(z))`, as it follows the affine map of a hidden layer. See [`Hidden`].
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    pub fn hidden(&mut self, name: impl IntoName, input: Value, style: HiddenStyle) -> Built<Value> {
+        let width = input.width();
+        let HiddenStyle { norm, activation, dropout, .. } = style;
+        let size = Hidden::size(width as f64, norm, activation);
+        self.push([name], Op::Hidden { input }, width, size, Hidden::row(width as f64, style), |draws| {
+            vec![Layer::Hidden(Hidden::new(width, norm, activation, dropout, &mut draws[0]))]
+        })
+    }
+
+    /// One token for each field and number of the row, side by side, for embeddings of `width` values. See [`Tokens`].
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    pub fn tokens(&mut self, name: impl IntoName, row: Value, width: usize, std: f32) -> Built<Value> {
+        let (fields, numbers) = (self.layout.fields.len(), self.layout.numeric.len());
+        let size = 2.0 * Size::tensor(numbers as f64 * width as f64);
+        let all = (fields + numbers) * width;
+        self.push([name], Op::Tokens { input: row }, all, size, 2.0 * all as f64, |draws| {
+            vec![Layer::Tokens(Tokens::new(fields, numbers, width, std, &mut draws[0]))]
+        })
+    }
+
+    /// Attention among `tokens` tokens of a row, side by side. See [`MultiHeadAttention`].
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    pub fn attention(
+        &mut self,
+        name: impl IntoName,
+        input: Value,
+        tokens: usize,
+        settings: AttentionSettings,
+        style: HiddenStyle,
+    ) -> Built<Value> {
+        let (from, width) = (input.width() / tokens, settings.width());
+        let size = MultiHeadAttention::size(from as f64, width as f64, style);
+        let kept = MultiHeadAttention::row(tokens as f64, settings.heads as f64, width as f64, style);
+        self.push([name], Op::Attention { input, tokens }, tokens * width, size, kept, |draws| {
+            vec![Layer::Attention(MultiHeadAttention::new(from, settings, style, &mut draws[0]))]
+        })
+    }
+
+    /// What each branch asks for, `[branches, width]`, the same for all rows: a learned representation each (`representations`), and with
+    /// `relations` attention among them (`relations`). See [`Representations`].
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    pub fn queries(&mut self, settings: AttentionSettings, relations: bool) -> Built<Value> {
+        let (width, branches, common) = (settings.width(), self.branches.clone(), self.built_with);
+        let (count, style) =
+            (branches.len(), HiddenStyle { activation: ActivationKind::Identity, ..HiddenStyle::default() });
+        let mut size = count as f64 * Size::tensor(width as f64);
+        let mut names = vec!["representations"];
+        if relations {
+            size = size + MultiHeadAttention::size(width as f64, width as f64, style);
+            names.push("relations");
+        }
+        self.push_fixed(Some(count), names, Op::Queries, width, size, 0.0, |draws| {
+            let relations = draws.get_mut(1).map(|draws| MultiHeadAttention::new(width, settings, style, draws));
+            let own = Representations::new(&branches, common, width, &draws[0]);
+            [Layer::Representations(own)].into_iter().chain(relations.map(Layer::Attention)).collect()
+        })
+    }
+
+    /// What tokens of `width` values are multiplied by for their scores by each query, `[branches, width]`. See [`Alignment`].
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    pub fn directions(
+        &mut self,
+        name: impl IntoName,
+        queries: Value,
+        width: usize,
+        settings: AttentionSettings,
+    ) -> Built<Value> {
+        let size = Size::tensor(width as f64 * settings.width() as f64);
+        let count = Some(self.branches.len());
+        self.push_fixed(count, [name], Op::Directions { queries }, width, size, 0.0, |draws| {
+            vec![Layer::Alignment(Alignment::new(width, settings, &mut draws[0]))]
+        })
+    }
+
+    /// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨p, x_m⟩)` for the tokens `x` of a row, side by side, and the direction `p` of a branch.
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    pub fn align(&mut self, tokens: Value, directions: Value, branch: usize) -> Built<Value> {
+        let width = tokens.width();
+        let kept = 2.0 * width as f64 + (width / directions.width().max(1)) as f64;
+        let op = Op::Align { tokens, directions, branch };
+        self.push([(); 0], op, width, Size::default(), kept, |_| Vec::new())
+    }
+}
+
+/// The one width of several values.
+fn width_of(parts: &[Value]) -> usize {
+    let width = parts.first().map(|part| part.width()).expect("a step reads at least one value");
+    assert!(parts.iter().all(|part| part.width() == width), "all parts have one width");
+    width
+}

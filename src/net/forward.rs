@@ -1,0 +1,234 @@
+//! The forward pass of a program.
+
+use ndarray::{ArrayRef2, ArrayView2, ArrayViewMut2, s};
+
+use super::layer::Layer;
+use super::program::{Answer, Op, Program, Step};
+use super::tape::{Cell, Part, Pass, Place, Reads, StepCache, cache_of};
+use crate::nn::Segment;
+use crate::nn::buffer::resize;
+use crate::nn::{MultiHeadAttention, Sight, align, mix, scale};
+use crate::parallel::{self, Divide};
+
+/// Some neighbouring strands of a group, to be run.
+struct Strands<'a> {
+    program: &'a Program,
+    layers: &'a [Layer],
+    places: &'a [Place],
+    segments: &'a [Segment],
+    x: &'a ArrayRef2<f32>,
+    pass: Pass,
+    outside: &'a [Cell],
+    /// Where the strands start, and behind them their end.
+    starts: &'a [usize],
+    cells: &'a mut [Cell],
+}
+
+impl Divide for Strands<'_> {
+    fn pieces(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    fn divide(self, pieces: usize) -> (Self, Self) {
+        let (cells, rest) = self.cells.split_at_mut(self.starts[pieces] - self.starts[0]);
+        let (starts, rest_starts) = (&self.starts[..=pieces], &self.starts[pieces..]);
+        (Self { starts, cells, ..self }, Self { starts: rest_starts, cells: rest, ..self })
+    }
+}
+
+impl Strands<'_> {
+    fn run(self) {
+        let first = self.starts[0];
+        for i in first..self.starts[1] {
+            let (strand, rest) = self.cells.split_at_mut(i - first);
+            let Self { places, x, outside, .. } = self;
+            let steps = &self.program.steps;
+            let reads = Reads { steps, places, x, outside, strand, first, step: i };
+            if places[i].len() > 0 {
+                run(&steps[i], &self.layers[steps[i].layers()], &reads, self.segments, self.pass, &mut rest[0]);
+            }
+        }
+    }
+}
+
+/// One step.
+fn run(step: &Step, layers: &[Layer], reads: &Reads<'_>, segments: &[Segment], pass: Pass, cell: &mut Cell) {
+    let (Step { op, width, .. }, place) = (step, reads.places[reads.step]);
+    if let Op::Row { .. } = op {
+        return;
+    }
+    resize(&mut cell.out, place.len(), *width);
+    if let Op::DomainMlp { .. } | Op::Norm { .. } | Op::Star { .. } = op {
+        cell.lay_segments(segments, place);
+    }
+    let Cell { out, segments, cache, .. } = cell;
+    match (op, layers) {
+        (Op::Mlp { input, .. }, [Layer::Mlp(mlp)]) => {
+            mlp.forward_into(&reads.value(*input), pass, cache_of!(cache, Mlp), out);
+        }
+        (Op::DomainMlp { input }, [Layer::DomainMlp(net)]) => {
+            net.forward_joined(&reads.value(*input), segments, pass, cache_of!(cache, DomainMlp), out);
+        }
+        (Op::Norm { input }, [Layer::Norm(norm)]) => {
+            norm.forward(&reads.value(*input), segments, pass, cache_of!(cache, Norm), out);
+        }
+        (Op::Star { input }, [Layer::Star(linear)]) => {
+            linear.forward(&reads.value(*input), segments, &mut cache_of!(cache, Star).linear, out);
+        }
+        (Op::Star { input }, [Layer::Star(linear), Layer::Hidden(hidden)]) => {
+            let (x, cache) = (reads.value(*input), cache_of!(cache, Star));
+            if hidden.rectifies().is_some() {
+                linear.forward_into(&x, segments, &mut cache.linear, out, true);
+                hidden.drop_out(pass, &mut cache.hidden, out);
+            } else {
+                resize(&mut cache.z, place.len(), *width);
+                linear.forward(&x, segments, &mut cache.linear, &mut cache.z);
+                hidden.forward(&cache.z, pass, &mut cache.hidden, out);
+            }
+        }
+        (Op::Mix { selector, parts }, [Layer::Gate(gate)]) => {
+            let cache = cache_of!(cache, Mix);
+            gate.forward(&reads.value(*selector), cache);
+            mix(cache, parts.iter().map(|&part| reads.value(part)), out);
+        }
+        (Op::Stitch { parts }, [Layer::Stitch(stitch)]) => {
+            stitch.forward(parts.iter().map(|&part| reads.value(part)), out);
+        }
+        (Op::Join { parts, fusion }, []) => {
+            fusion.forward(parts.iter().map(|&part| reads.value(part)), out);
+        }
+        (Op::Concat { parts }, []) => {
+            let mut start = 0;
+            for &part in parts {
+                out.slice_mut(s![.., start..start + part.width()]).assign(&reads.value(part));
+                start += part.width();
+            }
+        }
+        (Op::Scale { input, gate, factor }, []) => {
+            scale(*factor, &reads.value(*input), &reads.value(*gate), cache_of!(cache, Scale), out);
+        }
+        (Op::Hidden { input }, [Layer::Hidden(hidden)]) => {
+            hidden.forward(&reads.value(*input), pass, cache_of!(cache, Hidden), out);
+        }
+        (Op::Tokens { input }, [Layer::Tokens(tokens)]) => {
+            tokens.forward(&reads.value(*input), &mut lines_mut(out, tokens.count()));
+        }
+        (Op::Attention { input, tokens }, [Layer::Attention(attention)]) => {
+            let x = reads.value(*input);
+            let y = &mut lines_mut(out, *tokens);
+            attention.forward(&lines(&x, *tokens), Sight::all(*tokens), pass, cache_of!(cache, Attention), y);
+        }
+        (Op::Queries, [Layer::Representations(own), relations @ ..]) => {
+            own.forward(relations_of(relations), pass, cache_of!(cache, Queries), out);
+        }
+        (Op::Directions { queries }, [Layer::Alignment(alignment)]) => alignment.forward(&reads.value(*queries), out),
+        (Op::Align { tokens, directions, branch }, []) => {
+            let directions = reads.value(*directions);
+            let direction = directions.row(*branch);
+            align(direction.to_slice().expect(LINES), &reads.value(*tokens), &mut cache_of!(cache, Align).weights, out);
+        }
+        _ => unreachable!("a step has the layer of its kind"),
+    }
+}
+
+pub(super) const LINES: &str = "values are in standard layout";
+
+/// `[rows, tokens·width]` as `[rows·tokens, width]`.
+pub(super) fn lines(matrix: &ArrayRef2<f32>, tokens: usize) -> ArrayView2<'_, f32> {
+    let (rows, width) = matrix.dim();
+    matrix.view().into_shape_with_order((rows * tokens, width / tokens)).expect(LINES)
+}
+
+/// The same, to change them.
+pub(super) fn lines_mut(matrix: &mut ArrayRef2<f32>, tokens: usize) -> ArrayViewMut2<'_, f32> {
+    let (rows, width) = matrix.dim();
+    matrix.view_mut().into_shape_with_order((rows * tokens, width / tokens)).expect(LINES)
+}
+
+/// The attention among branches, if there is one.
+pub(super) fn relations_of(layers: &[Layer]) -> Option<&MultiHeadAttention> {
+    match layers {
+        [Layer::Attention(relations)] => Some(relations),
+        _ => None,
+    }
+}
+
+impl Program {
+    /// Runs every step for the rows that need it, and writes the logits of the part's rows.
+    pub(super) fn forward(
+        &self,
+        layers: &[Layer],
+        x: &ArrayRef2<f32>,
+        pass: Pass,
+        part: &mut Part,
+        logits: &mut ArrayRef2<f32>,
+    ) {
+        let Part { places, cells, segments, .. } = part;
+        for group in &self.groups {
+            let steps = group.steps();
+            let (outside, rest) = cells.split_at_mut(steps.start);
+            let strands = Strands {
+                program: self,
+                layers,
+                places,
+                segments,
+                x,
+                pass,
+                outside,
+                starts: &group.starts,
+                cells: &mut rest[..steps.len()],
+            };
+            parallel::each(strands, &Strands::run);
+        }
+        logits.fill(0.0);
+        for answer in &self.answers {
+            if let Some(answered) = part.answered(answer) {
+                let out = &part.cells[answer.value.index()].out;
+                let within = part.places[answer.value.index()].within(answered.rows);
+                let mut logits = answer.of_mut(logits, answered.rows);
+                logits.scaled_add(answered.share, &out.slice(s![within, ..]));
+            }
+        }
+    }
+}
+
+/// The rows of a part that an answer is for.
+#[derive(Clone, Copy)]
+pub(super) struct Answered {
+    pub(super) rows: Place,
+    pub(super) share: f32,
+}
+
+impl Part {
+    /// The rows that an answer is for, if there are any, and what it counts for in them.
+    pub(super) fn answered(&self, answer: &Answer) -> Option<Answered> {
+        let place = self.places[answer.value.index()];
+        let rows = match answer.domain {
+            _ if place.len() == 0 => return None,
+            None => return Some(Answered { rows: place, share: 1.0 }),
+            Some(d) => match self.segment_of(d as usize) {
+                Some(segment) => Answered { rows: Place { start: segment.start, end: segment.end, at: 0 }, share: 1.0 },
+                None if self.is_unknown() => Answered { rows: place, share: answer.unknown },
+                None => return None,
+            },
+        };
+        (rows.share != 0.0).then_some(rows)
+    }
+}
+
+impl Answer {
+    /// Its entries of a `[rows, tasks]` matrix.
+    pub(super) fn of_mut<'a>(&self, matrix: &'a mut ArrayRef2<f32>, rows: Place) -> ndarray::ArrayViewMut2<'a, f32> {
+        match self.task {
+            Some(task) => matrix.slice_mut(s![rows.rows(), task..=task]),
+            None => matrix.slice_mut(s![rows.rows(), ..]),
+        }
+    }
+
+    pub(super) fn of<'a>(&self, matrix: &'a ArrayRef2<f32>, rows: Place) -> ndarray::ArrayView2<'a, f32> {
+        match self.task {
+            Some(task) => matrix.slice(s![rows.rows(), task..=task]),
+            None => matrix.slice(s![rows.rows(), ..]),
+        }
+    }
+}

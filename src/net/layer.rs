@@ -1,0 +1,177 @@
+//! The parameters of steps.
+
+use crate::nn::{
+    Alignment, Branch, DomainMlp, Gate, Hidden, Mlp, MultiHeadAttention, Params, Part, PartitionedNorm, Path,
+    Representations, StarLinear, Stitch, Tokens,
+};
+
+/// A layer of a net, by its kind.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Layer {
+    /// A stack of layers.
+    Mlp(Mlp),
+    /// A stack that reads the row and an embedding of its domain.
+    DomainMlp(DomainMlp),
+    /// Partitioned Normalization.
+    Norm(PartitionedNorm),
+    /// A star layer.
+    Star(StarLinear),
+    /// What follows an affine map.
+    Hidden(Hidden),
+    /// A softmax gate.
+    Gate(Gate),
+    /// A linear combination.
+    Stitch(Stitch),
+    /// Tokens of a row.
+    Tokens(Tokens),
+    /// Attention among tokens.
+    Attention(MultiHeadAttention),
+    /// What stands for branches.
+    Representations(Representations),
+    /// What a branch's query asks tokens for.
+    Alignment(Alignment),
+}
+
+crate::params!(
+    enum Layer {
+        Mlp,
+        DomainMlp,
+        Norm,
+        Star,
+        Hidden,
+        Gate,
+        Stitch,
+        Tokens,
+        Attention,
+        Representations,
+        Alignment,
+    }
+);
+
+/// A type of layers.
+pub trait LayerType: Sized {
+    /// The layer, if it is of this type.
+    fn of(layer: &Layer) -> Option<&Self>;
+
+    /// The layer, to change it, if it is of this type.
+    fn of_mut(layer: &mut Layer) -> Option<&mut Self>;
+}
+
+macro_rules! layer_types {
+    ($($variant:ident($type:ty)),+ $(,)?) => {$(
+        impl LayerType for $type {
+            fn of(layer: &Layer) -> Option<&Self> {
+                if let Layer::$variant(layer) = layer { Some(layer) } else { None }
+            }
+
+            fn of_mut(layer: &mut Layer) -> Option<&mut Self> {
+                if let Layer::$variant(layer) = layer { Some(layer) } else { None }
+            }
+        }
+    )+};
+}
+
+layer_types! {
+    Mlp(Mlp),
+    DomainMlp(DomainMlp),
+    Norm(PartitionedNorm),
+    Star(StarLinear),
+    Hidden(Hidden),
+    Gate(Gate),
+    Stitch(Stitch),
+    Tokens(Tokens),
+    Attention(MultiHeadAttention),
+    Representations(Representations),
+    Alignment(Alignment),
+}
+
+/// The dotted name of a layer.
+pub(crate) type Name = Vec<Part>;
+
+/// Runs `inside` below a name. What a branch owns that is absent is not present.
+pub(super) fn within<R>(path: &mut Path, name: &[Part], present: bool, inside: impl FnOnce(&mut Path) -> R) -> R {
+    match name {
+        [] => inside(path),
+        [part, rest @ ..] => {
+            let here = present || !matches!(part, Part::Branch(_));
+            path.within_member(*part, here, |path| within(path, rest, present, inside))
+        }
+    }
+}
+
+/// The branch that owns what has this name.
+pub(super) fn owner(name: &[Part]) -> Option<Branch> {
+    name.iter().find_map(|part| if let Part::Branch(branch) = part { Some(*branch) } else { None })
+}
+
+impl Layer {
+    /// Whether it has moving averages.
+    pub(super) fn has_averages(&self) -> bool {
+        let mut found = false;
+        self.visit(&mut Path::starting_at(0), &mut |_, leaf| found |= matches!(leaf, crate::nn::Leaf::Average(..)));
+        found
+    }
+}
+
+/// A part of a name: a field, a position, or the branch that owns what follows.
+pub trait IntoPart {
+    /// The part.
+    fn part(self) -> Part;
+}
+
+impl IntoPart for &'static str {
+    fn part(self) -> Part {
+        Part::Field(self)
+    }
+}
+
+impl IntoPart for usize {
+    fn part(self) -> Part {
+        Part::Index(self)
+    }
+}
+
+impl IntoPart for Branch {
+    fn part(self) -> Part {
+        Part::Branch(self)
+    }
+}
+
+/// A dotted name, written as a tuple: `("levels", 0, "own", branch, 1)`.
+pub trait IntoName {
+    /// Its parts.
+    fn name(self) -> Vec<Part>;
+}
+
+impl IntoName for Vec<Part> {
+    fn name(self) -> Vec<Part> {
+        self
+    }
+}
+
+impl IntoName for () {
+    fn name(self) -> Vec<Part> {
+        Vec::new()
+    }
+}
+
+impl IntoName for &'static str {
+    fn name(self) -> Vec<Part> {
+        vec![self.part()]
+    }
+}
+
+macro_rules! names {
+    ($($($type:ident)+,)+) => {$(
+        impl<$($type: IntoPart),+> IntoName for ($($type,)+) {
+            #[allow(non_snake_case)]
+            fn name(self) -> Vec<Part> {
+                let ($($type,)+) = self;
+                vec![$($type.part()),+]
+            }
+        }
+    )+};
+}
+
+names! { A B, A B C, A B C D, A B C D E, A B C D E F, }

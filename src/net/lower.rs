@@ -1,0 +1,227 @@
+//! From a program to what it computes in inference.
+
+use std::borrow::Cow;
+
+use super::forward::relations_of;
+use super::layer::Layer;
+use super::program::{Domains, Op, Program, Step, Value};
+use std::collections::BTreeMap;
+
+use ndarray::{Array1, Array2};
+
+use crate::model::{Plan, Value as PlanValue};
+use crate::nn::buffer::resize;
+use crate::nn::{DomainLinear, Gated, Infer, Linear, RepresentationsCache};
+
+/// What a step is in the plan, for rows of one domain.
+#[derive(Clone)]
+enum Lowered {
+    Value(PlanValue),
+    /// `scale ⊙ x + shift`, which becomes part of the maps that read it.
+    Affine(PlanValue, Vec<f64>, Vec<f64>),
+    /// What is the same for all rows.
+    Constant(Array2<f32>),
+}
+
+/// What Partitioned Normalization is for rows of a domain: see [`PartitionedNorm::affine`](crate::nn::PartitionedNorm).
+type Norm<'a> = Box<dyn Fn(Option<usize>) -> (Vec<f64>, Vec<f64>) + 'a>;
+
+impl Lowered {
+    fn value(&self) -> PlanValue {
+        match self {
+            Self::Value(value) => *value,
+            Self::Affine(..) => panic!("Partitioned Normalization is read by star layers alone"),
+            Self::Constant(_) => panic!("what is the same for all rows is read by tokens alone"),
+        }
+    }
+}
+
+/// Writes down a program for each of so many domains, and for rows of no known one. What does not depend on the domain is there once.
+pub(super) fn plan<'a>(program: &'a Program, layers: &'a [Layer], domains: usize) -> Plan<'a> {
+    let mut plan = Plan::new(domains);
+    let by_domain = depends_on_domain(program);
+    let mut common: Vec<Option<Lowered>> = vec![None; program.steps.len()];
+    // Pooled once for all domains.
+    let mut norms: BTreeMap<usize, Norm<'a>> = BTreeMap::new();
+    for (i, step) in program.steps.iter().enumerate() {
+        if let [Layer::Norm(norm)] = &layers[step.layers()] {
+            norms.insert(i, Box::new(norm.affine()));
+        }
+    }
+    let lower = |plan: &mut Plan<'a>, i: usize, domain, known: &dyn Fn(Value) -> Lowered| {
+        let step = &program.steps[i];
+        if let (Op::Norm { input }, Some(norm)) = (&step.op, norms.get(&i)) {
+            let (scale, shift) = norm(domain);
+            return Lowered::Affine(known(*input).value(), scale, shift);
+        }
+        step_of(&program.steps, step, &layers[step.layers()], plan, domain, known)
+    };
+    for i in 0..program.steps.len() {
+        if !by_domain[i] {
+            let known =
+                |value: Value| common[value.index()].clone().expect("what it reads does not depend on the domain");
+            common[i] = Some(lower(&mut plan, i, None, &known));
+        }
+    }
+    let mut answered: Vec<Vec<&super::program::Answer>> = vec![Vec::new(); domains + 1];
+    for answer in &program.answers {
+        match answer.domain {
+            Some(d) => answered[d as usize].push(answer),
+            None => answered[..domains].iter_mut().for_each(|answers| answers.push(answer)),
+        }
+        if answer.unknown != 0.0 {
+            answered[domains].push(answer);
+        }
+    }
+    for domain in plan.domains() {
+        let mut own: Vec<Option<Lowered>> = vec![None; if by_domain.contains(&true) { program.steps.len() } else { 0 }];
+        for i in 0..own.len() {
+            let needs = &program.steps[i].needs;
+            let needed = match (domain, &needs.known) {
+                (None, _) => needs.unknown,
+                (Some(_), Domains::All) => true,
+                (Some(d), Domains::Some(domains)) => domains.binary_search(&(d as u32)).is_ok(),
+            };
+            if by_domain[i] && needed {
+                let known = |value: Value| {
+                    let i = value.index();
+                    own[i].as_ref().or(common[i].as_ref()).cloned().expect("what a step reads stands before it")
+                };
+                own[i] = Some(lower(&mut plan, i, domain, &known));
+            }
+        }
+        for answer in &answered[domain.unwrap_or(domains)] {
+            let i = answer.value.index();
+            let value =
+                own.get(i).and_then(Option::as_ref).or(common[i].as_ref()).expect("an answer is needed").value();
+            let share = if domain.is_none() { answer.unknown } else { 1.0 };
+            plan.answer(domain, value, answer.task, share);
+        }
+    }
+    plan
+}
+
+/// By step, whether what it computes depends on the domain of a row.
+fn depends_on_domain(program: &Program) -> Vec<bool> {
+    let mut depends: Vec<bool> = Vec::with_capacity(program.steps.len());
+    for step in &program.steps {
+        let mut own = matches!(step.op, Op::DomainMlp { .. } | Op::Norm { .. } | Op::Star { .. });
+        step.op.inputs(|input| own |= depends[input.index()]);
+        depends.push(own);
+    }
+    depends
+}
+
+fn step_of<'a>(
+    steps: &[Step],
+    step: &Step,
+    layers: &'a [Layer],
+    plan: &mut Plan<'a>,
+    domain: Option<usize>,
+    known: &dyn Fn(Value) -> Lowered,
+) -> Lowered {
+    /// A value that is computed, or some columns of one; of the row, a copy.
+    fn computed(steps: &[Step], plan: &mut Plan<'_>, known: &dyn Fn(Value) -> Lowered, value: Value) -> PlanValue {
+        let (of, whole) = (&steps[value.index()], known(value).value());
+        let is_row = matches!(of.op, Op::Row { .. });
+        if is_row || value.width() < of.width { plan.columns(whole, value.of_step(), of.width) } else { whole }
+    }
+    /// The same, or the whole row, for affine maps.
+    fn read(steps: &[Step], plan: &mut Plan<'_>, known: &dyn Fn(Value) -> Lowered, value: Value) -> PlanValue {
+        let whole = value.width() == steps[value.index()].width;
+        if whole { known(value).value() } else { computed(steps, plan, known, value) }
+    }
+    let all = |plan: &mut Plan<'a>, values: &[Value]| -> Vec<PlanValue> {
+        values.iter().map(|&value| computed(steps, plan, known, value)).collect()
+    };
+    Lowered::Value(match (&step.op, layers) {
+        (Op::Row { owner }, []) => plan.row_of(*owner),
+        (Op::Mlp { input, .. }, [Layer::Mlp(mlp)]) => {
+            let input = read(steps, plan, known, *input);
+            plan.stack(input, mlp)
+        }
+        (Op::DomainMlp { input }, [Layer::DomainMlp(net)]) => {
+            let mut value = read(steps, plan, known, *input);
+            let first = Cow::Owned(net.first_of(domain));
+            let layers = std::iter::once(first).chain(net.mlp.layers[1..].iter().map(Cow::Borrowed));
+            for (i, layer) in layers.enumerate() {
+                value = plan.layer(value, layer, net.mlp.hidden.get(i));
+            }
+            value
+        }
+        (Op::Star { input }, [Layer::Star(layer), rest @ ..]) => {
+            let hidden = match rest {
+                [Layer::Hidden(hidden)] => Some(hidden),
+                _ => None,
+            };
+            let (input, norm) = match known(*input) {
+                Lowered::Affine(value, scale, shift) => (value, Some((scale, shift))),
+                _ => (read(steps, plan, known, *input), None),
+            };
+            let after_norm = |linear: Cow<'a, Linear>| match &norm {
+                Some((scale, shift)) => Cow::Owned(linear.behind(scale, shift)),
+                None => linear,
+            };
+            match domain.map(|d| &layer.domain[d]) {
+                Some(DomainLinear::Gate(Gated { own, gate })) => {
+                    let maps = [&layer.shared, own, gate];
+                    let [shared, own, gate] =
+                        maps.map(|linear| plan.layer(input, after_norm(Cow::Borrowed(linear)), None));
+                    let z = plan.gated(shared, own, gate);
+                    hidden.map_or(z, |hidden| plan.hidden(z, hidden))
+                }
+                own => {
+                    let combined = own.map(|own| own.combined(&layer.shared));
+                    let linear = combined.map_or(Cow::Borrowed(&layer.shared), Cow::Owned);
+                    plan.layer(input, after_norm(linear), hidden)
+                }
+            }
+        }
+        (Op::Mix { selector, parts }, [Layer::Gate(gate)]) => {
+            let (selector, parts) = (read(steps, plan, known, *selector), all(plan, parts));
+            plan.mix(selector, gate, &parts)
+        }
+        (Op::Stitch { parts }, [Layer::Stitch(stitch)]) => {
+            let parts = all(plan, parts);
+            plan.stitch(&parts, stitch)
+        }
+        (Op::Join { parts, fusion }, []) => {
+            let parts = all(plan, parts);
+            plan.join(&parts, *fusion)
+        }
+        (Op::Concat { parts }, []) => {
+            let parts = all(plan, parts);
+            plan.concat(&parts)
+        }
+        (Op::Scale { input, gate, factor }, []) => {
+            let [input, gate] = [input, gate].map(|&value| computed(steps, plan, known, value));
+            plan.scale(input, gate, *factor)
+        }
+        (Op::Hidden { input }, [Layer::Hidden(hidden)]) => {
+            let input = computed(steps, plan, known, *input);
+            plan.hidden(input, hidden)
+        }
+        (Op::Tokens { input }, [Layer::Tokens(tokens)]) => plan.tokens(known(*input).value(), tokens),
+        (Op::Attention { input, .. }, [Layer::Attention(attention)]) => {
+            plan.attention(known(*input).value(), attention)
+        }
+        (Op::Queries, [Layer::Representations(own), relations @ ..]) => {
+            let mut q = Array2::zeros((0, 0));
+            resize(&mut q, step.fixed.unwrap_or_default(), step.width);
+            own.forward(relations_of(relations), Infer, &mut RepresentationsCache::default(), &mut q);
+            return Lowered::Constant(q);
+        }
+        (Op::Directions { queries }, [Layer::Alignment(alignment)]) => {
+            let Lowered::Constant(q) = known(*queries) else { unreachable!("queries are the same for all rows") };
+            let mut p = Array2::zeros((q.nrows(), step.width));
+            alignment.forward(&q, &mut p);
+            return Lowered::Constant(p);
+        }
+        (Op::Align { tokens, directions, branch }, []) => {
+            let Lowered::Constant(p) = known(*directions) else { unreachable!("directions are the same for all rows") };
+            let direction: Array1<f32> = p.row(*branch).to_owned();
+            plan.align(known(*tokens).value(), direction)
+        }
+        _ => unreachable!("a step has the layers of its kind"),
+    })
+}

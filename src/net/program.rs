@@ -1,0 +1,360 @@
+//! A net as a list of steps.
+
+use std::ops::Range;
+
+use super::layer::Name;
+use crate::model::Fusion;
+
+/// A value of a [`Program`]: what one of its steps gives for every row that needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Value {
+    index: u32,
+    start: u32,
+    width: u32,
+    stopped: bool,
+}
+
+impl Value {
+    pub(crate) fn new(index: usize, width: usize) -> Self {
+        let small = |number: usize| u32::try_from(number).expect("a program has fewer than 2^32 steps and columns");
+        Self { index: small(index), start: 0, width: small(width), stopped: false }
+    }
+
+    /// Some columns of it.
+    ///
+    /// # Panics
+    /// If it does not have them.
+    #[must_use]
+    pub fn columns(self, columns: Range<usize>) -> Self {
+        assert!(columns.start <= columns.end && columns.end <= self.width(), "{columns:?} of {} columns", self.width);
+        Self { start: self.start + columns.start as u32, width: columns.len() as u32, ..self }
+    }
+
+    /// `sg(x)`: the value, whose reader takes no gradient back to it.
+    #[must_use]
+    pub fn stopped(self) -> Self {
+        Self { stopped: true, ..self }
+    }
+
+    pub(crate) fn is_stopped(self) -> bool {
+        self.stopped
+    }
+
+    /// Its columns among those of its step.
+    pub(crate) fn of_step(self) -> Range<usize> {
+        self.start as usize..(self.start + self.width) as usize
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self.index as usize
+    }
+
+    /// How many values it has for each row.
+    pub fn width(self) -> usize {
+        self.width as usize
+    }
+}
+
+/// What a net computes, from the embedded row to the logits: a list of steps, each of which reads values of steps before it.
+///
+/// The derivative of every layer stands beside its forward pass. A program adds what is between layers: their order, which rows
+/// need which value, which layers take part in a training step, and in which order gradients are added up.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Program {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) answers: Vec<Answer>,
+    /// Steps that run side by side, from the input up.
+    pub(crate) groups: Vec<Group>,
+    /// How many domains the net knows.
+    pub(crate) domains: usize,
+    /// Whether rows of no known domain go with the others: whether no answer is for one domain.
+    pub(crate) common: bool,
+    /// Where domains own tables: by domain, one more for rows of no known one, the steps that read its rows.
+    pub(crate) own_rows: Vec<Vec<u32>>,
+}
+
+/// One step. Its value has its position.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Step {
+    /// The dotted names of its layers, and where they stand among the net's.
+    pub(crate) names: Vec<Name>,
+    pub(crate) at: usize,
+    pub(crate) op: Op,
+    /// How many values it gives for a row.
+    pub(crate) width: usize,
+    /// If it is the same for all rows of a batch, how many rows it has.
+    pub(crate) fixed: Option<usize>,
+    /// Which rows need it.
+    pub(crate) needs: Needs,
+    /// Whether all its readers take the gradient back through the rectifier that it ends with.
+    pub(crate) rectified_by_readers: bool,
+}
+
+/// What a step does with the values it reads. Its parameters are its [`Layer`](super::Layer)s.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Op {
+    /// The embedded row, by the tables of this owner.
+    Row { owner: usize },
+    /// `mlp(x)`, with a penalty on subspaces of its first weight that are not orthogonal.
+    Mlp { input: Value, penalty: Option<Penalty> },
+    /// `mlp([x, e_d])`.
+    DomainMlp { input: Value },
+    /// Partitioned Normalization.
+    Norm { input: Value },
+    /// A star layer and what follows it.
+    Star { input: Value },
+    /// `Σ_i softmax(selector·W)_i · parts_i`.
+    Mix { selector: Value, parts: Vec<Value> },
+    /// A learned linear combination.
+    Stitch { parts: Vec<Value> },
+    /// Several values as one.
+    Join { parts: Vec<Value>, fusion: Fusion },
+    /// Several values side by side, of any width, rows among them.
+    Concat { parts: Vec<Value> },
+    /// `factor·σ(gate) ⊙ input`.
+    Scale { input: Value, gate: Value, factor: f32 },
+    /// What follows an affine map.
+    Hidden { input: Value },
+    /// The tokens of the row side by side, `[rows, tokens·width]`.
+    Tokens { input: Value },
+    /// Attention among the tokens of a row.
+    Attention { input: Value, tokens: usize },
+    /// What each branch asks for, `[branches, width]`: the same for all rows.
+    Queries,
+    /// What tokens are multiplied by for their scores, `[branches, token width]`: the same for all rows.
+    Directions { queries: Value },
+    /// Tokens weighed by one branch's direction.
+    Align { tokens: Value, directions: Value, branch: usize },
+}
+
+/// `λ·Σ ‖G_aᵀ·G_b‖²_F` over the pairs of `blocks` equal blocks of columns of a weight.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Penalty {
+    pub(crate) blocks: usize,
+    pub(crate) lambda: f32,
+}
+
+/// Which rows need a value.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Needs {
+    pub(crate) known: Domains,
+    /// Whether rows of no known domain do.
+    pub(crate) unknown: bool,
+}
+
+/// A set of domains.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Domains {
+    All,
+    /// In order, each once.
+    Some(Vec<u32>),
+}
+
+impl Default for Domains {
+    fn default() -> Self {
+        Self::Some(Vec::new())
+    }
+}
+
+/// A value that is added to the logits of some rows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) value: Value,
+    /// The one domain whose rows it answers; `None` is every row.
+    pub(crate) domain: Option<u32>,
+    /// The one task it answers; `None` is all.
+    pub(crate) task: Option<usize>,
+    /// What it counts for in rows of no known domain.
+    pub(crate) unknown: f32,
+    /// Whether what leads to it takes part in a step by its labels; else by its rows.
+    pub(crate) by_labels: bool,
+}
+
+/// Steps that follow each other, in strands that run side by side. In a strand every step but the first reads steps of the strand alone.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Group {
+    /// The first step of each strand, and behind the last strand its end.
+    pub(crate) starts: Vec<usize>,
+    /// Where all strands begin with a mixture: the values that are mixed, in order, and who mixes them.
+    pub(crate) mixed: Vec<Mixed>,
+}
+
+/// A value that mixtures of one group read.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Mixed {
+    pub(crate) value: usize,
+    /// The steps that mix it, and as which of their parts.
+    pub(crate) readers: Vec<(usize, usize)>,
+}
+
+impl Op {
+    /// Runs `see` on every value that the step reads.
+    pub(crate) fn inputs(&self, mut see: impl FnMut(Value)) {
+        match self {
+            Self::Row { .. } | Self::Queries => {}
+            Self::Mlp { input, .. }
+            | Self::DomainMlp { input }
+            | Self::Norm { input }
+            | Self::Star { input }
+            | Self::Hidden { input }
+            | Self::Tokens { input }
+            | Self::Attention { input, .. }
+            | Self::Directions { queries: input } => see(*input),
+            Self::Align { tokens, directions, .. } => [*tokens, *directions].into_iter().for_each(see),
+            Self::Mix { selector, parts } => [*selector].into_iter().chain(parts.iter().copied()).for_each(see),
+            Self::Scale { input, gate, .. } => [*input, *gate].into_iter().for_each(see),
+            Self::Stitch { parts } | Self::Join { parts, .. } | Self::Concat { parts } => {
+                parts.iter().copied().for_each(see)
+            }
+        }
+    }
+}
+
+impl Group {
+    pub(crate) fn steps(&self) -> std::ops::Range<usize> {
+        self.starts[0]..self.starts[self.starts.len() - 1]
+    }
+
+    pub(crate) fn strands(&self) -> impl DoubleEndedIterator<Item = std::ops::Range<usize>> + '_ {
+        self.starts.windows(2).map(|pair| pair[0]..pair[1])
+    }
+}
+
+impl Step {
+    /// Where its layers stand among the net's.
+    pub(crate) fn layers(&self) -> std::ops::Range<usize> {
+        self.at..self.at + self.names.len()
+    }
+}
+
+impl Program {
+    /// Finds what the engines ask for again and again: who needs what, and what can run side by side.
+    pub(super) fn finish(&mut self) {
+        self.find_needs();
+        self.find_rows();
+        self.find_groups();
+        self.find_rectified();
+    }
+
+    fn find_needs(&mut self) {
+        let mut domains: Vec<Option<Vec<u32>>> = vec![Some(Vec::new()); self.steps.len()];
+        for answer in &self.answers {
+            let value = answer.value.index();
+            self.steps[value].needs.unknown |= answer.unknown != 0.0;
+            match (answer.domain, &mut domains[value]) {
+                (None, all) => *all = None,
+                (Some(d), Some(some)) => some.push(d),
+                (Some(_), None) => {}
+            }
+        }
+        for i in (0..self.steps.len()).rev() {
+            let mut own = domains[i].take();
+            if let Some(some) = &mut own {
+                some.sort_unstable();
+                some.dedup();
+                if some.len() == self.domains {
+                    own = None;
+                }
+            }
+            let (before, rest) = self.steps.split_at_mut(i);
+            let Step { op, needs, .. } = &mut rest[0];
+            op.inputs(|input| {
+                before[input.index()].needs.unknown |= needs.unknown;
+                match (&own, &mut domains[input.index()]) {
+                    (None, all) => *all = None,
+                    (Some(own), Some(some)) => some.extend_from_slice(own),
+                    (Some(_), None) => {}
+                }
+            });
+            needs.known = own.map_or(Domains::All, Domains::Some);
+        }
+        self.common = self.answers.iter().all(|answer| answer.domain.is_none());
+    }
+
+    fn find_rows(&mut self) {
+        let all = self.steps.iter().all(|step| step.needs.known == Domains::All);
+        if all || !self.steps.iter().any(|step| matches!(step.op, Op::Row { owner } if owner > 0)) {
+            return;
+        }
+        self.own_rows = vec![Vec::new(); self.domains + 1];
+        for (i, step) in self.steps.iter().enumerate() {
+            if let (Op::Row { .. }, Domains::Some(domains)) = (&step.op, &step.needs.known) {
+                for &d in domains {
+                    self.own_rows[d as usize].push(i as u32);
+                }
+                if step.needs.unknown {
+                    self.own_rows[self.domains].push(i as u32);
+                }
+            }
+        }
+    }
+
+    fn find_groups(&mut self) {
+        let mut group = Group::default();
+        let (mut first, mut strand) = (0, 0);
+        for (i, step) in self.steps.iter().enumerate() {
+            // Of the last strand alone, of another one of the group, or of what was there before.
+            let (mut of_strand, mut of_group, mut outside) = (false, false, false);
+            step.op.inputs(|input| match input.index() {
+                // The row is there from the start.
+                input if input < first || matches!(self.steps[input].op, Op::Row { .. }) => outside = true,
+                input if input < strand => of_group = true,
+                _ => of_strand = true,
+            });
+            let starts_strand = i == 0 || !of_strand;
+            if i == 0 || of_group || (of_strand && outside) {
+                if i > 0 {
+                    group.starts.push(i);
+                    self.groups.push(std::mem::take(&mut group));
+                }
+                (first, strand) = (i, i);
+                group.starts.push(i);
+            } else if starts_strand {
+                strand = i;
+                group.starts.push(i);
+            }
+        }
+        if !self.steps.is_empty() {
+            group.starts.push(self.steps.len());
+            self.groups.push(group);
+        }
+        for group in &mut self.groups {
+            group.mixed = mixed(&self.steps, group);
+        }
+    }
+
+    fn find_rectified(&mut self) {
+        let mut by_readers = vec![true; self.steps.len()];
+        for step in &self.steps {
+            let mut read = |value: Value, takes_back: bool| {
+                by_readers[value.index()] &= takes_back && value.width() == self.steps[value.index()].width;
+            };
+            match &step.op {
+                Op::Mix { selector, parts } => {
+                    read(*selector, false);
+                    parts.iter().for_each(|&part| read(part, true));
+                }
+                Op::Star { input } => read(*input, true),
+                other => other.inputs(|input| read(input, false)),
+            }
+        }
+        for answer in &self.answers {
+            by_readers[answer.value.index()] = false;
+        }
+        for (step, by_readers) in self.steps.iter_mut().zip(by_readers) {
+            step.rectified_by_readers = by_readers;
+        }
+    }
+}
+
+/// Who mixes what, if every strand of the group begins with a mixture.
+fn mixed(steps: &[Step], group: &Group) -> Vec<Mixed> {
+    let mut readers: std::collections::BTreeMap<usize, Vec<(usize, usize)>> = std::collections::BTreeMap::new();
+    for strand in group.strands() {
+        let Op::Mix { parts, .. } = &steps[strand.start].op else { return Vec::new() };
+        for (part, value) in parts.iter().enumerate() {
+            readers.entry(value.index()).or_default().push((strand.start, part));
+        }
+    }
+    readers.into_iter().map(|(value, readers)| Mixed { value, readers }).collect()
+}

@@ -1,0 +1,126 @@
+//! What stands for branches among branches.
+
+use ndarray::{Array1, Array2, ArrayRef2, Axis};
+
+use super::{MultiHeadAttention, MultiHeadAttentionCache, Sight};
+use crate::nn::buffer::resize;
+use crate::nn::{Branch, Decay, Draws, Leaf, LeafMut, Mode, Pair, Params, Path, PerBranch};
+
+/// What stands for each branch, and what each asks for: `q_k = attention(r)_k` over the representations of the branches, or `r_k`.
+///
+/// A branch attends to the first `common` branches and to itself: who comes later changes nothing for the others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Representations {
+    /// `r`.
+    pub own: PerBranch<Representation>,
+    common: usize,
+}
+
+/// What stands for one branch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Representation {
+    /// `r_k`, `[width]`.
+    pub vector: Array1<f32>,
+}
+
+crate::params!(Representation { vector: Decay::None });
+
+/// What [`Representations`] keep from forward to backward.
+#[derive(Debug, Default)]
+pub(crate) struct RepresentationsCache {
+    vectors: Array2<f32>,
+    dvectors: Array2<f32>,
+    relations: MultiHeadAttentionCache,
+    /// Which branches have a gradient of their own.
+    active: Vec<bool>,
+}
+
+impl Representations {
+    /// Drawn from a normal distribution of deviation 1.
+    pub fn new(branches: &[Branch], common: usize, width: usize, draws: &Draws) -> Self {
+        let mut position = 0;
+        let own = PerBranch::new(branches.iter().copied(), |_| {
+            let draws = &mut draws.of_part(position);
+            position += 1;
+            Representation { vector: draws.normal(1, width, 1.0).remove_axis(Axis(0)) }
+        });
+        Self { own, common }
+    }
+
+    /// Takes what branches have that were there before; those that are new stand behind them.
+    pub(crate) fn keep(&mut self, before: Self) {
+        for (k, own) in before.own.into_members().into_iter().enumerate() {
+            *self.own.member_mut(k) = own;
+        }
+    }
+
+    fn sight(&self) -> Sight {
+        Sight { tokens: self.own.len(), common: self.common }
+    }
+
+    /// `q`, `[branches, width]`.
+    pub(crate) fn forward<M: Mode>(
+        &self,
+        relations: Option<&MultiHeadAttention>,
+        mode: M,
+        cache: &mut RepresentationsCache,
+        q: &mut ArrayRef2<f32>,
+    ) {
+        let RepresentationsCache { vectors, relations: cache, .. } = cache;
+        resize(vectors, self.own.len(), self.own[0].vector.len());
+        for (mut row, own) in vectors.rows_mut().into_iter().zip(self.own.iter()) {
+            row.assign(&own.vector);
+        }
+        match relations {
+            Some(attention) => attention.forward(vectors, self.sight(), mode, cache, q),
+            None => q.assign(vectors),
+        }
+    }
+
+    /// Takes `dq` back to the representations; a branch without a gradient took no part itself. Of those, the ones that were seen by one that did
+    /// learn from it. `dq` is changed on the way.
+    pub(crate) fn backward(
+        &self,
+        relations: Option<(&MultiHeadAttention, &mut MultiHeadAttention)>,
+        dq: &mut ArrayRef2<f32>,
+        cache: &mut RepresentationsCache,
+        grad: &mut Self,
+    ) {
+        let RepresentationsCache { vectors, dvectors, relations: cache, active } = cache;
+        resize(dvectors, dq.nrows(), dq.ncols());
+        active.clear();
+        active.extend(dq.rows().into_iter().map(|dq| dq.iter().any(|&d| d != 0.0)));
+        let seen = if relations.is_some() { self.common } else { 0 };
+        match relations {
+            Some((attention, grad)) => attention.backward(vectors, self.sight(), dq, cache, grad, dvectors),
+            None => dvectors.assign(dq),
+        }
+        for (branch, (d, &active)) in dvectors.rows().into_iter().zip(&*active).enumerate() {
+            if active || branch < seen {
+                grad.own.touch(branch).vector += &d;
+            }
+        }
+    }
+}
+
+impl Params for Representations {
+    fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
+        self.own.visit(path, see);
+    }
+
+    fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
+        self.own.visit_mut(path, see);
+    }
+
+    fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
+        self.own.visit_pair(&mut grad.own, path, see);
+    }
+
+    fn zero(&mut self) {
+        self.own.zero();
+    }
+
+    fn dismiss(&mut self) {
+        self.own.dismiss();
+    }
+}

@@ -1,0 +1,137 @@
+//! A stack that reads the row and its domain.
+
+use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2, Axis};
+
+use super::buffer::resize;
+use super::matmul::Out;
+use super::{Decay, Draws, HiddenStyle, JoinedCache, Linear, Mlp, MlpCache, Mode, PerDomain, Segment, Size};
+use crate::data::DomainId;
+
+/// `logits = mlp([x, e_d])`: a stack that reads the row and an embedding of its domain.
+///
+/// By itself it is the pooled model, which every multi-domain model has to beat; in STAR it is the auxiliary network. A row of no known domain gets the mean of all domains' embeddings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DomainMlp {
+    /// `e_d`.
+    pub domain: PerDomain<DomainEmbedding>,
+    /// The stack.
+    pub mlp: Mlp,
+}
+
+/// The embedding of one domain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DomainEmbedding {
+    /// `e_d`, `[domain_dim]`.
+    pub embedding: Array1<f32>,
+}
+
+crate::params!(DomainMlp { domain, mlp });
+crate::params!(DomainEmbedding { embedding: Decay::None });
+
+/// What a [`DomainMlp`] keeps from forward to backward.
+#[derive(Debug, Default)]
+pub struct DomainMlpCache {
+    joined: JoinedCache,
+    dlogits: Array2<f32>,
+    mlp: MlpCache,
+}
+
+impl DomainMlp {
+    /// A net for rows of `width` values; domain embeddings are drawn from a normal distribution of deviation 0.1.
+    pub(crate) fn with(
+        width: usize,
+        domains: &[DomainId],
+        domain_dim: usize,
+        hidden: &[usize],
+        tasks: usize,
+        style: HiddenStyle,
+        draws: &mut Draws,
+    ) -> Self {
+        let domain = PerDomain::new(domains.iter().copied(), |_| DomainEmbedding {
+            embedding: draws.normal(1, domain_dim, 0.1).remove_axis(Axis(0)),
+        });
+        Self { domain, mlp: Mlp::new(width + domain_dim, hidden, Some(tasks), style, draws) }
+    }
+
+    /// How many values [`DomainMlp::with`] makes.
+    pub(crate) fn size_with(
+        width: f64,
+        domains: f64,
+        domain_dim: usize,
+        hidden: &[usize],
+        tasks: usize,
+        style: HiddenStyle,
+    ) -> Size {
+        domains * Size::tensor(domain_dim as f64) + Mlp::size(width + domain_dim as f64, hidden, Some(tasks), style)
+    }
+
+    /// Writes the mean of all domains' embeddings.
+    fn mean_embedding(&self, mean: &mut ArrayRef1<f32>) {
+        mean.fill(0.0);
+        for own in self.domain.iter() {
+            mean.scaled_add(1.0 / self.domain.len() as f32, &own.embedding);
+        }
+    }
+
+    /// Gives a new domain the mean of the others' embeddings, so that it starts as a domain of which nothing is known.
+    pub(crate) fn push_domain(&mut self, domain: DomainId) {
+        let mut embedding = Array1::zeros(self.domain[0].embedding.len());
+        self.mean_embedding(&mut embedding);
+        self.domain.push(domain, DomainEmbedding { embedding });
+    }
+
+    /// `logits = mlp([x, e_d])`.
+    pub(crate) fn forward_joined<M: Mode>(
+        &self,
+        x: &ArrayRef2<f32>,
+        segments: &[Segment],
+        mode: M,
+        cache: &mut DomainMlpCache,
+        logits: &mut ArrayRef2<f32>,
+    ) {
+        let DomainMlpCache { joined, mlp, .. } = cache;
+        let embedding = |segment: Segment, to: &mut ArrayRef1<f32>| match segment.domain {
+            Some(d) => to.assign(&self.domain[d].embedding),
+            None => self.mean_embedding(to),
+        };
+        let first = |layer: &Linear, rectify: bool, z: &mut ArrayRef2<f32>| {
+            layer.forward_joined(x, segments, embedding, joined, z, rectify);
+        };
+        self.mlp.forward_behind(first, mode, mlp, logits);
+    }
+
+    /// Takes `dlogits` back; `dx` says what is to become of the gradient of x, `None` that it is not needed.
+    pub(crate) fn backward_joined(
+        &self,
+        x: &ArrayRef2<f32>,
+        segments: &[Segment],
+        dlogits: &ArrayRef2<f32>,
+        cache: &mut DomainMlpCache,
+        grad: &mut Self,
+        dx: Option<Out<'_, '_>>,
+    ) {
+        let DomainMlpCache { joined, dlogits: above, mlp: cache } = cache;
+        resize(above, dlogits.nrows(), dlogits.ncols());
+        above.assign(dlogits);
+        let Self { domain, mlp } = grad;
+        let dembedding = |segment: Segment, d: &ArrayRef1<f32>| {
+            domain.touch(segment.trained_domain()).embedding.scaled_add(1.0, d);
+        };
+        let first = |layer: &Linear, dz: &ArrayRef2<f32>, grad: &mut Linear| {
+            layer.backward_joined(x, segments, dz, joined, grad, dembedding, dx);
+        };
+        self.mlp.backward_behind(first, above, cache, mlp);
+    }
+}
+
+impl DomainMlp {
+    /// The first layer that reads x alone, for rows of one domain or of no known one: the embedding is in its bias.
+    pub(crate) fn first_of(&self, domain: Option<usize>) -> Linear {
+        let mut embedding = self.domain[0].embedding.clone();
+        match domain {
+            Some(d) => embedding.assign(&self.domain[d].embedding),
+            None => self.mean_embedding(&mut embedding),
+        }
+        self.mlp.layers[0].with_last(&embedding)
+    }
+}

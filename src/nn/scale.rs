@@ -1,0 +1,51 @@
+//! Values scaled by a gate of their own each.
+
+use ndarray::{Array2, ArrayRef2, Zip};
+
+use super::buffer::resize;
+use super::exp::exp;
+
+/// What [`scale`] keeps from forward to backward.
+#[derive(Debug, Default)]
+pub struct ScaleCache {
+    /// `δ = γ·σ(z)`, `[rows, width]`.
+    delta: Array2<f32>,
+    /// The gradient of z, `[rows, width]`: [`scale_backward`] writes it.
+    pub dz: Array2<f32>,
+}
+
+/// `y = δ ⊙ x` with `δ = γ·σ(z)`, all of `[rows, width]`: the last step of a Gate NU (Chang et al., "PEPNet", KDD 2023, section 3.2), γ the
+/// `factor`. With γ = 2 and z = 0 every δ is 1.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn scale(factor: f32, x: &ArrayRef2<f32>, z: &ArrayRef2<f32>, cache: &mut ScaleCache, y: &mut ArrayRef2<f32>) {
+    resize(&mut cache.delta, x.nrows(), x.ncols());
+    Zip::from(y).and(&mut cache.delta).and(x).and(z).for_each(|y, delta, &x, &z| {
+        *delta = factor / (1.0 + exp(-z));
+        *y = *delta * x;
+    });
+}
+
+/// `dx = dy ⊙ δ`, added to what is there where `add` says so, and in the cache `dz = dy ⊙ x ⊙ δ ⊙ (1 − δ/γ)`.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn scale_backward(
+    factor: f32,
+    x: &ArrayRef2<f32>,
+    dy: &ArrayRef2<f32>,
+    cache: &mut ScaleCache,
+    dx: &mut ArrayRef2<f32>,
+    add: bool,
+) {
+    let ScaleCache { delta, dz } = cache;
+    resize(dz, x.nrows(), x.ncols());
+    Zip::from(dz).and(&*delta).and(x).and(dy).for_each(|dz, &delta, &x, &dy| {
+        *dz = dy * x * delta * (1.0 - delta / factor);
+    });
+    Zip::from(dx).and(&*delta).and(dy).for_each(|dx, &delta, &dy| {
+        let d = dy * delta;
+        *dx = if add { *dx + d } else { d };
+    });
+}

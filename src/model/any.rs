@@ -239,6 +239,7 @@ any! {
     "ml_mmoe" => MlMmoe(MlMmoeNet, MlMmoeConfig),
     "cgc" => Cgc(CgcNet, CgcConfig),
     "ple" => Ple(PleNet, PleConfig),
+    "pepnet" => Pepnet(PepnetNet, PepnetConfig),
     "mran" => Mran(MranNet, MranConfig),
 }
 

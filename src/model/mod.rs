@@ -15,6 +15,7 @@
 //! | [`MlMmoe`] | levels of experts, all gates select on the row | Tang et al., RecSys 2020 |
 //! | [`Cgc`] | shared and own experts, a gate for every branch | Tang et al., RecSys 2020 |
 //! | [`Ple`] | the same, level by level | Tang et al., RecSys 2020 |
+//! | [`Pepnet`] | gates by domain on the row, by user and item on every task's layers | Chang et al., KDD 2023 |
 //! | [`Mran`] | attention among features, among branches, and from branches to features | after Zhao et al., KDD 2019 |
 //! | [`AnyModel`] | any of them, chosen by a configuration | |
 //!
@@ -43,6 +44,7 @@ mod moe;
 mod mran;
 mod net;
 mod plan;
+mod pepnet;
 mod ple;
 mod pooled;
 mod shared_bottom;
@@ -87,6 +89,7 @@ pub use self::mran::{MranConfig, MranConfigBuilder, MranNet};
 pub use self::net::{Input, Net};
 pub(crate) use self::plan::PlanStep;
 pub use self::plan::{Plan, Value};
+pub use self::pepnet::{PepnetConfig, PepnetConfigBuilder, PepnetNet};
 pub use self::ple::{PleConfig, PleConfigBuilder, PleNet};
 pub use self::pooled::{PooledConfig, PooledConfigBuilder, PooledNet};
 pub use self::shared_bottom::{SharedBottomConfig, SharedBottomConfigBuilder, SharedBottomNet};
@@ -136,6 +139,9 @@ pub type Cgc = Model<CgcNet>;
 
 /// PLE: see [`PleNet`].
 pub type Ple = Model<PleNet>;
+
+/// PEPNet: see [`PepnetNet`].
+pub type Pepnet = Model<PepnetNet>;
 
 /// MRAN: see [`MranNet`].
 pub type Mran = Model<MranNet>;

@@ -1,0 +1,133 @@
+//! PEPNet: gates that personalise what a net reads, and how it goes on.
+
+use super::Branches;
+use super::config::{MAX_WIDTH, check_most, check_widths, model_config};
+use crate::net::{Builder, Built, Describe, StepNet, Value};
+use crate::nn::HiddenStyle;
+
+model_config! {
+    /// The settings of [`Pepnet`](super::Pepnet).
+    PepnetConfig, PepnetConfigBuilder, "pepnet" of PepnetNet => {
+        /// The names of the fields that PPNet's gates read (user, item, author); default none, which leaves PPNet out.
+        priors: Vec<String> = Vec::new(), from impl Into<Vec<String>>;
+        /// Whether there is an EPNet; default true.
+        epnet: bool = true;
+        /// Whether PPNet also gates what the towers read, not only their hidden layers; default false.
+        gate_input: bool = false;
+        /// The width of a gate's hidden layer, at least 1; default 64. Where it is absent (`null`), it is as wide as the gate's output.
+        gate_hidden: Option<usize> = Some(64), from impl Into<Option<usize>>;
+        /// Whether a gate's last map starts at 0, so that every gate is 1 at first; default true. Otherwise it is drawn by Xavier's rule.
+        gates_from_zero: bool = true;
+        /// The width of the domain's embedding that EPNet's gate reads, at least 1; default 16.
+        domain_dim: usize = 16;
+        /// The widths of a tower's hidden layers, at least one; default 128, 64, 32.
+        hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
+    }
+    check(this, problems) {
+        check_widths("hidden", &this.hidden, problems);
+        problems.require(!this.hidden.is_empty(), || "hidden: at least one layer".into());
+        check_most("domain_dim", this.domain_dim, MAX_WIDTH, problems);
+        problems.require(this.domain_dim >= 1, || "domain_dim: at least 1, found 0".into());
+        let width = this.gate_hidden.unwrap_or(1);
+        check_most("gate_hidden", width, MAX_WIDTH, problems);
+        problems.require(width >= 1, || "gate_hidden: at least 1, found 0".into());
+        for prior in &this.priors {
+            let known = this.layout.fields.iter().any(|field| field.name == *prior);
+            let fields: Vec<&str> = this.layout.fields.iter().map(|field| &*field.name).collect();
+            problems.require(known, || {
+                format!("priors: expected categorical or multi-valued features ({}), found {prior:?}", fields.join(", "))
+            });
+        }
+        problems.require(this.epnet || !this.priors.is_empty(), || {
+            "priors: at least one field, or epnet = true; else there is no gate".into()
+        });
+        problems.require(!this.gate_input || !this.priors.is_empty(), || {
+            "gate_input: PPNet's gates need priors".into()
+        });
+    }
+}
+
+/// PEPNet's dense part (Chang et al., "PEPNet: Parameter and Embedding Personalized Network for Infusing with Personalized Prior
+/// Information", KDD 2023): one gate for the domain on the embedded row, and gates for the user and the item on the hidden layers of
+/// every task's tower.
+///
+/// ```text
+///   tower t    O_l^t = δ_l^t ⊙ φ(O_{l−1}^t·A_l + a_l)      ŷ^t = O_L^t·A + a
+///   PPNet      [δ_l^1, …, δ_l^T] = Gate_l([priors, sg(O)])
+///   EPNet      O = Gate([sg(E), e_d]) ⊙ E
+///   Gate NU    Gate(x) = 2·σ(relu(x·W₁ + b₁)·W₂ + b₂)
+///   input      E: the embedded row; e_d: an embedding of its domain; priors: the embeddings of some fields
+/// ```
+///
+/// * `sg` stops the gradient: EPNet's gate does not move the embeddings that it reads, and PPNet's gates do not move EPNet's output. The
+///   embeddings of the priors do learn through PPNet's gates, and `e_d` through EPNet's (sections 3.2 and 3.3).
+/// * A gate has two layers. Its last map starts at 0, so that every δ is exactly 1: the untrained net is a stack for each task. The paper
+///   does not say how gates start.
+/// * One gate for each layer gives the values of all tasks.
+/// * Domain and prior fields share the tables of the row. Dropout follows a hidden layer before its gate. Domain side fields (what a user did in a
+///   domain) are not implemented: the gate reads the domain's embedding and the row, in which they may be features.
+///
+/// A row of no known domain gets the mean of all domains' embeddings. A domain that is added starts with that mean.
+pub type PepnetNet = StepNet<PepnetConfig>;
+
+/// γ: gates lie between 0 and 2, and 1 is neutral.
+const FACTOR: f32 = 2.0;
+
+impl PepnetConfig {
+    /// The logits of a gate for `width` values.
+    fn gate(&self, net: &mut Builder<'_>, layer: usize, input: Value, width: usize) -> Built<Value> {
+        let hidden = [self.0.gate_hidden.unwrap_or(width)];
+        let style = HiddenStyle { init: self.0.init, ..HiddenStyle::default() };
+        if self.0.gates_from_zero {
+            net.mlp_from_zero(("ppnet", layer), input, &hidden, width, style)
+        } else {
+            net.mlp(("ppnet", layer), input, &hidden, Some(width), style)
+        }
+    }
+}
+
+impl Describe for PepnetConfig {
+    fn describe(&self, net: &mut Builder<'_>) -> Built {
+        let (settings, style, dim) = (&self.0, self.0.style(), self.0.embedding_dim);
+        let branches = net.branches(Branches::Tasks, None)?;
+        let row = net.row()?;
+        let mut o = row;
+        if settings.epnet {
+            let (input, width, hidden) = (row.stopped(), row.width(), [settings.gate_hidden.unwrap_or(row.width())]);
+            let style = HiddenStyle { init: settings.init, ..HiddenStyle::default() };
+            let gate = if settings.gates_from_zero {
+                net.domain_mlp_from_zero("epnet", input, settings.domain_dim, &hidden, width, style)?
+            } else {
+                net.domain_mlp("epnet", input, settings.domain_dim, &hidden, width, style)?
+            };
+            o = net.scale(row, gate, FACTOR)?;
+        }
+        let fields = net.layout().fields.iter().map(|field| &field.name);
+        let prior = |(f, name)| settings.priors.contains(name).then(|| row.columns(f * dim..(f + 1) * dim));
+        let priors: Vec<Value> = fields.enumerate().filter_map(prior).collect();
+        let personal = if priors.is_empty() { None } else { Some(net.concat([&priors[..], &[o.stopped()]].concat())?) };
+        let mut below = vec![o; branches.len()];
+        if let (Some(personal), true) = (personal, settings.gate_input) {
+            let gates = self.gate(net, 0, personal, branches.len() * o.width())?;
+            for (t, below) in below.iter_mut().enumerate() {
+                *below = net.scale(*below, gates.columns(t * o.width()..(t + 1) * o.width()), FACTOR)?;
+            }
+        }
+        for (l, &width) in settings.hidden.iter().enumerate() {
+            let gates = match personal {
+                Some(personal) => Some(self.gate(net, l + 1, personal, branches.len() * width)?),
+                None => None,
+            };
+            for (t, &branch) in branches.iter().enumerate() {
+                below[t] = net.mlp(("layers", l, "own", branch), below[t], &[width], None, style)?;
+                if let Some(gates) = gates {
+                    below[t] = net.scale(below[t], gates.columns(t * width..(t + 1) * width), FACTOR)?;
+                }
+            }
+        }
+        for (t, &below) in below.iter().enumerate() {
+            net.tower(t, below, &[], style)?;
+        }
+        Ok(())
+    }
+}

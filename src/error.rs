@@ -17,7 +17,7 @@ pub enum ErrorKind {
     Data,
     /// A domain that the encoder was not fitted on.
     UnknownDomain,
-    /// A configuration with one or more settings that cannot be.
+    /// A configuration with one or more invalid settings.
     Config,
     /// Two parts that were built for different fields, domains or tasks were put together.
     Layout,
@@ -150,31 +150,31 @@ impl Error {
         Self(Box::new(Detail { kind, message, path: None, line: None, column: None, value: None, help: None }))
     }
 
-    /// The same error in this file.
+    /// Adds the file.
     pub fn at_path(mut self, path: impl Into<PathBuf>) -> Self {
         self.0.path = Some(path.into());
         self
     }
 
-    /// The same error at this line (the first is 1).
+    /// Adds the line (the first is 1).
     pub fn at_line(mut self, line: u64) -> Self {
         self.0.line = Some(line);
         self
     }
 
-    /// The same error in this column of the file.
+    /// Adds the column of the file.
     pub fn in_column(mut self, column: impl Into<String>) -> Self {
         self.0.column = Some(column.into());
         self
     }
 
-    /// The same error about this value, of which the first 80 characters are kept.
+    /// Adds the value, of which the first 80 characters are kept.
     pub fn with_value(mut self, value: impl Into<String>) -> Self {
         self.0.value = Some(Excerpt::of(value.into()));
         self
     }
 
-    /// The same error with advice on what to do.
+    /// Adds advice on what to do.
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.0.help = Some(help.into());
         self
@@ -270,7 +270,7 @@ impl Problems {
         self.into_error(ErrorKind::Config, of)
     }
 
-    /// The same as an error of another kind: what is wrong is not a setting.
+    /// [`Problems::into_result`] with another kind of error, for what is not a setting.
     pub(crate) fn into_error(self, kind: ErrorKind, of: &str) -> Result<()> {
         if self.is_empty() { Ok(()) } else { Err(Error::new(kind, format!("{of}: {}", self.0.join("; ")))) }
     }

@@ -24,7 +24,7 @@ pub(crate) fn in_wakeful<R: Send>(pool: &ThreadPool, work: impl FnOnce() -> R + 
     let work = Mutex::new(Some(work));
     let (done, all) = (AtomicBool::new(false), Barrier::new(pool.current_num_threads()));
     let results = pool.broadcast(|thread| {
-        // Whoever has begun to look takes no part of the work that could wait for its looking to end.
+        // All threads reach this barrier first: a thread that already polls could otherwise be given work that waits for its own poll loop, a deadlock.
         all.wait();
         if thread.index() > 0 {
             look_for_work(&done);

@@ -129,7 +129,7 @@ fn what_a_file_gets_wrong_is_named() {
     );
     assert_eq!(
         of("kind = \"star\"", "kind = \"single\""),
-        "error: file.toml: CompareConfig: contenders: \"single\" stands there twice; name one anew"
+        "error: file.toml: CompareConfig: contenders: \"single\" is listed twice; name one anew"
     );
     assert_eq!(of("seeds = [1, 2]", "seeds = []"), "error: file.toml: CompareConfig: seeds: at least one");
     assert_eq!(

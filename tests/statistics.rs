@@ -81,7 +81,7 @@ fn a_domain_is_given_in_inference_what_it_is_given_in_training() {
         json!({"kind": "star", "activation": "dice", "norm": "batch", "hidden": [32, 16], "embedding_dim": 8});
     for settings in [star, batch_norm, dice, star_dice] {
         for (seed, epochs) in [(1, 1), (2, 2), (3, 4)] {
-            let model = train(&splits, settings.clone(), epochs, seed, 32_768);
+            let model = train(&splits, settings.clone(), epochs, seed, 131_072);
             let (large, small) = worst(&model, &splits.train);
             assert!(large < 0.02 && small < 0.1, "{settings}, {epochs} epochs: {large:.3}, small domains {small:.3}");
         }

@@ -105,12 +105,12 @@ impl CompareConfigBuilder {
         problems.require(!names.contains(&""), || "contenders: every one needs a name".into());
         for (i, name) in names.iter().enumerate() {
             problems.require(!names[..i].contains(name), || {
-                format!("contenders: {name:?} stands there twice; name one anew")
+                format!("contenders: {name:?} is listed twice; name one anew")
             });
         }
         problems.require(!self.seeds.is_empty(), || "seeds: at least one".into());
         for (i, seed) in self.seeds.iter().enumerate() {
-            problems.require(!self.seeds[..i].contains(seed), || format!("seeds: {seed} stands there twice"));
+            problems.require(!self.seeds[..i].contains(seed), || format!("seeds: {seed} is listed twice"));
         }
         if let Some(baseline) = self.baseline.as_deref() {
             problems.require(names.contains(&baseline), || {

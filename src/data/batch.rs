@@ -54,7 +54,7 @@ impl Ids {
         }
     }
 
-    /// Adds rows of id 0, or empty bags, until there are so many.
+    /// Adds rows of id 0, or empty bags, until the batch has this number of rows.
     pub(super) fn pad(&mut self, rows: usize) {
         match self {
             Self::One(ids) => ids.resize(rows, 0),

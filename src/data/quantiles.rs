@@ -149,7 +149,7 @@ fn share_out(runs: &[Run], pieces: &[Range<usize>], buckets: usize) -> Vec<usize
     shares
 }
 
-/// Adds the boundaries that cut these runs into so many buckets, of which there are no more than runs, of about equally many rows.
+/// Adds the boundaries that cut these runs into this number of buckets, of which there are no more than runs, of about equally many rows.
 fn cut(runs: &[Run], buckets: usize, boundaries: &mut Vec<f64>) {
     let mut left: usize = runs.iter().map(|&(_, rows)| rows).sum();
     let (mut buckets, mut rows) = (buckets, 0);

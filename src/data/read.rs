@@ -97,7 +97,7 @@ impl Table {
     /// Reads a file or folder as [`Table::read`] does, with other quotes, escapes or limits.
     ///
     /// # Errors
-    /// Those of [`Table::read`], and [`ErrorKind::Config`] for a character that cannot be a quote or an escape.
+    /// Those of [`Table::read`], and [`ErrorKind::Config`] for an invalid quote or escape character.
     pub fn read_with(path: impl AsRef<Path>, schema: &Schema, options: &ReadOptions) -> Result<Self> {
         let path = path.as_ref();
         let parts = if path.is_dir() { parts(path)? } else { vec![(path.to_owned(), kind(path)?)] };
@@ -147,7 +147,7 @@ impl Table {
     /// Reads from a source of bytes as [`Table::from_reader`] does, with other quotes, escapes or limits.
     ///
     /// # Errors
-    /// Those of [`Table::from_reader`], and [`ErrorKind::Config`] for a character that cannot be a quote or an escape.
+    /// Those of [`Table::from_reader`], and [`ErrorKind::Config`] for an invalid quote or escape character.
     pub fn from_reader_with(
         reader: impl Read,
         format: Format,

@@ -142,7 +142,7 @@ impl ReadOptions {
         Ok(Dialect { delimiter, quote: byte(quote), escape: byte(escape), escape_unsaid: self.escape == Mark::Unsaid })
     }
 
-    /// The limits for files of so many bytes, if that is known.
+    /// The limits for files of this number of bytes, if that is known.
     pub(super) fn bounds(&self, size: Option<u64>) -> Bounds {
         let by_size = || size.map_or(u64::MAX, |size| size.saturating_mul(EXPANSION).max(LEAST_BYTES));
         Bounds {

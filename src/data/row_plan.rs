@@ -37,7 +37,7 @@ enum Reader {
         feature: usize,
         field: usize,
     },
-    /// The same, and its first numeric input.
+    /// A numeric feature, and the position of its first numeric input.
     Numeric {
         feature: usize,
         input: usize,

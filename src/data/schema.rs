@@ -90,7 +90,7 @@ impl Schema {
         self.group.as_deref()
     }
 
-    /// The same features and domain alone, to read rows that are to be scored and have no labels yet.
+    /// The schema with its features and its domain only, to read rows that are to be scored and have no labels yet.
     pub fn unlabelled(&self) -> Self {
         Self {
             features: self.features.clone(),

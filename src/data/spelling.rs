@@ -56,7 +56,7 @@ fn integer(text: &str) -> &str {
 /// for an integer whose last digits the float does not have.
 pub(super) struct FloatId(pub(super) f64);
 
-/// The same for a number of 32 bits.
+/// How a 32-bit number is written as an id.
 #[cfg(any(test, feature = "parquet"))]
 pub(super) struct SingleId(pub(super) f32);
 

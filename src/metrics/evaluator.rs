@@ -311,7 +311,7 @@ mod tests {
         let error = evaluator.add(&array![[0.0]], &array![[2.0]], domain, &[], &[]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Data);
         assert_eq!(error.to_string(), "column \"click\": found \"2\": expected 0, 1 or NaN as the label of row 0");
-        // A logit that nobody compares with a label may be anything.
+        // A logit without a label is not evaluated: it may be anything.
         evaluator.add(&array![[f32::NAN]], &array![[f32::NAN]], domain, &[], &[]).unwrap();
         assert_eq!(evaluator.report().tasks[0].all, Measures::default());
     }

@@ -88,13 +88,13 @@ impl Monitor {
         Self { metric, task: None, domain: None }
     }
 
-    /// The same of this task alone.
+    /// Takes this metric of one task alone.
     pub fn of_task(mut self, task: impl Into<String>) -> Self {
         self.task = Some(task.into());
         self
     }
 
-    /// The same in this domain alone. [`SHARED_DOMAIN`] names the rows of no known domain.
+    /// Takes this metric of one domain alone. [`SHARED_DOMAIN`] names the rows of no known domain.
     pub fn in_domain(mut self, domain: impl Into<String>) -> Self {
         self.domain = Some(domain.into());
         self
@@ -103,7 +103,7 @@ impl Monitor {
     /// Whether reports for this layout have the number, to know before the first epoch rather than after it.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming every setting that cannot be: a task or domain that the
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming every invalid setting: a task or domain that the
     /// layout does not have, or a mean over domains in one domain.
     pub fn check(&self, layout: &Layout) -> Result<()> {
         self.check_names(|| layout.tasks.iter().map(String::as_str), || layout.domains.iter().map(String::as_str))

@@ -19,7 +19,7 @@ pub enum Cell {
 }
 
 impl Cell {
-    /// This number with so many decimals.
+    /// This number with a fixed number of decimals.
     pub fn number(value: f64, decimals: usize) -> Self {
         Self::Number(format!("{value:.decimals$}"))
     }

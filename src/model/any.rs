@@ -262,7 +262,7 @@ impl AnyConfig {
     /// put in, and `seed` where they have none.
     ///
     /// # Errors
-    /// As [`AnyConfig::kind_of`]; [`ErrorKind::Config`] also for an unknown setting, and for settings that cannot be, all named.
+    /// As [`AnyConfig::kind_of`]; [`ErrorKind::Config`] also for an unknown setting, and for invalid settings, all named.
     pub fn from_settings(mut settings: Value, layout: &Layout, seed: u64) -> Result<Self> {
         Self::kind_of(&settings)?;
         let wrong = |message: String| Error::new(ErrorKind::Config, message);

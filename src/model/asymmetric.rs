@@ -31,7 +31,7 @@ model_config! {
             let mut known = HashSet::from([reader]);
             for name in read {
                 problems.require(known.insert(name), || {
-                    format!("reads.{reader}: {name:?} stands there twice, or is the reader, which reads its own anyway")
+                    format!("reads.{reader}: {name:?} is listed twice, or is the reader, which reads its own anyway")
                 });
             }
             strangers.extend(std::iter::once(reader).chain(read).filter(|name| names.position(name).is_none()));

@@ -78,7 +78,7 @@ impl Branches {
         }
     }
 
-    /// Notes a number of branches to be built with that cannot be.
+    /// Notes an invalid `built_with`.
     pub(crate) fn check(self, layout: &Layout, built_with: Option<usize>, problems: &mut Problems) {
         let count = self.count(layout);
         let built_with = built_with.unwrap_or(count);

@@ -39,7 +39,7 @@ pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Se
     /// The settings of this kind as a model file has them: by default what serde reads.
     ///
     /// # Errors
-    /// If it is not JSON of such settings, or settings that cannot be.
+    /// If it is not JSON of such settings, or invalid settings.
     fn from_json(kind: &str, json: &str) -> serde_json::Result<Self> {
         let _ = kind;
         serde_json::from_str(json)
@@ -48,7 +48,7 @@ pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Se
     /// The fields, numeric inputs, domains and tasks.
     fn layout(&self) -> &Layout;
 
-    /// The same, to add a domain to.
+    /// The fields, numeric inputs, domains and tasks, for changes: a model that grows adds domains and table rows.
     fn layout_mut(&mut self) -> &mut Layout;
 
     /// The width of every embedding.
@@ -106,7 +106,7 @@ pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Se
         )]
     }
 
-    /// The same width; no settings are too large for it.
+    /// [`NetConfig::width`] as an f64, which does not overflow for any settings.
     fn width_f64(&self) -> f64 {
         self.layout().fields.len() as f64 * self.embedding_dim() as f64 + self.layout().numeric.len() as f64
     }
@@ -149,7 +149,7 @@ pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenS
         problems.require(names.iter().all(|name| !name.is_empty()), || format!("layout.{what}: no name may be empty"));
         names.sort_unstable();
         for pair in names.windows(2).filter(|pair| pair[0] == pair[1]) {
-            problems.require(false, || format!("layout.{what}: {:?} stands there twice", pair[0]));
+            problems.require(false, || format!("layout.{what}: {:?} is listed twice", pair[0]));
         }
     }
     problems.require(dim >= 1, || format!("embedding_dim: at least 1, found {dim}"));
@@ -170,7 +170,7 @@ pub(crate) fn shown(widths: &[usize]) -> String {
     format!("[{}{more}]", first.join(", "))
 }
 
-/// Notes a list of layer widths that cannot be.
+/// Notes an invalid list of layer widths.
 pub(crate) fn check_widths(name: &str, widths: &[usize], problems: &mut Problems) {
     let count = widths.len();
     if count > MAX_DEPTH {
@@ -187,7 +187,7 @@ pub(crate) fn check_most(name: &str, number: usize, most: usize, problems: &mut 
     problems.require(number <= most, || format!("{name}: at most {most}, found {number}"));
 }
 
-/// Notes experts that cannot be: `count` is how many a gate chooses from, as the settings `keys` say.
+/// Notes invalid experts: `count` is how many a gate chooses from, as the settings `keys` say.
 pub(crate) fn check_experts(hidden: &[usize], keys: &str, count: usize, problems: &mut Problems) {
     check_widths("expert_hidden", hidden, problems);
     problems.require(!hidden.is_empty(), || "expert_hidden: at least one layer".into());
@@ -195,13 +195,13 @@ pub(crate) fn check_experts(hidden: &[usize], keys: &str, count: usize, problems
     check_most(keys, count, MAX_COUNT, problems);
 }
 
-/// Notes the widths of a bottom that cannot be.
+/// Notes the invalid widths of a bottom.
 pub(crate) fn check_bottoms(hidden: &[usize], problems: &mut Problems) {
     check_widths("bottom_hidden", hidden, problems);
     problems.require(!hidden.is_empty(), || "bottom_hidden: at least one layer".into());
 }
 
-/// Notes the widths of stitched stacks that cannot be, and the weight of its own that a unit cannot start with.
+/// Notes invalid widths of stitched stacks, and an invalid `own_weight`.
 pub(crate) fn check_stacks(hidden: &[usize], own_weight: f32, problems: &mut Problems) {
     check_widths("hidden", hidden, problems);
     problems.require(!hidden.is_empty(), || "hidden: at least one layer".into());
@@ -334,7 +334,7 @@ macro_rules! model_config {
             /// Checks all settings.
             ///
             /// # Errors
-            /// [`ErrorKind::Config`](crate::ErrorKind::Config) that names every setting that cannot be.
+            /// [`ErrorKind::Config`](crate::ErrorKind::Config) that names every invalid setting.
             #[allow(unused_mut, reason = "settings without branches stay as they are")]
             pub fn build(mut self) -> $crate::Result<$config> {
                 let mut problems = $crate::error::Problems::default();

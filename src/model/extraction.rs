@@ -31,7 +31,7 @@ impl Extraction<'_> {
     ///   tower k      ŷ^k = t^k(h^k)
     ///   level j      h^k ← Σ_i w^k_i E_i   over own experts (which read h^k), then shared ones (which read h^s),
     ///                                      w^k = softmax(h^k·W^k): linear, no bias, no normalisation
-    ///                h^s ← Σ_i w^s_i E_i   over all experts of the level; not at the last level, where nobody would read it
+    ///                h^s ← Σ_i w^s_i E_i   over all experts of the level; not at the last level, where no expert would read it
     ///   input        h^k = h^s = x
     /// ```
     ///

@@ -8,7 +8,7 @@ use super::{Front, Net, NetConfig};
 use crate::memory;
 use crate::nn::Size;
 
-/// Below this nobody asks how much memory there is.
+/// Below this number of bytes, memory is not checked.
 const SMALL: f64 = 64e6;
 
 /// How many settings an error names.

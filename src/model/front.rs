@@ -30,7 +30,7 @@ pub struct Front {
     fields: Vec<Field>,
     /// The fields' tables, one owner's after the other's.
     tables: Vec<Array2<f32>>,
-    /// Whose the tables are; nobody is everybody.
+    /// The branches that own the tables; empty where all branches share them.
     owners: Vec<Branch>,
     built_with: usize,
     dim: usize,
@@ -142,7 +142,7 @@ impl Front {
         &self.tables
     }
 
-    /// The same, to change them: pretrained embeddings, a test.
+    /// The tables, for changes: to put pretrained embeddings in, for example.
     pub fn tables_mut(&mut self) -> &mut [Array2<f32>] {
         &mut self.tables
     }
@@ -225,7 +225,7 @@ impl Front {
         });
     }
 
-    /// The same for a walk that may change them.
+    /// Walks the tables as [`Front::visit`] does, and may change them.
     pub(super) fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
         path.within(Part::Field("embeddings"), |path| {
             for (i, table) in self.tables.iter_mut().enumerate() {

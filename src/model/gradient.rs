@@ -74,7 +74,7 @@ impl<N: Net> Gradient<N> {
         &self.frozen
     }
 
-    /// Sets it back to zero, nobody present.
+    /// Sets it back to zero, with no member present.
     pub fn zero(&mut self) {
         self.tables.iter_mut().for_each(RowGrad::clear);
         self.net.zero();

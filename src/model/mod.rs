@@ -98,7 +98,7 @@ pub use self::sluice::{SluiceConfig, SluiceConfigBuilder, SluiceNet};
 pub use self::star::{StarConfig, StarConfigBuilder, StarNet};
 pub(crate) use self::statistics::{Statistics, has_averages};
 
-/// Rows that [`Model::score`], and whoever else reads many, takes at a time.
+/// How many rows [`Model::score`], and other code that reads many rows, takes at a time.
 pub(crate) const PIECE: usize = 4096;
 
 /// One model for each branch: see [`SingleNet`].
@@ -211,7 +211,7 @@ impl<N: Net> Model<N> {
         &self.front
     }
 
-    /// The same, to change them.
+    /// The embedding tables, for changes.
     pub fn front_mut(&mut self) -> &mut Front {
         &mut self.front
     }
@@ -221,7 +221,7 @@ impl<N: Net> Model<N> {
         &self.net
     }
 
-    /// The same, to change it.
+    /// The dense part, for changes.
     pub fn net_mut(&mut self) -> &mut N {
         &mut self.net
     }
@@ -278,7 +278,7 @@ impl<N: Net> Model<N> {
         join(|| self.score_into(rows, start, first), || self.score_into(rows, start + middle, second));
     }
 
-    /// The same logits in a lent cache: in inference with `Cache<N, Infer>`, or as the first half of a training step
+    /// The logits of a batch, as [`Model::forward`] gives them, computed in a cache of the caller: in inference with `Cache<N, Infer>`, or as the first half of a training step
     /// with `Cache<N, Train>`.
     ///
     /// # Panics
@@ -361,7 +361,7 @@ impl<N: Net> Model<N> {
     ///
     /// In STAR and the pooled model it starts as what is shared. Where branches stand for domains it starts from new parts (experts,
     /// gates, bottoms, stacks, representations, towers, and in [`Single`] embedding tables), whose scores mean nothing before they were
-    /// trained; it reads what was there, nobody reads it, and rows of no known domain do not take its branches. In STAR and the pooled
+    /// trained; it reads older parts, no older part reads it, and rows of no known domain do not take its branches. In STAR and the pooled
     /// model they do, once it has trained, by its embedding and statistics. Where branches stand for tasks it owns nothing.
     ///
     /// Make new gradients, caches and optimizers: those made before are for a model without the domain.
@@ -407,7 +407,7 @@ impl<N: Net> Model<N> {
         path.within(Part::Field("net"), |path| self.net.visit(path, &mut see));
     }
 
-    /// The same for a walk that may change them.
+    /// Walks all tensors as [`Model::visit`] does, and may change them.
     pub fn visit_mut(&mut self, mut see: impl FnMut(&Path, LeafMut<'_>)) {
         let path = &mut Path::starting_at(0);
         self.front.visit_mut(path, &mut see);

@@ -16,7 +16,7 @@ model_config! {
         scaled: bool = true;
         /// How many layers of attention among features there are; default 1, and 0 leaves it out.
         attention_layers: usize = 1;
-        /// Whether the branches attend to each other; default true. A model built with one branch has nobody to attend to, and
+        /// Whether the branches attend to each other; default true. A model built with one branch has no other branch to attend to, and
         /// leaves it out.
         branch_attention: bool = true;
         /// The widths of a tower's hidden layers; default 64, 32.
@@ -48,7 +48,7 @@ model_config! {
 /// a row passes those of its domain alone, and a row of no known domain takes the mean of the logits of the domains that the model was
 /// built with.
 ///
-/// A branch attends to those that the model was built with, and one that is added also to itself, so that nobody's `q^k` changes when
+/// A branch attends to those that the model was built with, and one that is added also to itself, so that no other `q^k` changes when
 /// a domain is added. Who attends to a branch also teaches it: `r_k` learns from the rows of others.
 ///
 /// `activation`, `norm` and `dropout` follow the sum of heads and residual among features as they follow the maps of towers; `norm`

@@ -139,7 +139,7 @@ pub(super) fn lines(matrix: &ArrayRef2<f32>, tokens: usize) -> ArrayView2<'_, f3
     matrix.view().into_shape_with_order((rows * tokens, width / tokens)).expect(LINES)
 }
 
-/// The same, to change them.
+/// `[rows, tokens·width]` as `[rows·tokens, width]`, for changes.
 pub(super) fn lines_mut(matrix: &mut ArrayRef2<f32>, tokens: usize) -> ArrayViewMut2<'_, f32> {
     let (rows, width) = matrix.dim();
     matrix.view_mut().into_shape_with_order((rows * tokens, width / tokens)).expect(LINES)

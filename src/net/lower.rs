@@ -36,7 +36,7 @@ impl Lowered {
     }
 }
 
-/// Writes down a program for each of so many domains, and for rows of no known one. What does not depend on the domain is there once.
+/// The plan of a program for this number of domains and for rows of no known one. A step that does not depend on the domain is written once.
 pub(super) fn plan<'a>(program: &'a Program, layers: &'a [Layer], domains: usize) -> Plan<'a> {
     let mut plan = Plan::new(domains);
     let by_domain = depends_on_domain(program);
@@ -126,7 +126,7 @@ fn step_of<'a>(
         let is_row = matches!(of.op, Op::Row { .. });
         if is_row || value.width() < of.width { plan.columns(whole, value.of_step(), of.width) } else { whole }
     }
-    /// The same, or the whole row, for affine maps.
+    /// A value for an affine map, which may read the whole row.
     fn read(steps: &[Step], plan: &mut Plan<'_>, known: &dyn Fn(Value) -> Lowered, value: Value) -> PlanValue {
         let whole = value.width() == steps[value.index()].width;
         if whole { known(value).value() } else { computed(steps, plan, known, value) }

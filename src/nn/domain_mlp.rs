@@ -100,7 +100,7 @@ impl DomainMlp {
         self.mlp.forward_behind(first, mode, mlp, logits);
     }
 
-    /// Takes `dlogits` back; `dx` says what is to become of the gradient of x, `None` that it is not needed.
+    /// Takes `dlogits` back; `dx` says what to do with the gradient of x, `None` that it is not needed.
     pub(crate) fn backward_joined(
         &self,
         x: &ArrayRef2<f32>,

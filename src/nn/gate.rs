@@ -51,7 +51,7 @@ impl Gate {
         self.backward_into(x, cache, grad, Out::set(dx));
     }
 
-    /// The same, with what is to become of `dz·Wᵀ`.
+    /// [`Gate::backward`]; `dx` says what to do with `dz·Wᵀ`.
     pub(crate) fn backward_into(&self, x: &ArrayRef2<f32>, cache: &mut GateCache, grad: &mut Self, dx: Out<'_, '_>) {
         let GateCache { weights, dweights } = cache;
         let (w, dw) = (weights.as_slice().expect(CONTIGUOUS), dweights.as_slice_mut().expect(CONTIGUOUS));

@@ -64,7 +64,7 @@ impl Linear {
     }
 
     /// `dW_x += xᵀ·dz`; with `Σ dz` over a segment's rows, `db += Σ dz`, `dW_e += e·Σ dz`, and `take` is given `de = W_e·Σ dz`. `dx` says
-    /// what is to become of `dz·W_xᵀ`.
+    /// what to do with `dz·W_xᵀ`.
     #[expect(clippy::too_many_arguments, reason = "those of `Linear::backward_into`, and the segments with theirs")]
     pub(crate) fn backward_joined(
         &self,

@@ -42,13 +42,13 @@ impl Linear {
         self.forward_into(x, y, false);
     }
 
-    /// The same, and then a rectifier if there is to be one: `y = max(·, 0)`.
+    /// [`Linear::forward`], followed by a ReLU if `rectify`: `y = max(·, 0)`.
     pub(crate) fn forward_into(&self, x: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>, rectify: bool) {
         let then = Then::bias(values(&self.bias), rectify);
         product(x.view(), Operand::One(self.weight.view()), Out::set(y).then(then));
     }
 
-    /// `dW += xᵀ·dy`, `db += Σ dy`, `dx = dy·Wᵀ`. Pass `None` for `dx` when nobody needs it.
+    /// `dW += xᵀ·dy`, `db += Σ dy`, `dx = dy·Wᵀ`. Pass `None` for `dx` if it is not needed.
     ///
     /// # Panics
     /// If the shapes do not fit.
@@ -56,7 +56,7 @@ impl Linear {
         self.backward_into(x, dy, grad, dx.map(Out::set));
     }
 
-    /// The same, with what is to become of `dy·Wᵀ`.
+    /// [`Linear::backward`]; `dx` says what to do with `dy·Wᵀ`, `None` that it is not needed.
     pub(crate) fn backward_into(
         &self,
         x: &ArrayRef2<f32>,

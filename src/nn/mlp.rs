@@ -109,7 +109,7 @@ impl Mlp {
         }
     }
 
-    /// The same for a caller who keeps `y`.
+    /// [`Mlp::forward`] for a caller that keeps `y` until the backward pass.
     pub(crate) fn forward_into<M: Mode>(
         &self,
         x: &ArrayRef2<f32>,
@@ -120,7 +120,7 @@ impl Mlp {
         self.forward_behind(|first, rectify, z| first.forward_into(x, z, rectify), mode, cache, y);
     }
 
-    /// The same behind a first affine map that the caller knows how to take, followed by a rectifier if there is to be one.
+    /// [`Mlp::forward_into`] with a first affine map that the caller computes: `first(layer, rectify, z)` writes `z`, after a ReLU if `rectify`.
     pub(crate) fn forward_behind<M: Mode>(
         &self,
         mut first: impl FnMut(&Linear, bool, &mut ArrayRef2<f32>),
@@ -162,7 +162,7 @@ impl Mlp {
         }
     }
 
-    /// Takes `dy` back through every layer to `dx` (`None` when nobody needs it).
+    /// Takes `dy` back through every layer to `dx` (`None` if it is not needed).
     ///
     /// # Panics
     /// If the shapes do not fit.
@@ -198,7 +198,7 @@ impl Mlp {
     }
 
     /// [`Mlp::backward`] from behind the rectifier that ends the stack, if one does: `above` is then the gradient of the last
-    /// affine map's output. It is changed on the way. `dx` says what is to become of that.
+    /// affine map's output. It is changed on the way. `dx` says what to do with its gradient.
     pub(crate) fn backward_into(
         &self,
         x: &ArrayRef2<f32>,
@@ -210,7 +210,7 @@ impl Mlp {
         self.backward_behind(|first, dz, grad| first.backward_into(x, dz, grad, dx), above, cache, grad);
     }
 
-    /// The same behind a first affine map that the caller knows how to take back.
+    /// [`Mlp::backward_into`] with a first affine map that the caller takes back.
     pub(crate) fn backward_behind(
         &self,
         first: impl FnOnce(&Linear, &ArrayRef2<f32>, &mut Linear),

@@ -112,7 +112,7 @@ impl Path {
         self.slot += 1;
     }
 
-    /// The same, for a member that may be absent from the step.
+    /// [`Path::within`] for a member; `present` says whether it had rows or labels in this step.
     pub(crate) fn within_member<R>(&mut self, part: Part, present: bool, inside: impl FnOnce(&mut Self) -> R) -> R {
         let outer = self.present;
         self.present = outer && present;
@@ -198,13 +198,13 @@ pub trait Params: Clone {
     /// Sets a gradient back to zero. What was absent from the step is zero already and is not touched.
     fn zero(&mut self);
 
-    /// Marks everybody absent in a gradient whose values are zero already, but for batch statistics: what
+    /// Marks all members absent in a gradient whose values are zero already, but for batch statistics: what
     /// [`Params::zero`] does, without another pass over the values.
     fn dismiss(&mut self) {
         self.zero();
     }
 
-    /// A gradient for these parameters: the same shapes, all zero, nobody present.
+    /// A gradient for these parameters: the same shapes, all zero, no member present.
     fn zeros_like(&self) -> Self {
         let mut grad = self.clone();
         grad.zero();
@@ -372,7 +372,7 @@ pub mod tensor {
         path.advance();
     }
 
-    /// The same for a walk that may change it.
+    /// Shows one tensor to a walk that may change it, and moves on to the next slot.
     ///
     /// # Panics
     /// If the tensor is not in standard layout.
@@ -387,7 +387,7 @@ pub mod tensor {
         path.advance();
     }
 
-    /// The same for a tensor beside its gradient.
+    /// Shows one tensor with its gradient, and moves on to the next slot.
     ///
     /// # Panics
     /// If one of the two is not in standard layout.

@@ -21,7 +21,7 @@ impl Key for Branch {
     }
 }
 
-/// Values of which every member belongs to one owner, and to nobody else.
+/// Values of which every member belongs to exactly one domain or branch.
 ///
 /// In a gradient, only members that [`Per::touch`] was called for are *present*: the optimizer leaves the values and the
 /// state of all others as they are, weight decay included.

@@ -37,7 +37,7 @@ impl RowGrad {
         &self.values
     }
 
-    /// The same, to scale or clip them.
+    /// The values of all rows that have a gradient, for changes: scaling and clipping.
     pub fn values_mut(&mut self) -> &mut [f32] {
         &mut self.values
     }

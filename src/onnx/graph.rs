@@ -112,7 +112,7 @@ impl<'m> Graph<'m> {
         self.named(name)
     }
 
-    /// A tensor that whoever runs the graph gives.
+    /// An input of the graph.
     pub(super) fn input(&mut self, name: &str, data_type: i32, dims: &[Dim<'_>]) -> Tensor {
         self.inputs.push(info(name, data_type, dims));
         self.named(name.to_owned())
@@ -275,7 +275,7 @@ impl Graph<'_> {
         self.concat(&layers, 1)
     }
 
-    /// The same values in another shape. A size of 0 is that of `x` in the same place, so that the first may be that of the rows.
+    /// Gives the values another shape. A size of 0 is that of `x` in the same place, so that the first may be that of the rows.
     pub(super) fn reshape(&mut self, x: Tensor, shape: &[i64]) -> Tensor {
         let shape = self.integers(shape);
         self.node("Reshape", &[x, shape], &[])

@@ -94,7 +94,7 @@ impl Schedule {
         Self { warm_up_steps: 0, shape: Shape::Plateau { factor, patience, min_factor } }.checked()
     }
 
-    /// The same schedule with a linear rise over the first `steps` steps: the first is at `1/steps` of what it would be,
+    /// Starts this schedule with a linear rise over the first `steps` steps: the first is at `1/steps` of what it would be,
     /// the last at all of it.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::simd::{Work, widest};
 
 /// How many values a block has: with two moments 128 kB, which stay near the core until the gradient is set to zero.
 const BLOCK: usize = 1 << 13;
-/// The same for rows of a table: fewer, so that those of small tables too keep all threads busy.
+/// How many values of a table's rows a thread takes at a time: fewer, so that small tables keep all threads busy too.
 const ROWS_BLOCK: usize = 1 << 12;
 
 /// The step of an optimizer, with its constants filled in, which remembers `N` vectors.

@@ -46,7 +46,7 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Parts")]
 pub struct Calibration {
-    /// Names, so that nobody serves one model with the calibration of another.
+    /// Names, so that a model is not served with the calibration of another.
     domains: Vec<String>,
     tasks: Vec<TaskCurves>,
 }

@@ -143,7 +143,7 @@ impl Frozen {
         context
     }
 
-    /// The same into a context that is there already.
+    /// [`Frozen::context`] into an existing context, which allocates nothing when it is warm.
     ///
     /// # Panics
     /// As [`Frozen::context`].

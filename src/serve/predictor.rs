@@ -12,7 +12,7 @@ use crate::data::{Batch, DomainId, Encoder, RawValue, RowPlan, RowScratch, Table
 use crate::model::{Model, Net, probability};
 use crate::{Error, ErrorKind, Result};
 
-/// A trained model, frozen, with the [`Encoder`] that was fitted for it and, by choice, a [`Calibration`]: it takes raw values and gives
+/// A trained model, frozen, with the [`Encoder`] that was fitted for it and optionally a [`Calibration`]: it takes raw values and gives
 /// probabilities.
 ///
 /// A request is one domain, the values that all its candidates share (of the user, of the page), and a list of candidates with the
@@ -39,7 +39,7 @@ use crate::{Error, ErrorKind, Result};
 /// assert_eq!(p.dim(), (2, 1));
 ///
 /// // Rows that have all their values themselves.
-/// let rows = [[("user", "bob"), ("item", "sofa"), ("price", "380"), ("page", "a page nobody has seen")]];
+/// let rows = [[("user", "bob"), ("item", "sofa"), ("price", "380"), ("page", "a page not seen before")]];
 /// assert_eq!(predictor.predict(rows)?.dim(), (1, 1));
 /// # Ok::<(), starple::Error>(())
 /// ```

@@ -108,7 +108,7 @@ impl Checkpoints {
         Lock::take(self.folder())
     }
 
-    /// Whether it is time for one, so many steps and so much time after the last.
+    /// Whether it is time for one, this number of steps and this much time after the last.
     pub(super) fn due(&self, steps: u64, time: Duration) -> bool {
         self.0.every_steps.is_some_and(|every| steps >= every)
             || self.0.every_minutes.is_some_and(|minutes| time.as_secs_f64() >= 60.0 * minutes)
@@ -146,13 +146,13 @@ impl Checkpoints {
 }
 
 impl CheckpointsBuilder {
-    /// One also whenever so many steps were done since the last, at least 1; default never.
+    /// One also after this number of steps since the last, at least 1; default never.
     pub fn every_steps(mut self, steps: u64) -> Self {
         self.every_steps = Some(steps);
         self
     }
 
-    /// One also whenever so many minutes have passed since the last, above 0; default never.
+    /// One also after this number of minutes since the last, above 0; default never.
     pub fn every_minutes(mut self, minutes: f64) -> Self {
         self.every_minutes = Some(minutes);
         self
@@ -167,7 +167,7 @@ impl CheckpointsBuilder {
     /// Checks all settings.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] that names every setting that cannot be.
+    /// [`ErrorKind::Config`] that names every invalid setting.
     pub fn build(self) -> Result<Checkpoints> {
         let mut problems = Problems::default();
         problems.require(!self.folder.as_os_str().is_empty(), || "folder: a path that is not empty".into());

@@ -66,7 +66,7 @@ impl Default for TrainConfigBuilder {
             freeze: Vec::new(),
             objective: Objective::default(),
             early_stop: EarlyStop::default(),
-            statistics_rows: 32_768,
+            statistics_rows: 131_072,
             seed: 0,
             threads: 1,
         }
@@ -200,7 +200,7 @@ impl TrainConfigBuilder {
     }
 
     /// Over how many rows of each domain normalisation statistics are computed anew before each evaluation and at the end of the run
-    /// ([`recompute_statistics`](super::recompute_statistics)); default 32,768. 0 leaves the moving averages as training left them.
+    /// ([`recompute_statistics`](super::recompute_statistics)); default 131,072. 0 leaves the moving averages as training left them.
     pub fn statistics_rows(mut self, rows: usize) -> Self {
         self.statistics_rows = rows;
         self
@@ -228,7 +228,7 @@ impl TrainConfigBuilder {
     /// Checks all settings.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] that names every setting that cannot be.
+    /// [`ErrorKind::Config`] that names every invalid setting.
     pub fn build(self) -> Result<TrainConfig> {
         let mut problems = Problems::default();
         problems.require(self.epochs >= 1, || "epochs: at least 1, found 0".into());

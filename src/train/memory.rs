@@ -6,7 +6,7 @@ use crate::model::fits::{advice, parameters, parts, refusal};
 use crate::model::{Net, NetConfig as _, PIECE};
 use crate::{Error, ErrorKind, Result};
 
-/// Below this nobody asks how much memory there is.
+/// Below this number of bytes, memory is not checked.
 const SMALL: f64 = 64e6;
 
 /// The most threads that are started.
@@ -78,12 +78,12 @@ impl TrainConfig {
         self.check_runs::<N>(model, rows, val, 1)
     }
 
-    /// The same for runs at the same time.
+    /// [`TrainConfig::check_memory`] for several runs at the same time.
     pub(crate) fn check_runs<N: Net>(&self, model: &N::Config, rows: usize, val: usize, runs: usize) -> Result<()> {
         self.check_need::<N>(model, rows, val, |need| runs as f64 * need.total())
     }
 
-    /// The same for a model that is there.
+    /// [`TrainConfig::check_memory`] for a model that is already in memory.
     pub(crate) fn check_rest<N: Net>(&self, model: &N::Config, rows: usize, val: usize) -> Result<()> {
         self.check_need::<N>(model, rows, val, |need| need.total() - need.parameters)
     }

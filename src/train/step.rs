@@ -101,7 +101,7 @@ impl<N: Net> Step<N> {
         })
     }
 
-    /// The same steps with tensors that stay as they are: [`Gradient::freeze`] says which these names are.
+    /// Freezes some tensors in these steps: [`Gradient::freeze`] says which these names are.
     ///
     /// # Errors
     /// Those of [`Gradient::freeze`], and [`ErrorKind::Config`] if all tensors are frozen that norms could be taken over.
@@ -142,7 +142,7 @@ impl<N: Net> Step<N> {
         self.by_unit.active.extend((0..loss.units.len()).filter(takes_part));
         self.by_unit.measured.clear();
         match weights.needs() {
-            // One unit alone has nobody to be balanced with or to conflict with.
+            // One unit alone has no other unit to be balanced with or to conflict with.
             Needs::Norms | Needs::Products if self.by_unit.active.len() == 1 => {
                 let unit = self.by_unit.active[0];
                 let loss = loss.units[unit].expect("the unit takes part");
@@ -255,7 +255,7 @@ fn select(objective: &Objective, unit: usize, batch: &Batch, dlogits: &Array2<f3
     }
 }
 
-/// By position in the walk, the dense tensors that nobody owns and that are not frozen, those under `prefix` alone if there is one.
+/// By position in the walk, the shared dense tensors that are not frozen, those under `prefix` alone if there is one.
 fn shared_tensors<N: Net>(model: &Model<N>, prefix: Option<&str>, frozen: &[bool]) -> Result<Vec<bool>> {
     let tables = model.front().tables().len();
     let (mut shared, mut names) = (Vec::new(), Vec::new());

@@ -56,7 +56,7 @@ impl Trainer {
 
     /// Trains on `train`. With `val`, the model is evaluated after each epoch, and has the best epoch's weights at the end.
     ///
-    /// The same model, rows and settings give the same bytes, whatever the number of threads.
+    /// Equal models, rows and settings give equal bytes, whatever the number of threads.
     ///
     /// # Errors
     /// [`ErrorKind::Layout`] or [`ErrorKind::Data`] if rows do not have the model's layout; [`ErrorKind::Config`] if a

@@ -262,8 +262,8 @@ fn who_reads_whose_bottom_is_said_once_and_by_names_that_there_are() {
     for (reader, read, expected) in [
         ("click", &["cart"][..], "reads: \"cart\" is no branch, expected one of click, buy"),
         ("view", &["click"], "reads: \"view\" is no branch, expected one of click, buy"),
-        ("click", &["click"], "reads.click: \"click\" stands there twice, or is the reader"),
-        ("click", &["buy", "buy"], "reads.click: \"buy\" stands there twice, or is the reader"),
+        ("click", &["click"], "reads.click: \"click\" is listed twice, or is the reader"),
+        ("click", &["buy", "buy"], "reads.click: \"buy\" is listed twice, or is the reader"),
     ] {
         let error = reads(reader, read).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
@@ -280,7 +280,7 @@ fn names_that_would_be_taken_for_others_are_refused() {
     };
     refused(&|layout| layout.tasks[0].clear(), "layout.tasks: no name may be empty");
     refused(&|layout| layout.fields[1].name.clear(), "layout.fields: no name may be empty");
-    refused(&|layout| layout.domains[2] = "feed".into(), "layout.domains: \"feed\" stands there twice");
+    refused(&|layout| layout.domains[2] = "feed".into(), "layout.domains: \"feed\" is listed twice");
     refused(&|layout| layout.domains[2] = SHARED_DOMAIN.into(), "names the rows of no known domain");
     assert_eq!(star().add_domain(SHARED_DOMAIN).unwrap_err().kind(), ErrorKind::Config);
 }

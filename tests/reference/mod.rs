@@ -28,7 +28,7 @@ impl Values {
             }
             Leaf::Count(count) => ArrayD::from_elem(IxDyn(&[1]), *count as f64),
         };
-        assert!(self.0.insert(name.to_owned(), array).is_none(), "{name} stands there twice");
+        assert!(self.0.insert(name.to_owned(), array).is_none(), "{name} is listed twice");
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// | `"fixed"` | none |
 /// | `"uncertainty"` | `lr = 0.01` |
 /// | `"dwa"` | `temperature = 2` |
-/// | `"gradnorm"` | `alpha = 1.5`, `lr = 0.025`, `shared` (default: all dense tensors nobody owns) |
+/// | `"gradnorm"` | `alpha = 1.5`, `lr = 0.025`, `shared` (default: all shared dense tensors) |
 /// | `"pcgrad"` | none |
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(try_from = "File", into = "File")]
@@ -79,7 +79,7 @@ impl Weighting {
     }
 
     /// Measures GradNorm's norms over the tensors under this dotted name alone, such as `net.levels.0.shared`: those
-    /// of them that nobody owns. It must stand for whole parts of the name, of which `*` is any one, and for one tensor at least.
+    /// of them that are shared. It must stand for whole parts of the name, of which `*` is any one, and for one tensor at least.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if it is empty, or this is no [`Weighting::gradnorm`].

@@ -18,7 +18,7 @@ pub(crate) struct Measured {
 /// With `r_k = (L_k / L_k(0)) / mean_j(L_j / L_j(0))`, `L_grad = Σ_k |G_k − mean_j(G_j)·r_k^α|` whose targets count as
 /// constants: `v_k ← v_k − lr·sign(G_k − target_k)·G_k/v_k`, because `G_k` is proportional to `v_k`. Then the weights
 /// are scaled to the sum they had, so that the sum over all units stays K. Only units that took part are in means and
-/// sums, and nobody moves by numbers that are not finite.
+/// sums, and no weight moves by numbers that are not finite.
 pub(super) fn learn(weights: &mut [f64], first: &mut [Option<f64>], alpha: f64, lr: f64, step: &[Measured]) {
     for &Measured { unit, loss, .. } in step {
         // A loss of exactly 0 would leave no ratio.

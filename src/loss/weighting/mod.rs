@@ -43,7 +43,7 @@
 //! but a name ([`Weighting::with_shared`]) makes W that layer or another. Embedding tables are never in W. A tensor
 //! that belongs to a branch but is read by others (PLE's own experts below the last level) is not in it either. The
 //! norms are those before the weights `ω_k` that were given, which then scale what was balanced. With one unit in a
-//! batch (units are domains, and batches have one) nobody moves.
+//! batch (units are domains, and batches have one) no weight moves.
 //!
 //! # PCGrad
 //!

@@ -82,7 +82,7 @@ impl Below<'_> {
         }
     }
 
-    /// The same, for a reader that adds: what nothing was written to is 0.
+    /// [`Below::of`] for a reader that always adds: a gradient that no reader has written yet is set to 0 first.
     pub(super) fn cleared(&mut self, value: Value, reader: usize) -> (ArrayView2<'_, f32>, ArrayViewMut2<'_, f32>) {
         let (x, mut dx, add) = self.of(value, reader);
         if !add {

@@ -35,7 +35,7 @@ pub(crate) trait Sink: Send {
     /// Whether it does nothing with sums but overwrite: then it is given those of all blocks of `k` together.
     fn overwrites(&self) -> bool;
 
-    /// The same place, borrowed: what belongs to a loop alone stays in registers.
+    /// Borrows the place: what belongs to a loop alone stays in registers.
     fn lend(&mut self) -> impl Sink;
 
     /// Takes sums of a row, of `width` columns, which is [`WIDTH`] where `WHOLE`. Marked `#[inline(always)]`, it is compiled for the widest

@@ -20,7 +20,7 @@ pub(crate) use self::strided::{Rows, RowsMut};
 /// How many values of the right operand are packed at a time: they stay in the second-level cache.
 const NEAR: usize = 1 << 16;
 
-/// Below so many rows, packing the right operand would take longer than the product.
+/// Below this number of rows, packing the right operand would take longer than the product.
 const FEW: usize = 4;
 
 /// `y = x · w`: `[rows, in] · [in, out]`.
@@ -69,7 +69,7 @@ pub(crate) fn product(a: ArrayView2<'_, f32>, mut b: Operand<'_>, mut sink: impl
     prepare(b, rows, |b| multiply(a, b, sink, true));
 }
 
-/// Makes `b` ready for products with so many rows in all: packs it, unless that would take longer than they do.
+/// Makes `b` ready for products with this number of rows in all: packs it, unless that would take longer than they do.
 pub(crate) fn prepare<R>(b: Operand<'_>, rows: usize, products: impl FnOnce(Right<'_>) -> R) -> R {
     if let (true, Operand::One(b)) = (rows < FEW, &b)
         && let Some(values) = b.as_slice()

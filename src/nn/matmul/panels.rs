@@ -287,7 +287,7 @@ fn contiguous(m: ArrayView2<'_, f32>, column: usize) -> &[f32] {
 }
 
 thread_local! {
-    /// Panels that nobody uses now. A stack: while one product waits for another thread's half, this one may begin a second.
+    /// Panels that are not in use. A stack: while one product waits for another thread's half, this one may begin a second.
     static IDLE: RefCell<Vec<Panels>> = const { RefCell::new(Vec::new()) };
 }
 

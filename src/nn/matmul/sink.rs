@@ -48,7 +48,7 @@ impl<'y, 't> Out<'y, 't> {
         Self { add: true, ..Self::set(y) }
     }
 
-    /// The same, and then this.
+    /// Applies this to the product as well.
     pub(crate) fn then(self, then: Then<'t>) -> Self {
         match then {
             Then::Bias(b) | Then::BiasRelu(b) => assert_eq!(b.len(), self.y.dim().1, "a bias for each column"),

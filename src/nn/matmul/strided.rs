@@ -48,7 +48,7 @@ impl<'a> Strided<'a> {
     /// `rows` rows from `row` on, and of them `columns` columns from `column` on.
     ///
     /// # Panics
-    /// If there are not so many.
+    /// If the matrix has fewer rows or columns.
     #[inline(always)]
     pub(super) fn block(&self, row: usize, rows: usize, column: usize, columns: usize) -> Self {
         assert!(row + rows <= self.rows && column + columns <= self.columns, "a block lies in its matrix");
@@ -142,7 +142,7 @@ impl<'a> Rows<'a> {
     /// `width` values of a row, from `column` on, and zeros.
     #[inline(always)]
     pub(crate) fn load(&self, row: usize, column: usize, width: usize) -> [f32; WIDTH] {
-        // SAFETY: `part` has checked the place; nobody changes the values while they are borrowed here.
+        // SAFETY: `part` has checked the place; the values do not change while they are borrowed here.
         load(unsafe { std::slice::from_raw_parts(self.part(row, column, width), width) })
     }
 
@@ -189,7 +189,7 @@ impl<'a> RowsMut<'a> {
         self.rows.prefetch(rows, columns);
     }
 
-    /// The same, borrowed.
+    /// Borrows the rows.
     #[inline(always)]
     pub(crate) fn lend(&mut self) -> RowsMut<'_> {
         RowsMut { rows: self.rows, exclusive: PhantomData }

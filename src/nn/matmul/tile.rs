@@ -92,7 +92,7 @@ impl Vectors {
     }
 }
 
-/// How large tiles are for so many rows: their most rows, and their panels.
+/// How large tiles are for this number of rows: their most rows, and their panels.
 ///
 /// 6 rows of one panel are 12 vectors of sums with AVX2; 2 of the right operand and 1 value of the left fill 16 registers. With AVX-512 a
 /// vector is as wide as a panel, and 12 rows of two panels leave some of 32 registers for operands. Few rows make few sums, each of which
@@ -152,7 +152,7 @@ fn fused<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, add: bool
     Tile::<Plain<true>, ROWS, PANELS>::new(of, add, sums).run();
 }
 
-/// The same where it does not.
+/// With the vectors that every processor of this sort has, where it does not fuse.
 fn plain<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, add: bool, sums: &mut Sums) {
     Tile::<Plain<false>, ROWS, PANELS>::new(of, add, sums).run();
 }

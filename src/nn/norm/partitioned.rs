@@ -232,7 +232,7 @@ impl PartitionedNorm {
         self.backward_into(z, segments, dy, cache, grad, dz, false);
     }
 
-    /// The same, in place of what is in `dz` or added to it.
+    /// [`PartitionedNorm::backward`]; with `add` it adds to `dz` instead of overwriting it.
     #[expect(clippy::too_many_arguments, reason = "those of `backward` and one more")]
     pub(crate) fn backward_into(
         &self,

@@ -79,7 +79,7 @@ impl DomainLinear {
         }
     }
 
-    /// The same rows on their way back.
+    /// The backward pass of the rows of one segment.
     pub(super) fn backward(&self, back: SegmentBack<'_, '_>, grad: &mut Self) {
         match (self, grad) {
             (Self::Product(own), Self::Product(grad)) => own.backward(back, grad),

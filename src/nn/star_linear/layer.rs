@@ -75,7 +75,7 @@ pub(super) struct SegmentBack<'a, 'm> {
     pub(super) cache: &'m SegmentCache,
     pub(super) scratch: &'m mut Scratch,
     pub(super) dshared: &'m mut Linear,
-    /// `None` when nobody needs it.
+    /// `None` if it is not needed.
     pub(super) dx: Option<Down<'a, 'm>>,
 }
 
@@ -85,7 +85,7 @@ pub(super) struct Down<'a, 'm> {
     rectified: Option<Rectified<'a>>,
 }
 
-/// That the input `h` came from a rectifier, behind which nobody needs a gradient: `dx · scale` where `h > 0`, 0 elsewhere.
+/// That the input `h` came from a rectifier, so that only the gradient before it is needed: `dx · scale` where `h > 0`, 0 elsewhere.
 #[derive(Clone, Copy)]
 pub(crate) struct Rectified<'a> {
     pub(crate) h: ArrayView2<'a, f32>,
@@ -174,7 +174,7 @@ impl StarLinear {
         self.forward_into(x, segments, cache, y, false);
     }
 
-    /// The same, and then a rectifier if there is to be one: `y = max(·, 0)`.
+    /// [`StarLinear::forward`], followed by a ReLU if `rectify`: `y = max(·, 0)`.
     pub(crate) fn forward_into(
         &self,
         x: &ArrayRef2<f32>,
@@ -193,8 +193,8 @@ impl StarLinear {
         });
     }
 
-    /// Takes `dy` back through each segment's combination: to what is shared, to what the domain owns, and to `dx` (`None` when
-    /// nobody needs it).
+    /// Takes `dy` back through each segment's combination: to what is shared, to what the domain owns, and to `dx` (`None` if
+    /// it is not needed).
     ///
     /// # Panics
     /// If the shapes do not fit or a segment has no domain.
@@ -210,7 +210,7 @@ impl StarLinear {
         self.backward_into(x, segments, dy, cache, grad, dx, None);
     }
 
-    /// The same, for an input that may have come from a rectifier: `dx` is then the gradient in front of that.
+    /// [`StarLinear::backward`]. With `rectified`, `x` is the output of a ReLU, and `dx` is the gradient before the ReLU.
     #[expect(clippy::too_many_arguments, reason = "those of `backward` and one more")]
     pub(crate) fn backward_into(
         &self,

@@ -12,7 +12,7 @@ use crate::nn::sums::add_sums;
 /// The gradients of one segment's combined weights.
 #[derive(Debug, Default)]
 pub(super) struct DWeights {
-    /// `dW*_d`; whoever takes it apart may use it up.
+    /// `dW*_d`; the code that takes it apart may overwrite it.
     pub(super) weight: Array2<f32>,
     /// `db*_d`.
     pub(super) bias: Array1<f32>,

@@ -126,7 +126,7 @@ impl Target {
         let (folder, user) = (fs::metadata(&self.folder)?, ours.metadata()?.uid());
         let sticky = folder.mode() & 0o1000 != 0;
         if sticky && user != 0 && ![old.uid(), folder.uid()].contains(&user) {
-            let message = "another user's file, in a folder where nobody else may replace it";
+            let message = "another user's file, in a folder where only that user may replace it";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
         }
         if old.dev() != folder.dev() {

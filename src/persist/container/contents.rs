@@ -53,7 +53,7 @@ impl<'a> Contents<'a> {
     /// Adds a tensor.
     ///
     /// # Panics
-    /// If `shape` is not that of so many values.
+    /// If `shape` does not have this number of values.
     pub(crate) fn tensor(&mut self, name: String, shape: &[usize], data: Data<'a>) {
         assert_eq!(shape.iter().product::<usize>(), data.len(), "{name}: a value for each place of {shape:?}");
         self.tensors.push((name, shape.to_vec(), data));

@@ -67,7 +67,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads a header, whose file has so many bytes of values.
+    /// Reads a header, of a file with this number of bytes of values.
     pub(super) fn parse(json: &[u8], values: u64) -> Result<Self, String> {
         let header: Self = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         header.check(values)?;
@@ -118,7 +118,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
             }
             let entry = map.next_value()?;
             if header.entries.contains_key(&name) {
-                return Err(A::Error::custom(format!("tensor {name:?} stands there twice")));
+                return Err(A::Error::custom(format!("tensor {name:?} is listed twice")));
             }
             header.entries.insert(name, entry);
         }
@@ -126,7 +126,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 }
 
-/// Texts under keys of which none stands there twice.
+/// Texts under distinct keys.
 struct Distinct(HashMap<String, String>);
 
 impl<'de> Deserialize<'de> for Distinct {
@@ -144,7 +144,7 @@ impl<'de> Deserialize<'de> for Distinct {
                 let mut texts = HashMap::new();
                 while let Some((key, value)) = map.next_entry::<String, String>()? {
                     if texts.contains_key(&key) {
-                        return Err(A::Error::custom(format!("metadata {key:?} stands there twice")));
+                        return Err(A::Error::custom(format!("metadata {key:?} is listed twice")));
                     }
                     texts.insert(key, value);
                 }

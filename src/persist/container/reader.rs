@@ -23,7 +23,7 @@ use crate::{Error, ErrorKind, Result};
 /// ```text
 /// let mut container = Container::open(path, "checkpoint")?;
 /// let step = container.metadata("starple.step")?;
-/// container.finish_metadata()?;              // nobody asked for what is left: an error
+/// container.finish_metadata()?;              // an entry that was not read is an error
 /// container.expect(&expected)?;              // names, shapes and numbers of all tensors
 /// container.read(|container| container.read_f32(name, values))?;
 /// ```
@@ -231,7 +231,7 @@ impl<R: Read + Seek> Container<R> {
     /// [`ErrorKind::NonFinite`] if a value is not finite; [`ErrorKind::Io`].
     ///
     /// # Panics
-    /// If the file has no such tensor of so many values: [`Container::expect`] comes first.
+    /// If the file has no such tensor with this number of values: [`Container::expect`] comes first.
     pub(crate) fn read_f32(&mut self, name: &str, values: &mut [f32]) -> Result<()> {
         self.read_numbers(name, &Dtype::F32, values, f32::from_le_bytes)?;
         if values.iter().all(|value| value.is_finite()) {

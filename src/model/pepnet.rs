@@ -1,14 +1,17 @@
 //! PEPNet: gates that personalise what a net reads, and how it goes on.
 
+use std::collections::HashSet;
+
 use super::Branches;
 use super::config::{MAX_WIDTH, check_most, check_widths, model_config};
+use crate::data::listed;
 use crate::net::{Builder, Built, Describe, StepNet, Value};
 use crate::nn::HiddenStyle;
 
 model_config! {
     /// The settings of [`Pepnet`](super::Pepnet).
     PepnetConfig, PepnetConfigBuilder, "pepnet" of PepnetNet => {
-        /// The names of the fields that PPNet's gates read (user, item, author); default none, which leaves PPNet out.
+        /// The names of the fields that PPNet's gates read (user, item, author), in any order; default none, which leaves PPNet out.
         priors: Vec<String> = Vec::new(), from impl Into<Vec<String>>;
         /// Whether there is an EPNet; default true.
         epnet: bool = true;
@@ -31,13 +34,13 @@ model_config! {
         let width = this.gate_hidden.unwrap_or(1);
         check_most("gate_hidden", width, MAX_WIDTH, problems);
         problems.require(width >= 1, || "gate_hidden: at least 1, found 0".into());
-        for prior in &this.priors {
-            let known = this.layout.fields.iter().any(|field| field.name == *prior);
-            let fields: Vec<&str> = this.layout.fields.iter().map(|field| &*field.name).collect();
-            problems.require(known, || {
-                format!("priors: expected categorical or multi-valued features ({}), found {prior:?}", fields.join(", "))
-            });
-        }
+        let fields: Vec<&str> = this.layout.fields.iter().map(|field| &*field.name).collect();
+        let (mut unread, mut strangers): (HashSet<&str>, _) = (fields.iter().copied().collect(), Vec::new());
+        strangers.extend(this.priors.iter().filter(|prior| !unread.remove(&***prior)));
+        problems.require(strangers.is_empty(), || {
+            let (expected, found) = (listed(&fields), listed(&strangers));
+            format!("priors: expected categorical or multi-valued features ({expected}), each once, found {found}")
+        });
         problems.require(this.epnet || !this.priors.is_empty(), || {
             "priors: at least one field, or epnet = true; else there is no gate".into()
         });
@@ -56,7 +59,7 @@ model_config! {
 ///   PPNet      [δ_l^1, …, δ_l^T] = Gate_l([priors, sg(O)])
 ///   EPNet      O = Gate([sg(E), e_d]) ⊙ E
 ///   Gate NU    Gate(x) = 2·σ(relu(x·W₁ + b₁)·W₂ + b₂)
-///   input      E: the embedded row; e_d: an embedding of its domain; priors: the embeddings of some fields
+///   input      E: the embedded row; e_d: an embedding of its domain; priors: the embeddings of some fields, in the row's order
 /// ```
 ///
 /// * `sg` stops the gradient: EPNet's gate does not move the embeddings that it reads, and PPNet's gates do not move EPNet's output. The
@@ -102,9 +105,9 @@ impl Describe for PepnetConfig {
             };
             o = net.scale(row, gate, FACTOR)?;
         }
-        let fields = net.layout().fields.iter().map(|field| &field.name);
-        let prior = |(f, name)| settings.priors.contains(name).then(|| row.columns(f * dim..(f + 1) * dim));
-        let priors: Vec<Value> = fields.enumerate().filter_map(prior).collect();
+        let (fields, read) = (&net.layout().fields, settings.priors.iter().collect::<HashSet<_>>());
+        let of_field = |f: usize| row.columns(f * dim..(f + 1) * dim);
+        let priors: Vec<Value> = (0..fields.len()).filter(|&f| read.contains(&fields[f].name)).map(of_field).collect();
         let personal = if priors.is_empty() { None } else { Some(net.concat([&priors[..], &[o.stopped()]].concat())?) };
         let mut below = vec![o; branches.len()];
         if let (Some(personal), true) = (personal, settings.gate_input) {

@@ -9,17 +9,17 @@ writes, beside itself, what `tests/golden/main.rs` holds the crate to (running i
     data.json     the layout, and the batches of the steps, the same for all models
     layers.json   each layer by itself: outputs in training and inference, gradients, moving averages after a step
     losses.json   the objective: its value, each task's, the gradient by the logits
-    star.json, star_combinations.json, ple.json, mran.json, pooled.json, family.json
+    star.json, star_combinations.json, ple.json, mran.json, pepnet.json, pooled.json, family.json
                   models: logits, losses, every gradient at fixed parameters for the batches in PASSES, and parameters,
                   moving averages, step counts after 1 and 20 steps of optimizers, each step on its own batch (of the many in
-                  family.json, after 20 alone, and gradients for the last two of PASSES)
+                  family.json and pepnet.json, after 20 alone, and gradients for the last two of PASSES)
     weighting.json
                   weights of several losses: losses and weights of each of 20 steps, parameters after 1 and 20, what was learned
     calibration.json
                   scores and labels, and calibrated probabilities of other scores by task and domain
 
-The twins are in state.py (parameters), layers.py, models.py, family.py, star_combinations.py, mran.py, optimizers.py, weighting.py and
-calibration.py; here are the cases, but for those of star_combinations.py, weighting.py and calibration.py. They are written from
+The twins are in state.py (parameters), layers.py, models.py, family.py, star_combinations.py, mran.py, pepnet.py, optimizers.py,
+weighting.py and calibration.py; here are the cases, but for those of star_combinations.py, weighting.py and calibration.py. They are written from
 the papers (STAR: Sheng et al., arXiv 2101.11427; PLE: Tang et al., RecSys 2020) and from what the crate's documentation
 promises, not from its code: the names of settings and tensors are all they share. Nothing is differentiated by hand, and
 dense tensors are moved by torch.optim. What takes no part in a step is what autograd cannot reach from the loss: its
@@ -44,6 +44,7 @@ from layers import (
 from models import Ple, PooledModel, Star, objective
 from mran import Mran
 from optimizers import Optimizer
+from pepnet import Pepnet
 from star_combinations import combination_cases
 from state import DOMAINS, LAYOUT, TASKS, State, drawn, f32, seeded
 from weighting import weighting_cases
@@ -263,6 +264,26 @@ def mran_cases():
     ]
 
 
+def pepnet_cases():
+    def case(name, runs, goal=None, **settings):
+        base = {"hidden": [4, 3], "domain_dim": 2, "gate_hidden": 3, "dropout": 0.0, "gates_from_zero": False}
+        return model_case(Pepnet, name, {**base, **settings}, runs, goal, passes=PASSES[1:], pinned=(STEPS,))
+
+    return [
+        case("epnet alone", [exact(ADAM_L2)], GOAL),
+        case("ppnet alone", [NESTEROV], GOAL, epnet=False, priors=["user"]),
+        # In another order than the fields have, a bag among them.
+        case("both", [ADAMW], BY_STEP, priors=["words", "user"]),
+        case("gates on the input", [ADAM_L2], priors=["user"], gate_input=True),
+        case("gates on the input, ppnet alone", [MOMENTUM], epnet=False, priors=["user", "tags"], gate_input=True),
+        case("gates as wide as their output", [ADAGRAD_L2], priors=["tags"], gate_hidden=None, hidden=[2]),
+        # The start is drawn all the same: the setting says how a new net begins.
+        case("gates from zero", [ADAM], priors=["user"], gates_from_zero=True, hidden=[3]),
+        case("prelu, batch norm", [SGD], GOAL, priors=["user"], activation="prelu", norm="batch"),
+        case("silu, layer norm", [SGD], priors=["user"], activation="silu", norm="layer"),
+    ]
+
+
 def pooled_cases():
     base = {"hidden": [5, 4], "domain_dim": 3}
     return [
@@ -458,6 +479,7 @@ if __name__ == "__main__":
     write("star_combinations.json", combination_cases(model_case))
     write("ple.json", ple_cases())
     write("mran.json", mran_cases())
+    write("pepnet.json", pepnet_cases())
     write("pooled.json", pooled_cases())
     write("family.json", family_cases())
     write("weighting.json", weighting_cases(BATCHES))

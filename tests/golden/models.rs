@@ -8,7 +8,7 @@ use serde_json::Value;
 use starple::Model;
 use starple::data::{Batch, DomainId, Ids, Layout};
 use starple::loss::Objective;
-use starple::model::{AnyNet, Gradient, MranNet, Net, NetConfig as _, PleNet, PooledNet, StarNet};
+use starple::model::{AnyNet, Gradient, MranNet, Net, NetConfig as _, PepnetNet, PleNet, PooledNet, StarNet};
 use starple::nn::{Leaf, Part, Path};
 use starple::optim::{Clock, OptimizerConfig};
 use starple::train::Step;
@@ -131,6 +131,11 @@ fn ple() {
 #[test]
 fn mran() {
     cases::<MranNet>("mran.json");
+}
+
+#[test]
+fn pepnet() {
+    cases::<PepnetNet>("pepnet.json");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use starple::nn::{
     Combination, Decay, DomainLinear, Draws, Dropout, DropoutCache, Gate, GateCache, Hidden, HiddenCache, HiddenStyle,
     Infer, Init, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache, MultiHeadAttention,
     MultiHeadAttentionCache, NormKind, Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path,
-    Segment, Sight, StarLinear, StarLinearCache, Stitch, Tokens, Train, align, align_backward, mix, mix_backward,
+    ScaleCache, Segment, Sight, StarLinear, StarLinearCache, Stitch, Tokens, Train, align, align_backward, mix,
+    mix_backward, scale, scale_backward,
 };
 
 use crate::check::{derivatives, random, rng, same, wide};
@@ -364,6 +365,46 @@ fn gate_and_mixture() {
         },
         |p, x| reference::mix(&reference::gate(&rename(p), "layer", x), &wide_experts),
     );
+}
+
+/// A scale has no parameters of its own: a stack before it makes the gate, so that dz is compared too.
+#[test]
+fn scale_by_a_gate() {
+    for factor in [2.0, 0.7] {
+        let mut layer = Mlp::new(5, &[6], Some(4), HiddenStyle::default(), &mut Draws::new(3));
+        stir(&mut layer);
+        // What the gate reads, and after it what it scales.
+        let x = random(8, 9, &mut rng(2)) * 2.0;
+        let (read, scaled) = (x.slice(s![.., ..5]).to_owned(), x.slice(s![.., 5..]).to_owned());
+        let (stack, cache) = (std::cell::RefCell::new(MlpCache::default()), std::cell::RefCell::default());
+        let style = Style { activation: ActivationKind::Relu, norm: NormKind::None, training: true };
+        check(
+            &format!("scale by {factor}"),
+            &layer,
+            &x,
+            4,
+            |y| {
+                let mut z = Array2::zeros((8, 4));
+                layer.forward(&read, Train::default(), &mut stack.borrow_mut(), &mut z);
+                scale(factor, &scaled, &z, &mut cache.borrow_mut(), y);
+            },
+            |dy, grad, dx| {
+                let cache: &mut ScaleCache = &mut cache.borrow_mut();
+                scale_backward(factor, &scaled, dy, cache, &mut dx.slice_mut(s![.., 5..]), false);
+                // Added to what is there, it is the difference.
+                let mut sum = Array2::from_elem((8, 4), 1.5);
+                scale_backward(factor, &scaled, dy, cache, &mut sum, true);
+                same("added", &(sum - 1.5), &wide(&dx.slice(s![.., 5..]).to_owned()));
+                let mut dread = Array2::zeros((8, 5));
+                layer.backward(&read, &cache.dz, &mut stack.borrow_mut(), grad, Some(&mut dread));
+                dx.slice_mut(s![.., ..5]).assign(&dread);
+            },
+            |p, x| {
+                let z = reference::mlp(&rename(p), "layer", style, 1, &x.slice(s![.., ..5]).to_owned());
+                z.mapv(|z| f64::from(factor) / (1.0 + (-z).exp())) * x.slice(s![.., 5..])
+            },
+        );
+    }
 }
 
 const ATTENTION: AttentionSettings = AttentionSettings { heads: 2, head_width: 3, scaled: true };

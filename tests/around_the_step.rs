@@ -569,9 +569,10 @@ fn masks(kind: &str, step: u64, seed: u64) -> Vec<(String, Vec<bool>)> {
         Layout { tasks: vec!["click".into(), "buy".into()], numeric: vec!["x".into(), "y".into()], ..layout() };
     let config = AnyConfig::from_settings(serde_json::json!({ "kind": kind }), &layout, 5).unwrap();
     let mut settings = serde_json::to_value(config).unwrap();
-    let keys: Vec<String> = settings.as_object().unwrap().keys().cloned().collect();
-    for key in keys.iter().filter(|key| key.ends_with("hidden")) {
-        settings[key] = serde_json::json!([32, 32]);
+    for (_, widths) in
+        settings.as_object_mut().unwrap().iter_mut().filter(|(key, v)| key.ends_with("hidden") && v.is_array())
+    {
+        *widths = serde_json::json!([32, 32]);
     }
     settings["dropout"] = 0.5.into();
     settings["activation"] = "identity".into();

@@ -4,13 +4,15 @@ use ndarray::{Array2, Axis, concatenate, s};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use starple::data::{Batch, DomainId, Field, Ids, Layout};
-use starple::model::{Branches, Cache, PleConfigBuilder, StarNet};
-use starple::nn::{
-    Branch, Combination, DomainLinear, Draws, Gate, GateCache, HiddenCache, HiddenStyle, Infer, Leaf, LeafMut, Linear,
-    Mlp, MlpCache, Params as _, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Segment, StarLinear,
-    Train, mix,
+use starple::model::{
+    Branches, Cache, Net, Pepnet, PepnetConfig, PepnetConfigBuilder, PepnetNet, PleConfigBuilder, StarNet,
 };
-use starple::{Ple, PleConfig, Star, StarConfig};
+use starple::nn::{
+    ActivationKind, Branch, Combination, DomainLinear, DomainMlp, Draws, Gate, GateCache, HiddenCache, HiddenStyle,
+    Infer, Leaf, LeafMut, Linear, Mlp, MlpCache, NormKind, Params as _, PartitionedNorm, PartitionedNormCache,
+    PartitionedNormSettings, Segment, StarLinear, Train, mix,
+};
+use starple::{Model, Ple, PleConfig, Star, StarConfig};
 
 fn layout() -> Layout {
     let field = |name: &str, rows| Field { name: name.into(), rows, bag: None };
@@ -74,9 +76,9 @@ fn as_stack(star: &Star, layer: impl Fn(&StarLinear) -> Linear) -> Mlp {
 }
 
 /// Moves every parameter off its start.
-fn stir(star: &mut Star) {
+fn stir<N: Net>(model: &mut Model<N>) {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
-    star.visit_mut(|_, leaf| {
+    model.visit_mut(|_, leaf| {
         if let LeafMut::Tensor(values, ..) = leaf {
             for value in values {
                 *value += rng.random_range(-0.3..0.3);
@@ -240,6 +242,114 @@ fn branches_for_domains_of_one_task_are_branches_for_domains_and_tasks() {
     assert!(values.next().is_none());
     let batch = Batch { labels: Array2::zeros((10, 1)), ..batch() };
     assert_eq!(domains.forward(&batch, &batch.domains), both.forward(&batch, &batch.domains));
+}
+
+fn pepnet(hidden: &[usize]) -> PepnetConfigBuilder {
+    let config = PepnetConfig::builder(&layout()).embedding_dim(4).embedding_std(0.5).domain_dim(3).gate_hidden(6);
+    config.priors(["user".to_owned()]).hidden(hidden)
+}
+
+/// The layers of one task's tower as a stack of its own.
+fn tower(model: &Pepnet, task: usize) -> Mlp {
+    let (net, branch) = (model.net(), Branch::Task(task));
+    let own: Vec<&Mlp> = (0..).map_while(|l| net.get(("layers", l, "own", branch))).collect();
+    let last = net.get::<Mlp>(("towers", branch)).unwrap();
+    let layers = own.iter().copied().chain([last]).flat_map(|mlp| mlp.layers.clone()).collect();
+    Mlp { layers, hidden: own.iter().flat_map(|mlp| mlp.hidden.clone()).collect() }
+}
+
+#[test]
+fn pepnet_at_its_start_is_a_stack_for_each_task_bit_for_bit() {
+    let batch = batch();
+    for config in [
+        pepnet(&[12, 6]),
+        pepnet(&[12, 6]).gate_input(true).gate_hidden(None),
+        pepnet(&[7]).activation(ActivationKind::Silu).norm(NormKind::Layer),
+    ] {
+        let stacks = |model: &Pepnet| {
+            let x = embed(model.front().tables(), &batch);
+            let logits = [0, 1].map(|task| run(&tower(model, task), &x));
+            concatenate![Axis(1), logits[0], logits[1]]
+        };
+        let model = Pepnet::new(config.clone().build().unwrap());
+        assert_eq!(model.forward(&batch, &batch.domains), stacks(&model));
+        assert_eq!(model.forward(&batch, DomainId::SHARED), stacks(&model));
+        // Not for want of gates.
+        let drawn = Pepnet::new(config.gates_from_zero(false).build().unwrap());
+        let (ours, plain) = (drawn.forward(&batch, &batch.domains), stacks(&drawn));
+        assert!(ours.iter().zip(&plain).all(|(a, b)| (a - b).abs() > 1e-5), "{ours} and {plain}");
+    }
+}
+
+/// One step back by the chain rule, from the net's own stacks: what is stopped is left out.
+#[test]
+fn pepnet_takes_no_gradient_back_through_what_its_gates_read_but_for_the_priors() {
+    const WIDTH: usize = 12;
+    let mut model = Pepnet::new(pepnet(&[WIDTH]).build().unwrap());
+    stir(&mut model);
+    let (batch, net, x) = (batch(), model.net(), embed(model.front().tables(), &batch()));
+    let dlogits = Array2::from_shape_fn((10, 2), |(i, j)| (i as f32 - 4.0) / 10.0 + j as f32 / 3.0);
+    let forward = |mlp: &Mlp, x: &Array2<f32>| {
+        let (mut cache, mut y) = (MlpCache::default(), Array2::zeros((10, mlp.output())));
+        mlp.forward(x, MODE, &mut cache, &mut y);
+        (y, cache)
+    };
+    let back = |mlp: &Mlp, x: &Array2<f32>, dy: &Array2<f32>, mut cache: MlpCache| {
+        let (mut grad, mut dx) = (mlp.zeros_like(), Array2::zeros(x.dim()));
+        mlp.backward(x, dy, &mut cache, &mut grad, Some(&mut dx));
+        dx
+    };
+    let delta = |z: &Array2<f32>| z.mapv(|z| 2.0 / (1.0 + (-z).exp()));
+    let ddelta = |delta: &Array2<f32>, d: &Array2<f32>| d * delta * delta.mapv(|delta| 1.0 - delta / 2.0);
+
+    let epnet = net.get::<DomainMlp>("epnet").unwrap();
+    let of_domain =
+        Array2::from_shape_fn((10, 3), |(row, i)| epnet.domain[batch.domains[row].index().unwrap()].embedding[i]);
+    let read = concatenate![Axis(1), x, of_domain];
+    let (z, epnet_cache) = forward(&epnet.mlp, &read);
+    let delta_d = delta(&z);
+    let o = &delta_d * &x;
+    let ppnet = net.get::<Mlp>(("ppnet", 1)).unwrap();
+    let personal = concatenate![Axis(1), x.slice(s![.., ..4]), o];
+    let (z, ppnet_cache) = forward(ppnet, &personal);
+    let delta_1 = delta(&z);
+    let (mut d_o, mut dz) = (Array2::zeros(o.dim()), Array2::zeros(z.dim()));
+    for task in 0..2 {
+        let own = net.get::<Mlp>(("layers", 0, "own", Branch::Task(task))).unwrap();
+        let last = net.get::<Mlp>(("towers", Branch::Task(task))).unwrap();
+        let gates = s![.., task * WIDTH..(task + 1) * WIDTH];
+        let (h, cache) = forward(own, &o);
+        let gate = delta_1.slice(gates).to_owned();
+        let gated = &gate * &h;
+        let (_, last_cache) = forward(last, &gated);
+        let d_gated = back(last, &gated, &dlogits.slice(s![.., task..=task]).to_owned(), last_cache);
+        d_o += &back(own, &o, &(&d_gated * &gate), cache);
+        dz.slice_mut(gates).assign(&ddelta(&gate, &(&d_gated * &h)));
+    }
+    let d_personal = back(ppnet, &personal, &dz, ppnet_cache);
+    let d_epnet = back(&epnet.mlp, &read, &ddelta(&delta_d, &(&d_o * &x)), epnet_cache);
+    let mut dx = &d_o * &delta_d;
+    dx.slice_mut(s![.., ..4]).scaled_add(1.0, &d_personal.slice(s![.., ..4]));
+
+    let (mut cache, mut grad) = (Cache::<PepnetNet, Train>::new(MODE), model.zero_grad());
+    model.forward_with(&batch, batch.domains(), &mut cache);
+    model.backward(&batch, &dlogits, &mut cache, &mut grad);
+    for (f, columns) in [(0, 0..4), (1, 4..8)] {
+        let Ids::One(ids) = &batch.ids[f] else { panic!("single ids") };
+        let sums = |dx: &Array2<f32>| {
+            let mut sums = Array2::<f32>::zeros(model.front().tables()[f].dim());
+            for (row, &id) in ids.iter().enumerate() {
+                sums.row_mut(id as usize).scaled_add(1.0, &dx.slice(s![row, columns.clone()]));
+            }
+            sums
+        };
+        let found = Array2::from_shape_fn(sums(&dx).dim(), |(row, i)| grad.tables[f].row(row).map_or(0.0, |d| d[i]));
+        assert_near(&found, &sums(&dx), &layout().fields[f].name);
+        // What is stopped is no rounding.
+        for stopped in [&d_epnet, &(&d_personal.slice(s![.., 4..]) * &delta_d)] {
+            assert!(sums(stopped).iter().any(|d| d.abs() > 1e-3), "{stopped}");
+        }
+    }
 }
 
 /// What a stack gives in training, its gradient and that of `x`, layer after layer and each part of a layer by itself.

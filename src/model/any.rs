@@ -113,6 +113,10 @@ macro_rules! any {
             fn reads_domain(&self) -> bool {
                 match self { $(Self::$model(config) => config.reads_domain(),)* }
             }
+
+            fn domain_setting(&self) -> [&'static str; 2] {
+                match self { $(Self::$model(config) => config.domain_setting(),)* }
+            }
         }
 
         impl Net for AnyNet {
@@ -309,13 +313,17 @@ mod tests {
     #[test]
     fn with_one_task_every_kind_reads_the_domain_unless_told_otherwise() {
         for &kind in AnyConfig::KINDS {
-            let of = |settings: Value, domains, tasks| {
+            let of = |mut settings: Value, domains, tasks| {
+                if kind == "pepnet" {
+                    // Otherwise an untrained one gives all domains the same.
+                    settings["gates_from_zero"] = false.into();
+                }
                 AnyConfig::from_settings(settings, &layout(domains, tasks), 7).unwrap()
             };
             let config = of(serde_json::json!({ "kind": kind, "embedding_std": 1.0 }), 3, 1);
             assert!(config.reads_domain() && config.warnings(None).is_empty(), "{kind}");
             assert!(tells_domains_apart(&config), "{kind}");
-            if ["star", "pooled"].contains(&kind) {
+            if ["star", "pooled", "pepnet"].contains(&kind) {
                 continue;
             }
             let mut tasks = serde_json::json!({ "kind": kind, "branches": "tasks", "embedding_std": 1.0 });
@@ -347,6 +355,20 @@ mod tests {
             tasks["branches"] = "auto".into();
             assert_eq!(written(&of(tasks, 3, 1)), "domains");
         }
+    }
+
+    #[test]
+    fn pepnet_without_epnet_leaves_the_domain_unread() {
+        let settings = serde_json::json!({
+            "kind": "pepnet", "epnet": false, "priors": ["item"], "gates_from_zero": false, "embedding_std": 1.0,
+        });
+        let of = |domains| AnyConfig::from_settings(settings.clone(), &layout(domains, 2), 7).unwrap();
+        let config = of(3);
+        assert!(!config.reads_domain() && !tells_domains_apart(&config));
+        let [warning] = &config.warnings(None)[..] else { panic!("one warning") };
+        assert!(warning.starts_with("epnet = false leaves the domain unread"), "{warning}");
+        assert!(warning.contains("set epnet = true, or list the domain's column"), "{warning}");
+        assert!(of(1).warnings(None).is_empty());
     }
 
     #[test]

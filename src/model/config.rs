@@ -90,6 +90,11 @@ pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Se
         true
     }
 
+    /// The setting that leaves the domain unread, and the one that reads it, as a file has them; by default those of a net with branches.
+    fn domain_setting(&self) -> [&'static str; 2] {
+        ["branches = \"tasks\"", "branches = \"domains_and_tasks\""]
+    }
+
     /// What is probably not meant, though it is valid: sentences to show before a model is trained.
     ///
     /// `schema` is that of the rows, if it is known: a domain's column that is a feature too is read.
@@ -100,9 +105,10 @@ pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Se
         if self.reads_domain() || fed || domains < 2 {
             return Vec::new();
         }
+        let [unread, read] = self.domain_setting();
         vec![format!(
-            "branches = \"tasks\" leaves the domain unread: a row gets the same scores in each of the {domains} domains; \
-             set branches = \"domains_and_tasks\", or list the domain's column among the features too"
+            "{unread} leaves the domain unread: a row gets the same scores in each of the {domains} domains; set {read}, or list the \
+             domain's column among the features too"
         )]
     }
 
@@ -214,11 +220,13 @@ pub(crate) fn check_stacks(hidden: &[usize], own_weight: f32, problems: &mut Pro
 /// Every setting is `name: Type = default`, with `from impl Into<Type>` where the setter should take more than the type;
 /// its doc becomes the setter's and says default and range. `check` notes every bad setting. The settings that all models
 /// have (`layout`, `seed`, `embedding_dim`, `embedding_std`, `activation`, `norm`, `dropout`, `init`) are added; with
-/// `branches: DEFAULT` those of a net with branches too (`branches`, `built_with`), and [`BranchedConfig`].
+/// `branches: DEFAULT` those of a net with branches too (`branches`, `built_with`), and [`BranchedConfig`]. With `domain: FLAG` the
+/// net reads the domain where this setting is true.
 macro_rules! model_config {
     (
         $(#[$doc:meta])*
-        $config:ident, $builder:ident, $kind:literal of $net:ty $(, branches: $branches:expr $(, own_tables: $own:literal)?)? => {
+        $config:ident, $builder:ident, $kind:literal of $net:ty $(, branches: $branches:expr $(, own_tables: $own:literal)?)?
+        $(, domain: $flag:ident)? => {
             $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr $(, from $from:ty)?;)*
         }
         check($this:ident, $problems:ident) $check:block
@@ -405,6 +413,14 @@ macro_rules! model_config {
 
             fn keep_built_with(&mut self, branches: usize) {
                 self.0.built_with.get_or_insert(branches);
+            })?
+
+            $(fn reads_domain(&self) -> bool {
+                self.0.$flag
+            }
+
+            fn domain_setting(&self) -> [&'static str; 2] {
+                [concat!(stringify!($flag), " = false"), concat!(stringify!($flag), " = true")]
             })?
 
             $($(fn own_tables(&self) -> Option<$crate::model::Branches> {

@@ -10,7 +10,7 @@ use crate::nn::HiddenStyle;
 
 model_config! {
     /// The settings of [`Pepnet`](super::Pepnet).
-    PepnetConfig, PepnetConfigBuilder, "pepnet" of PepnetNet => {
+    PepnetConfig, PepnetConfigBuilder, "pepnet" of PepnetNet, domain: epnet => {
         /// The names of the fields that PPNet's gates read (user, item, author), in any order; default none, which leaves PPNet out.
         priors: Vec<String> = Vec::new(), from impl Into<Vec<String>>;
         /// Whether there is an EPNet; default true.

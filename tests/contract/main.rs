@@ -11,8 +11,8 @@ mod world;
 use starple::model::{
     AnyNet, AsymmetricConfig, AsymmetricNet, Branches, CgcConfig, CgcNet, CrossStitchConfig, CrossStitchNet,
     CustomizedConfig, CustomizedNet, Fusion, MlMmoeConfig, MlMmoeNet, MmoeConfig, MmoeNet, MoeConfig, MoeNet,
-    MranConfig, MranNet, PleNet, PooledNet, SharedBottomConfig, SharedBottomNet, SingleConfig, SingleNet, SluiceConfig,
-    SluiceNet, StarNet,
+    MranConfig, MranNet, PepnetConfig, PepnetNet, PleNet, PooledNet, SharedBottomConfig, SharedBottomNet, SingleConfig,
+    SingleNet, SluiceConfig, SluiceNet, StarNet,
 };
 use starple::nn::{ActivationKind, Combination, NormKind};
 use starple::{PleConfig, PooledConfig, StarConfig};
@@ -228,6 +228,12 @@ fn sluice(branches: Branches) -> starple::model::SluiceConfigBuilder {
     SluiceConfig::builder(&layout()).embedding_dim(4).branches(branches).hidden([8, 8]).tower_hidden([8]).seed(2)
 }
 
+/// Gates for the domain, the user and the item.
+fn pepnet() -> starple::model::PepnetConfigBuilder {
+    let config = PepnetConfig::builder(&layout()).embedding_dim(4).hidden([10, 8]).domain_dim(3).gate_hidden(6);
+    config.priors(["user", "item"].map(String::from))
+}
+
 /// Stitched stacks learn from everybody's rows, and below the second and last layer so do the units that feed them.
 fn stacks(name: &str) -> bool {
     ["net.layers.0", "net.layers.1.own"].iter().any(|part| name.starts_with(part))
@@ -312,6 +318,20 @@ contract!(cross_stitch_both, CrossStitchNet, cross_stitch(Branches::DomainsAndTa
 contract!(sluice_tasks, SluiceNet, sluice(Branches::Tasks).subspaces(4).build().unwrap(), stacks);
 contract!(sluice_domains, SluiceNet, sluice(Branches::Domains).build().unwrap(), stacks);
 contract!(sluice_both, SluiceNet, sluice(Branches::DomainsAndTasks).dropout(0.2).build().unwrap(), stacks);
+contract!(pepnet_both, PepnetNet, pepnet().build().unwrap());
+contract!(pepnet_epnet, PepnetNet, pepnet().priors([]).gate_hidden(None).dropout(0.2).build().unwrap());
+contract!(pepnet_ppnet, PepnetNet, pepnet().epnet(false).gates_from_zero(false).build().unwrap());
+contract!(
+    pepnet_all_gates,
+    PepnetNet,
+    pepnet()
+        .priors(["tags".into()])
+        .gate_input(true)
+        .activation(ActivationKind::Silu)
+        .norm(NormKind::Batch)
+        .build()
+        .unwrap()
+);
 contract!(any, AnyNet, star().build().unwrap().into());
 contract!(any_single, AnyNet, single(Branches::Domains).build().unwrap().into());
 contract!(

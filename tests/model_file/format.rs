@@ -223,9 +223,17 @@ fn every_net_says_its_size_with_all_that_hidden_layers_may_be() {
             {
                 let mut settings = serde_json::json!({ "kind": kind, "embedding_dim": 3, "norm": norm });
                 settings["activation"] = activation.into();
-                if !["star", "pooled"].contains(&kind) {
+                if !["star", "pooled", "pepnet"].contains(&kind) {
                     settings["branches"] = branches.into();
                     settings["built_with"] = built_with.into();
+                }
+                if kind == "pepnet" {
+                    let (priors, gate_hidden) =
+                        if branches == "tasks" { (vec![], None) } else { (vec!["user"], Some(5)) };
+                    settings["priors"] = priors.into();
+                    settings["gate_hidden"] = gate_hidden.into();
+                    settings["gate_input"] = (branches == "domains").into();
+                    settings["epnet"] = (branches != "domains_and_tasks").into();
                 }
                 let config = AnyConfig::from_settings(settings, &layout, 1).unwrap();
                 let mut held = 0;
@@ -239,7 +247,7 @@ fn every_net_says_its_size_with_all_that_hidden_layers_may_be() {
             }
         }
     }
-    assert_eq!(seen, 14 * 4 * 5);
+    assert_eq!(seen, AnyConfig::KINDS.len() * 4 * 5);
 }
 
 #[cfg(unix)]

@@ -95,6 +95,7 @@ fn base(kind: &str) -> Value {
         "cross_stitch" => json!({ "hidden": [10, 8], "tower_hidden": [6] }),
         "sluice" => json!({ "hidden": [8, 8, 8], "tower_hidden": [6] }),
         "mran" => json!({ "head_width": 3, "tower_hidden": [6] }),
+        "pepnet" => json!({ "hidden": [10, 6], "domain_dim": 3, "gate_hidden": 5 }),
         // MoE and all that came of it.
         _ => json!({ "expert_hidden": [10, 8], "tower_hidden": [6] }),
     };
@@ -139,6 +140,13 @@ fn own_options(kind: &str) -> Vec<Value> {
             json!({ "branch_attention": false, "heads": 1 }),
             json!({ "norm": "layer", "branches": "domains_and_tasks" }),
         ],
+        // A single field, a bag, and both with all that can be gated.
+        "pepnet" => vec![
+            json!({ "gate_hidden": null }),
+            json!({ "epnet": false, "priors": ["tags"] }),
+            json!({ "epnet": false, "priors": ["user"], "gate_input": true, "hidden": [7] }),
+            json!({ "priors": ["words", "item id"], "gate_input": true, "gate_hidden": null }),
+        ],
         _ => Vec::new(),
     }
 }
@@ -147,7 +155,7 @@ fn own_options(kind: &str) -> Vec<Value> {
 fn narrow() -> Vec<(&'static str, Layout)> {
     let (fields, numbers) = (Layout { numeric: Vec::new(), ..layout() }, Layout { fields: Vec::new(), ..layout() });
     let one = Layout { domains: vec!["all".into()], tasks: vec!["click".into()], ..layout() };
-    let of = |layout: &Layout| ["single", "star", "ple", "mran"].map(|kind| (kind, layout.clone()));
+    let of = |layout: &Layout| ["single", "star", "ple", "mran", "pepnet"].map(|kind| (kind, layout.clone()));
     [of(&fields), of(&numbers), of(&one)].concat()
 }
 
@@ -156,7 +164,9 @@ pub(crate) fn cases() -> impl Iterator<Item = Case> {
     let of_kinds = AnyConfig::KINDS.iter().flat_map(|&kind| {
         let mut options: Vec<Value> = ACTIVATIONS.map(|activation| json!({ "activation": activation })).into();
         options.extend(NORMS.map(|norm| json!({ "norm": norm, "activation": "silu", "dropout": 0.3 })));
-        if !matches!(kind, "pooled" | "star") {
+        if kind == "pepnet" {
+            options.iter_mut().for_each(|options| options["priors"] = json!(["user"]));
+        } else if !matches!(kind, "pooled" | "star") {
             for (i, options) in options.iter_mut().enumerate() {
                 options["branches"] = BRANCHES[i % 3].into();
             }
@@ -177,29 +187,29 @@ fn case(kind: &'static str, layout: &Layout, options: &Value) -> Case {
     let mut start = AnyModel::new(config);
     start.add_domain("new").expect("no domain has that name");
     let rows = rows(layout, 100, 1);
-    // As far as the logits stay those of a model that could have been trained.
-    let mut by = 0.8;
+    // As large as the logits of a model that could have been trained.
+    let mut scale = 1.0;
     loop {
         let mut case = Case { kind, settings: options.clone(), model: start.clone() };
-        leave_the_start(&mut case.model, by);
+        leave_the_start(&mut case.model, scale);
         let near = case.domains().all(|domain| case.model.forward(&rows, domain).iter().all(|logit| logit.abs() < 4.0));
         if near {
             return case;
         }
-        by *= 0.8;
+        scale *= 0.8;
     }
 }
 
-/// Moves every parameter and every average; those of the net by up to `by_net`.
-fn leave_the_start(model: &mut AnyModel, by_net: f32) {
+/// Moves every parameter and every average, and scales those of the net.
+fn leave_the_start(model: &mut AnyModel, scale: f32) {
     let (layout, mut rng) = (model.layout().clone(), ChaCha8Rng::seed_from_u64(8));
     model.visit_mut(|path, leaf| {
         let name = path.name(&layout);
         match leaf {
             LeafMut::Tensor(values, ..) => {
-                let by = if name.starts_with("embeddings") { 1.0 } else { by_net };
+                let (by, scale) = if name.starts_with("embeddings") { (1.0, 1.0) } else { (0.8, scale) };
                 for value in values {
-                    *value += rng.random_range(-by..by);
+                    *value = (*value + rng.random_range(-by..by)) * scale;
                 }
             }
             LeafMut::Average(values, _) => {

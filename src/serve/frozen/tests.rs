@@ -202,6 +202,19 @@ fn attention_scores_alike() {
 }
 
 #[test]
+fn gates_on_rows_and_towers_score_alike() {
+    for settings in [
+        json!({ "kind": "pepnet" }),
+        json!({ "kind": "pepnet", "epnet": false, "priors": ["user"], "hidden": [20, 17] }),
+        json!({ "kind": "pepnet", "priors": ["item", "user"], "gate_input": true, "norm": "batch" }),
+        json!({ "kind": "pepnet", "priors": ["tags"], "gate_hidden": null, "gates_from_zero": false, "dropout": 0.2 }),
+        json!({ "kind": "pepnet", "priors": ["user"], "activation": "dice", "norm": "layer", "hidden": [12] }),
+    ] {
+        scores_like_the_model(&settings.to_string(), any(settings));
+    }
+}
+
+#[test]
 fn affine_maps_and_tokens_read_one_row() {
     let (draws, style) = (&mut Draws::new(3), HiddenStyle::default());
     // Two fields of 3 values each, and a number: 7 values in a row, 3 tokens of 3 values.

@@ -1,7 +1,81 @@
-//! Nets as programs: what a net computes is said once, as steps over layers, and everything that is asked of it reads the steps.
+//! Nets as programs: what a net computes is said once, as steps over layers, and everything else reads the steps.
 //!
-//! A model's settings [describe](Describe) its net to a [`Builder`]. Training, inference, what gates show, sizes, growth by a domain, serving
-//! and ONNX are written once, over the [`Program`].
+//! A model's settings [describe](Describe) its net to a [`Builder`], step by step. Training, inference, sizes, what gates show, growth by a
+//! domain, serving and ONNX are each written once, over the [`Program`]. The derivative of a layer stands beside its forward pass; the program adds
+//! the order of the chain rule.
+//!
+//! | asked | where |
+//! |---|---|
+//! | which rows need a step, which steps run side by side | `program.rs`, once for each model |
+//! | the values of a pass, their gradients | `tape.rs`, lent by the caller |
+//! | forward and backward pass | `forward.rs`, `backward.rs` |
+//! | inference, for [`serve`](crate::serve) and ONNX | `lower.rs`, which writes a [`Plan`](crate::model::Plan) |
+//!
+//! A net of your own is a configuration that implements [`Describe`]. This one has a stack that all domains share and a star layer after it:
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use starple::Model;
+//! use starple::data::{Batch, DomainId, Field, Layout};
+//! use starple::model::NetConfig;
+//! use starple::net::{Builder, Built, Describe, StepNet};
+//! use starple::nn::{Combination, HiddenStyle};
+//! use starple::serve::{Frozen, FrozenCache};
+//!
+//! #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+//! struct LateStar {
+//!     layout: Layout,
+//! }
+//!
+//! impl NetConfig for LateStar {
+//!     fn kind(&self) -> &'static str {
+//!         "late_star"
+//!     }
+//!     fn layout(&self) -> &Layout {
+//!         &self.layout
+//!     }
+//!     fn layout_mut(&mut self) -> &mut Layout {
+//!         &mut self.layout
+//!     }
+//!     fn embedding_dim(&self) -> usize {
+//!         8
+//!     }
+//!     fn embedding_std(&self) -> f32 {
+//!         0.01
+//!     }
+//!     fn seed(&self) -> u64 {
+//!         7
+//!     }
+//! }
+//!
+//! impl Describe for LateStar {
+//!     fn describe(&self, net: &mut Builder<'_>) -> Built {
+//!         let (row, tasks) = (net.row()?, net.layout().tasks.len());
+//!         let hidden = net.mlp("shared", row, &[32, 16], None, HiddenStyle::default())?;
+//!         let logits = net.star("last", hidden, tasks, Combination::Product, None)?;
+//!         net.answer(logits, None);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let layout = Layout {
+//!     fields: vec![Field { name: "item".into(), rows: 100, bag: None }],
+//!     numeric: vec!["price".into()],
+//!     domains: vec!["home".into(), "search".into()],
+//!     tasks: vec!["click".into()],
+//! };
+//! let mut model = Model::<StepNet<LateStar>>::new(LateStar { layout: layout.clone() });
+//! model.add_domain("feed")?;
+//!
+//! let rows = Batch::builder(model.layout(), 2).ids("item", vec![5, 6]).numeric("price", vec![1.0, 2.0]);
+//! let rows = rows.domains(vec![DomainId::new(2); 2]).build()?;
+//! let logits = model.forward(&rows, DomainId::new(2));
+//! let frozen = Frozen::new(model, &[])?;
+//! let (context, mut cache) = (frozen.context(DomainId::new(2), &rows), FrozenCache::default());
+//! let served = frozen.score(&context, &rows, &mut cache);
+//! assert!((&logits - served).iter().all(|difference| difference.abs() < 1e-5));
+//! # Ok::<(), starple::Error>(())
+//! ```
 
 mod backward;
 mod builder;

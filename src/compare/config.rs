@@ -104,9 +104,8 @@ impl CompareConfigBuilder {
         problems.require(!names.is_empty(), || "contenders: at least one".into());
         problems.require(!names.contains(&""), || "contenders: every one needs a name".into());
         for (i, name) in names.iter().enumerate() {
-            problems.require(!names[..i].contains(name), || {
-                format!("contenders: {name:?} is listed twice; name one anew")
-            });
+            problems
+                .require(!names[..i].contains(name), || format!("contenders: {name:?} is listed twice; name one anew"));
         }
         problems.require(!self.seeds.is_empty(), || "seeds: at least one".into());
         for (i, seed) in self.seeds.iter().enumerate() {

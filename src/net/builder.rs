@@ -205,7 +205,7 @@ impl<'a> Builder<'a> {
         self.size = self.size + size;
         let may_stop = matches!(op, Op::Mlp { .. } | Op::DomainMlp { .. } | Op::Concat { .. });
         op.inputs(|input| {
-            assert!(may_stop || !input.is_stopped(), "stacks and what is side by side read stopped values")
+            assert!(may_stop || !input.is_stopped(), "stacks and what is side by side read stopped values");
         });
         let Some(program) = &mut self.program else { return Ok(Value::new(count, width)) };
         if let Op::Mix { parts, .. } | Op::Stitch { parts } | Op::Join { parts, .. } = &op {

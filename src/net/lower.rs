@@ -11,7 +11,7 @@ use ndarray::{Array1, Array2};
 
 use crate::model::{Plan, Value as PlanValue};
 use crate::nn::buffer::resize;
-use crate::nn::{DomainLinear, Gated, Infer, Linear, RepresentationsCache};
+use crate::nn::{DomainLinear, Gated, Infer, Linear, RepresentationsCache, StarLinear};
 
 /// What a step is in the plan, for rows of one domain.
 #[derive(Clone)]
@@ -150,32 +150,11 @@ fn step_of<'a>(
             value
         }
         (Op::Star { input }, [Layer::Star(layer), rest @ ..]) => {
-            let hidden = match rest {
-                [Layer::Hidden(hidden)] => Some(hidden),
-                _ => None,
+            let input = match known(*input) {
+                Lowered::Value(_) => Lowered::Value(read(steps, plan, known, *input)),
+                other => other,
             };
-            let (input, norm) = match known(*input) {
-                Lowered::Affine(value, scale, shift) => (value, Some((scale, shift))),
-                _ => (read(steps, plan, known, *input), None),
-            };
-            let after_norm = |linear: Cow<'a, Linear>| match &norm {
-                Some((scale, shift)) => Cow::Owned(linear.behind(scale, shift)),
-                None => linear,
-            };
-            match domain.map(|d| &layer.domain[d]) {
-                Some(DomainLinear::Gate(Gated { own, gate })) => {
-                    let maps = [&layer.shared, own, gate];
-                    let [shared, own, gate] =
-                        maps.map(|linear| plan.layer(input, after_norm(Cow::Borrowed(linear)), None));
-                    let z = plan.gated(shared, own, gate);
-                    hidden.map_or(z, |hidden| plan.hidden(z, hidden))
-                }
-                own => {
-                    let combined = own.map(|own| own.combined(&layer.shared));
-                    let linear = combined.map_or(Cow::Borrowed(&layer.shared), Cow::Owned);
-                    plan.layer(input, after_norm(linear), hidden)
-                }
-            }
+            star(layer, rest, plan, domain, input)
         }
         (Op::Mix { selector, parts }, [Layer::Gate(gate)]) => {
             let (selector, parts) = (read(steps, plan, known, *selector), all(plan, parts));
@@ -224,4 +203,40 @@ fn step_of<'a>(
         }
         _ => unreachable!("a step has the layers of its kind"),
     })
+}
+
+/// A star layer and what follows it, for rows of a domain.
+fn star<'a>(
+    layer: &'a StarLinear,
+    rest: &'a [Layer],
+    plan: &mut Plan<'a>,
+    domain: Option<usize>,
+    known: Lowered,
+) -> PlanValue {
+    let hidden = match rest {
+        [Layer::Hidden(hidden)] => Some(hidden),
+        _ => None,
+    };
+    let (input, norm) = match known {
+        Lowered::Affine(value, scale, shift) => (value, Some((scale, shift))),
+        Lowered::Value(value) => (value, None),
+        Lowered::Constant(_) => unreachable!("a star layer reads rows"),
+    };
+    let after_norm = |linear: Cow<'a, Linear>| match &norm {
+        Some((scale, shift)) => Cow::Owned(linear.behind(scale, shift)),
+        None => linear,
+    };
+    match domain.map(|d| &layer.domain[d]) {
+        Some(DomainLinear::Gate(Gated { own, gate })) => {
+            let maps = [&layer.shared, own, gate];
+            let [shared, own, gate] = maps.map(|linear| plan.layer(input, after_norm(Cow::Borrowed(linear)), None));
+            let z = plan.gated(shared, own, gate);
+            hidden.map_or(z, |hidden| plan.hidden(z, hidden))
+        }
+        own => {
+            let combined = own.map(|own| own.combined(&layer.shared));
+            let linear = combined.map_or(Cow::Borrowed(&layer.shared), Cow::Owned);
+            plan.layer(input, after_norm(linear), hidden)
+        }
+    }
 }

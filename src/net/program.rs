@@ -204,7 +204,7 @@ impl Op {
             Self::Mix { selector, parts } => [*selector].into_iter().chain(parts.iter().copied()).for_each(see),
             Self::Scale { input, gate, .. } => [*input, *gate].into_iter().for_each(see),
             Self::Stitch { parts } | Self::Join { parts, .. } | Self::Concat { parts } => {
-                parts.iter().copied().for_each(see)
+                parts.iter().copied().for_each(see);
             }
         }
     }
@@ -332,7 +332,9 @@ impl Program {
             match &step.op {
                 Op::Mix { selector, parts } => {
                     read(*selector, false);
-                    parts.iter().for_each(|&part| read(part, true));
+                    for &part in parts {
+                        read(part, true);
+                    }
                 }
                 Op::Star { input } => read(*input, true),
                 other => other.inputs(|input| read(input, false)),

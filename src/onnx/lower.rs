@@ -29,7 +29,9 @@ pub(super) fn lower(
                 let weights = graph.softmax(of(scores), -1);
                 graph.mix(weights, &all(parts))
             }
-            PlanStep::Join { parts, fusion: Fusion::Concatenate } => graph.concat(&all(parts), 1),
+            PlanStep::Join { parts, fusion: Fusion::Concatenate } | PlanStep::Concat { parts } => {
+                graph.concat(&all(parts), 1)
+            }
             PlanStep::Join { parts, fusion: Fusion::Sum } => graph.sum(&all(parts)),
             PlanStep::Join { parts, fusion: Fusion::Mean } => {
                 let sum = graph.sum(&all(parts));
@@ -42,7 +44,6 @@ pub(super) fn lower(
                 graph.add(of(shared), added)
             }
             PlanStep::Columns { input, columns } => graph.columns(of(input), columns.clone()),
-            PlanStep::Concat { parts } => graph.concat(&all(parts), 1),
             PlanStep::Scale { input, gate, factor } => {
                 let open = graph.sigmoid(of(gate));
                 let open = graph.scale(open, *factor);

@@ -165,7 +165,9 @@ pub(crate) fn cases() -> impl Iterator<Item = Case> {
         let mut options: Vec<Value> = ACTIVATIONS.map(|activation| json!({ "activation": activation })).into();
         options.extend(NORMS.map(|norm| json!({ "norm": norm, "activation": "silu", "dropout": 0.3 })));
         if kind == "pepnet" {
-            options.iter_mut().for_each(|options| options["priors"] = json!(["user"]));
+            for options in &mut options {
+                options["priors"] = json!(["user"]);
+            }
         } else if !matches!(kind, "pooled" | "star") {
             for (i, options) in options.iter_mut().enumerate() {
                 options["branches"] = BRANCHES[i % 3].into();

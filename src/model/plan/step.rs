@@ -63,7 +63,7 @@ impl PlanStep<'_> {
             Self::Mix { scores, parts } => [*scores].into_iter().chain(parts.iter().copied()).for_each(see),
             Self::Scale { input, gate, .. } => [*input, *gate].into_iter().for_each(see),
             Self::Join { parts, .. } | Self::Stitch { parts, .. } | Self::Concat { parts } => {
-                parts.iter().copied().for_each(see)
+                parts.iter().copied().for_each(see);
             }
             Self::Gated { shared, own, gate } => [*shared, *own, *gate].into_iter().for_each(see),
         }

@@ -111,14 +111,15 @@ pub(super) fn out<'m>(dx: &'m mut ArrayViewMut2<'_, f32>, add: bool) -> Out<'m, 
 pub(super) fn back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Below<'_>) {
     let given = below.given;
     let step = &given.steps[i];
-    if let Op::Row { .. }
-    | Op::Tokens { .. }
-    | Op::Attention { .. }
-    | Op::Queries
-    | Op::Directions { .. }
-    | Op::Align { .. } = step.op
-    {
-        return attention_back(i, cell, grads, below);
+    match step.op {
+        Op::Row { .. } => return,
+        Op::Tokens { .. } | Op::Attention { .. } | Op::Queries | Op::Directions { .. } | Op::Align { .. } => {
+            return attention_back(i, cell, grads, below);
+        }
+        Op::Stitch { .. } | Op::Join { .. } | Op::Concat { .. } | Op::Scale { .. } => {
+            return combined_back(i, cell, grads, below);
+        }
+        _ => {}
     }
     let layers = &given.layers[step.layers()];
     let Cell { out: y, dout, segments, cache, .. } = cell;
@@ -183,6 +184,26 @@ pub(super) fn back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Be
             let (x, mut dx, add) = below.of(*selector, i);
             gate.backward_into(&x, cache, grad, out(&mut dx, add));
         }
+        (Op::Hidden { input }, [Layer::Hidden(hidden)], [Layer::Hidden(grad)], StepCache::Hidden(cache)) => {
+            let (z, mut dz, add) = below.of(*input, i);
+            if add {
+                let mut own = dz.to_owned();
+                hidden.backward(&z, dout, cache, grad, &mut own);
+                dz += &own;
+            } else {
+                hidden.backward(&z, dout, cache, grad, &mut dz);
+            }
+        }
+        _ => unreachable!("a step has the layers, gradients and cache of its kind"),
+    }
+}
+
+/// [`back`] of the steps that put values together.
+fn combined_back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Below<'_>) {
+    let given = below.given;
+    let step = &given.steps[i];
+    let Cell { dout, cache, .. } = cell;
+    match (&step.op, &given.layers[step.layers()], grads, cache) {
         (Op::Stitch { parts }, [Layer::Stitch(stitch)], [Layer::Stitch(grad)], _) => {
             for (part, &value) in parts.iter().enumerate() {
                 let (x, mut dx) = below.cleared(value, i);
@@ -213,16 +234,6 @@ pub(super) fn back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Be
             let (_, mut dz, add) = below.of(*gate, i);
             if add { dz += &cache.dz } else { dz.assign(&cache.dz) }
         }
-        (Op::Hidden { input }, [Layer::Hidden(hidden)], [Layer::Hidden(grad)], StepCache::Hidden(cache)) => {
-            let (z, mut dz, add) = below.of(*input, i);
-            if add {
-                let mut own = dz.to_owned();
-                hidden.backward(&z, dout, cache, grad, &mut own);
-                dz += &own;
-            } else {
-                hidden.backward(&z, dout, cache, grad, &mut dz);
-            }
-        }
         _ => unreachable!("a step has the layers, gradients and cache of its kind"),
     }
 }
@@ -233,7 +244,6 @@ fn attention_back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Bel
     let step = &given.steps[i];
     let Cell { dout, cache, .. } = cell;
     match (&step.op, &given.layers[step.layers()], grads, cache) {
-        (Op::Row { .. }, ..) => {}
         (Op::Tokens { input }, [Layer::Tokens(tokens)], [Layer::Tokens(grad)], _) => {
             let (x, mut dx, add) = below.of(*input, i);
             assert!(!add, "tokens alone read the row");

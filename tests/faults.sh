@@ -63,23 +63,31 @@ fault "weight decay pulls domain factors to 0" src/nn/star_linear/product.rs \
   'Decay::To(1.0)' 'Decay::To(0.0)'
 fault "domain factors that never learn" src/nn/star_linear/product.rs \
   'dw_d[j] += sums[j] * w[j];' 'dw_d[j] += 0.0 * w[j];'
-fault "an activation after the last layer" src/model/star.rs \
-  'layer.forward(h, segments, linear, logits);' \
-  'layer.forward(h, segments, linear, logits); logits.mapv_inplace(|z| z.max(0.0));'
-fault "an auxiliary network without the domain" src/model/pooled.rs \
+fault "an activation after the last layer" src/net/forward.rs \
+  'linear.forward(&reads.value(*input), segments, &mut cache_of!(cache, Star).linear, out);' \
+  'linear.forward(&reads.value(*input), segments, &mut cache_of!(cache, Star).linear, out); out.mapv_inplace(|z| z.max(0.0));'
+fault "an auxiliary network without the domain" src/nn/domain_mlp.rs \
   'Some(d) => to.assign(&self.domain[d].embedding),' 'Some(_) => to.fill(0.0),'
 fault "a domain's embedding without its gradient" src/nn/joined.rs \
   '*de = row.dot(&*dbias);' '*de = 0.0;'
-fault "the star topology's gradient in place of the auxiliary network's" src/model/star.rs \
-  'cache, grad, dx, add)' 'cache, grad, dx, false)'
-fault "an expert's first gate taken to read all rows" src/model/extraction/level.rs \
-  'start < first.rows.start || first.rows.end < end' 'false && first.rows.end < end'
-fault "own experts do not learn from the shared gate" src/model/extraction/level.rs \
-  '(route.branch < self.gated).then(' '(route.branch > self.gated).then('
+fault "a second reader's gradient in place of the first one's" src/net/backward/step.rs \
+  'cache, grad, &mut dx, add)' 'cache, grad, &mut dx, false)'
+fault "an expert's first gate taken to read all rows" src/net/backward/mixtures.rs \
+  '(block < read.start || read.end < end)' '(false && read.end < end)'
+fault "an expert learns from one gate alone" src/net/backward/mixtures.rs \
+  'in readers().enumerate()' 'in readers().take(1).enumerate()'
+fault "a branch without labels takes part" src/net/backward.rs \
+  'answer.by_labels && given.iter()' 'false && given.iter()'
+fault "a stopped gradient goes on" src/net/program.rs \
+  'Self { stopped: true, ..self }' 'Self { stopped: false, ..self }'
+fault "a scale's gate without its slope" src/nn/scale.rs \
+  'dy * x * delta * (1.0 - delta / factor)' 'dy * x * delta'
+fault "a grown net draws anew what it had" src/net/step_net.rs \
+  '*new = layer;' 'let _ = layer;'
 fault "absent owners move" src/model/mod.rs \
   'Pair::Tensor(values, grad, decay) if path.present()' 'Pair::Tensor(values, grad, decay)'
 fault "experts that start alike" src/nn/init.rs \
-  'self.next - 1' '0'
+  'Purpose::Init, self.next - 1, self.of' 'Purpose::Init, 0, 0'
 fault "a missing label counts in the mean" src/loss/evaluate.rs \
   'if has_label {' 'if true {'
 fault "given weights ignored" src/loss/objective.rs \

@@ -57,7 +57,7 @@ fault "a gate with a bias" src/nn/gate.rs \
   'matmul(x, &self.weight, &mut cache.weights); cache.weights.column_mut(0).mapv_inplace(|z| z + 0.1);'
 fault "softmax's backward without its sum" src/nn/softmax.rs \
   '*dw = w * (*dw - mean)' '*dw = w * *dw'
-fault "a dropout's scale forgotten behind a rectifier" src/nn/hidden.rs \
+fault "a dropout's scale forgotten behind a rectifier" src/nn/post_affine.rs \
   'rectifies.then(|| self.dropout.scale())' 'rectifies.then(|| 1.0)'
 fault "weight decay pulls domain factors to 0" src/nn/star_linear/product.rs \
   'Decay::To(1.0)' 'Decay::To(0.0)'

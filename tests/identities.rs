@@ -8,9 +8,9 @@ use starple::model::{
     Branches, Cache, Net, Pepnet, PepnetConfig, PepnetConfigBuilder, PepnetNet, PleConfigBuilder, StarNet,
 };
 use starple::nn::{
-    ActivationKind, Branch, Combination, DomainLinear, DomainMlp, Draws, Gate, GateCache, HiddenCache, HiddenStyle,
-    Infer, Leaf, LeafMut, Linear, Mlp, MlpCache, NormKind, Params as _, PartitionedNorm, PartitionedNormCache,
-    PartitionedNormSettings, Segment, StarLinear, Train, mix,
+    ActivationKind, Branch, Combination, DomainLinear, DomainMlp, Draws, Gate, GateCache, HiddenSettings, Infer, Leaf,
+    LeafMut, Linear, Mlp, MlpCache, NormKind, Params as _, PartitionedNorm, PartitionedNormCache,
+    PartitionedNormSettings, PostAffineCache, Segment, StarLinear, Train, mix,
 };
 use starple::{Model, Ple, PleConfig, Star, StarConfig};
 
@@ -359,7 +359,7 @@ fn layer_by_layer(mlp: &Mlp, x: &Array2<f32>, mode: Train, dy: &Array2<f32>) -> 
     for (i, layer) in mlp.layers.iter().enumerate() {
         let mut z = Array2::zeros((x.nrows(), layer.bias.len()));
         layer.forward(&values[i], &mut z);
-        let mut cache = HiddenCache::default();
+        let mut cache = PostAffineCache::default();
         let mut h = z.clone();
         if let Some(hidden) = mlp.hidden.get(i) {
             hidden.forward(&z, mode, &mut cache, &mut h);
@@ -391,7 +391,7 @@ const MODE: Train = Train { seed: 3, step: 5 };
 #[test]
 fn a_stack_is_its_layers_one_after_the_other_dropout_included() {
     for output in [None, Some(2)] {
-        let style = HiddenStyle { dropout: 0.3, ..HiddenStyle::default() };
+        let style = HiddenSettings { dropout: 0.3, ..HiddenSettings::default() };
         let mlp = Mlp::new(6, &[8, 5], output, style, &mut Draws::new(7));
         let x = Array2::from_shape_fn((40, 6), |(i, j)| ((i * 7 + j * 13) % 17) as f32 / 8.0 - 1.0);
         let dy = Array2::from_shape_fn((40, mlp.output()), |(i, j)| ((i * 5 + j * 3) % 11) as f32 / 5.0 - 1.0);

@@ -3,7 +3,7 @@
 use super::Fusion;
 use super::branches::BranchedConfig;
 use crate::net::{Builder, Built};
-use crate::nn::HiddenStyle;
+use crate::nn::HiddenSettings;
 
 /// The sizes of bottoms and of the towers above them.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,7 @@ pub(super) struct Bottoms<'a> {
     /// How a tower joins what it reads.
     pub(super) fusion: Fusion,
     /// How hidden layers are made.
-    pub(super) style: HiddenStyle,
+    pub(super) style: HiddenSettings,
 }
 
 impl Bottoms<'_> {

@@ -7,7 +7,7 @@ use super::Branches;
 use crate::data::{DomainId, Layout, Schema};
 use crate::error::Problems;
 use crate::metrics::SHARED_DOMAIN;
-use crate::nn::{Draws, HiddenStyle};
+use crate::nn::{Draws, HiddenSettings};
 
 /// The widest that a layer or embedding may be. Nothing a log needs comes near it, and no size overflows below it.
 pub(crate) const MAX_WIDTH: usize = 1 << 16;
@@ -134,7 +134,7 @@ pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Se
 }
 
 /// Notes what cannot be in the settings that all models share.
-pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenStyle, problems: &mut Problems) {
+pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenSettings, problems: &mut Problems) {
     let Layout { fields, numeric, domains, tasks } = layout;
     problems.require(!fields.is_empty() || !numeric.is_empty(), || "layout: at least one field or number".into());
     problems.require(!domains.is_empty(), || "layout.domains: at least one".into());
@@ -371,9 +371,9 @@ macro_rules! model_config {
             }
 
             /// How hidden layers are made.
-            pub(crate) fn style(&self) -> $crate::nn::HiddenStyle {
+            pub(crate) fn style(&self) -> $crate::nn::HiddenSettings {
                 let Self { activation, norm, dropout, init, .. } = *self;
-                $crate::nn::HiddenStyle { activation, norm, dropout, init }
+                $crate::nn::HiddenSettings { activation, norm, dropout, init }
             }
         }
 

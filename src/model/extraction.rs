@@ -2,7 +2,7 @@
 
 use super::branches::BranchedConfig;
 use crate::net::{Builder, Built, Value};
-use crate::nn::HiddenStyle;
+use crate::nn::HiddenSettings;
 
 /// The sizes of levels of experts, and of the towers above them.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +20,7 @@ pub(super) struct Extraction<'a> {
     /// Whether all branches take one gate.
     pub(super) one_gate: bool,
     /// How hidden layers are made.
-    pub(super) style: HiddenStyle,
+    pub(super) style: HiddenSettings,
 }
 
 impl Extraction<'_> {

@@ -3,7 +3,7 @@
 use super::Branches;
 use super::config::{MAX_COUNT, MAX_DEPTH, MAX_WIDTH, check_most, check_widths, model_config};
 use crate::net::{Builder, Built, Describe, StepNet};
-use crate::nn::{ActivationKind, AttentionSettings, HiddenStyle, NormKind};
+use crate::nn::{ActivationKind, AttentionSettings, HiddenSettings, NormKind};
 
 model_config! {
     /// The settings of [`Mran`](super::Mran).
@@ -87,7 +87,7 @@ impl Describe for MranConfig {
         for (k, &branch) in branches.iter().enumerate() {
             let mut h = net.align(tokens, directions, k)?;
             if style.norm != NormKind::None {
-                let norm = HiddenStyle { activation: ActivationKind::Identity, dropout: 0.0, ..style };
+                let norm = HiddenSettings { activation: ActivationKind::Identity, dropout: 0.0, ..style };
                 h = net.hidden(("norms", branch), h, norm)?;
             }
             net.tower(k, h, &settings.tower_hidden, style)?;

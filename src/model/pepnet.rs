@@ -6,7 +6,7 @@ use super::Branches;
 use super::config::{MAX_WIDTH, check_most, check_widths, model_config};
 use crate::data::listed;
 use crate::net::{Builder, Built, Describe, StepNet, Value};
-use crate::nn::HiddenStyle;
+use crate::nn::HiddenSettings;
 
 model_config! {
     /// The settings of [`Pepnet`](super::Pepnet).
@@ -80,7 +80,7 @@ impl PepnetConfig {
     /// The logits of a gate for `width` values.
     fn gate(&self, net: &mut Builder<'_>, layer: usize, input: Value, width: usize) -> Built<Value> {
         let hidden = [self.0.gate_hidden.unwrap_or(width)];
-        let style = HiddenStyle { init: self.0.init, ..HiddenStyle::default() };
+        let style = HiddenSettings { init: self.0.init, ..HiddenSettings::default() };
         if self.0.gates_from_zero {
             net.mlp_from_zero(("ppnet", layer), input, &hidden, width, style)
         } else {
@@ -97,7 +97,7 @@ impl Describe for PepnetConfig {
         let mut o = row;
         if settings.epnet {
             let (input, width, hidden) = (row.stopped(), row.width(), [settings.gate_hidden.unwrap_or(row.width())]);
-            let style = HiddenStyle { init: settings.init, ..HiddenStyle::default() };
+            let style = HiddenSettings { init: settings.init, ..HiddenSettings::default() };
             let gate = if settings.gates_from_zero {
                 net.domain_mlp_from_zero("epnet", input, settings.domain_dim, &hidden, width, style)?
             } else {

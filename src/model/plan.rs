@@ -11,7 +11,7 @@ use ndarray::{Array1, Array2};
 use self::step::Answer;
 pub(crate) use self::step::PlanStep;
 use super::Fusion;
-use crate::nn::{Gate, Hidden, Linear, Mlp, MultiHeadAttention, Stitch, Tokens};
+use crate::nn::{Gate, Linear, Mlp, MultiHeadAttention, PostAffine, Stitch, Tokens};
 
 /// What a net computes in inference, from the embedded row to the logits of each domain.
 ///
@@ -27,10 +27,10 @@ use crate::nn::{Gate, Hidden, Linear, Mlp, MultiHeadAttention, Stitch, Tokens};
 ///
 /// ```
 /// use starple::model::Plan;
-/// use starple::nn::{Draws, Gate, HiddenStyle, Mlp};
+/// use starple::nn::{Draws, Gate, HiddenSettings, Mlp};
 ///
 /// // Two experts, a gate and a tower that all domains share: one for 2 known domains, and the rows of no known one.
-/// let (draws, style) = (&mut Draws::new(0), HiddenStyle::default());
+/// let (draws, style) = (&mut Draws::new(0), HiddenSettings::default());
 /// let experts = [(); 2].map(|()| Mlp::new(36, &[16], None, style, draws));
 /// let (gate, tower) = (Gate::new(36, 2, draws), Mlp::new(16, &[8], Some(1), style, draws));
 ///
@@ -99,7 +99,7 @@ impl<'a> Plan<'a> {
     ///
     /// # Panics
     /// If the map does not have one bias for each column of its weight.
-    pub fn layer(&mut self, input: Value, linear: Cow<'a, Linear>, hidden: Option<&'a Hidden>) -> Value {
+    pub fn layer(&mut self, input: Value, linear: Cow<'a, Linear>, hidden: Option<&'a PostAffine>) -> Value {
         let (weight, bias) = match linear {
             Cow::Borrowed(Linear { weight, bias }) => (Cow::Borrowed(weight), Cow::Borrowed(bias)),
             Cow::Owned(Linear { weight, bias }) => (Cow::Owned(weight), Cow::Owned(bias)),
@@ -129,9 +129,9 @@ impl<'a> Plan<'a> {
     ///
     /// # Panics
     /// If the value is the row.
-    pub fn hidden(&mut self, input: Value, hidden: &'a Hidden) -> Value {
+    pub fn hidden(&mut self, input: Value, hidden: &'a PostAffine) -> Value {
         let width = self.width(input);
-        self.push(PlanStep::Hidden { input, hidden }, Some(width))
+        self.push(PlanStep::PostAffine { input, hidden }, Some(width))
     }
 
     /// `Σ_i w_i · parts_i` with `w = softmax(selector·W)`.
@@ -330,10 +330,10 @@ const OF_THIS_PLAN: &str = "a step reads values of this plan";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::{Draws, HiddenStyle};
+    use crate::nn::{Draws, HiddenSettings};
 
     fn mlp(input: usize, output: usize) -> Mlp {
-        Mlp::new(input, &[], Some(output), HiddenStyle::default(), &mut Draws::new(0))
+        Mlp::new(input, &[], Some(output), HiddenSettings::default(), &mut Draws::new(0))
     }
 
     #[test]

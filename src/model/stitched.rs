@@ -2,7 +2,7 @@
 
 use super::branches::BranchedConfig;
 use crate::net::{Builder, Built};
-use crate::nn::{Branch, HiddenStyle};
+use crate::nn::{Branch, HiddenSettings};
 
 /// The sizes of stitched stacks, and of the towers above them.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +20,7 @@ pub(super) struct Stacks<'a> {
     /// λ of the penalty on subspaces that are not orthogonal.
     pub(super) orthogonality: f32,
     /// How hidden layers are made.
-    pub(super) style: HiddenStyle,
+    pub(super) style: HiddenSettings,
 }
 
 /// How many branches the unit of one reads: all that the model was built with, and if it came later those up to the last of its domain.

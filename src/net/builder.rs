@@ -6,7 +6,7 @@ use super::layer::{IntoName, Layer, Name};
 use super::program::{Answer, Domains, Needs, Op, Program, Step, Value};
 use crate::data::{DomainId, Layout};
 use crate::model::Branches;
-use crate::nn::{Branch, Draws, HiddenStyle, Size};
+use crate::nn::{Branch, Draws, HiddenSettings, Size};
 
 /// The most steps of a program, branches, and values that steps read. No net that is meant comes near it.
 const MOST: usize = 1 << 22;
@@ -133,7 +133,7 @@ impl<'a> Builder<'a> {
     ///
     /// # Errors
     /// As [`Builder::row`].
-    pub fn tower(&mut self, branch: usize, input: Value, hidden: &[usize], style: HiddenStyle) -> Built {
+    pub fn tower(&mut self, branch: usize, input: Value, hidden: &[usize], style: HiddenSettings) -> Built {
         let of = self.branches[branch];
         let logits = self.mlp(("towers", of), input, hidden, Some(self.outputs(of)), style)?;
         self.answer_branch(branch, logits);
@@ -250,7 +250,7 @@ impl<'a> Builder<'a> {
 }
 
 impl Stack {
-    fn is(&self, from: usize, hidden: &[usize], output: Option<usize>, style: HiddenStyle) -> bool {
+    fn is(&self, from: usize, hidden: &[usize], output: Option<usize>, style: HiddenSettings) -> bool {
         (self.from, &self.hidden[..], self.output, self.style) == (from, hidden, output, style)
     }
 }
@@ -261,5 +261,5 @@ struct Stack {
     from: usize,
     hidden: Vec<usize>,
     output: Option<usize>,
-    style: HiddenStyle,
+    style: HiddenSettings,
 }

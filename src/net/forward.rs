@@ -75,7 +75,7 @@ fn run(step: &Step, layers: &[Layer], reads: &Reads<'_>, segments: &[Segment], p
         (Op::Star { input }, [Layer::Star(linear)]) => {
             linear.forward(&reads.value(*input), segments, &mut cache_of!(cache, Star).linear, out);
         }
-        (Op::Star { input }, [Layer::Star(linear), Layer::Hidden(hidden)]) => {
+        (Op::Star { input }, [Layer::Star(linear), Layer::PostAffine(hidden)]) => {
             let (x, cache) = (reads.value(*input), cache_of!(cache, Star));
             if hidden.rectifies().is_some() {
                 linear.forward_into(&x, segments, &mut cache.linear, out, true);
@@ -107,8 +107,8 @@ fn run(step: &Step, layers: &[Layer], reads: &Reads<'_>, segments: &[Segment], p
         (Op::Scale { input, gate, factor }, []) => {
             scale(*factor, &reads.value(*input), &reads.value(*gate), cache_of!(cache, Scale), out);
         }
-        (Op::Hidden { input }, [Layer::Hidden(hidden)]) => {
-            hidden.forward(&reads.value(*input), pass, cache_of!(cache, Hidden), out);
+        (Op::PostAffine { input }, [Layer::PostAffine(hidden)]) => {
+            hidden.forward(&reads.value(*input), pass, cache_of!(cache, PostAffine), out);
         }
         (Op::Tokens { input }, [Layer::Tokens(tokens)]) => {
             tokens.forward(&reads.value(*input), &mut lines_mut(out, tokens.count()));

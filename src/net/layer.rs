@@ -1,7 +1,7 @@
 //! The parameters of steps.
 
 use crate::nn::{
-    Alignment, Branch, DomainMlp, Gate, Hidden, Mlp, MultiHeadAttention, Params, Part, PartitionedNorm, Path,
+    Alignment, Branch, DomainMlp, Gate, Mlp, MultiHeadAttention, Params, Part, PartitionedNorm, Path, PostAffine,
     Representations, StarLinear, Stitch, Tokens,
 };
 
@@ -18,7 +18,7 @@ pub enum Layer {
     /// A star layer.
     Star(StarLinear),
     /// What follows an affine map.
-    Hidden(Hidden),
+    PostAffine(PostAffine),
     /// A softmax gate.
     Gate(Gate),
     /// A linear combination.
@@ -39,7 +39,7 @@ crate::params!(
         DomainMlp,
         Norm,
         Star,
-        Hidden,
+        PostAffine,
         Gate,
         Stitch,
         Tokens,
@@ -77,7 +77,7 @@ layer_types! {
     DomainMlp(DomainMlp),
     Norm(PartitionedNorm),
     Star(StarLinear),
-    Hidden(Hidden),
+    PostAffine(PostAffine),
     Gate(Gate),
     Stitch(Stitch),
     Tokens(Tokens),

@@ -176,7 +176,7 @@ fn step_of<'a>(
             let [input, gate] = [input, gate].map(|&value| computed(steps, plan, known, value));
             plan.scale(input, gate, *factor)
         }
-        (Op::Hidden { input }, [Layer::Hidden(hidden)]) => {
+        (Op::PostAffine { input }, [Layer::PostAffine(hidden)]) => {
             let input = computed(steps, plan, known, *input);
             plan.hidden(input, hidden)
         }
@@ -214,7 +214,7 @@ fn star<'a>(
     known: Lowered,
 ) -> PlanValue {
     let hidden = match rest {
-        [Layer::Hidden(hidden)] => Some(hidden),
+        [Layer::PostAffine(hidden)] => Some(hidden),
         _ => None,
     };
     let (input, norm) = match known {

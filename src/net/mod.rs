@@ -19,7 +19,7 @@
 //! use starple::data::{Batch, DomainId, Field, Layout};
 //! use starple::model::NetConfig;
 //! use starple::net::{Builder, Built, Describe, StepNet};
-//! use starple::nn::{Combination, HiddenStyle};
+//! use starple::nn::{Combination, HiddenSettings};
 //! use starple::serve::{Frozen, FrozenCache};
 //!
 //! #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,7 +51,7 @@
 //! impl Describe for LateStar {
 //!     fn describe(&self, net: &mut Builder<'_>) -> Built {
 //!         let (row, tasks) = (net.row()?, net.layout().tasks.len());
-//!         let hidden = net.mlp("shared", row, &[32, 16], None, HiddenStyle::default())?;
+//!         let hidden = net.mlp("shared", row, &[32, 16], None, HiddenSettings::default())?;
 //!         let logits = net.star("last", hidden, tasks, Combination::Product, None)?;
 //!         net.answer(logits, None);
 //!         Ok(())

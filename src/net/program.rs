@@ -114,7 +114,7 @@ pub(crate) enum Op {
     /// `factor·σ(gate) ⊙ input`.
     Scale { input: Value, gate: Value, factor: f32 },
     /// What follows an affine map.
-    Hidden { input: Value },
+    PostAffine { input: Value },
     /// The tokens of the row side by side, `[rows, tokens·width]`.
     Tokens { input: Value },
     /// Attention among the tokens of a row.
@@ -196,7 +196,7 @@ impl Op {
             | Self::DomainMlp { input }
             | Self::Norm { input }
             | Self::Star { input }
-            | Self::Hidden { input }
+            | Self::PostAffine { input }
             | Self::Tokens { input }
             | Self::Attention { input, .. }
             | Self::Directions { queries: input } => see(*input),

@@ -6,8 +6,8 @@ use ndarray::{Array2, ArrayRef2, ArrayView2, s};
 
 use super::program::{Domains, Op, Program, Step, Value};
 use crate::nn::{
-    AlignCache, DomainMlpCache, GateCache, HiddenCache, MlpCache, Mode, MultiHeadAttentionCache, PartitionedNormCache,
-    RepresentationsCache, ScaleCache, Segment, StarLinearCache, Train,
+    AlignCache, DomainMlpCache, GateCache, MlpCache, Mode, MultiHeadAttentionCache, PartitionedNormCache,
+    PostAffineCache, RepresentationsCache, ScaleCache, Segment, StarLinearCache, Train,
 };
 
 /// The values of all steps of a pass, and in training their gradients. The caller lends it, so that one net serves many threads and a warm step
@@ -68,7 +68,7 @@ pub(crate) enum StepCache {
     Norm(PartitionedNormCache),
     Star(Box<StarCache>),
     Mix(GateCache),
-    Hidden(Box<HiddenCache>),
+    PostAffine(Box<PostAffineCache>),
     Attention(Box<MultiHeadAttentionCache>),
     Queries(Box<RepresentationsCache>),
     Align(Box<AlignedCache>),
@@ -90,7 +90,7 @@ pub(crate) struct StarCache {
     pub(crate) linear: StarLinearCache,
     pub(crate) z: Array2<f32>,
     pub(crate) dz: Array2<f32>,
-    pub(crate) hidden: HiddenCache,
+    pub(crate) hidden: PostAffineCache,
     pub(crate) scratch: Array2<f32>,
 }
 

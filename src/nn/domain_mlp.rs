@@ -4,7 +4,7 @@ use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2, Axis};
 
 use super::buffer::resize;
 use super::matmul::Out;
-use super::{Decay, Draws, HiddenStyle, JoinedCache, Linear, Mlp, MlpCache, Mode, PerDomain, Segment, Size};
+use super::{Decay, Draws, HiddenSettings, JoinedCache, Linear, Mlp, MlpCache, Mode, PerDomain, Segment, Size};
 use crate::data::DomainId;
 
 /// `logits = mlp([x, e_d])`: a stack that reads the row and an embedding of its domain.
@@ -44,7 +44,7 @@ impl DomainMlp {
         domain_dim: usize,
         hidden: &[usize],
         tasks: usize,
-        style: HiddenStyle,
+        style: HiddenSettings,
         draws: &mut Draws,
     ) -> Self {
         let domain = PerDomain::new(domains.iter().copied(), |_| DomainEmbedding {
@@ -60,7 +60,7 @@ impl DomainMlp {
         domain_dim: usize,
         hidden: &[usize],
         tasks: usize,
-        style: HiddenStyle,
+        style: HiddenSettings,
     ) -> Size {
         domains * Size::tensor(domain_dim as f64) + Mlp::size(width + domain_dim as f64, hidden, Some(tasks), style)
     }

@@ -171,7 +171,7 @@ pub fn mix_backward(
 }
 
 /// [`mix_backward`] for some rows: `w` and `dw` are the expert's weights in them. If `s` came from a rectifier with this scale
-/// ([`Hidden::rectifies`](super::Hidden::rectifies)), what `ds` gets is already the gradient in front of that. `add`: to what is there, or in
+/// ([`PostAffine::rectifies`](super::PostAffine::rectifies)), what `ds` gets is already the gradient in front of that. `add`: to what is there, or in
 /// place of it.
 ///
 /// # Panics

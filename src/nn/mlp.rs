@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::buffer::{grow, resize};
 use super::matmul::{Out, Rows, Then};
-use super::{ActivationKind, Draws, Hidden, HiddenCache, Init, Linear, Mode, NormKind, Size};
+use super::{ActivationKind, Draws, Init, Linear, Mode, NormKind, PostAffine, PostAffineCache, Size};
 
 /// How the hidden layers of a stack are made.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct HiddenStyle {
+pub struct HiddenSettings {
     /// φ; default ReLU.
     pub activation: ActivationKind,
     /// The normalisation before φ; default none.
@@ -27,7 +27,7 @@ pub struct Mlp {
     /// The affine maps, in order.
     pub layers: Vec<Linear>,
     /// What follows each hidden layer's map.
-    pub hidden: Vec<Hidden>,
+    pub hidden: Vec<PostAffine>,
 }
 
 crate::params!(Mlp { layers, hidden });
@@ -38,7 +38,7 @@ pub struct MlpCache {
     /// For each hidden layer, its affine map's output, where its backward pass needs it, and its own output.
     z: Vec<Array2<f32>>,
     h: Vec<Array2<f32>>,
-    hidden: Vec<HiddenCache>,
+    hidden: Vec<PostAffineCache>,
     /// The gradient of each hidden layer's output; of its affine map's, where the layer rectifies.
     dh: Vec<Array2<f32>>,
     dz: Array2<f32>,
@@ -52,14 +52,20 @@ impl Mlp {
     ///
     /// # Panics
     /// If there is neither a hidden layer nor an output.
-    pub fn new(input: usize, widths: &[usize], output: Option<usize>, style: HiddenStyle, draws: &mut Draws) -> Self {
+    pub fn new(
+        input: usize,
+        widths: &[usize],
+        output: Option<usize>,
+        style: HiddenSettings,
+        draws: &mut Draws,
+    ) -> Self {
         assert!(!widths.is_empty() || output.is_some(), "a stack has at least one layer");
         let mut layers = Vec::with_capacity(widths.len() + 1);
         let mut hidden = Vec::with_capacity(widths.len());
         let mut from = input;
         for &width in widths {
             layers.push(Linear::new(from, width, style.init, draws));
-            hidden.push(Hidden::new(width, style.norm, style.activation, style.dropout, draws));
+            hidden.push(PostAffine::new(width, style.norm, style.activation, style.dropout, draws));
             from = width;
         }
         if let Some(output) = output {
@@ -69,18 +75,20 @@ impl Mlp {
     }
 
     /// The size of what [`Mlp::new`] makes.
-    pub(crate) fn size(input: f64, widths: &[usize], output: Option<usize>, style: HiddenStyle) -> Size {
+    pub(crate) fn size(input: f64, widths: &[usize], output: Option<usize>, style: HiddenSettings) -> Size {
         let mut from = input;
         let mut layer =
             |to: usize, after: Size| Linear::size(std::mem::replace(&mut from, to as f64), to as f64) + after;
-        let hidden: Size =
-            widths.iter().map(|&width| layer(width, Hidden::size(width as f64, style.norm, style.activation))).sum();
+        let hidden: Size = widths
+            .iter()
+            .map(|&width| layer(width, PostAffine::size(width as f64, style.norm, style.activation)))
+            .sum();
         hidden + output.map_or(Size::default(), |output| layer(output, Size::default()))
     }
 
     /// How many values a training step keeps for a row, about.
-    pub(crate) fn row(widths: &[usize], output: Option<usize>, style: HiddenStyle) -> f64 {
-        let hidden: f64 = widths.iter().map(|&width| Hidden::row(width as f64, style)).sum();
+    pub(crate) fn row(widths: &[usize], output: Option<usize>, style: HiddenSettings) -> f64 {
+        let hidden: f64 = widths.iter().map(|&width| PostAffine::row(width as f64, style)).sum();
         hidden + 2.0 * output.map_or(0.0, |output| output as f64)
     }
 
@@ -182,7 +190,7 @@ impl Mlp {
         cache.dy = above;
     }
 
-    /// If the stack ends with a rectifier, the scale of [`Hidden::rectifies`].
+    /// If the stack ends with a rectifier, the scale of [`PostAffine::rectifies`].
     pub(crate) fn ends_rectified(&self) -> Option<f32> {
         (self.layers.len() == self.hidden.len()).then(|| self.hidden.last()?.rectifies()).flatten()
     }

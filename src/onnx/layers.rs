@@ -4,7 +4,7 @@ use ndarray::{Array1, Array2, Zip};
 
 use super::{Attribute, Graph, Tensor};
 use crate::nn::norm::CONSTANT;
-use crate::nn::{Activation, BatchNorm, Dice, Hidden, LayerNorm, Moving, Norm, Stitch};
+use crate::nn::{Activation, BatchNorm, Dice, LayerNorm, Moving, Norm, PostAffine, Stitch};
 
 /// Layers in inference. Rows stand along the first axis; what works on columns works on the last.
 impl Graph<'_> {
@@ -26,7 +26,7 @@ impl Graph<'_> {
     }
 
     /// `y = φ(norm(z))`; dropout is nothing in inference.
-    pub(super) fn hidden(&mut self, z: Tensor, hidden: &Hidden) -> Tensor {
+    pub(super) fn hidden(&mut self, z: Tensor, hidden: &PostAffine) -> Tensor {
         let normed = match &hidden.norm {
             None => z,
             Some(Norm::Batch(norm)) => self.batch_norm(z, norm),

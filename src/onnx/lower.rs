@@ -24,7 +24,7 @@ pub(super) fn lower(
                 let z = graph.affine(of(input), weight, bias.as_deref());
                 if *rectified { graph.relu(z) } else { z }
             }
-            PlanStep::Hidden { input, hidden } => graph.hidden(of(input), hidden),
+            PlanStep::PostAffine { input, hidden } => graph.hidden(of(input), hidden),
             PlanStep::Mix { scores, parts } => {
                 let weights = graph.softmax(of(scores), -1);
                 graph.mix(weights, &all(parts))

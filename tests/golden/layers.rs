@@ -7,9 +7,9 @@ use serde::Deserialize;
 use starple::data::{DomainId, Layout};
 use starple::nn::{
     Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Combination, Decay, Draws, Gate, GateCache,
-    Hidden, HiddenCache, HiddenStyle, Infer, Init, LayerNorm, LayerNormCache, Linear, Mlp, MlpCache, Mode, NormKind,
-    Pair, Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path, Segment, StarLinear,
-    StarLinearCache, Train, mix, mix_backward,
+    HiddenSettings, Infer, Init, LayerNorm, LayerNormCache, Linear, Mlp, MlpCache, Mode, NormKind, Pair, Params,
+    PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path, PostAffine, PostAffineCache, Segment,
+    StarLinear, StarLinearCache, Train, mix, mix_backward,
 };
 
 use crate::check::{Check, Golden, Tensors, file, load, read};
@@ -43,7 +43,7 @@ enum Settings {
     LayerNorm { width: usize },
     Activation { width: usize, activation: ActivationKind },
     Hidden { width: usize, norm: NormKind, activation: ActivationKind },
-    Mlp { input: usize, hidden: Vec<usize>, output: Option<usize>, style: HiddenStyle },
+    Mlp { input: usize, hidden: Vec<usize>, output: Option<usize>, style: HiddenSettings },
     Mixture { input: usize, rows: usize, experts: usize, width: usize },
 }
 
@@ -106,7 +106,7 @@ twin! { Activation, ActivationCache,
     |l, x, _, mode, c, y| l.forward(x, mode, c, y),
     |dy, grad, dx| l.backward(x, dy, c, grad, dx)
 }
-twin! { Hidden, HiddenCache,
+twin! { PostAffine, PostAffineCache,
     |l, x, _, mode, c, y| l.forward(x, mode, c, y),
     |dy, grad, dx| l.backward(x, &mut dy.to_owned(), c, grad, dx)
 }
@@ -162,7 +162,7 @@ fn layers() {
             Settings::LayerNorm { width } => run(case, LayerNorm::new(width), &mut check),
             Settings::Activation { width, activation } => run(case, Activation::new(activation, width), &mut check),
             Settings::Hidden { width, norm, activation } => {
-                run(case, Hidden::new(width, norm, activation, 0.0, draws), &mut check);
+                run(case, PostAffine::new(width, norm, activation, 0.0, draws), &mut check);
             }
             Settings::Mlp { input, ref hidden, output, style } => {
                 run(case, Mlp::new(input, hidden, output, style, draws), &mut check);

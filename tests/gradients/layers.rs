@@ -6,9 +6,9 @@ use ndarray::{Array2, Axis, s};
 use starple::data::{DomainId, Layout};
 use starple::nn::{
     Activation, ActivationCache, ActivationKind, AlignCache, Alignment, AttentionSettings, BatchNorm, BatchNormCache,
-    Combination, Decay, DomainLinear, Draws, Dropout, DropoutCache, Gate, GateCache, Hidden, HiddenCache, HiddenStyle,
-    Infer, Init, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache, MultiHeadAttention,
-    MultiHeadAttentionCache, NormKind, Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path,
+    Combination, Decay, DomainLinear, Draws, Dropout, DropoutCache, Gate, GateCache, HiddenSettings, Infer, Init,
+    LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache, MultiHeadAttention, MultiHeadAttentionCache, NormKind,
+    Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path, PostAffine, PostAffineCache,
     ScaleCache, Segment, Sight, StarLinear, StarLinearCache, Stitch, Tokens, Train, align, align_backward, mix,
     mix_backward, scale, scale_backward,
 };
@@ -296,9 +296,9 @@ fn hidden_layers_of_every_style() {
     let x = random(8, 5, &mut rng(2)) * 2.0;
     for norm in [NormKind::None, NormKind::Batch, NormKind::Layer] {
         for activation in KINDS {
-            let mut layer = Hidden::new(5, norm, activation, 0.0, &mut Draws::new(3));
+            let mut layer = PostAffine::new(5, norm, activation, 0.0, &mut Draws::new(3));
             stir(&mut layer);
-            let cache = std::cell::RefCell::new(HiddenCache::default());
+            let cache = std::cell::RefCell::new(PostAffineCache::default());
             let style = Style { activation, norm, training: true };
             check(
                 &format!("{norm:?}, {activation:?}"),
@@ -319,7 +319,7 @@ fn stacks_with_and_without_output() {
     for (widths, output) in
         [(&[4][..], None), (&[4, 6][..], None), (&[][..], Some(2)), (&[4][..], Some(2)), (&[4, 6, 3][..], Some(2))]
     {
-        let mut layer = Mlp::new(5, widths, output, HiddenStyle::default(), &mut Draws::new(3));
+        let mut layer = Mlp::new(5, widths, output, HiddenSettings::default(), &mut Draws::new(3));
         stir(&mut layer);
         let cache = std::cell::RefCell::new(MlpCache::default());
         let style = Style { activation: ActivationKind::Relu, norm: NormKind::None, training: true };
@@ -371,7 +371,7 @@ fn gate_and_mixture() {
 #[test]
 fn scale_by_a_gate() {
     for factor in [2.0, 0.7] {
-        let mut layer = Mlp::new(5, &[6], Some(4), HiddenStyle::default(), &mut Draws::new(3));
+        let mut layer = Mlp::new(5, &[6], Some(4), HiddenSettings::default(), &mut Draws::new(3));
         stir(&mut layer);
         // What the gate reads, and after it what it scales.
         let x = random(8, 9, &mut rng(2)) * 2.0;
@@ -415,7 +415,7 @@ fn shape(settings: AttentionSettings) -> Attention {
 }
 
 /// An attention over lists of four tokens of five values.
-fn attention(settings: AttentionSettings, style: HiddenStyle) -> MultiHeadAttention {
+fn attention(settings: AttentionSettings, style: HiddenSettings) -> MultiHeadAttention {
     let mut layer = MultiHeadAttention::new(5, settings, style, &mut Draws::new(3));
     stir(&mut layer);
     layer
@@ -431,7 +431,7 @@ fn multi_head_attention() {
         (wide_heads, Sight { tokens: 4, common: 1 }, 1, ActivationKind::Prelu, NormKind::None),
         (ATTENTION, Sight::all(1), 3, ActivationKind::Gelu, NormKind::None),
     ] {
-        let layer = attention(settings, HiddenStyle { activation, norm, ..HiddenStyle::default() });
+        let layer = attention(settings, HiddenSettings { activation, norm, ..HiddenSettings::default() });
         let x = random(lists * sight.tokens, 5, &mut rng(2)) * 2.0;
         let cache = std::cell::RefCell::new(MultiHeadAttentionCache::default());
         let style = Style { activation, norm, training: true };
@@ -450,7 +450,7 @@ fn multi_head_attention() {
 #[test]
 fn attention_in_a_pool_is_attention_bit_for_bit() {
     // More lists than a block takes.
-    let (layer, sight) = (attention(ATTENTION, HiddenStyle::default()), Sight::all(4));
+    let (layer, sight) = (attention(ATTENTION, HiddenSettings::default()), Sight::all(4));
     let (x, dy) = (random(4 * 150, 5, &mut rng(2)), random(4 * 150, 6, &mut rng(3)));
     let run = || {
         let (mut cache, mut grad) = (MultiHeadAttentionCache::default(), layer.zeros_like());
@@ -464,7 +464,7 @@ fn attention_in_a_pool_is_attention_bit_for_bit() {
 
 #[test]
 fn attention_survives_scores_of_any_size() {
-    let (layer, sight) = (attention(ATTENTION, HiddenStyle::default()), Sight::all(4));
+    let (layer, sight) = (attention(ATTENTION, HiddenSettings::default()), Sight::all(4));
     let mut aligned = Alignment::new(5, ATTENTION, &mut Draws::new(4));
     stir(&mut aligned);
     let x = random(12, 5, &mut rng(2)) * 1e10;

@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2};
 
 use super::Value;
 use crate::model::Fusion;
-use crate::nn::{Hidden, MultiHeadAttention, Stitch, Tokens};
+use crate::nn::{MultiHeadAttention, PostAffine, Stitch, Tokens};
 
 /// One step of a [`Plan`](super::Plan).
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) enum PlanStep<'a> {
     /// `x·W + b`, and then a rectifier if there is to be one.
     Affine { input: Value, weight: Cow<'a, Array2<f32>>, bias: Option<Cow<'a, Array1<f32>>>, rectified: bool },
     /// What follows the affine map of a hidden layer, where that is not a rectifier.
-    Hidden { input: Value, hidden: &'a Hidden },
+    PostAffine { input: Value, hidden: &'a PostAffine },
     /// `Σ_i softmax(scores)_i · parts_i`.
     Mix { scores: Value, parts: Vec<Value> },
     /// Several values as one.
@@ -55,7 +55,7 @@ impl PlanStep<'_> {
         match self {
             Self::Row { .. } => {}
             Self::Affine { input, .. }
-            | Self::Hidden { input, .. }
+            | Self::PostAffine { input, .. }
             | Self::Columns { input, .. }
             | Self::Tokens { input, .. }
             | Self::Attention { input, .. }

@@ -11,11 +11,11 @@ use crate::nn::matmul::Out;
 use crate::nn::{Rectified, Sight, align_backward, mix_backward_rows, scale_backward};
 
 impl Layer {
-    /// The scale of the rectifier that ends a step with these layers, if one does: see [`Hidden::rectifies`](crate::nn::Hidden::rectifies).
+    /// The scale of the rectifier that ends a step with these layers, if one does: see [`PostAffine::rectifies`](crate::nn::PostAffine::rectifies).
     fn ends_rectified(layers: &[Self]) -> Option<f32> {
         match layers {
             [Self::Mlp(mlp)] => mlp.ends_rectified(),
-            [Self::Star(_), Self::Hidden(hidden)] => hidden.rectifies(),
+            [Self::Star(_), Self::PostAffine(hidden)] => hidden.rectifies(),
             _ => None,
         }
     }
@@ -155,7 +155,7 @@ pub(super) fn back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Be
         ) => {
             let StarCache { linear: linear_cache, z, dz, hidden: hidden_cache, scratch } = &mut **cache;
             let dz: &ArrayRef2<f32> = match (rest, rest_grads) {
-                ([Layer::Hidden(hidden)], [Layer::Hidden(grad)]) if hidden.rectifies().is_none() => {
+                ([Layer::PostAffine(hidden)], [Layer::PostAffine(grad)]) if hidden.rectifies().is_none() => {
                     resize(dz, dout.nrows(), dout.ncols());
                     hidden.backward(z, dout, hidden_cache, grad, dz);
                     dz
@@ -184,7 +184,12 @@ pub(super) fn back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Be
             let (x, mut dx, add) = below.of(*selector, i);
             gate.backward_into(&x, cache, grad, out(&mut dx, add));
         }
-        (Op::Hidden { input }, [Layer::Hidden(hidden)], [Layer::Hidden(grad)], StepCache::Hidden(cache)) => {
+        (
+            Op::PostAffine { input },
+            [Layer::PostAffine(hidden)],
+            [Layer::PostAffine(grad)],
+            StepCache::PostAffine(cache),
+        ) => {
             let (z, mut dz, add) = below.of(*input, i);
             if add {
                 let mut own = dz.to_owned();

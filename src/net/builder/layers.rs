@@ -5,9 +5,9 @@ use crate::model::Fusion;
 use crate::net::layer::{IntoName, Layer};
 use crate::net::program::{Op, Penalty, Value};
 use crate::nn::{
-    ActivationKind, Alignment, AttentionSettings, Combination, DomainMlp, Gate, Hidden, HiddenStyle, Init, Mlp,
-    MultiHeadAttention, Part, PartitionedNorm, PartitionedNormSettings, Representations, Size, StarLinear, Stitch,
-    Tokens,
+    ActivationKind, Alignment, AttentionSettings, Combination, DomainMlp, Gate, HiddenSettings, Init, Mlp,
+    MultiHeadAttention, Part, PartitionedNorm, PartitionedNormSettings, PostAffine, Representations, Size, StarLinear,
+    Stitch, Tokens,
 };
 
 impl Builder<'_> {
@@ -21,7 +21,7 @@ impl Builder<'_> {
         input: Value,
         hidden: &[usize],
         output: Option<usize>,
-        style: HiddenStyle,
+        style: HiddenSettings,
     ) -> Built<Value> {
         self.mlp_with(name, input, hidden, output, style, None, false)
     }
@@ -36,7 +36,7 @@ impl Builder<'_> {
         input: Value,
         hidden: &[usize],
         output: usize,
-        style: HiddenStyle,
+        style: HiddenSettings,
     ) -> Built<Value> {
         self.mlp_with(name, input, hidden, Some(output), style, None, true)
     }
@@ -50,7 +50,7 @@ impl Builder<'_> {
         name: impl IntoName,
         input: Value,
         width: usize,
-        style: HiddenStyle,
+        style: HiddenSettings,
         blocks: usize,
         lambda: f32,
     ) -> Built<Value> {
@@ -65,7 +65,7 @@ impl Builder<'_> {
         input: Value,
         hidden: &[usize],
         output: Option<usize>,
-        style: HiddenStyle,
+        style: HiddenSettings,
         penalty: Option<Penalty>,
         from_zero: bool,
     ) -> Built<Value> {
@@ -99,7 +99,7 @@ impl Builder<'_> {
         domain_dim: usize,
         hidden: &[usize],
         output: usize,
-        style: HiddenStyle,
+        style: HiddenSettings,
     ) -> Built<Value> {
         let (from, domains) = (input.width(), self.domains());
         let size = DomainMlp::size_with(from as f64, domains.len() as f64, domain_dim, hidden, output, style);
@@ -120,7 +120,7 @@ impl Builder<'_> {
         domain_dim: usize,
         hidden: &[usize],
         output: usize,
-        style: HiddenStyle,
+        style: HiddenSettings,
     ) -> Built<Value> {
         let value = self.domain_mlp(name, input, domain_dim, hidden, output, style)?;
         if let Some((_, layers)) = &mut self.made
@@ -183,7 +183,7 @@ impl Builder<'_> {
         input: Value,
         width: usize,
         combination: Combination,
-        style: Option<HiddenStyle>,
+        style: Option<HiddenSettings>,
     ) -> Built<Value> {
         let (from, domains) = (input.width(), self.domains());
         let mut size = StarLinear::size(from as f64, width as f64, domains.len() as f64, combination);
@@ -194,14 +194,14 @@ impl Builder<'_> {
             name.iter().map(hidden).collect()
         });
         if let Some(style) = style {
-            size = size + Hidden::size(width as f64, style.norm, style.activation);
-            kept = combination.row() * width as f64 + Hidden::row(width as f64, style);
+            size = size + PostAffine::size(width as f64, style.norm, style.activation);
+            kept = combination.row() * width as f64 + PostAffine::row(width as f64, style);
         }
         self.push([name].into_iter().chain(hidden_name), Op::Star { input }, width, size, kept, |draws| {
             let init = style.map_or(Init::Xavier, |style| style.init);
             let linear = StarLinear::new(from, width, domains, combination, init, &mut draws[0]);
-            let hidden = style.map(|HiddenStyle { norm, activation, dropout, .. }| {
-                Layer::Hidden(Hidden::new(width, norm, activation, dropout, &mut draws[1]))
+            let hidden = style.map(|HiddenSettings { norm, activation, dropout, .. }| {
+                Layer::PostAffine(PostAffine::new(width, norm, activation, dropout, &mut draws[1]))
             });
             [Layer::Star(linear)].into_iter().chain(hidden).collect()
         })
@@ -260,16 +260,16 @@ impl Builder<'_> {
         self.push([(); 0], Op::Join { parts, fusion }, width, Size::default(), 2.0 * width as f64, |_| Vec::new())
     }
 
-    /// `y = φ(norm(z))`, as it follows the affine map of a hidden layer. See [`Hidden`].
+    /// `y = φ(norm(z))`, as it follows the affine map of a hidden layer. See [`PostAffine`].
     ///
     /// # Errors
     /// As [`Builder::row`].
-    pub fn hidden(&mut self, name: impl IntoName, input: Value, style: HiddenStyle) -> Built<Value> {
+    pub fn hidden(&mut self, name: impl IntoName, input: Value, style: HiddenSettings) -> Built<Value> {
         let width = input.width();
-        let HiddenStyle { norm, activation, dropout, .. } = style;
-        let size = Hidden::size(width as f64, norm, activation);
-        self.push([name], Op::Hidden { input }, width, size, Hidden::row(width as f64, style), |draws| {
-            vec![Layer::Hidden(Hidden::new(width, norm, activation, dropout, &mut draws[0]))]
+        let HiddenSettings { norm, activation, dropout, .. } = style;
+        let size = PostAffine::size(width as f64, norm, activation);
+        self.push([name], Op::PostAffine { input }, width, size, PostAffine::row(width as f64, style), |draws| {
+            vec![Layer::PostAffine(PostAffine::new(width, norm, activation, dropout, &mut draws[0]))]
         })
     }
 
@@ -296,7 +296,7 @@ impl Builder<'_> {
         input: Value,
         tokens: usize,
         settings: AttentionSettings,
-        style: HiddenStyle,
+        style: HiddenSettings,
     ) -> Built<Value> {
         let (from, width) = (input.width() / tokens, settings.width());
         let size = MultiHeadAttention::size(from as f64, width as f64, style);
@@ -314,7 +314,7 @@ impl Builder<'_> {
     pub fn queries(&mut self, settings: AttentionSettings, relations: bool) -> Built<Value> {
         let (width, branches, common) = (settings.width(), self.branches.clone(), self.built_with);
         let (count, style) =
-            (branches.len(), HiddenStyle { activation: ActivationKind::Identity, ..HiddenStyle::default() });
+            (branches.len(), HiddenSettings { activation: ActivationKind::Identity, ..HiddenSettings::default() });
         let mut size = count as f64 * Size::tensor(width as f64);
         let mut names = vec!["representations"];
         if relations {

@@ -8,7 +8,7 @@ use super::slices::{add_scaled, dot};
 use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
 use crate::nn::softmax::{softmax_rows, softmax_rows_backward};
-use crate::nn::{Decay, Draws, Hidden, HiddenCache, HiddenStyle, Init, Mode, Size};
+use crate::nn::{Decay, Draws, HiddenSettings, Init, Mode, PostAffine, PostAffineCache, Size};
 use crate::parallel::in_pool;
 
 /// Lists of tokens that a block takes, when blocks run side by side.
@@ -58,7 +58,7 @@ pub struct MultiHeadAttention {
     /// `[Q, K, V, W_R]` side by side, `[in, 4·width]`; in each, the heads stand side by side.
     pub projection: Array2<f32>,
     /// What follows the sum.
-    pub post: Hidden,
+    pub post: PostAffine,
     settings: AttentionSettings,
 }
 
@@ -76,7 +76,7 @@ pub struct MultiHeadAttentionCache {
     dweights: Array2<f32>,
     z: Array2<f32>,
     dz: Array2<f32>,
-    post: HiddenCache,
+    post: PostAffineCache,
 }
 
 impl MultiHeadAttention {
@@ -85,7 +85,7 @@ impl MultiHeadAttention {
     ///
     /// # Panics
     /// If there is no head or a head has no width.
-    pub fn new(input: usize, settings: AttentionSettings, style: HiddenStyle, draws: &mut Draws) -> Self {
+    pub fn new(input: usize, settings: AttentionSettings, style: HiddenSettings, draws: &mut Draws) -> Self {
         let width = settings.width();
         assert!(width > 0, "at least one head of at least one value, found {settings:?}");
         let mut projection = Array2::zeros((input, 4 * width));
@@ -93,18 +93,18 @@ impl MultiHeadAttention {
             let weight = init.weight(input, width, draws);
             projection.slice_mut(s![.., part * width..(part + 1) * width]).assign(&weight);
         }
-        let post = Hidden::new(width, style.norm, style.activation, style.dropout, draws);
+        let post = PostAffine::new(width, style.norm, style.activation, style.dropout, draws);
         Self { projection, post, settings }
     }
 
     /// The size of what [`MultiHeadAttention::new`] makes for heads that give `width` values together.
-    pub(crate) fn size(input: f64, width: f64, style: HiddenStyle) -> Size {
-        Size::tensor(input * 4.0 * width) + Hidden::size(width, style.norm, style.activation)
+    pub(crate) fn size(input: f64, width: f64, style: HiddenSettings) -> Size {
+        Size::tensor(input * 4.0 * width) + PostAffine::size(width, style.norm, style.activation)
     }
 
     /// How many values a training step keeps for a row of this many tokens, about.
-    pub(crate) fn row(tokens: f64, heads: f64, width: f64, style: HiddenStyle) -> f64 {
-        tokens * (8.0 * width + Hidden::row(width, style) + 2.0 * width + 1.0) + heads * tokens * tokens
+    pub(crate) fn row(tokens: f64, heads: f64, width: f64, style: HiddenSettings) -> f64 {
+        tokens * (8.0 * width + PostAffine::row(width, style) + 2.0 * width + 1.0) + heads * tokens * tokens
     }
 
     /// How many values it gives for a token.

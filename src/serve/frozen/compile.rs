@@ -79,7 +79,8 @@ fn groups(
     // What follows such a map takes whole matrices: it stays alone.
     let mut alone = vec![false; plan.steps.len()];
     for step in &plan.steps {
-        if let PlanStep::Hidden { input, .. } | PlanStep::Attention { input, .. } | PlanStep::Align { input, .. } = step
+        if let PlanStep::PostAffine { input, .. } | PlanStep::Attention { input, .. } | PlanStep::Align { input, .. } =
+            step
         {
             alone[input.0] = true;
         }
@@ -159,8 +160,8 @@ impl Writing<'_> {
                 self.program.steps.push(Step { width: maps.bias.len(), run });
                 return;
             }
-            PlanStep::Hidden { input, hidden } => {
-                Run::Hidden { input: self.parts[input], hidden: copies.of(value, *hidden) }
+            PlanStep::PostAffine { input, hidden } => {
+                Run::PostAffine { input: self.parts[input], hidden: copies.of(value, *hidden) }
             }
             PlanStep::Mix { scores, parts } => Run::Mix { scores: self.parts[scores], parts: self.all(parts) },
             PlanStep::Join { parts, fusion } => Run::Join { parts: self.all(parts), fusion: *fusion },

@@ -11,8 +11,8 @@ use crate::model::Fusion;
 use crate::nn::buffer::{grow, resize};
 use crate::nn::matmul::{Out, Right, Then, product_with};
 use crate::nn::{
-    AlignCache, GateCache, Gated, Hidden, HiddenCache, Infer, MultiHeadAttention, MultiHeadAttentionCache, ScaleCache,
-    Sight, Stitch, Tokens, align, mix, scale,
+    AlignCache, GateCache, Gated, Infer, MultiHeadAttention, MultiHeadAttentionCache, PostAffine, PostAffineCache,
+    ScaleCache, Sight, Stitch, Tokens, align, mix, scale,
 };
 
 /// The steps to one domain's logits. Each has a buffer of its own, behind those of the rows.
@@ -41,9 +41,9 @@ pub(super) enum Run {
         maps: Arc<Maps>,
         first: Option<usize>,
     },
-    Hidden {
+    PostAffine {
         input: Part,
-        hidden: Arc<Hidden>,
+        hidden: Arc<PostAffine>,
     },
     Mix {
         scores: Part,
@@ -118,7 +118,7 @@ pub(super) struct Buffers {
     values: Vec<Array2<f32>>,
     gate: GateCache,
     /// By width: one of another width would lay out its statistics of columns anew.
-    hidden: BTreeMap<usize, HiddenCache>,
+    hidden: BTreeMap<usize, PostAffineCache>,
     /// By the width of a token.
     attention: BTreeMap<usize, MultiHeadAttentionCache>,
     weights: AlignCache,
@@ -216,7 +216,7 @@ impl Program {
                     let then = maps.then(start.unwrap_or(&maps.bias));
                     product_with(input.of(values), Right::packed(&maps.weight), Out::set(out).then(then));
                 }
-                Run::Hidden { input, hidden: post } => {
+                Run::PostAffine { input, hidden: post } => {
                     post.forward(&input.of(values), Infer, hidden.entry(*width).or_default(), out);
                 }
                 Run::Mix { scores, parts } => {

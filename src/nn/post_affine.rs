@@ -1,12 +1,12 @@
-//! What follows the affine map of a hidden layer: normalisation, activation, dropout.
+//! Normalisation, activation and dropout after the affine map of a hidden layer.
 
 use ndarray::{Array2, ArrayRef2};
 use serde::{Deserialize, Serialize};
 
 use super::buffer::resize;
 use super::{
-    Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Draws, Dropout, DropoutCache, HiddenStyle,
-    LayerNorm, LayerNormCache, Mode, Size,
+    Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Draws, Dropout, DropoutCache,
+    HiddenSettings, LayerNorm, LayerNormCache, Mode, Size,
 };
 
 /// The normalisation between a hidden layer's affine map and its activation.
@@ -38,9 +38,9 @@ crate::params!(
     }
 );
 
-/// The second half of a hidden layer: `y = dropout(φ(norm(z)))`, where `z` is what the affine map gave.
+/// The part of a hidden layer after its affine map: `y = dropout(φ(norm(z)))`, where `z` is the output of the affine map.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Hidden {
+pub struct PostAffine {
     /// The normalisation, if any.
     pub norm: Option<Norm>,
     /// φ.
@@ -48,11 +48,11 @@ pub struct Hidden {
     dropout: Dropout,
 }
 
-crate::params!(Hidden { norm, activation });
+crate::params!(PostAffine { norm, activation });
 
-/// What a [`Hidden`] keeps from forward to backward.
+/// What a [`PostAffine`] keeps from forward to backward.
 #[derive(Debug, Default)]
-pub struct HiddenCache {
+pub struct PostAffineCache {
     batch_norm: BatchNormCache,
     layer_norm: LayerNormCache,
     activation: ActivationCache,
@@ -61,7 +61,7 @@ pub struct HiddenCache {
     dnormed: Array2<f32>,
 }
 
-impl Hidden {
+impl PostAffine {
     /// For `width` columns; `dropout` is the share of silenced values, 0 ≤ dropout < 1.
     pub fn new(width: usize, norm: NormKind, activation: ActivationKind, dropout: f32, draws: &mut Draws) -> Self {
         let norm = match norm {
@@ -72,7 +72,7 @@ impl Hidden {
         Self { norm, activation: Activation::new(activation, width), dropout: Dropout::new(dropout, draws) }
     }
 
-    /// The size of what [`Hidden::new`] makes.
+    /// The size of what [`PostAffine::new`] makes.
     pub(crate) fn size(width: f64, norm: NormKind, activation: ActivationKind) -> Size {
         let norm = match norm {
             NormKind::None => 0.0,
@@ -89,8 +89,8 @@ impl Hidden {
     }
 
     /// How many values a layer of this width keeps for a row from forward to backward, with its affine map's.
-    pub(crate) fn row(width: f64, style: HiddenStyle) -> f64 {
-        let HiddenStyle { activation, norm, .. } = style;
+    pub(crate) fn row(width: f64, style: HiddenSettings) -> f64 {
+        let HiddenSettings { activation, norm, .. } = style;
         let plain = norm == NormKind::None && activation == ActivationKind::Relu;
         // Output and its gradient; else also those of the affine map, of the norm, and Dice's own.
         let maps = if plain { 2.0 } else { 4.0 };
@@ -108,7 +108,7 @@ impl Hidden {
     }
 
     /// Its dropout alone, in place.
-    pub(crate) fn drop_out<M: Mode>(&self, mode: M, cache: &mut HiddenCache, y: &mut ArrayRef2<f32>) {
+    pub(crate) fn drop_out<M: Mode>(&self, mode: M, cache: &mut PostAffineCache, y: &mut ArrayRef2<f32>) {
         self.dropout.forward(mode, &mut cache.dropout, y);
     }
 
@@ -116,7 +116,7 @@ impl Hidden {
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub fn forward<M: Mode>(&self, z: &ArrayRef2<f32>, mode: M, cache: &mut HiddenCache, y: &mut ArrayRef2<f32>) {
+    pub fn forward<M: Mode>(&self, z: &ArrayRef2<f32>, mode: M, cache: &mut PostAffineCache, y: &mut ArrayRef2<f32>) {
         match &self.norm {
             None => self.activation.forward(z, mode, &mut cache.activation, y),
             Some(norm) => {
@@ -139,7 +139,7 @@ impl Hidden {
         &self,
         z: &ArrayRef2<f32>,
         dy: &mut ArrayRef2<f32>,
-        cache: &mut HiddenCache,
+        cache: &mut PostAffineCache,
         grad: &mut Self,
         dz: &mut ArrayRef2<f32>,
     ) {
@@ -149,7 +149,7 @@ impl Hidden {
             return;
         };
         resize(&mut cache.dnormed, z.nrows(), z.ncols());
-        let HiddenCache { normed, dnormed, activation, .. } = cache;
+        let PostAffineCache { normed, dnormed, activation, .. } = cache;
         self.activation.backward(normed, dy, activation, &mut grad.activation, dnormed);
         match (norm, &mut grad.norm) {
             (Norm::Batch(norm), Some(Norm::Batch(grad))) => {

@@ -50,7 +50,7 @@ fault "moving variance takes the biased estimate" src/nn/norm/columns.rs \
   'squares / freedom' 'squares / rows as f64'
 fault "batch statistics at inference" src/nn/norm/partitioned.rs \
   'mode.batch_statistics() && segment.len() >= self.settings.min_rows' 'segment.len() >= self.settings.min_rows'
-fault "averages without their bias removed" src/nn/moving.rs \
+fault "averages without their bias removed" src/nn/moving_average.rs \
   '/ (1.0 - keep.powi(steps))' ''
 fault "a gate with a bias" src/nn/gate.rs \
   'matmul(x, &self.weight, &mut cache.weights);' \

@@ -183,7 +183,7 @@ fn constant_in_a_domain(settings: PartitionedNormSettings) -> (PartitionedNorm, 
     norm.forward(&z, &segments, Train::default(), &mut cache, &mut y);
     norm.backward(&z, &segments, &z, &mut cache, &mut grad, &mut dz);
     norm.visit_pair(&mut grad, &mut Path::starting_at(0), &mut |_, pair| {
-        if let Pair::Moving(average, batch) = pair {
+        if let Pair::Average(average, batch) = pair {
             average.take(batch);
         }
     });

@@ -90,10 +90,10 @@ impl<N: Net> Gradient<N> {
             Pair::Tensor(values, other, _) if path.present() => {
                 values.iter_mut().zip(other).for_each(|(value, other)| *value += scale * *other);
             }
-            Pair::Moving(statistics, other) if path.present() && other.steps > 0 => {
+            Pair::Average(statistics, other) if path.present() && other.steps > 0 => {
                 statistics.add(&other.mean, &other.var, other.rows());
             }
-            Pair::Tensor(..) | Pair::Moving(..) => {}
+            Pair::Tensor(..) | Pair::Average(..) => {}
         });
     }
 

@@ -350,8 +350,8 @@ impl<N: Net> Model<N> {
         self.net.visit_pair(&mut grad.net, path, &mut |path, pair| match pair {
             _ if frozen.get(path.slot()) == Some(&true) => {}
             Pair::Tensor(values, grad, decay) if path.present() => optimizer.dense(path.slot(), values, grad, decay),
-            Pair::Moving(average, batch) if path.present() => average.take(batch),
-            Pair::Tensor(..) | Pair::Moving(..) => {}
+            Pair::Average(average, batch) if path.present() => average.take(batch),
+            Pair::Tensor(..) | Pair::Average(..) => {}
         });
         // What was present the optimizer has left zero, what was not was zero before.
         grad.net.dismiss();
@@ -394,7 +394,7 @@ impl<N: Net> Model<N> {
         let mut net = N::new(&self.config);
         net.visit_pair(&mut self.net, &mut Path::starting_at(0), &mut |_, pair| match pair {
             Pair::Tensor(values, grown, _) => values.copy_from_slice(grown),
-            Pair::Moving(average, grown) => average.clone_from(grown),
+            Pair::Average(average, grown) => average.clone_from(grown),
         });
         self.net = net;
         self.pool = Mutex::default();

@@ -5,7 +5,7 @@ use ndarray::Array2;
 use super::{Cache, Input, Model, Net, NetConfig as _};
 use crate::data::Batch;
 use crate::nn::buffer::resize;
-use crate::nn::{Leaf, Measure, Pair, Path, Precise, Train};
+use crate::nn::{Leaf, Measure, Pair, Path, PreciseStatistics, Train};
 
 /// Takes the statistics that a net's normalisations have over many rows, batch by batch.
 ///
@@ -17,7 +17,7 @@ pub(crate) struct Statistics<'a, N: Net> {
     /// All zero; holds the statistics of one batch.
     grad: &'a mut N,
     /// By position in the net's walk.
-    precise: Vec<Precise>,
+    precise: Vec<PreciseStatistics>,
 }
 
 impl<'a, N: Net> Statistics<'a, N> {
@@ -49,9 +49,9 @@ impl<'a, N: Net> Statistics<'a, N> {
             model.net.backward(input, dlogits, Train::default(), cache, grad, dx);
         }
         model.net.visit_pair(grad, &mut Path::starting_at(0), &mut |path, pair| {
-            if let (Pair::Moving(_, batch), true) = (pair, path.present()) {
+            if let (Pair::Average(_, batch), true) = (pair, path.present()) {
                 let slot = path.slot();
-                precise.resize(precise.len().max(slot + 1), Precise::default());
+                precise.resize(precise.len().max(slot + 1), PreciseStatistics::default());
                 precise[slot].add(batch);
             }
         });
@@ -63,7 +63,7 @@ impl<'a, N: Net> Statistics<'a, N> {
         let tables = model.front.tables().len();
         model.net.visit_pair(self.grad, &mut Path::starting_at(0), &mut |path, pair| {
             let slot = path.slot();
-            if let (Pair::Moving(average, _), Some(precise)) = (pair, self.precise.get(slot))
+            if let (Pair::Average(average, _), Some(precise)) = (pair, self.precise.get(slot))
                 && frozen.get(tables + slot) != Some(&true)
             {
                 precise.replace(average);

@@ -15,7 +15,7 @@ mod linear;
 pub(crate) mod matmul;
 mod mlp;
 mod mode;
-mod moving;
+mod moving_average;
 pub(crate) mod norm;
 mod orthogonality;
 mod params;
@@ -46,8 +46,8 @@ pub(crate) use joined::JoinedCache;
 pub use linear::Linear;
 pub use mlp::{HiddenSettings, Mlp, MlpCache};
 pub use mode::{Infer, Measure, Mode, Train};
-pub use moving::Moving;
-pub(crate) use moving::Precise;
+pub use moving_average::MovingAverage;
+pub(crate) use moving_average::PreciseStatistics;
 pub use norm::{
     BatchNorm, BatchNormCache, DomainNorm, LayerNorm, LayerNormCache, PartitionedNorm, PartitionedNormCache,
     PartitionedNormSettings,

@@ -26,7 +26,7 @@ use std::fmt::Write as _;
 
 use ndarray::{Array, Dimension};
 
-use super::{Branch, Moving};
+use super::{Branch, MovingAverage};
 use crate::data::{DomainId, Layout};
 
 /// The value that weight decay pulls a tensor to.
@@ -178,7 +178,7 @@ pub enum Pair<'a> {
     /// Values, their gradient, decay.
     Tensor(&'a mut [f32], &'a mut [f32], Decay),
     /// Moving averages, and the batch statistics they move to.
-    Moving(&'a mut Moving, &'a mut Moving),
+    Average(&'a mut MovingAverage, &'a mut MovingAverage),
 }
 
 /// Values that are learned, and their gradients: every layer and every net.

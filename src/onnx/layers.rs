@@ -4,7 +4,7 @@ use ndarray::{Array1, Array2, Zip};
 
 use super::{Attribute, Graph, Tensor};
 use crate::nn::norm::CONSTANT;
-use crate::nn::{Activation, BatchNorm, Dice, LayerNorm, Moving, Norm, PostAffine, Stitch};
+use crate::nn::{Activation, BatchNorm, Dice, LayerNorm, MovingAverage, Norm, PostAffine, Stitch};
 
 /// Layers in inference. Rows stand along the first axis; what works on columns works on the last.
 impl Graph<'_> {
@@ -116,7 +116,7 @@ impl Graph<'_> {
 }
 
 /// `(z − E)/√(Var + ε)` as `scale ⊙ z + shift`.
-fn standardise(moving: &Moving, epsilon: f32) -> (Array1<f64>, Array1<f64>) {
+fn standardise(moving: &MovingAverage, epsilon: f32) -> (Array1<f64>, Array1<f64>) {
     let inverse = |var: f32| 1.0 / (f64::from(var) + f64::from(epsilon)).sqrt();
     let scale = moving.var.mapv(|var| if var < CONSTANT { 0.0 } else { inverse(var) });
     let shift = Zip::from(&scale).and(&moving.mean).map_collect(|scale, &mean| -f64::from(mean) * scale);

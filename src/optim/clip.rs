@@ -123,7 +123,7 @@ mod tests {
 
     use super::*;
     use crate::data::DomainId;
-    use crate::nn::{Decay, Moving, PerDomain};
+    use crate::nn::{Decay, MovingAverage, PerDomain};
 
     #[derive(Clone)]
     struct Own {
@@ -135,14 +135,14 @@ mod tests {
     struct Net {
         bias: Array1<f32>,
         own: PerDomain<Own>,
-        average: Moving,
+        average: MovingAverage,
     }
     crate::params!(Net { bias: Decay::None, own, average });
 
     /// A gradient of bias (1, −2, 2 …), domain 1 alone, batch statistics, and one table row: the norm is 13.
     fn gradient() -> (Net, [RowGrad; 1]) {
         let own = PerDomain::new([DomainId::new(0), DomainId::new(1)], |_| Own { weight: Array2::zeros((2, 1)) });
-        let net = Net { bias: Array1::zeros(11), own, average: Moving::new(2, 0.1) };
+        let net = Net { bias: Array1::zeros(11), own, average: MovingAverage::new(2, 0.1) };
         let mut grad = net.zeros_like();
         grad.bias.assign(&arr1(&[1.0, -2.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0, 0.0]));
         grad.own.touch(1).weight[[1, 0]] = 12.0;

@@ -194,7 +194,7 @@ fn run<L: Twin>(case: &Case, mut layer: L, check: &mut Check) {
     check.tensors(format_args!("{name}: gradient"), &walk(&grad, |name| case.grads.contains_key(name)), &case.grads);
 
     layer.visit_pair(&mut grad, &mut Path::starting_at(0), &mut |path, pair| {
-        if let (true, Pair::Moving(average, batch)) = (path.present(), pair) {
+        if let (true, Pair::Average(average, batch)) = (path.present(), pair) {
             average.take(batch);
         }
     });

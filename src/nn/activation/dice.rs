@@ -5,7 +5,7 @@ use ndarray::{Array1, Array2, ArrayRef2, Zip};
 use super::sigmoid;
 use crate::nn::buffer::resize;
 use crate::nn::norm::Columns;
-use crate::nn::{Decay, Mode, Moving};
+use crate::nn::{Decay, Mode, MovingAverage};
 
 const RATE: f32 = 0.1;
 
@@ -18,7 +18,7 @@ pub struct Dice {
     /// α, `[width]`.
     pub alpha: Array1<f32>,
     /// The moving averages of E and Var.
-    pub moving: Moving,
+    pub moving: MovingAverage,
 }
 
 crate::params!(Dice { alpha: Decay::None, moving });
@@ -42,7 +42,7 @@ impl Dice {
 
     /// For `width` columns.
     pub fn new(width: usize) -> Self {
-        Self { alpha: Array1::zeros(width), moving: Moving::new(width, RATE) }
+        Self { alpha: Array1::zeros(width), moving: MovingAverage::new(width, RATE) }
     }
 
     /// `y = z ⊙ (α + (1 − α) ⊙ p)`.

@@ -3,7 +3,7 @@
 use ndarray::{Array1, ArrayRef2};
 
 use super::Columns;
-use crate::nn::{Decay, Mode, Moving};
+use crate::nn::{Decay, Mode, MovingAverage};
 
 const RATE: f32 = 0.1;
 
@@ -19,7 +19,7 @@ pub struct BatchNorm {
     /// β, `[width]`.
     pub beta: Array1<f32>,
     /// The moving averages.
-    pub moving: Moving,
+    pub moving: MovingAverage,
 }
 
 crate::params!(BatchNorm { gamma: Decay::To(1.0), beta: Decay::None, moving });
@@ -36,7 +36,7 @@ impl BatchNorm {
 
     /// A normalisation of `width` columns.
     pub fn new(width: usize) -> Self {
-        Self { gamma: Array1::ones(width), beta: Array1::zeros(width), moving: Moving::new(width, RATE) }
+        Self { gamma: Array1::ones(width), beta: Array1::zeros(width), moving: MovingAverage::new(width, RATE) }
     }
 
     /// `y = γ ⊙ (z − μ)/√(σ² + ε) + β`; a training batch of one row uses the moving averages as constants.

@@ -5,7 +5,7 @@
 
 use ndarray::{Array1, ArrayRef1, ArrayRef2, ArrayView1, ArrayViewMut2, Axis};
 
-use crate::nn::Moving;
+use crate::nn::MovingAverage;
 use crate::nn::linear::values;
 use crate::parallel::{self, Divide};
 use crate::simd::{Work, widest};
@@ -127,7 +127,7 @@ impl Columns {
     }
 
     /// Makes the rows' statistics, if they were taken, the "gradient" of the moving averages.
-    pub(crate) fn note(&self, moving: &mut Moving) {
+    pub(crate) fn note(&self, moving: &mut MovingAverage) {
         if self.batch_rows > 0 {
             moving.add(&self.batch_mean, &self.batch_var, self.batch_rows);
         }

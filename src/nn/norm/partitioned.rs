@@ -6,13 +6,13 @@ use super::{CONSTANT, Columns};
 use crate::data::DomainId;
 use crate::nn::buffer::grow;
 use crate::nn::segment::each_segment;
-use crate::nn::{Decay, Mode, Moving, PerDomain, Segment, Size};
+use crate::nn::{Decay, Mode, MovingAverage, PerDomain, Segment, Size};
 
 /// Partitioned Normalization (Sheng et al. 2021, section 3.3, equations 3 and 4): batch normalisation whose statistics
 /// and half of whose scale and shift belong to the row's domain d.
 ///
 /// Training: `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + φ·Var + ε) + (β + β_d)`, where `μ_d, σ²_d` are the mean and variance of *this
-/// batch's rows of d*. Inference: the same with moving averages `E_d, Var_d`, kept for each domain ([`Moving`]), in place of `μ_d, σ²_d`.
+/// batch's rows of d*. Inference: the same with moving averages `E_d, Var_d`, kept for each domain ([`MovingAverage`]), in place of `μ_d, σ²_d`.
 /// `Var` is the pooled moving variance of all domains, 0 before the first step.
 ///
 /// A column whose variance in a domain is below 1e-8 is constant there. It passes as 0 in inference, as it does in training: by `1/√ε` a
@@ -43,7 +43,7 @@ pub struct DomainNorm {
     /// `β_d`, `[width]`.
     pub beta: Array1<f32>,
     /// `E_d` and `Var_d`.
-    pub moving: Moving,
+    pub moving: MovingAverage,
 }
 
 crate::params!(PartitionedNorm { gamma: Decay::To(1.0), beta: Decay::None, domain });
@@ -89,7 +89,7 @@ struct SegmentCache {
 
 impl DomainNorm {
     fn neutral(width: usize, rate: f32) -> Self {
-        Self { gamma: Array1::ones(width), beta: Array1::zeros(width), moving: Moving::new(width, rate) }
+        Self { gamma: Array1::ones(width), beta: Array1::zeros(width), moving: MovingAverage::new(width, rate) }
     }
 }
 
@@ -128,10 +128,10 @@ impl PartitionedNorm {
             var.fill(1.0);
             return 0.0;
         }
-        let share = |moving: &Moving| moving.steps as f64 / steps as f64;
+        let share = |moving: &MovingAverage| moving.steps as f64 / steps as f64;
         for (j, (mean, var)) in mean.iter_mut().zip(var).enumerate() {
             let center = averages().map(|m| share(m) * f64::from(m.mean[j])).sum::<f64>();
-            let of = |m: &Moving| f64::from(m.var[j]) + (f64::from(m.mean[j]) - center).powi(2);
+            let of = |m: &MovingAverage| f64::from(m.var[j]) + (f64::from(m.mean[j]) - center).powi(2);
             *var = averages().map(|m| share(m) * of(m)).sum::<f64>() as f32;
             *mean = center as f32;
         }

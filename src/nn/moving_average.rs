@@ -13,7 +13,7 @@ use super::{Leaf, LeafMut, Pair, Params, Part, Path};
 ///
 /// As a *gradient* it holds the mean of the statistics of the batches that were added, and `steps` is their number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Moving {
+pub struct MovingAverage {
     /// The mean of each column; 0 before the first statistic.
     pub mean: Array1<f32>,
     /// The variance of each column; 1 before the first statistic.
@@ -26,7 +26,7 @@ pub struct Moving {
     rows: u64,
 }
 
-impl Moving {
+impl MovingAverage {
     /// Averages over `width` columns that move by `rate` (0 < rate ≤ 1) once they are warm.
     pub fn new(width: usize, rate: f32) -> Self {
         Self { mean: Array1::zeros(width), var: Array1::ones(width), steps: 0, rate, rows: 0 }
@@ -64,18 +64,18 @@ impl Moving {
 
 /// Mean and variance of many rows, put together from the statistics of batches, in f64.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Precise {
+pub(crate) struct PreciseStatistics {
     rows: f64,
     mean: Vec<f64>,
     /// Sums of squared distances from the mean.
     squares: Vec<f64>,
 }
 
-impl Precise {
+impl PreciseStatistics {
     /// Adds the statistics that a gradient holds; does nothing when it has none.
     ///
     /// With n and m rows, δ the difference of the means: `mean += δ·m/(n + m)`, `squares += var·(m − 1) + δ²·n·m/(n + m)` (Chan et al. 1983).
-    pub(crate) fn add(&mut self, batch: &Moving) {
+    pub(crate) fn add(&mut self, batch: &MovingAverage) {
         if batch.steps == 0 {
             return;
         }
@@ -92,7 +92,7 @@ impl Precise {
     }
 
     /// Puts mean and variance (unbiased) in place of the averages, if there were at least 2 rows.
-    pub(crate) fn replace(&self, average: &mut Moving) {
+    pub(crate) fn replace(&self, average: &mut MovingAverage) {
         if self.rows < 2.0 {
             return;
         }
@@ -102,7 +102,7 @@ impl Precise {
     }
 }
 
-impl Params for Moving {
+impl Params for MovingAverage {
     fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
         let slice = |a: &'a Array1<f32>| a.as_slice().expect("an owned vector is contiguous");
         path.within(Part::Field("mean"), |p| see(p, Leaf::Average(slice(&self.mean), self.mean.shape())));
@@ -122,7 +122,7 @@ impl Params for Moving {
     }
 
     fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
-        see(path, Pair::Moving(self, grad));
+        see(path, Pair::Average(self, grad));
         path.advance();
     }
 
@@ -139,13 +139,13 @@ mod tests {
 
     #[test]
     fn five_statistics_of_a_constant_leave_no_trace_of_the_start() {
-        let mut average = Moving::new(1, 0.05);
+        let mut average = MovingAverage::new(1, 0.05);
         for step in 1..=5 {
-            average.take(&Moving {
+            average.take(&MovingAverage {
                 mean: ndarray::arr1(&[3.0]),
                 var: ndarray::arr1(&[0.25]),
                 steps: 1,
-                ..Moving::new(1, 0.05)
+                ..MovingAverage::new(1, 0.05)
             });
             assert!((average.mean[0] - 3.0).abs() < 1e-6 && (average.var[0] - 0.25).abs() < 1e-6, "step {step}");
         }
@@ -155,16 +155,16 @@ mod tests {
     #[test]
     fn the_average_is_the_debiased_exponential_one() {
         let (rate, values) = (0.3_f64, [1.0_f64, -2.0, 5.0, 0.5]);
-        let mut average = Moving::new(1, rate as f32);
+        let mut average = MovingAverage::new(1, rate as f32);
         let (mut plain, mut keep) = (0.0, 1.0);
         for value in values {
             plain = (1.0 - rate) * plain + rate * value;
             keep *= 1.0 - rate;
-            average.take(&Moving {
+            average.take(&MovingAverage {
                 mean: ndarray::arr1(&[value as f32]),
                 var: ndarray::arr1(&[1.0]),
                 steps: 1,
-                ..Moving::new(1, 0.3)
+                ..MovingAverage::new(1, 0.3)
             });
             assert!((f64::from(average.mean[0]) - plain / (1.0 - keep)).abs() < 1e-6);
         }

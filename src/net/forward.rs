@@ -7,7 +7,7 @@ use super::program::{Answer, Op, Program, Step};
 use super::tape::{Cell, Part, Pass, Place, Reads, StepCache, cache_of};
 use crate::nn::Segment;
 use crate::nn::buffer::resize;
-use crate::nn::{MultiHeadAttention, Sight, align, mix, scale};
+use crate::nn::{AttentionMask, MultiHeadAttention, align, mix, scale};
 use crate::parallel::{self, Divide};
 
 /// Some neighbouring strands of a group, to be run.
@@ -116,7 +116,7 @@ fn run(step: &Step, layers: &[Layer], reads: &Reads<'_>, segments: &[Segment], p
         (Op::Attention { input, tokens }, [Layer::Attention(attention)]) => {
             let x = reads.value(*input);
             let y = &mut lines_mut(out, *tokens);
-            attention.forward(&lines(&x, *tokens), Sight::all(*tokens), pass, cache_of!(cache, Attention), y);
+            attention.forward(&lines(&x, *tokens), AttentionMask::all(*tokens), pass, cache_of!(cache, Attention), y);
         }
         (Op::Queries, [Layer::Representations(own), relations @ ..]) => {
             own.forward(relations_of(relations), pass, cache_of!(cache, Queries), out);

@@ -33,8 +33,8 @@ mod sums;
 pub use activation::{Activation, ActivationCache, ActivationKind, Dice, Prelu};
 pub(crate) use attention::RepresentationsCache;
 pub use attention::{
-    AlignCache, Alignment, AttentionSettings, MultiHeadAttention, MultiHeadAttentionCache, NumberTokens,
-    Representation, Representations, Sight, Tokens, align, align_backward,
+    AlignCache, Alignment, AttentionMask, AttentionSettings, MultiHeadAttention, MultiHeadAttentionCache, NumberTokens,
+    Representation, Representations, Tokens, align, align_backward,
 };
 pub use branch::Branch;
 pub use domain_mlp::{DomainEmbedding, DomainMlp, DomainMlpCache};

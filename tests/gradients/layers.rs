@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, Axis, s};
 use starple::data::{DomainId, Layout};
 use starple::nn::{
-    Activation, ActivationCache, ActivationKind, AlignCache, Alignment, AttentionSettings, BatchNorm, BatchNormCache,
-    Combination, Decay, DomainLinear, Draws, Dropout, DropoutCache, Gate, GateCache, HiddenSettings, Infer, Init,
-    LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache, MultiHeadAttention, MultiHeadAttentionCache, NormKind,
-    Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path, PostAffine, PostAffineCache,
-    ScaleCache, Segment, Sight, StarLinear, StarLinearCache, Stitch, Tokens, Train, align, align_backward, mix,
-    mix_backward, scale, scale_backward,
+    Activation, ActivationCache, ActivationKind, AlignCache, Alignment, AttentionMask, AttentionSettings, BatchNorm,
+    BatchNormCache, Combination, Decay, DomainLinear, Draws, Dropout, DropoutCache, Gate, GateCache, HiddenSettings,
+    Infer, Init, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache, MultiHeadAttention,
+    MultiHeadAttentionCache, NormKind, Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path,
+    PostAffine, PostAffineCache, ScaleCache, Segment, StarLinear, StarLinearCache, Stitch, Tokens, Train, align,
+    align_backward, mix, mix_backward, scale, scale_backward,
 };
 
 use crate::check::{derivatives, random, rng, same, wide};
@@ -424,25 +424,25 @@ fn attention(settings: AttentionSettings, style: HiddenSettings) -> MultiHeadAtt
 #[test]
 fn multi_head_attention() {
     let wide_heads = AttentionSettings { heads: 3, head_width: 9, scaled: false };
-    for (settings, sight, lists, activation, norm) in [
-        (ATTENTION, Sight::all(4), 3, ActivationKind::Relu, NormKind::None),
-        (wide_heads, Sight::all(4), 2, ActivationKind::Identity, NormKind::Batch),
-        (ATTENTION, Sight { tokens: 4, common: 2 }, 3, ActivationKind::Tanh, NormKind::Layer),
-        (wide_heads, Sight { tokens: 4, common: 1 }, 1, ActivationKind::Prelu, NormKind::None),
-        (ATTENTION, Sight::all(1), 3, ActivationKind::Gelu, NormKind::None),
+    for (settings, mask, lists, activation, norm) in [
+        (ATTENTION, AttentionMask::all(4), 3, ActivationKind::Relu, NormKind::None),
+        (wide_heads, AttentionMask::all(4), 2, ActivationKind::Identity, NormKind::Batch),
+        (ATTENTION, AttentionMask { tokens: 4, common: 2 }, 3, ActivationKind::Tanh, NormKind::Layer),
+        (wide_heads, AttentionMask { tokens: 4, common: 1 }, 1, ActivationKind::Prelu, NormKind::None),
+        (ATTENTION, AttentionMask::all(1), 3, ActivationKind::Gelu, NormKind::None),
     ] {
         let layer = attention(settings, HiddenSettings { activation, norm, ..HiddenSettings::default() });
-        let x = random(lists * sight.tokens, 5, &mut rng(2)) * 2.0;
+        let x = random(lists * mask.tokens, 5, &mut rng(2)) * 2.0;
         let cache = std::cell::RefCell::new(MultiHeadAttentionCache::default());
         let style = Style { activation, norm, training: true };
         check(
-            &format!("{settings:?} {sight:?} {activation:?} {norm:?}"),
+            &format!("{settings:?} {mask:?} {activation:?} {norm:?}"),
             &layer,
             &x,
             layer.width(),
-            |y| layer.forward(&x, sight, Train::default(), &mut cache.borrow_mut(), y),
-            |dy, grad, dx| layer.backward(&x, sight, &mut dy.clone(), &mut cache.borrow_mut(), grad, dx),
-            |p, x| reference::multi_head(&rename(p), "layer", style, shape(settings), (sight.tokens, sight.common), x),
+            |y| layer.forward(&x, mask, Train::default(), &mut cache.borrow_mut(), y),
+            |dy, grad, dx| layer.backward(&x, mask, &mut dy.clone(), &mut cache.borrow_mut(), grad, dx),
+            |p, x| reference::multi_head(&rename(p), "layer", style, shape(settings), (mask.tokens, mask.common), x),
         );
     }
 }
@@ -450,13 +450,13 @@ fn multi_head_attention() {
 #[test]
 fn attention_in_a_pool_is_attention_bit_for_bit() {
     // More lists than a block takes.
-    let (layer, sight) = (attention(ATTENTION, HiddenSettings::default()), Sight::all(4));
+    let (layer, mask) = (attention(ATTENTION, HiddenSettings::default()), AttentionMask::all(4));
     let (x, dy) = (random(4 * 150, 5, &mut rng(2)), random(4 * 150, 6, &mut rng(3)));
     let run = || {
         let (mut cache, mut grad) = (MultiHeadAttentionCache::default(), layer.zeros_like());
         let (mut y, mut dx) = (Array2::zeros(dy.dim()), Array2::zeros(x.dim()));
-        layer.forward(&x, sight, Train::default(), &mut cache, &mut y);
-        layer.backward(&x, sight, &mut dy.clone(), &mut cache, &mut grad, &mut dx);
+        layer.forward(&x, mask, Train::default(), &mut cache, &mut y);
+        layer.backward(&x, mask, &mut dy.clone(), &mut cache, &mut grad, &mut dx);
         (y, dx, grad.projection)
     };
     assert_eq!(starple::train::in_pool(2, run).unwrap(), run());
@@ -464,14 +464,14 @@ fn attention_in_a_pool_is_attention_bit_for_bit() {
 
 #[test]
 fn attention_survives_scores_of_any_size() {
-    let (layer, sight) = (attention(ATTENTION, HiddenSettings::default()), Sight::all(4));
+    let (layer, mask) = (attention(ATTENTION, HiddenSettings::default()), AttentionMask::all(4));
     let mut aligned = Alignment::new(5, ATTENTION, &mut Draws::new(4));
     stir(&mut aligned);
     let x = random(12, 5, &mut rng(2)) * 1e10;
     let mut cache = MultiHeadAttentionCache::default();
     let (mut y, mut dx) = (Array2::zeros((12, 6)), Array2::zeros((12, 5)));
-    layer.forward(&x, sight, Train::default(), &mut cache, &mut y);
-    layer.backward(&x, sight, &mut Array2::ones((12, 6)), &mut cache, &mut layer.zeros_like(), &mut dx);
+    layer.forward(&x, mask, Train::default(), &mut cache, &mut y);
+    layer.backward(&x, mask, &mut Array2::ones((12, 6)), &mut cache, &mut layer.zeros_like(), &mut dx);
     assert!(y.iter().chain(&dx).all(|v| v.is_finite()));
     // One token has every share: it is doubled, the others stay.
     let (mut p, mut y) = (Array2::zeros((1, 5)), Array2::zeros((3, 20)));

@@ -8,7 +8,7 @@ use crate::net::program::{Op, Step, Value};
 use crate::net::tape::{AlignedCache, Cell, Place, StarCache, StepCache};
 use crate::nn::buffer::{clear, resize};
 use crate::nn::matmul::Out;
-use crate::nn::{Rectified, Sight, align_backward, mix_backward_rows, scale_backward};
+use crate::nn::{AttentionMask, Rectified, align_backward, mix_backward_rows, scale_backward};
 
 impl Layer {
     /// The scale of the rectifier that ends a step with these layers, if one does: see [`PostAffine::rectifies`](crate::nn::PostAffine::rectifies).
@@ -263,7 +263,7 @@ fn attention_back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Bel
             let (x, mut dx, add) = below.of(*input, i);
             assert!(!add, "attention alone reads its tokens");
             let (x, mut dx) = (lines(&x, *tokens), lines_mut(&mut dx, *tokens));
-            attention.backward(&x, Sight::all(*tokens), &mut lines_mut(dout, *tokens), cache, grad, &mut dx);
+            attention.backward(&x, AttentionMask::all(*tokens), &mut lines_mut(dout, *tokens), cache, grad, &mut dx);
         }
         (
             Op::Queries,

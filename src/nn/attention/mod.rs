@@ -5,15 +5,15 @@
 //! `[rows, tokens·width]`, which is how a stack of layers reads all tokens of a row at once.
 
 mod alignment;
+mod mask;
 mod multi_head;
 mod representation;
-mod sight;
 mod slices;
 mod tokens;
 
 pub use alignment::{AlignCache, Alignment, align, align_backward};
+pub use mask::AttentionMask;
 pub use multi_head::{AttentionSettings, MultiHeadAttention, MultiHeadAttentionCache};
 pub(crate) use representation::RepresentationsCache;
 pub use representation::{Representation, Representations};
-pub use sight::Sight;
 pub use tokens::{NumberTokens, Tokens};

@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayRef2, s};
 use rayon::prelude::*;
 
-use super::Sight;
+use super::AttentionMask;
 use super::slices::{add_scaled, dot};
 use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
@@ -52,7 +52,7 @@ impl AttentionSettings {
 ///
 /// This is the interacting layer of Song et al., "AutoInt", CIKM 2019, section 4.4, with norm none and ReLU, but that AutoInt does not
 /// divide by the root ([`AttentionSettings::scaled`]), which Vaswani et al., "Attention Is All You Need", 2017, section 3.2, brought in.
-/// No map has a bias. A token sees those that [`Sight`] says.
+/// No map has a bias. A token sees those that [`AttentionMask`] says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MultiHeadAttention {
     /// `[Q, K, V, W_R]` side by side, `[in, 4·width]`; in each, the heads stand side by side.
@@ -126,18 +126,18 @@ impl MultiHeadAttention {
     pub fn forward<M: Mode>(
         &self,
         x: &ArrayRef2<f32>,
-        sight: Sight,
+        mask: AttentionMask,
         mode: M,
         cache: &mut MultiHeadAttentionCache,
         y: &mut ArrayRef2<f32>,
     ) {
         let (lines, width) = (x.nrows(), self.width());
-        assert_eq!(lines % sight.tokens, 0, "every row has {} tokens", sight.tokens);
+        assert_eq!(lines % mask.tokens, 0, "every row has {} tokens", mask.tokens);
         let MultiHeadAttentionCache { projected, weights, z, post, .. } = cache;
         resize(projected, lines, 4 * width);
         matmul(x, &self.projection, projected);
-        let lists = self.lists(sight);
-        resize(weights, lines / sight.tokens, lists.weights());
+        let lists = self.lists(mask);
+        resize(weights, lines / mask.tokens, lists.weights());
         resize(z, lines, width);
         let (of_projected, of_weights, of_z) = (lists.projected(), lists.weights(), lists.values());
         let (projected, weights, sums) = (flat(projected), flat_mut(weights), flat_mut(z));
@@ -162,7 +162,7 @@ impl MultiHeadAttention {
     pub fn backward(
         &self,
         x: &ArrayRef2<f32>,
-        sight: Sight,
+        mask: AttentionMask,
         dy: &mut ArrayRef2<f32>,
         cache: &mut MultiHeadAttentionCache,
         grad: &mut Self,
@@ -172,8 +172,8 @@ impl MultiHeadAttention {
         resize(dz, z.nrows(), z.ncols());
         self.post.backward(z, dy, post, &mut grad.post, dz);
         resize(dprojected, projected.nrows(), projected.ncols());
-        resize(dweights, weights.nrows(), sight.tokens);
-        let lists = self.lists(sight);
+        resize(dweights, weights.nrows(), mask.tokens);
+        let lists = self.lists(mask);
         let (of_projected, of_weights, of_z) = (lists.projected(), lists.weights(), lists.values());
         let (projected, weights, dz) = (flat(projected), flat(weights), flat(dz));
         let (gradients, dweights) = (flat_mut(dprojected), flat_mut(dweights));
@@ -183,7 +183,7 @@ impl MultiHeadAttention {
                 .zip(weights.par_chunks(LISTS * of_weights))
                 .zip(dz.par_chunks(LISTS * of_z))
                 .zip(gradients.par_chunks_mut(LISTS * of_projected))
-                .zip(dweights.par_chunks_mut(LISTS * sight.tokens));
+                .zip(dweights.par_chunks_mut(LISTS * mask.tokens));
             blocks.for_each(|((((projected, weights), dz), dprojected), dweights)| {
                 lists.backward(projected, weights, dz, dprojected, dweights);
             });
@@ -194,16 +194,16 @@ impl MultiHeadAttention {
         matmul_transposed(dprojected, &self.projection, dx);
     }
 
-    fn lists(&self, sight: Sight) -> Lists {
+    fn lists(&self, mask: AttentionMask) -> Lists {
         let AttentionSettings { heads, head_width, .. } = self.settings;
-        Lists { sight, heads, head_width, scale: self.settings.scale(head_width) }
+        Lists { mask, heads, head_width, scale: self.settings.scale(head_width) }
     }
 }
 
 /// The products inside lists of tokens, once queries, keys, values and residuals stand side by side in a token's line.
 #[derive(Clone, Copy)]
 struct Lists {
-    sight: Sight,
+    mask: AttentionMask,
     heads: usize,
     head_width: usize,
     scale: f32,
@@ -216,7 +216,7 @@ impl Lists {
 
     /// How many values a list has in a matrix of tokens.
     fn values(self) -> usize {
-        self.sight.tokens * self.width()
+        self.mask.tokens * self.width()
     }
 
     fn projected(self) -> usize {
@@ -224,7 +224,7 @@ impl Lists {
     }
 
     fn weights(self) -> usize {
-        self.heads * self.sight.tokens * self.sight.tokens
+        self.heads * self.mask.tokens * self.mask.tokens
     }
 
     /// Where a head's part of a token's line starts: 0 for queries, 1 for keys, 2 for values.
@@ -233,7 +233,7 @@ impl Lists {
     }
 
     fn forward(self, projected: &[f32], weights: &mut [f32], z: &mut [f32]) {
-        let (tokens, width) = (self.sight.tokens, self.head_width);
+        let (tokens, width) = (self.mask.tokens, self.head_width);
         let lists = projected.chunks_exact(self.projected()).zip(weights.chunks_exact_mut(self.weights()));
         for ((line, weights), z) in lists.zip(z.chunks_exact_mut(self.values())) {
             for (z, token) in z.chunks_exact_mut(self.width()).zip(line.chunks_exact(4 * self.width())) {
@@ -244,7 +244,7 @@ impl Lists {
                 let q = &line[self.at(m, 0, head)..][..width];
                 for (n, weight) in weights.iter_mut().enumerate() {
                     let k = &line[self.at(n, 1, head)..][..width];
-                    *weight = if self.sight.sees(m, n) { self.scale * dot(q, k) } else { f32::NEG_INFINITY };
+                    *weight = if self.mask.attends(m, n) { self.scale * dot(q, k) } else { f32::NEG_INFINITY };
                 }
             }
             softmax_rows(weights, tokens);
@@ -259,7 +259,7 @@ impl Lists {
     }
 
     fn backward(self, projected: &[f32], weights: &[f32], dz: &[f32], dprojected: &mut [f32], dweights: &mut [f32]) {
-        let (tokens, width) = (self.sight.tokens, self.head_width);
+        let (tokens, width) = (self.mask.tokens, self.head_width);
         let lists = projected.chunks_exact(self.projected()).zip(weights.chunks_exact(self.weights()));
         let gradients = dprojected.chunks_exact_mut(self.projected()).zip(dz.chunks_exact(self.values()));
         for (((line, weights), (dline, dz)), dweights) in lists.zip(gradients).zip(dweights.chunks_exact_mut(tokens)) {

@@ -2,7 +2,7 @@
 
 use ndarray::{Array1, Array2, ArrayRef2, Axis};
 
-use super::{MultiHeadAttention, MultiHeadAttentionCache, Sight};
+use super::{AttentionMask, MultiHeadAttention, MultiHeadAttentionCache};
 use crate::nn::buffer::resize;
 use crate::nn::{Branch, Decay, Draws, Leaf, LeafMut, Mode, Pair, Params, Path, PerBranch};
 
@@ -54,8 +54,8 @@ impl Representations {
         }
     }
 
-    fn sight(&self) -> Sight {
-        Sight { tokens: self.own.len(), common: self.common }
+    fn mask(&self) -> AttentionMask {
+        AttentionMask { tokens: self.own.len(), common: self.common }
     }
 
     /// `q`, `[branches, width]`.
@@ -72,7 +72,7 @@ impl Representations {
             row.assign(&own.vector);
         }
         match relations {
-            Some(attention) => attention.forward(vectors, self.sight(), mode, cache, q),
+            Some(attention) => attention.forward(vectors, self.mask(), mode, cache, q),
             None => q.assign(vectors),
         }
     }
@@ -92,7 +92,7 @@ impl Representations {
         active.extend(dq.rows().into_iter().map(|dq| dq.iter().any(|&d| d != 0.0)));
         let seen = if relations.is_some() { self.common } else { 0 };
         match relations {
-            Some((attention, grad)) => attention.backward(vectors, self.sight(), dq, cache, grad, dvectors),
+            Some((attention, grad)) => attention.backward(vectors, self.mask(), dq, cache, grad, dvectors),
             None => dvectors.assign(dq),
         }
         for (branch, (d, &active)) in dvectors.rows().into_iter().zip(&*active).enumerate() {

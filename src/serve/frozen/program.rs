@@ -11,8 +11,8 @@ use crate::model::Fusion;
 use crate::nn::buffer::{grow, resize};
 use crate::nn::matmul::{Out, Right, Then, product_with};
 use crate::nn::{
-    AlignCache, GateCache, Gated, Infer, MultiHeadAttention, MultiHeadAttentionCache, PostAffine, PostAffineCache,
-    ScaleCache, Sight, Stitch, Tokens, align, mix, scale,
+    AlignCache, AttentionMask, GateCache, Gated, Infer, MultiHeadAttention, MultiHeadAttentionCache, PostAffine,
+    PostAffineCache, ScaleCache, Stitch, Tokens, align, mix, scale,
 };
 
 /// The steps to one domain's logits. Each has a buffer of its own, behind those of the rows.
@@ -244,8 +244,8 @@ impl Program {
                 Run::Tokens { row, tokens } => tokens.forward(&row.of(values), &mut tokens_mut(out, tokens.width())),
                 Run::Attention { tokens, attention } => {
                     let (x, width) = (tokens.tokens(values, attention.projection.nrows()), attention.width());
-                    let (sight, cache) = (Sight::all(x.nrows() / rows), attentions.entry(width).or_default());
-                    attention.forward(&x, sight, Infer, cache, &mut tokens_mut(out, width));
+                    let (mask, cache) = (AttentionMask::all(x.nrows() / rows), attentions.entry(width).or_default());
+                    attention.forward(&x, mask, Infer, cache, &mut tokens_mut(out, width));
                 }
                 Run::Align { tokens, direction } => {
                     let direction = direction.as_slice().expect(LINES);

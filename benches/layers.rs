@@ -8,7 +8,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Axis};
-use starple::nn::{Draws, Init, Linear, Params as _};
+use starple::nn::{Init, InitRng, Linear, Params as _};
 
 /// From how many values to how many.
 const SHAPES: [(usize, usize); 4] = [(324, 512), (512, 256), (256, 128), (128, 1)];
@@ -19,7 +19,7 @@ const ROWS: [usize; 5] = [1, 32, 200, 2048, 4096];
 fn linear(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("linear");
     for (input, output) in SHAPES {
-        let layer = Linear::new(input, output, Init::FanIn, &mut Draws::new(1));
+        let layer = Linear::new(input, output, Init::FanIn, &mut InitRng::new(1));
         let mut gradient = layer.zeros_like();
         for rows in ROWS {
             let name = format!("rows={rows},in={input},out={output}");

@@ -79,7 +79,7 @@ impl Net for LinearNet {
     fn new(config: &LinearConfig) -> Self {
         let tasks = config.tasks();
         Self {
-            shared: Linear::new(config.width(), tasks, Init::Xavier, &mut config.draws()),
+            shared: Linear::new(config.width(), tasks, Init::Xavier, &mut config.init_rng()),
             domain: PerDomain::new(config.domains(), |_| Bias { bias: Array1::zeros(tasks) }),
         }
     }

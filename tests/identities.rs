@@ -8,8 +8,8 @@ use starple::model::{
     Branches, Cache, Net, Pepnet, PepnetConfig, PepnetConfigBuilder, PepnetNet, PleConfigBuilder, StarNet,
 };
 use starple::nn::{
-    ActivationKind, Branch, Combination, DomainLinear, DomainMlp, Draws, Gate, GateCache, HiddenSettings, Infer, Leaf,
-    LeafMut, Linear, Mlp, MlpCache, NormKind, Params as _, PartitionedNorm, PartitionedNormCache,
+    ActivationKind, Branch, Combination, DomainLinear, DomainMlp, Gate, GateCache, HiddenSettings, Infer, InitRng,
+    Leaf, LeafMut, Linear, Mlp, MlpCache, NormKind, Params as _, PartitionedNorm, PartitionedNormCache,
     PartitionedNormSettings, PostAffineCache, Segment, StarLinear, Train, mix,
 };
 use starple::{Model, Ple, PleConfig, Star, StarConfig};
@@ -392,7 +392,7 @@ const MODE: Train = Train { seed: 3, step: 5 };
 fn a_stack_is_its_layers_one_after_the_other_dropout_included() {
     for output in [None, Some(2)] {
         let style = HiddenSettings { dropout: 0.3, ..HiddenSettings::default() };
-        let mlp = Mlp::new(6, &[8, 5], output, style, &mut Draws::new(7));
+        let mlp = Mlp::new(6, &[8, 5], output, style, &mut InitRng::new(7));
         let x = Array2::from_shape_fn((40, 6), |(i, j)| ((i * 7 + j * 13) % 17) as f32 / 8.0 - 1.0);
         let dy = Array2::from_shape_fn((40, mlp.output()), |(i, j)| ((i * 5 + j * 3) % 11) as f32 / 5.0 - 1.0);
         let (expected, expected_grad, expected_dx) = layer_by_layer(&mlp, &x, MODE, &dy);

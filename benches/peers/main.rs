@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use ndarray::Array2;
-use starple::nn::{Draws, Init, Linear};
+use starple::nn::{Init, InitRng, Linear};
 use starple::train::in_pool;
 
 use self::common::run::{Length, time};
@@ -208,7 +208,7 @@ struct Product {
 
 impl Product {
     fn new() -> Self {
-        let layer = Linear::new(SIZE, SIZE, Init::FanIn, &mut Draws::new(1));
+        let layer = Linear::new(SIZE, SIZE, Init::FanIn, &mut InitRng::new(1));
         Self { x: Array2::ones((SIZE, SIZE)), layer, y: Array2::zeros((SIZE, SIZE)) }
     }
 

@@ -7,7 +7,7 @@ use super::Branches;
 use crate::data::{DomainId, Layout, Schema};
 use crate::error::Problems;
 use crate::metrics::SHARED_DOMAIN;
-use crate::nn::{Draws, HiddenSettings};
+use crate::nn::{HiddenSettings, InitRng};
 
 /// The widest that a layer or embedding may be. Nothing a log needs comes near it, and no size overflows below it.
 pub(crate) const MAX_WIDTH: usize = 1 << 16;
@@ -128,8 +128,8 @@ pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Se
     }
 
     /// The random streams of the dense part; the embeddings have their own.
-    fn draws(&self) -> Draws {
-        Draws::later(self.seed(), 0)
+    fn init_rng(&self) -> InitRng {
+        InitRng::later(self.seed(), 0)
     }
 }
 

@@ -11,7 +11,7 @@ use self::lookup::{Embed, Scatter};
 use super::branches::Routes;
 use super::{NetConfig, NewRows};
 use crate::data::{Batch, DomainId, Field};
-use crate::nn::{Branch, Decay, Draws, Leaf, LeafMut, Part, Path, RowGrad, Segment, Size, tensor};
+use crate::nn::{Branch, Decay, InitRng, Leaf, LeafMut, Part, Path, RowGrad, Segment, Size, tensor};
 use crate::optim::Optimizer;
 use crate::parallel;
 use crate::simd::widest;
@@ -62,9 +62,9 @@ impl Block {
 impl Front {
     pub(super) fn new(config: &impl NetConfig) -> Self {
         let mut front = Self::without_tables(config);
-        let draws = &mut Draws::new(config.seed());
+        let rng = &mut InitRng::new(config.seed());
         for _ in 0..front.owners.len().max(1) {
-            front.add_tables(config, draws);
+            front.add_tables(config, rng);
         }
         front
     }
@@ -91,8 +91,8 @@ impl Front {
         owners.max(1) as f64 * config.layout().fields.iter().map(table).sum::<Size>()
     }
 
-    fn add_tables(&mut self, config: &impl NetConfig, draws: &mut Draws) {
-        let table = |field: &Field| draws.normal(field.rows, self.dim, config.embedding_std());
+    fn add_tables(&mut self, config: &impl NetConfig, rng: &mut InitRng) {
+        let table = |field: &Field| rng.normal(field.rows, self.dim, config.embedding_std());
         let tables: Vec<Array2<f32>> = self.fields.iter().map(table).collect();
         self.tables.extend(tables);
     }
@@ -101,10 +101,10 @@ impl Front {
     pub(super) fn add_domain(&mut self, config: &impl NetConfig, domain: DomainId) {
         let branches = config.own_tables().map_or(Vec::new(), |branches| branches.of_domain(domain, config.layout()));
         // Behind those of the net's parts that are added with the domain.
-        let draws = &mut Draws::later(config.seed(), usize::from(u16::MAX) + self.owners.len());
+        let rng = &mut InitRng::later(config.seed(), usize::from(u16::MAX) + self.owners.len());
         for branch in branches {
             self.owners.push(branch);
-            self.add_tables(config, draws);
+            self.add_tables(config, rng);
         }
     }
 
@@ -124,7 +124,7 @@ impl Front {
                 }
                 NewRows::Drawn => {
                     let (seed, std) = (config.seed(), config.embedding_std());
-                    values.extend(Draws::normal_rows(seed, i, rows, self.dim, std));
+                    values.extend(InitRng::normal_rows(seed, i, rows, self.dim, std));
                 }
             }
             *table = Array2::from_shape_vec((values.len() / self.dim, self.dim), values).expect("whole rows");

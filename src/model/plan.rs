@@ -27,12 +27,12 @@ use crate::nn::{Gate, Linear, Mlp, MultiHeadAttention, PostAffine, Stitch, Token
 ///
 /// ```
 /// use starple::model::Plan;
-/// use starple::nn::{Draws, Gate, HiddenSettings, Mlp};
+/// use starple::nn::{InitRng, Gate, HiddenSettings, Mlp};
 ///
 /// // Two experts, a gate and a tower that all domains share: one for 2 known domains, and the rows of no known one.
-/// let (draws, style) = (&mut Draws::new(0), HiddenSettings::default());
-/// let experts = [(); 2].map(|()| Mlp::new(36, &[16], None, style, draws));
-/// let (gate, tower) = (Gate::new(36, 2, draws), Mlp::new(16, &[8], Some(1), style, draws));
+/// let (rng, style) = (&mut InitRng::new(0), HiddenSettings::default());
+/// let experts = [(); 2].map(|()| Mlp::new(36, &[16], None, style, rng));
+/// let (gate, tower) = (Gate::new(36, 2, rng), Mlp::new(16, &[8], Some(1), style, rng));
 ///
 /// let mut plan = Plan::new(2);
 /// let row = plan.row();
@@ -330,16 +330,16 @@ const OF_THIS_PLAN: &str = "a step reads values of this plan";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::{Draws, HiddenSettings};
+    use crate::nn::{HiddenSettings, InitRng};
 
     fn mlp(input: usize, output: usize) -> Mlp {
-        Mlp::new(input, &[], Some(output), HiddenSettings::default(), &mut Draws::new(0))
+        Mlp::new(input, &[], Some(output), HiddenSettings::default(), &mut InitRng::new(0))
     }
 
     #[test]
     #[should_panic(expected = "the row is read by affine maps and tokens alone")]
     fn the_row_is_no_part_of_a_mixture() {
-        let gate = Gate::new(4, 1, &mut Draws::new(0));
+        let gate = Gate::new(4, 1, &mut InitRng::new(0));
         let mut plan = Plan::new(1);
         let row = plan.row();
         plan.mix(row, &gate, &[row]);

@@ -6,7 +6,7 @@ use super::layer::{IntoName, Layer, Name};
 use super::program::{Answer, Domains, Needs, Op, Program, Step, Value};
 use crate::data::{DomainId, Layout};
 use crate::model::Branches;
-use crate::nn::{Branch, Draws, HiddenSettings, Size};
+use crate::nn::{Branch, HiddenSettings, InitRng, Size};
 
 /// The most steps of a program, branches, and values that steps read. No net that is meant comes near it.
 const MOST: usize = 1 << 22;
@@ -177,7 +177,7 @@ impl<'a> Builder<'a> {
         width: usize,
         size: Size,
         kept: f64,
-        make: impl FnOnce(&mut [Draws]) -> Vec<Layer>,
+        make: impl FnOnce(&mut [InitRng]) -> Vec<Layer>,
     ) -> Built<Value> {
         self.push_fixed(None, names, op, width, size, kept, make)
     }
@@ -191,7 +191,7 @@ impl<'a> Builder<'a> {
         width: usize,
         size: Size,
         kept: f64,
-        make: impl FnOnce(&mut [Draws]) -> Vec<Layer>,
+        make: impl FnOnce(&mut [InitRng]) -> Vec<Layer>,
     ) -> Built<Value> {
         let count = self.steps;
         op.inputs(|input| {
@@ -214,8 +214,8 @@ impl<'a> Builder<'a> {
         }
         let names: Vec<Name> = names.into_iter().map(IntoName::name).collect();
         if let Some((seed, layers)) = &mut self.made {
-            let mut draws: Vec<Draws> = names.iter().map(|name| Draws::named(*seed, name, self.layout)).collect();
-            layers.extend(make(&mut draws));
+            let mut rng: Vec<InitRng> = names.iter().map(|name| InitRng::named(*seed, name, self.layout)).collect();
+            layers.extend(make(&mut rng));
         }
         let at = self.layers;
         self.layers += names.len();

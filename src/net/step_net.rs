@@ -11,7 +11,7 @@ use super::program::{Op, Program};
 use super::tape::{Pass, StepCache, Tape};
 use crate::data::DomainId;
 use crate::model::{ExpertId, GateReader, GateView, Input, Net, NetConfig, Plan};
-use crate::nn::{Branch, Draws, Leaf, LeafMut, Mode, Pair, Params, Part, Path, Segment, Size, Train, orthogonality};
+use crate::nn::{Branch, InitRng, Leaf, LeafMut, Mode, Pair, Params, Part, Path, Segment, Size, Train, orthogonality};
 
 /// Settings that say their net.
 pub trait Describe: NetConfig + PartialEq {
@@ -218,7 +218,7 @@ impl<C: Describe> Net for StepNet<C> {
                     new.keep(before.clone());
                     continue;
                 }
-                layer.add_domain(domain, &Draws::named(config.seed(), name, config.layout()));
+                layer.add_domain(domain, &InitRng::named(config.seed(), name, config.layout()));
                 *new = layer;
             }
         }
@@ -239,10 +239,10 @@ impl<C: Describe> StepNet<C> {
 
 impl Layer {
     /// Gives a new domain what it owns.
-    fn add_domain(&mut self, domain: DomainId, draws: &Draws) {
+    fn add_domain(&mut self, domain: DomainId, rng: &InitRng) {
         match self {
             Self::Norm(norm) => norm.add_domain(domain),
-            Self::Star(linear) => linear.add_domain(domain, draws),
+            Self::Star(linear) => linear.add_domain(domain, rng),
             Self::DomainMlp(net) => net.push_domain(domain),
             _ => {}
         }

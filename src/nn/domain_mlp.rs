@@ -3,8 +3,8 @@
 use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2, Axis};
 
 use super::buffer::resize;
-use super::matmul::Out;
-use super::{Decay, Draws, HiddenSettings, JoinedCache, Linear, Mlp, MlpCache, Mode, PerDomain, Segment, Size};
+use super::matmul::Output;
+use super::{Decay, HiddenSettings, InitRng, JoinedCache, Linear, Mlp, MlpCache, Mode, PerDomain, Segment, Size};
 use crate::data::DomainId;
 
 /// `logits = mlp([x, e_d])`: a stack that reads the row and an embedding of its domain.
@@ -45,12 +45,12 @@ impl DomainMlp {
         hidden: &[usize],
         tasks: usize,
         style: HiddenSettings,
-        draws: &mut Draws,
+        rng: &mut InitRng,
     ) -> Self {
         let domain = PerDomain::new(domains.iter().copied(), |_| DomainEmbedding {
-            embedding: draws.normal(1, domain_dim, 0.1).remove_axis(Axis(0)),
+            embedding: rng.normal(1, domain_dim, 0.1).remove_axis(Axis(0)),
         });
-        Self { domain, mlp: Mlp::new(width + domain_dim, hidden, Some(tasks), style, draws) }
+        Self { domain, mlp: Mlp::new(width + domain_dim, hidden, Some(tasks), style, rng) }
     }
 
     /// How many values [`DomainMlp::with`] makes.
@@ -108,7 +108,7 @@ impl DomainMlp {
         dlogits: &ArrayRef2<f32>,
         cache: &mut DomainMlpCache,
         grad: &mut Self,
-        dx: Option<Out<'_, '_>>,
+        dx: Option<Output<'_, '_>>,
     ) {
         let DomainMlpCache { joined, dlogits: above, mlp: cache } = cache;
         resize(above, dlogits.nrows(), dlogits.ncols());

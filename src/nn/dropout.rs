@@ -3,7 +3,7 @@
 use ndarray::ArrayRef2;
 use rand::RngCore as _;
 
-use super::{Draws, Mode};
+use super::{InitRng, Mode};
 use crate::random::{Purpose, keyed};
 
 /// Silences each value with probability `rate` in training and scales the others by `1/(1 − rate)`; does nothing in inference
@@ -17,7 +17,7 @@ pub struct Dropout {
 /// What a [`Dropout`] keeps from forward to backward: the bytes its mask was drawn from.
 #[derive(Debug, Default)]
 pub struct DropoutCache {
-    draws: Vec<u8>,
+    rng: Vec<u8>,
 }
 
 impl Dropout {
@@ -25,16 +25,16 @@ impl Dropout {
     ///
     /// # Panics
     /// If `rate` is out of range.
-    pub fn new(rate: f32, draws: &mut Draws) -> Self {
+    pub fn new(rate: f32, rng: &mut InitRng) -> Self {
         assert!((0.0..1.0).contains(&rate), "0 <= dropout rate < 1, found {rate}");
-        Self { rate, site: draws.next_site() }
+        Self { rate, site: rng.next_site() }
     }
 
     /// `y ← mask ⊙ y / (1 − rate)`, in place.
     pub fn forward<M: Mode>(&self, mode: M, cache: &mut DropoutCache, y: &mut ArrayRef2<f32>) {
         let Some(step) = mode.training().filter(|_| self.rate > 0.0) else { return };
-        cache.draws.resize(2 * y.len(), 0);
-        keyed(step.seed, Purpose::Dropout, step.step, self.site).fill_bytes(&mut cache.draws);
+        cache.rng.resize(2 * y.len(), 0);
+        keyed(step.seed, Purpose::Dropout, step.step, self.site).fill_bytes(&mut cache.rng);
         self.mask(cache, y);
     }
 
@@ -56,7 +56,7 @@ impl Dropout {
 
     fn mask(&self, cache: &DropoutCache, values: &mut ArrayRef2<f32>) {
         let (threshold, scale) = (self.threshold(), self.scale());
-        for (value, draw) in values.iter_mut().zip(cache.draws.chunks_exact(2)) {
+        for (value, draw) in values.iter_mut().zip(cache.rng.chunks_exact(2)) {
             let keep = u16::from_le_bytes([draw[0], draw[1]]) >= threshold;
             *value = if keep { *value * scale } else { 0.0 };
         }

@@ -3,9 +3,9 @@
 use ndarray::{Array2, ArrayRef1, ArrayRef2, ArrayView2, ArrayViewMut2, Axis, s};
 
 use super::buffer::resize;
-use super::matmul::{Operand, Out, matmul, matmul_grad, product};
+use super::matmul::{Operand, Output, matmul, matmul_grad, product};
 use super::softmax::{softmax_rows, softmax_rows_backward};
-use super::{Decay, Draws, Init};
+use super::{Decay, Init, InitRng};
 use crate::parallel::{self, Divide, join};
 use crate::simd::{Work, widest};
 
@@ -29,8 +29,8 @@ pub struct GateCache {
 
 impl Gate {
     /// A gate over `experts` experts for a selector of `input` values, drawn by Xavier's rule.
-    pub fn new(input: usize, experts: usize, draws: &mut Draws) -> Self {
-        Self { weight: Init::Xavier.weight(input, experts, draws) }
+    pub fn new(input: usize, experts: usize, rng: &mut InitRng) -> Self {
+        Self { weight: Init::Xavier.weight(input, experts, rng) }
     }
 
     /// `w = softmax(x·W)` into the cache, row by row: `x` is `[rows, in]`.
@@ -48,11 +48,11 @@ impl Gate {
     /// # Panics
     /// If the shapes do not fit.
     pub fn backward(&self, x: &ArrayRef2<f32>, cache: &mut GateCache, grad: &mut Self, dx: &mut ArrayRef2<f32>) {
-        self.backward_into(x, cache, grad, Out::set(dx));
+        self.backward_into(x, cache, grad, Output::set(dx));
     }
 
     /// [`Gate::backward`]; `dx` says what to do with `dz·Wᵀ`.
-    pub(crate) fn backward_into(&self, x: &ArrayRef2<f32>, cache: &mut GateCache, grad: &mut Self, dx: Out<'_, '_>) {
+    pub(crate) fn backward_into(&self, x: &ArrayRef2<f32>, cache: &mut GateCache, grad: &mut Self, dx: Output<'_, '_>) {
         let GateCache { weights, dweights } = cache;
         let (w, dw) = (weights.as_slice().expect(CONTIGUOUS), dweights.as_slice_mut().expect(CONTIGUOUS));
         softmax_rows_backward(w, dw, self.weight.ncols());

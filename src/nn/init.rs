@@ -38,23 +38,23 @@ impl Init {
     }
 
     /// A weight `[input, output]`.
-    pub(crate) fn weight(self, input: usize, output: usize, draws: &mut Draws) -> Array2<f32> {
+    pub(crate) fn weight(self, input: usize, output: usize, rng: &mut InitRng) -> Array2<f32> {
         let bound = self.bound(input, output);
         let uniform = Uniform::new_inclusive(-bound, bound).expect("the bound is finite and not negative");
-        Array2::random_using((input, output), uniform, &mut draws.next_rng())
+        Array2::random_using((input, output), uniform, &mut rng.next_rng())
     }
 }
 
 /// Hands out independent random streams, one for each tensor, in the order of construction.
 #[derive(Debug, Clone)]
-pub struct Draws {
+pub struct InitRng {
     seed: u64,
     next: u64,
     /// Whose streams they are; 0 is those of a whole model.
     of: u64,
 }
 
-impl Draws {
+impl InitRng {
     /// The streams of this seed.
     pub fn new(seed: u64) -> Self {
         Self { seed, next: 0, of: 0 }

@@ -7,7 +7,7 @@ use ndarray::{Array1, ArrayRef1, ArrayRef2, Axis, s};
 
 use super::buffer::grow;
 use super::linear::{values, values_mut};
-use super::matmul::{Operand, Out, Then, matmul_grad, prepare, product, product_with};
+use super::matmul::{Operand, Output, PostOp, matmul_grad, prepare, product, product_with};
 use super::segment::each_segment;
 use super::sums::add_sums;
 use super::{Linear, Segment};
@@ -57,8 +57,8 @@ impl Linear {
         }
         prepare(Operand::One(weight), x.nrows(), |weight| {
             each_segment(segments, caches, z, |segment, cache, z| {
-                let then = Then::bias(values(&cache.bias), rectify);
-                product_with(x.slice(s![segment.rows(), ..]), weight, Out::set(z).then(then));
+                let post_op = PostOp::bias(values(&cache.bias), rectify);
+                product_with(x.slice(s![segment.rows(), ..]), weight, Output::set(z).post_op(post_op));
             });
         });
     }
@@ -74,11 +74,11 @@ impl Linear {
         cache: &mut JoinedCache,
         grad: &mut Self,
         mut take: impl FnMut(Segment, &ArrayRef1<f32>) + Send,
-        dx: Option<Out<'_, '_>>,
+        dx: Option<Output<'_, '_>>,
     ) {
         let (weight, of_last) = self.weight.view().split_at(Axis(0), x.ncols());
         let (mut dweight, mut dof_last) = grad.weight.view_mut().split_at(Axis(0), x.ncols());
-        let own = || {
+        let parameter_grad = || {
             matmul_grad(x, dz, &mut dweight);
             for (&segment, cache) in segments.iter().zip(&mut cache.segments) {
                 let SegmentCache { last, dlast, dbias, .. } = cache;
@@ -95,7 +95,7 @@ impl Linear {
                 take(segment, dlast);
             }
         };
-        let down = || dx.map(|dx| product(dz.view(), Operand::One(weight.reversed_axes()), dx));
-        join(own, down);
+        let input_grad = || dx.map(|dx| product(dz.view(), Operand::One(weight.reversed_axes()), dx));
+        join(parameter_grad, input_grad);
     }
 }

@@ -2,9 +2,9 @@
 
 use ndarray::{Array1, Array2, ArrayRef, ArrayRef1, ArrayRef2, Axis, Dimension};
 
-use super::matmul::{Operand, Out, Then, matmul_grad, product};
+use super::matmul::{Operand, Output, PostOp, matmul_grad, product};
 use super::sums::add_sums;
-use super::{Decay, Draws, Init, Size};
+use super::{Decay, Init, InitRng, Size};
 use crate::parallel::join;
 
 /// An affine map with a bias: `y = x·W + b`.
@@ -20,8 +20,8 @@ crate::params!(Linear { weight: Decay::To(0.0), bias: Decay::None });
 
 impl Linear {
     /// A map from `input` to `output` values; the weight drawn by `init`, the bias 0.
-    pub fn new(input: usize, output: usize, init: Init, draws: &mut Draws) -> Self {
-        Self { weight: init.weight(input, output, draws), bias: Array1::zeros(output) }
+    pub fn new(input: usize, output: usize, init: Init, rng: &mut InitRng) -> Self {
+        Self { weight: init.weight(input, output, rng), bias: Array1::zeros(output) }
     }
 
     /// The size of what [`Linear::new`] makes.
@@ -44,8 +44,8 @@ impl Linear {
 
     /// [`Linear::forward`], followed by a ReLU if `rectify`: `y = max(·, 0)`.
     pub(crate) fn forward_into(&self, x: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>, rectify: bool) {
-        let then = Then::bias(values(&self.bias), rectify);
-        product(x.view(), Operand::One(self.weight.view()), Out::set(y).then(then));
+        let post_op = PostOp::bias(values(&self.bias), rectify);
+        product(x.view(), Operand::One(self.weight.view()), Output::set(y).post_op(post_op));
     }
 
     /// `dW += xᵀ·dy`, `db += Σ dy`, `dx = dy·Wᵀ`. Pass `None` for `dx` if it is not needed.
@@ -53,7 +53,7 @@ impl Linear {
     /// # Panics
     /// If the shapes do not fit.
     pub fn backward(&self, x: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, grad: &mut Self, dx: Option<&mut ArrayRef2<f32>>) {
-        self.backward_into(x, dy, grad, dx.map(Out::set));
+        self.backward_into(x, dy, grad, dx.map(Output::set));
     }
 
     /// [`Linear::backward`]; `dx` says what to do with `dy·Wᵀ`, `None` that it is not needed.
@@ -62,14 +62,14 @@ impl Linear {
         x: &ArrayRef2<f32>,
         dy: &ArrayRef2<f32>,
         grad: &mut Self,
-        dx: Option<Out<'_, '_>>,
+        dx: Option<Output<'_, '_>>,
     ) {
-        let down = || dx.map(|dx| product(dy.view(), Operand::One(self.weight.t()), dx));
-        let own = || {
+        let input_grad = || dx.map(|dx| product(dy.view(), Operand::One(self.weight.t()), dx));
+        let parameter_grad = || {
             matmul_grad(x, dy, &mut grad.weight);
             add_sums(dy, values_mut(&mut grad.bias));
         };
-        join(own, down);
+        join(parameter_grad, input_grad);
     }
 }
 

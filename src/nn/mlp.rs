@@ -4,8 +4,8 @@ use ndarray::{Array2, ArrayRef2, Zip};
 use serde::{Deserialize, Serialize};
 
 use super::buffer::{grow, resize};
-use super::matmul::{Out, Rows, Then};
-use super::{ActivationKind, Draws, Init, Linear, Mode, NormKind, PostAffine, PostAffineCache, Size};
+use super::matmul::{Output, PostOp, RowMajor};
+use super::{ActivationKind, Init, InitRng, Linear, Mode, NormKind, PostAffine, PostAffineCache, Size};
 
 /// How the hidden layers of a stack are made.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -57,19 +57,19 @@ impl Mlp {
         widths: &[usize],
         output: Option<usize>,
         style: HiddenSettings,
-        draws: &mut Draws,
+        rng: &mut InitRng,
     ) -> Self {
         assert!(!widths.is_empty() || output.is_some(), "a stack has at least one layer");
         let mut layers = Vec::with_capacity(widths.len() + 1);
         let mut hidden = Vec::with_capacity(widths.len());
         let mut from = input;
         for &width in widths {
-            layers.push(Linear::new(from, width, style.init, draws));
-            hidden.push(PostAffine::new(width, style.norm, style.activation, style.dropout, draws));
+            layers.push(Linear::new(from, width, style.init, rng));
+            hidden.push(PostAffine::new(width, style.norm, style.activation, style.dropout, rng));
             from = width;
         }
         if let Some(output) = output {
-            layers.push(Linear::new(from, output, Init::Xavier, draws));
+            layers.push(Linear::new(from, output, Init::Xavier, rng));
         }
         Self { layers, hidden }
     }
@@ -186,7 +186,7 @@ impl Mlp {
         resize(&mut above, dy.nrows(), dy.ncols());
         above.assign(dy);
         self.rectify_back(&cache.y, &mut above);
-        self.backward_into(x, &mut above, cache, grad, dx.map(Out::set));
+        self.backward_into(x, &mut above, cache, grad, dx.map(Output::set));
         cache.dy = above;
     }
 
@@ -213,7 +213,7 @@ impl Mlp {
         above: &mut ArrayRef2<f32>,
         cache: &mut MlpCache,
         grad: &mut Self,
-        dx: Option<Out<'_, '_>>,
+        dx: Option<Output<'_, '_>>,
     ) {
         self.backward_behind(|first, dz, grad| first.backward_into(x, dz, grad, dx), above, cache, grad);
     }
@@ -250,8 +250,9 @@ impl Mlp {
             let h = &h[i - 1];
             resize(dh, h.nrows(), h.ncols());
             let rectified = self.hidden[i - 1].rectifies();
-            let then = rectified.map_or(Then::Nothing, |scale| Then::WherePositive(Rows::new(h.view()), scale));
-            layer.backward_into(h, dz, layer_grad, Some(Out::set(dh).then(then)));
+            let post_op =
+                rectified.map_or(PostOp::Nothing, |scale| PostOp::WherePositive(RowMajor::new(h.view()), scale));
+            layer.backward_into(h, dz, layer_grad, Some(Output::set(dh).post_op(post_op)));
         }
     }
 }

@@ -41,7 +41,7 @@ pub use domain_mlp::{DomainEmbedding, DomainMlp, DomainMlpCache};
 pub use dropout::{Dropout, DropoutCache};
 pub(crate) use gate::mix_backward_rows;
 pub use gate::{Gate, GateCache, mix, mix_backward};
-pub use init::{Draws, Init};
+pub use init::{Init, InitRng};
 pub(crate) use joined::JoinedCache;
 pub use linear::Linear;
 pub use mlp::{HiddenSettings, Mlp, MlpCache};

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::buffer::resize;
 use super::{
-    Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Draws, Dropout, DropoutCache,
-    HiddenSettings, LayerNorm, LayerNormCache, Mode, Size,
+    Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Dropout, DropoutCache, HiddenSettings,
+    InitRng, LayerNorm, LayerNormCache, Mode, Size,
 };
 
 /// The normalisation between a hidden layer's affine map and its activation.
@@ -63,13 +63,13 @@ pub struct PostAffineCache {
 
 impl PostAffine {
     /// For `width` columns; `dropout` is the share of silenced values, 0 ≤ dropout < 1.
-    pub fn new(width: usize, norm: NormKind, activation: ActivationKind, dropout: f32, draws: &mut Draws) -> Self {
+    pub fn new(width: usize, norm: NormKind, activation: ActivationKind, dropout: f32, rng: &mut InitRng) -> Self {
         let norm = match norm {
             NormKind::None => None,
             NormKind::Batch => Some(Norm::Batch(BatchNorm::new(width))),
             NormKind::Layer => Some(Norm::Layer(LayerNorm::new(width))),
         };
-        Self { norm, activation: Activation::new(activation, width), dropout: Dropout::new(dropout, draws) }
+        Self { norm, activation: Activation::new(activation, width), dropout: Dropout::new(dropout, rng) }
     }
 
     /// The size of what [`PostAffine::new`] makes.

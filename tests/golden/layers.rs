@@ -6,9 +6,9 @@ use ndarray::{Array2, ArrayRef2};
 use serde::Deserialize;
 use starple::data::{DomainId, Layout};
 use starple::nn::{
-    Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Combination, Decay, Draws, Gate, GateCache,
-    HiddenSettings, Infer, Init, LayerNorm, LayerNormCache, Linear, Mlp, MlpCache, Mode, NormKind, Pair, Params,
-    PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path, PostAffine, PostAffineCache, Segment,
+    Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Combination, Decay, Gate, GateCache,
+    HiddenSettings, Infer, Init, InitRng, LayerNorm, LayerNormCache, Linear, Mlp, MlpCache, Mode, NormKind, Pair,
+    Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path, PostAffine, PostAffineCache, Segment,
     StarLinear, StarLinearCache, Train, mix, mix_backward,
 };
 
@@ -146,13 +146,13 @@ starple::params!(Expert { out: Decay::None });
 fn layers() {
     let cases: Vec<Case> = file("layers.json");
     let mut check = Check::default();
-    let draws = &mut Draws::new(0);
+    let rng = &mut InitRng::new(0);
     let domains = || (0..layout().domains.len()).map(DomainId::new);
     for case in &cases {
         match case.layer {
-            Settings::Linear { input, output } => run(case, Linear::new(input, output, Init::He, draws), &mut check),
+            Settings::Linear { input, output } => run(case, Linear::new(input, output, Init::He, rng), &mut check),
             Settings::StarLinear { input, output } => {
-                run(case, StarLinear::new(input, output, domains(), Combination::Product, Init::He, draws), &mut check);
+                run(case, StarLinear::new(input, output, domains(), Combination::Product, Init::He, rng), &mut check);
             }
             Settings::PartitionedNorm { width, epsilon, rate, min_rows, floor } => {
                 let settings = PartitionedNormSettings { epsilon, rate, min_rows, floor };
@@ -162,14 +162,14 @@ fn layers() {
             Settings::LayerNorm { width } => run(case, LayerNorm::new(width), &mut check),
             Settings::Activation { width, activation } => run(case, Activation::new(activation, width), &mut check),
             Settings::Hidden { width, norm, activation } => {
-                run(case, PostAffine::new(width, norm, activation, 0.0, draws), &mut check);
+                run(case, PostAffine::new(width, norm, activation, 0.0, rng), &mut check);
             }
             Settings::Mlp { input, ref hidden, output, style } => {
-                run(case, Mlp::new(input, hidden, output, style, draws), &mut check);
+                run(case, Mlp::new(input, hidden, output, style, rng), &mut check);
             }
             Settings::Mixture { input, rows, experts, width } => {
                 let experts = vec![Expert { out: Array2::zeros((rows, width)) }; experts];
-                run(case, Mixture { gate: Gate::new(input, experts.len(), draws), experts }, &mut check);
+                run(case, Mixture { gate: Gate::new(input, experts.len(), rng), experts }, &mut check);
             }
         }
     }

@@ -6,8 +6,8 @@ use ndarray::{Array2, Axis, s};
 use starple::data::{DomainId, Layout};
 use starple::nn::{
     Activation, ActivationCache, ActivationKind, AlignCache, Alignment, AttentionMask, AttentionSettings, BatchNorm,
-    BatchNormCache, Combination, Decay, DomainLinear, Draws, Dropout, DropoutCache, Gate, GateCache, HiddenSettings,
-    Infer, Init, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache, MultiHeadAttention,
+    BatchNormCache, Combination, Decay, DomainLinear, Dropout, DropoutCache, Gate, GateCache, HiddenSettings, Infer,
+    Init, InitRng, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache, MultiHeadAttention,
     MultiHeadAttentionCache, NormKind, Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path,
     PostAffine, PostAffineCache, ScaleCache, Segment, StarLinear, StarLinearCache, Stitch, Tokens, Train, align,
     align_backward, mix, mix_backward, scale, scale_backward,
@@ -98,7 +98,7 @@ fn four() -> impl Iterator<Item = DomainId> {
 
 #[test]
 fn linear() {
-    let mut layer = Linear::new(5, 3, Init::He, &mut Draws::new(1));
+    let mut layer = Linear::new(5, 3, Init::He, &mut InitRng::new(1));
     stir(&mut layer);
     let x = random(6, 5, &mut rng(2));
     check(
@@ -115,7 +115,7 @@ fn linear() {
 #[test]
 fn linear_in_blocks_is_linear() {
     // More rows than a block takes, both ways.
-    let layer = Linear::new(150, 3, Init::He, &mut Draws::new(1));
+    let layer = Linear::new(150, 3, Init::He, &mut InitRng::new(1));
     let x = random(1500, 150, &mut rng(2));
     check(
         "linear in blocks",
@@ -144,7 +144,7 @@ fn star_linear() {
     let x = random(8, 5, &mut rng(2));
     let (segments, names) = segments();
     for combination in COMBINATIONS {
-        let mut layer = StarLinear::new(5, 3, four(), combination, Init::He, &mut Draws::new(1));
+        let mut layer = StarLinear::new(5, 3, four(), combination, Init::He, &mut InitRng::new(1));
         stir(&mut layer);
         let cache = std::cell::RefCell::new(StarLinearCache::default());
         check(
@@ -184,7 +184,7 @@ fn a_domain_owns_as_much_as_the_table_of_combinations_says() {
         (Combination::Concatenation, input * output + output + 2 * output * output),
         (Combination::LowRank { rank }, (input + output) * rank + output),
     ] {
-        let layer = StarLinear::new(input, output, four(), combination, Init::He, &mut Draws::new(1));
+        let layer = StarLinear::new(input, output, four(), combination, Init::He, &mut InitRng::new(1));
         assert_eq!(layer.count(), input * output + output + 4 * own, "{combination:?}");
     }
 }
@@ -193,7 +193,7 @@ fn a_domain_owns_as_much_as_the_table_of_combinations_says() {
 fn a_low_rank_factor_is_no_wider_than_its_layer() {
     let of = |rank, output| {
         let combination = Combination::LowRank { rank };
-        let layer = StarLinear::new(5, output, four(), combination, Init::He, &mut Draws::new(1));
+        let layer = StarLinear::new(5, output, four(), combination, Init::He, &mut InitRng::new(1));
         let DomainLinear::LowRank(own) = layer.domain[0].clone() else { panic!("low rank") };
         (own.u.dim(), own.v.dim())
     };
@@ -296,7 +296,7 @@ fn hidden_layers_of_every_style() {
     let x = random(8, 5, &mut rng(2)) * 2.0;
     for norm in [NormKind::None, NormKind::Batch, NormKind::Layer] {
         for activation in KINDS {
-            let mut layer = PostAffine::new(5, norm, activation, 0.0, &mut Draws::new(3));
+            let mut layer = PostAffine::new(5, norm, activation, 0.0, &mut InitRng::new(3));
             stir(&mut layer);
             let cache = std::cell::RefCell::new(PostAffineCache::default());
             let style = Style { activation, norm, training: true };
@@ -319,7 +319,7 @@ fn stacks_with_and_without_output() {
     for (widths, output) in
         [(&[4][..], None), (&[4, 6][..], None), (&[][..], Some(2)), (&[4][..], Some(2)), (&[4, 6, 3][..], Some(2))]
     {
-        let mut layer = Mlp::new(5, widths, output, HiddenSettings::default(), &mut Draws::new(3));
+        let mut layer = Mlp::new(5, widths, output, HiddenSettings::default(), &mut InitRng::new(3));
         stir(&mut layer);
         let cache = std::cell::RefCell::new(MlpCache::default());
         let style = Style { activation: ActivationKind::Relu, norm: NormKind::None, training: true };
@@ -337,7 +337,7 @@ fn stacks_with_and_without_output() {
 
 #[test]
 fn gate_and_mixture() {
-    let mut layer = Gate::new(5, 3, &mut Draws::new(3));
+    let mut layer = Gate::new(5, 3, &mut InitRng::new(3));
     stir(&mut layer);
     let x = random(8, 5, &mut rng(2));
     let experts: Vec<_> = (0..3).map(|i| random(8, 4, &mut rng(20 + i))).collect();
@@ -371,7 +371,7 @@ fn gate_and_mixture() {
 #[test]
 fn scale_by_a_gate() {
     for factor in [2.0, 0.7] {
-        let mut layer = Mlp::new(5, &[6], Some(4), HiddenSettings::default(), &mut Draws::new(3));
+        let mut layer = Mlp::new(5, &[6], Some(4), HiddenSettings::default(), &mut InitRng::new(3));
         stir(&mut layer);
         // What the gate reads, and after it what it scales.
         let x = random(8, 9, &mut rng(2)) * 2.0;
@@ -416,7 +416,7 @@ fn shape(settings: AttentionSettings) -> Attention {
 
 /// An attention over lists of four tokens of five values.
 fn attention(settings: AttentionSettings, style: HiddenSettings) -> MultiHeadAttention {
-    let mut layer = MultiHeadAttention::new(5, settings, style, &mut Draws::new(3));
+    let mut layer = MultiHeadAttention::new(5, settings, style, &mut InitRng::new(3));
     stir(&mut layer);
     layer
 }
@@ -465,7 +465,7 @@ fn attention_in_a_pool_is_attention_bit_for_bit() {
 #[test]
 fn attention_survives_scores_of_any_size() {
     let (layer, mask) = (attention(ATTENTION, HiddenSettings::default()), AttentionMask::all(4));
-    let mut aligned = Alignment::new(5, ATTENTION, &mut Draws::new(4));
+    let mut aligned = Alignment::new(5, ATTENTION, &mut InitRng::new(4));
     stir(&mut aligned);
     let x = random(12, 5, &mut rng(2)) * 1e10;
     let mut cache = MultiHeadAttentionCache::default();
@@ -498,7 +498,7 @@ starple::params!(Queried { alignment, query: Decay::None });
 #[test]
 fn alignment() {
     for (scaled, tokens, lists) in [(true, 4, 3), (false, 3, 2), (true, 1, 2)] {
-        let alignment = Alignment::new(5, AttentionSettings { scaled, ..ATTENTION }, &mut Draws::new(3));
+        let alignment = Alignment::new(5, AttentionSettings { scaled, ..ATTENTION }, &mut InitRng::new(3));
         let mut layer = Queried { alignment, query: random(1, 6, &mut rng(4)) * 2.0 };
         stir(&mut layer);
         let x = random(lists * tokens, 5, &mut rng(2)) * 2.0;
@@ -536,7 +536,7 @@ fn alignment() {
 #[test]
 fn tokens_of_fields_and_numbers() {
     for (fields, numbers) in [(2, 3), (2, 0), (0, 2)] {
-        let mut layer = Tokens::new(fields, numbers, 4, 0.5, &mut Draws::new(3));
+        let mut layer = Tokens::new(fields, numbers, 4, 0.5, &mut InitRng::new(3));
         stir(&mut layer);
         let x = random(5, fields * 4 + numbers, &mut rng(2));
         // One line for each token on one side, one for each row on the other.
@@ -587,7 +587,7 @@ fn stitch() {
 #[test]
 fn dropout_silences_its_share_and_backward_uses_the_same_mask() {
     let (rows, columns) = (200, 50);
-    let layer = Dropout::new(0.3, &mut Draws::new(3));
+    let layer = Dropout::new(0.3, &mut InitRng::new(3));
     let mode = Train { seed: 4, step: 9 };
     let mut cache = DropoutCache::default();
     let mut y = Array2::<f32>::ones((rows, columns));

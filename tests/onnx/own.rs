@@ -66,12 +66,12 @@ impl Net for OwnNet {
     type Cache = ();
 
     fn new(config: &OwnConfig) -> Self {
-        let draws = &mut config.draws();
+        let rng = &mut config.init_rng();
         let domains = (0..config.layout.domains.len()).map(DomainId::new);
         let bias = |domain: DomainId| 0.1 + domain.index().unwrap_or_default() as f32;
         Self {
-            shared: Linear::new(config.width(), config.tasks(), Init::Xavier, draws),
-            last: Linear::new(config.width(), 1, Init::Xavier, draws),
+            shared: Linear::new(config.width(), config.tasks(), Init::Xavier, rng),
+            last: Linear::new(config.width(), 1, Init::Xavier, rng),
             domain: PerDomain::new(domains, |domain| Bias { bias: Array1::from_elem(config.tasks(), bias(domain)) }),
         }
     }

@@ -7,7 +7,7 @@ use crate::net::layer::Layer;
 use crate::net::program::{Op, Step, Value};
 use crate::net::tape::{AlignedCache, Cell, Place, StarCache, StepCache};
 use crate::nn::buffer::{clear, resize};
-use crate::nn::matmul::Out;
+use crate::nn::matmul::Output;
 use crate::nn::{AttentionMask, Rectified, align_backward, mix_backward_rows, scale_backward};
 
 impl Layer {
@@ -103,8 +103,8 @@ pub(super) fn claim(active: &mut bool, leaves_out: bool, clear: impl FnOnce()) -
     leaves_out
 }
 
-pub(super) fn out<'m>(dx: &'m mut ArrayViewMut2<'_, f32>, add: bool) -> Out<'m, 'm> {
-    if add { Out::add(dx) } else { Out::set(dx) }
+pub(super) fn out<'m>(dx: &'m mut ArrayViewMut2<'_, f32>, add: bool) -> Output<'m, 'm> {
+    if add { Output::add(dx) } else { Output::set(dx) }
 }
 
 /// Takes the gradient of one step's value back to its parameters and to what it reads.

@@ -79,8 +79,8 @@ impl Builder<'_> {
                 measured
             }
         };
-        self.push([name], Op::Mlp { input, penalty }, width, size, kept, |draws| {
-            let mut mlp = Mlp::new(from, hidden, output, style, &mut draws[0]);
+        self.push([name], Op::Mlp { input, penalty }, width, size, kept, |rng| {
+            let mut mlp = Mlp::new(from, hidden, output, style, &mut rng[0]);
             if from_zero {
                 mlp.start_from_zero();
             }
@@ -104,8 +104,8 @@ impl Builder<'_> {
         let (from, domains) = (input.width(), self.domains());
         let size = DomainMlp::size_with(from as f64, domains.len() as f64, domain_dim, hidden, output, style);
         let kept = Mlp::row(hidden, Some(output), style);
-        self.push([name], Op::DomainMlp { input }, output, size, kept, |draws| {
-            vec![Layer::DomainMlp(DomainMlp::with(from, &domains, domain_dim, hidden, output, style, &mut draws[0]))]
+        self.push([name], Op::DomainMlp { input }, output, size, kept, |rng| {
+            vec![Layer::DomainMlp(DomainMlp::with(from, &domains, domain_dim, hidden, output, style, &mut rng[0]))]
         })
     }
 
@@ -197,11 +197,11 @@ impl Builder<'_> {
             size = size + PostAffine::size(width as f64, style.norm, style.activation);
             kept = combination.row() * width as f64 + PostAffine::row(width as f64, style);
         }
-        self.push([name].into_iter().chain(hidden_name), Op::Star { input }, width, size, kept, |draws| {
+        self.push([name].into_iter().chain(hidden_name), Op::Star { input }, width, size, kept, |rng| {
             let init = style.map_or(Init::Xavier, |style| style.init);
-            let linear = StarLinear::new(from, width, domains, combination, init, &mut draws[0]);
+            let linear = StarLinear::new(from, width, domains, combination, init, &mut rng[0]);
             let hidden = style.map(|HiddenSettings { norm, activation, dropout, .. }| {
-                Layer::PostAffine(PostAffine::new(width, norm, activation, dropout, &mut draws[1]))
+                Layer::PostAffine(PostAffine::new(width, norm, activation, dropout, &mut rng[1]))
             });
             [Layer::Star(linear)].into_iter().chain(hidden).collect()
         })
@@ -218,8 +218,8 @@ impl Builder<'_> {
         let (from, count, width) = (selector.width(), parts.len(), width_of(&parts));
         let size = Size::tensor(from as f64 * count as f64);
         let kept = 2.0 * width as f64 + 3.0 * count as f64;
-        self.push([name], Op::Mix { selector, parts }, width, size, kept, |draws| {
-            vec![Layer::Gate(Gate::new(from, count, &mut draws[0]))]
+        self.push([name], Op::Mix { selector, parts }, width, size, kept, |rng| {
+            vec![Layer::Gate(Gate::new(from, count, &mut rng[0]))]
         })
     }
 
@@ -268,8 +268,8 @@ impl Builder<'_> {
         let width = input.width();
         let HiddenSettings { norm, activation, dropout, .. } = style;
         let size = PostAffine::size(width as f64, norm, activation);
-        self.push([name], Op::PostAffine { input }, width, size, PostAffine::row(width as f64, style), |draws| {
-            vec![Layer::PostAffine(PostAffine::new(width, norm, activation, dropout, &mut draws[0]))]
+        self.push([name], Op::PostAffine { input }, width, size, PostAffine::row(width as f64, style), |rng| {
+            vec![Layer::PostAffine(PostAffine::new(width, norm, activation, dropout, &mut rng[0]))]
         })
     }
 
@@ -281,8 +281,8 @@ impl Builder<'_> {
         let (fields, numbers) = (self.layout.fields.len(), self.layout.numeric.len());
         let size = 2.0 * Size::tensor(numbers as f64 * width as f64);
         let all = (fields + numbers) * width;
-        self.push([name], Op::Tokens { input: row }, all, size, 2.0 * all as f64, |draws| {
-            vec![Layer::Tokens(Tokens::new(fields, numbers, width, std, &mut draws[0]))]
+        self.push([name], Op::Tokens { input: row }, all, size, 2.0 * all as f64, |rng| {
+            vec![Layer::Tokens(Tokens::new(fields, numbers, width, std, &mut rng[0]))]
         })
     }
 
@@ -301,8 +301,8 @@ impl Builder<'_> {
         let (from, width) = (input.width() / tokens, settings.width());
         let size = MultiHeadAttention::size(from as f64, width as f64, style);
         let kept = MultiHeadAttention::row(tokens as f64, settings.heads as f64, width as f64, style);
-        self.push([name], Op::Attention { input, tokens }, tokens * width, size, kept, |draws| {
-            vec![Layer::Attention(MultiHeadAttention::new(from, settings, style, &mut draws[0]))]
+        self.push([name], Op::Attention { input, tokens }, tokens * width, size, kept, |rng| {
+            vec![Layer::Attention(MultiHeadAttention::new(from, settings, style, &mut rng[0]))]
         })
     }
 
@@ -321,9 +321,9 @@ impl Builder<'_> {
             size = size + MultiHeadAttention::size(width as f64, width as f64, style);
             names.push("relations");
         }
-        self.push_fixed(Some(count), names, Op::Queries, width, size, 0.0, |draws| {
-            let relations = draws.get_mut(1).map(|draws| MultiHeadAttention::new(width, settings, style, draws));
-            let own = Representations::new(&branches, common, width, &draws[0]);
+        self.push_fixed(Some(count), names, Op::Queries, width, size, 0.0, |rng| {
+            let relations = rng.get_mut(1).map(|rng| MultiHeadAttention::new(width, settings, style, rng));
+            let own = Representations::new(&branches, common, width, &rng[0]);
             [Layer::Representations(own)].into_iter().chain(relations.map(Layer::Attention)).collect()
         })
     }
@@ -341,8 +341,8 @@ impl Builder<'_> {
     ) -> Built<Value> {
         let size = Size::tensor(width as f64 * settings.width() as f64);
         let count = Some(self.branches.len());
-        self.push_fixed(count, [name], Op::Directions { queries }, width, size, 0.0, |draws| {
-            vec![Layer::Alignment(Alignment::new(width, settings, &mut draws[0]))]
+        self.push_fixed(count, [name], Op::Directions { queries }, width, size, 0.0, |rng| {
+            vec![Layer::Alignment(Alignment::new(width, settings, &mut rng[0]))]
         })
     }
 

@@ -7,7 +7,7 @@ use super::slices::{add_scaled, dot};
 use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
 use crate::nn::softmax::{softmax_rows, softmax_rows_backward};
-use crate::nn::{Decay, Draws, Init};
+use crate::nn::{Decay, Init, InitRng};
 
 /// Weighs the tokens of a row by a query and adds them to themselves: `y_m = x_m + α_m·x_m`,
 /// `α = softmax_m(⟨q, x_m·K⟩ / √query width)`: general attention, its weights laid on the tokens and not summed over
@@ -32,9 +32,9 @@ pub struct AlignCache {
 
 impl Alignment {
     /// For tokens of `input` values, and queries as wide as an attention of these settings; drawn by Xavier's rule.
-    pub fn new(input: usize, settings: AttentionSettings, draws: &mut Draws) -> Self {
+    pub fn new(input: usize, settings: AttentionSettings, rng: &mut InitRng) -> Self {
         let width = settings.width();
-        Self { key: Init::Xavier.weight(input, width, draws), scale: settings.scale(width) }
+        Self { key: Init::Xavier.weight(input, width, rng), scale: settings.scale(width) }
     }
 
     /// `p = q·Kᵀ / √query width`, what every token is multiplied by for its score: `q` is `[queries, query width]`, `p` is

@@ -8,7 +8,7 @@ use super::slices::{add_scaled, dot};
 use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
 use crate::nn::softmax::{softmax_rows, softmax_rows_backward};
-use crate::nn::{Decay, Draws, HiddenSettings, Init, Mode, PostAffine, PostAffineCache, Size};
+use crate::nn::{Decay, HiddenSettings, Init, InitRng, Mode, PostAffine, PostAffineCache, Size};
 use crate::parallel::in_pool;
 
 /// Lists of tokens that a block takes, when blocks run side by side.
@@ -85,15 +85,15 @@ impl MultiHeadAttention {
     ///
     /// # Panics
     /// If there is no head or a head has no width.
-    pub fn new(input: usize, settings: AttentionSettings, style: HiddenSettings, draws: &mut Draws) -> Self {
+    pub fn new(input: usize, settings: AttentionSettings, style: HiddenSettings, rng: &mut InitRng) -> Self {
         let width = settings.width();
         assert!(width > 0, "at least one head of at least one value, found {settings:?}");
         let mut projection = Array2::zeros((input, 4 * width));
         for (part, init) in [Init::Xavier, Init::Xavier, style.init, style.init].into_iter().enumerate() {
-            let weight = init.weight(input, width, draws);
+            let weight = init.weight(input, width, rng);
             projection.slice_mut(s![.., part * width..(part + 1) * width]).assign(&weight);
         }
-        let post = PostAffine::new(width, style.norm, style.activation, style.dropout, draws);
+        let post = PostAffine::new(width, style.norm, style.activation, style.dropout, rng);
         Self { projection, post, settings }
     }
 

@@ -4,7 +4,7 @@ use ndarray::{Array1, Array2, ArrayRef2, Axis};
 
 use super::{AttentionMask, MultiHeadAttention, MultiHeadAttentionCache};
 use crate::nn::buffer::resize;
-use crate::nn::{Branch, Decay, Draws, Leaf, LeafMut, Mode, Pair, Params, Path, PerBranch};
+use crate::nn::{Branch, Decay, InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, PerBranch};
 
 /// What stands for each branch, and what each asks for: `q_k = attention(r)_k` over the representations of the branches, or `r_k`.
 ///
@@ -37,12 +37,12 @@ pub(crate) struct RepresentationsCache {
 
 impl Representations {
     /// Drawn from a normal distribution of deviation 1.
-    pub fn new(branches: &[Branch], common: usize, width: usize, draws: &Draws) -> Self {
+    pub fn new(branches: &[Branch], common: usize, width: usize, rng: &InitRng) -> Self {
         let mut position = 0;
         let own = PerBranch::new(branches.iter().copied(), |_| {
-            let draws = &mut draws.of_part(position);
+            let rng = &mut rng.of_part(position);
             position += 1;
-            Representation { vector: draws.normal(1, width, 1.0).remove_axis(Axis(0)) }
+            Representation { vector: rng.normal(1, width, 1.0).remove_axis(Axis(0)) }
         });
         Self { own, common }
     }

@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayRef2};
 
 use super::slices::{add_scaled, dot};
-use crate::nn::{Decay, Draws};
+use crate::nn::{Decay, InitRng};
 
 /// Makes tokens of an embedded row `[e_1, …, e_F, x_1, …, x_N]`: a field's token is its embedding, a number's is
 /// `t_j = x_j·v_j + b_j` (Song et al., "AutoInt", CIKM 2019, section 4.3, which has no `b_j`: with it a number of 0, which is what a
@@ -31,9 +31,9 @@ crate::params!(NumberTokens { weight: Decay::To(0.0), bias: Decay::None });
 impl Tokens {
     /// Tokens of `width` values for `fields` embeddings of that width and `numbers` numbers behind them; `v` is drawn from a normal
     /// distribution of deviation `std`, as embeddings are, and `b` is 0.
-    pub fn new(fields: usize, numbers: usize, width: usize, std: f32, draws: &mut Draws) -> Self {
+    pub fn new(fields: usize, numbers: usize, width: usize, std: f32, rng: &mut InitRng) -> Self {
         let numbers = (numbers > 0)
-            .then(|| NumberTokens { weight: draws.normal(numbers, width, std), bias: Array2::zeros((numbers, width)) });
+            .then(|| NumberTokens { weight: rng.normal(numbers, width, std), bias: Array2::zeros((numbers, width)) });
         Self { numbers, fields, width }
     }
 

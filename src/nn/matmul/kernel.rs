@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::panels::{Panels, WIDTH};
 use super::strided::Strided;
-use super::tile::{self, Kernel, Operands, Sums};
+use super::tile::{self, Operands, Sums, TileKernel};
 use crate::parallel::{self, Divide};
 use crate::simd::{Work, widest};
 
@@ -20,7 +20,7 @@ const FEWEST: usize = 48;
 const PRODUCTS: usize = 1 << 20;
 
 /// Where products go.
-pub(crate) trait Sink: Send {
+pub(crate) trait Epilogue: Send {
     /// How many rows and columns it takes.
     fn dim(&self) -> (usize, usize);
 
@@ -36,16 +36,16 @@ pub(crate) trait Sink: Send {
     fn overwrites(&self) -> bool;
 
     /// Borrows the place: what belongs to a loop alone stays in registers.
-    fn lend(&mut self) -> impl Sink;
+    fn lend(&mut self) -> impl Epilogue;
 
     /// Takes sums of a row, of `width` columns, which is [`WIDTH`] where `WHOLE`. Marked `#[inline(always)]`, it is compiled for the widest
     /// vectors.
-    fn put<const WHOLE: bool>(&mut self, at: Place, sums: &[f32; WIDTH]);
+    fn put<const WHOLE: bool>(&mut self, at: PanelRow, sums: &[f32; WIDTH]);
 }
 
 /// Where sums belong: `width` of them, the others are of no column.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct PanelRow {
     pub(crate) row: usize,
     pub(crate) column: usize,
     width: usize,
@@ -53,7 +53,7 @@ pub(crate) struct Place {
     pub(crate) last: bool,
 }
 
-impl Place {
+impl PanelRow {
     /// How many sums there are.
     #[inline(always)]
     pub(crate) fn width<const WHOLE: bool>(self) -> usize {
@@ -85,15 +85,15 @@ impl<'a> Right<'a> {
     }
 }
 
-/// `a · right`, into `sink`; `last` unless more products are to be added to these.
+/// `a · right`, into `epilogue`; `last` unless more products are to be added to these.
 ///
 /// # Panics
 /// If the shapes do not fit.
-pub(super) fn multiply(a: Strided<'_>, right: Right<'_>, mut sink: impl Sink, last: bool) {
+pub(super) fn multiply(a: Strided<'_>, right: Right<'_>, mut epilogue: impl Epilogue, last: bool) {
     let (m, k) = a.dim();
     assert_eq!(k, right.k, "the left operand has a column for each row of the right one");
     assert_eq!(
-        sink.dim(),
+        epilogue.dim(),
         (m, right.n),
         "the result has the rows of the left operand and the columns of the right one"
     );
@@ -102,7 +102,7 @@ pub(super) fn multiply(a: Strided<'_>, right: Right<'_>, mut sink: impl Sink, la
         for row in 0..m {
             for column in (0..right.n).step_by(WIDTH) {
                 let width = WIDTH.min(right.n - column);
-                sink.put::<false>(Place { row, column, width, last }, &[0.0; WIDTH]);
+                epilogue.put::<false>(PanelRow { row, column, width, last }, &[0.0; WIDTH]);
             }
         }
         return;
@@ -110,36 +110,36 @@ pub(super) fn multiply(a: Strided<'_>, right: Right<'_>, mut sink: impl Sink, la
     if m > 0 && right.n > 0 {
         let most = (PRODUCTS / (k * right.n)).clamp(FEWEST, MOST);
         let block = m.div_ceil(m.div_ceil(most));
-        parallel::each(Rows { a, right, start: 0, count: m, block, sink, last }, &|rows| Rows::run(rows));
+        parallel::each(RowBlock { a, right, start: 0, count: m, block, epilogue, last }, &|rows| RowBlock::run(rows));
     }
 }
 
 /// Some rows of a product.
-struct Rows<'a, S> {
+struct RowBlock<'a, S> {
     a: Strided<'a>,
     right: Right<'a>,
     start: usize,
     count: usize,
     block: usize,
-    sink: S,
+    epilogue: S,
     last: bool,
 }
 
-impl<S: Sink> Divide for Rows<'_, S> {
+impl<S: Epilogue> Divide for RowBlock<'_, S> {
     fn pieces(&self) -> usize {
         self.count.div_ceil(self.block)
     }
 
     fn divide(self, pieces: usize) -> (Self, Self) {
         let rows = pieces * self.block;
-        let (first, second) = self.sink.split(rows);
+        let (first, second) = self.epilogue.split(rows);
         let Self { a, right, start, block, last, .. } = self;
-        let rest = Self { a, right, start: start + rows, count: self.count - rows, block, sink: second, last };
-        (Self { a, right, start, count: rows, block, sink: first, last }, rest)
+        let rest = Self { a, right, start: start + rows, count: self.count - rows, block, epilogue: second, last };
+        (Self { a, right, start, count: rows, block, epilogue: first, last }, rest)
     }
 }
 
-impl<S: Sink> Rows<'_, S> {
+impl<S: Epilogue> RowBlock<'_, S> {
     fn run(mut self) {
         let panels = self.right.n.div_ceil(WIDTH);
         let (tallest, at_once) = tile::shape(self.count);
@@ -151,10 +151,10 @@ impl<S: Sink> Rows<'_, S> {
         let left = kernels(1);
         let sums: &mut Sums = &mut [[0.0; WIDTH]; _];
         // What goes to the sink together.
-        let (k, together) = (self.right.k, if self.sink.overwrites() { self.right.k } else { DEPTH });
+        let (k, together) = (self.right.k, if self.epilogue.overwrites() { self.right.k } else { DEPTH });
         for start in (0..k).step_by(together) {
             let depth = start..k.min(start + together);
-            let mut column = |panel, at_once, [kernel, taller_kernel]: [Kernel; 2]| {
+            let mut column = |panel, at_once, [kernel, taller_kernel]: [TileKernel; 2]| {
                 let mut row = 0;
                 for tile in 0..tiles {
                     let (tall, kernel) = if tile < taller { (short + 1, taller_kernel) } else { (short, kernel) };
@@ -174,7 +174,7 @@ impl<S: Sink> Rows<'_, S> {
 
     fn tile(
         &mut self,
-        kernel: Kernel,
+        kernel: TileKernel,
         rows: Range<usize>,
         panel: usize,
         at_once: usize,
@@ -182,7 +182,7 @@ impl<S: Sink> Rows<'_, S> {
         sums: &mut Sums,
     ) {
         // What the sums go to comes near while they are computed.
-        self.sink.expect(rows.clone(), panel * WIDTH..(panel + at_once) * WIDTH);
+        self.epilogue.expect(rows.clone(), panel * WIDTH..(panel + at_once) * WIDTH);
         let Right { values, panel_step, row_step, .. } = self.right;
         for start in depth.clone().step_by(DEPTH) {
             let of = Operands {
@@ -199,13 +199,13 @@ impl<S: Sink> Rows<'_, S> {
     /// Hands a tile's sums on, row by row: `at_once` panels of each.
     fn put(&mut self, row: usize, panel: usize, at_once: usize, sums: &[[f32; WIDTH]], depth: &Range<usize>) {
         let last = self.last && depth.end == self.right.k;
-        widest(Put { sink: &mut self.sink, row, panel, at_once, sums, n: self.right.n, last });
+        widest(Put { epilogue: &mut self.epilogue, row, panel, at_once, sums, n: self.right.n, last });
     }
 }
 
 /// A tile's sums on their way to a sink.
 struct Put<'a, S> {
-    sink: &'a mut S,
+    epilogue: &'a mut S,
     row: usize,
     panel: usize,
     at_once: usize,
@@ -214,7 +214,7 @@ struct Put<'a, S> {
     last: bool,
 }
 
-impl<S: Sink> Work for Put<'_, S> {
+impl<S: Epilogue> Work for Put<'_, S> {
     type Output = ();
 
     #[inline(always)]
@@ -223,16 +223,16 @@ impl<S: Sink> Work for Put<'_, S> {
     }
 }
 
-impl<S: Sink> Put<'_, S> {
+impl<S: Epilogue> Put<'_, S> {
     #[inline(always)]
     fn rows<const WHOLE: bool>(self) {
-        let Self { sink, row, panel, at_once, sums, n, last } = self;
-        let mut sink = sink.lend();
+        let Self { epilogue, row, panel, at_once, sums, n, last } = self;
+        let mut epilogue = epilogue.lend();
         for (row, sums) in (row..).zip(sums.chunks_exact(at_once)) {
             for (panel, sums) in (panel..).zip(sums) {
                 let column = panel * WIDTH;
                 let width = if WHOLE { WIDTH } else { WIDTH.min(n - column) };
-                sink.put::<WHOLE>(Place { row, column, width, last }, sums);
+                epilogue.put::<WHOLE>(PanelRow { row, column, width, last }, sums);
             }
         }
     }

@@ -1,21 +1,21 @@
 //! The matrix products of a layer, in one place, with what follows a product done while it is in registers.
 
+mod epilogue;
 mod kernel;
 mod lanes;
 mod panels;
-mod sink;
 mod strided;
 mod tile;
 
 use ndarray::{ArrayRef2, ArrayView2};
 
+pub(crate) use self::epilogue::{Output, PostOp};
 use self::kernel::{DEPTH, multiply};
-pub(crate) use self::kernel::{Place, Right, Sink};
+pub(crate) use self::kernel::{Epilogue, PanelRow, Right};
 use self::panels::Lent;
 pub(crate) use self::panels::{Operand, Panels, WIDTH};
-pub(crate) use self::sink::{Out, Then};
 use self::strided::Strided;
-pub(crate) use self::strided::{Rows, RowsMut};
+pub(crate) use self::strided::{RowMajor, RowMajorMut};
 
 /// How many values of the right operand are packed at a time: they stay in the second-level cache.
 const NEAR: usize = 1 << 16;
@@ -28,7 +28,7 @@ const FEW: usize = 4;
 /// # Panics
 /// If the shapes do not fit.
 pub(crate) fn matmul(x: &ArrayRef2<f32>, w: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>) {
-    product(x.view(), Operand::One(w.view()), Out::set(y));
+    product(x.view(), Operand::One(w.view()), Output::set(y));
 }
 
 /// `dx = dy · wᵀ`: `[rows, out] · [in, out]ᵀ`.
@@ -36,7 +36,7 @@ pub(crate) fn matmul(x: &ArrayRef2<f32>, w: &ArrayRef2<f32>, y: &mut ArrayRef2<f
 /// # Panics
 /// If the shapes do not fit.
 pub(crate) fn matmul_transposed(dy: &ArrayRef2<f32>, w: &ArrayRef2<f32>, dx: &mut ArrayRef2<f32>) {
-    product(dy.view(), Operand::One(w.t()), Out::set(dx));
+    product(dy.view(), Operand::One(w.t()), Output::set(dx));
 }
 
 /// `dw += xᵀ · dy`: `[rows, in]ᵀ · [rows, out]`.
@@ -44,29 +44,29 @@ pub(crate) fn matmul_transposed(dy: &ArrayRef2<f32>, w: &ArrayRef2<f32>, dx: &mu
 /// # Panics
 /// If the shapes do not fit.
 pub(crate) fn matmul_grad(x: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, dw: &mut ArrayRef2<f32>) {
-    product(x.t(), Operand::One(dy.view()), Out::add(dw));
+    product(x.t(), Operand::One(dy.view()), Output::add(dw));
 }
 
-/// `a · b`, into `sink`.
+/// `a · b`, into `epilogue`.
 ///
 /// # Panics
 /// If the shapes do not fit.
 #[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
-pub(crate) fn product(a: ArrayView2<'_, f32>, mut b: Operand<'_>, mut sink: impl Sink) {
+pub(crate) fn product(a: ArrayView2<'_, f32>, mut b: Operand<'_>, mut epilogue: impl Epilogue) {
     let mut a = Strided::new(a);
     let ((rows, k), n) = (a.dim(), b.dim().1);
     let near = (NEAR / n.max(1)).next_multiple_of(DEPTH);
-    if !sink.overwrites() {
+    if !epilogue.overwrites() {
         // What is packed at a time, and the columns of the left operand that it meets, stay near until they are done with.
         let mut left = k;
         while left > near {
             let (first, rest) = b.split_rows(near);
-            prepare(first, rows, |first| multiply(a.block(0, rows, 0, near), first, sink.lend(), false));
+            prepare(first, rows, |first| multiply(a.block(0, rows, 0, near), first, epilogue.lend(), false));
             left -= near;
             (a, b) = (a.block(0, rows, near, left), rest);
         }
     }
-    prepare(b, rows, |b| multiply(a, b, sink, true));
+    prepare(b, rows, |b| multiply(a, b, epilogue, true));
 }
 
 /// Makes `b` ready for products with this number of rows in all: packs it, unless that would take longer than they do.
@@ -87,8 +87,8 @@ pub(crate) fn prepare<R>(b: Operand<'_>, rows: usize, products: impl FnOnce(Righ
 /// # Panics
 /// If the shapes do not fit.
 #[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
-pub(crate) fn product_with(a: ArrayView2<'_, f32>, b: Right<'_>, sink: impl Sink) {
-    multiply(Strided::new(a), b, sink, true);
+pub(crate) fn product_with(a: ArrayView2<'_, f32>, b: Right<'_>, epilogue: impl Epilogue) {
+    multiply(Strided::new(a), b, epilogue, true);
 }
 
 #[cfg(test)]

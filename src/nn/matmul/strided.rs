@@ -90,7 +90,7 @@ impl<'a> Strided<'a> {
 
 /// A matrix that is read, whose rows are contiguous.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows<'a> {
+pub(crate) struct RowMajor<'a> {
     start: *const f32,
     height: usize,
     columns: usize,
@@ -99,9 +99,9 @@ pub(crate) struct Rows<'a> {
 }
 
 // SAFETY: it stands for a shared borrow of f32 values.
-unsafe impl Send for Rows<'_> {}
+unsafe impl Send for RowMajor<'_> {}
 
-impl<'a> Rows<'a> {
+impl<'a> RowMajor<'a> {
     /// # Panics
     /// If the values of a row do not stand side by side.
     #[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
@@ -155,21 +155,21 @@ impl<'a> Rows<'a> {
 }
 
 /// A matrix that is written, whose rows are contiguous.
-pub(crate) struct RowsMut<'a> {
+pub(crate) struct RowMajorMut<'a> {
     /// Made from a view that may be written, and not copied out of here.
-    rows: Rows<'a>,
+    rows: RowMajor<'a>,
     exclusive: PhantomData<&'a mut f32>,
 }
 
-impl<'a> RowsMut<'a> {
+impl<'a> RowMajorMut<'a> {
     /// # Panics
     /// If the values of a row do not stand side by side.
     pub(crate) fn new(mut view: ArrayViewMut2<'a, f32>) -> Self {
         let start = view.as_mut_ptr();
-        Self::over(Rows::at(start, view.dim(), view.strides()))
+        Self::over(RowMajor::at(start, view.dim(), view.strides()))
     }
 
-    fn over(rows: Rows<'a>) -> Self {
+    fn over(rows: RowMajor<'a>) -> Self {
         Self { rows, exclusive: PhantomData }
     }
 
@@ -183,7 +183,7 @@ impl<'a> RowsMut<'a> {
         (Self::over(first), Self::over(second))
     }
 
-    /// As [`Rows::prefetch`].
+    /// As [`RowMajor::prefetch`].
     #[inline(always)]
     pub(crate) fn prefetch(&self, rows: Range<usize>, columns: Range<usize>) {
         self.rows.prefetch(rows, columns);
@@ -191,11 +191,11 @@ impl<'a> RowsMut<'a> {
 
     /// Borrows the rows.
     #[inline(always)]
-    pub(crate) fn lend(&mut self) -> RowsMut<'_> {
-        RowsMut { rows: self.rows, exclusive: PhantomData }
+    pub(crate) fn lend(&mut self) -> RowMajorMut<'_> {
+        RowMajorMut { rows: self.rows, exclusive: PhantomData }
     }
 
-    /// As [`Rows::load`].
+    /// As [`RowMajor::load`].
     #[inline(always)]
     pub(crate) fn load(&self, row: usize, column: usize, width: usize) -> [f32; WIDTH] {
         self.rows.load(row, column, width)

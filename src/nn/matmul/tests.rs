@@ -57,7 +57,7 @@ fn strided_operands_and_columns_of_a_wider_result_do() {
     let expected = in_f64(a, b);
     let mut wide = Array2::from_elem((a.nrows(), 60), 7.0);
     let columns = s![.., 11..11 + b.ncols()];
-    product(a, Operand::One(b), Out::set(&mut wide.slice_mut(columns)));
+    product(a, Operand::One(b), Output::set(&mut wide.slice_mut(columns)));
     assert_near(&wide.slice(columns), &expected, "strided");
     wide.slice_mut(columns).fill(7.0);
     assert!(wide.iter().all(|&value| value == 7.0), "only the columns of the result were written");
@@ -68,10 +68,10 @@ fn element_wise_products_are_taken_while_packing() {
     let (a, w, v) = (matrix(30, 50), matrix(50, 40), matrix(50, 40).mapv(|v| v + 0.5));
     let expected = in_f64(a.view(), (&w * &v).view());
     let mut y = Array2::zeros((30, 40));
-    product(a.view(), Operand::Product(w.view(), v.view()), Out::set(&mut y));
+    product(a.view(), Operand::Product(w.view(), v.view()), Output::set(&mut y));
     assert_near(&y.view(), &expected, "product");
     let mut back = Array2::zeros((30, 50));
-    product(expected.mapv(|v| v as f32).view(), Operand::Product(w.view(), v.view()).t(), Out::set(&mut back));
+    product(expected.mapv(|v| v as f32).view(), Operand::Product(w.view(), v.view()).t(), Output::set(&mut back));
     assert_near(&back.view(), &expected.dot(&(&w * &v).mapv(f64::from).t()), "product, transposed");
 }
 
@@ -82,17 +82,21 @@ fn what_follows_a_product_is_done_once_at_its_end() {
     let sums = in_f64(a.view(), w.view());
     let with_bias = Array2::from_shape_fn((9, 20), |(i, j)| sums[[i, j]] + f64::from(b[j]));
     let mut y = Array2::zeros((9, 20));
-    product(a.view(), Operand::One(w.view()), Out::set(&mut y).then(Then::Bias(&b)));
+    product(a.view(), Operand::One(w.view()), Output::set(&mut y).post_op(PostOp::Bias(&b)));
     assert_near(&y.view(), &with_bias, "bias");
-    product(a.view(), Operand::One(w.view()), Out::set(&mut y).then(Then::BiasRelu(&b)));
+    product(a.view(), Operand::One(w.view()), Output::set(&mut y).post_op(PostOp::BiasRelu(&b)));
     assert_near(&y.view(), &with_bias.mapv(|z| z.max(0.0)), "bias and rectifier");
     let floor: Vec<f32> = (0..20).map(|j| if j % 3 == 0 { f32::NEG_INFINITY } else { 0.0 }).collect();
     let floored = Array2::from_shape_fn((9, 20), |at| with_bias[at].max(f64::from(floor[at.1])));
-    product(a.view(), Operand::One(w.view()), Out::set(&mut y).then(Then::BiasFloor(&b, &floor)));
+    product(a.view(), Operand::One(w.view()), Output::set(&mut y).post_op(PostOp::BiasFloor(&b, &floor)));
     assert_near(&y.view(), &floored, "bias, and a rectifier for some");
     let h = matrix(9, 20);
     let masked = Array2::from_shape_fn((9, 20), |at| if h[at] > 0.0 { sums[at] * 1.5 } else { 0.0 });
-    product(a.view(), Operand::One(w.view()), Out::set(&mut y).then(Then::WherePositive(Rows::new(h.view()), 1.5)));
+    product(
+        a.view(),
+        Operand::One(w.view()),
+        Output::set(&mut y).post_op(PostOp::WherePositive(RowMajor::new(h.view()), 1.5)),
+    );
     assert_near(&y.view(), &masked, "mask");
 }
 
@@ -102,7 +106,11 @@ fn what_follows_sums_that_are_added_is_done_once_too() {
     let (a, w, h) = (matrix(9, 1000), matrix(1000, 90), matrix(9, 90));
     let sums = in_f64(a.view(), w.view());
     let mut y = Array2::from_elem((9, 90), 2.0);
-    product(a.view(), Operand::One(w.view()), Out::add(&mut y).then(Then::WherePositive(Rows::new(h.view()), 1.5)));
+    product(
+        a.view(),
+        Operand::One(w.view()),
+        Output::add(&mut y).post_op(PostOp::WherePositive(RowMajor::new(h.view()), 1.5)),
+    );
     let masked = Array2::from_shape_fn((9, 90), |at| if h[at] > 0.0 { (sums[at] + 2.0) * 1.5 } else { 0.0 });
     assert_near(&y.view(), &masked, "mask");
 }
@@ -111,8 +119,8 @@ fn what_follows_sums_that_are_added_is_done_once_too() {
 fn a_diverged_value_shows_behind_the_rectifier() {
     let mut y = Array2::zeros((1, 1));
     let (x, w) = (Array2::from_elem((1, 1), f32::NAN), Array2::ones((1, 1)));
-    for then in [Then::BiasRelu(&[0.0]), Then::BiasFloor(&[0.0], &[0.0])] {
-        product(x.view(), Operand::One(w.view()), Out::set(&mut y).then(then));
+    for post_op in [PostOp::BiasRelu(&[0.0]), PostOp::BiasFloor(&[0.0], &[0.0])] {
+        product(x.view(), Operand::One(w.view()), Output::set(&mut y).post_op(post_op));
         assert!(y[[0, 0]].is_nan());
     }
 }

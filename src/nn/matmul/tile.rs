@@ -55,7 +55,7 @@ impl Vectors {
     }
 
     /// See [`kernel`].
-    fn kernel(self, rows: usize, panels: usize) -> Kernel {
+    fn kernel(self, rows: usize, panels: usize) -> TileKernel {
         macro_rules! sizes {
             ($kernel:ident: $($panels:literal: $($rows:literal)*;)*) => {
                 match (panels, rows) {
@@ -106,7 +106,7 @@ pub(super) fn shape(rows: usize) -> (usize, usize) {
 ///
 /// # Panics
 /// If there is none of this size.
-pub(super) fn kernel(rows: usize, panels: usize) -> Kernel {
+pub(super) fn kernel(rows: usize, panels: usize) -> TileKernel {
     Vectors::widest().kernel(rows, panels)
 }
 
@@ -125,7 +125,7 @@ pub(super) struct Operands<'a, 'p> {
 }
 
 /// What sums a tile of one size, and adds that to the sums that are there, or overwrites them.
-pub(super) type Kernel = fn(Operands<'_, '_>, bool, &mut Sums);
+pub(super) type TileKernel = fn(Operands<'_, '_>, bool, &mut Sums);
 
 /// With AVX-512, which the processor must have.
 #[cfg(target_arch = "x86_64")]

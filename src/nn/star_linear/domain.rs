@@ -5,7 +5,7 @@ use ndarray::ArrayRef2;
 use super::layer::{SegmentBack, SegmentCache};
 use super::weights::Weights;
 use super::{AdaptiveSummand, Combination, Concatenated, Factor, Gated, LowRankFactor, Summand};
-use crate::nn::{Draws, Linear};
+use crate::nn::{InitRng, Linear};
 
 /// What one domain owns of a [`StarLinear`](super::StarLinear): a variant for each [`Combination`].
 #[derive(Debug, Clone, PartialEq)]
@@ -37,14 +37,14 @@ crate::params!(
 
 impl DomainLinear {
     /// The part that changes nothing.
-    pub(super) fn neutral(combination: Combination, input: usize, output: usize, draws: &mut Draws) -> Self {
+    pub(super) fn neutral(combination: Combination, input: usize, output: usize, rng: &mut InitRng) -> Self {
         match combination {
             Combination::Product => Self::Product(Factor::neutral(input, output)),
             Combination::Add => Self::Add(Summand::neutral(input, output)),
             Combination::AdaptiveAdd => Self::AdaptiveAdd(AdaptiveSummand::neutral(input, output)),
             Combination::Gate => Self::Gate(Gated::neutral(input, output)),
             Combination::Concatenation => Self::Concatenation(Concatenated::neutral(input, output)),
-            Combination::LowRank { rank } => Self::LowRank(LowRankFactor::neutral(input, output, rank, draws)),
+            Combination::LowRank { rank } => Self::LowRank(LowRankFactor::neutral(input, output, rank, rng)),
         }
     }
 

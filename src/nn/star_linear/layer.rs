@@ -7,10 +7,10 @@ use super::{Combination, DomainLinear};
 use crate::data::DomainId;
 use crate::nn::buffer::grow;
 use crate::nn::linear::values_mut;
-use crate::nn::matmul::{Out, Rows, Then};
+use crate::nn::matmul::{Output, PostOp, RowMajor};
 use crate::nn::segment::each_segment;
 use crate::nn::sums::fold;
-use crate::nn::{Draws, Init, Linear, PerDomain, Segment, Size};
+use crate::nn::{Init, InitRng, Linear, PerDomain, Segment, Size};
 use crate::parallel::{self, Divide};
 
 /// A layer that all domains share and each bends to its own (Sheng et al. 2021, section 3.4, equations 5 and 6), in one of
@@ -76,11 +76,11 @@ pub(super) struct SegmentBack<'a, 'm> {
     pub(super) scratch: &'m mut Scratch,
     pub(super) dshared: &'m mut Linear,
     /// `None` if it is not needed.
-    pub(super) dx: Option<Down<'a, 'm>>,
+    pub(super) dx: Option<InputGrad<'a, 'm>>,
 }
 
 /// Where the gradient of the input goes: the sum of one product or several.
-pub(super) struct Down<'a, 'm> {
+pub(super) struct InputGrad<'a, 'm> {
     dx: ArrayViewMut2<'m, f32>,
     rectified: Option<Rectified<'a>>,
 }
@@ -92,47 +92,47 @@ pub(crate) struct Rectified<'a> {
     pub(crate) scale: f32,
 }
 
-impl<'a> Down<'a, '_> {
+impl<'a> InputGrad<'a, '_> {
     /// The first product of the sum.
-    pub(super) fn first(&mut self) -> Out<'_, 'a> {
-        Out::set(&mut self.dx)
+    pub(super) fn first(&mut self) -> Output<'_, 'a> {
+        Output::set(&mut self.dx)
     }
 
     /// One that is neither first nor last.
-    pub(super) fn more(&mut self) -> Out<'_, 'a> {
-        Out::add(&mut self.dx)
+    pub(super) fn more(&mut self) -> Output<'_, 'a> {
+        Output::add(&mut self.dx)
     }
 
     /// The last of several.
-    pub(super) fn last(&mut self) -> Out<'_, 'a> {
-        let then = self.then();
-        self.more().then(then)
+    pub(super) fn last(&mut self) -> Output<'_, 'a> {
+        let post_op = self.post_op();
+        self.more().post_op(post_op)
     }
 
     /// The only one.
-    pub(super) fn only(&mut self) -> Out<'_, 'a> {
-        let then = self.then();
-        self.first().then(then)
+    pub(super) fn only(&mut self) -> Output<'_, 'a> {
+        let post_op = self.post_op();
+        self.first().post_op(post_op)
     }
 
-    fn then(&self) -> Then<'a> {
-        self.rectified.map_or(Then::Nothing, |Rectified { h, scale }| Then::WherePositive(Rows::new(h), scale))
+    fn post_op(&self) -> PostOp<'a> {
+        self.rectified.map_or(PostOp::Nothing, |Rectified { h, scale }| PostOp::WherePositive(RowMajor::new(h), scale))
     }
 }
 
 impl StarLinear {
-    /// A layer from `input` to `output` values for these domains; `init` draws the shared weight.
+    /// A layer from `input` to `output` values for these domains; `init` is the distribution of the shared weight.
     pub fn new(
         input: usize,
         output: usize,
         domains: impl IntoIterator<Item = DomainId>,
         combination: Combination,
         init: Init,
-        draws: &mut Draws,
+        rng: &mut InitRng,
     ) -> Self {
-        let shared = Linear::new(input, output, init, draws);
+        let shared = Linear::new(input, output, init, rng);
         let domain =
-            PerDomain::new(domains, |d| DomainLinear::neutral(combination, input, output, &mut draws.of_domain(d)));
+            PerDomain::new(domains, |d| DomainLinear::neutral(combination, input, output, &mut rng.of_domain(d)));
         Self { shared, domain, combination }
     }
 
@@ -143,9 +143,9 @@ impl StarLinear {
     }
 
     /// Gives a new domain its own part, which starts neutral.
-    pub fn add_domain(&mut self, domain: DomainId, draws: &Draws) {
+    pub fn add_domain(&mut self, domain: DomainId, rng: &InitRng) {
         let (input, output) = self.shared.weight.dim();
-        self.domain.push(domain, DomainLinear::neutral(self.combination, input, output, &mut draws.of_domain(domain)));
+        self.domain.push(domain, DomainLinear::neutral(self.combination, input, output, &mut rng.of_domain(domain)));
     }
 
     /// What the layer is for rows of this domain, as one affine map: `W*_d` and `b*_d`.
@@ -328,7 +328,7 @@ impl Backward<'_, '_> {
                 cache,
                 scratch: &mut self.groups[0].scratch,
                 dshared,
-                dx: self.dx.as_mut().map(|dx| Down { dx: dx.slice_mut(own_rows), rectified }),
+                dx: self.dx.as_mut().map(|dx| InputGrad { dx: dx.slice_mut(own_rows), rectified }),
             };
             let d = segment.trained_domain();
             self.layer.domain[d].backward(back, &mut self.own[d - self.first]);

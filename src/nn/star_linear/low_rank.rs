@@ -5,7 +5,7 @@ use ndarray::{Array1, Array2, ArrayRef2, Zip};
 use super::weights::{DWeights, Weights};
 use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul_grad, matmul_transposed};
-use crate::nn::{Decay, Draws, Linear};
+use crate::nn::{Decay, InitRng, Linear};
 
 /// What one domain owns where its factor is of low rank: `W*_d = W ⊙ (1 + U_d·V_dᵀ)`, `b*_d = b + b_d`, for many domains:
 /// a domain has `(in + out)·rank + out` values instead of `in·out + out`.
@@ -27,9 +27,9 @@ crate::params!(LowRankFactor { u: Decay::None, v: Decay::To(0.0), bias: Decay::N
 
 impl LowRankFactor {
     /// A factor that changes nothing, of this rank or, if that is less, the smaller width.
-    pub(super) fn neutral(input: usize, output: usize, rank: usize, draws: &mut Draws) -> Self {
+    pub(super) fn neutral(input: usize, output: usize, rank: usize, rng: &mut InitRng) -> Self {
         let rank = rank.min(input).min(output);
-        let u = draws.normal(input, rank, (1.0 / rank as f32).sqrt());
+        let u = rng.normal(input, rank, (1.0 / rank as f32).sqrt());
         Self { u, v: Array2::zeros((output, rank)), bias: Array1::zeros(output) }
     }
 }

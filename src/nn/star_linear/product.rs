@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2, ArrayRef2, Zip};
 use super::layer::{SegmentBack, SegmentCache};
 use super::weights::DWeights;
 use crate::nn::linear::values;
-use crate::nn::matmul::{Operand, Out, Place, Rows, RowsMut, Sink, Then, WIDTH, product};
+use crate::nn::matmul::{Epilogue, Operand, Output, PanelRow, PostOp, RowMajor, RowMajorMut, WIDTH, product};
 use crate::nn::{Decay, Linear};
 use crate::parallel::join;
 
@@ -51,38 +51,38 @@ impl Factor {
         let bias = &mut cache.bias;
         bias.clone_from(&shared.bias);
         Zip::from(&mut *bias).and(&self.bias).for_each(|c, &b_d| *c += b_d);
-        product(x.view(), self.operand(shared), Out::set(y).then(Then::bias(values(bias), rectify)));
+        product(x.view(), self.operand(shared), Output::set(y).post_op(PostOp::bias(values(bias), rectify)));
     }
 
     /// With `dW* = xᵀ·dy`: `dW += dW* ⊙ W_d`, `dW_d += dW* ⊙ W`, `db, db_d += Σ dy`, `dx = dy·(W*)ᵀ`.
     pub(super) fn backward(&self, back: SegmentBack<'_, '_>, grad: &mut Self) {
         let SegmentBack { shared, x, dy, scratch, dshared, dx, .. } = back;
         let d: &mut DWeights = &mut scratch.weights;
-        let own = || {
+        let parameter_grad = || {
             d.sum_bias(&dy, dshared);
             grad.bias += &d.bias;
             let parts = Parts {
-                dw: RowsMut::new(dshared.weight.view_mut()),
-                dw_d: RowsMut::new(grad.weight.view_mut()),
-                w: Rows::new(shared.weight.view()),
-                w_d: Rows::new(self.weight.view()),
+                dw: RowMajorMut::new(dshared.weight.view_mut()),
+                dw_d: RowMajorMut::new(grad.weight.view_mut()),
+                w: RowMajor::new(shared.weight.view()),
+                w_d: RowMajor::new(self.weight.view()),
             };
             product(x.t(), Operand::One(dy.view()), parts);
         };
-        let down = || dx.map(|mut dx| product(dy.view(), self.operand(shared).t(), dx.only()));
-        join(own, down);
+        let input_grad = || dx.map(|mut dx| product(dy.view(), self.operand(shared).t(), dx.only()));
+        join(parameter_grad, input_grad);
     }
 }
 
 /// Takes `dW*` apart while it is in registers.
 struct Parts<'a, 'm> {
-    dw: RowsMut<'m>,
-    dw_d: RowsMut<'m>,
-    w: Rows<'a>,
-    w_d: Rows<'a>,
+    dw: RowMajorMut<'m>,
+    dw_d: RowMajorMut<'m>,
+    w: RowMajor<'a>,
+    w_d: RowMajor<'a>,
 }
 
-impl Sink for Parts<'_, '_> {
+impl Epilogue for Parts<'_, '_> {
     fn dim(&self) -> (usize, usize) {
         self.w.dim()
     }
@@ -106,13 +106,13 @@ impl Sink for Parts<'_, '_> {
     }
 
     #[inline(always)]
-    fn lend(&mut self) -> impl Sink {
+    fn lend(&mut self) -> impl Epilogue {
         Parts { dw: self.dw.lend(), dw_d: self.dw_d.lend(), ..*self }
     }
 
     #[inline(always)]
-    fn put<const WHOLE: bool>(&mut self, at: Place, sums: &[f32; WIDTH]) {
-        let (Place { row, column, .. }, width) = (at, at.width::<WHOLE>());
+    fn put<const WHOLE: bool>(&mut self, at: PanelRow, sums: &[f32; WIDTH]) {
+        let (PanelRow { row, column, .. }, width) = (at, at.width::<WHOLE>());
         let (w, w_d) = (self.w.load(row, column, width), self.w_d.load(row, column, width));
         let (mut dw, mut dw_d) = (self.dw.load(row, column, width), self.dw_d.load(row, column, width));
         for j in 0..WIDTH {

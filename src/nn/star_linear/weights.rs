@@ -6,7 +6,7 @@ use super::layer::{SegmentBack, SegmentCache};
 use crate::nn::Linear;
 use crate::nn::buffer::resize;
 use crate::nn::linear::{values, values_mut};
-use crate::nn::matmul::{Operand, Out, Then, matmul, product};
+use crate::nn::matmul::{Operand, Output, PostOp, matmul, product};
 use crate::nn::sums::add_sums;
 
 /// The gradients of one segment's combined weights.
@@ -50,7 +50,7 @@ pub(super) trait Weights {
         resize(weight, input, output);
         bias.clone_from(&shared.bias);
         self.combine(shared, weight, bias);
-        product(x.view(), Operand::One(weight.view()), Out::set(y).then(Then::bias(values(bias), rectify)));
+        product(x.view(), Operand::One(weight.view()), Output::set(y).post_op(PostOp::bias(values(bias), rectify)));
     }
 
     /// `dW*_d = xᵀ·dy` and `db*_d = Σ dy`, taken apart; `dx = dy·(W*_d)ᵀ`.

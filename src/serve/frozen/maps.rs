@@ -5,7 +5,7 @@ use std::iter;
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 
 use crate::model::PlanStep;
-use crate::nn::matmul::{Operand, Panels, Then};
+use crate::nn::matmul::{Operand, Panels, PostOp};
 
 /// Affine maps that read one value, side by side: one product.
 #[derive(Debug)]
@@ -53,11 +53,11 @@ impl Maps {
     }
 
     /// What follows the product.
-    pub(super) fn then<'a>(&'a self, bias: &'a [f32]) -> Then<'a> {
+    pub(super) fn post_op<'a>(&'a self, bias: &'a [f32]) -> PostOp<'a> {
         match &self.rectified {
-            Rectified::None => Then::Bias(bias),
-            Rectified::All => Then::BiasRelu(bias),
-            Rectified::Some(floor) => Then::BiasFloor(bias, floor),
+            Rectified::None => PostOp::Bias(bias),
+            Rectified::All => PostOp::BiasRelu(bias),
+            Rectified::Some(floor) => PostOp::BiasFloor(bias, floor),
         }
     }
 }

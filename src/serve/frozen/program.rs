@@ -9,7 +9,7 @@ use ndarray::{Array1, Array2, ArrayRef2, ArrayView2, ArrayViewMut2, s};
 use super::maps::Maps;
 use crate::model::Fusion;
 use crate::nn::buffer::{grow, resize};
-use crate::nn::matmul::{Out, Right, Then, product_with};
+use crate::nn::matmul::{Output, PostOp, Right, product_with};
 use crate::nn::{
     AlignCache, AttentionMask, GateCache, Gated, Infer, MultiHeadAttention, MultiHeadAttentionCache, PostAffine,
     PostAffineCache, ScaleCache, Stitch, Tokens, align, mix, scale,
@@ -191,7 +191,7 @@ impl Program {
         for ((row, maps), start) in self.firsts.iter().zip(starts) {
             resize(start, 1, maps.bias.len());
             let given = given.slice(s![*row..=*row, ..]);
-            product_with(given, Right::packed(&maps.given), Out::set(start).then(Then::Bias(&maps.bias)));
+            product_with(given, Right::packed(&maps.given), Output::set(start).post_op(PostOp::Bias(&maps.bias)));
         }
     }
 
@@ -213,8 +213,8 @@ impl Program {
             match run {
                 Run::Maps { input, maps, first } => {
                     let start = first.map(|first| starts[first].as_slice().expect("a row is contiguous"));
-                    let then = maps.then(start.unwrap_or(&maps.bias));
-                    product_with(input.of(values), Right::packed(&maps.weight), Out::set(out).then(then));
+                    let post_op = maps.post_op(start.unwrap_or(&maps.bias));
+                    product_with(input.of(values), Right::packed(&maps.weight), Output::set(out).post_op(post_op));
                 }
                 Run::PostAffine { input, hidden: post } => {
                     post.forward(&input.of(values), Infer, hidden.entry(*width).or_default(), out);

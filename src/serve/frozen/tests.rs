@@ -10,7 +10,7 @@ use super::*;
 use crate::data::{Field, Ids, Pooling};
 use crate::loss::Objective;
 use crate::model::{AnyConfig, AnyNet, Mran, MranConfig, Plan};
-use crate::nn::{ActivationKind, Combination, Draws, HiddenSettings, Infer, Mlp, MlpCache, NormKind, Tokens};
+use crate::nn::{ActivationKind, Combination, HiddenSettings, Infer, InitRng, Mlp, MlpCache, NormKind, Tokens};
 use crate::optim::{Clock, OptimizerConfig};
 use crate::train::{Step, in_pool};
 use crate::{PooledConfig, Star, StarConfig};
@@ -216,10 +216,10 @@ fn gates_on_rows_and_towers_score_alike() {
 
 #[test]
 fn affine_maps_and_tokens_read_one_row() {
-    let (draws, style) = (&mut Draws::new(3), HiddenSettings::default());
+    let (rng, style) = (&mut InitRng::new(3), HiddenSettings::default());
     // Two fields of 3 values each, and a number: 7 values in a row, 3 tokens of 3 values.
-    let tokens = Tokens::new(2, 1, 3, 0.5, draws);
-    let (of_tokens, of_row) = (Mlp::new(9, &[5], Some(2), style, draws), Mlp::new(7, &[4], Some(2), style, draws));
+    let tokens = Tokens::new(2, 1, 3, 0.5, rng);
+    let (of_tokens, of_row) = (Mlp::new(9, &[5], Some(2), style, rng), Mlp::new(7, &[4], Some(2), style, rng));
     let mut plan = Plan::new(1);
     let row = plan.row();
     let values = [plan.tokens(row, &tokens), row];

@@ -4,20 +4,20 @@ use std::ops::Range;
 
 use ndarray::ArrayRef2;
 
-use super::kernel::{Place, Sink};
+use super::kernel::{Epilogue, PanelRow};
 use super::panels::WIDTH;
-use super::strided::{Rows, RowsMut, load};
+use super::strided::{RowMajor, RowMajorMut, load};
 
 /// A product that becomes a matrix, or is added to one.
-pub(crate) struct Out<'y, 't> {
-    y: RowsMut<'y>,
+pub(crate) struct Output<'y, 't> {
+    y: RowMajorMut<'y>,
     add: bool,
-    then: Then<'t>,
+    post_op: PostOp<'t>,
 }
 
 /// What follows a product `p`.
 #[derive(Clone, Copy)]
-pub(crate) enum Then<'a> {
+pub(crate) enum PostOp<'a> {
     /// `y = p`.
     Nothing,
     /// `y = p + b`.
@@ -27,20 +27,20 @@ pub(crate) enum Then<'a> {
     /// `y = max(p + b, floor)`, column by column: a rectifier where the floor is 0, none where it is −∞.
     BiasFloor(&'a [f32], &'a [f32]),
     /// `y = p · scale` where `h > 0`, 0 elsewhere: the way back through a rectifier, and a dropout, that gave `h`.
-    WherePositive(Rows<'a>, f32),
+    WherePositive(RowMajor<'a>, f32),
 }
 
-impl<'a> Then<'a> {
+impl<'a> PostOp<'a> {
     /// `y = p + b`, and then a rectifier if there is to be one.
     pub(crate) fn bias(b: &'a [f32], rectify: bool) -> Self {
         if rectify { Self::BiasRelu(b) } else { Self::Bias(b) }
     }
 }
 
-impl<'y, 't> Out<'y, 't> {
+impl<'y, 't> Output<'y, 't> {
     /// `y = p`.
     pub(crate) fn set(y: &'y mut ArrayRef2<f32>) -> Self {
-        Self { y: RowsMut::new(y.view_mut()), add: false, then: Then::Nothing }
+        Self { y: RowMajorMut::new(y.view_mut()), add: false, post_op: PostOp::Nothing }
     }
 
     /// `y += p`.
@@ -49,40 +49,40 @@ impl<'y, 't> Out<'y, 't> {
     }
 
     /// Applies this to the product as well.
-    pub(crate) fn then(self, then: Then<'t>) -> Self {
-        match then {
-            Then::Bias(b) | Then::BiasRelu(b) => assert_eq!(b.len(), self.y.dim().1, "a bias for each column"),
-            Then::BiasFloor(b, floor) => {
+    pub(crate) fn post_op(self, post_op: PostOp<'t>) -> Self {
+        match post_op {
+            PostOp::Bias(b) | PostOp::BiasRelu(b) => assert_eq!(b.len(), self.y.dim().1, "a bias for each column"),
+            PostOp::BiasFloor(b, floor) => {
                 assert_eq!((b.len(), floor.len()), (self.y.dim().1, b.len()), "a bias and a floor for each column");
             }
-            Then::WherePositive(h, _) => assert_eq!(h.dim(), self.y.dim(), "a value for each gradient"),
-            Then::Nothing => {}
+            PostOp::WherePositive(h, _) => assert_eq!(h.dim(), self.y.dim(), "a value for each gradient"),
+            PostOp::Nothing => {}
         }
-        Self { then, ..self }
+        Self { post_op, ..self }
     }
 }
 
-impl Sink for Out<'_, '_> {
+impl Epilogue for Output<'_, '_> {
     fn dim(&self) -> (usize, usize) {
         self.y.dim()
     }
 
     fn split(self, row: usize) -> (Self, Self) {
-        let Self { y, add, then } = self;
+        let Self { y, add, post_op } = self;
         let (first, second) = y.split(row);
-        let (then_first, then_second) = match then {
-            Then::WherePositive(h, scale) => {
+        let (then_first, then_second) = match post_op {
+            PostOp::WherePositive(h, scale) => {
                 let (first, second) = h.split(row);
-                (Then::WherePositive(first, scale), Then::WherePositive(second, scale))
+                (PostOp::WherePositive(first, scale), PostOp::WherePositive(second, scale))
             }
-            then => (then, then),
+            post_op => (post_op, post_op),
         };
-        (Self { y: first, add, then: then_first }, Self { y: second, add, then: then_second })
+        (Self { y: first, add, post_op: then_first }, Self { y: second, add, post_op: then_second })
     }
 
     #[inline(always)]
     fn expect(&self, rows: Range<usize>, columns: Range<usize>) {
-        if let Then::WherePositive(h, _) = self.then {
+        if let PostOp::WherePositive(h, _) = self.post_op {
             h.prefetch(rows.clone(), columns.clone());
         }
         self.y.prefetch(rows, columns);
@@ -93,38 +93,38 @@ impl Sink for Out<'_, '_> {
     }
 
     #[inline(always)]
-    fn lend(&mut self) -> impl Sink {
-        Out { y: self.y.lend(), ..*self }
+    fn lend(&mut self) -> impl Epilogue {
+        Output { y: self.y.lend(), ..*self }
     }
 
     #[inline(always)]
-    fn put<const WHOLE: bool>(&mut self, at: Place, sums: &[f32; WIDTH]) {
-        let (Place { row, column, last, .. }, width) = (at, at.width::<WHOLE>());
+    fn put<const WHOLE: bool>(&mut self, at: PanelRow, sums: &[f32; WIDTH]) {
+        let (PanelRow { row, column, last, .. }, width) = (at, at.width::<WHOLE>());
         // Every operand is loaded before anything is stored: the compiler cannot know that they do not overlap.
         let mut y = *sums;
         if self.add {
             let before = self.y.load(row, column, width);
             y.iter_mut().zip(before).for_each(|(y, before)| *y += before);
         }
-        match self.then {
-            Then::Bias(b) if last => {
+        match self.post_op {
+            PostOp::Bias(b) if last => {
                 y.iter_mut().zip(load(&b[column..column + width])).for_each(|(y, b)| *y += b);
             }
             // Not `max`, which would turn NaN into 0 and hide a net that has diverged.
-            Then::BiasRelu(b) if last => {
+            PostOp::BiasRelu(b) if last => {
                 y.iter_mut().zip(load(&b[column..column + width])).for_each(|(y, b)| {
                     let z = *y + b;
                     *y = if z < 0.0 { 0.0 } else { z };
                 });
             }
-            Then::BiasFloor(b, floor) if last => {
+            PostOp::BiasFloor(b, floor) if last => {
                 let (b, floor) = (load(&b[column..column + width]), load(&floor[column..column + width]));
                 y.iter_mut().zip(b).zip(floor).for_each(|((y, b), floor)| {
                     let z = *y + b;
                     *y = if z < floor { floor } else { z };
                 });
             }
-            Then::WherePositive(h, scale) if last => {
+            PostOp::WherePositive(h, scale) if last => {
                 y.iter_mut().zip(h.load(row, column, width)).for_each(|(y, h)| {
                     let kept = *y * scale;
                     *y = if h > 0.0 { kept } else { 0.0 };

@@ -1,4 +1,4 @@
-//! The embedding front by itself: rows of tables gathered, their gradients added up, and moved by Adam.
+//! The embedding layer by itself: rows of tables gathered, their gradients added up, and moved by Adam.
 //!
 //! The net behind it costs next to nothing: its logit is the row's first value, whose gradient every other value gets too.
 

@@ -500,7 +500,7 @@ fn gradients_are_clipped_before_the_optimizer_sees_them() {
     let moves = |settings: TrainConfigBuilder| {
         script(&[], 3.0);
         let (model, _) = fit(settings.epochs(1), false);
-        let table = |model: &Model<Probe>| f64::from(model.front().tables()[0][[2, 0]]);
+        let table = |model: &Model<Probe>| f64::from(model.embeddings().tables()[0][[2, 0]]);
         (falls(&before_steps(|weight, _, _| weight, model.net().weight[0])), -table(&model))
     };
     let (falls, table) = moves(settings(0.5));
@@ -530,12 +530,12 @@ fn what_is_frozen_stays_and_tables_have_their_own_rate_on_the_same_schedule() {
     let factors = [0.25, 0.5, 0.75, 1.0, 1.0, 1.0];
     let weight = before_steps(|weight, _, _| weight, model.net().weight[0]);
     assert_near(&falls(&weight), &factors.map(|factor| 0.5 * factor));
-    let table = before_steps(|_, _, table| table, model.front().tables()[0][[2, 0]]);
+    let table = before_steps(|_, _, table| table, model.embeddings().tables()[0][[2, 0]]);
     assert_near(&falls(&table), &factors.map(|factor| 0.125 * factor));
     assert_eq!(before_steps(|_, other, _| other, model.net().other[0]), [0.0; 7]);
     script(&[], 1.0);
     let (model, _) = fit(settings(0.5).epochs(1).freeze(["embeddings"]), false);
-    assert_eq!((model.front().tables()[0][[2, 0]], model.net().other[0]), (0.0, -1.5));
+    assert_eq!((model.embeddings().tables()[0][[2, 0]], model.net().other[0]), (0.0, -1.5));
 }
 
 #[test]

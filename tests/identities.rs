@@ -92,7 +92,7 @@ fn star_at_its_start_is_the_shared_bottom_bit_for_bit() {
     let batch = batch();
     for combination in COMBINATIONS {
         let star = star(combination);
-        let x = embed(star.front().tables(), &batch);
+        let x = embed(star.embeddings().tables(), &batch);
         let stack = as_stack(&star, |layer| layer.shared.clone());
         let shared = run(&stack, &x);
         for (segment, d) in [(0..4, 0), (4..7, 1), (7..10, 2)] {
@@ -109,7 +109,7 @@ fn star_at_its_start_is_the_shared_bottom_bit_for_bit() {
 fn star_with_multiplied_weights_is_star() {
     let (mut star, batch) = (star(Combination::Product), batch());
     stir(&mut star);
-    let x = embed(star.front().tables(), &batch);
+    let x = embed(star.embeddings().tables(), &batch);
     for d in 0..3 {
         let stack = as_stack(&star, |layer| {
             let DomainLinear::Product(factor) = &layer.domain[d] else { panic!("a product") };
@@ -133,7 +133,7 @@ fn star_with_combined_weights_is_star() {
                 _ => {}
             });
         }
-        let x = embed(star.front().tables(), &batch);
+        let x = embed(star.embeddings().tables(), &batch);
         for d in 0..3 {
             let ours = star.forward(&batch, DomainId::new(d));
             let stack = run(&as_stack(&star, |layer| layer.combined(d)), &x);
@@ -178,7 +178,7 @@ fn ple(settings: impl FnOnce(PleConfigBuilder) -> PleConfigBuilder) -> Ple {
 
 /// One level, put together from experts, gates and towers: `y^k = t^k(Σ_i softmax(x·W^k)_i E_i(x))`.
 fn one_level(model: &Ple, batch: &Batch, own: bool, one_gate: bool) -> Array2<f32> {
-    let x = embed(model.front().tables(), batch);
+    let x = embed(model.embeddings().tables(), batch);
     let (net, branch) = (model.net(), Branch::Task);
     let logits: Vec<Array2<f32>> = (0..2)
         .map(|k| {
@@ -267,7 +267,7 @@ fn pepnet_at_its_start_is_a_stack_for_each_task_bit_for_bit() {
         pepnet(&[7]).activation(ActivationKind::Silu).norm(NormKind::Layer),
     ] {
         let stacks = |model: &Pepnet| {
-            let x = embed(model.front().tables(), &batch);
+            let x = embed(model.embeddings().tables(), &batch);
             let logits = [0, 1].map(|task| run(&tower(model, task), &x));
             concatenate![Axis(1), logits[0], logits[1]]
         };
@@ -287,7 +287,7 @@ fn pepnet_takes_no_gradient_back_through_what_its_gates_read_but_for_the_priors(
     const WIDTH: usize = 12;
     let mut model = Pepnet::new(pepnet(&[WIDTH]).build().unwrap());
     stir(&mut model);
-    let (batch, net, x) = (batch(), model.net(), embed(model.front().tables(), &batch()));
+    let (batch, net, x) = (batch(), model.net(), embed(model.embeddings().tables(), &batch()));
     let dlogits = Array2::from_shape_fn((10, 2), |(i, j)| (i as f32 - 4.0) / 10.0 + j as f32 / 3.0);
     let forward = |mlp: &Mlp, x: &Array2<f32>| {
         let (mut cache, mut y) = (MlpCache::default(), Array2::zeros((10, mlp.output())));
@@ -337,7 +337,7 @@ fn pepnet_takes_no_gradient_back_through_what_its_gates_read_but_for_the_priors(
     for (f, columns) in [(0, 0..4), (1, 4..8)] {
         let Ids::One(ids) = &batch.ids[f] else { panic!("single ids") };
         let sums = |dx: &Array2<f32>| {
-            let mut sums = Array2::<f32>::zeros(model.front().tables()[f].dim());
+            let mut sums = Array2::<f32>::zeros(model.embeddings().tables()[f].dim());
             for (row, &id) in ids.iter().enumerate() {
                 sums.row_mut(id as usize).scaled_add(1.0, &dx.slice(s![row, columns.clone()]));
             }
@@ -418,7 +418,7 @@ fn a_star_of_neutral_factors_is_a_stack_dropout_included() {
     let layers = star.net().all::<StarLinear>().map(|layer| layer.shared.clone()).collect();
     let mlp = Mlp { layers, hidden: star.net().all().cloned().collect() };
     let dlogits = Array2::from_shape_fn((10, 2), |(i, j)| (i as f32 - 4.0) / 10.0 + j as f32 / 3.0);
-    let x = embed(star.front().tables(), &batch);
+    let x = embed(star.embeddings().tables(), &batch);
     let (expected, expected_grad, _) = layer_by_layer(&mlp, &x, MODE, &dlogits);
     assert_near(star.forward_with(&batch, batch.domains(), &mut cache), &expected, "logits");
     let mut grad = star.zero_grad();

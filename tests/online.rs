@@ -188,13 +188,13 @@ fn drawn_rows_have_the_deviation_of_the_start() {
     let mut grown = layout();
     grown.fields[0].rows += 4000;
     star.grow(&grown, NewRows::Drawn).unwrap();
-    let new = star.front().tables()[0].slice(ndarray::s![5.., ..]).mapv(f64::from);
+    let new = star.embeddings().tables()[0].slice(ndarray::s![5.., ..]).mapv(f64::from);
     // Of 32,000 draws the mean is known to 0.0028, the deviation to 0.002.
     assert!(new.mean().unwrap().abs() < 0.015 && (new.std(1.0) - 0.5).abs() < 0.01, "{}", new.std(1.0));
     star.grow(&grown, NewRows::OutOfVocabulary).unwrap();
     grown.fields[1].rows += 2;
     star.grow(&grown, NewRows::OutOfVocabulary).unwrap();
-    let tags = &star.front().tables()[1];
+    let tags = &star.embeddings().tables()[1];
     assert!(tags.row(4) == tags.row(0) && tags.row(5) == tags.row(0) && tags.row(3) != tags.row(0));
 }
 
@@ -237,7 +237,7 @@ fn train_on_new<N: Net>(
 ) -> (Model<N>, Vec<String>) {
     let layout = model.layout().clone();
     let before = values(&model);
-    let tables = model.front().tables().to_vec();
+    let tables = model.embeddings().tables().to_vec();
     let settings = settings().freeze(freeze.iter().copied()).build().unwrap();
     Trainer::new(settings).fit(&mut model, today.clone(), None).unwrap();
     let after = values(&model);
@@ -247,7 +247,7 @@ fn train_on_new<N: Net>(
         let others = old.iter().any(|domain| owned_by(name, domain));
         assert!(!others || read_by_others(name) || value == &after[name], "{name} moved");
     }
-    for (field, (ids, (old, new))) in today.ids.iter().zip(tables.iter().zip(model.front().tables())).enumerate() {
+    for (field, (ids, (old, new))) in today.ids.iter().zip(tables.iter().zip(model.embeddings().tables())).enumerate() {
         let read: HashSet<u32> = (0..today.rows()).flat_map(|row| ids.row(row).to_vec()).collect();
         assert!(read.len() < old.nrows() || old.nrows() < 30, "field {field}: the log should leave rows unread");
         for row in (0..old.nrows()).filter(|row| !read.contains(&(*row as u32))) {

@@ -118,7 +118,8 @@ fn the_statistics_are_the_moments_of_all_rows() {
             (0..splits.train.rows()).filter(|&row| splits.train.domains[row] == DomainId::new(d)).collect();
         // The first column of the first field's table, and the number, which is the last column.
         let ids = |row: usize| splits.train.ids[0].row(row)[0] as usize;
-        let column: Array1<f64> = rows.iter().map(|&row| f64::from(model.front().tables()[0][[ids(row), 0]])).collect();
+        let column: Array1<f64> =
+            rows.iter().map(|&row| f64::from(model.embeddings().tables()[0][[ids(row), 0]])).collect();
         let number: Array1<f64> = rows.iter().map(|&row| f64::from(splits.train.numeric[[row, 0]])).collect();
         for (values, at) in [(column, 0), (number, 6)] {
             for (what, expected) in [("mean", values.mean().unwrap()), ("var", values.var(1.0))] {

@@ -28,7 +28,7 @@ pub struct Field {
     pub bag: Option<Pooling>,
 }
 
-/// The shape of encoded rows, by name: what the model's front, its net and a data source must agree on.
+/// The shape of encoded rows, by name: what the model's embeddings, its net and a data source must agree on.
 ///
 /// An [`Encoder`](super::Encoder) derives it from data; write it by hand for rows that are already ids.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use ndarray::{Array2, Axis};
 
 use super::Net;
-use super::front::Blocks;
+use super::embeddings::Blocks;
 use crate::data::{Batch, DomainId, Domains};
 use crate::nn::buffer::resize;
 use crate::nn::{Mode, Segment};

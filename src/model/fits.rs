@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{Front, Net, NetConfig};
+use super::{Embeddings, Net, NetConfig};
 use crate::memory;
 use crate::nn::Size;
 
@@ -40,12 +40,12 @@ pub(crate) fn too_large<N: Net>(
 
 /// The bytes of a model's parameters.
 pub(crate) fn parameters<N: Net>(config: &N::Config) -> f64 {
-    (Front::size(config) + N::size(config).unwrap_or_default()).bytes()
+    (Embeddings::size(config) + N::size(config).unwrap_or_default()).bytes()
 }
 
 /// The bytes of its tables, and of the rest.
 pub(crate) fn parts<N: Net>(config: &N::Config) -> (Size, Size) {
-    (Front::size(config), N::size(config).unwrap_or_default())
+    (Embeddings::size(config), N::size(config).unwrap_or_default())
 }
 
 /// The text of an error about memory.

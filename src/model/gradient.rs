@@ -9,7 +9,7 @@ use crate::nn::{Leaf, LeafMut, Pair, Path, RowGrad};
 /// The gradient of a [`Model`](super::Model): table rows that were read, and the dense part.
 #[derive(Debug, Clone)]
 pub struct Gradient<N: Net> {
-    /// Of the embedding tables, in the order of [`Front::tables`](super::Front::tables).
+    /// Of the embedding tables, in the order of [`Embeddings::tables`](super::Embeddings::tables).
     pub tables: Vec<RowGrad>,
     /// Of the net, in the net's own type.
     pub net: N,

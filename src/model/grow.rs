@@ -58,7 +58,7 @@ impl<N: Net> Model<N> {
     pub fn grow(&mut self, layout: &Layout, rows: NewRows) -> Result<()> {
         self.layout().check_growth(layout)?;
         self.config.layout_mut().fields.clone_from(&layout.fields);
-        self.front.add_rows(&self.config, rows);
+        self.embeddings.add_rows(&self.config, rows);
         for name in &layout.domains[self.layout().domains.len()..] {
             self.push_domain(name)?;
         }

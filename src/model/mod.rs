@@ -30,10 +30,10 @@ mod cgc;
 mod config;
 mod cross_stitch;
 mod customized;
+mod embeddings;
 mod extraction;
 pub(crate) mod fits;
 mod freeze;
-mod front;
 mod fusion;
 mod gate_view;
 mod gradient;
@@ -75,9 +75,9 @@ pub(crate) use self::config::MAX_WIDTH;
 pub use self::config::NetConfig;
 pub use self::cross_stitch::{CrossStitchConfig, CrossStitchConfigBuilder, CrossStitchNet};
 pub use self::customized::{CustomizedConfig, CustomizedConfigBuilder, CustomizedNet};
+pub use self::embeddings::Embeddings;
+pub(crate) use self::embeddings::Selection;
 pub(crate) use self::freeze::is_below;
-pub use self::front::Front;
-pub(crate) use self::front::Selection;
 pub use self::fusion::Fusion;
 pub use self::gate_view::{ExpertId, GateReader, GateView};
 pub use self::gradient::Gradient;
@@ -155,7 +155,7 @@ pub type AnyModel = Model<AnyNet>;
 #[derive(Debug)]
 pub struct Model<N: Net> {
     config: N::Config,
-    front: Front,
+    embeddings: Embeddings,
     net: N,
     /// Caches of the simple calls, so that they too allocate only once.
     pool: Mutex<Vec<Cache<N, Infer>>>,
@@ -164,20 +164,20 @@ pub struct Model<N: Net> {
 impl<N: Net> Model<N> {
     /// The model at step 0. It cannot fail: a configuration was checked when it was built.
     pub fn new(config: N::Config) -> Self {
-        let (front, net) = (Front::new(&config), N::new(&config));
-        Self { config, front, net, pool: Mutex::default() }
+        let (embeddings, net) = (Embeddings::new(&config), N::new(&config));
+        Self { config, embeddings, net, pool: Mutex::default() }
     }
 
     /// A model of these settings to read a file into: its tables hold 0. `None` if that would take more than `limit` values.
     pub(crate) fn to_fill(config: N::Config, limit: f64) -> Option<Self> {
         // Where a net does not know its size, that of the tables is a bound at least for them.
-        let size = Front::size(&config).values + N::size(&config).unwrap_or_default().values;
+        let size = Embeddings::size(&config).values + N::size(&config).unwrap_or_default().values;
         // Not a number is too large too.
         if size.partial_cmp(&limit).is_none_or(std::cmp::Ordering::is_gt) {
             return None;
         }
-        let (front, net) = (Front::zeros(&config), N::new(&config));
-        Some(Self { config, front, net, pool: Mutex::default() })
+        let (embeddings, net) = (Embeddings::zeros(&config), N::new(&config));
+        Some(Self { config, embeddings, net, pool: Mutex::default() })
     }
 
     /// What it was built from.
@@ -191,8 +191,8 @@ impl<N: Net> Model<N> {
     }
 
     /// The embeddings alone.
-    pub(crate) fn into_front(self) -> Front {
-        self.front
+    pub(crate) fn into_embeddings(self) -> Embeddings {
+        self.embeddings
     }
 
     /// What it computes in inference.
@@ -202,18 +202,18 @@ impl<N: Net> Model<N> {
     pub(crate) fn plan(&self) -> Plan<'_> {
         let layout = self.layout();
         let plan = self.net.plan(layout.domains.len());
-        plan.assert_fits(self.front.width(), layout.tasks.len());
+        plan.assert_fits(self.embeddings.width(), layout.tasks.len());
         plan
     }
 
     /// The embedding tables.
-    pub fn front(&self) -> &Front {
-        &self.front
+    pub fn embeddings(&self) -> &Embeddings {
+        &self.embeddings
     }
 
     /// The embedding tables, for changes.
-    pub fn front_mut(&mut self) -> &mut Front {
-        &mut self.front
+    pub fn embeddings_mut(&mut self) -> &mut Embeddings {
+        &mut self.embeddings
     }
 
     /// The dense part.
@@ -228,7 +228,7 @@ impl<N: Net> Model<N> {
 
     /// How many values are learned by gradient.
     pub fn parameters(&self) -> usize {
-        self.front.tables().iter().map(Array2::len).sum::<usize>() + self.net.count()
+        self.embeddings.tables().iter().map(Array2::len).sum::<usize>() + self.net.count()
     }
 
     /// The logits of a batch, `[rows, tasks]`, in inference.
@@ -300,10 +300,10 @@ impl<N: Net> Model<N> {
             known || cache.mode.training().is_none(),
             "training rows have a domain; DomainId::SHARED is for prediction"
         );
-        let embedded = self.front.lay(rows, &cache.order.segments, &mut cache.blocks);
-        resize(&mut cache.x, embedded, self.front.width());
+        let embedded = self.embeddings.lay(rows, &cache.order.segments, &mut cache.blocks);
+        resize(&mut cache.x, embedded, self.embeddings.width());
         resize(&mut cache.grouped, rows, layout.tasks.len());
-        self.front.forward(batch, &cache.order.rows, &cache.blocks, &mut cache.x);
+        self.embeddings.forward(batch, &cache.order.rows, &cache.blocks, &mut cache.x);
         let Cache { mode, order, x, grouped, net, .. } = cache;
         self.net.forward(Input { x, segments: &order.segments }, *mode, net, grouped);
         cache.order.scatter(&cache.grouped, &mut cache.logits);
@@ -322,7 +322,7 @@ impl<N: Net> Model<N> {
         let Cache { mode, order, blocks, x, dx, grouped, net, .. } = cache;
         let input = Input { x, segments: &order.segments };
         self.net.backward(input, grouped, *mode, net, &mut grad.net, dx);
-        self.front.backward(batch, &order.rows, blocks, dx, &mut grad.tables);
+        self.embeddings.backward(batch, &order.rows, blocks, dx, &mut grad.tables);
         grad.silence();
     }
 
@@ -336,7 +336,7 @@ impl<N: Net> Model<N> {
 
     /// A gradient for this model, all zero.
     pub fn zero_grad(&self) -> Gradient<N> {
-        Gradient { tables: self.front.zero_grad(), net: self.net.zeros_like(), frozen: Vec::new() }
+        Gradient { tables: self.embeddings.zero_grad(), net: self.net.zeros_like(), frozen: Vec::new() }
     }
 
     /// Moves every parameter that has a gradient, and the moving averages; then sets `grad` back to zero.
@@ -345,8 +345,8 @@ impl<N: Net> Model<N> {
     /// [frozen](Gradient::freeze). A domain takes part by its rows
     /// (STAR, pooled), a branch by its labels, and what others read also through those that read it.
     pub fn apply(&mut self, grad: &mut Gradient<N>, optimizer: &mut dyn Optimizer) {
-        self.front.apply(&mut grad.tables, &grad.frozen, optimizer);
-        let (path, frozen) = (&mut Path::starting_at(self.front.tables().len()), &grad.frozen);
+        self.embeddings.apply(&mut grad.tables, &grad.frozen, optimizer);
+        let (path, frozen) = (&mut Path::starting_at(self.embeddings.tables().len()), &grad.frozen);
         self.net.visit_pair(&mut grad.net, path, &mut |path, pair| match pair {
             _ if frozen.get(path.slot()) == Some(&true) => {}
             Pair::Tensor(values, grad, decay) if path.present() => optimizer.dense(path.slot(), values, grad, decay),
@@ -384,7 +384,7 @@ impl<N: Net> Model<N> {
         layout.domains.push(name.to_owned());
         let domain = DomainId::new(layout.domains.len() - 1);
         self.net.add_domain(&mut self.config, domain);
-        self.front.add_domain(&self.config, domain);
+        self.embeddings.add_domain(&self.config, domain);
         Ok(domain)
     }
 
@@ -403,14 +403,14 @@ impl<N: Net> Model<N> {
     /// Walks all tensors: `embeddings.FIELD` (`embeddings.BRANCH.FIELD` where branches own them), then `net.…`.
     pub fn visit<'a>(&'a self, mut see: impl FnMut(&Path, Leaf<'a>)) {
         let path = &mut Path::starting_at(0);
-        self.front.visit(path, &mut see);
+        self.embeddings.visit(path, &mut see);
         path.within(Part::Field("net"), |path| self.net.visit(path, &mut see));
     }
 
     /// Walks all tensors as [`Model::visit`] does, and may change them.
     pub fn visit_mut(&mut self, mut see: impl FnMut(&Path, LeafMut<'_>)) {
         let path = &mut Path::starting_at(0);
-        self.front.visit_mut(path, &mut see);
+        self.embeddings.visit_mut(path, &mut see);
         path.within(Part::Field("net"), |path| self.net.visit_mut(path, &mut see));
     }
 }
@@ -422,7 +422,7 @@ pub(crate) fn probability(logit: f32) -> f32 {
 
 impl<N: Net> Clone for Model<N> {
     fn clone(&self) -> Self {
-        let Self { config, front, net, .. } = self;
-        Self { config: config.clone(), front: front.clone(), net: net.clone(), pool: Mutex::default() }
+        let Self { config, embeddings, net, .. } = self;
+        Self { config: config.clone(), embeddings: embeddings.clone(), net: net.clone(), pool: Mutex::default() }
     }
 }

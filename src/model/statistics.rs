@@ -35,9 +35,9 @@ impl<'a, N: Net> Statistics<'a, N> {
         let Cache { order, blocks, x, dx, grouped: logits, net: cache, .. } = &mut **cache;
         let layout = model.config.layout();
         order.group(rows, rows.domains(), layout.domains.len());
-        let embedded = model.front.lay(rows.rows(), &order.segments, blocks);
-        resize(x, embedded, model.front.width());
-        model.front.forward(rows, &order.rows, blocks, x);
+        let embedded = model.embeddings.lay(rows.rows(), &order.segments, blocks);
+        resize(x, embedded, model.embeddings.width());
+        model.embeddings.forward(rows, &order.rows, blocks, x);
         let input = Input { x, segments: &order.segments };
         if !model.net.note_statistics(input, grad) {
             resize(logits, rows.rows(), layout.tasks.len());
@@ -60,7 +60,7 @@ impl<'a, N: Net> Statistics<'a, N> {
 
     /// Puts the statistics in place of the moving averages, but for those that are frozen by their position in the model's walk.
     pub(crate) fn replace(self, model: &mut Model<N>, frozen: &[bool]) {
-        let tables = model.front.tables().len();
+        let tables = model.embeddings.tables().len();
         model.net.visit_pair(self.grad, &mut Path::starting_at(0), &mut |path, pair| {
             let slot = path.slot();
             if let (Pair::Average(average, _), Some(precise)) = (pair, self.precise.get(slot))

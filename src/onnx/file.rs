@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
-use super::front::Rows;
+use super::embeddings::Rows;
 use super::graph::{Dim, Graph};
 use super::lower::lower;
 use super::proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
@@ -36,7 +36,7 @@ pub fn export<N: Net>(model: &Model<N>, domain: DomainId) -> Result<Vec<u8>> {
     check_names(layout)?;
     let fields = layout.fields.iter().map(|field| field.name.clone());
     let mut graph = Graph::new(model, [NUMERIC, LOGITS, PROBABILITIES].map(String::from).into_iter().chain(fields));
-    let rows = Rows::new(&mut graph, layout, model.front());
+    let rows = Rows::new(&mut graph, layout, model.embeddings());
     let logits = lower(&model.plan(), domain.index(), layout.tasks.len(), &rows, &mut graph);
     let probabilities = graph.sigmoid(logits);
     let dims = [Dim::Named(ROWS), Dim::Fixed(layout.tasks.len())];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::front::Rows;
+use super::embeddings::Rows;
 use super::{Graph, Tensor};
 use crate::model::{Fusion, Plan, PlanStep, Value};
 

@@ -53,8 +53,8 @@
 //! `version` (this crate's). The graph is of opset 17 and IR version 8.
 
 mod attention;
+mod embeddings;
 mod file;
-mod front;
 mod graph;
 mod layers;
 mod lower;

@@ -11,7 +11,7 @@ use ndarray::{Array2, ArrayRef2, ArrayViewMut2, Axis, s};
 use self::program::{Buffers, Program};
 use crate::data::{Batch, DomainId, Layout};
 use crate::error::Problems;
-use crate::model::{Front, Model, Net, Selection};
+use crate::model::{Embeddings, Model, Net, Selection};
 use crate::nn::buffer::{grow, resize};
 use crate::parallel::{self, Divide};
 use crate::{Error, ErrorKind, Result};
@@ -64,7 +64,7 @@ const PIECE: usize = 64;
 #[derive(Debug)]
 pub struct Frozen {
     layout: Layout,
-    front: Front,
+    embeddings: Embeddings,
     given: Selection,
     rest: Selection,
     /// How many values of a row are given, and how many each candidate has for itself.
@@ -120,11 +120,19 @@ impl Frozen {
             )
         };
         let ((given_fields, given_numeric), (fields, numeric)) = (positions(true), positions(false));
-        let (given, given_columns) = model.front().side_by_side(&given_fields, &given_numeric);
-        let (rest, columns) = model.front().side_by_side(&fields, &numeric);
+        let (given, given_columns) = model.embeddings().side_by_side(&given_fields, &given_numeric);
+        let (rest, columns) = model.embeddings().side_by_side(&fields, &numeric);
         let programs = compile::programs(&model.plan(), &given_columns, &columns);
         let widths = [given_columns.len(), columns.len()];
-        Ok(Self { layout, front: model.into_front(), given, rest, widths, programs, identity: Arc::default() })
+        Ok(Self {
+            layout,
+            embeddings: model.into_embeddings(),
+            given,
+            rest,
+            widths,
+            programs,
+            identity: Arc::default(),
+        })
     }
 
     /// The fields, domains and tasks.
@@ -161,7 +169,7 @@ impl Frozen {
         if !self.given.is_empty() {
             assert_eq!(row.rows(), 1, "one row for the fields that are given");
             for (i, &owner) in program.owners.iter().enumerate() {
-                self.front.select(&self.given, owner, row, 0, x.slice_mut(s![i..=i, ..]));
+                self.embeddings.select(&self.given, owner, row, 0, x.slice_mut(s![i..=i, ..]));
             }
         }
         program.start(x, starts);
@@ -241,7 +249,7 @@ impl Frozen {
     ) {
         let (rows, width, program) = (logits.nrows(), self.widths[1], &self.programs[context.place]);
         for (x, &owner) in buffers.rows(program.owners.len(), rows, width).iter_mut().zip(&program.owners) {
-            self.front.select(&self.rest, owner, batch, start, x.view_mut());
+            self.embeddings.select(&self.rest, owner, batch, start, x.view_mut());
         }
         program.run(&context.x, &context.starts, buffers, logits);
     }

@@ -241,7 +241,7 @@ fn go_on<N: Net>(file: &mut Container<File>, state: State, run: &mut Run<'_, N>)
 
 /// For each saved slot its number, its shape, and the names of its tensors in the file.
 fn saved_slots<N: Net>(model: &Model<N>, slots: &[Slot]) -> Result<Vec<(usize, SlotShape, Vec<String>)>> {
-    let tables = model.front().tables().len();
+    let tables = model.embeddings().tables().len();
     let (mut saved, mut left) = (Vec::new(), slots.iter().peekable());
     model.visit(|path, leaf| {
         if let (Leaf::Tensor(values, shape, _), Some(slot)) = (leaf, left.next_if(|slot| slot.position == path.slot()))

@@ -257,7 +257,7 @@ fn select(objective: &Objective, unit: usize, batch: &Batch, dlogits: &Array2<f3
 
 /// By position in the walk, the shared dense tensors that are not frozen, those under `prefix` alone if there is one.
 fn shared_tensors<N: Net>(model: &Model<N>, prefix: Option<&str>, frozen: &[bool]) -> Result<Vec<bool>> {
-    let tables = model.front().tables().len();
+    let tables = model.embeddings().tables().len();
     let (mut shared, mut names) = (Vec::new(), Vec::new());
     model.visit(|path, leaf| {
         shared.resize(path.slot() + 1, false);

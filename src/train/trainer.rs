@@ -133,7 +133,7 @@ impl Trainer {
             loader: &Loader::new(train, loader.build()?),
             val,
             best: model.clone(),
-            optimizer: settings.build_optimizer(model.front().tables().len()),
+            optimizer: settings.build_optimizer(model.embeddings().tables().len()),
             step: Step::new(model, &config.objective, config.seed)?.freeze(model, &config.freeze)?,
             place: Place::default(),
             model,

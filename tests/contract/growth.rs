@@ -66,10 +66,10 @@ pub(crate) fn changes_nobody<N: Net>(model: Model<N>) {
     // It trains, the new rows and domains with it.
     let mut new_rows = batch(&[3, 4, 3, 4, 0, 3, 4, 3, 4], 81);
     new_rows.ids[0] = Ids::One((0..9).map(|row| 12 + row % 3).collect());
-    let tables = model.front().tables().to_vec();
+    let tables = model.embeddings().tables().to_vec();
     let mut from_file = through_a_file(&model);
     step(&mut model, &new_rows, &[0, 1], 4, &mut *adam());
-    let users = tables.iter().zip(model.front().tables()).step_by(3);
+    let users = tables.iter().zip(model.embeddings().tables()).step_by(3);
     assert!(users.into_iter().any(|(old, new)| old.slice(s![12.., ..]) != new.slice(s![12.., ..])));
     let learned = values(&model);
     // As it does from a file, dropout and all.
@@ -87,7 +87,7 @@ pub(crate) fn changes_nobody<N: Net>(model: Model<N>) {
     assert_eq!(values(&at_once), values(&by_steps));
     assert_eq!(at_once.forward(&rows, rows.domains()), scores);
     let drawn: Vec<&[f32]> =
-        at_once.front().tables().iter().flat_map(|t| t.as_slice().unwrap().chunks(t.ncols())).collect();
+        at_once.embeddings().tables().iter().flat_map(|t| t.as_slice().unwrap().chunks(t.ncols())).collect();
     let distinct: BTreeSet<Vec<u32>> = drawn.iter().map(|row| row.iter().map(|v| v.to_bits()).collect()).collect();
     assert_eq!(distinct.len(), drawn.len(), "two rows start alike");
 }

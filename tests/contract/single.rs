@@ -197,7 +197,7 @@ fn moving_averages_of_a_rare_domain_are_those_of_its_batches() {
     for number in 0..5 {
         step(&mut model, &rows, &[0, 1], number, &mut *frozen);
     }
-    let tables = model.front().tables();
+    let tables = model.embeddings().tables();
     // The columns of the two fields with one id a row, and of the numbers.
     let x = |i: usize, j: usize| match j {
         0..8 => tables[j / 4][[rows.ids[j / 4].row(i)[0] as usize, j % 4]],
@@ -301,11 +301,11 @@ fn rows_not_read_stay_when_updates_are_lazy() {
     let mut model = star();
     let config = AdamConfig::builder(0.1).weight_decay(WeightDecay::L2(0.1)).row_updates(RowUpdates::Lazy);
     let mut optimizer = OptimizerConfig::Adam(config.build().unwrap()).build();
-    let before = model.front().tables()[0].clone();
+    let before = model.embeddings().tables()[0].clone();
     let rows = batch(&[0, 1, 2, 1], 2);
     step(&mut model, &rows, &[0, 1], 0, &mut *optimizer);
     let Ids::One(users) = &rows.ids[0] else { panic!("single ids") };
-    for (row, (before, after)) in before.rows().into_iter().zip(model.front().tables()[0].rows()).enumerate() {
+    for (row, (before, after)) in before.rows().into_iter().zip(model.embeddings().tables()[0].rows()).enumerate() {
         assert_eq!(before != after, users.contains(&(row as u32)), "row {row}");
     }
 }

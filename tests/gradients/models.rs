@@ -115,7 +115,7 @@ fn check<N: Net>(
     }
 
     let mut gradients = BTreeMap::new();
-    for (field, (table, grad)) in layout().fields.iter().zip(model.front().tables().iter().zip(&grad.tables)) {
+    for (field, (table, grad)) in layout().fields.iter().zip(model.embeddings().tables().iter().zip(&grad.tables)) {
         let mut dense = Array2::<f64>::zeros(table.dim());
         for row in 0..table.nrows() {
             if let Some(row_grad) = grad.row(row) {

@@ -70,7 +70,11 @@ fn a_killed_process_leaves_the_old_file_or_the_new_one() {
         start_and_kill(&path, 2 + kill % 2, &mut rng);
         let model = Saved::<StarNet>::load(&path).unwrap_or_else(|error| panic!("kill {kill}: {error}")).model;
         let version = (model.config() != versions[0].config()) as usize;
-        assert_eq!((model.front(), model.net()), (versions[version].front(), versions[version].net()), "kill {kill}");
+        assert_eq!(
+            (model.embeddings(), model.net()),
+            (versions[version].embeddings(), versions[version].net()),
+            "kill {kill}"
+        );
         seen[version] += 1;
     }
     assert!(seen[0] > 0 && seen[1] > 0, "both versions are met: {seen:?}");

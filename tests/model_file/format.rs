@@ -199,7 +199,7 @@ fn any_names_of_fields_domains_and_tasks_work() {
         shake(&mut model);
         let saved = load::<AnyNet>(&bytes(&ModelFile::new(&model))).unwrap();
         assert_eq!(saved.model.net(), model.net(), "{kind}");
-        assert_eq!(saved.model.front(), model.front(), "{kind}");
+        assert_eq!(saved.model.embeddings(), model.embeddings(), "{kind}");
     }
 }
 
@@ -345,7 +345,7 @@ fn what_cannot_be_saved_leaves_the_old_file_as_it_was() {
     ModelFile::new(&star).save(&path).unwrap();
     let before = fs::read(&path).unwrap();
 
-    star.front_mut().tables_mut()[0][[1, 0]] = f32::NAN;
+    star.embeddings_mut().tables_mut()[0][[1, 0]] = f32::NAN;
     star.net_mut().get_mut::<StarLinear>(("layers", 0)).unwrap().shared.bias[2] = f32::INFINITY;
     let error = ModelFile::new(&star).save(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NonFinite);

@@ -170,7 +170,7 @@ fn a_bad_model_is_refused_and_the_old_one_stays() {
     fewer["domains"].as_array_mut().unwrap().pop();
     let fewer: Encoder = serde_json::from_value(fewer).unwrap();
     let mut broken = starple::Star::new(starple::StarConfig::builder(encoder.layout()).build().unwrap());
-    broken.front_mut().tables_mut()[0].fill(f32::NAN);
+    broken.embeddings_mut().tables_mut()[0].fill(f32::NAN);
     let broken = starple::serve::Predictor::builder(encoder.clone(), broken);
     let given = starple_serve::model::TOY_GIVEN;
     let other_given = starple::serve::Predictor::builder(

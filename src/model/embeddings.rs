@@ -1,4 +1,4 @@
-//! The embedding front: from ids and numbers to the rows a net reads.
+//! The embedding layer: from ids and numbers to the rows a net reads.
 
 mod lookup;
 
@@ -26,7 +26,7 @@ const LINES: &str = "tables and rows of x stand one below the other";
 /// In a model whose branches have tables of their own ([`NetConfig::own_tables`]), every branch has one for each field, and an
 /// embedded row stands in `x` once for every branch that answers for it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Front {
+pub struct Embeddings {
     fields: Vec<Field>,
     /// The fields' tables, one owner's after the other's.
     tables: Vec<Array2<f32>>,
@@ -59,22 +59,22 @@ impl Block {
     }
 }
 
-impl Front {
+impl Embeddings {
     pub(super) fn new(config: &impl NetConfig) -> Self {
-        let mut front = Self::without_tables(config);
+        let mut embeddings = Self::without_tables(config);
         let rng = &mut InitRng::new(config.seed());
-        for _ in 0..front.owners.len().max(1) {
-            front.add_tables(config, rng);
+        for _ in 0..embeddings.owners.len().max(1) {
+            embeddings.add_tables(config, rng);
         }
-        front
+        embeddings
     }
 
     /// Tables for these settings that hold 0, to be filled.
     pub(super) fn zeros(config: &impl NetConfig) -> Self {
-        let front = Self::without_tables(config);
-        let table = |field: &Field| Array2::zeros((field.rows, front.dim));
-        let tables = (0..front.owners.len().max(1)).flat_map(|_| front.fields.iter().map(table)).collect();
-        Self { tables, ..front }
+        let embeddings = Self::without_tables(config);
+        let table = |field: &Field| Array2::zeros((field.rows, embeddings.dim));
+        let tables = (0..embeddings.owners.len().max(1)).flat_map(|_| embeddings.fields.iter().map(table)).collect();
+        Self { tables, ..embeddings }
     }
 
     fn without_tables(config: &impl NetConfig) -> Self {
@@ -175,7 +175,7 @@ impl Front {
         for block in &blocks.blocks {
             let (order, x) = (&order[block.rows.rows()], &mut x[block.values(self.width)]);
             let tables = &self.tables[block.owner * self.fields.len()..];
-            parallel::each(Embed { front: self, batch, tables, order, x }, &widest);
+            parallel::each(Embed { embeddings: self, batch, tables, order, x }, &widest);
         }
     }
 
@@ -195,7 +195,7 @@ impl Front {
             if self.owners.is_empty() || dx.iter().any(|&d| d != 0.0) {
                 let grad = &mut grad[block.owner * self.fields.len()..][..self.fields.len()];
                 let order = &order[block.rows.rows()];
-                parallel::each(Scatter { front: self, batch, order, dx, first: 0, grad }, &widest);
+                parallel::each(Scatter { embeddings: self, batch, order, dx, first: 0, grad }, &widest);
             }
         }
     }
@@ -225,7 +225,7 @@ impl Front {
         });
     }
 
-    /// Walks the tables as [`Front::visit`] does, and may change them.
+    /// Walks the tables as [`Embeddings::visit`] does, and may change them.
     pub(super) fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
         path.within(Part::Field("embeddings"), |path| {
             for (i, table) in self.tables.iter_mut().enumerate() {
@@ -284,35 +284,35 @@ mod tests {
         }
     }
 
-    /// What a front gives, and the gradients, dense, that it takes from `dx`, on this many threads.
-    fn run(config: &impl NetConfig, threads: usize) -> (Front, Array2<f32>, Array2<f32>, Vec<RowGrad>) {
-        let (front, batch, mut blocks) = (Front::new(config), batch(), Blocks::default());
+    /// What the layer gives, and the gradients, dense, that it takes from `dx`, on this many threads.
+    fn run(config: &impl NetConfig, threads: usize) -> (Embeddings, Array2<f32>, Array2<f32>, Vec<RowGrad>) {
+        let (embeddings, batch, mut blocks) = (Embeddings::new(config), batch(), Blocks::default());
         let order: Vec<u32> = (0..ROWS as u32).collect();
         let segment = |domain, start, end| Segment { domain: Some(domain), start, end };
-        let rows = front.lay(ROWS, &[segment(0, 0, 1100), segment(1, 1100, ROWS)], &mut blocks);
-        let mut x = Array2::from_elem((rows, front.width()), f32::NAN);
+        let rows = embeddings.lay(ROWS, &[segment(0, 0, 1100), segment(1, 1100, ROWS)], &mut blocks);
+        let mut x = Array2::from_elem((rows, embeddings.width()), f32::NAN);
         let dx = Array2::from_shape_fn(x.dim(), |(i, j)| ((i * 31 + j * 17) % 101) as f32 / 64.0 - 0.5);
-        let mut grad = front.zero_grad();
+        let mut grad = embeddings.zero_grad();
         in_pool(threads, || {
-            front.forward(&batch, &order, &blocks, &mut x);
-            front.backward(&batch, &order, &blocks, &dx, &mut grad);
+            embeddings.forward(&batch, &order, &blocks, &mut x);
+            embeddings.backward(&batch, &order, &blocks, &dx, &mut grad);
         })
         .unwrap();
-        (front, x, dx, grad)
+        (embeddings, x, dx, grad)
     }
 
     fn follows_its_equations_on_any_number_of_threads(config: &impl NetConfig, owners: usize) {
-        let (front, x, dx, grad) = run(config, 1);
-        let (batch, dim) = (batch(), front.dim);
-        assert_eq!((front.tables.len(), x.nrows()), (3 * owners, ROWS));
-        let mut dense: Vec<Array2<f64>> = front.tables.iter().map(|table| Array2::zeros(table.dim())).collect();
+        let (embeddings, x, dx, grad) = run(config, 1);
+        let (batch, dim) = (batch(), embeddings.dim);
+        assert_eq!((embeddings.tables.len(), x.nrows()), (3 * owners, ROWS));
+        let mut dense: Vec<Array2<f64>> = embeddings.tables.iter().map(|table| Array2::zeros(table.dim())).collect();
         for row in 0..ROWS {
             let owner = if owners == 1 { 0 } else { usize::from(row >= 1100) };
             for (f, ids) in batch.ids.iter().enumerate() {
                 let (table, ids) = (3 * owner + f, ids.row(row));
                 let share = if f == 1 { 1.0 / ids.len().max(1) as f64 } else { 1.0 };
                 for j in 0..dim {
-                    let value = |&id: &u32| f64::from(front.tables[table][[id as usize, j]]);
+                    let value = |&id: &u32| f64::from(embeddings.tables[table][[id as usize, j]]);
                     let sum: f64 = ids.iter().map(value).sum();
                     assert!((f64::from(x[[row, f * dim + j]]) - share * sum).abs() < 1e-6, "row {row}, field {f}");
                     for &id in ids {

@@ -1,4 +1,4 @@
-//! The embedding front: ids and numbers in, embedded rows out.
+//! The embedding layer: ids and numbers in, embedded rows out.
 
 use ndarray::Array2;
 
@@ -6,7 +6,7 @@ use super::graph::{Dim, Graph, Tensor};
 use super::proto::{FLOAT, INT64};
 use super::{Attribute, NUMERIC, ROWS};
 use crate::data::{Field, Layout, Pooling};
-use crate::model::Front;
+use crate::model::Embeddings;
 
 /// The ids of one field, as its tables are read.
 enum Ids {
@@ -26,11 +26,11 @@ pub(super) struct Rows<'m> {
 
 impl<'m> Rows<'m> {
     /// Adds the inputs to a graph.
-    pub(super) fn new(graph: &mut Graph<'_>, layout: &Layout, front: &'m Front) -> Self {
+    pub(super) fn new(graph: &mut Graph<'_>, layout: &Layout, embeddings: &'m Embeddings) -> Self {
         let fields = layout.fields.iter().map(|field| read(graph, field)).collect();
         let count = layout.numeric.len();
         let numeric = (count > 0).then(|| graph.input(NUMERIC, FLOAT, &[Dim::Named(ROWS), Dim::Fixed(count)]));
-        Self { fields, numeric, tables: front.tables() }
+        Self { fields, numeric, tables: embeddings.tables() }
     }
 
     /// `x = [e_1, …, e_F, numeric]`, `[rows, width]`, by the tables of one owner.

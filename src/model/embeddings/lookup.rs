@@ -1,8 +1,8 @@
-//! The work of a front's two passes, cut so that threads share it: rows on the way forward, fields on the way back.
+//! The work of the embedding layer's two passes, cut so that threads share it: rows on the way forward, fields on the way back.
 
 use ndarray::{Array2, ArrayViewMut2};
 
-use super::{Front, LINES};
+use super::{Embeddings, LINES};
 use crate::data::{Batch, Field, Ids, Pooling};
 use crate::nn::RowGrad;
 use crate::parallel::Divide;
@@ -13,7 +13,7 @@ const PART: usize = 1 << 14;
 
 /// Rows of `x` that are to be written, in parts of about [`PART`] values.
 pub(super) struct Embed<'a> {
-    pub(super) front: &'a Front,
+    pub(super) embeddings: &'a Embeddings,
     pub(super) batch: &'a Batch,
     pub(super) tables: &'a [Array2<f32>],
     pub(super) order: &'a [u32],
@@ -22,7 +22,7 @@ pub(super) struct Embed<'a> {
 
 impl Embed<'_> {
     fn rows(&self) -> usize {
-        PART.div_ceil(self.front.width)
+        PART.div_ceil(self.embeddings.width)
     }
 }
 
@@ -34,7 +34,7 @@ impl Divide for Embed<'_> {
     fn divide(self, pieces: usize) -> (Self, Self) {
         let rows = pieces * self.rows();
         let (order, rest) = self.order.split_at(rows);
-        let (x, rest_of_x) = self.x.split_at_mut(rows * self.front.width);
+        let (x, rest_of_x) = self.x.split_at_mut(rows * self.embeddings.width);
         (Self { order, x, ..self }, Self { order: rest, x: rest_of_x, ..self })
     }
 }
@@ -44,14 +44,14 @@ impl Work for Embed<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { front, batch, tables, order, x } = self;
-        let (dim, width) = (front.dim, front.width);
-        for (f, ((field, table), ids)) in front.fields.iter().zip(tables).zip(&batch.ids).enumerate() {
+        let Self { embeddings, batch, tables, order, x } = self;
+        let (dim, width) = (embeddings.dim, embeddings.width);
+        for (f, ((field, table), ids)) in embeddings.fields.iter().zip(tables).zip(&batch.ids).enumerate() {
             let order = order.iter().map(|&row| row as usize);
             let rows = x.chunks_exact_mut(width).map(|x| &mut x[f * dim..][..dim]).zip(order);
             embed(field, table, ids, rows);
         }
-        let first = front.fields.len() * dim;
+        let first = embeddings.fields.len() * dim;
         let rows = x.chunks_exact_mut(width).map(|x| &mut x[first..]).zip(order);
         match batch.numeric.as_slice() {
             Some(numeric) => {
@@ -117,7 +117,7 @@ impl Selection {
     }
 }
 
-impl Front {
+impl Embeddings {
     /// The fields and numeric inputs at these positions, side by side. With them, their columns of the whole row.
     pub(crate) fn side_by_side(&self, fields: &[usize], numeric: &[usize]) -> (Selection, Vec<usize>) {
         let (dim, first) = (self.dim, self.fields.len() * self.dim);
@@ -168,7 +168,7 @@ impl Front {
 
 /// Fields whose gradients are to be added to, each by itself.
 pub(super) struct Scatter<'a> {
-    pub(super) front: &'a Front,
+    pub(super) embeddings: &'a Embeddings,
     pub(super) batch: &'a Batch,
     pub(super) order: &'a [u32],
     pub(super) dx: &'a [f32],
@@ -193,10 +193,10 @@ impl Work for Scatter<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { front, batch, order, dx, first, grad } = self;
-        let dim = front.dim;
+        let Self { embeddings, batch, order, dx, first, grad } = self;
+        let dim = embeddings.dim;
         for (f, grad) in (first..).zip(grad) {
-            let rows = dx.chunks_exact(front.width).map(|dx| &dx[f * dim..][..dim]).zip(order);
+            let rows = dx.chunks_exact(embeddings.width).map(|dx| &dx[f * dim..][..dim]).zip(order);
             match &batch.ids[f] {
                 Ids::One(ids) => {
                     for (dx, &row) in rows {
@@ -206,7 +206,7 @@ impl Work for Scatter<'_> {
                 Ids::Bag { offsets, ids } => {
                     for (dx, &row) in rows {
                         let ids = bag(offsets, ids, row as usize);
-                        let share = share(&front.fields[f], ids.len());
+                        let share = share(&embeddings.fields[f], ids.len());
                         for &id in ids {
                             grad.touch(id).iter_mut().zip(dx).for_each(|(d, &g)| *d += share * g);
                         }

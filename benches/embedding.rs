@@ -8,9 +8,10 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use ndarray::{Array2, ArrayRef2};
 use serde::{Deserialize, Serialize};
 use starple::Model;
-use starple::data::{Batch, DomainId, Layout};
-use starple::model::{Cache, Gradient, Input, Net, NetConfig, Plan};
-use starple::nn::{Mode, Train};
+use starple::data::{Batch, Layout};
+use starple::model::{Cache, Gradient, NetConfig};
+use starple::net::{Builder, Built, CustomLayer, Describe};
+use starple::nn::{Mode, Segment, Train};
 use starple::optim::{Optimizer, OptimizerConfig};
 
 use common::workload::Workload;
@@ -18,7 +19,7 @@ use common::workload::Workload;
 /// Table rows of all fields together.
 const VOCABULARIES: [usize; 3] = [100_000, 1_000_000, 10_000_000];
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct NothingConfig {
     layout: Layout,
 }
@@ -49,51 +50,49 @@ impl NetConfig for NothingConfig {
     }
 }
 
-#[derive(Debug, Clone)]
+impl Describe for NothingConfig {
+    fn describe(&self, net: &mut Builder<'_>) -> Built {
+        let row = net.row()?;
+        let logits = net.custom("nothing", row, 1, |_| Nothing)?;
+        net.answer(logits, None);
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
 struct Nothing;
 
 starple::params!(Nothing {});
 
-impl Net for Nothing {
-    type Config = NothingConfig;
+impl CustomLayer for Nothing {
     type Cache = ();
 
-    fn new(_: &NothingConfig) -> Self {
-        Self
-    }
-
-    fn forward<M: Mode>(&self, input: Input<'_>, _: M, (): &mut (), logits: &mut ArrayRef2<f32>) {
-        logits.column_mut(0).assign(&input.x.column(0));
+    fn forward(&self, x: &ArrayRef2<f32>, _: &[Segment], _: Mode, (): &mut (), y: &mut ArrayRef2<f32>) {
+        y.column_mut(0).assign(&x.column(0));
     }
 
     fn backward(
         &self,
-        _: Input<'_>,
-        dlogits: &ArrayRef2<f32>,
-        _: Train,
+        _: &ArrayRef2<f32>,
+        _: &[Segment],
+        dy: &ArrayRef2<f32>,
         (): &mut (),
         _: &mut Self,
         dx: &mut ArrayRef2<f32>,
     ) {
-        for (mut dx, &d) in dx.rows_mut().into_iter().zip(&dlogits.column(0)) {
+        for (mut dx, &d) in dx.rows_mut().into_iter().zip(&dy.column(0)) {
             dx.fill(d);
         }
     }
-
-    fn plan(&self, _: usize) -> Plan<'_> {
-        unreachable!("it is trained, and not served")
-    }
-
-    fn add_domain(&mut self, _: &mut NothingConfig, _: DomainId) {}
 }
 
 /// What the three benchmarks of one vocabulary share.
 struct Warm {
-    model: Model<Nothing>,
+    model: Model,
     batch: Batch,
     dlogits: Array2<f32>,
-    cache: Cache<Nothing, Train>,
-    gradient: Gradient<Nothing>,
+    cache: Cache<Train>,
+    gradient: Gradient,
     optimizer: Box<dyn Optimizer>,
 }
 

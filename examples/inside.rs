@@ -17,8 +17,8 @@ use std::process::ExitCode;
 use run::{Ready, ready};
 use run_file::{Arguments, Flags, out, write, write_json, wrong};
 use starple::Result;
+use starple::StarConfig;
 use starple::inside::{GateUse, gates, star_distance};
-use starple::model::{AnyNet, NetConfig as _};
 use starple::train::{Progress, Trainer, in_pool};
 
 const USAGE: &str = "usage: inside RUN.toml [--set key=value]… [--report report.json] [--svg picture.svg]";
@@ -28,7 +28,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let kind = model.config().kind();
     let threads = config.threads();
     // Before it is trained: one row tells whether there are gates.
-    if !matches!(model.net(), AnyNet::Star(_)) && gates(&model, &splits.train.slice(0..1))?.is_empty() {
+    let is_star = model.config().get::<StarConfig>().is_some();
+    if !is_star && gates(&model, &splits.train.slice(0..1))?.is_empty() {
         let message = format!("[model]: {kind} has neither gates nor factors of domains to look at");
         return Err(wrong(message).at_path(&arguments.file));
     }
@@ -37,8 +38,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
         return Err(wrong(format!("{kind}: {}", fit.stop)));
     }
 
-    let (tables, json, picture) = if let AnyNet::Star(star) = model.net() {
-        let heat = star_distance(star, model.layout());
+    let (tables, json, picture) = if is_star {
+        let heat = star_distance(model.net(), model.layout());
         (heat.to_string(), serde_json::to_value(&heat), heat.svg())
     } else {
         let uses = in_pool(threads, || gates(&model, &splits.test))??;

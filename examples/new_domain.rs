@@ -10,7 +10,6 @@
 
 use starple::data::{Encoder, Numeric, Schema, Table, UnknownDomain};
 use starple::metrics::{Cell, TextTable, auc};
-use starple::model::StarNet;
 use starple::optim::OptimizerConfig;
 use starple::train::{EarlyStop, Progress, TrainConfig, Trainer};
 use starple::{Result, Star, StarConfig};
@@ -50,7 +49,7 @@ fn main() -> Result<()> {
     let mut trainer = Trainer::new(settings.clone().epochs(30).early_stop(early_stop).build()?)
         .callback(Progress::stderr("known scenes"));
     let val = encoder.encode(&table, &of("val", false)?)?;
-    trainer.fit::<StarNet>(&mut star, encoder.encode(&table, &known)?, Some(&val))?;
+    trainer.fit(&mut star, encoder.encode(&table, &known)?, Some(&val))?;
 
     let test_rows = of("test", true)?;
     let score = |encoder: &Encoder, star: &Star, rows: &[u32]| -> Result<Option<f64>> {
@@ -71,7 +70,7 @@ fn main() -> Result<()> {
     let new_rows = of("train", true)?.len();
     let all = encoder.encode(&table, &table.split("train")?)?;
     let settings = settings.epochs(3);
-    Trainer::new(settings.build()?).callback(Progress::stderr("all scenes")).fit::<StarNet>(&mut star, all, None)?;
+    Trainer::new(settings.build()?).callback(Progress::stderr("all scenes")).fit(&mut star, all, None)?;
     let own = score(&encoder, &star, &test_rows)?;
     let others_after = score(&encoder, &star, &other_rows)?;
 

@@ -11,7 +11,7 @@
 
 use starple::data::{Batch, Categorical, Encoder, Numeric, Schema, Table, UnknownDomain};
 use starple::metrics::{Cell, TextTable, auc};
-use starple::model::{NewRows, StarNet};
+use starple::model::NewRows;
 use starple::optim::OptimizerConfig;
 use starple::persist::{ModelFile, Saved};
 use starple::train::{Progress, TrainConfig, TrainConfigBuilder, Trainer};
@@ -28,7 +28,7 @@ type Rows = Vec<u32>;
 
 fn fit(name: &str, star: &mut Star, settings: TrainConfigBuilder, rows: Batch) -> Result<()> {
     let settings = settings.batch_rows(256).optimizer(OptimizerConfig::adam(0.002)?).build()?;
-    Trainer::new(settings).callback(Progress::stderr(name)).fit::<StarNet>(star, rows, None)?;
+    Trainer::new(settings).callback(Progress::stderr(name)).fit(star, rows, None)?;
     Ok(())
 }
 
@@ -81,7 +81,7 @@ fn main() -> Result<()> {
     ModelFile::new(&star).encoder(&encoder).save(&file)?;
 
     // Today, in another process perhaps.
-    let saved = Saved::<StarNet>::load(&file)?;
+    let saved = Saved::load_as::<StarConfig>(&file)?;
     // The file was only for show.
     let _ = std::fs::remove_file(&file);
     let (mut star, mut encoder) = (saved.model, saved.encoder.expect("it was saved with one"));

@@ -9,10 +9,10 @@
 
 use starple::data::{Batch, Encoder, Feature, Numeric, Schema, SchemaBuilder, Table};
 use starple::metrics::{Cell, Evaluator, Report, TextTable};
-use starple::model::{Branches, Net};
+use starple::model::Branches;
 use starple::optim::OptimizerConfig;
 use starple::train::{EarlyStop, Progress, TrainConfig, Trainer, evaluate};
-use starple::{Model, PleConfig, PooledConfig, Result, StarConfig};
+use starple::{AnyConfig, Model, PleConfig, PooledConfig, Result, StarConfig};
 
 const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/toy.csv");
 
@@ -22,8 +22,8 @@ fn columns() -> SchemaBuilder {
 }
 
 /// Trains a model and scores it on the test split.
-fn train<N: Net>(name: &str, config: N::Config, train: &Batch, val: &Batch, test: &Batch) -> Result<Report> {
-    let mut model = Model::<N>::new(config);
+fn train(name: &str, config: impl Into<AnyConfig>, train: &Batch, val: &Batch, test: &Batch) -> Result<Report> {
+    let mut model = Model::new(config);
     let early_stop = EarlyStop { patience: 6, ..EarlyStop::default() };
     let settings = TrainConfig::builder().epochs(30).batch_rows(256).early_stop(early_stop);
     let settings = settings.optimizer(OptimizerConfig::adam(0.002)?).build()?;
@@ -73,9 +73,9 @@ fn main() -> Result<()> {
         .dropout(0.1)
         .build()?;
     let reports = [
-        ("pooled", train::<starple::model::PooledNet>("pooled", pooled, &fit, &val, &test)?),
-        ("STAR", train::<starple::model::StarNet>("star", star, &fit, &val, &test)?),
-        ("PLE", train::<starple::model::PleNet>("ple", ple, &fit, &val, &test)?),
+        ("pooled", train("pooled", pooled, &fit, &val, &test)?),
+        ("STAR", train("star", star, &fit, &val, &test)?),
+        ("PLE", train("ple", ple, &fit, &val, &test)?),
         ("best possible", best_possible()?),
     ];
 

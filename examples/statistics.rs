@@ -23,8 +23,8 @@ use starple::Result;
 use starple::data::{Batch, Loader, LoaderConfig};
 use starple::loss::sigmoid;
 use starple::metrics::{Cell, Report, TextTable};
-use starple::model::{AnyNet, Cache, Model};
-use starple::nn::{Infer, Measure, Mode};
+use starple::model::{Cache, Model};
+use starple::nn::Mode;
 use starple::train::{Trainer, evaluate, in_pool};
 
 const USAGE: &str = "usage: statistics RUN.toml [--set key=value]… [--report report.json]";
@@ -57,7 +57,7 @@ struct OfDomain {
 }
 
 /// Adds the first task's predictions of a batch to the sums of its domains.
-fn add<M: Mode>(model: &Model<AnyNet>, batch: &Batch, cache: &mut Cache<AnyNet, M>, sums: &mut [f64]) {
+fn add(model: &Model, batch: &Batch, cache: &mut Cache<Mode>, sums: &mut [f64]) {
     let logits = model.forward_with(batch, batch.domains(), cache);
     for (domain, logit) in batch.domains.iter().zip(logits.column(0)) {
         sums[domain.index().expect("training rows have a known domain")] += sigmoid(f64::from(*logit));
@@ -65,7 +65,7 @@ fn add<M: Mode>(model: &Model<AnyNet>, batch: &Batch, cache: &mut Cache<AnyNet, 
 }
 
 /// What the domains of the training rows are given.
-fn compare(model: &Model<AnyNet>, rows: Arc<Batch>, batch_rows: usize, seed: u64) -> Result<Vec<OfDomain>> {
+fn compare(model: &Model, rows: Arc<Batch>, batch_rows: usize, seed: u64) -> Result<Vec<OfDomain>> {
     let names = &model.layout().domains;
     let (mut counts, mut labels) = (vec![0; names.len()], vec![0.0; names.len()]);
     for (domain, label) in rows.domains.iter().zip(rows.labels.column(0)) {
@@ -81,7 +81,7 @@ fn compare(model: &Model<AnyNet>, rows: Arc<Batch>, batch_rows: usize, seed: u64
             chosen.push(row as u32);
         }
     }
-    let (mut infer, mut measure) = (Cache::new(Infer), Cache::new(Measure));
+    let (mut infer, mut measure) = (Cache::new(Mode::Infer), Cache::new(Mode::Measure));
     for chosen in of_all.iter().filter(|rows| !rows.is_empty()) {
         add(model, &rows.select(chosen), &mut measure, &mut all_rows);
     }

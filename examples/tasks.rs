@@ -10,7 +10,7 @@
 
 use starple::data::{Batch, Categorical, Encoder, Numeric, Schema, Table};
 use starple::metrics::{Cell, TextTable};
-use starple::model::{Branches, PleNet};
+use starple::model::Branches;
 use starple::optim::OptimizerConfig;
 use starple::train::{EarlyStop, Progress, TrainConfig, Trainer, evaluate};
 use starple::{Ple, PleConfig, Result};
@@ -46,7 +46,7 @@ fn auc(name: &str, tasks: &[&str]) -> Result<Vec<Option<f64>>> {
     let settings = TrainConfig::builder().epochs(30).batch_rows(256).early_stop(patience);
     let settings = settings.optimizer(OptimizerConfig::adam(0.002)?).build()?;
     let mut trainer = Trainer::new(settings).callback(Progress::stderr(name));
-    trainer.fit::<PleNet>(&mut model, train, Some(&val))?;
+    trainer.fit(&mut model, train, Some(&val))?;
     Ok(evaluate(&model, &test)?.tasks.iter().map(|task| task.all.auc).collect())
 }
 

@@ -37,7 +37,6 @@ use run_file::{Arguments, Flags, err, out, write_json, wrong};
 use serde::Serialize;
 use starple::data::{DataReport, Splits};
 use starple::metrics::Report;
-use starple::model::NetConfig;
 use starple::persist::{ModelFile, RunRecord};
 use starple::train::{Callback, EpochReport, FitReport, Progress, StepDone, StopReason, Trainer, evaluate, in_pool};
 use starple::{ErrorKind, Result};

@@ -87,7 +87,7 @@ mod simd;
 pub mod train;
 
 pub use error::{Error, ErrorKind, Result, printable, quoted};
-pub use model::{AnyConfig, AnyModel, Model, Ple, PleConfig, Pooled, PooledConfig, Star, StarConfig};
+pub use model::{AnyConfig, Model, Ple, PleConfig, Pooled, PooledConfig, Star, StarConfig};
 
 /// The README's programs are tests.
 #[cfg(doctest)]

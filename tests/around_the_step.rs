@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use starple::data::{Batch, DomainId, Field, Ids, Layout};
 use starple::loss::{DecayPer, Objective};
 use starple::metrics::{Metric, Monitor};
-use starple::model::{AnyNet, Input, Net, NetConfig, Plan};
-use starple::nn::{Decay, Leaf, Mode, Params, Path, Train};
+use starple::model::NetConfig;
+use starple::net::{Builder, Built, CustomLayer, Describe};
+use starple::nn::{Decay, Leaf, Mode, Params, Path, Segment, Train};
 use starple::optim::{Clip, Clock, Momentum, OptimizerConfig, Schedule, SgdConfig};
 use starple::train::{
     Callback, Checkpoints, EarlyStop, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfig,
@@ -105,7 +106,7 @@ impl NetConfig for ProbeConfig {
 }
 
 /// Two weights that start at 0.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Probe {
     weight: Array1<f32>,
     other: Array1<f32>,
@@ -113,15 +114,19 @@ struct Probe {
 
 starple::params!(Probe { weight: Decay::None, other: Decay::None });
 
-impl Net for Probe {
-    type Config = ProbeConfig;
+impl Describe for ProbeConfig {
+    fn describe(&self, net: &mut Builder<'_>) -> Built {
+        let row = net.row()?;
+        let logits = net.custom("probe", row, 1, |_| Probe { weight: Array1::zeros(1), other: Array1::zeros(1) })?;
+        net.answer(logits, None);
+        Ok(())
+    }
+}
+
+impl CustomLayer for Probe {
     type Cache = ();
 
-    fn new(_: &ProbeConfig) -> Self {
-        Self { weight: Array1::zeros(1), other: Array1::zeros(1) }
-    }
-
-    fn forward<M: Mode>(&self, input: Input<'_>, mode: M, (): &mut (), logits: &mut ArrayRef2<f32>) {
+    fn forward(&self, x: &ArrayRef2<f32>, _: &[Segment], mode: Mode, (): &mut (), logits: &mut ArrayRef2<f32>) {
         let Some(Train { seed, step }) = mode.training() else {
             note(Event::Scored { weight: self.weight[0] });
             return SCRIPT.with_borrow_mut(|script| {
@@ -130,17 +135,17 @@ impl Net for Probe {
                 logits.fill(logit(val));
             });
         };
-        let rows = input.x.column(1).iter().map(|&number| number as usize).collect();
-        let (weight, other, table) = (self.weight[0], self.other[0], input.x[[0, 0]]);
+        let rows = x.column(1).iter().map(|&number| number as usize).collect();
+        let (weight, other, table) = (self.weight[0], self.other[0], x[[0, 0]]);
         note(Event::Forward { seed, step, rows, weight, other, table });
         logits.fill(logit(loss_of(step)));
     }
 
     fn backward(
         &self,
-        input: Input<'_>,
+        x: &ArrayRef2<f32>,
+        _: &[Segment],
         _: &ArrayRef2<f32>,
-        _: Train,
         (): &mut (),
         grad: &mut Self,
         dx: &mut ArrayRef2<f32>,
@@ -150,14 +155,8 @@ impl Net for Probe {
         grad.other[0] += gradient;
         // All rows read one row of the table, whose gradient is then 1.
         dx.fill(0.0);
-        dx.column_mut(0).fill(1.0 / input.x.nrows() as f32);
+        dx.column_mut(0).fill(1.0 / x.nrows() as f32);
     }
-
-    fn plan(&self, _: usize) -> Plan<'_> {
-        unreachable!("a script is not served")
-    }
-
-    fn add_domain(&mut self, _: &mut ProbeConfig, _: DomainId) {}
 }
 
 fn layout() -> Layout {
@@ -169,7 +168,11 @@ fn layout() -> Layout {
     }
 }
 
-fn probe() -> Model<Probe> {
+fn probe_of(model: &Model) -> &Probe {
+    model.net().get("probe").unwrap()
+}
+
+fn probe() -> Model {
     Model::new(ProbeConfig { layout: layout() })
 }
 
@@ -219,7 +222,7 @@ impl Callback for Noter {
     }
 }
 
-fn fit(settings: TrainConfigBuilder, val: bool) -> (Model<Probe>, FitReport) {
+fn fit(settings: TrainConfigBuilder, val: bool) -> (Model, FitReport) {
     let (mut model, val) = (probe(), val.then(|| rows(3)));
     let mut trainer = Trainer::new(settings.build().unwrap()).callback(Noter::default());
     let report = trainer.fit(&mut model, rows(ROWS), val.as_ref()).unwrap();
@@ -308,7 +311,7 @@ fn a_plateau_slows_the_epochs_after_it() {
 }
 
 /// Trains in pieces that end after these steps (or epochs), and gives the model and report of the last piece.
-fn in_pieces(settings: &TrainConfigBuilder, stops: &[Noter]) -> (Model<Probe>, FitReport) {
+fn in_pieces(settings: &TrainConfigBuilder, stops: &[Noter]) -> (Model, FitReport) {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = Checkpoints::builder(folder.path().join("run")).build().unwrap();
     for stop in stops.iter().copied().chain([Noter::default()]) {
@@ -365,7 +368,7 @@ fn stopped(early_stop: EarlyStop, val: &[f64]) -> (Vec<usize>, Option<usize>, St
     }
     // The weight falls by 1 a step: that of the best epoch is kept.
     let kept = -(STEPS as f32) * (report.best_epoch.unwrap() as f32 + 1.0);
-    assert_eq!(model.net().weight[0], kept);
+    assert_eq!(probe_of(&model).weight[0], kept);
     let best = report.epochs.iter().filter(|epoch| epoch.best).map(|epoch| epoch.epoch);
     (best.collect(), report.best_epoch, report.stop)
 }
@@ -397,20 +400,20 @@ fn the_run_that_goes_on_knows_the_best_and_how_long_it_waited() {
         let (model, report) = in_pieces(&settings, stops);
         let judged = |report: &FitReport| report.epochs.iter().map(|epoch| epoch.best).collect::<Vec<_>>();
         assert_eq!((judged(&report), report.best_epoch), (judged(&expected), expected.best_epoch));
-        assert_eq!(model.net().weight, whole.net().weight);
+        assert_eq!(probe_of(&model).weight, probe_of(&whole).weight);
     }
     let impatient = settings.early_stop(stops(2, 0.0));
     script(&[0.8, 0.9, 0.9, 0.1], 1.0);
     let (model, report) = in_pieces(&impatient, &[after_step(4)]);
     assert_eq!((report.stop, report.best_epoch), (StopReason::NoImprovement { waited: 2 }, Some(0)));
-    assert_eq!(model.net().weight[0], -3.0);
+    assert_eq!(probe_of(&model).weight[0], -3.0);
 }
 
 #[test]
 fn without_validation_rows_the_last_weights_stay() {
     script(&[], 1.0);
     let (model, report) = fit(settings(1.0).epochs(3), false);
-    assert_eq!((model.net().weight[0], report.best_epoch), (-9.0, Some(2)));
+    assert_eq!((probe_of(&model).weight[0], report.best_epoch), (-9.0, Some(2)));
 }
 
 #[test]
@@ -500,8 +503,8 @@ fn gradients_are_clipped_before_the_optimizer_sees_them() {
     let moves = |settings: TrainConfigBuilder| {
         script(&[], 3.0);
         let (model, _) = fit(settings.epochs(1), false);
-        let table = |model: &Model<Probe>| f64::from(model.embeddings().tables()[0][[2, 0]]);
-        (falls(&before_steps(|weight, _, _| weight, model.net().weight[0])), -table(&model))
+        let table = |model: &Model| f64::from(model.embeddings().tables()[0][[2, 0]]);
+        (falls(&before_steps(|weight, _, _| weight, probe_of(&model).weight[0])), -table(&model))
     };
     let (falls, table) = moves(settings(0.5));
     assert_near(&falls, &[1.5; 3]);
@@ -526,16 +529,16 @@ fn what_is_frozen_stays_and_tables_have_their_own_rate_on_the_same_schedule() {
     let warm = Schedule::constant().with_warm_up(4).unwrap();
     let tables = OptimizerConfig::sgd(0.125).unwrap();
     let (model, _) =
-        fit(settings(0.5).epochs(2).schedule(warm).embedding_optimizer(tables).freeze(["net.other"]), false);
+        fit(settings(0.5).epochs(2).schedule(warm).embedding_optimizer(tables).freeze(["net.probe.other"]), false);
     let factors = [0.25, 0.5, 0.75, 1.0, 1.0, 1.0];
-    let weight = before_steps(|weight, _, _| weight, model.net().weight[0]);
+    let weight = before_steps(|weight, _, _| weight, probe_of(&model).weight[0]);
     assert_near(&falls(&weight), &factors.map(|factor| 0.5 * factor));
     let table = before_steps(|_, _, table| table, model.embeddings().tables()[0][[2, 0]]);
     assert_near(&falls(&table), &factors.map(|factor| 0.125 * factor));
-    assert_eq!(before_steps(|_, other, _| other, model.net().other[0]), [0.0; 7]);
+    assert_eq!(before_steps(|_, other, _| other, probe_of(&model).other[0]), [0.0; 7]);
     script(&[], 1.0);
     let (model, _) = fit(settings(0.5).epochs(1).freeze(["embeddings"]), false);
-    assert_eq!((model.embeddings().tables()[0][[2, 0]], model.net().other[0]), (0.0, -1.5));
+    assert_eq!((model.embeddings().tables()[0][[2, 0]], probe_of(&model).other[0]), (0.0, -1.5));
 }
 
 #[test]
@@ -577,7 +580,7 @@ fn masks(kind: &str, step: u64, seed: u64) -> Vec<(String, Vec<bool>)> {
     settings["dropout"] = 0.5.into();
     settings["activation"] = "identity".into();
     let config: AnyConfig = serde_json::from_value(settings).unwrap();
-    let model = Model::<AnyNet>::new(config);
+    let model = Model::new(config);
     let row = Batch {
         ids: vec![Ids::One(vec![2])],
         numeric: ndarray::arr2(&[[0.7, -1.3]]),

@@ -8,7 +8,6 @@ use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
 use starple::data::{Batch, Splits};
 use starple::loss::{Objective, Units, Weighting};
 use starple::metrics::{Metric, Monitor};
-use starple::model::{PooledNet, StarNet};
 use starple::optim::OptimizerConfig;
 use starple::train::{EarlyStop, EpochReport, TrainConfig, TrainConfigBuilder, Trainer, evaluate};
 use starple::{Error, ErrorKind, Pooled, PooledConfig, StarConfig};
@@ -21,15 +20,13 @@ fn splits() -> Splits {
 }
 
 fn pooled(name: &str) -> Contender {
-    Contender::new::<PooledNet>(name, |layout, seed| {
+    Contender::new(name, |layout, seed| {
         PooledConfig::builder(layout).embedding_dim(4).hidden([8]).dropout(0.2).seed(seed).build()
     })
 }
 
 fn star() -> Contender {
-    Contender::new::<StarNet>("star", |layout, seed| {
-        StarConfig::builder(layout).embedding_dim(4).hidden([8]).seed(seed).build()
-    })
+    Contender::new("star", |layout, seed| StarConfig::builder(layout).embedding_dim(4).hidden([8]).seed(seed).build())
 }
 
 fn settings() -> TrainConfigBuilder {
@@ -177,8 +174,7 @@ fn settings_that_cannot_be_are_named_all_at_once() {
 #[test]
 fn what_does_not_fit_the_rows_is_found_in_the_contenders_name() {
     let splits = splits();
-    let bad =
-        Contender::new::<StarNet>("bad", |layout, seed| StarConfig::builder(layout).hidden([0]).seed(seed).build());
+    let bad = Contender::new("bad", |layout, seed| StarConfig::builder(layout).hidden([0]).seed(seed).build());
     let notes = Arc::new(Mutex::new(Vec::new()));
     let error = compare(&config().contender(bad).build().unwrap(), &splits, Notes(Arc::clone(&notes))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
@@ -218,7 +214,7 @@ fn what_does_not_fit_the_rows_is_found_in_the_contenders_name() {
 fn an_error_in_one_run_loses_no_other() {
     // Settings that are there when they are checked, and not when the second seed's run asks for them.
     let asked = AtomicUsize::new(0);
-    let fickle = Contender::new::<PooledNet>("fickle", move |layout, seed| {
+    let fickle = Contender::new("fickle", move |layout, seed| {
         if seed == 4 && asked.fetch_add(1, Ordering::Relaxed) > 0 {
             return Err(Error::new(ErrorKind::Io, "the settings are gone"));
         }
@@ -348,7 +344,7 @@ fn a_run_that_ended_in_an_error_is_tried_again() {
     let fickle = |fails: bool| {
         let asked = Arc::clone(&asked);
         asked.store(0, Ordering::Relaxed);
-        Contender::new::<PooledNet>("fickle", move |layout, seed| {
+        Contender::new("fickle", move |layout, seed| {
             // The first two calls check and count.
             if fails && asked.fetch_add(1, Ordering::Relaxed) > 1 {
                 return Err(Error::new(ErrorKind::Io, "the settings are gone"));

@@ -4,12 +4,10 @@ use ndarray::{Array2, Axis, concatenate, s};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use starple::data::{Batch, DomainId, Field, Ids, Layout};
-use starple::model::{
-    Branches, Cache, Net, Pepnet, PepnetConfig, PepnetConfigBuilder, PepnetNet, PleConfigBuilder, StarNet,
-};
+use starple::model::{Branches, Cache, Pepnet, PepnetConfig, PepnetConfigBuilder, PleConfigBuilder};
 use starple::nn::{
-    ActivationKind, Branch, Combination, DomainLinear, DomainMlp, Gate, GateCache, HiddenSettings, Infer, InitRng,
-    Leaf, LeafMut, Linear, Mlp, MlpCache, NormKind, Params as _, PartitionedNorm, PartitionedNormCache,
+    ActivationKind, Branch, Combination, DomainLinear, DomainMlp, Gate, GateCache, HiddenSettings, InitRng, Leaf,
+    LeafMut, Linear, Mlp, MlpCache, Mode, NormKind, Params as _, PartitionedNorm, PartitionedNormCache,
     PartitionedNormSettings, PostAffineCache, Segment, StarLinear, Train, mix,
 };
 use starple::{Model, Ple, PleConfig, Star, StarConfig};
@@ -51,7 +49,7 @@ fn embed(tables: &[Array2<f32>], batch: &Batch) -> Array2<f32> {
 
 fn run(mlp: &Mlp, x: &Array2<f32>) -> Array2<f32> {
     let mut y = Array2::zeros((x.nrows(), mlp.output()));
-    mlp.forward(x, Infer, &mut MlpCache::default(), &mut y);
+    mlp.forward(x, Mode::Infer, &mut MlpCache::default(), &mut y);
     y
 }
 
@@ -76,7 +74,7 @@ fn as_stack(star: &Star, layer: impl Fn(&StarLinear) -> Linear) -> Mlp {
 }
 
 /// Moves every parameter off its start.
-fn stir<N: Net>(model: &mut Model<N>) {
+fn stir(model: &mut Model) {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     model.visit_mut(|_, leaf| {
         if let LeafMut::Tensor(values, ..) = leaf {
@@ -155,7 +153,7 @@ fn partitioned_norm_of_a_mixed_batch_is_that_of_its_domains() {
     let pass = |z: &Array2<f32>, dy: &Array2<f32>, segments: &[Segment]| {
         let (mut y, mut dz) = (Array2::zeros(z.dim()), Array2::zeros(z.dim()));
         let (mut cache, mut grad) = (PartitionedNormCache::default(), starple::nn::Params::zeros_like(&norm));
-        norm.forward(z, segments, Train::default(), &mut cache, &mut y);
+        norm.forward(z, segments, Mode::Train(Train::default()), &mut cache, &mut y);
         norm.backward(z, segments, dy, &mut cache, &mut grad, &mut dz);
         (y, dz, grad)
     };
@@ -291,7 +289,7 @@ fn pepnet_takes_no_gradient_back_through_what_its_gates_read_but_for_the_priors(
     let dlogits = Array2::from_shape_fn((10, 2), |(i, j)| (i as f32 - 4.0) / 10.0 + j as f32 / 3.0);
     let forward = |mlp: &Mlp, x: &Array2<f32>| {
         let (mut cache, mut y) = (MlpCache::default(), Array2::zeros((10, mlp.output())));
-        mlp.forward(x, MODE, &mut cache, &mut y);
+        mlp.forward(x, MODE.into(), &mut cache, &mut y);
         (y, cache)
     };
     let back = |mlp: &Mlp, x: &Array2<f32>, dy: &Array2<f32>, mut cache: MlpCache| {
@@ -331,7 +329,7 @@ fn pepnet_takes_no_gradient_back_through_what_its_gates_read_but_for_the_priors(
     let mut dx = &d_o * &delta_d;
     dx.slice_mut(s![.., ..4]).scaled_add(1.0, &d_personal.slice(s![.., ..4]));
 
-    let (mut cache, mut grad) = (Cache::<PepnetNet, Train>::new(MODE), model.zero_grad());
+    let (mut cache, mut grad) = (Cache::<Train>::new(MODE), model.zero_grad());
     model.forward_with(&batch, batch.domains(), &mut cache);
     model.backward(&batch, &dlogits, &mut cache, &mut grad);
     for (f, columns) in [(0, 0..4), (1, 4..8)] {
@@ -362,7 +360,7 @@ fn layer_by_layer(mlp: &Mlp, x: &Array2<f32>, mode: Train, dy: &Array2<f32>) -> 
         let mut cache = PostAffineCache::default();
         let mut h = z.clone();
         if let Some(hidden) = mlp.hidden.get(i) {
-            hidden.forward(&z, mode, &mut cache, &mut h);
+            hidden.forward(&z, mode.into(), &mut cache, &mut h);
         }
         caches.push((z, cache));
         values.push(h);
@@ -400,7 +398,7 @@ fn a_stack_is_its_layers_one_after_the_other_dropout_included() {
         assert!(output.is_some() || dropped > 60, "the case has values that are silenced");
         let (mut y, mut dx) = (Array2::zeros(dy.dim()), Array2::zeros(x.dim()));
         let (mut cache, mut grad) = (MlpCache::default(), mlp.zeros_like());
-        mlp.forward(&x, MODE, &mut cache, &mut y);
+        mlp.forward(&x, MODE.into(), &mut cache, &mut y);
         mlp.backward(&x, &dy, &mut cache, &mut grad, Some(&mut dx));
         assert_near(&y, &expected, "y");
         assert_near(&dx, &expected_dx, "dx");
@@ -414,7 +412,7 @@ fn a_stack_is_its_layers_one_after_the_other_dropout_included() {
 fn a_star_of_neutral_factors_is_a_stack_dropout_included() {
     let config = StarConfig::builder(&layout()).embedding_std(1.0).hidden([9, 7]).dropout(0.3);
     let star = Star::new(config.partitioned_norm(false).auxiliary(false).build().unwrap());
-    let (batch, mut cache) = (batch(), Cache::<StarNet, Train>::new(MODE));
+    let (batch, mut cache) = (batch(), Cache::<Train>::new(MODE));
     let layers = star.net().all::<StarLinear>().map(|layer| layer.shared.clone()).collect();
     let mlp = Mlp { layers, hidden: star.net().all().cloned().collect() };
     let dlogits = Array2::from_shape_fn((10, 2), |(i, j)| (i as f32 - 4.0) / 10.0 + j as f32 / 3.0);

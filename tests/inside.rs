@@ -5,7 +5,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use starple::data::{Batch, DomainId, Layout};
 use starple::inside::{GateUse, gates};
-use starple::model::{AnyModel, Branches, MlMmoe, MlMmoeConfig, Moe, MoeConfig, Net, PleConfigBuilder};
+use starple::model::{Branches, MlMmoe, MlMmoeConfig, Moe, MoeConfig, PleConfigBuilder};
 use starple::nn::{Branch, Gate, LeafMut, Mlp};
 use starple::{ErrorKind, Model, Ple, PleConfig, Pooled, PooledConfig};
 
@@ -48,7 +48,7 @@ fn stirred(config: PleConfigBuilder) -> Ple {
 }
 
 /// Moves every parameter off its start.
-fn stir<N: Net>(model: &mut Model<N>) {
+fn stir(model: &mut Model) {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     model.visit_mut(|_, leaf| {
         if let LeafMut::Tensor(values, ..) = leaf {
@@ -227,7 +227,7 @@ fn moe_has_one_gate() {
 #[test]
 fn any_model_shows_the_gates_of_what_it_is() {
     let config = config(Branches::Tasks).build().unwrap();
-    let (model, any) = (Ple::new(config.clone()), AnyModel::new(config.into()));
+    let (model, any) = (Ple::new(config.clone()), Model::new(config));
     let rows = batch().slice(0..200);
     assert_eq!(gates(&any, &rows).unwrap(), gates(&model, &rows).unwrap());
 }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashSet};
 use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
 use starple::data::{Bag, Batch, Categorical, Encoder, Field, Format, Ids, Layout, Numeric, Pooling, Schema, Table};
 use starple::loss::{Objective, Weighting};
-use starple::model::{Branches, Net, NewRows};
+use starple::model::{Branches, NewRows};
 use starple::nn::Leaf;
 use starple::optim::{Clip, OptimizerConfig};
 use starple::train::{TrainConfig, TrainConfigBuilder, Trainer};
-use starple::{ErrorKind, Model, Ple, PleConfig, Star, StarConfig};
+use starple::{AnyConfig, ErrorKind, Model, Ple, PleConfig, Star, StarConfig};
 
 fn schema() -> Schema {
     Schema::builder()
@@ -127,7 +127,7 @@ fn layout() -> Layout {
 }
 
 /// Bits of every tensor by name.
-fn values<N: Net>(model: &Model<N>) -> BTreeMap<String, Vec<u32>> {
+fn values(model: &Model) -> BTreeMap<String, Vec<u32>> {
     let mut values = BTreeMap::new();
     model.visit(|path, leaf| {
         let bits = match leaf {
@@ -218,8 +218,8 @@ fn settings() -> TrainConfigBuilder {
 }
 
 /// A model of the first day that has grown for the second.
-fn next_day<N: Net>(config: N::Config, grown: &Layout, yesterday: &Batch) -> Model<N> {
-    let mut model = Model::<N>::new(config);
+fn next_day(config: impl Into<AnyConfig>, grown: &Layout, yesterday: &Batch) -> Model {
+    let mut model = Model::new(config);
     Trainer::new(settings().build().unwrap()).fit(&mut model, yesterday.clone(), None).unwrap();
     let before = model.score(yesterday);
     model.grow(grown, NewRows::default()).unwrap();
@@ -229,12 +229,12 @@ fn next_day<N: Net>(config: N::Config, grown: &Layout, yesterday: &Batch) -> Mod
 
 /// Trains on rows of the last domain alone; then what others own, but for what `read_by_others` names, and the table rows that were not
 /// read must be what they were. Gives the model and the names of what moved.
-fn train_on_new<N: Net>(
-    mut model: Model<N>,
+fn train_on_new(
+    mut model: Model,
     today: &Batch,
     freeze: &[&str],
     read_by_others: impl Fn(&str) -> bool,
-) -> (Model<N>, Vec<String>) {
+) -> (Model, Vec<String>) {
     let layout = model.layout().clone();
     let before = values(&model);
     let tables = model.embeddings().tables().to_vec();
@@ -265,7 +265,7 @@ fn a_day_of_a_new_domain_leaves_what_others_own_and_frozen_it_leaves_their_score
     let own = |name: &String| name.split('.').any(|part| part == new);
 
     let config = StarConfig::builder(&layout).embedding_dim(4).hidden([8]).auxiliary_hidden([4]).build().unwrap();
-    let star = next_day::<starple::model::StarNet>(config, &grown, &yesterday);
+    let star = next_day(config, &grown, &yesterday);
     let (_, moved) = train_on_new(star.clone(), &today, &[], |_| false);
     for shared in ["embeddings.user", "net.layers.0.shared.weight", "net.auxiliary.mlp.layers.0.weight"] {
         assert!(moved.iter().any(|name| name == shared), "{shared} did not move");
@@ -280,7 +280,7 @@ fn a_day_of_a_new_domain_leaves_what_others_own_and_frozen_it_leaves_their_score
     for levels in [1, 2] {
         let config = PleConfig::builder(&layout).embedding_dim(4).levels(levels).branches(Branches::Domains);
         let config = config.expert_hidden([8]).tower_hidden([4]).build().unwrap();
-        let ple = next_day::<starple::model::PleNet>(config, &grown, &yesterday);
+        let ple = next_day(config, &grown, &yesterday);
         let read = |name: &str| levels == 2 && name.starts_with("net.levels.0.own");
         let (_, moved) = train_on_new(ple.clone(), &today, &[], read);
         assert!(moved.iter().any(|name| name.starts_with("net.levels.0.shared")), "{moved:?}");
@@ -348,8 +348,8 @@ fn a_file_freezes_as_code_does_and_clipping_does_not_see_what_is_frozen() {
 }
 
 /// How far one clipped step goes.
-fn moved<N: Net>(model: &mut Model<N>, rows: &Batch, freeze: &[&str]) -> f64 {
-    let learned = |model: &Model<N>| {
+fn moved(model: &mut Model, rows: &Batch, freeze: &[&str]) -> f64 {
+    let learned = |model: &Model| {
         let mut learned = Vec::new();
         model.visit(|_, leaf| {
             if let Leaf::Tensor(values, ..) = leaf {

@@ -3,7 +3,7 @@
 use ndarray::Array2;
 use proptest::prelude::*;
 use starple::data::{Batch, DomainId, Field, Ids, Layout, Pooling};
-use starple::model::{Cache, PooledNet};
+use starple::model::Cache;
 use starple::nn::{DomainMlp, RowGrad, Train};
 use starple::{Model, PooledConfig};
 
@@ -69,8 +69,8 @@ proptest! {
         };
         // No hidden layer: the logit is x·W + b, so that the gradient of x is a row of W times that of the logit.
         let config = PooledConfig::builder(&layout).embedding_dim(3).hidden([]).domain_dim(1).build().unwrap();
-        let model = Model::<PooledNet>::new(config);
-        let mut cache = Cache::<PooledNet, Train>::default();
+        let model = Model::new(config);
+        let mut cache = Cache::<Train>::default();
         let mut grad = model.zero_grad();
         model.forward_with(&batch, batch.domains(), &mut cache);
         let dlogits = Array2::from_shape_fn((6, 1), |(i, _)| i as f32 - 2.0);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use starple::compare::{CompareConfig, Contender};
 use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
 use starple::data::{Field, Layout};
-use starple::model::{AnyConfig, AnyModel, AnyNet};
+use starple::model::{AnyConfig, Model};
 use starple::optim::OptimizerConfig;
 use starple::train::{TrainConfig, Trainer, in_pool};
 use starple::{Error, ErrorKind};
@@ -134,15 +134,15 @@ fn a_batch_that_is_too_large_is_refused_before_the_model_is_made() {
     let many = Layout { numeric: (0..2000).map(|i| format!("n{i}")).collect(), ..layout() };
     let mran = AnyConfig::from_settings(json!({ "kind": "mran" }), &many, 1).unwrap();
     let train = TrainConfig::builder().batch_rows(1 << 20).build().unwrap();
-    let text = refused(|| train.check_memory::<AnyNet>(&mran, 1 << 30, 1000));
+    let text = refused(|| train.check_memory(&*mran, 1 << 30, 1000));
     assert!(text.contains("a batch of 1048576 rows") && text.contains(" TB"), "{text}");
     assert!(text.contains("batch_rows = 1048576") && text.contains("the number of numeric features (2000)"), "{text}");
     // No batch is larger than the rows that there are.
-    train.check_memory::<AnyNet>(&mran, 10, 10).unwrap();
+    train.check_memory(&*mran, 10, 10).unwrap();
     let wide = json!({ "kind": "star", "hidden": [65536] });
     let star = AnyConfig::from_settings(wide, &layout(), 1).unwrap();
     let train = TrainConfig::builder().batch_rows(1 << 28).build().unwrap();
-    let text = refused(|| train.check_memory::<AnyNet>(&star, 1 << 30, 1000));
+    let text = refused(|| train.check_memory(&*star, 1 << 30, 1000));
     assert!(text.contains("batch_rows = 268435456"), "{text}");
 }
 
@@ -169,7 +169,7 @@ fn measured(model: &AnyConfig, batch_rows: usize) -> usize {
     let rows = log.batch().slice(0..2 * batch_rows);
     let settings = TrainConfig::builder().epochs(1).batch_rows(batch_rows);
     let settings = settings.optimizer(OptimizerConfig::sgd(0.1).unwrap()).build().unwrap();
-    let (mut model, mut trainer) = (AnyModel::new(model.clone()), Trainer::new(settings));
+    let (mut model, mut trainer) = (Model::new(model.clone()), Trainer::new(settings));
     peak(|| trainer.fit(&mut model, rows, None).unwrap()).1
 }
 
@@ -194,7 +194,7 @@ fn what_a_batch_is_said_to_take_is_about_what_it_takes() {
                 let config = AnyConfig::from_settings(settings, &layout, 1).unwrap();
                 let need = |rows: usize| {
                     let train = TrainConfig::builder().batch_rows(rows).build().unwrap();
-                    train.memory::<AnyNet>(&config, 100_000, 0).total()
+                    train.memory(&*config, 100_000, 0).total()
                 };
                 let (said, took) = (need(320) - need(80), (measured(&config, 320) - measured(&config, 80)) as f64);
                 let ratio = said / took;

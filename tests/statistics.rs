@@ -5,10 +5,9 @@ use serde_json::{Value, json};
 use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
 use starple::data::{Batch, DomainId, Format, Schema, SplitOptions, Splits, Table};
 use starple::loss::sigmoid;
-use starple::model::{AnyConfig, AnyModel, Cache};
+use starple::model::{AnyConfig, Cache, Model};
 use starple::nn::{
-    Infer, Leaf, Measure, Mode, Pair, Params as _, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings,
-    Path, Segment, Train,
+    Leaf, Mode, Pair, Params as _, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path, Segment, Train,
 };
 use starple::train::{StatisticsRows, TrainConfig, Trainer, recompute_statistics};
 
@@ -35,15 +34,15 @@ fn world() -> Splits {
     Splits::of_table(&schema, &table, SplitOptions::default()).unwrap()
 }
 
-fn train(splits: &Splits, settings: Value, epochs: usize, seed: u64, statistics_rows: usize) -> AnyModel {
-    let mut model = AnyModel::new(AnyConfig::from_settings(settings, &splits.layout, seed).unwrap());
+fn train(splits: &Splits, settings: Value, epochs: usize, seed: u64, statistics_rows: usize) -> Model {
+    let mut model = Model::new(AnyConfig::from_settings(settings, &splits.layout, seed).unwrap());
     let config = TrainConfig::builder().epochs(epochs).batch_rows(512).seed(seed).statistics_rows(statistics_rows);
     Trainer::new(config.build().unwrap()).fit(&mut model, splits.train.clone(), Some(&splits.val)).unwrap();
     model
 }
 
 /// The mean prediction of each domain's training rows, in batches of 512 rows as they come.
-fn means<M: Mode>(model: &AnyModel, rows: &Batch, mode: M) -> Vec<f64> {
+fn means(model: &Model, rows: &Batch, mode: Mode) -> Vec<f64> {
     let mut sums = vec![(0.0, 0.0); model.layout().domains.len()];
     let mut cache = Cache::new(mode);
     for start in (0..rows.rows()).step_by(512) {
@@ -60,8 +59,8 @@ fn means<M: Mode>(model: &AnyModel, rows: &Batch, mode: M) -> Vec<f64> {
 }
 
 /// The largest relative difference between inference and batch statistics, of domains with 1,000 rows and of smaller ones.
-fn worst(model: &AnyModel, rows: &Batch) -> (f64, f64) {
-    let (inference, batches) = (means(model, rows, Infer), means(model, rows, Measure));
+fn worst(model: &Model, rows: &Batch) -> (f64, f64) {
+    let (inference, batches) = (means(model, rows, Mode::Infer), means(model, rows, Mode::Measure));
     let (mut large, mut small) = (0.0_f64, 0.0_f64);
     for (d, (inference, batches)) in inference.iter().zip(&batches).enumerate() {
         let count = rows.domains.iter().filter(|&&domain| domain == DomainId::new(d)).count();
@@ -97,7 +96,7 @@ fn the_test_above_sees_averages_that_lag() {
 }
 
 /// Every moving average by its name.
-fn averages(model: &AnyModel) -> Vec<(String, Vec<f32>)> {
+fn averages(model: &Model) -> Vec<(String, Vec<f32>)> {
     let mut all = Vec::new();
     model.visit(|path: &Path, leaf: Leaf<'_>| {
         if let Leaf::Average(values, _) = leaf {
@@ -148,7 +147,7 @@ fn recomputing_takes_nothing_but_averages_and_gives_the_same_bits_on_any_number_
         let (one, three) = (again(1), again(3));
         assert_eq!(averages(&one), averages(&three));
         assert_ne!(averages(&one), averages(&model));
-        let learned = |model: &AnyModel| {
+        let learned = |model: &Model| {
             let mut all: Vec<f32> = Vec::new();
             model.visit(|_, leaf| {
                 if let Leaf::Tensor(values, ..) = leaf {
@@ -181,7 +180,7 @@ fn constant_in_a_domain(settings: PartitionedNormSettings) -> (PartitionedNorm, 
     let segments = [(0, 0, 4), (1, 4, 8)].map(|(d, start, end)| Segment { domain: Some(d), start, end });
     let (mut cache, mut grad) = (PartitionedNormCache::default(), norm.zeros_like());
     let (mut y, mut dz) = (Array2::zeros((8, 1)), Array2::zeros((8, 1)));
-    norm.forward(&z, &segments, Train::default(), &mut cache, &mut y);
+    norm.forward(&z, &segments, Mode::Train(Train::default()), &mut cache, &mut y);
     norm.backward(&z, &segments, &z, &mut cache, &mut grad, &mut dz);
     norm.visit_pair(&mut grad, &mut Path::starting_at(0), &mut |_, pair| {
         if let Pair::Average(average, batch) = pair {
@@ -198,7 +197,13 @@ fn a_column_that_is_constant_in_a_domain_passes_as_0_whatever_comes() {
         let (norm, segments) = constant_in_a_domain(settings);
         let moved = arr1(&[1.0_f32, 5.0, 1.0, 1.0, 0.0, 2.0, 0.0, 0.0]);
         let mut y = Array2::zeros((8, 1));
-        norm.forward(&moved.to_shape((8, 1)).unwrap(), &segments, Infer, &mut PartitionedNormCache::default(), &mut y);
+        norm.forward(
+            &moved.to_shape((8, 1)).unwrap(),
+            &segments,
+            Mode::Infer,
+            &mut PartitionedNormCache::default(),
+            &mut y,
+        );
         assert_eq!(y.slice(s![0..4, 0]), arr1(&[0.0; 4]));
         // Domain 0 has mean 1 and variance 0, domain 1 mean 0 and variance 20/3: pooled 10/3 + 1/4.
         let expected = 2.0 / (20.0 / 3.0 + f64::from(floor) * (10.0 / 3.0 + 0.25) + 1e-5).sqrt();
@@ -215,7 +220,7 @@ fn a_small_segment_moves_its_averages_but_does_not_use_its_own_statistics() {
     // Batch statistics and inference are one for segments below `min_rows`.
     let z = Array2::from_shape_fn((8, 1), |(row, _)| row as f32);
     let (mut train, mut infer) = (Array2::zeros((8, 1)), Array2::zeros((8, 1)));
-    norm.forward(&z, &segments, Measure, &mut PartitionedNormCache::default(), &mut train);
-    norm.forward(&z, &segments, Infer, &mut PartitionedNormCache::default(), &mut infer);
+    norm.forward(&z, &segments, Mode::Measure, &mut PartitionedNormCache::default(), &mut train);
+    norm.forward(&z, &segments, Mode::Infer, &mut PartitionedNormCache::default(), &mut infer);
     assert_eq!(train, infer);
 }

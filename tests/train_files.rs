@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
-use starple::model::AnyNet;
 use starple::persist::Saved;
 use starple::train::StopReason;
 
@@ -124,7 +123,7 @@ fn a_run_that_is_stopped_leaves_the_good_file() {
     let running = Running::start(toy(&[LONG]).arg("--save").arg(place.good()).arg("--save-unfinished"));
     running.send("-INT");
     assert_eq!(running.end().status.code(), Some(130));
-    let saved = Saved::<AnyNet>::load(place.at("good.safetensors")).unwrap();
+    let saved = Saved::load(place.at("good.safetensors")).unwrap();
     let record = saved.run().unwrap();
     assert_eq!((record.finished, record.stop.as_ref()), (false, Some(&StopReason::Callback)));
     assert_eq!((record.best_epoch, record.epochs), (None, 0));
@@ -165,7 +164,7 @@ fn a_run_that_was_stopped_goes_on_and_ends_with_the_same_bytes() {
     assert!(text(&output.stderr).contains("star: going on after step "), "{}", text(&output.stderr));
     let [whole, pieces] = ["whole", "pieces"].map(|name| fs::read(place.at(&format!("{name}.safetensors"))).unwrap());
     assert!(whole == pieces);
-    let saved = Saved::<AnyNet>::load(place.at("pieces.safetensors")).unwrap();
+    let saved = Saved::load(place.at("pieces.safetensors")).unwrap();
     assert!(saved.run().unwrap().finished);
 }
 

@@ -12,7 +12,7 @@ use starple::data::{Batch, DomainId, Layout, Schedule};
 use starple::loss::weighting::Learned;
 use starple::loss::{Objective, Units, Weighting};
 use starple::metrics::{Metric, Monitor};
-use starple::model::{Net, PleNet, PooledNet, SluiceConfig, SluiceNet, StarNet};
+use starple::model::SluiceConfig;
 use starple::nn::{ActivationKind, Branch, Mlp, NormKind, StarLinear};
 use starple::optim::{self, Clip, Clock, OptimizerConfig};
 use starple::train::{
@@ -45,7 +45,7 @@ fn objective(units: Units, weighting: Weighting) -> Objective {
     Objective::builder().units(units).weighting(weighting).build().unwrap()
 }
 
-fn fit<N: Net>(model: &mut Model<N>, settings: TrainConfigBuilder, train: &Batch, val: Option<&Batch>) -> FitReport {
+fn fit(model: &mut Model, settings: TrainConfigBuilder, train: &Batch, val: Option<&Batch>) -> FitReport {
     Trainer::new(settings.build().unwrap()).fit(model, train.clone(), val).unwrap()
 }
 
@@ -74,7 +74,7 @@ fn every_model_learns() {
 fn the_loss_has_the_models_penalty_in_it_and_the_step_its_gradient() {
     let (layout, train, _) = log();
     // Σ (g·g')² over pairs of columns from the two halves of every stack's weights.
-    let overlap = |model: &Model<SluiceNet>| -> f64 {
+    let overlap = |model: &Model| -> f64 {
         let branches = [0, 1].map(Branch::Task);
         let of_branch = |l, branch| model.net().get::<Mlp>(("layers", l, "own", branch)).unwrap();
         let stacks = [0, 1].into_iter().flat_map(|l| branches.map(|branch| of_branch(l, branch)));
@@ -87,7 +87,7 @@ fn the_loss_has_the_models_penalty_in_it_and_the_step_its_gradient() {
     // One step on all rows.
     let run = |lambda| {
         let config = SluiceConfig::builder(&layout).embedding_dim(4).hidden([8, 8]).orthogonality(lambda);
-        let mut model = Model::<SluiceNet>::new(config.build().unwrap());
+        let mut model = Model::new(config.build().unwrap());
         let before = overlap(&model);
         let settings = settings().epochs(1).batch_rows(train.rows()).optimizer(OptimizerConfig::sgd(0.05).unwrap());
         let report = fit(&mut model, settings, &train, None);
@@ -98,7 +98,7 @@ fn the_loss_has_the_models_penalty_in_it_and_the_step_its_gradient() {
     assert!(after < 0.9 * after_free, "{after} and {after_free} of {before}");
 }
 
-fn same_bits_whatever_the_threads<N: Net>(model: &Model<N>, objective: &Objective, train: &Batch, val: &Batch) {
+fn same_bits_whatever_the_threads(model: &Model, objective: &Objective, train: &Batch, val: &Batch) {
     let run = |threads| {
         let mut model = model.clone();
         // More rows a batch, and a wider input, than one block of a matrix product takes.
@@ -118,13 +118,13 @@ fn the_same_seed_gives_the_same_bytes_whatever_the_threads() {
     let (layout, train, val) = log();
     let config = StarConfig::builder(&layout).embedding_dim(24).hidden([16]).dropout(0.1).build().unwrap();
     let model = Star::new(config);
-    same_bits_whatever_the_threads::<StarNet>(&model, &Objective::default(), &train, &val);
+    same_bits_whatever_the_threads(&model, &Objective::default(), &train, &val);
     for weighting in [Weighting::gradnorm(1.5, 0.05).unwrap(), Weighting::pcgrad()] {
         let objective = objective(Units::Domains, weighting);
-        same_bits_whatever_the_threads::<StarNet>(&model, &objective, &train, &val);
+        same_bits_whatever_the_threads(&model, &objective, &train, &val);
     }
     let config = PleConfig::builder(&layout).embedding_dim(24).expert_hidden([16]).build().unwrap();
-    same_bits_whatever_the_threads::<PleNet>(&Ple::new(config), &Objective::default(), &train, &val);
+    same_bits_whatever_the_threads(&Ple::new(config), &Objective::default(), &train, &val);
     let (mut one, mut other) = (star(&layout), star(&layout));
     fit(&mut one, settings().epochs(1), &train, None);
     fit(&mut other, settings().epochs(1).seed(1), &train, None);
@@ -335,7 +335,7 @@ fn a_run_goes_on_as_it_would_have_from_a_saved_weighting() {
         let goal = objective(Units::DomainsAndTasks, weighting);
         let mut optimizer = OptimizerConfig::sgd(0.1).unwrap().build();
         let mut model = star(&layout);
-        let mut run = |model: &mut Star, step: &mut Step<StarNet>, numbers: std::ops::Range<usize>| {
+        let mut run = |model: &mut Star, step: &mut Step, numbers: std::ops::Range<usize>| {
             for number in numbers {
                 let clock = Clock { epoch: number as u64 / 2, step: number as u64 };
                 model.apply(step.gradient(model, &batches[number], clock).unwrap(), &mut *optimizer);
@@ -546,8 +546,7 @@ fn rows_that_do_not_fit_are_refused() {
 fn a_pooled_model_ignores_nothing_the_log_has() {
     // The domain is a feature: with everything else the same, another domain gives another score.
     let (layout, train, _) = log();
-    let mut model: Model<PooledNet> =
-        Pooled::new(PooledConfig::builder(&layout).embedding_dim(4).hidden([16]).build().unwrap());
+    let mut model: Model = Pooled::new(PooledConfig::builder(&layout).embedding_dim(4).hidden([16]).build().unwrap());
     fit(&mut model, settings(), &train, None);
     let row = train.slice(0..1);
     assert_ne!(model.forward(&row, DomainId::new(0)), model.forward(&row, DomainId::new(1)));

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use ndarray::Array2;
-use starple::AnyModel;
+use starple::Model;
 use starple::data::{Batch, DomainId};
 use starple::loss::Objective;
-use starple::model::{AnyNet, Cache, Gradient};
+use starple::model::{Cache, Gradient};
 use starple::nn::Infer;
 use starple::optim::{Clock, Optimizer, OptimizerConfig};
 use starple::serve::{Context, Frozen, FrozenCache};
@@ -18,21 +18,21 @@ const RATE: f64 = 1e-6;
 
 /// A model in training by Adam.
 pub(crate) struct Training {
-    pub(crate) model: AnyModel,
-    pub(crate) step: Step<AnyNet>,
+    pub(crate) model: Model,
+    pub(crate) step: Step,
     optimizer: Box<dyn Optimizer>,
     clock: Clock,
 }
 
 impl Training {
-    pub(crate) fn new(model: AnyModel) -> Self {
+    pub(crate) fn new(model: Model) -> Self {
         let step = Step::new(&model, &Objective::default(), 1).expect("an objective for any model");
         let optimizer = OptimizerConfig::adam(RATE).expect("a learning rate that can be").build();
         Self { model, step, optimizer, clock: Clock::default() }
     }
 
     /// Forward pass, loss and backward pass.
-    pub(crate) fn gradient(&mut self, batch: &Batch) -> &mut Gradient<AnyNet> {
+    pub(crate) fn gradient(&mut self, batch: &Batch) -> &mut Gradient {
         self.step.gradient(&self.model, batch, self.clock).expect("a loss that is finite")
     }
 
@@ -46,12 +46,12 @@ impl Training {
 
 /// A model that predicts into a cache of its own.
 pub(crate) struct Inference {
-    pub(crate) model: AnyModel,
-    cache: Cache<AnyNet, Infer>,
+    pub(crate) model: Model,
+    cache: Cache<Infer>,
 }
 
 impl Inference {
-    pub(crate) fn new(model: AnyModel) -> Self {
+    pub(crate) fn new(model: Model) -> Self {
         Self { model, cache: Cache::default() }
     }
 
@@ -71,7 +71,7 @@ pub(crate) struct Serving {
 
 impl Serving {
     /// Requests with the values of this batch's first row in the first `given` fields and a fifth as many numbers.
-    pub(crate) fn new(model: AnyModel, given: usize, batch: &Batch) -> Self {
+    pub(crate) fn new(model: Model, given: usize, batch: &Batch) -> Self {
         let layout = model.layout().clone();
         let fields = layout.fields[..given].iter().map(|field| field.name.as_str());
         let given: Vec<_> = fields.chain(layout.numeric[..given / 5].iter().map(String::as_str)).collect();

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use starple::data::{Batch, DomainId, Field, Ids, Layout};
 use starple::model::Branches;
-use starple::{AnyConfig, AnyModel, PleConfig, StarConfig};
+use starple::{AnyConfig, Model, PleConfig, StarConfig};
 
 /// A model and the size of its batches.
 #[derive(Debug, Clone, Serialize)]
@@ -100,8 +100,8 @@ impl Workload {
     }
 
     /// The model at step 0.
-    pub(crate) fn model(&self) -> AnyModel {
-        AnyModel::new(self.config())
+    pub(crate) fn model(&self) -> Model {
+        Model::new(self.config())
     }
 
     /// A batch of which all rows are of one domain.

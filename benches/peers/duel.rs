@@ -1,6 +1,6 @@
 //! What both sides do, and how this one does it.
 
-use starple::AnyModel;
+use starple::Model;
 use starple::data::Batch;
 
 use crate::common::cost::Cost;
@@ -45,7 +45,7 @@ impl Duel {
     }
 
     /// What it costs at least.
-    pub(crate) fn cost(&self, model: AnyModel, batch: &Batch) -> Cost {
+    pub(crate) fn cost(&self, model: Model, batch: &Batch) -> Cost {
         let cost = if self.train { Cost::of_training } else { Cost::of_prediction };
         cost(&self.workload, &mut Training::new(model), batch)
     }
@@ -63,7 +63,7 @@ pub(crate) enum Ours {
 }
 
 impl Ours {
-    pub(crate) fn new(duel: &Duel, model: AnyModel, batch: &Batch) -> Self {
+    pub(crate) fn new(duel: &Duel, model: Model, batch: &Batch) -> Self {
         if duel.train {
             Self::Training(Box::new(Training::new(model)))
         } else {

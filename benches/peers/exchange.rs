@@ -6,7 +6,7 @@ use std::path::Path as FilePath;
 
 use ndarray::Array2;
 use serde::Deserialize;
-use starple::AnyModel;
+use starple::Model;
 use starple::data::{Batch, DomainId, Ids, Layout};
 use starple::nn::{Leaf, LeafMut, Params as _, Part, Path};
 use starple::serve::Frozen;
@@ -99,7 +99,7 @@ impl Exchange {
     }
 
     /// Gives a model the other side's weights: all of them, and no others.
-    pub(crate) fn load(&self, model: &mut AnyModel) -> Result<()> {
+    pub(crate) fn load(&self, model: &mut Model) -> Result<()> {
         let layout = model.layout().clone();
         let (mut failed, mut loaded) = (Ok(()), 0);
         model.visit_mut(|path, leaf| {
@@ -128,7 +128,7 @@ impl Exchange {
 
     /// Compares what both sides make of the batch: logits in prediction and, where the other side trains, logits, loss and
     /// the gradient of every tensor.
-    pub(crate) fn compare(&self, model: AnyModel, batch: &Batch) -> Result<Differences> {
+    pub(crate) fn compare(&self, model: Model, batch: &Batch) -> Result<Differences> {
         let mut differences = Differences::default();
         let shape = batch.labels.shape();
         let mut inference = Inference::new(model);

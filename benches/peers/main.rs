@@ -190,7 +190,7 @@ fn fight(
 }
 
 /// Takes the other side's weights and rows, and compares what both make of them.
-fn compare(twin: &mut Twin, model: &mut starple::AnyModel, batch: &mut starple::data::Batch) -> Result<Differences> {
+fn compare(twin: &mut Twin, model: &mut starple::Model, batch: &mut starple::data::Batch) -> Result<Differences> {
     let directory = tempfile::tempdir()?;
     twin.write(directory.path())?;
     let exchange = Exchange::read(directory.path())?;

@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use serde::Deserialize;
 use starple::data::{Encoder, Splits};
-use starple::model::{AnyNet, NetConfig as _};
 use starple::train::{Checkpoints, TrainConfig};
-use starple::{AnyConfig, AnyModel, Result};
+use starple::{AnyConfig, Model, Result};
 
 use crate::run_file::{Arguments, Data, Features, culprit, err, of_section, read_file, train_settings, wrong};
 
@@ -24,7 +23,7 @@ struct Run {
 
 /// What it asks for: a model at step 0, how to train it, and the rows.
 pub(crate) struct Ready {
-    pub(crate) model: AnyModel,
+    pub(crate) model: Model,
     pub(crate) config: TrainConfig,
     pub(crate) splits: Splits,
     #[allow(dead_code, reason = "not every example saves")]
@@ -61,9 +60,9 @@ pub(crate) fn ready(arguments: &Arguments, saves: bool) -> Result<(Ready, f64)> 
         of_section("[model]", culprit, &error).at_path(path)
     })?;
     // Before it is made.
-    config.check_memory::<AnyNet>(&model, splits.train.rows(), splits.val.rows())?;
+    config.check_memory(&*model, splits.train.rows(), splits.val.rows())?;
     for warning in model.warnings(splits.encoder.as_ref().map(Encoder::schema)) {
         err(format_args!("warning: {}: {warning}", model.kind()));
     }
-    Ok((Ready { model: AnyModel::new(model), config, splits, checkpoints }, read))
+    Ok((Ready { model: Model::new(model), config, splits, checkpoints }, read))
 }

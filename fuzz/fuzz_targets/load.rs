@@ -5,9 +5,8 @@
 use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
-use starple::model::AnyNet;
 use starple::persist::Saved;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = Saved::<AnyNet>::from_reader(Cursor::new(bytes));
+    let _ = Saved::from_reader(Cursor::new(bytes));
 });

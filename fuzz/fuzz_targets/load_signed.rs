@@ -5,7 +5,6 @@
 use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
-use starple::model::AnyNet;
 use starple::persist::{ModelFile, Saved};
 
 /// Where the checksum stands, behind the header's length and `{"__metadata__":{"starple.checksum":"`.
@@ -18,13 +17,13 @@ fuzz_target!(|bytes: &[u8]| {
         let checksum = format!("{:08x}", crc32fast::hash(&file));
         file[CHECKSUM].copy_from_slice(checksum.as_bytes());
     }
-    if let Ok(saved) = Saved::<AnyNet>::from_reader(Cursor::new(&file)) {
+    if let Ok(saved) = Saved::from_reader(Cursor::new(&file)) {
         let mut again = Cursor::new(Vec::new());
         let mut contents = ModelFile::new(&saved.model);
         if let Some(encoder) = &saved.encoder {
             contents = contents.encoder(encoder);
         }
         contents.write_to(&mut again).expect("what was loaded can be saved");
-        Saved::<AnyNet>::from_reader(again).expect("what was saved can be loaded");
+        Saved::from_reader(again).expect("what was saved can be loaded");
     }
 });

@@ -1,18 +1,16 @@
 //! Who takes part in a comparison.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::Standing;
-use crate::data::{Batch, Encoder, Layout, Splits};
+use crate::data::{Encoder, Layout, Splits};
 use crate::error::Problems;
-use crate::metrics::Report;
-use crate::model::{AnyConfig, AnyNet, Model, Net, NetConfig};
-use crate::train::{FitReport, Step, TrainConfig, Trainer, evaluate};
+use crate::model::{AnyConfig, Model};
+use crate::train::{Step, TrainConfig};
 use crate::{Error, ErrorKind, Result};
 
 /// A model that takes part in a comparison: a name, the settings it has for a layout and seed, and by choice training
@@ -21,9 +19,8 @@ use crate::{Error, ErrorKind, Result};
 /// ```
 /// use starple::StarConfig;
 /// use starple::compare::Contender;
-/// use starple::model::StarNet;
 ///
-/// let star = Contender::new::<StarNet>("star", |layout, seed| {
+/// let star = Contender::new("star", |layout, seed| {
 ///     StarConfig::builder(layout).hidden([64, 32]).seed(seed).build()
 /// });
 /// assert_eq!(star.name(), "star");
@@ -31,18 +28,18 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Clone)]
 pub struct Contender {
     name: String,
-    recipe: Arc<dyn Recipe>,
+    recipe: Arc<Recipe>,
     train: Option<TrainConfig>,
 }
 
 impl Contender {
-    /// A model of net `N` under this name; `settings` gives its configuration for a layout and a seed. Any [`Net`] may
-    /// take part, also one of your own.
-    pub fn new<N: Net>(
+    /// A model under this name; `settings` gives its configuration for a layout and a seed. A model of your own may take part too.
+    pub fn new<C: Into<AnyConfig>>(
         name: impl Into<String>,
-        settings: impl Fn(&Layout, u64) -> Result<N::Config> + Send + Sync + 'static,
+        settings: impl Fn(&Layout, u64) -> Result<C> + Send + Sync + 'static,
     ) -> Self {
-        Self { name: name.into(), recipe: Arc::new(Of::<N, _>(settings, PhantomData)), train: None }
+        let recipe = move |layout: &Layout, seed| settings(layout, seed).map(C::into);
+        Self { name: name.into(), recipe: Arc::new(recipe), train: None }
     }
 
     /// A model that settings name, as run files have them: `kind`, the settings of that model, and by choice `name`,
@@ -69,7 +66,7 @@ impl Contender {
             .require(settings.get("seed").is_none(), || "seed: each run has its own; name it among the seeds".into());
         problems.into_result(kind)?;
         let make = move |layout: &Layout, seed| AnyConfig::from_settings(settings.clone(), layout, seed);
-        Ok(Self::new::<AnyNet>(name.as_str().unwrap_or_default(), make))
+        Ok(Self::new(name.as_str().unwrap_or_default(), make))
     }
 
     /// Training settings of its own, in place of those that all contenders share. Its seed is that of each run.
@@ -88,9 +85,14 @@ impl Contender {
         self.train.as_ref()
     }
 
+    /// Its settings for this layout and seed.
+    fn settings(&self, layout: &Layout, seed: u64) -> Result<AnyConfig> {
+        (self.recipe)(layout, seed).map_err(|error| self.blame(&error))
+    }
+
     /// Whether it has settings for this layout and seed.
     pub(super) fn check(&self, layout: &Layout, seed: u64) -> Result<()> {
-        self.recipe.check(layout, seed).map_err(|error| self.blame(&error))
+        self.settings(layout, seed).map(drop)
     }
 
     /// How it stands before its first run, if its model can be trained so.
@@ -103,15 +105,29 @@ impl Contender {
         train: &TrainConfig,
         runs: usize,
     ) -> Result<(Standing, Vec<String>)> {
-        let Entry { kind, model, parameters, warnings } =
-            self.recipe.enter(splits, seed, train, runs).map_err(|error| self.blame(&error))?;
-        let train = settings_of(train, &["seed"]).map_err(|error| self.blame(&error))?;
-        Ok((Standing { name: self.name.clone(), kind, model, train, parameters, runs: Vec::new() }, warnings))
+        let config = self.settings(&splits.layout, seed)?;
+        let enter = || {
+            train.check_runs(&*config, splits.train.rows(), splits.val.rows(), runs)?;
+            let warnings = config.warnings(splits.encoder.as_ref().map(Encoder::schema));
+            let model = Model::new(config.clone());
+            // Some objectives ask for parts that not every model has.
+            Step::new(&model, train.objective(), seed)?;
+            let standing = Standing {
+                name: self.name.clone(),
+                kind: config.kind(),
+                model: settings_of(&config, &["kind", "layout", "seed"])?,
+                train: settings_of(train, &["seed"])?,
+                parameters: model.parameters(),
+                runs: Vec::new(),
+            };
+            Ok((standing, warnings))
+        };
+        enter().map_err(|error| self.blame(&error))
     }
 
     /// The model at step 0.
-    pub(super) fn model(&self, layout: &Layout, seed: u64) -> Result<Box<dyn Entrant>> {
-        self.recipe.model(layout, seed)
+    pub(super) fn model(&self, layout: &Layout, seed: u64) -> Result<Model> {
+        (self.recipe)(layout, seed).map(Model::new)
     }
 
     /// The same error, in this contender's name.
@@ -126,22 +142,8 @@ impl fmt::Debug for Contender {
     }
 }
 
-/// How a model is made, whatever its net.
-trait Recipe: Send + Sync {
-    fn check(&self, layout: &Layout, seed: u64) -> Result<()>;
-
-    fn enter(&self, splits: &Splits, seed: u64, train: &TrainConfig, runs: usize) -> Result<Entry>;
-
-    fn model(&self, layout: &Layout, seed: u64) -> Result<Box<dyn Entrant>>;
-}
-
-/// What is known of a model before it is trained.
-struct Entry {
-    kind: &'static str,
-    model: Value,
-    parameters: usize,
-    warnings: Vec<String>,
-}
+/// How a contender's settings are made for a layout and a seed.
+type Recipe = dyn Fn(&Layout, u64) -> Result<AnyConfig> + Send + Sync;
 
 /// Settings as a file would have them, without those keys.
 fn settings_of(settings: &impl Serialize, without: &[&str]) -> Result<Value> {
@@ -150,49 +152,4 @@ fn settings_of(settings: &impl Serialize, without: &[&str]) -> Result<Value> {
         keys.retain(|key, _| !without.contains(&key.as_str()));
     }
     Ok(value)
-}
-
-struct Of<N, F>(F, PhantomData<fn() -> N>);
-
-impl<N: Net, F: Fn(&Layout, u64) -> Result<N::Config> + Send + Sync> Recipe for Of<N, F> {
-    fn check(&self, layout: &Layout, seed: u64) -> Result<()> {
-        (self.0)(layout, seed).map(drop)
-    }
-
-    fn enter(&self, splits: &Splits, seed: u64, train: &TrainConfig, runs: usize) -> Result<Entry> {
-        let config = (self.0)(&splits.layout, seed)?;
-        train.check_runs::<N>(&config, splits.train.rows(), splits.val.rows(), runs)?;
-        let warnings = config.warnings(splits.encoder.as_ref().map(Encoder::schema));
-        let model = Model::<N>::new(config);
-        // Some objectives ask for parts that not every model has.
-        Step::new(&model, train.objective(), seed)?;
-        let kind = model.config().kind();
-        Ok(Entry {
-            kind,
-            model: settings_of(model.config(), &["kind", "layout", "seed"])?,
-            parameters: model.parameters(),
-            warnings,
-        })
-    }
-
-    fn model(&self, layout: &Layout, seed: u64) -> Result<Box<dyn Entrant>> {
-        Ok(Box::new(Model::<N>::new((self.0)(layout, seed)?)))
-    }
-}
-
-/// A model of any net, to train and to judge.
-pub(super) trait Entrant: Send + Sync {
-    fn fit(&mut self, trainer: &mut Trainer, train: Arc<Batch>, val: &Batch) -> Result<FitReport>;
-
-    fn evaluate(&self, rows: &Batch) -> Result<Report>;
-}
-
-impl<N: Net> Entrant for Model<N> {
-    fn fit(&mut self, trainer: &mut Trainer, train: Arc<Batch>, val: &Batch) -> Result<FitReport> {
-        trainer.fit(self, train, Some(val))
-    }
-
-    fn evaluate(&self, rows: &Batch) -> Result<Report> {
-        evaluate(self, rows)
-    }
 }

@@ -8,8 +8,7 @@
 //! use starple::compare::{CompareConfig, Contender, compare};
 //! use starple::data::Splits;
 //! use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
-//! use starple::model::{PooledNet, StarNet};
-//! use starple::train::TrainConfig;
+//! //! use starple::train::TrainConfig;
 //! use starple::{PooledConfig, StarConfig};
 //!
 //! # fn main() -> starple::Result<()> {
@@ -19,10 +18,10 @@
 //! let splits = Splits::of_batches(log.layout(), train, val, test);
 //!
 //! let config = CompareConfig::builder()
-//!     .contender(Contender::new::<PooledNet>("pooled", |layout, seed| {
+//!     .contender(Contender::new("pooled", |layout, seed| {
 //!         PooledConfig::builder(layout).embedding_dim(4).hidden([8]).seed(seed).build()
 //!     }))
-//!     .contender(Contender::new::<StarNet>("star", |layout, seed| {
+//!     .contender(Contender::new("star", |layout, seed| {
 //!         StarConfig::builder(layout).embedding_dim(4).hidden([8]).seed(seed).build()
 //!     }))
 //!     .baseline("pooled")

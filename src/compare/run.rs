@@ -14,7 +14,7 @@ use crate::data::Splits;
 use crate::metrics::Report;
 use crate::train::{
     Callback, EpochReport, FitReport, StepDone, StopReason, TrainConfig, TrainConfigBuilder, Trainer, check_rows,
-    in_pool,
+    evaluate, in_pool,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -212,12 +212,12 @@ impl Job<'_> {
         let mut model = contender.model(&splits.layout, train.seed())?;
         let relay = Relay { contender: contender.name().into(), train: train.clone(), observer: Arc::clone(observer) };
         let mut trainer = Trainer::new(train.clone()).callback(relay);
-        let fit = model.fit(&mut trainer, Arc::clone(&splits.train), &splits.val)?;
+        let fit = trainer.fit(&mut model, Arc::clone(&splits.train), Some(&splits.val))?;
         if fit.stop == StopReason::Callback {
             return Err(interrupted());
         }
         let mut failed = fit.stop.diverged().then(|| fit.stop.to_string());
-        let test = match in_pool(train.threads(), || model.evaluate(&splits.test))? {
+        let test = match in_pool(train.threads(), || evaluate(&model, &splits.test))? {
             Err(error) if error.kind() == ErrorKind::NonFinite => {
                 failed.get_or_insert_with(|| format!("the test rows: {error}"));
                 None

@@ -10,7 +10,7 @@ use super::Heat;
 use crate::Result;
 use crate::data::{Batch, Layout};
 use crate::metrics::{Cell, SHARED_DOMAIN, TextTable};
-use crate::model::{Cache, ExpertId, GateReader, GateView, Model, Net, PIECE};
+use crate::model::{Cache, ExpertId, GateReader, GateView, Model, PIECE};
 use crate::nn::Infer;
 
 /// How the gates of one level weigh their experts, over all rows or those of one domain.
@@ -39,11 +39,11 @@ pub struct GateUse {
 /// # Errors
 /// [`ErrorKind::Layout`](crate::ErrorKind::Layout), [`ErrorKind::Data`](crate::ErrorKind::Data) or
 /// [`ErrorKind::UnknownDomain`](crate::ErrorKind::UnknownDomain) if the rows do not have the model's layout.
-pub fn gates<N: Net>(model: &Model<N>, rows: &Batch) -> Result<Vec<GateUse>> {
+pub fn gates(model: &Model, rows: &Batch) -> Result<Vec<GateUse>> {
     let layout = model.layout();
     rows.check(layout)?;
     let mut sums = Sums { known: layout.domains.len(), rows: BTreeMap::new(), levels: BTreeMap::new() };
-    let mut cache = Cache::<N, Infer>::default();
+    let mut cache = Cache::<Infer>::default();
     for start in (0..rows.rows()).step_by(PIECE) {
         let piece = rows.slice(start..rows.rows().min(start + PIECE));
         model.forward_with(&piece, piece.domains(), &mut cache);
@@ -52,7 +52,7 @@ pub fn gates<N: Net>(model: &Model<N>, rows: &Batch) -> Result<Vec<GateUse>> {
                 *sums.rows.entry(group).or_default() += segment.len();
             }
         }
-        model.net().visit_gates(cache.net(), &mut |view| {
+        model.net().visit_gates(cache.tape(), &mut |view| {
             for segment in cache.segments() {
                 let (from, to) = (segment.start.max(view.start), segment.end.min(view.start + view.weights.nrows()));
                 if from < to {

@@ -2,7 +2,7 @@
 
 use super::Heat;
 use crate::data::Layout;
-use crate::model::StarNet;
+use crate::net::Net;
 use crate::nn::{Linear, PartitionedNorm, StarLinear};
 
 /// How far each domain of a STAR is from the shared network: for every layer (rows) and domain (columns)
@@ -22,7 +22,7 @@ use crate::nn::{Linear, PartitionedNorm, StarLinear};
 ///
 /// # Panics
 /// If `layout` is not that of the net.
-pub fn star_distance(net: &StarNet, layout: &Layout) -> Heat {
+pub fn star_distance(net: &Net, layout: &Layout) -> Heat {
     let domains = 0..layout.domains.len();
     let (mut rows, mut values) = (Vec::new(), Vec::new());
     let mut add = |name: String, of: &dyn Fn(usize) -> Distance| {
@@ -37,7 +37,7 @@ pub fn star_distance(net: &StarNet, layout: &Layout) -> Heat {
         add(format!("layers.{i}.weight"), &|d| weight(i, d));
         add(format!("layers.{i}.bias"), &|d| Distance::between(&combined[i][d].bias, &layer.shared.bias));
     }
-    if let Some(PartitionedNorm { gamma, beta, domain, .. }) = net.get("norm") {
+    if let Some(PartitionedNorm { gamma, beta, domain, .. }) = net.get::<PartitionedNorm>("norm") {
         add("norm.gamma".into(), &|d| Distance::between(&(gamma * &domain[d].gamma), gamma));
         add("norm.beta".into(), &|d| Distance::between(&(beta + &domain[d].beta), beta));
     }

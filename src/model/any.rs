@@ -1,253 +1,88 @@
-//! One type over all models, for a model that a file names.
+//! The settings of any model, for a model that a file names.
 
-use ndarray::ArrayRef2;
-use serde::{Deserialize, Serialize};
+use std::any::Any;
+use std::ops::{Deref, DerefMut};
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::{Branches, GateView, Input, Net, NetConfig, Plan};
-use crate::data::{DomainId, Layout};
-use crate::nn::{Leaf, LeafMut, Mode, Pair, Params, Path, Size, Train};
+use super::{
+    AsymmetricConfig, CgcConfig, CrossStitchConfig, CustomizedConfig, MlMmoeConfig, MmoeConfig, MoeConfig, MranConfig,
+    NetConfig, PepnetConfig, PleConfig, PooledConfig, SharedBottomConfig, SingleConfig, SluiceConfig, StarConfig,
+};
+use crate::data::Layout;
 use crate::{Error, ErrorKind, Result};
 
-/// Writes the three enums over all models, and passes every call on.
-macro_rules! any {
-    ($($kind:literal => $model:ident($net:ident, $config:ident)),* $(,)?) => {
-        $(use super::{$net, $config};)*
+/// The settings of any model. In a file, `kind` says which, beside the model's own settings.
+///
+/// It dereferences to [`NetConfig`]; [`AnyConfig::get`] gives back the settings of one model.
+///
+/// ```
+/// # use starple::data::{Field, Layout};
+/// use starple::{AnyConfig, PleConfig, StarConfig};
+/// # let field = Field { name: "item".into(), rows: 9, bag: None };
+/// # let (domains, tasks) = (vec!["home".into()], vec!["click".into()]);
+/// # let layout = Layout { fields: vec![field], domains, tasks, ..Layout::default() };
+///
+/// let config = AnyConfig::from_settings(serde_json::json!({ "kind": "star", "hidden": [64, 32] }), &layout, 7)?;
+/// assert_eq!((config.kind(), config.seed()), ("star", 7));
+/// assert_eq!(config.get::<StarConfig>(), Some(&StarConfig::builder(&layout).hidden([64, 32]).seed(7).build()?));
+/// assert!(config.get::<PleConfig>().is_none());
+/// # Ok::<(), starple::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct AnyConfig(Box<dyn NetConfig>);
 
-        /// The settings of any model. In a file, `kind` says which, beside the model's own settings.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        #[serde(tag = "kind")]
-        #[non_exhaustive]
-        pub enum AnyConfig {
-            $(
-                #[doc = concat!("[`", stringify!($model), "`](super::", stringify!($model), ").")]
-                #[serde(rename = $kind)]
-                $model($config),
-            )*
-        }
+/// How the settings of one kind are read.
+type Read = fn(Value) -> serde_json::Result<AnyConfig>;
 
-        /// The dense part of any model, chosen by its [`AnyConfig`].
-        #[derive(Debug, Clone, PartialEq)]
-        #[non_exhaustive]
-        pub enum AnyNet {
-            $(
-                #[doc = concat!("[`", stringify!($model), "`](super::", stringify!($model), ").")]
-                $model(Box<$net>),
-            )*
-        }
-
-        /// What an [`AnyNet`] keeps from forward to backward.
-        #[derive(Debug, Default)]
-        #[non_exhaustive]
-        pub enum AnyCache {
-            /// Before its first pass.
-            #[default]
-            Unused,
-            $(
-                #[doc = concat!("[`", stringify!($model), "`](super::", stringify!($model), ").")]
-                $model(Box<<$net as Net>::Cache>),
-            )*
-        }
-
-        $(
-            impl From<$config> for AnyConfig {
-                fn from(config: $config) -> Self {
-                    Self::$model(config)
-                }
-            }
-        )*
-
+macro_rules! kinds {
+    ($($kind:literal => $config:ty),* $(,)?) => {
         impl AnyConfig {
-            /// The kinds there are, as files name them.
+            /// The kinds of this crate, as files name them.
             pub const KINDS: &[&str] = &[$($kind),*];
         }
 
-        impl NetConfig for AnyConfig {
-            fn kind(&self) -> &'static str {
-                match self { $(Self::$model(config) => config.kind(),)* }
-            }
-
-            fn kinds() -> &'static [&'static str] {
-                Self::KINDS
-            }
-
-            fn to_json(&self) -> serde_json::Result<String> {
-                match self { $(Self::$model(config) => config.to_json(),)* }
-            }
-
-            fn from_json(kind: &str, json: &str) -> serde_json::Result<Self> {
-                match kind {
-                    $($kind => serde_json::from_str(json).map(Self::$model),)*
-                    _ => Err(serde::de::Error::unknown_variant(kind, Self::KINDS)),
-                }
-            }
-
-            fn layout(&self) -> &Layout {
-                match self { $(Self::$model(config) => config.layout(),)* }
-            }
-
-            fn layout_mut(&mut self) -> &mut Layout {
-                match self { $(Self::$model(config) => config.layout_mut(),)* }
-            }
-
-            fn embedding_dim(&self) -> usize {
-                match self { $(Self::$model(config) => config.embedding_dim(),)* }
-            }
-
-            fn embedding_std(&self) -> f32 {
-                match self { $(Self::$model(config) => config.embedding_std(),)* }
-            }
-
-            fn seed(&self) -> u64 {
-                match self { $(Self::$model(config) => config.seed(),)* }
-            }
-
-            fn own_tables(&self) -> Option<Branches> {
-                match self { $(Self::$model(config) => config.own_tables(),)* }
-            }
-
-            fn tables_built_with(&self) -> Option<usize> {
-                match self { $(Self::$model(config) => config.tables_built_with(),)* }
-            }
-
-            fn reads_domain(&self) -> bool {
-                match self { $(Self::$model(config) => config.reads_domain(),)* }
-            }
-
-            fn domain_setting(&self) -> [&'static str; 2] {
-                match self { $(Self::$model(config) => config.domain_setting(),)* }
-            }
-        }
-
-        impl Net for AnyNet {
-            type Config = AnyConfig;
-            type Cache = AnyCache;
-
-            fn new(config: &AnyConfig) -> Self {
-                match config { $(AnyConfig::$model(config) => Self::$model(Box::new(Net::new(config))),)* }
-            }
-
-            fn size(config: &AnyConfig) -> Option<Size> {
-                match config { $(AnyConfig::$model(config) => $net::size(config),)* }
-            }
-
-            fn row(config: &AnyConfig) -> Option<f64> {
-                match config { $(AnyConfig::$model(config) => $net::row(config),)* }
-            }
-
-            fn forward<M: Mode>(&self, input: Input<'_>, mode: M, cache: &mut AnyCache, logits: &mut ArrayRef2<f32>) {
-                match self {
-                    $(Self::$model(net) => {
-                        if !matches!(cache, AnyCache::$model(_)) {
-                            *cache = AnyCache::$model(Box::default());
-                        }
-                        let AnyCache::$model(cache) = cache else { unreachable!("it was just made") };
-                        net.forward(input, mode, cache, logits);
-                    })*
-                }
-            }
-
-            fn backward(
-                &self,
-                input: Input<'_>,
-                dlogits: &ArrayRef2<f32>,
-                mode: Train,
-                cache: &mut AnyCache,
-                grad: &mut Self,
-                dx: &mut ArrayRef2<f32>,
-            ) {
-                match (self, cache, grad) {
-                    $((Self::$model(net), AnyCache::$model(cache), Self::$model(grad)) => {
-                        net.backward(input, dlogits, mode, cache, grad, dx);
-                    })*
-                    _ => panic!("{MIXED}"),
-                }
-            }
-
-            fn note_statistics(&self, input: Input<'_>, grad: &mut Self) -> bool {
-                match (self, grad) {
-                    $((Self::$model(net), Self::$model(grad)) => net.note_statistics(input, grad),)*
-                    _ => panic!("{MIXED}"),
-                }
-            }
-
-            fn visit_gates(&self, cache: &AnyCache, see: &mut dyn FnMut(GateView<'_>)) {
-                match (self, cache) {
-                    $((Self::$model(net), AnyCache::$model(cache)) => net.visit_gates(cache, see),)*
-                    (_, AnyCache::Unused) => {}
-                    _ => panic!("{MIXED}"),
-                }
-            }
-
-            fn plan(&self, domains: usize) -> Plan<'_> {
-                match self {
-                    $(Self::$model(net) => net.plan(domains),)*
-                }
-            }
-
-            fn penalize(&self, cache: &mut AnyCache, grad: &mut Self) -> f64 {
-                match (self, cache, grad) {
-                    $((Self::$model(net), AnyCache::$model(cache), Self::$model(grad)) => net.penalize(cache, grad),)*
-                    _ => panic!("{MIXED}"),
-                }
-            }
-
-            fn add_domain(&mut self, config: &mut AnyConfig, domain: DomainId) {
-                match (self, config) {
-                    $((Self::$model(net), AnyConfig::$model(config)) => net.add_domain(config, domain),)*
-                    _ => panic!("{MIXED}"),
-                }
-            }
-        }
-
-        impl Params for AnyNet {
-            fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
-                match self { $(Self::$model(net) => net.visit(path, see),)* }
-            }
-
-            fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
-                match self { $(Self::$model(net) => net.visit_mut(path, see),)* }
-            }
-
-            fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
-                match (self, grad) {
-                    $((Self::$model(net), Self::$model(grad)) => net.visit_pair(grad, path, see),)*
-                    _ => panic!("{MIXED}"),
-                }
-            }
-
-            fn zero(&mut self) {
-                match self { $(Self::$model(net) => net.zero(),)* }
-            }
-
-            fn dismiss(&mut self) {
-                match self { $(Self::$model(net) => net.dismiss(),)* }
-            }
-        }
+        const READERS: &[Read] = &[$(AnyConfig::read::<$config>),*];
     };
 }
 
-const MIXED: &str = "a configuration, a cache and a gradient are of the model they are used with";
-
-any! {
-    "single" => Single(SingleNet, SingleConfig),
-    "pooled" => Pooled(PooledNet, PooledConfig),
-    "star" => Star(StarNet, StarConfig),
-    "shared_bottom" => SharedBottom(SharedBottomNet, SharedBottomConfig),
-    "asymmetric" => Asymmetric(AsymmetricNet, AsymmetricConfig),
-    "customized" => Customized(CustomizedNet, CustomizedConfig),
-    "cross_stitch" => CrossStitch(CrossStitchNet, CrossStitchConfig),
-    "sluice" => Sluice(SluiceNet, SluiceConfig),
-    "moe" => Moe(MoeNet, MoeConfig),
-    "mmoe" => Mmoe(MmoeNet, MmoeConfig),
-    "ml_mmoe" => MlMmoe(MlMmoeNet, MlMmoeConfig),
-    "cgc" => Cgc(CgcNet, CgcConfig),
-    "ple" => Ple(PleNet, PleConfig),
-    "pepnet" => Pepnet(PepnetNet, PepnetConfig),
-    "mran" => Mran(MranNet, MranConfig),
+kinds! {
+    "single" => SingleConfig,
+    "pooled" => PooledConfig,
+    "star" => StarConfig,
+    "shared_bottom" => SharedBottomConfig,
+    "asymmetric" => AsymmetricConfig,
+    "customized" => CustomizedConfig,
+    "cross_stitch" => CrossStitchConfig,
+    "sluice" => SluiceConfig,
+    "moe" => MoeConfig,
+    "mmoe" => MmoeConfig,
+    "ml_mmoe" => MlMmoeConfig,
+    "cgc" => CgcConfig,
+    "ple" => PleConfig,
+    "pepnet" => PepnetConfig,
+    "mran" => MranConfig,
 }
 
 impl AnyConfig {
+    /// The settings of this model, if they are of it.
+    pub fn get<C: NetConfig>(&self) -> Option<&C> {
+        let any: &dyn Any = &*self.0;
+        any.downcast_ref()
+    }
+
+    fn read<C: NetConfig + DeserializeOwned>(settings: Value) -> serde_json::Result<Self> {
+        serde_json::from_value::<C>(settings).map(Self::from)
+    }
+
+    /// Settings of a kind of this crate, without `kind`.
+    pub(crate) fn of_kind(kind: &str, settings: Value) -> serde_json::Result<Self> {
+        let known = Self::KINDS.iter().position(|&known| known == kind);
+        known.map_or_else(|| Err(serde_json::Error::unknown_variant(kind, Self::KINDS)), |i| READERS[i](settings))
+    }
+
     /// The kind that settings name.
     ///
     /// # Errors
@@ -280,10 +115,72 @@ impl AnyConfig {
     }
 }
 
+impl<C: NetConfig> From<C> for AnyConfig {
+    fn from(config: C) -> Self {
+        Self(Box::new(config))
+    }
+}
+
+impl From<Box<dyn NetConfig>> for AnyConfig {
+    fn from(config: Box<dyn NetConfig>) -> Self {
+        Self(config)
+    }
+}
+
+impl Deref for AnyConfig {
+    type Target = dyn NetConfig;
+
+    fn deref(&self) -> &dyn NetConfig {
+        &*self.0
+    }
+}
+
+impl DerefMut for AnyConfig {
+    fn deref_mut(&mut self) -> &mut dyn NetConfig {
+        &mut *self.0
+    }
+}
+
+impl Clone for AnyConfig {
+    fn clone(&self) -> Self {
+        Self(self.0.boxed())
+    }
+}
+
+impl PartialEq for AnyConfig {
+    fn eq(&self, other: &Self) -> bool {
+        let other: &dyn Any = &*other.0;
+        self.0.equals(other)
+    }
+}
+
+impl Serialize for AnyConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Tagged<'a> {
+            kind: &'static str,
+            #[serde(flatten)]
+            settings: &'a dyn NetConfig,
+        }
+        Tagged { kind: self.kind(), settings: &**self }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for AnyConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let mut settings = Value::deserialize(deserializer)?;
+        let kind = Self::kind_of(&settings).map_err(D::Error::custom)?;
+        if let Value::Object(keys) = &mut settings {
+            keys.remove("kind");
+        }
+        Self::of_kind(kind, settings).map_err(D::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Field;
+    use crate::data::{DomainId, Field};
 
     fn layout(domains: usize, tasks: usize) -> Layout {
         Layout {
@@ -296,7 +193,7 @@ mod tests {
 
     /// Whether a model at its start gives one row different scores in its domains.
     fn tells_domains_apart(config: &AnyConfig) -> bool {
-        let (model, layout) = (crate::AnyModel::new(config.clone()), config.layout());
+        let (model, layout) = (crate::Model::new(config.clone()), config.layout());
         let labels = ndarray::Array2::zeros((1, layout.tasks.len()));
         let ids = vec![crate::data::Ids::One(vec![1])];
         let numeric = ndarray::Array2::zeros((1, 0));

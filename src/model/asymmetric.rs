@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::bottoms::Bottoms;
 use super::config::{check_bottoms, check_widths, model_config};
-use super::{Branches, Fusion};
+use super::{Branches, Fusion, Model};
 use crate::data::{DomainId, Layout, listed};
-use crate::net::{Builder, Built, Describe, StepNet};
+use crate::net::{Builder, Built, Describe};
 use crate::nn::Branch;
 
 model_config! {
     /// The settings of [`Asymmetric`](super::Asymmetric).
-    AsymmetricConfig, AsymmetricConfigBuilder, "asymmetric" of AsymmetricNet, branches: Branches::Auto => {
+    AsymmetricConfig, AsymmetricConfigBuilder, "asymmetric", branches: Branches::Auto => {
         /// The widths of a bottom's layers, at least one; default 128.
         bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>;
         /// The widths of a tower's hidden layers; default 64, 32.
@@ -54,7 +54,7 @@ model_config! {
 /// ```
 ///
 /// A bottom learns from every tower that reads it.
-pub type AsymmetricNet = StepNet<AsymmetricConfig>;
+pub type Asymmetric = Model;
 
 impl Describe for AsymmetricConfig {
     fn describe(&self, net: &mut Builder<'_>) -> Built {

@@ -2,18 +2,18 @@
 
 use ndarray::{Array2, Axis};
 
-use super::Net;
 use super::embeddings::Blocks;
 use crate::data::{Batch, DomainId, Domains};
+use crate::net::Tape;
+use crate::nn::Segment;
 use crate::nn::buffer::resize;
-use crate::nn::{Mode, Segment};
 
 /// Activations and buffers of one forward pass, and in training of its backward pass.
 ///
 /// The caller keeps one for each thread and lends it to [`Model::forward_with`](super::Model::forward_with); a warm one
 /// makes no allocation. `M` says what it is for: [`Infer`](crate::nn::Infer) or [`Train`](crate::nn::Train).
 #[derive(Debug)]
-pub struct Cache<N: Net, M: Mode> {
+pub struct Cache<M> {
     /// How the pass runs; in training, set seed and step here before each step.
     pub mode: M,
     pub(super) order: Order,
@@ -23,10 +23,10 @@ pub struct Cache<N: Net, M: Mode> {
     /// In the order of `order`; then in the caller's.
     pub(super) grouped: Array2<f32>,
     pub(super) logits: Array2<f32>,
-    pub(super) net: N::Cache,
+    pub(super) tape: Tape,
 }
 
-impl<N: Net, M: Mode> Cache<N, M> {
+impl<M> Cache<M> {
     /// An empty cache for passes of this mode.
     pub fn new(mode: M) -> Self {
         Self {
@@ -37,7 +37,7 @@ impl<N: Net, M: Mode> Cache<N, M> {
             dx: Array2::default((0, 0)),
             grouped: Array2::default((0, 0)),
             logits: Array2::default((0, 0)),
-            net: N::Cache::default(),
+            tape: Tape::default(),
         }
     }
 
@@ -51,13 +51,13 @@ impl<N: Net, M: Mode> Cache<N, M> {
         &self.order.segments
     }
 
-    /// The net's own cache, to look inside after a pass.
-    pub fn net(&self) -> &N::Cache {
-        &self.net
+    /// The values of the net's steps, to look inside after a pass.
+    pub fn tape(&self) -> &Tape {
+        &self.tape
     }
 }
 
-impl<N: Net, M: Mode> Default for Cache<N, M> {
+impl<M: Default> Default for Cache<M> {
     fn default() -> Self {
         Self::new(M::default())
     }

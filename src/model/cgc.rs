@@ -1,13 +1,13 @@
 //! CGC: customized gate control.
 
-use super::Branches;
 use super::config::{check_experts, check_widths, model_config};
 use super::extraction::Extraction;
-use crate::net::{Builder, Built, Describe, StepNet};
+use super::{Branches, Model};
+use crate::net::{Builder, Built, Describe};
 
 model_config! {
     /// The settings of [`Cgc`](super::Cgc).
-    CgcConfig, CgcConfigBuilder, "cgc" of CgcNet, branches: Branches::Auto => {
+    CgcConfig, CgcConfigBuilder, "cgc", branches: Branches::Auto => {
         /// How many experts all branches share; default 2.
         shared_experts: usize = 2;
         /// How many experts each branch has for itself; default 1.
@@ -30,7 +30,7 @@ model_config! {
 ///   tower k    ŷ^k = t^k(h^k)
 ///   gate k     h^k = Σ_i w^k_i E_i(x)   over own experts, then shared ones;  w^k = softmax(x·W^k)
 /// ```
-pub type CgcNet = StepNet<CgcConfig>;
+pub type Cgc = Model;
 
 impl Describe for CgcConfig {
     fn describe(&self, net: &mut Builder<'_>) -> Built {

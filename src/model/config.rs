@@ -1,13 +1,17 @@
 //! Configurations of models: what each has, and the macro that writes them alike.
 
+use std::any::Any;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::Branches;
-use crate::data::{DomainId, Layout, Schema};
+use crate::data::{Layout, Schema};
 use crate::error::Problems;
 use crate::metrics::SHARED_DOMAIN;
-use crate::nn::{HiddenSettings, InitRng};
+use crate::net::Describe;
+use crate::nn::HiddenSettings;
 
 /// The widest that a layer or embedding may be. Nothing a log needs comes near it, and no size overflows below it.
 pub(crate) const MAX_WIDTH: usize = 1 << 16;
@@ -18,32 +22,15 @@ pub(crate) const MAX_COUNT: usize = 1 << 12;
 /// The most levels or layers.
 pub(crate) const MAX_DEPTH: usize = 1 << 8;
 
-/// The settings of a net. A value of it is valid: it was checked when it was built or read.
-pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
+/// The settings of a model. A value is valid: it was checked when it was built or read from a file.
+///
+/// Every model in this crate has such a type, and a model of your own is one more: implement this trait and [`Describe`], which writes
+/// the net. Embeddings, training, prediction, serving and ONNX come from the crate; see [`net`](crate::net) for an example.
+///
+/// `Clone`, `PartialEq` and serde give the rest of what is needed, [`ConfigObject`].
+pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
     /// The name of the model in run files and model files.
     fn kind(&self) -> &'static str;
-
-    /// The kinds that a value of this type may be, for errors about files of others; none, the default, if that is not known.
-    fn kinds() -> &'static [&'static str] {
-        &[]
-    }
-
-    /// The settings as a model file has them, beside the kind: by default what serde writes.
-    ///
-    /// # Errors
-    /// If they cannot be written as JSON.
-    fn to_json(&self) -> serde_json::Result<String> {
-        serde_json::to_string(self)
-    }
-
-    /// The settings of this kind as a model file has them: by default what serde reads.
-    ///
-    /// # Errors
-    /// If it is not JSON of such settings, or invalid settings.
-    fn from_json(kind: &str, json: &str) -> serde_json::Result<Self> {
-        let _ = kind;
-        serde_json::from_str(json)
-    }
 
     /// The fields, numeric inputs, domains and tasks.
     fn layout(&self) -> &Layout;
@@ -116,22 +103,38 @@ pub trait NetConfig: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Se
     fn width_f64(&self) -> f64 {
         self.layout().fields.len() as f64 * self.embedding_dim() as f64 + self.layout().numeric.len() as f64
     }
+}
 
-    /// How many tasks there are.
-    fn tasks(&self) -> usize {
-        self.layout().tasks.len()
+/// What every [`NetConfig`] can do that is `Clone`, `PartialEq`, serializable and deserializable: be copied, compared and written without
+/// its type being known.
+pub trait ConfigObject: Any + erased_serde::Serialize {
+    /// A copy.
+    fn boxed(&self) -> Box<dyn NetConfig>;
+
+    /// Whether `other` has the same type and the same values.
+    fn equals(&self, other: &dyn Any) -> bool;
+
+    /// The same settings with another value of one of them; `None` if that is invalid.
+    fn with(&self, key: &str, value: Value) -> Option<Box<dyn NetConfig>>;
+}
+
+impl<C: NetConfig + Clone + PartialEq + Serialize + DeserializeOwned> ConfigObject for C {
+    fn boxed(&self) -> Box<dyn NetConfig> {
+        Box::new(self.clone())
     }
 
-    /// The ids of all domains.
-    fn domains(&self) -> Vec<DomainId> {
-        (0..self.layout().domains.len()).map(DomainId::new).collect()
+    fn equals(&self, other: &dyn Any) -> bool {
+        other.downcast_ref() == Some(self)
     }
 
-    /// The random streams of the dense part; the embeddings have their own.
-    fn init_rng(&self) -> InitRng {
-        InitRng::later(self.seed(), 0)
+    fn with(&self, key: &str, value: Value) -> Option<Box<dyn NetConfig>> {
+        let mut settings = serde_json::to_value(self).ok()?;
+        settings[key] = value;
+        Some(Box::new(serde_json::from_value::<C>(settings).ok()?))
     }
 }
+
+erased_serde::serialize_trait_object!(NetConfig);
 
 /// Notes what cannot be in the settings that all models share.
 pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenSettings, problems: &mut Problems) {
@@ -225,7 +228,7 @@ pub(crate) fn check_stacks(hidden: &[usize], own_weight: f32, problems: &mut Pro
 macro_rules! model_config {
     (
         $(#[$doc:meta])*
-        $config:ident, $builder:ident, $kind:literal of $net:ty $(, branches: $branches:expr $(, own_tables: $own:literal)?)?
+        $config:ident, $builder:ident, $kind:literal $(, branches: $branches:expr $(, own_tables: $own:literal)?)?
         $(, domain: $flag:ident)? => {
             $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr $(, from $from:ty)?;)*
         }
@@ -291,7 +294,7 @@ macro_rules! model_config {
                     let settings: $builder = serde_json::from_value(settings).ok()?;
                     Some($config($builder { layout: self.0.layout.clone(), ..settings }))
                 };
-                $crate::model::fits::too_large::<$net>(self, || settings().unwrap_or_default(), with)
+                $crate::model::fits::too_large(self, || settings().unwrap_or_default(), with)
             }
         }
 
@@ -380,10 +383,6 @@ macro_rules! model_config {
         impl $crate::model::NetConfig for $config {
             fn kind(&self) -> &'static str {
                 $kind
-            }
-
-            fn kinds() -> &'static [&'static str] {
-                &[$kind]
             }
 
             fn layout(&self) -> &$crate::data::Layout {

@@ -1,13 +1,13 @@
 //! Cross-stitch networks.
 
-use super::Branches;
 use super::config::{check_stacks, check_widths, model_config};
 use super::stitched::Stacks;
-use crate::net::{Builder, Built, Describe, StepNet};
+use super::{Branches, Model};
+use crate::net::{Builder, Built, Describe};
 
 model_config! {
     /// The settings of [`CrossStitch`](super::CrossStitch).
-    CrossStitchConfig, CrossStitchConfigBuilder, "cross_stitch" of CrossStitchNet, branches: Branches::Auto => {
+    CrossStitchConfig, CrossStitchConfigBuilder, "cross_stitch", branches: Branches::Auto => {
         /// The widths of a stack's layers, at least one, each with a unit behind it; default 128, 64, 32.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
         /// The widths of a tower's hidden layers; default none, which leaves the output layer.
@@ -38,7 +38,7 @@ model_config! {
 ///
 /// Every α is one number for a layer and a pair of branches, without bounds; the paper also has one for each channel, which is not
 /// implemented. In the paper the stacks are pre-trained on their own and joined afterwards; here all start from scratch.
-pub type CrossStitchNet = StepNet<CrossStitchConfig>;
+pub type CrossStitch = Model;
 
 impl Describe for CrossStitchConfig {
     fn describe(&self, net: &mut Builder<'_>) -> Built {

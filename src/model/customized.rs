@@ -2,12 +2,12 @@
 
 use super::bottoms::Bottoms;
 use super::config::{check_bottoms, check_widths, model_config};
-use super::{Branches, Fusion};
-use crate::net::{Builder, Built, Describe, StepNet};
+use super::{Branches, Fusion, Model};
+use crate::net::{Builder, Built, Describe};
 
 model_config! {
     /// The settings of [`Customized`](super::Customized).
-    CustomizedConfig, CustomizedConfigBuilder, "customized" of CustomizedNet, branches: Branches::Auto => {
+    CustomizedConfig, CustomizedConfigBuilder, "customized", branches: Branches::Auto => {
         /// The widths of a bottom's layers, at least one; default 128.
         bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>;
         /// The widths of a tower's hidden layers; default 64, 32.
@@ -30,7 +30,7 @@ model_config! {
 ///       ╲       │       ╱
 ///               x
 /// ```
-pub type CustomizedNet = StepNet<CustomizedConfig>;
+pub type Customized = Model;
 
 impl Describe for CustomizedConfig {
     fn describe(&self, net: &mut Builder<'_>) -> Built {

@@ -60,24 +60,24 @@ impl Block {
 }
 
 impl Embeddings {
-    pub(super) fn new(config: &impl NetConfig) -> Self {
+    pub(super) fn new(config: &dyn NetConfig) -> Self {
         let mut embeddings = Self::without_tables(config);
-        let rng = &mut InitRng::new(config.seed());
+        let draws = &mut InitRng::new(config.seed());
         for _ in 0..embeddings.owners.len().max(1) {
-            embeddings.add_tables(config, rng);
+            embeddings.add_tables(config, draws);
         }
         embeddings
     }
 
     /// Tables for these settings that hold 0, to be filled.
-    pub(super) fn zeros(config: &impl NetConfig) -> Self {
+    pub(super) fn zeros(config: &dyn NetConfig) -> Self {
         let embeddings = Self::without_tables(config);
         let table = |field: &Field| Array2::zeros((field.rows, embeddings.dim));
         let tables = (0..embeddings.owners.len().max(1)).flat_map(|_| embeddings.fields.iter().map(table)).collect();
         Self { tables, ..embeddings }
     }
 
-    fn without_tables(config: &impl NetConfig) -> Self {
+    fn without_tables(config: &dyn NetConfig) -> Self {
         let (fields, dim) = (config.layout().fields.clone(), config.embedding_dim());
         let owners = config.own_tables().map_or(Vec::new(), |branches| branches.of(config.layout()));
         let built_with = config.tables_built_with().unwrap_or(owners.len());
@@ -85,20 +85,20 @@ impl Embeddings {
     }
 
     /// The size of its tables.
-    pub(crate) fn size(config: &impl NetConfig) -> Size {
+    pub(crate) fn size(config: &dyn NetConfig) -> Size {
         let owners = config.own_tables().map_or(1, |branches| branches.count(config.layout()));
         let table = |field: &Field| Size::tensor(field.rows as f64 * config.embedding_dim() as f64);
         owners.max(1) as f64 * config.layout().fields.iter().map(table).sum::<Size>()
     }
 
-    fn add_tables(&mut self, config: &impl NetConfig, rng: &mut InitRng) {
-        let table = |field: &Field| rng.normal(field.rows, self.dim, config.embedding_std());
+    fn add_tables(&mut self, config: &dyn NetConfig, draws: &mut InitRng) {
+        let table = |field: &Field| draws.normal(field.rows, self.dim, config.embedding_std());
         let tables: Vec<Array2<f32>> = self.fields.iter().map(table).collect();
         self.tables.extend(tables);
     }
 
     /// Gives the branches of a new domain their tables, if branches have any.
-    pub(super) fn add_domain(&mut self, config: &impl NetConfig, domain: DomainId) {
+    pub(super) fn add_domain(&mut self, config: &dyn NetConfig, domain: DomainId) {
         let branches = config.own_tables().map_or(Vec::new(), |branches| branches.of_domain(domain, config.layout()));
         // Behind those of the net's parts that are added with the domain.
         let rng = &mut InitRng::later(config.seed(), usize::from(u16::MAX) + self.owners.len());
@@ -109,7 +109,7 @@ impl Embeddings {
     }
 
     /// Gives the tables rows behind those they have, as many as the configuration's layout now asks for.
-    pub(super) fn add_rows(&mut self, config: &impl NetConfig, start: NewRows) {
+    pub(super) fn add_rows(&mut self, config: &dyn NetConfig, start: NewRows) {
         self.fields.clone_from(&config.layout().fields);
         for (i, table) in self.tables.iter_mut().enumerate() {
             let rows = table.nrows()..self.fields[i % self.fields.len()].rows;
@@ -284,8 +284,8 @@ mod tests {
         }
     }
 
-    /// What the layer gives, and the gradients, dense, that it takes from `dx`, on this many threads.
-    fn run(config: &impl NetConfig, threads: usize) -> (Embeddings, Array2<f32>, Array2<f32>, Vec<RowGrad>) {
+    /// What the embeddings give, and the gradients, dense, that it takes from `dx`, on this many threads.
+    fn run(config: &dyn NetConfig, threads: usize) -> (Embeddings, Array2<f32>, Array2<f32>, Vec<RowGrad>) {
         let (embeddings, batch, mut blocks) = (Embeddings::new(config), batch(), Blocks::default());
         let order: Vec<u32> = (0..ROWS as u32).collect();
         let segment = |domain, start, end| Segment { domain: Some(domain), start, end };
@@ -301,7 +301,7 @@ mod tests {
         (embeddings, x, dx, grad)
     }
 
-    fn follows_its_equations_on_any_number_of_threads(config: &impl NetConfig, owners: usize) {
+    fn follows_its_equations_on_any_number_of_threads(config: &dyn NetConfig, owners: usize) {
         let (embeddings, x, dx, grad) = run(config, 1);
         let (batch, dim) = (batch(), embeddings.dim);
         assert_eq!((embeddings.tables.len(), x.nrows()), (3 * owners, ROWS));

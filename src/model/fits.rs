@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{Embeddings, Net, NetConfig};
+use super::{AnyConfig, Embeddings, NetConfig};
+use crate::data::Layout;
 use crate::memory;
+use crate::net::Net;
 use crate::nn::Size;
 
 /// Below this number of bytes, memory is not checked.
@@ -17,12 +19,12 @@ const NAMED: usize = 3;
 /// Why a model of these settings does not fit into memory, what takes the most, and what to make smaller; `None` if it fits.
 ///
 /// `with` gives the same settings with another value of one of them, unchecked.
-pub(crate) fn too_large<N: Net>(
-    config: &N::Config,
+pub(crate) fn too_large<C: NetConfig>(
+    config: &C,
     settings: impl Fn() -> Value,
-    with: impl Fn(&str, Value) -> Option<N::Config>,
+    with: impl Fn(&str, Value) -> Option<C>,
 ) -> Option<String> {
-    let bytes = parameters::<N>(config);
+    let bytes = parameters(config);
     if bytes < SMALL {
         return None;
     }
@@ -33,19 +35,20 @@ pub(crate) fn too_large<N: Net>(
         } else {
             "the net has too many layers to count".into()
         };
-        let advice = advice(config, &settings(), bytes, Vec::new(), |config| parameters::<N>(config), with);
+        let with = |key: &str, value| with(key, value).map(AnyConfig::from);
+        let advice = advice(config, &settings(), bytes, Vec::new(), parameters, with);
         refusal(&needs, total, &advice)
     })
 }
 
 /// The bytes of a model's parameters.
-pub(crate) fn parameters<N: Net>(config: &N::Config) -> f64 {
-    (Embeddings::size(config) + N::size(config).unwrap_or_default()).bytes()
+pub(crate) fn parameters(config: &dyn NetConfig) -> f64 {
+    (Embeddings::size(config) + Net::size(config)).bytes()
 }
 
 /// The bytes of its tables, and of the rest.
-pub(crate) fn parts<N: Net>(config: &N::Config) -> (Size, Size) {
-    (Embeddings::size(config), N::size(config).unwrap_or_default())
+pub(crate) fn parts(config: &dyn NetConfig) -> (Size, Size) {
+    (Embeddings::size(config), Net::size(config))
 }
 
 /// The text of an error about memory.
@@ -58,13 +61,13 @@ pub(crate) fn refusal(needs: &str, there_is: f64, advice: &str) -> String {
 ///
 /// `bytes` is what the settings take now, and `measure` what others would; `found` has further settings, and what is left with the
 /// least of each.
-pub(crate) fn advice<C: NetConfig>(
-    config: &C,
+pub(crate) fn advice(
+    config: &dyn NetConfig,
     settings: &Value,
     bytes: f64,
     mut found: Vec<(f64, String)>,
-    measure: impl Fn(&C) -> f64,
-    with: impl Fn(&str, Value) -> Option<C>,
+    measure: impl Fn(&dyn NetConfig) -> f64,
+    with: impl Fn(&str, Value) -> Option<AnyConfig>,
 ) -> String {
     for (key, value) in settings.as_object().into_iter().flatten() {
         let least = match value {
@@ -74,22 +77,22 @@ pub(crate) fn advice<C: NetConfig>(
         };
         // What some settings are cannot be changed alone: such a one is not named.
         if let Some(smaller) = with(key, least) {
-            found.push((measure(&smaller), format!("{key} = {}", cut(&value.to_string()))));
+            found.push((measure(&*smaller), format!("{key} = {}", cut(&value.to_string()))));
         }
     }
     let layout = config.layout();
-    let without = |change: &dyn Fn(&mut C)| {
-        let mut smaller = config.clone();
-        change(&mut smaller);
-        measure(&smaller)
+    let without = |change: &dyn Fn(&mut Layout)| {
+        let mut smaller = config.boxed();
+        change(smaller.layout_mut());
+        measure(&*smaller)
     };
     if let Some((largest, field)) = layout.fields.iter().enumerate().max_by_key(|(_, field)| field.rows) {
-        let bytes = without(&|smaller| smaller.layout_mut().fields[largest].rows = 1);
+        let bytes = without(&|layout| layout.fields[largest].rows = 1);
         found.push((bytes, format!("the feature {:?} (a table of {} rows)", cut(&field.name), field.rows)));
     }
     let numbers = layout.numeric.len();
     if numbers > 1 {
-        let bytes = without(&|smaller| smaller.layout_mut().numeric.truncate(1));
+        let bytes = without(&|layout| layout.numeric.truncate(1));
         found.push((bytes, format!("the number of numeric features ({numbers})")));
     }
     // What does not take a fifth off is not worth a word.

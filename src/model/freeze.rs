@@ -1,6 +1,6 @@
 //! Which tensors of a model names stand for.
 
-use super::{Model, Net};
+use super::Model;
 use crate::data::names::{closest, listed};
 use crate::nn::Leaf;
 use crate::{Error, ErrorKind, Result};
@@ -12,7 +12,7 @@ pub(crate) fn is_below(name: &str, start: &str) -> bool {
 }
 
 /// By position in the model's walk, whether the tensor is below one of `starts`; empty if there are none.
-pub(super) fn frozen<N: Net, S: AsRef<str>>(model: &Model<N>, starts: &[S]) -> Result<Vec<bool>> {
+pub(super) fn frozen<S: AsRef<str>>(model: &Model, starts: &[S]) -> Result<Vec<bool>> {
     if starts.is_empty() {
         return Ok(Vec::new());
     }

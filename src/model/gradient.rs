@@ -1,23 +1,24 @@
 //! The gradient of a model.
 
+use super::Model;
 use super::freeze::frozen;
-use super::{Model, Net};
 use crate::Result;
+use crate::net::Net;
 use crate::nn::dot::dot;
-use crate::nn::{Leaf, LeafMut, Pair, Path, RowGrad};
+use crate::nn::{Leaf, LeafMut, Pair, Params as _, Path, RowGrad};
 
 /// The gradient of a [`Model`](super::Model): table rows that were read, and the dense part.
 #[derive(Debug, Clone)]
-pub struct Gradient<N: Net> {
+pub struct Gradient {
     /// Of the embedding tables, in the order of [`Embeddings::tables`](super::Embeddings::tables).
     pub tables: Vec<RowGrad>,
-    /// Of the net, in the net's own type.
-    pub net: N,
+    /// Of the net: a net of the same shape.
+    pub net: Net,
     /// By position in the model's walk, what stays as it is; empty where nothing does.
     pub(super) frozen: Vec<bool>,
 }
 
-impl<N: Net> Gradient<N> {
+impl Gradient {
     /// Freezes these tensors of the model whose gradient it is, and no others: from now on their gradients are zero, and
     /// [`Model::apply`] leaves values, moving averages and optimizer state as they are, to the bit. No names freeze nothing.
     ///
@@ -47,7 +48,7 @@ impl<N: Net> Gradient<N> {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming all that is wrong, if a name is the start of no tensor's, or nothing is
     /// left to learn.
-    pub fn freeze<S: AsRef<str>>(&mut self, model: &Model<N>, names: &[S]) -> Result<()> {
+    pub fn freeze<S: AsRef<str>>(&mut self, model: &Model, names: &[S]) -> Result<()> {
         self.frozen = frozen(model, names)?;
         self.silence();
         Ok(())

@@ -1,6 +1,6 @@
 //! A trained model for a layout that has grown: more rows in its tables, more domains.
 
-use super::{Model, Net, NetConfig};
+use super::Model;
 use crate::Result;
 use crate::data::Layout;
 
@@ -17,7 +17,7 @@ pub enum NewRows {
     Drawn,
 }
 
-impl<N: Net> Model<N> {
+impl Model {
     /// Brings a trained model to a layout that has grown: rows behind those of its tables, domains behind its own.
     ///
     /// Every table of a field gets the field's new rows, those that branches own too, and each new domain is added as by
@@ -58,7 +58,7 @@ impl<N: Net> Model<N> {
     pub fn grow(&mut self, layout: &Layout, rows: NewRows) -> Result<()> {
         self.layout().check_growth(layout)?;
         self.config.layout_mut().fields.clone_from(&layout.fields);
-        self.embeddings.add_rows(&self.config, rows);
+        self.embeddings.add_rows(&*self.config, rows);
         for name in &layout.domains[self.layout().domains.len()..] {
             self.push_domain(name)?;
         }

@@ -1,12 +1,12 @@
 //! ML-MMoE: levels of shared experts.
 
-use super::Branches;
 use super::config::{MAX_DEPTH, check_experts, check_most, check_widths, model_config};
-use crate::net::{Builder, Built, Describe, StepNet};
+use super::{Branches, Model};
+use crate::net::{Builder, Built, Describe};
 
 model_config! {
     /// The settings of [`MlMmoe`](super::MlMmoe).
-    MlMmoeConfig, MlMmoeConfigBuilder, "ml_mmoe" of MlMmoeNet, branches: Branches::Auto => {
+    MlMmoeConfig, MlMmoeConfigBuilder, "ml_mmoe", branches: Branches::Auto => {
         /// How many levels there are, at least 1 (one is [`Mmoe`](super::Mmoe)); default 2.
         levels: usize = 2;
         /// How many experts there are at each level, at least 1; default 3.
@@ -36,7 +36,7 @@ model_config! {
 ///
 /// The paper names it as a baseline. Here every expert above the first level has a gate of its own, as every tower has.
 /// A row of no known domain takes the mean of the logits of the domains that the model was built with.
-pub type MlMmoeNet = StepNet<MlMmoeConfig>;
+pub type MlMmoe = Model;
 
 impl Describe for MlMmoeConfig {
     fn describe(&self, net: &mut Builder<'_>) -> Built {

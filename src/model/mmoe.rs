@@ -1,13 +1,13 @@
 //! MMoE: multi-gate mixture of experts.
 
-use super::Branches;
 use super::config::{check_experts, check_widths, model_config};
 use super::extraction::Extraction;
-use crate::net::{Builder, Built, Describe, StepNet};
+use super::{Branches, Model};
+use crate::net::{Builder, Built, Describe};
 
 model_config! {
     /// The settings of [`Mmoe`](super::Mmoe).
-    MmoeConfig, MmoeConfigBuilder, "mmoe" of MmoeNet, branches: Branches::Auto => {
+    MmoeConfig, MmoeConfigBuilder, "mmoe", branches: Branches::Auto => {
         /// How many experts there are, at least 1; default 3.
         experts: usize = 3;
         /// The widths of an expert's layers, at least one; default one layer of 128.
@@ -28,7 +28,7 @@ model_config! {
 ///   tower k    ŷ^k = t^k(h^k)
 ///   gate k     h^k = Σ_i w^k_i E_i(x)   over the experts, which all branches share;  w^k = softmax(x·W^k)
 /// ```
-pub type MmoeNet = StepNet<MmoeConfig>;
+pub type Mmoe = Model;
 
 impl Describe for MmoeConfig {
     fn describe(&self, net: &mut Builder<'_>) -> Built {

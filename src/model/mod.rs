@@ -17,7 +17,9 @@
 //! | [`Ple`] | the same, level by level | Tang et al., RecSys 2020 |
 //! | [`Pepnet`] | gates by domain on the row, by user and item on every task's layers | Chang et al., KDD 2023 |
 //! | [`Mran`] | attention among features, among branches, and from branches to features | after Zhao et al., KDD 2019 |
-//! | [`AnyModel`] | any of them, chosen by a configuration | |
+//!
+//! All of them are one type, [`Model`]: `Star` is another name of it, under which the equations stand. Which model it is, its settings say; those of
+//! a model that a file names are an [`AnyConfig`].
 //!
 //! A *branch* is what a model has an output for: a task, a domain, or one task in one domain ([`Branches`]).
 
@@ -42,7 +44,6 @@ mod ml_mmoe;
 mod mmoe;
 mod moe;
 mod mran;
-mod net;
 mod pepnet;
 mod plan;
 mod ple;
@@ -60,21 +61,22 @@ use ndarray::{Array2, ArrayViewMut2, Axis};
 
 use crate::data::{Batch, DomainId, Domains, Layout};
 use crate::metrics::SHARED_DOMAIN;
+use crate::net::{Input, Net};
 use crate::nn::buffer::resize;
-use crate::nn::{Infer, Leaf, LeafMut, Mode, Pair, Part, Path, Train};
+use crate::nn::{Infer, Leaf, LeafMut, Mode, Pair, Params as _, Part, Path, Train};
 use crate::optim::Optimizer;
 use crate::parallel::join;
 use crate::{Error, ErrorKind, Result};
 
-pub use self::any::{AnyCache, AnyConfig, AnyNet};
-pub use self::asymmetric::{AsymmetricConfig, AsymmetricConfigBuilder, AsymmetricNet};
+pub use self::any::AnyConfig;
+pub use self::asymmetric::{Asymmetric, AsymmetricConfig, AsymmetricConfigBuilder};
 pub use self::branches::{BranchedConfig, Branches};
 pub use self::cache::Cache;
-pub use self::cgc::{CgcConfig, CgcConfigBuilder, CgcNet};
+pub use self::cgc::{Cgc, CgcConfig, CgcConfigBuilder};
 pub(crate) use self::config::MAX_WIDTH;
-pub use self::config::NetConfig;
-pub use self::cross_stitch::{CrossStitchConfig, CrossStitchConfigBuilder, CrossStitchNet};
-pub use self::customized::{CustomizedConfig, CustomizedConfigBuilder, CustomizedNet};
+pub use self::config::{ConfigObject, NetConfig};
+pub use self::cross_stitch::{CrossStitch, CrossStitchConfig, CrossStitchConfigBuilder};
+pub use self::customized::{Customized, CustomizedConfig, CustomizedConfigBuilder};
 pub use self::embeddings::Embeddings;
 pub(crate) use self::embeddings::Selection;
 pub(crate) use self::freeze::is_below;
@@ -82,106 +84,57 @@ pub use self::fusion::Fusion;
 pub use self::gate_view::{ExpertId, GateReader, GateView};
 pub use self::gradient::Gradient;
 pub use self::grow::NewRows;
-pub use self::ml_mmoe::{MlMmoeConfig, MlMmoeConfigBuilder, MlMmoeNet};
-pub use self::mmoe::{MmoeConfig, MmoeConfigBuilder, MmoeNet};
-pub use self::moe::{MoeConfig, MoeConfigBuilder, MoeNet};
-pub use self::mran::{MranConfig, MranConfigBuilder, MranNet};
-pub use self::net::{Input, Net};
-pub use self::pepnet::{PepnetConfig, PepnetConfigBuilder, PepnetNet};
+pub use self::ml_mmoe::{MlMmoe, MlMmoeConfig, MlMmoeConfigBuilder};
+pub use self::mmoe::{Mmoe, MmoeConfig, MmoeConfigBuilder};
+pub use self::moe::{Moe, MoeConfig, MoeConfigBuilder};
+pub use self::mran::{Mran, MranConfig, MranConfigBuilder};
+pub use self::pepnet::{Pepnet, PepnetConfig, PepnetConfigBuilder};
 pub(crate) use self::plan::PlanStep;
 pub use self::plan::{Plan, Value};
-pub use self::ple::{PleConfig, PleConfigBuilder, PleNet};
-pub use self::pooled::{PooledConfig, PooledConfigBuilder, PooledNet};
-pub use self::shared_bottom::{SharedBottomConfig, SharedBottomConfigBuilder, SharedBottomNet};
-pub use self::single::{SingleConfig, SingleConfigBuilder, SingleNet};
-pub use self::sluice::{SluiceConfig, SluiceConfigBuilder, SluiceNet};
-pub use self::star::{StarConfig, StarConfigBuilder, StarNet};
+pub use self::ple::{Ple, PleConfig, PleConfigBuilder};
+pub use self::pooled::{Pooled, PooledConfig, PooledConfigBuilder};
+pub use self::shared_bottom::{SharedBottom, SharedBottomConfig, SharedBottomConfigBuilder};
+pub use self::single::{Single, SingleConfig, SingleConfigBuilder};
+pub use self::sluice::{Sluice, SluiceConfig, SluiceConfigBuilder};
+pub use self::star::{Star, StarConfig, StarConfigBuilder};
 pub(crate) use self::statistics::{Statistics, has_averages};
 
 /// How many rows [`Model::score`], and other code that reads many rows, takes at a time.
 pub(crate) const PIECE: usize = 4096;
 
-/// One model for each branch: see [`SingleNet`].
-pub type Single = Model<SingleNet>;
-
-/// The pooled model: see [`PooledNet`].
-pub type Pooled = Model<PooledNet>;
-
-/// STAR: see [`StarNet`].
-pub type Star = Model<StarNet>;
-
-/// The shared bottom: see [`SharedBottomNet`].
-pub type SharedBottom = Model<SharedBottomNet>;
-
-/// Asymmetric sharing: see [`AsymmetricNet`].
-pub type Asymmetric = Model<AsymmetricNet>;
-
-/// Customized sharing: see [`CustomizedNet`].
-pub type Customized = Model<CustomizedNet>;
-
-/// Cross-stitch: see [`CrossStitchNet`].
-pub type CrossStitch = Model<CrossStitchNet>;
-
-/// Sluice: see [`SluiceNet`].
-pub type Sluice = Model<SluiceNet>;
-
-/// MoE: see [`MoeNet`].
-pub type Moe = Model<MoeNet>;
-
-/// MMoE: see [`MmoeNet`].
-pub type Mmoe = Model<MmoeNet>;
-
-/// ML-MMoE: see [`MlMmoeNet`].
-pub type MlMmoe = Model<MlMmoeNet>;
-
-/// CGC: see [`CgcNet`].
-pub type Cgc = Model<CgcNet>;
-
-/// PLE: see [`PleNet`].
-pub type Ple = Model<PleNet>;
-
-/// PEPNet: see [`PepnetNet`].
-pub type Pepnet = Model<PepnetNet>;
-
-/// MRAN: see [`MranNet`].
-pub type Mran = Model<MranNet>;
-
-/// Any model, chosen by its configuration: see [`AnyNet`].
-pub type AnyModel = Model<AnyNet>;
-
 /// A model: embedding tables in front of a [`Net`], from encoded rows to one logit for each row and task.
 ///
 /// Calls that predict take `&self` and may come from many threads at once.
 #[derive(Debug)]
-pub struct Model<N: Net> {
-    config: N::Config,
+pub struct Model {
+    config: AnyConfig,
     embeddings: Embeddings,
-    net: N,
+    net: Net,
     /// Caches of the simple calls, so that they too allocate only once.
-    pool: Mutex<Vec<Cache<N, Infer>>>,
+    pool: Mutex<Vec<Cache<Infer>>>,
 }
 
-impl<N: Net> Model<N> {
+impl Model {
     /// The model at step 0. It cannot fail: a configuration was checked when it was built.
-    pub fn new(config: N::Config) -> Self {
-        let (embeddings, net) = (Embeddings::new(&config), N::new(&config));
+    pub fn new(config: impl Into<AnyConfig>) -> Self {
+        let config = config.into();
+        let (embeddings, net) = (Embeddings::new(&*config), Net::new(&*config));
         Self { config, embeddings, net, pool: Mutex::default() }
     }
 
     /// A model of these settings to read a file into: its tables hold 0. `None` if that would take more than `limit` values.
-    pub(crate) fn to_fill(config: N::Config, limit: f64) -> Option<Self> {
-        // Where a net does not know its size, that of the tables is a bound at least for them.
-        let size = Embeddings::size(&config).values + N::size(&config).unwrap_or_default().values;
+    pub(crate) fn to_fill(config: AnyConfig, limit: f64) -> Option<Self> {
+        let size = Embeddings::size(&*config).values + Net::size(&*config).values;
         // Not a number is too large too.
         if size.partial_cmp(&limit).is_none_or(std::cmp::Ordering::is_gt) {
             return None;
         }
-        let (embeddings, net) = (Embeddings::zeros(&config), N::new(&config));
+        let (embeddings, net) = (Embeddings::zeros(&*config), Net::new(&*config));
         Some(Self { config, embeddings, net, pool: Mutex::default() })
     }
 
     /// What it was built from.
-    pub fn config(&self) -> &N::Config {
+    pub fn config(&self) -> &AnyConfig {
         &self.config
     }
 
@@ -197,8 +150,6 @@ impl<N: Net> Model<N> {
 
     /// What it computes in inference.
     ///
-    /// # Panics
-    /// If the net, one of somebody's own, writes down what does not fit its settings.
     pub(crate) fn plan(&self) -> Plan<'_> {
         let layout = self.layout();
         let plan = self.net.plan(layout.domains.len());
@@ -217,12 +168,12 @@ impl<N: Net> Model<N> {
     }
 
     /// The dense part.
-    pub fn net(&self) -> &N {
+    pub fn net(&self) -> &Net {
         &self.net
     }
 
     /// The dense part, for changes.
-    pub fn net_mut(&mut self) -> &mut N {
+    pub fn net_mut(&mut self) -> &mut Net {
         &mut self.net
     }
 
@@ -278,34 +229,31 @@ impl<N: Net> Model<N> {
         join(|| self.score_into(rows, start, first), || self.score_into(rows, start + middle, second));
     }
 
-    /// The logits of a batch, as [`Model::forward`] gives them, computed in a cache of the caller: in inference with `Cache<N, Infer>`, or as the first half of a training step
-    /// with `Cache<N, Train>`.
+    /// The logits of a batch, as [`Model::forward`] gives them, computed in a cache of the caller: in inference with `Cache<Infer>`, or as the first half of a training step
+    /// with `Cache<Train>`.
     ///
     /// # Panics
     /// As [`Model::forward`]; in training also if a row has no known domain.
-    pub fn forward_with<'c, 'a, M: Mode>(
+    pub fn forward_with<'c, 'a, M: Copy + Into<Mode>>(
         &self,
         batch: &Batch,
         domain: impl Into<Domains<'a>>,
-        cache: &'c mut Cache<N, M>,
+        cache: &'c mut Cache<M>,
     ) -> &'c Array2<f32> {
         let layout = self.layout();
         if let Err(error) = batch.check_shape(layout) {
             panic!("a batch has the model's layout: {error}");
         }
-        let rows = batch.rows();
+        let (rows, mode) = (batch.rows(), cache.mode.into());
         cache.order.group(batch, domain.into(), layout.domains.len());
         let known = cache.order.segments.iter().all(|segment| segment.domain.is_some());
-        assert!(
-            known || cache.mode.training().is_none(),
-            "training rows have a domain; DomainId::SHARED is for prediction"
-        );
+        assert!(known || mode.training().is_none(), "training rows have a domain; DomainId::SHARED is for prediction");
         let embedded = self.embeddings.lay(rows, &cache.order.segments, &mut cache.blocks);
         resize(&mut cache.x, embedded, self.embeddings.width());
         resize(&mut cache.grouped, rows, layout.tasks.len());
         self.embeddings.forward(batch, &cache.order.rows, &cache.blocks, &mut cache.x);
-        let Cache { mode, order, x, grouped, net, .. } = cache;
-        self.net.forward(Input { x, segments: &order.segments }, *mode, net, grouped);
+        let Cache { order, x, grouped, tape, .. } = cache;
+        self.net.forward(Input { x, segments: &order.segments }, mode, tape, grouped);
         cache.order.scatter(&cache.grouped, &mut cache.logits);
         &cache.logits
     }
@@ -316,26 +264,26 @@ impl<N: Net> Model<N> {
     ///
     /// # Panics
     /// If `batch` and `cache` are not those of the forward pass before.
-    pub fn backward(&self, batch: &Batch, dlogits: &Array2<f32>, cache: &mut Cache<N, Train>, grad: &mut Gradient<N>) {
+    pub fn backward(&self, batch: &Batch, dlogits: &Array2<f32>, cache: &mut Cache<Train>, grad: &mut Gradient) {
         cache.order.gather(dlogits, &mut cache.grouped);
         resize(&mut cache.dx, cache.x.nrows(), cache.x.ncols());
-        let Cache { mode, order, blocks, x, dx, grouped, net, .. } = cache;
+        let Cache { order, blocks, x, dx, grouped, tape, .. } = cache;
         let input = Input { x, segments: &order.segments };
-        self.net.backward(input, grouped, *mode, net, &mut grad.net, dx);
+        self.net.backward(input, grouped, tape, &mut grad.net, dx);
         self.embeddings.backward(batch, &order.rows, blocks, dx, &mut grad.tables);
         grad.silence();
     }
 
     /// What the net adds to the loss by itself, beside what labels give: adds the gradient of it to `grad` and returns it, 0 for most
     /// nets. Once a step, after all backward passes, since only who took part in the step pays; [`Step`](crate::train::Step) calls it.
-    pub fn penalize(&self, cache: &mut Cache<N, Train>, grad: &mut Gradient<N>) -> f64 {
-        let penalty = self.net.penalize(&mut cache.net, &mut grad.net);
+    pub fn penalize(&self, cache: &mut Cache<Train>, grad: &mut Gradient) -> f64 {
+        let penalty = self.net.penalize(&mut cache.tape, &mut grad.net);
         grad.silence();
         penalty
     }
 
     /// A gradient for this model, all zero.
-    pub fn zero_grad(&self) -> Gradient<N> {
+    pub fn zero_grad(&self) -> Gradient {
         Gradient { tables: self.embeddings.zero_grad(), net: self.net.zeros_like(), frozen: Vec::new() }
     }
 
@@ -344,7 +292,7 @@ impl<N: Net> Model<N> {
     /// What a domain or branch owns that took no part keeps its values and its optimizer state, and so does what the gradient has
     /// [frozen](Gradient::freeze). A domain takes part by its rows
     /// (STAR, pooled), a branch by its labels, and what others read also through those that read it.
-    pub fn apply(&mut self, grad: &mut Gradient<N>, optimizer: &mut dyn Optimizer) {
+    pub fn apply(&mut self, grad: &mut Gradient, optimizer: &mut dyn Optimizer) {
         self.embeddings.apply(&mut grad.tables, &grad.frozen, optimizer);
         let (path, frozen) = (&mut Path::starting_at(self.embeddings.tables().len()), &grad.frozen);
         self.net.visit_pair(&mut grad.net, path, &mut |path, pair| match pair {
@@ -383,15 +331,15 @@ impl<N: Net> Model<N> {
         }
         layout.domains.push(name.to_owned());
         let domain = DomainId::new(layout.domains.len() - 1);
-        self.net.add_domain(&mut self.config, domain);
-        self.embeddings.add_domain(&self.config, domain);
+        self.net.add_domain(&mut *self.config, domain);
+        self.embeddings.add_domain(&*self.config, domain);
         Ok(domain)
     }
 
     /// Makes a model that has grown the same as one of its settings from a file: what is no parameter, the random streams of dropout, goes
     /// by the order in which a net is made.
     fn settle(&mut self) {
-        let mut net = N::new(&self.config);
+        let mut net = Net::new(&*self.config);
         net.visit_pair(&mut self.net, &mut Path::starting_at(0), &mut |_, pair| match pair {
             Pair::Tensor(values, grown, _) => values.copy_from_slice(grown),
             Pair::Average(average, grown) => average.clone_from(grown),
@@ -420,7 +368,7 @@ pub(crate) fn probability(logit: f32) -> f32 {
     crate::loss::sigmoid(f64::from(logit)) as f32
 }
 
-impl<N: Net> Clone for Model<N> {
+impl Clone for Model {
     fn clone(&self) -> Self {
         let Self { config, embeddings, net, .. } = self;
         Self { config: config.clone(), embeddings: embeddings.clone(), net: net.clone(), pool: Mutex::default() }

@@ -1,13 +1,13 @@
 //! MoE: a mixture of experts with one gate.
 
-use super::Branches;
 use super::config::{check_experts, check_widths, model_config};
 use super::extraction::Extraction;
-use crate::net::{Builder, Built, Describe, StepNet};
+use super::{Branches, Model};
+use crate::net::{Builder, Built, Describe};
 
 model_config! {
     /// The settings of [`Moe`](super::Moe).
-    MoeConfig, MoeConfigBuilder, "moe" of MoeNet, branches: Branches::Auto => {
+    MoeConfig, MoeConfigBuilder, "moe", branches: Branches::Auto => {
         /// How many experts there are, at least 1; default 3.
         experts: usize = 3;
         /// The widths of an expert's layers, at least one; default one layer of 128.
@@ -28,7 +28,7 @@ model_config! {
 ///   tower k    ŷ^k = t^k(h)
 ///   gate       h = Σ_i w_i E_i(x)   over the experts;  w = softmax(x·W)
 /// ```
-pub type MoeNet = StepNet<MoeConfig>;
+pub type Moe = Model;
 
 impl Describe for MoeConfig {
     fn describe(&self, net: &mut Builder<'_>) -> Built {

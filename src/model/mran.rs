@@ -1,13 +1,13 @@
 //! MRAN: attention among features, among branches, and from branches to features.
 
-use super::Branches;
 use super::config::{MAX_COUNT, MAX_DEPTH, MAX_WIDTH, check_most, check_widths, model_config};
-use crate::net::{Builder, Built, Describe, StepNet};
+use super::{Branches, Model};
+use crate::net::{Builder, Built, Describe};
 use crate::nn::{ActivationKind, AttentionSettings, HiddenSettings, NormKind};
 
 model_config! {
     /// The settings of [`Mran`](super::Mran).
-    MranConfig, MranConfigBuilder, "mran" of MranNet, branches: Branches::Auto => {
+    MranConfig, MranConfigBuilder, "mran", branches: Branches::Auto => {
         /// How many heads every attention has, at least 1; default 2.
         heads: usize = 2;
         /// How many values a head gives, at least 1; default 16.
@@ -68,7 +68,7 @@ model_config! {
 /// row. A feature of the paper is one number; here it is a field's embedding, or a number made as wide. Branches for domains are ours.
 ///
 /// Left out: the paper's other scores among tasks (dot product, general, concatenation), and its penalty on the weights of attention.
-pub type MranNet = StepNet<MranConfig>;
+pub type Mran = Model;
 
 impl Describe for MranConfig {
     fn describe(&self, net: &mut Builder<'_>) -> Built {

@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 
-use super::Branches;
 use super::config::{MAX_WIDTH, check_most, check_widths, model_config};
+use super::{Branches, Model};
 use crate::data::listed;
-use crate::net::{Builder, Built, Describe, StepNet, Value};
+use crate::net::{Builder, Built, Describe, Value};
 use crate::nn::HiddenSettings;
 
 model_config! {
     /// The settings of [`Pepnet`](super::Pepnet).
-    PepnetConfig, PepnetConfigBuilder, "pepnet" of PepnetNet, domain: epnet => {
+    PepnetConfig, PepnetConfigBuilder, "pepnet", domain: epnet => {
         /// The names of the fields that PPNet's gates read (user, item, author), in any order; default none, which leaves PPNet out.
         priors: Vec<String> = Vec::new(), from impl Into<Vec<String>>;
         /// Whether there is an EPNet; default true.
@@ -71,7 +71,7 @@ model_config! {
 ///   domain) are not implemented: the gate reads the domain's embedding and the row, in which they may be features.
 ///
 /// A row of no known domain gets the mean of all domains' embeddings. A domain that is added starts with that mean.
-pub type PepnetNet = StepNet<PepnetConfig>;
+pub type Pepnet = Model;
 
 /// γ: gates lie between 0 and 2, and 1 is neutral.
 const FACTOR: f32 = 2.0;

@@ -11,6 +11,7 @@ use ndarray::{Array1, Array2};
 use self::step::Answer;
 pub(crate) use self::step::PlanStep;
 use super::Fusion;
+use crate::net::Custom;
 use crate::nn::{Gate, Linear, Mlp, MultiHeadAttention, PostAffine, Stitch, Tokens};
 
 /// What a net computes in inference, from the embedded row to the logits of each domain.
@@ -232,6 +233,12 @@ impl<'a> Plan<'a> {
     pub fn scale(&mut self, input: Value, gate: Value, factor: f32) -> Value {
         let width = self.common_width(&[input, gate]);
         self.push(PlanStep::Scale { input, gate, factor }, Some(width))
+    }
+
+    /// A layer of the user's own, for rows of this domain, that gives `width` values.
+    pub(crate) fn custom(&mut self, input: Value, layer: &'a Custom, domain: Option<usize>, width: usize) -> Value {
+        self.width(input);
+        self.push(PlanStep::Custom { input, layer, domain }, Some(width))
     }
 
     /// Adds `share` times a value to the logits of one domain, `None` for rows of no known one: to those of one task, for which the value

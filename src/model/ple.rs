@@ -1,13 +1,13 @@
 //! PLE: progressive layered extraction.
 
-use super::Branches;
 use super::config::{MAX_DEPTH, check_experts, check_most, check_widths, model_config};
 use super::extraction::Extraction;
-use crate::net::{Builder, Built, Describe, StepNet};
+use super::{Branches, Model};
+use crate::net::{Builder, Built, Describe};
 
 model_config! {
     /// The settings of [`Ple`](super::Ple).
-    PleConfig, PleConfigBuilder, "ple" of PleNet, branches: Branches::Auto => {
+    PleConfig, PleConfigBuilder, "ple", branches: Branches::Auto => {
         /// How many levels there are, at least 1 (one is [`Cgc`](super::Cgc)); default 2.
         levels: usize = 2;
         /// How many experts all branches share at each level; default 2.
@@ -46,7 +46,7 @@ model_config! {
 ///       ╲            │            ╱
 ///                    x
 /// ```
-pub type PleNet = StepNet<PleConfig>;
+pub type Ple = Model;
 
 impl Describe for PleConfig {
     fn describe(&self, net: &mut Builder<'_>) -> Built {

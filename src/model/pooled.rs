@@ -1,11 +1,12 @@
 //! One model for all domains, with the domain as a feature.
 
+use super::Model;
 use super::config::{MAX_WIDTH, check_most, check_widths, model_config};
-use crate::net::{Builder, Built, Describe, StepNet};
+use crate::net::{Builder, Built, Describe};
 
 model_config! {
     /// The settings of [`Pooled`](super::Pooled).
-    PooledConfig, PooledConfigBuilder, "pooled" of PooledNet => {
+    PooledConfig, PooledConfigBuilder, "pooled" => {
         /// The widths of the hidden layers; default 128, 64, 32.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
         /// The width of the domain's embedding, at least 1; default 16.
@@ -20,7 +21,7 @@ model_config! {
 
 /// `logits = mlp([x, e_d])`: one stack for all domains, which reads an embedding of the row's domain. See
 /// [`DomainMlp`](crate::nn::DomainMlp).
-pub type PooledNet = StepNet<PooledConfig>;
+pub type Pooled = Model;
 
 impl Describe for PooledConfig {
     fn describe(&self, net: &mut Builder<'_>) -> Built {

@@ -1,12 +1,12 @@
 //! A model of its own for every branch: nothing is shared.
 
-use super::Branches;
 use super::config::{check_widths, model_config};
-use crate::net::{Builder, Built, Describe, StepNet};
+use super::{Branches, Model};
+use crate::net::{Builder, Built, Describe};
 
 model_config! {
     /// The settings of [`Single`](super::Single).
-    SingleConfig, SingleConfigBuilder, "single" of SingleNet, branches: Branches::DomainsAndTasks, own_tables: true => {
+    SingleConfig, SingleConfigBuilder, "single", branches: Branches::DomainsAndTasks, own_tables: true => {
         /// The widths of the hidden layers of each model; default 128, 64, 32.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
     }
@@ -31,7 +31,7 @@ model_config! {
 /// What they do share is the run: an objective over tasks averages over the rows of all domains
 /// ([`Units::DomainsAndTasks`](crate::loss::Units::DomainsAndTasks) averages for each model by itself), and clipping by norm, weighting
 /// of losses and early stop see all models together.
-pub type SingleNet = StepNet<SingleConfig>;
+pub type Single = Model;
 
 impl Describe for SingleConfig {
     fn describe(&self, net: &mut Builder<'_>) -> Built {

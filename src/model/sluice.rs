@@ -1,13 +1,13 @@
 //! Sluice networks.
 
-use super::Branches;
 use super::config::{MAX_COUNT, check_most, check_stacks, check_widths, model_config, shown};
 use super::stitched::Stacks;
-use crate::net::{Builder, Built, Describe, StepNet};
+use super::{Branches, Model};
+use crate::net::{Builder, Built, Describe};
 
 model_config! {
     /// The settings of [`Sluice`](super::Sluice).
-    SluiceConfig, SluiceConfigBuilder, "sluice" of SluiceNet, branches: Branches::Auto => {
+    SluiceConfig, SluiceConfigBuilder, "sluice", branches: Branches::Auto => {
         /// The widths of a stack's layers, at least one, all the same and a multiple of `subspaces`; default 128, 128.
         hidden: Vec<usize> = vec![128, 128], from impl Into<Vec<usize>>;
         /// The widths of a tower's hidden layers; default 64, 32.
@@ -59,7 +59,7 @@ model_config! {
 ///   starts near the identity, as in cross-stitch.
 ///
 /// With one subspace and β fixed on the last layer, it is [`CrossStitch`](super::CrossStitch).
-pub type SluiceNet = StepNet<SluiceConfig>;
+pub type Sluice = Model;
 
 impl Describe for SluiceConfig {
     fn describe(&self, net: &mut Builder<'_>) -> Built {

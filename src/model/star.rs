@@ -1,12 +1,13 @@
 //! STAR: a star topology of shared and domain-specific weights.
 
+use super::Model;
 use super::config::{MAX_WIDTH, check_most, check_widths, model_config};
-use crate::net::{Builder, Built, Describe, StepNet};
+use crate::net::{Builder, Built, Describe};
 use crate::nn::{Combination, PartitionedNormSettings};
 
 model_config! {
     /// The settings of [`Star`](super::Star).
-    StarConfig, StarConfigBuilder, "star" of StarNet => {
+    StarConfig, StarConfigBuilder, "star" => {
         /// The widths of the hidden layers of the star topology; default 128, 64, 32.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
         /// How the shared weights and a domain's own are combined; default their product, as in the paper.
@@ -65,7 +66,7 @@ model_config! {
 ///
 /// Hidden layers may have a batch normalisation or Dice: those take their statistics over all rows of a batch, of whatever
 /// domain, which is what Partitioned Normalization avoids at the input.
-pub type StarNet = StepNet<StarConfig>;
+pub type Star = Model;
 
 impl Describe for StarConfig {
     fn describe(&self, net: &mut Builder<'_>) -> Built {

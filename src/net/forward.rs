@@ -4,10 +4,9 @@ use ndarray::{ArrayRef2, ArrayView2, ArrayViewMut2, s};
 
 use super::layer::Layer;
 use super::program::{Answer, Op, Program, Step};
-use super::tape::{Cell, Part, Pass, Place, Reads, StepCache, cache_of};
-use crate::nn::Segment;
+use super::tape::{Cell, Part, Place, Reads, StepCache, cache_of};
 use crate::nn::buffer::resize;
-use crate::nn::{AttentionMask, MultiHeadAttention, align, mix, scale};
+use crate::nn::{AttentionMask, Mode, MultiHeadAttention, Segment, align, mix, scale};
 use crate::parallel::{self, Divide};
 
 /// Some neighbouring strands of a group, to be run.
@@ -17,7 +16,7 @@ struct Strands<'a> {
     places: &'a [Place],
     segments: &'a [Segment],
     x: &'a ArrayRef2<f32>,
-    pass: Pass,
+    mode: Mode,
     outside: &'a [Cell],
     /// Where the strands start, and behind them their end.
     starts: &'a [usize],
@@ -45,32 +44,32 @@ impl Strands<'_> {
             let steps = &self.program.steps;
             let reads = Reads { steps, places, x, outside, strand, first, step: i };
             if places[i].len() > 0 {
-                run(&steps[i], &self.layers[steps[i].layers()], &reads, self.segments, self.pass, &mut rest[0]);
+                run(&steps[i], &self.layers[steps[i].layers()], &reads, self.segments, self.mode, &mut rest[0]);
             }
         }
     }
 }
 
 /// One step.
-fn run(step: &Step, layers: &[Layer], reads: &Reads<'_>, segments: &[Segment], pass: Pass, cell: &mut Cell) {
+fn run(step: &Step, layers: &[Layer], reads: &Reads<'_>, segments: &[Segment], mode: Mode, cell: &mut Cell) {
     let (Step { op, width, .. }, place) = (step, reads.places[reads.step]);
     if let Op::Row { .. } = op {
         return;
     }
     resize(&mut cell.out, place.len(), *width);
-    if let Op::DomainMlp { .. } | Op::Norm { .. } | Op::Star { .. } = op {
+    if let Op::DomainMlp { .. } | Op::Norm { .. } | Op::Star { .. } | Op::Custom { .. } = op {
         cell.lay_segments(segments, place);
     }
     let Cell { out, segments, cache, .. } = cell;
     match (op, layers) {
         (Op::Mlp { input, .. }, [Layer::Mlp(mlp)]) => {
-            mlp.forward_into(&reads.value(*input), pass, cache_of!(cache, Mlp), out);
+            mlp.forward_into(&reads.value(*input), mode, cache_of!(cache, Mlp), out);
         }
         (Op::DomainMlp { input }, [Layer::DomainMlp(net)]) => {
-            net.forward_joined(&reads.value(*input), segments, pass, cache_of!(cache, DomainMlp), out);
+            net.forward_joined(&reads.value(*input), segments, mode, cache_of!(cache, DomainMlp), out);
         }
         (Op::Norm { input }, [Layer::Norm(norm)]) => {
-            norm.forward(&reads.value(*input), segments, pass, cache_of!(cache, Norm), out);
+            norm.forward(&reads.value(*input), segments, mode, cache_of!(cache, Norm), out);
         }
         (Op::Star { input }, [Layer::Star(linear)]) => {
             linear.forward(&reads.value(*input), segments, &mut cache_of!(cache, Star).linear, out);
@@ -79,11 +78,11 @@ fn run(step: &Step, layers: &[Layer], reads: &Reads<'_>, segments: &[Segment], p
             let (x, cache) = (reads.value(*input), cache_of!(cache, Star));
             if hidden.rectifies().is_some() {
                 linear.forward_into(&x, segments, &mut cache.linear, out, true);
-                hidden.drop_out(pass, &mut cache.hidden, out);
+                hidden.drop_out(mode, &mut cache.hidden, out);
             } else {
                 resize(&mut cache.z, place.len(), *width);
                 linear.forward(&x, segments, &mut cache.linear, &mut cache.z);
-                hidden.forward(&cache.z, pass, &mut cache.hidden, out);
+                hidden.forward(&cache.z, mode, &mut cache.hidden, out);
             }
         }
         (Op::Mix { selector, parts }, [Layer::Gate(gate)]) => {
@@ -108,7 +107,10 @@ fn run(step: &Step, layers: &[Layer], reads: &Reads<'_>, segments: &[Segment], p
             scale(*factor, &reads.value(*input), &reads.value(*gate), cache_of!(cache, Scale), out);
         }
         (Op::PostAffine { input }, [Layer::PostAffine(hidden)]) => {
-            hidden.forward(&reads.value(*input), pass, cache_of!(cache, PostAffine), out);
+            hidden.forward(&reads.value(*input), mode, cache_of!(cache, PostAffine), out);
+        }
+        (Op::Custom { input }, [Layer::Custom(layer)]) => {
+            layer.forward(&reads.value(*input), segments, mode, cache_of!(cache, Custom), out);
         }
         (Op::Tokens { input }, [Layer::Tokens(tokens)]) => {
             tokens.forward(&reads.value(*input), &mut lines_mut(out, tokens.count()));
@@ -116,10 +118,10 @@ fn run(step: &Step, layers: &[Layer], reads: &Reads<'_>, segments: &[Segment], p
         (Op::Attention { input, tokens }, [Layer::Attention(attention)]) => {
             let x = reads.value(*input);
             let y = &mut lines_mut(out, *tokens);
-            attention.forward(&lines(&x, *tokens), AttentionMask::all(*tokens), pass, cache_of!(cache, Attention), y);
+            attention.forward(&lines(&x, *tokens), AttentionMask::all(*tokens), mode, cache_of!(cache, Attention), y);
         }
         (Op::Queries, [Layer::Representations(own), relations @ ..]) => {
-            own.forward(relations_of(relations), pass, cache_of!(cache, Queries), out);
+            own.forward(relations_of(relations), mode, cache_of!(cache, Queries), out);
         }
         (Op::Directions { queries }, [Layer::Alignment(alignment)]) => alignment.forward(&reads.value(*queries), out),
         (Op::Align { tokens, directions, branch }, []) => {
@@ -159,7 +161,7 @@ impl Program {
         &self,
         layers: &[Layer],
         x: &ArrayRef2<f32>,
-        pass: Pass,
+        mode: Mode,
         part: &mut Part,
         logits: &mut ArrayRef2<f32>,
     ) {
@@ -173,7 +175,7 @@ impl Program {
                 places,
                 segments,
                 x,
-                pass,
+                mode,
                 outside,
                 starts: &group.starts,
                 cells: &mut rest[..steps.len()],

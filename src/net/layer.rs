@@ -1,5 +1,6 @@
 //! The parameters of steps.
 
+use super::Custom;
 use crate::nn::{
     Alignment, Branch, DomainMlp, Gate, Mlp, MultiHeadAttention, Params, Part, PartitionedNorm, Path, PostAffine,
     Representations, StarLinear, Stitch, Tokens,
@@ -31,6 +32,8 @@ pub enum Layer {
     Representations(Representations),
     /// What a branch's query asks tokens for.
     Alignment(Alignment),
+    /// A layer of your own.
+    Custom(Custom),
 }
 
 crate::params!(
@@ -46,6 +49,7 @@ crate::params!(
         Attention,
         Representations,
         Alignment,
+        Custom,
     }
 );
 

@@ -11,7 +11,7 @@ use ndarray::{Array1, Array2};
 
 use crate::model::{Plan, Value as PlanValue};
 use crate::nn::buffer::resize;
-use crate::nn::{DomainLinear, Gated, Infer, Linear, RepresentationsCache, StarLinear};
+use crate::nn::{DomainLinear, Gated, Linear, Mode, RepresentationsCache, StarLinear};
 
 /// What a step is in the plan, for rows of one domain.
 #[derive(Clone)]
@@ -39,7 +39,7 @@ impl Lowered {
 /// The plan of a program for this number of domains and for rows of no known one. A step that does not depend on the domain is written once.
 pub(super) fn plan<'a>(program: &'a Program, layers: &'a [Layer], domains: usize) -> Plan<'a> {
     let mut plan = Plan::new(domains);
-    let by_domain = depends_on_domain(program);
+    let by_domain = depends_on_domain(program, layers);
     let mut common: Vec<Option<Lowered>> = vec![None; program.steps.len()];
     // Pooled once for all domains.
     let mut norms: BTreeMap<usize, Norm<'a>> = BTreeMap::new();
@@ -102,10 +102,13 @@ pub(super) fn plan<'a>(program: &'a Program, layers: &'a [Layer], domains: usize
 }
 
 /// By step, whether what it computes depends on the domain of a row.
-fn depends_on_domain(program: &Program) -> Vec<bool> {
+fn depends_on_domain(program: &Program, layers: &[Layer]) -> Vec<bool> {
     let mut depends: Vec<bool> = Vec::with_capacity(program.steps.len());
     for step in &program.steps {
-        let mut own = matches!(step.op, Op::DomainMlp { .. } | Op::Norm { .. } | Op::Star { .. });
+        let mut own = match &layers[step.layers()] {
+            [Layer::Custom(layer)] => layer.reads_domain(),
+            _ => matches!(step.op, Op::DomainMlp { .. } | Op::Norm { .. } | Op::Star { .. }),
+        };
         step.op.inputs(|input| own |= depends[input.index()]);
         depends.push(own);
     }
@@ -180,6 +183,10 @@ fn step_of<'a>(
             let input = computed(steps, plan, known, *input);
             plan.hidden(input, hidden)
         }
+        (Op::Custom { input }, [Layer::Custom(layer)]) => {
+            let input = computed(steps, plan, known, *input);
+            plan.custom(input, layer, domain, step.width)
+        }
         (Op::Tokens { input }, [Layer::Tokens(tokens)]) => plan.tokens(known(*input).value(), tokens),
         (Op::Attention { input, .. }, [Layer::Attention(attention)]) => {
             plan.attention(known(*input).value(), attention)
@@ -187,7 +194,7 @@ fn step_of<'a>(
         (Op::Queries, [Layer::Representations(own), relations @ ..]) => {
             let mut q = Array2::zeros((0, 0));
             resize(&mut q, step.fixed.unwrap_or_default(), step.width);
-            own.forward(relations_of(relations), Infer, &mut RepresentationsCache::default(), &mut q);
+            own.forward(relations_of(relations), Mode::Infer, &mut RepresentationsCache::default(), &mut q);
             return Lowered::Constant(q);
         }
         (Op::Directions { queries }, [Layer::Alignment(alignment)]) => {

@@ -18,7 +18,7 @@
 //! use starple::Model;
 //! use starple::data::{Batch, DomainId, Field, Layout};
 //! use starple::model::NetConfig;
-//! use starple::net::{Builder, Built, Describe, StepNet};
+//! use starple::net::{Builder, Built, Describe};
 //! use starple::nn::{Combination, HiddenSettings};
 //! use starple::serve::{Frozen, FrozenCache};
 //!
@@ -64,7 +64,7 @@
 //!     domains: vec!["home".into(), "search".into()],
 //!     tasks: vec!["click".into()],
 //! };
-//! let mut model = Model::<StepNet<LateStar>>::new(LateStar { layout: layout.clone() });
+//! let mut model = Model::new(LateStar { layout: layout.clone() });
 //! model.add_domain("feed")?;
 //!
 //! let rows = Batch::builder(model.layout(), 2).ids("item", vec![5, 6]).numeric("price", vec![1.0, 2.0]);
@@ -79,15 +79,29 @@
 
 mod backward;
 mod builder;
+mod custom;
 mod forward;
 mod layer;
 mod lower;
+#[expect(clippy::module_inception, reason = "a net is what the module is about")]
+mod net;
 mod program;
-mod step_net;
 mod tape;
 
 pub use self::builder::{Builder, Built, TooLarge};
+pub(crate) use self::custom::CustomCache;
+pub use self::custom::{Custom, CustomLayer};
 pub use self::layer::{IntoName, IntoPart, Layer, LayerType};
+pub(crate) use self::net::Input;
+pub use self::net::Net;
 pub use self::program::{Program, Value};
-pub use self::step_net::{Describe, StepNet};
 pub use self::tape::Tape;
+
+/// Settings that say their net.
+pub trait Describe {
+    /// Writes the net's steps.
+    ///
+    /// # Errors
+    /// [`TooLarge`], from the builder.
+    fn describe(&self, net: &mut Builder<'_>) -> Built;
+}

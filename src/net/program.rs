@@ -119,6 +119,8 @@ pub(crate) enum Op {
     Tokens { input: Value },
     /// Attention among the tokens of a row.
     Attention { input: Value, tokens: usize },
+    /// A layer of the user's own.
+    Custom { input: Value },
     /// What each branch asks for, `[branches, width]`: the same for all rows.
     Queries,
     /// What tokens are multiplied by for their scores, `[branches, token width]`: the same for all rows.
@@ -197,6 +199,7 @@ impl Op {
             | Self::Norm { input }
             | Self::Star { input }
             | Self::PostAffine { input }
+            | Self::Custom { input }
             | Self::Tokens { input }
             | Self::Attention { input, .. }
             | Self::Directions { queries: input } => see(*input),

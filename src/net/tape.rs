@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use ndarray::{Array2, ArrayRef2, ArrayView2, s};
 
+use super::custom::CustomCache;
 use super::program::{Domains, Op, Program, Step, Value};
 use crate::nn::{
-    AlignCache, DomainMlpCache, GateCache, MlpCache, Mode, MultiHeadAttentionCache, PartitionedNormCache,
-    PostAffineCache, RepresentationsCache, ScaleCache, Segment, StarLinearCache, Train,
+    AlignCache, DomainMlpCache, GateCache, MlpCache, MultiHeadAttentionCache, PartitionedNormCache, PostAffineCache,
+    RepresentationsCache, ScaleCache, Segment, StarLinearCache,
 };
 
 /// The values of all steps of a pass, and in training their gradients. The caller lends it, so that one net serves many threads and a warm step
@@ -73,6 +74,7 @@ pub(crate) enum StepCache {
     Queries(Box<RepresentationsCache>),
     Align(Box<AlignedCache>),
     Scale(ScaleCache),
+    Custom(CustomCache),
 }
 
 /// What the alignment of one branch keeps.
@@ -105,29 +107,6 @@ macro_rules! cache_of {
     }};
 }
 pub(crate) use cache_of;
-
-/// How a pass runs.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Pass {
-    train: Option<Train>,
-    batch_statistics: bool,
-}
-
-impl Pass {
-    pub(crate) fn of(mode: impl Mode) -> Self {
-        Self { train: mode.training(), batch_statistics: mode.batch_statistics() }
-    }
-}
-
-impl Mode for Pass {
-    fn training(self) -> Option<Train> {
-        self.train
-    }
-
-    fn batch_statistics(self) -> bool {
-        self.batch_statistics
-    }
-}
 
 impl Place {
     pub(crate) fn rows(self) -> Range<usize> {

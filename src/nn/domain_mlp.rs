@@ -37,7 +37,7 @@ pub struct DomainMlpCache {
 }
 
 impl DomainMlp {
-    /// A net for rows of `width` values; domain embeddings are drawn from a normal distribution of deviation 0.1.
+    /// A net for rows of `width` values; domain front are drawn from a normal distribution of deviation 0.1.
     pub(crate) fn with(
         width: usize,
         domains: &[DomainId],
@@ -81,11 +81,11 @@ impl DomainMlp {
     }
 
     /// `logits = mlp([x, e_d])`.
-    pub(crate) fn forward_joined<M: Mode>(
+    pub(crate) fn forward_joined(
         &self,
         x: &ArrayRef2<f32>,
         segments: &[Segment],
-        mode: M,
+        mode: Mode,
         cache: &mut DomainMlpCache,
         logits: &mut ArrayRef2<f32>,
     ) {

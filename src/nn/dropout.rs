@@ -31,7 +31,7 @@ impl Dropout {
     }
 
     /// `y ← mask ⊙ y / (1 − rate)`, in place.
-    pub fn forward<M: Mode>(&self, mode: M, cache: &mut DropoutCache, y: &mut ArrayRef2<f32>) {
+    pub fn forward(&self, mode: Mode, cache: &mut DropoutCache, y: &mut ArrayRef2<f32>) {
         let Some(step) = mode.training().filter(|_| self.rate > 0.0) else { return };
         cache.rng.resize(2 * y.len(), 0);
         keyed(step.seed, Purpose::Dropout, step.step, self.site).fill_bytes(&mut cache.rng);

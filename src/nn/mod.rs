@@ -45,7 +45,7 @@ pub use init::{Init, InitRng};
 pub(crate) use joined::JoinedCache;
 pub use linear::Linear;
 pub use mlp::{HiddenSettings, Mlp, MlpCache};
-pub use mode::{Infer, Measure, Mode, Train};
+pub use mode::{Infer, Mode, Train};
 pub use moving_average::MovingAverage;
 pub(crate) use moving_average::PreciseStatistics;
 pub use norm::{

@@ -1,25 +1,20 @@
-//! Training and inference, told apart by type.
+//! How a pass runs: inference or training.
 
-/// Whether a forward pass trains or predicts. It is the type parameter of a [`Cache`](crate::model::Cache), so that
-/// `backward` cannot be called on what a prediction left behind.
-pub trait Mode: Copy + Default + Send + Sync + 'static {
-    /// The step whose randomness is used, or `None` where nothing is random.
-    fn training(self) -> Option<Train>;
-
-    /// Whether normalisations take the statistics of the batch, as in training, or their moving averages.
-    fn batch_statistics(self) -> bool {
-        self.training().is_some()
-    }
+/// How a forward pass runs. A layer takes it by value; a [`Cache`](crate::model::Cache) has [`Infer`] or [`Train`] in its type, so that
+/// [`Model::backward`](crate::Model::backward) cannot be called on what a prediction left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Moving averages, no dropout.
+    Infer,
+    /// The statistics of the batch, no dropout. It shows how far moving averages are from the statistics of the rows; no gradient is taken.
+    Measure,
+    /// The statistics of the batch, and dropout.
+    Train(Train),
 }
 
 /// Inference: moving averages, no dropout; a row's score depends on that row alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Infer;
-
-/// What training computes apart from dropout: the statistics of the batch, every unit kept. It shows how far moving averages
-/// are from the statistics of the rows; no gradient is taken of it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Measure;
 
 /// Training: batch statistics and dropout, whose masks are a function of seed and step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,24 +25,26 @@ pub struct Train {
     pub step: u64,
 }
 
-impl Mode for Infer {
-    fn training(self) -> Option<Train> {
-        None
+impl Mode {
+    /// The step whose dropout masks are used, or `None` without dropout.
+    pub fn training(self) -> Option<Train> {
+        if let Self::Train(train) = self { Some(train) } else { None }
+    }
+
+    /// Whether normalisations take the statistics of the batch, or their moving averages.
+    pub fn batch_statistics(self) -> bool {
+        self != Self::Infer
     }
 }
 
-impl Mode for Measure {
-    fn training(self) -> Option<Train> {
-        None
-    }
-
-    fn batch_statistics(self) -> bool {
-        true
+impl From<Infer> for Mode {
+    fn from(_: Infer) -> Self {
+        Self::Infer
     }
 }
 
-impl Mode for Train {
-    fn training(self) -> Option<Train> {
-        Some(self)
+impl From<Train> for Mode {
+    fn from(train: Train) -> Self {
+        Self::Train(train)
     }
 }

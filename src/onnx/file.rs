@@ -13,7 +13,7 @@ use super::{LOGITS, NUMERIC, PROBABILITIES, ROWS};
 use crate::data::{DomainId, Layout};
 use crate::error::Problems;
 use crate::metrics::SHARED_DOMAIN;
-use crate::model::{Model, Net, NetConfig as _};
+use crate::model::{Model, PlanStep};
 use crate::nn::escape;
 use crate::{Error, ErrorKind, Result, persist};
 
@@ -26,18 +26,23 @@ const OPSET: i64 = 17;
 ///
 /// # Errors
 /// [`ErrorKind::UnknownDomain`] if the model has no such domain; [`ErrorKind::Config`] if a field has the name of an output or of the input
-/// `numeric`, or if the file would be larger than 2 GiB, which the format does not allow.
+/// `numeric`, if the net has a [layer of your own](crate::net::CustomLayer), or if the file would be larger than 2 GiB, which the format does not allow.
 ///
 /// # Panics
 /// If the plan of a net of your own does not fit the model: it reads rows of another width, or leaves a task without an answer.
-pub fn export<N: Net>(model: &Model<N>, domain: DomainId) -> Result<Vec<u8>> {
+pub fn export(model: &Model, domain: DomainId) -> Result<Vec<u8>> {
     let layout = model.layout();
     let name = domain_name(layout, domain)?;
     check_names(layout)?;
     let fields = layout.fields.iter().map(|field| field.name.clone());
+    let plan = model.plan();
+    if plan.steps.iter().any(|step| matches!(step, PlanStep::Custom { .. })) {
+        let message = "the net has a layer of your own, which has no ONNX form";
+        return Err(Error::new(ErrorKind::Config, message).with_help("serve it with starple::serve"));
+    }
     let mut graph = Graph::new(model, [NUMERIC, LOGITS, PROBABILITIES].map(String::from).into_iter().chain(fields));
     let rows = Rows::new(&mut graph, layout, model.embeddings());
-    let logits = lower(&model.plan(), domain.index(), layout.tasks.len(), &rows, &mut graph);
+    let logits = lower(&plan, domain.index(), layout.tasks.len(), &rows, &mut graph);
     let probabilities = graph.sigmoid(logits);
     let dims = [Dim::Named(ROWS), Dim::Fixed(layout.tasks.len())];
     graph.output(LOGITS, logits, &dims);
@@ -75,7 +80,7 @@ pub fn export<N: Net>(model: &Model<N>, domain: DomainId) -> Result<Vec<u8>> {
 ///
 /// # Panics
 /// As [`export`].
-pub fn save<N: Net>(model: &Model<N>, domain: DomainId, path: impl AsRef<Path>) -> Result<()> {
+pub fn save(model: &Model, domain: DomainId, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let bytes = export(model, domain)?;
     persist::replace(path, |file| file.write_all(&bytes))
@@ -89,7 +94,7 @@ pub fn save<N: Net>(model: &Model<N>, domain: DomainId, path: impl AsRef<Path>) 
 ///
 /// # Panics
 /// As [`export`].
-pub fn save_all<N: Net>(model: &Model<N>, folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+pub fn save_all(model: &Model, folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     let (folder, layout) = (folder.as_ref(), model.layout());
     std::fs::create_dir_all(folder).map_err(|error| Error::new(ErrorKind::Io, error.to_string()).at_path(folder))?;
     let domains = (0..layout.domains.len()).map(DomainId::new).chain([DomainId::SHARED]);

@@ -10,7 +10,6 @@ use super::proto::{
     NodeProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
 use crate::Model;
-use crate::model::Net;
 use crate::nn::Leaf;
 
 /// A tensor in a [`Graph`]: an input, a constant, or what a node gives.
@@ -73,7 +72,7 @@ struct Node {
 
 impl<'m> Graph<'m> {
     /// An empty graph that knows the parameters of a model by name; `reserved` names are for inputs and outputs alone.
-    pub(super) fn new<N: Net>(model: &'m Model<N>, reserved: impl IntoIterator<Item = String>) -> Self {
+    pub(super) fn new(model: &'m Model, reserved: impl IntoIterator<Item = String>) -> Self {
         let mut parameters = HashMap::new();
         model.visit(|path, leaf| {
             let (Leaf::Tensor(values, shape, _) | Leaf::Average(values, shape)) = leaf else { return };

@@ -49,6 +49,7 @@ pub(super) fn lower(
                 let open = graph.scale(open, *factor);
                 graph.mul(of(input), open)
             }
+            PlanStep::Custom { .. } => unreachable!("such a model is refused"),
             PlanStep::Tokens { input, tokens } => graph.tokens(of(input), tokens),
             PlanStep::Attention { input, attention } => graph.attention(of(input), attention, plan.width(*input)),
             PlanStep::Align { input, direction } => graph.align(of(input), direction, plan.width(*input)),

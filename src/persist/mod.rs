@@ -5,8 +5,7 @@
 //!
 //! ```
 //! use starple::data::{Encoder, Format, Schema, Table};
-//! use starple::model::{AnyNet, StarNet};
-//! use starple::persist::{ModelFile, Saved};
+//! //! use starple::persist::{ModelFile, Saved};
 //! use starple::{Star, StarConfig};
 //!
 //! let schema = Schema::builder().categorical("item").numeric("price").domain("page").label("click").build()?;
@@ -18,12 +17,12 @@
 //! # let folder = tempfile::tempdir().unwrap();
 //! # let path = folder.path().join("star.safetensors");
 //! ModelFile::new(&star).encoder(&encoder).save(&path)?;
-//! let saved: Saved<StarNet> = Saved::load(&path)?;
+//! let saved: Saved = Saved::load(&path)?;
 //! let batch = encoder.encode(&table, &table.all())?;
 //! assert_eq!(saved.model.score(&batch), star.score(&batch));
 //!
 //! // Any kind of model, chosen by the file.
-//! let saved: Saved<AnyNet> = Saved::load(&path)?;
+//! let saved: Saved = Saved::load(&path)?;
 //! assert_eq!(saved.encoder, Some(encoder));
 //! # Ok::<(), starple::Error>(())
 //! ```

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::container::{Contents, Data};
 use super::{CALIBRATION, CONFIG, ENCODER, KIND, MODEL, RUN, RunRecord};
 use crate::data::Encoder;
-use crate::model::{Model, Net, NetConfig};
+use crate::model::Model;
 use crate::serve::Calibration;
 use crate::{Error, ErrorKind, Result};
 
@@ -15,16 +15,16 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// It borrows model, encoder and calibration; the values go to the disk without being copied first.
 #[derive(Debug)]
-pub struct ModelFile<'a, N: Net> {
-    model: &'a Model<N>,
+pub struct ModelFile<'a> {
+    model: &'a Model,
     encoder: Option<&'a Encoder>,
     calibration: Option<&'a Calibration>,
     run: Option<RunRecord>,
 }
 
-impl<'a, N: Net> ModelFile<'a, N> {
+impl<'a> ModelFile<'a> {
     /// A file of this model alone.
-    pub fn new(model: &'a Model<N>) -> Self {
+    pub fn new(model: &'a Model) -> Self {
         Self { model, encoder: None, calibration: None, run: None }
     }
 
@@ -69,7 +69,7 @@ impl<'a, N: Net> ModelFile<'a, N> {
         let Self { model, encoder, calibration, ref run } = *self;
         let mut contents = Contents::new(MODEL);
         contents.metadata(KIND, model.config().kind().into());
-        contents.metadata(CONFIG, json("settings", model.config().to_json())?);
+        contents.metadata(CONFIG, json("settings", serde_json::to_string(&**model.config()))?);
         if let Some(run) = run {
             run.check()?;
             contents.metadata(RUN, json("record of the run", serde_json::to_string(run))?);
@@ -95,7 +95,7 @@ fn json(what: &str, json: serde_json::Result<String>) -> Result<String> {
 }
 
 /// Sees that an encoder gives what a model reads.
-pub(super) fn check_layouts<N: Net>(encoder: &Encoder, model: &Model<N>) -> Result<()> {
+pub(super) fn check_layouts(encoder: &Encoder, model: &Model) -> Result<()> {
     if encoder.layout() == model.layout() {
         return Ok(());
     }

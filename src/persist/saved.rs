@@ -1,16 +1,16 @@
 //! Reading a model file.
 
-use std::borrow::Cow;
 use std::io::{Read, Seek};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::container::{Container, Dtype, Expected};
 use super::model_file::check_layouts;
 use super::{CALIBRATION, CONFIG, ENCODER, KIND, MODEL, RUN, RunRecord};
 use crate::data::{Encoder, listed};
-use crate::model::{Model, Net, NetConfig};
+use crate::model::{AnyConfig, Model, NetConfig};
 use crate::nn::{Leaf, LeafMut};
 use crate::serve::{Calibration, Predictor, PredictorBuilder};
 use crate::{Error, ErrorKind, Result};
@@ -24,12 +24,12 @@ const MAX_COUNT: u64 = 1 << 38;
 
 /// What was in a model file.
 ///
-/// `Saved<AnyNet>` takes whatever kind of model a file holds, `Saved<StarNet>` a STAR alone; both read what either wrote.
+/// [`Saved::load`] takes every kind of model of this crate, [`Saved::load_as`] one kind alone, which may be your own.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Saved<N: Net> {
+pub struct Saved {
     /// The model.
-    pub model: Model<N>,
+    pub model: Model,
     /// Its encoder, if it was saved with one.
     pub encoder: Option<Encoder>,
     /// The calibration of its scores, if it was saved with one.
@@ -39,8 +39,8 @@ pub struct Saved<N: Net> {
     run: Option<RunRecord>,
 }
 
-impl<N: Net> Saved<N> {
-    /// Reads the file at `path`.
+impl Saved {
+    /// Reads the file at `path`, which holds a model of one of [`AnyConfig::KINDS`].
     ///
     /// # Errors
     /// * [`ErrorKind::Io`]: the system cannot open or read it.
@@ -54,7 +54,17 @@ impl<N: Net> Saved<N> {
     /// * [`ErrorKind::Layout`]: encoder or calibration are another model's.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let load = || Self::from_container(Container::open(path, MODEL)?);
+        let load = || Self::from_container(Container::open(path, MODEL)?, any);
+        load().map_err(|error| error.at_path(path))
+    }
+
+    /// Reads the file at `path`, which holds a model of settings `C`: of one kind of this crate, or of your own.
+    ///
+    /// # Errors
+    /// As [`Saved::load`]; [`ErrorKind::Kind`] for every other kind.
+    pub fn load_as<C: NetConfig + DeserializeOwned>(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let load = || Self::from_container(Container::open(path, MODEL)?, only::<C>);
         load().map_err(|error| error.at_path(path))
     }
 
@@ -69,7 +79,7 @@ impl<N: Net> Saved<N> {
     ///
     /// # Errors
     /// [`ErrorKind::Missing`] if the model was saved without an encoder.
-    pub fn predictor(self) -> Result<PredictorBuilder<N>> {
+    pub fn predictor(self) -> Result<PredictorBuilder> {
         let Self { model, encoder, calibration, .. } = self;
         let encoder = encoder.ok_or_else(|| {
             Error::new(
@@ -90,15 +100,26 @@ impl<N: Net> Saved<N> {
     /// # Errors
     /// As [`Saved::load`].
     pub fn from_reader(source: impl Read + Seek) -> Result<Self> {
-        Self::from_container(Container::new(source, MODEL)?)
+        Self::from_container(Container::new(source, MODEL)?, any)
     }
 
-    fn from_container(mut container: Container<impl Read + Seek>) -> Result<Self> {
-        let config = config::<N>(&container.metadata(KIND)?, &container.metadata(CONFIG)?)?;
+    /// [`Saved::load_as`] from a reader.
+    ///
+    /// # Errors
+    /// As [`Saved::load_as`].
+    pub fn from_reader_as<C: NetConfig + DeserializeOwned>(source: impl Read + Seek) -> Result<Self> {
+        Self::from_container(Container::new(source, MODEL)?, only::<C>)
+    }
+
+    fn from_container(
+        mut container: Container<impl Read + Seek>,
+        read: fn(&str, &str) -> Result<AnyConfig>,
+    ) -> Result<Self> {
+        let config = read(&container.metadata(KIND)?, &container.metadata(CONFIG)?)?;
         let run = container.optional_metadata(RUN).map(|json| record(&json)).transpose()?;
         container.finish_metadata()?;
         let held = container.count(&Dtype::F32) as f64;
-        let mut model = Model::<N>::to_fill(config, TIMES * held + SLACK).ok_or_else(|| {
+        let mut model = Model::to_fill(config, TIMES * held + SLACK).ok_or_else(|| {
             let message = format!("the settings ask for a larger model than the {held} values that the file holds");
             Error::new(ErrorKind::Shape, message).with_help("the file was changed after it was saved")
         })?;
@@ -127,34 +148,53 @@ impl<N: Net> Saved<N> {
 const ADDED: [(&str, &str, f64); 1] = [("star", "norm_floor", 0.0)];
 
 /// The settings with those that the file is too old to have.
-fn with_added<'a>(kind: &str, json: &'a str) -> serde_json::Result<Cow<'a, str>> {
-    let mut settings = Cow::Borrowed(json);
-    for (_, key, value) in ADDED.into_iter().filter(|(of, ..)| *of == kind) {
-        let mut keys: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&settings)?;
-        if !keys.contains_key(key) {
-            keys.insert(key.into(), value.into());
-            settings = Cow::Owned(serde_json::to_string(&keys)?);
+fn with_added(kind: &str, mut settings: Value) -> Value {
+    if let Value::Object(keys) = &mut settings {
+        for (_, key, value) in ADDED.into_iter().filter(|(of, ..)| *of == kind) {
+            keys.entry(key).or_insert_with(|| value.into());
         }
     }
-    Ok(settings)
+    settings
 }
 
-/// The settings of a file, if they are of a kind that `N` is of.
-fn config<N: Net>(kind: &str, json: &str) -> Result<N::Config> {
-    let kinds = N::Config::kinds();
-    let other = |expected: &str| {
-        let message = format!("the file holds a model of kind {kind:?}, expected {expected}");
-        Error::new(ErrorKind::Kind, message).with_help("load it as Saved<AnyNet>, or as the net of that kind")
-    };
-    if !kinds.is_empty() && !kinds.contains(&kind) {
-        return Err(other(&listed(kinds)));
+/// Settings of a kind of this crate; `None` if the kind is another.
+fn known(kind: &str, settings: &str) -> Option<Result<AnyConfig>> {
+    if !AnyConfig::KINDS.contains(&kind) {
+        return None;
     }
-    let wrong = |error: serde_json::Error| {
-        Error::new(ErrorKind::Config, format!("the settings of a model of kind {kind:?} cannot be read: {error}"))
-    };
-    let json = with_added(kind, json).map_err(wrong)?;
-    let config = N::Config::from_json(kind, &json).map_err(wrong)?;
-    if config.kind() == kind { Ok(config) } else { Err(other(&format!("{:?}", config.kind()))) }
+    let read = || AnyConfig::of_kind(kind, with_added(kind, serde_json::from_str(settings)?));
+    Some(read().map_err(|error| unreadable(kind, &error)))
+}
+
+/// Settings of any kind of this crate.
+fn any(kind: &str, settings: &str) -> Result<AnyConfig> {
+    known(kind, settings).unwrap_or_else(|| {
+        let error = other(kind, &listed(AnyConfig::KINDS));
+        Err(error.with_help("read a model of your own with Saved::load_as and the type of its settings"))
+    })
+}
+
+/// Settings of one type.
+fn only<C: NetConfig + DeserializeOwned>(kind: &str, settings: &str) -> Result<AnyConfig> {
+    if let Some(config) = known(kind, settings) {
+        let config = config?;
+        if config.get::<C>().is_some() {
+            return Ok(config);
+        }
+        let path = std::any::type_name::<C>();
+        let name = path.rsplit_once("::").map_or(path, |(_, name)| name);
+        return Err(other(kind, &format!("one of {name}")).with_help("Saved::load reads every kind of this crate"));
+    }
+    let config: C = serde_json::from_str(settings).map_err(|error| unreadable(kind, &error))?;
+    if config.kind() == kind { Ok(config.into()) } else { Err(other(kind, &format!("{:?}", config.kind()))) }
+}
+
+fn other(kind: &str, expected: &str) -> Error {
+    Error::new(ErrorKind::Kind, format!("the file holds a model of kind {kind:?}, expected {expected}"))
+}
+
+fn unreadable(kind: &str, error: &serde_json::Error) -> Error {
+    Error::new(ErrorKind::Config, format!("the settings of a model of kind {kind:?} cannot be read: {error}"))
 }
 
 fn record(json: &str) -> Result<RunRecord> {
@@ -165,7 +205,7 @@ fn record(json: &str) -> Result<RunRecord> {
 }
 
 /// The tensors that a file of this model has, in the order of the walk.
-pub(crate) fn expected<N: Net>(model: &Model<N>) -> Vec<Expected> {
+pub(crate) fn expected(model: &Model) -> Vec<Expected> {
     let mut expected = Vec::new();
     model.visit(|path, leaf| {
         let (dtype, shape) = match leaf {
@@ -178,9 +218,9 @@ pub(crate) fn expected<N: Net>(model: &Model<N>) -> Vec<Expected> {
 }
 
 /// Reads a model's tensors under the names in `expected`, which are in the order of the walk and were found in the file.
-pub(crate) fn fill<N: Net>(
+pub(crate) fn fill(
     container: &mut Container<impl Read + Seek>,
-    model: &mut Model<N>,
+    model: &mut Model,
     expected: &[Expected],
 ) -> Result<()> {
     let mut expected = expected.iter();

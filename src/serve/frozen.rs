@@ -11,7 +11,7 @@ use ndarray::{Array2, ArrayRef2, ArrayViewMut2, Axis, s};
 use self::program::{Buffers, Program};
 use crate::data::{Batch, DomainId, Layout};
 use crate::error::Problems;
-use crate::model::{Embeddings, Model, Net, Selection};
+use crate::model::{Embeddings, Model, Selection};
 use crate::nn::buffer::{grow, resize};
 use crate::parallel::{self, Divide};
 use crate::{Error, ErrorKind, Result};
@@ -102,7 +102,7 @@ impl Frozen {
     ///
     /// # Panics
     /// If the plan of a net of your own does not fit the model: it reads rows of another width, or leaves a task without an answer.
-    pub fn new<N: Net>(model: Model<N>, given: &[&str]) -> Result<Self> {
+    pub fn new(model: Model, given: &[&str]) -> Result<Self> {
         let layout = model.layout().clone();
         let mut problems = Problems::default();
         for (i, name) in given.iter().enumerate() {

@@ -9,7 +9,7 @@ use ndarray::{Array2, ArrayRef2, Axis, s};
 pub use self::builder::PredictorBuilder;
 use super::{Calibration, Context, Curve, Frozen, FrozenCache};
 use crate::data::{Batch, DomainId, Encoder, RawValue, RowPlan, RowScratch, Table};
-use crate::model::{Model, Net, probability};
+use crate::model::{Model, probability};
 use crate::{Error, ErrorKind, Result};
 
 /// A trained model, frozen, with the [`Encoder`] that was fitted for it and optionally a [`Calibration`]: it takes raw values and gives
@@ -81,7 +81,7 @@ struct ScoreCache {
 
 impl Predictor {
     /// A predictor of this model behind this encoder.
-    pub fn builder<N: Net>(encoder: Encoder, model: Model<N>) -> PredictorBuilder<N> {
+    pub fn builder(encoder: Encoder, model: Model) -> PredictorBuilder {
         PredictorBuilder::new(encoder, model)
     }
 

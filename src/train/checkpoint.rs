@@ -13,7 +13,7 @@ use super::run::Run;
 use super::{Callback, FitReport, StopReason, TrainConfig, TrainConfigBuilder};
 use crate::data::{Batch, Encoder, Ids};
 use crate::loss::weighting::WeightingState;
-use crate::model::{Model, Net, NetConfig as _};
+use crate::model::Model;
 use crate::nn::Leaf;
 use crate::optim::{SlotShape, SlotState};
 use crate::persist::container::{Container, Contents, Data, Dtype, Expected};
@@ -75,19 +75,19 @@ impl<'a> Saver<'a> {
     }
 
     /// Whether it is time to save the run.
-    pub(super) fn due<N: Net>(&self, run: &Run<'_, N>) -> bool {
+    pub(super) fn due(&self, run: &Run<'_>) -> bool {
         self.checkpoints.due(run.place.report.steps - self.steps, self.time.elapsed())
     }
 
     /// Saves the run.
-    pub(super) fn save<N: Net>(&mut self, run: &Run<'_, N>) -> Result<()> {
+    pub(super) fn save(&mut self, run: &Run<'_>) -> Result<()> {
         let Run { model, best, place, step, optimizer, .. } = run;
         let mut contents = Contents::new(CHECKPOINT);
         let json = |json: serde_json::Result<String>| {
             json.map_err(|error| Error::new(ErrorKind::Config, format!("a checkpoint cannot be written: {error}")))
         };
         contents.metadata(KIND, model.config().kind().into());
-        contents.metadata(CONFIG, json(model.config().to_json())?);
+        contents.metadata(CONFIG, json(serde_json::to_string(&**model.config()))?);
         let mut slots = Vec::new();
         model.visit(|path, leaf| {
             let name = path.name(model.layout());
@@ -122,7 +122,7 @@ impl<'a> Saver<'a> {
     }
 
     /// Notes in the file of the best weights how the run ended. `best` are these weights.
-    pub(super) fn finish<N: Net>(&self, best: &Model<N>, report: &FitReport) -> Result<()> {
+    pub(super) fn finish(&self, best: &Model, report: &FitReport) -> Result<()> {
         // A run that a callback ended may go on.
         if report.best_epoch.is_none() || report.stop == StopReason::Callback {
             return Ok(());
@@ -130,7 +130,7 @@ impl<'a> Saver<'a> {
         self.save_best(best, RunRecord::new(report, self.settings.seed()))
     }
 
-    fn save_best<N: Net>(&self, best: &Model<N>, record: RunRecord) -> Result<()> {
+    fn save_best(&self, best: &Model, record: RunRecord) -> Result<()> {
         let mut file = ModelFile::new(best).run(record);
         if let Some(encoder) = self.encoder {
             file = file.encoder(encoder);
@@ -147,7 +147,7 @@ impl<'a> Saver<'a> {
     ///
     /// # Errors
     /// As [`Trainer::resume`](super::Trainer::resume).
-    pub(super) fn resume<N: Net>(&mut self, run: &mut Run<'_, N>, callbacks: &mut [Box<dyn Callback>]) -> Result<()> {
+    pub(super) fn resume(&mut self, run: &mut Run<'_>, callbacks: &mut [Box<dyn Callback>]) -> Result<()> {
         let mut paths = self.checkpoints.list()?;
         let mut damaged = Vec::new();
         while let Some(path) = paths.pop() {
@@ -180,7 +180,7 @@ impl<'a> Saver<'a> {
     }
 
     /// Opens a checkpoint of this run, and reads all but the tensors.
-    fn open<N: Net>(&self, path: &Path, run: &Run<'_, N>) -> Result<(Container<File>, State)> {
+    fn open(&self, path: &Path, run: &Run<'_>) -> Result<(Container<File>, State)> {
         let mut file = Container::open(path, CHECKPOINT)?;
         let (kind, config) = (file.metadata(KIND)?, file.metadata(CONFIG)?);
         let state: State = serde_json::from_str(&file.metadata(RUN)?)
@@ -188,7 +188,7 @@ impl<'a> Saver<'a> {
         let State { settings, train, val, place, weighting, slots } = &state;
         file.finish_metadata()?;
         let ours = run.model.config();
-        if (kind.as_str(), Some(&config)) != (ours.kind(), ours.to_json().ok().as_ref()) {
+        if (kind.as_str(), Some(&config)) != (ours.kind(), serde_json::to_string(&**ours).ok().as_ref()) {
             let message = format!("the checkpoint is of a model of kind {kind:?} with the settings {config}");
             return Err(other(message, "the same model"));
         }
@@ -210,9 +210,9 @@ impl<'a> Saver<'a> {
 }
 
 /// Brings a run that has not begun to where the one in the file was.
-fn go_on<N: Net>(file: &mut Container<File>, state: State, run: &mut Run<'_, N>) -> Result<()> {
+fn go_on(file: &mut Container<File>, state: State, run: &mut Run<'_>) -> Result<()> {
     let State { place, weighting, slots, .. } = state;
-    let named = |part: &str, model: &Model<N>| {
+    let named = |part: &str, model: &Model| {
         let mut tensors = expected(model);
         for tensor in &mut tensors {
             tensor.name = format!("{part}.{}", tensor.name);
@@ -240,7 +240,7 @@ fn go_on<N: Net>(file: &mut Container<File>, state: State, run: &mut Run<'_, N>)
 }
 
 /// For each saved slot its number, its shape, and the names of its tensors in the file.
-fn saved_slots<N: Net>(model: &Model<N>, slots: &[Slot]) -> Result<Vec<(usize, SlotShape, Vec<String>)>> {
+fn saved_slots(model: &Model, slots: &[Slot]) -> Result<Vec<(usize, SlotShape, Vec<String>)>> {
     let tables = model.embeddings().tables().len();
     let (mut saved, mut left) = (Vec::new(), slots.iter().peekable());
     model.visit(|path, leaf| {
@@ -263,9 +263,9 @@ fn saved_slots<N: Net>(model: &Model<N>, slots: &[Slot]) -> Result<Vec<(usize, S
     }
 }
 
-fn restore<N: Net>(
+fn restore(
     file: &mut Container<File>,
-    run: &mut Run<'_, N>,
+    run: &mut Run<'_>,
     (slot, shape, steps): (usize, SlotShape, u64),
     names: &[String],
     tensors: &[String],

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::data::Batch;
 use crate::metrics::{Evaluator, Report};
-use crate::model::{Model, Net};
+use crate::model::Model;
 
 /// Every metric of the model on these rows, by task and domain.
 ///
@@ -12,7 +12,7 @@ use crate::model::{Model, Net};
 /// # Errors
 /// [`ErrorKind::Layout`](crate::ErrorKind::Layout) or [`ErrorKind::Data`](crate::ErrorKind::Data) if the rows do not have
 /// the model's layout; [`ErrorKind::NonFinite`](crate::ErrorKind::NonFinite) if a score is not finite.
-pub fn evaluate<N: Net>(model: &Model<N>, rows: &Batch) -> Result<Report> {
+pub fn evaluate(model: &Model, rows: &Batch) -> Result<Report> {
     rows.check(model.layout())?;
     let mut evaluator = Evaluator::new(model.layout());
     evaluator.add(&model.score(rows), &rows.labels, rows.domains(), &rows.weights, &rows.groups)?;

@@ -3,7 +3,8 @@
 use super::TrainConfig;
 use crate::memory::{self, shown};
 use crate::model::fits::{advice, parameters, parts, refusal};
-use crate::model::{Net, NetConfig as _, PIECE};
+use crate::model::{AnyConfig, NetConfig, PIECE};
+use crate::net::Net;
 use crate::{Error, ErrorKind, Result};
 
 /// Below this number of bytes, memory is not checked.
@@ -35,11 +36,9 @@ impl MemoryNeed {
 
 impl TrainConfig {
     /// What it takes to train a model of these settings on this many rows, with this many validation rows.
-    ///
-    /// Of a net that does not say how large it is ([`Net::size`], [`Net::row`]), the embeddings alone count.
-    pub fn memory<N: Net>(&self, model: &N::Config, rows: usize, val: usize) -> MemoryNeed {
+    pub fn memory(&self, model: &dyn NetConfig, rows: usize, val: usize) -> MemoryNeed {
         let config = &self.0;
-        let (tables, net) = parts::<N>(model);
+        let (tables, net) = parts(model);
         let layout = model.layout();
         let (fields, tasks) = (layout.fields.len() as f64, layout.tasks.len() as f64);
         let table_rows = tables.values / model.embedding_dim() as f64;
@@ -56,13 +55,13 @@ impl TrainConfig {
 
         // Embedded rows and their gradients; logits and theirs; the batch, and the next one that is put together beside the step.
         let data = 2.0 * (fields + layout.numeric.len() as f64 + tasks + 3.0);
-        let row = 2.0 * model.width_f64() * answering + 5.0 * tasks + N::row(model).unwrap_or(0.0);
+        let row = 2.0 * model.width_f64() * answering + 5.0 * tasks + Net::row(model);
         // Buffers for the rows of one domain grow with the largest batch that it had, and by more than they have to.
         let slack = if model.reads_domain() && layout.domains.len() > 1 { 1.6 } else { 1.0 };
         let at_once = (self.threads() as f64 * PIECE as f64).min(val as f64);
         MemoryNeed {
-            parameters: parameters::<N>(model),
-            copies: parameters::<N>(model) + (1.0 + kept) * gradient + remembered,
+            parameters: parameters(model),
+            copies: parameters(model) + (1.0 + kept) * gradient + remembered,
             batch: 4.0 * batch * (slack * row + data),
             // Inference keeps no gradients. Every score is kept, and measured three times over.
             evaluation: 4.0 * (at_once * 0.6 * row + val as f64 * tasks * 13.0),
@@ -74,28 +73,22 @@ impl TrainConfig {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] that says what it takes, what there is, and which settings matter most.
-    pub fn check_memory<N: Net>(&self, model: &N::Config, rows: usize, val: usize) -> Result<()> {
-        self.check_runs::<N>(model, rows, val, 1)
+    pub fn check_memory(&self, model: &dyn NetConfig, rows: usize, val: usize) -> Result<()> {
+        self.check_runs(model, rows, val, 1)
     }
 
     /// [`TrainConfig::check_memory`] for several runs at the same time.
-    pub(crate) fn check_runs<N: Net>(&self, model: &N::Config, rows: usize, val: usize, runs: usize) -> Result<()> {
-        self.check_need::<N>(model, rows, val, |need| runs as f64 * need.total())
+    pub(crate) fn check_runs(&self, model: &dyn NetConfig, rows: usize, val: usize, runs: usize) -> Result<()> {
+        self.check_need(model, rows, val, |need| runs as f64 * need.total())
     }
 
     /// [`TrainConfig::check_memory`] for a model that is already in memory.
-    pub(crate) fn check_rest<N: Net>(&self, model: &N::Config, rows: usize, val: usize) -> Result<()> {
-        self.check_need::<N>(model, rows, val, |need| need.total() - need.parameters)
+    pub(crate) fn check_rest(&self, model: &dyn NetConfig, rows: usize, val: usize) -> Result<()> {
+        self.check_need(model, rows, val, |need| need.total() - need.parameters)
     }
 
-    fn check_need<N: Net>(
-        &self,
-        model: &N::Config,
-        rows: usize,
-        val: usize,
-        of: impl Fn(MemoryNeed) -> f64,
-    ) -> Result<()> {
-        let need = self.memory::<N>(model, rows, val);
+    fn check_need(&self, model: &dyn NetConfig, rows: usize, val: usize, of: impl Fn(MemoryNeed) -> f64) -> Result<()> {
+        let need = self.memory(model, rows, val);
         let bytes = of(need);
         if bytes < SMALL {
             return Ok(());
@@ -116,22 +109,18 @@ impl TrainConfig {
             PIECE.min(val),
             shown(evaluation)
         );
-        let measure = |config: &N::Config| of(self.memory::<N>(config, rows, val));
-        let settings = serde_json::to_value(model).unwrap_or_default();
-        let with = |key: &str, value| {
-            let mut settings = settings.clone();
-            settings[key] = value;
-            serde_json::from_value::<N::Config>(settings).ok()
-        };
+        let measure = |config: &dyn NetConfig| of(self.memory(config, rows, val));
         let other = |change: &dyn Fn(&mut TrainConfig)| {
             let mut other = self.clone();
             change(&mut other);
-            of(other.memory::<N>(model, rows, val))
+            of(other.memory(model, rows, val))
         };
         let own = vec![
             (other(&|config| config.0.batch_rows = 1), format!("batch_rows = {batch_rows}")),
             (other(&|config| config.0.threads = 1), format!("threads = {threads}")),
         ];
+        let settings = serde_json::to_value(model).unwrap_or_default();
+        let with = |key: &str, value| model.with(key, value).map(AnyConfig::from);
         let advice = advice(model, &settings, bytes, own, measure, with);
         Err(Error::new(ErrorKind::Config, refusal(&needs, available, &advice)))
     }

@@ -12,26 +12,26 @@ use super::{Callback, EpochReport, FitReport, Step, StepDone, StopReason, TrainC
 use crate::data::{Batch, DomainId, Loader};
 use crate::loss::NonFiniteAt;
 use crate::metrics::{Report, SHARED_DOMAIN};
-use crate::model::{Model, Net};
+use crate::model::Model;
 use crate::nn::Leaf;
 use crate::optim::{Clock, Optimizer};
 use crate::parallel::join;
 use crate::{ErrorKind, Result};
 
 /// Everything a run is made of. What it takes to go on with it is in `model`, `best`, `optimizer`, `step`'s weighting and `place`.
-pub(super) struct Run<'a, N: Net> {
+pub(super) struct Run<'a> {
     pub(super) config: &'a TrainConfigBuilder,
     pub(super) loader: &'a Loader,
     pub(super) val: Option<&'a Batch>,
-    pub(super) model: &'a mut Model<N>,
+    pub(super) model: &'a mut Model,
     /// The weights of the best epoch so far, or of the last one without validation rows; of the start before the first.
-    pub(super) best: Model<N>,
+    pub(super) best: Model,
     pub(super) optimizer: Box<dyn Optimizer>,
-    pub(super) step: Step<N>,
+    pub(super) step: Step,
     pub(super) place: Place,
 }
 
-impl<N: Net> Run<'_, N> {
+impl Run<'_> {
     /// Runs to its end and leaves the best weights in the model.
     ///
     /// # Errors
@@ -242,14 +242,14 @@ impl<N: Net> Run<'_, N> {
 }
 
 /// The first row and task whose score is not finite.
-fn first_non_finite<N: Net>(model: &Model<N>, rows: &Batch) -> (usize, usize) {
+fn first_non_finite(model: &Model, rows: &Batch) -> (usize, usize) {
     let logits = model.score(rows);
     let place = logits.indexed_iter().find(|(_, logit)| !logit.is_finite());
     place.map(|(place, _)| place).expect("the evaluation met a score that is not finite")
 }
 
 /// The name of the first tensor with a value that is not finite.
-fn first_bad_tensor<N: Net>(model: &Model<N>) -> Option<String> {
+fn first_bad_tensor(model: &Model) -> Option<String> {
     let mut bad = None;
     model.visit(|path, leaf| {
         if let (None, Leaf::Tensor(values, ..) | Leaf::Average(values, _)) = (&bad, leaf)

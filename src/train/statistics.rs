@@ -4,7 +4,8 @@ use ndarray::Array2;
 use rand::seq::{SliceRandom as _, index};
 
 use crate::data::Batch;
-use crate::model::{Cache, Model, Net, Statistics, has_averages};
+use crate::model::{Cache, Model, Statistics, has_averages};
+use crate::nn::Params as _;
 use crate::random::{Purpose, keyed};
 
 /// The most rows that are taken at a time.
@@ -36,7 +37,7 @@ pub struct StatisticsRows {
 ///
 /// # Panics
 /// If the rows do not have the model's layout, or a row has no known domain.
-pub fn recompute_statistics<N: Net>(model: &mut Model<N>, rows: &Batch, sample: StatisticsRows) {
+pub fn recompute_statistics(model: &mut Model, rows: &Batch, sample: StatisticsRows) {
     if has_averages(model.net()) {
         let (mut cache, mut dlogits, mut grad) = (Cache::default(), Array2::default((0, 0)), model.net().zeros_like());
         recompute(model, rows, sample, Statistics::new(&mut cache, &mut dlogits, &mut grad), &[]);
@@ -44,11 +45,11 @@ pub fn recompute_statistics<N: Net>(model: &mut Model<N>, rows: &Batch, sample: 
 }
 
 /// [`recompute_statistics`], but for what is frozen by its position in the model's walk.
-pub(super) fn recompute<N: Net>(
-    model: &mut Model<N>,
+pub(super) fn recompute(
+    model: &mut Model,
     rows: &Batch,
     sample: StatisticsRows,
-    mut statistics: Statistics<'_, N>,
+    mut statistics: Statistics<'_>,
     frozen: &[bool],
 ) {
     let chosen = choose(rows, model.layout().domains.len(), sample);

@@ -7,7 +7,7 @@ use super::statistics::{StatisticsRows, recompute};
 use crate::data::Batch;
 use crate::loss::weighting::{Measured, Needs, Projection, UnitWeights, WeightingState};
 use crate::loss::{Loss, NonFiniteAt, Objective};
-use crate::model::{Cache, Gradient, Model, Net, Statistics, has_averages, is_below};
+use crate::model::{Cache, Gradient, Model, Statistics, has_averages, is_below};
 use crate::nn::buffer::resize;
 use crate::nn::{Leaf, Train};
 use crate::optim::Clock;
@@ -38,24 +38,24 @@ use crate::{Error, ErrorKind, Result};
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
-pub struct Step<N: Net> {
+pub struct Step {
     seed: u64,
     units: Vec<String>,
     weights: UnitWeights,
     loss: Loss,
-    cache: Cache<N, Train>,
+    cache: Cache<Train>,
     dlogits: Array2<f32>,
-    grad: Gradient<N>,
-    by_unit: ByUnit<N>,
+    grad: Gradient,
+    by_unit: ByUnit,
 }
 
 /// What it takes to know the gradients of single units.
 #[derive(Debug)]
-struct ByUnit<N: Net> {
+struct ByUnit {
     /// `dlogits` of one unit, 0 where others' labels are.
     dlogits: Array2<f32>,
     /// One when norms are needed, one for each unit when products are.
-    grads: Vec<Gradient<N>>,
+    grads: Vec<Gradient>,
     /// The units that take part in the step.
     active: Vec<usize>,
     measured: Vec<Measured>,
@@ -64,7 +64,7 @@ struct ByUnit<N: Net> {
     projection: Projection,
 }
 
-impl<N: Net> Step<N> {
+impl Step {
     /// The steps of `model` under an objective. `seed` is that of dropout and of random orders.
     ///
     /// Make a new one when the model has got a new domain.
@@ -72,7 +72,7 @@ impl<N: Net> Step<N> {
     /// # Errors
     /// [`ErrorKind::Config`] if the objective has weights for other units than the model's tasks and domains make, or
     /// there is no tensor that norms could be taken over.
-    pub fn new(model: &Model<N>, objective: &Objective, seed: u64) -> Result<Self> {
+    pub fn new(model: &Model, objective: &Objective, seed: u64) -> Result<Self> {
         objective.check(model.layout())?;
         let units: Vec<String> = objective.units().names(model.layout()).collect();
         let weights = UnitWeights::new(objective, units.len());
@@ -108,7 +108,7 @@ impl<N: Net> Step<N> {
     ///
     /// # Panics
     /// If the model is not the one of [`Step::new`].
-    pub fn freeze<S: AsRef<str>>(mut self, model: &Model<N>, names: &[S]) -> Result<Self> {
+    pub fn freeze<S: AsRef<str>>(mut self, model: &Model, names: &[S]) -> Result<Self> {
         for grad in [&mut self.grad].into_iter().chain(&mut self.by_unit.grads) {
             grad.freeze(model, names)?;
         }
@@ -129,7 +129,7 @@ impl<N: Net> Step<N> {
     /// # Panics
     /// If the batch does not have the model's layout, a row has no known domain, or the model is not the one of
     /// [`Step::new`].
-    pub fn gradient(&mut self, model: &Model<N>, batch: &Batch, clock: Clock) -> Result<&mut Gradient<N>, NonFiniteAt> {
+    pub fn gradient(&mut self, model: &Model, batch: &Batch, clock: Clock) -> Result<&mut Gradient, NonFiniteAt> {
         let Self { weights, loss, cache, dlogits, grad, .. } = self;
         cache.mode = Train { seed: self.seed, step: clock.step };
         model.forward_with(batch, batch.domains(), cache);
@@ -160,7 +160,7 @@ impl<N: Net> Step<N> {
     }
 
     /// A backward pass for each unit, whose norm is measured; their sum is the gradient.
-    fn balance(&mut self, model: &Model<N>, batch: &Batch) {
+    fn balance(&mut self, model: &Model, batch: &Batch) {
         let Self { weights, loss, cache, dlogits, grad, by_unit, .. } = self;
         let ByUnit { dlogits: own, grads, active, measured, shared, .. } = by_unit;
         for &unit in &*active {
@@ -174,7 +174,7 @@ impl<N: Net> Step<N> {
     }
 
     /// A backward pass for each unit, all of which are kept; the sum of their projections is the gradient.
-    fn project(&mut self, model: &Model<N>, batch: &Batch, step: u64) {
+    fn project(&mut self, model: &Model, batch: &Batch, step: u64) {
         let Self { seed, weights, cache, dlogits, grad, by_unit, .. } = self;
         let ByUnit { dlogits: own, grads, active, projection, .. } = by_unit;
         for (&unit, grad) in active.iter().zip(&mut *grads) {
@@ -194,7 +194,7 @@ impl<N: Net> Step<N> {
     }
 
     /// [`recompute_statistics`](super::recompute_statistics) in the buffers of the steps; what is frozen stays.
-    pub(super) fn recompute_statistics(&mut self, model: &mut Model<N>, rows: &Batch, sample: StatisticsRows) {
+    pub(super) fn recompute_statistics(&mut self, model: &mut Model, rows: &Batch, sample: StatisticsRows) {
         if has_averages(model.net()) {
             let frozen = self.grad.frozen().to_vec();
             let statistics = Statistics::new(&mut self.cache, &mut self.dlogits, &mut self.grad.net);
@@ -256,7 +256,7 @@ fn select(objective: &Objective, unit: usize, batch: &Batch, dlogits: &Array2<f3
 }
 
 /// By position in the walk, the shared dense tensors that are not frozen, those under `prefix` alone if there is one.
-fn shared_tensors<N: Net>(model: &Model<N>, prefix: Option<&str>, frozen: &[bool]) -> Result<Vec<bool>> {
+fn shared_tensors(model: &Model, prefix: Option<&str>, frozen: &[bool]) -> Result<Vec<bool>> {
     let tables = model.embeddings().tables().len();
     let (mut shared, mut names) = (Vec::new(), Vec::new());
     model.visit(|path, leaf| {

@@ -7,7 +7,7 @@ use super::place::Place;
 use super::run::Run;
 use super::{Callback, Checkpoints, FitReport, Step, TrainConfig, in_pool};
 use crate::data::{Batch, DomainId, Encoder, Layout, Loader, LoaderConfig};
-use crate::model::{Model, Net};
+use crate::model::Model;
 use crate::{Error, ErrorKind, Result};
 
 /// Trains models: batches, steps, evaluation after each epoch, early stop, best weights restored, checkpoints.
@@ -65,12 +65,7 @@ impl Trainer {
     /// memory than there is ([`TrainConfig::check_memory`]). Nothing was trained then.
     /// [`ErrorKind::Io`] or [`ErrorKind::NonFinite`] if a checkpoint cannot be saved; the model has then the weights of the last step.
     /// A loss that is not finite is not an error but a [`StopReason`](super::StopReason).
-    pub fn fit<N: Net>(
-        &mut self,
-        model: &mut Model<N>,
-        train: impl Into<Arc<Batch>>,
-        val: Option<&Batch>,
-    ) -> Result<FitReport> {
+    pub fn fit(&mut self, model: &mut Model, train: impl Into<Arc<Batch>>, val: Option<&Batch>) -> Result<FitReport> {
         self.start(model, train.into(), val, false)
     }
 
@@ -86,9 +81,9 @@ impl Trainer {
     /// As [`Trainer::fit`]; [`ErrorKind::Config`] if there is no folder for checkpoints; [`ErrorKind::Layout`] if the checkpoint is of
     /// another model, other settings or other rows, which the text names; [`ErrorKind::Io`] if another run saves into the folder; for a
     /// file that cannot be read those of [`Saved::load`](crate::persist::Saved::load), damage only if no checkpoint is sound. After an error the model's weights mean nothing.
-    pub fn resume<N: Net>(
+    pub fn resume(
         &mut self,
-        model: &mut Model<N>,
+        model: &mut Model,
         train: impl Into<Arc<Batch>>,
         val: Option<&Batch>,
     ) -> Result<FitReport> {
@@ -99,29 +94,17 @@ impl Trainer {
         self.start(model, train.into(), val, true)
     }
 
-    fn start<N: Net>(
-        &mut self,
-        model: &mut Model<N>,
-        train: Arc<Batch>,
-        val: Option<&Batch>,
-        resume: bool,
-    ) -> Result<FitReport> {
+    fn start(&mut self, model: &mut Model, train: Arc<Batch>, val: Option<&Batch>, resume: bool) -> Result<FitReport> {
         let layout = model.layout().clone();
         check_rows(&layout, &train, val)?;
         self.config.check(&layout)?;
         self.config.check_val(&layout, val)?;
-        self.config.check_rest::<N>(model.config(), train.rows(), val.map_or(0, Batch::rows))?;
+        self.config.check_rest(&**model.config(), train.rows(), val.map_or(0, Batch::rows))?;
         let threads = self.config.threads();
         in_pool(threads, || self.run(model, train, val, resume))?
     }
 
-    fn run<N: Net>(
-        &mut self,
-        model: &mut Model<N>,
-        train: Arc<Batch>,
-        val: Option<&Batch>,
-        resume: bool,
-    ) -> Result<FitReport> {
+    fn run(&mut self, model: &mut Model, train: Arc<Batch>, val: Option<&Batch>, resume: bool) -> Result<FitReport> {
         let Self { config: settings, callbacks, checkpoints, encoder } = self;
         let config = &settings.0;
         // Until the run is over. Before anything is looked for: the run of another process could take it away.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ndarray::s;
 use starple::Model;
 use starple::data::{Batch, DomainId, Ids, Layout};
-use starple::model::{Cache, Net, NewRows};
+use starple::model::{Cache, NewRows};
 use starple::nn::{LeafMut, Train};
 use starple::optim::Optimizer;
 
@@ -35,7 +35,7 @@ fn renamed(rows: &Batch, to: [u32; 2]) -> Batch {
     rows
 }
 
-pub(crate) fn changes_nobody<N: Net>(model: Model<N>) {
+pub(crate) fn changes_nobody(model: Model) {
     let mut model = trained(model);
     let small = model.clone();
     let rows = batch(&[2, 0, 1, 1, 0, 2, 2, 0, 1, 1, 2, 0, 0, 1, 2, 1, 0, 2], 80);
@@ -60,7 +60,7 @@ pub(crate) fn changes_nobody<N: Net>(model: Model<N>) {
     }
     let new = |name: &&String| owned_by(name, "partner") || owned_by(name, "app");
     assert!(after.keys().filter(|name| !before.contains_key(*name)).all(|name| new(&name)));
-    let again = values(&Model::<N>::new(model.config().clone()));
+    let again = values(&Model::new(model.config().clone()));
     assert!(again.iter().map(|(n, v)| (n, v.len())).eq(after.iter().map(|(n, v)| (n, v.len()))));
 
     // It trains, the new rows and domains with it.
@@ -92,14 +92,8 @@ pub(crate) fn changes_nobody<N: Net>(model: Model<N>) {
     assert_eq!(distinct.len(), drawn.len(), "two rows start alike");
 }
 
-fn frozen_step<N: Net>(
-    model: &mut Model<N>,
-    rows: &Batch,
-    number: u64,
-    names: &[String],
-    optimizer: &mut dyn Optimizer,
-) {
-    let mut cache = Cache::<N, Train>::new(Train { seed: 1, step: number });
+fn frozen_step(model: &mut Model, rows: &Batch, number: u64, names: &[String], optimizer: &mut dyn Optimizer) {
+    let mut cache = Cache::<Train>::new(Train { seed: 1, step: number });
     let mut grad = model.zero_grad();
     grad.freeze(model, names).unwrap();
     model.forward_with(rows, rows.domains(), &mut cache);
@@ -108,7 +102,7 @@ fn frozen_step<N: Net>(
     model.apply(&mut grad, optimizer);
 }
 
-pub(crate) fn frozen_stays<N: Net>(model: &Model<N>) {
+pub(crate) fn frozen_stays(model: &Model) {
     let mut slots = BTreeMap::new();
     model.visit(|path, _| {
         slots.insert(path.name(model.layout()), path.slot());

@@ -9,27 +9,25 @@ mod single;
 mod world;
 
 use starple::model::{
-    AnyNet, AsymmetricConfig, AsymmetricNet, Branches, CgcConfig, CgcNet, CrossStitchConfig, CrossStitchNet,
-    CustomizedConfig, CustomizedNet, Fusion, MlMmoeConfig, MlMmoeNet, MmoeConfig, MmoeNet, MoeConfig, MoeNet,
-    MranConfig, MranNet, PepnetConfig, PepnetNet, PleNet, PooledNet, SharedBottomConfig, SharedBottomNet, SingleConfig,
-    SingleNet, SluiceConfig, SluiceNet, StarNet,
+    AsymmetricConfig, Branches, CgcConfig, CrossStitchConfig, CustomizedConfig, Fusion, MlMmoeConfig, MmoeConfig,
+    MoeConfig, MranConfig, PepnetConfig, SharedBottomConfig, SingleConfig, SluiceConfig,
 };
 use starple::nn::{ActivationKind, Combination, NormKind};
 use starple::{PleConfig, PooledConfig, StarConfig};
 
 use crate::world::layout;
 
-/// Writes the tests of one model: its name, its net, a configuration for [`layout`], and by choice which names are read by
+/// Writes the tests of one model: its name, a configuration for [`layout`], and by choice which names are read by
 /// others although one domain or task owns them.
 macro_rules! contract {
-    ($name:ident, $net:ty, $config:expr) => {
-        contract!($name, $net, $config, |_| false);
+    ($name:ident, $config:expr) => {
+        contract!($name, $config, |_| false);
     };
-    ($name:ident, $net:ty, $config:expr, $read_by_others:expr) => {
+    ($name:ident, $config:expr, $read_by_others:expr) => {
         mod $name {
             use super::*;
 
-            fn model() -> starple::Model<$net> {
+            fn model() -> starple::Model {
                 starple::Model::new($config)
             }
 
@@ -167,7 +165,7 @@ macro_rules! contract {
 
             #[test]
             fn it_is_send_and_sync() {
-                promises::send_and_sync::<$net>();
+                promises::send_and_sync();
             }
         }
     };
@@ -253,77 +251,65 @@ fn seen(name: &str) -> bool {
     name.starts_with("net.representations.")
 }
 
-contract!(star, StarNet, star().build().unwrap());
-contract!(star_with_dropout_and_gelu, StarNet, star().dropout(0.3).activation(ActivationKind::Gelu).build().unwrap());
-contract!(star_with_dice, StarNet, star().activation(ActivationKind::Dice).build().unwrap());
-contract!(star_without_auxiliary_or_norm, StarNet, star().auxiliary(false).partitioned_norm(false).build().unwrap());
-contract!(star_add, StarNet, star().combination(Combination::Add).build().unwrap());
-contract!(star_adaptive_add, StarNet, star().combination(Combination::AdaptiveAdd).build().unwrap());
-contract!(star_gate, StarNet, star().combination(Combination::Gate).build().unwrap());
-contract!(star_concatenation, StarNet, star().combination(Combination::Concatenation).build().unwrap());
-contract!(star_low_rank, StarNet, star().combination(Combination::low_rank()).build().unwrap());
-contract!(ple_tasks, PleNet, ple(Branches::Tasks, 2).build().unwrap(), below(2));
-contract!(ple_tasks_three_levels, PleNet, ple(Branches::Tasks, 3).build().unwrap(), below(3));
-contract!(ple_one_level, PleNet, ple(Branches::Domains, 1).build().unwrap());
-contract!(ple_domains, PleNet, ple(Branches::Domains, 2).dropout(0.2).build().unwrap(), below(2));
-contract!(ple_domains_and_tasks, PleNet, ple(Branches::DomainsAndTasks, 2).build().unwrap(), below(2));
-contract!(
-    cgc,
-    CgcNet,
-    CgcConfig::builder(&layout()).embedding_dim(4).expert_hidden([10]).tower_hidden([8]).build().unwrap()
-);
-contract!(mmoe, MmoeNet, mmoe(Branches::Tasks).build().unwrap());
-contract!(mmoe_domains, MmoeNet, mmoe(Branches::Domains).dropout(0.2).seed(1).build().unwrap());
-contract!(moe_tasks, MoeNet, moe(Branches::Tasks).build().unwrap());
-contract!(moe_domains_and_tasks, MoeNet, moe(Branches::DomainsAndTasks).dropout(0.2).build().unwrap());
-contract!(mran_tasks, MranNet, mran(Branches::Tasks).build().unwrap(), seen);
-contract!(mran_domains, MranNet, mran(Branches::Domains).attention_layers(2).dropout(0.2).build().unwrap(), seen);
+contract!(star, star().build().unwrap());
+contract!(star_with_dropout_and_gelu, star().dropout(0.3).activation(ActivationKind::Gelu).build().unwrap());
+contract!(star_with_dice, star().activation(ActivationKind::Dice).build().unwrap());
+contract!(star_without_auxiliary_or_norm, star().auxiliary(false).partitioned_norm(false).build().unwrap());
+contract!(star_add, star().combination(Combination::Add).build().unwrap());
+contract!(star_adaptive_add, star().combination(Combination::AdaptiveAdd).build().unwrap());
+contract!(star_gate, star().combination(Combination::Gate).build().unwrap());
+contract!(star_concatenation, star().combination(Combination::Concatenation).build().unwrap());
+contract!(star_low_rank, star().combination(Combination::low_rank()).build().unwrap());
+contract!(ple_tasks, ple(Branches::Tasks, 2).build().unwrap(), below(2));
+contract!(ple_tasks_three_levels, ple(Branches::Tasks, 3).build().unwrap(), below(3));
+contract!(ple_one_level, ple(Branches::Domains, 1).build().unwrap());
+contract!(ple_domains, ple(Branches::Domains, 2).dropout(0.2).build().unwrap(), below(2));
+contract!(ple_domains_and_tasks, ple(Branches::DomainsAndTasks, 2).build().unwrap(), below(2));
+contract!(cgc, CgcConfig::builder(&layout()).embedding_dim(4).expert_hidden([10]).tower_hidden([8]).build().unwrap());
+contract!(mmoe, mmoe(Branches::Tasks).build().unwrap());
+contract!(mmoe_domains, mmoe(Branches::Domains).dropout(0.2).seed(1).build().unwrap());
+contract!(moe_tasks, moe(Branches::Tasks).build().unwrap());
+contract!(moe_domains_and_tasks, moe(Branches::DomainsAndTasks).dropout(0.2).build().unwrap());
+contract!(mran_tasks, mran(Branches::Tasks).build().unwrap(), seen);
+contract!(mran_domains, mran(Branches::Domains).attention_layers(2).dropout(0.2).build().unwrap(), seen);
 contract!(
     mran_domains_and_tasks,
-    MranNet,
     mran(Branches::DomainsAndTasks).activation(ActivationKind::Silu).norm(NormKind::Batch).build().unwrap(),
     seen
 );
 contract!(
     mran_branches_alone,
-    MranNet,
     mran(Branches::Domains).attention_layers(0).branch_attention(false).norm(NormKind::Layer).build().unwrap()
 );
-contract!(single_tasks, SingleNet, single(Branches::Tasks).build().unwrap());
-contract!(single_domains, SingleNet, single(Branches::Domains).dropout(0.2).build().unwrap());
-contract!(single_domains_and_tasks, SingleNet, single(Branches::DomainsAndTasks).build().unwrap());
-contract!(shared_bottom_tasks, SharedBottomNet, shared_bottom(Branches::Tasks).build().unwrap());
-contract!(shared_bottom_domains, SharedBottomNet, shared_bottom(Branches::Domains).build().unwrap());
-contract!(shared_bottom_both, SharedBottomNet, shared_bottom(Branches::DomainsAndTasks).dropout(0.2).build().unwrap());
-contract!(asymmetric_tasks, AsymmetricNet, asymmetric(Branches::Tasks).build().unwrap(), own_bottoms);
-contract!(asymmetric_domains, AsymmetricNet, asymmetric(Branches::Domains).build().unwrap(), own_bottoms);
+contract!(single_tasks, single(Branches::Tasks).build().unwrap());
+contract!(single_domains, single(Branches::Domains).dropout(0.2).build().unwrap());
+contract!(single_domains_and_tasks, single(Branches::DomainsAndTasks).build().unwrap());
+contract!(shared_bottom_tasks, shared_bottom(Branches::Tasks).build().unwrap());
+contract!(shared_bottom_domains, shared_bottom(Branches::Domains).build().unwrap());
+contract!(shared_bottom_both, shared_bottom(Branches::DomainsAndTasks).dropout(0.2).build().unwrap());
+contract!(asymmetric_tasks, asymmetric(Branches::Tasks).build().unwrap(), own_bottoms);
+contract!(asymmetric_domains, asymmetric(Branches::Domains).build().unwrap(), own_bottoms);
 contract!(
     asymmetric_by_name,
-    AsymmetricNet,
     asymmetric(Branches::Tasks).fusion(Fusion::Sum).reads([("click".into(), vec!["buy".into()])]).build().unwrap(),
     own_bottoms
 );
-contract!(customized_tasks, CustomizedNet, customized(Branches::Tasks).build().unwrap());
-contract!(
-    customized_domains,
-    CustomizedNet,
-    customized(Branches::Domains).dropout(0.2).fusion(Fusion::Mean).build().unwrap()
-);
-contract!(customized_both, CustomizedNet, customized(Branches::DomainsAndTasks).build().unwrap());
-contract!(ml_mmoe_tasks, MlMmoeNet, ml_mmoe(Branches::Tasks).build().unwrap());
-contract!(ml_mmoe_domains, MlMmoeNet, ml_mmoe(Branches::Domains).dropout(0.2).levels(3).build().unwrap());
-contract!(cross_stitch_tasks, CrossStitchNet, cross_stitch(Branches::Tasks).build().unwrap(), stacks);
-contract!(cross_stitch_domains, CrossStitchNet, cross_stitch(Branches::Domains).build().unwrap(), stacks);
-contract!(cross_stitch_both, CrossStitchNet, cross_stitch(Branches::DomainsAndTasks).build().unwrap(), stacks);
-contract!(sluice_tasks, SluiceNet, sluice(Branches::Tasks).subspaces(4).build().unwrap(), stacks);
-contract!(sluice_domains, SluiceNet, sluice(Branches::Domains).build().unwrap(), stacks);
-contract!(sluice_both, SluiceNet, sluice(Branches::DomainsAndTasks).dropout(0.2).build().unwrap(), stacks);
-contract!(pepnet_both, PepnetNet, pepnet().build().unwrap());
-contract!(pepnet_epnet, PepnetNet, pepnet().priors([]).gate_hidden(None).dropout(0.2).build().unwrap());
-contract!(pepnet_ppnet, PepnetNet, pepnet().epnet(false).gates_from_zero(false).build().unwrap());
+contract!(customized_tasks, customized(Branches::Tasks).build().unwrap());
+contract!(customized_domains, customized(Branches::Domains).dropout(0.2).fusion(Fusion::Mean).build().unwrap());
+contract!(customized_both, customized(Branches::DomainsAndTasks).build().unwrap());
+contract!(ml_mmoe_tasks, ml_mmoe(Branches::Tasks).build().unwrap());
+contract!(ml_mmoe_domains, ml_mmoe(Branches::Domains).dropout(0.2).levels(3).build().unwrap());
+contract!(cross_stitch_tasks, cross_stitch(Branches::Tasks).build().unwrap(), stacks);
+contract!(cross_stitch_domains, cross_stitch(Branches::Domains).build().unwrap(), stacks);
+contract!(cross_stitch_both, cross_stitch(Branches::DomainsAndTasks).build().unwrap(), stacks);
+contract!(sluice_tasks, sluice(Branches::Tasks).subspaces(4).build().unwrap(), stacks);
+contract!(sluice_domains, sluice(Branches::Domains).build().unwrap(), stacks);
+contract!(sluice_both, sluice(Branches::DomainsAndTasks).dropout(0.2).build().unwrap(), stacks);
+contract!(pepnet_both, pepnet().build().unwrap());
+contract!(pepnet_epnet, pepnet().priors([]).gate_hidden(None).dropout(0.2).build().unwrap());
+contract!(pepnet_ppnet, pepnet().epnet(false).gates_from_zero(false).build().unwrap());
 contract!(
     pepnet_all_gates,
-    PepnetNet,
     pepnet()
         .priors(["tags".into()])
         .gate_input(true)
@@ -332,10 +318,4 @@ contract!(
         .build()
         .unwrap()
 );
-contract!(any, AnyNet, star().build().unwrap().into());
-contract!(any_single, AnyNet, single(Branches::Domains).build().unwrap().into());
-contract!(
-    pooled,
-    PooledNet,
-    PooledConfig::builder(&layout()).embedding_dim(4).hidden([12, 8]).domain_dim(3).build().unwrap()
-);
+contract!(pooled, PooledConfig::builder(&layout()).embedding_dim(4).hidden([12, 8]).domain_dim(3).build().unwrap());

@@ -6,19 +6,20 @@ use std::io::Cursor;
 use ndarray::{Array2, Axis, concatenate, s};
 use starple::data::{Batch, DomainId, Ids};
 use starple::metrics::auc;
-use starple::model::{AnyNet, Cache, Gradient, Net, NetConfig};
-use starple::nn::{Infer, Leaf, Path, Train};
+use starple::model::{Cache, Gradient};
+use starple::net::Net;
+use starple::nn::{Infer, Leaf, Params as _, Path, Train};
 use starple::persist::{ModelFile, Saved};
 use starple::serve::{Context, Frozen, FrozenCache};
 use starple::train::evaluate;
-use starple::{ErrorKind, Model};
+use starple::{AnyConfig, ErrorKind, Model};
 
 use crate::allocations;
 use crate::world::{adam, assert_close, batch, dlogits, layout, owned_by, states, step, trained, values, warm_up};
 
 const MIXED: [usize; 9] = [2, 0, 1, 1, 0, 2, 2, 0, 1];
 
-pub(crate) fn shapes<N: Net>(model: &Model<N>) {
+pub(crate) fn shapes(model: &Model) {
     for rows in [0, 1, 5] {
         let batch = batch(&MIXED[..rows], 3);
         assert_eq!(model.forward(&batch, batch.domains()).dim(), (rows, 2));
@@ -34,14 +35,14 @@ pub(crate) fn shapes<N: Net>(model: &Model<N>) {
     assert_eq!(counted, model.parameters());
 }
 
-pub(crate) fn same_seed_same_bits<N: Net>(model: impl Fn() -> Model<N>) {
+pub(crate) fn same_seed_same_bits(model: impl Fn() -> Model) {
     assert_eq!(values(&model()), values(&model()));
     assert_eq!(values(&trained(model())), values(&trained(model())));
 }
 
-pub(crate) fn forward_is_forward_with<N: Net>(model: Model<N>) {
+pub(crate) fn forward_is_forward_with(model: Model) {
     let model = trained(model);
-    let mut cache = Cache::<N, Infer>::default();
+    let mut cache = Cache::<Infer>::default();
     // One cache for batches of several sizes and orders: nothing of an earlier one may show.
     for (rows, seed) in [(9, 1), (2, 2), (7, 3), (9, 1)] {
         let batch = batch(&MIXED[..rows], seed);
@@ -51,7 +52,7 @@ pub(crate) fn forward_is_forward_with<N: Net>(model: Model<N>) {
     }
 }
 
-pub(crate) fn rows_are_independent<N: Net>(model: Model<N>) {
+pub(crate) fn rows_are_independent(model: Model) {
     let model = trained(model);
     let all = batch(&MIXED, 50);
     let logits = model.forward(&all, all.domains());
@@ -63,7 +64,7 @@ pub(crate) fn rows_are_independent<N: Net>(model: Model<N>) {
     }
 }
 
-pub(crate) fn order_does_not_matter<N: Net>(model: Model<N>) {
+pub(crate) fn order_does_not_matter(model: Model) {
     let model = trained(model);
     let all = batch(&MIXED, 50);
     let logits = model.forward(&all, all.domains());
@@ -76,7 +77,7 @@ pub(crate) fn order_does_not_matter<N: Net>(model: Model<N>) {
     assert_close("split", &concatenate![Axis(0), parts[0], parts[1]], &logits);
 }
 
-pub(crate) fn mixed_is_domain_by_domain<N: Net>(model: Model<N>) {
+pub(crate) fn mixed_is_domain_by_domain(model: Model) {
     let model = trained(model);
     let all = batch(&MIXED, 50);
     let logits = model.forward(&all, all.domains());
@@ -87,7 +88,7 @@ pub(crate) fn mixed_is_domain_by_domain<N: Net>(model: Model<N>) {
     }
 }
 
-pub(crate) fn predict_is_evaluate<N: Net>(model: Model<N>) {
+pub(crate) fn predict_is_evaluate(model: Model) {
     let model = trained(model);
     let domains: Vec<usize> = (0..500).map(|i| i % 3).collect();
     let rows = batch(&domains, 8);
@@ -104,7 +105,7 @@ pub(crate) fn predict_is_evaluate<N: Net>(model: Model<N>) {
     }
 }
 
-pub(crate) fn absent_domains_stay<N: Net>(mut model: Model<N>, read_by_others: impl Fn(&str) -> bool) {
+pub(crate) fn absent_domains_stay(mut model: Model, read_by_others: impl Fn(&str) -> bool) {
     let mut optimizer = adam();
     warm_up(&mut model, &mut *optimizer);
     let (before, state_before) = (values(&model), states(&model, &*optimizer));
@@ -125,7 +126,7 @@ pub(crate) fn absent_domains_stay<N: Net>(mut model: Model<N>, read_by_others: i
     assert!(moved(&feed) || !before.keys().any(|name| feed(name)));
 }
 
-pub(crate) fn silent_tasks_stay<N: Net>(mut model: Model<N>, read_by_others: impl Fn(&str) -> bool) {
+pub(crate) fn silent_tasks_stay(mut model: Model, read_by_others: impl Fn(&str) -> bool) {
     let mut optimizer = adam();
     warm_up(&mut model, &mut *optimizer);
     let (before, state_before) = (values(&model), states(&model, &*optimizer));
@@ -138,12 +139,12 @@ pub(crate) fn silent_tasks_stay<N: Net>(mut model: Model<N>, read_by_others: imp
     assert!(before.iter().any(|(name, value)| !owned_by(name, "buy") && value != &after[name]));
 }
 
-pub(crate) fn everything_learns<N: Net>(model: Model<N>) {
+pub(crate) fn everything_learns(model: Model) {
     let model = trained(model);
     let mut largest = BTreeMap::<String, f32>::new();
     for seed in 0..6 {
         let batch = batch(&[0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2], 400 + seed);
-        let mut cache = Cache::<N, Train>::new(Train { seed: 1, step: seed });
+        let mut cache = Cache::<Train>::new(Train { seed: 1, step: seed });
         let mut grad = model.zero_grad();
         model.forward_with(&batch, batch.domains(), &mut cache);
         model.backward(&batch, &dlogits(12, &[0, 1], seed), &mut cache, &mut grad);
@@ -169,7 +170,7 @@ pub(crate) fn everything_learns<N: Net>(model: Model<N>) {
     }
 }
 
-pub(crate) fn no_two_start_alike<N: Net>(model: &Model<N>) {
+pub(crate) fn no_two_start_alike(model: &Model) {
     let mut seen = BTreeMap::<Vec<u32>, String>::new();
     for (name, bits) in values(model) {
         // Constants (biases 0, factors 1) are alike by intention, and so are units that start near the identity, of two values.
@@ -184,7 +185,7 @@ pub(crate) fn no_two_start_alike<N: Net>(model: &Model<N>) {
     assert!(seen.len() >= 4);
 }
 
-pub(crate) fn names_are_unique<N: Net>(model: &Model<N>) {
+pub(crate) fn names_are_unique(model: &Model) {
     let named = values(model);
     let mut last = None;
     model.visit(|path, _| {
@@ -196,14 +197,14 @@ pub(crate) fn names_are_unique<N: Net>(model: &Model<N>) {
     });
 }
 
-pub(crate) fn warm_steps_allocate_nothing<N: Net>(mut model: Model<N>) {
+pub(crate) fn warm_steps_allocate_nothing(mut model: Model) {
     // Among them domains of one row.
     let of = [MIXED, MIXED, [1, 1, 1, 0, 1, 1, 1, 1, 2]];
     let batches: Vec<Batch> = of.iter().zip(500..).map(|(domains, seed)| batch(domains, seed)).collect();
     let dlogits = dlogits(9, &[0, 1], 5);
     let mut optimizer = adam();
-    let mut grad: Gradient<N> = model.zero_grad();
-    let mut cache = Cache::<N, Train>::default();
+    let mut grad: Gradient = model.zero_grad();
+    let mut cache = Cache::<Train>::default();
     let mut run = |number: u64| {
         let batch = &batches[number as usize % 3];
         cache.mode = Train { seed: 1, step: number };
@@ -216,7 +217,7 @@ pub(crate) fn warm_steps_allocate_nothing<N: Net>(mut model: Model<N>) {
     let (ours, _) = allocations::during(|| (6..12).for_each(&mut run));
     assert_eq!(ours, 0, "allocations in six warm training steps");
 
-    let mut cache = Cache::<N, Infer>::default();
+    let mut cache = Cache::<Infer>::default();
     let mut run = |number: usize| {
         let batch = &batches[number % 3];
         model.forward_with(batch, batch.domains(), &mut cache);
@@ -227,10 +228,10 @@ pub(crate) fn warm_steps_allocate_nothing<N: Net>(mut model: Model<N>) {
     assert_eq!(ours, 0, "allocations in six warm predictions");
 }
 
-pub(crate) fn backward_repeats<N: Net>(model: Model<N>) {
+pub(crate) fn backward_repeats(model: Model) {
     let model = trained(model);
     let rows = batch(&MIXED, 501);
-    let mut cache = Cache::<N, Train>::new(Train { seed: 1, step: 7 });
+    let mut cache = Cache::<Train>::new(Train { seed: 1, step: 7 });
     model.forward_with(&rows, rows.domains(), &mut cache);
     let parts = [dlogits(9, &[0], 5), dlogits(9, &[1], 6)];
     let mut gradient = |dlogits: &[Array2<f32>]| {
@@ -266,7 +267,7 @@ pub(crate) fn backward_repeats<N: Net>(model: Model<N>) {
     }
 }
 
-pub(crate) fn finite_in_finite_out<N: Net>(model: Model<N>) {
+pub(crate) fn finite_in_finite_out(model: Model) {
     let mut model = trained(model);
     for scale in [0.0, 1.0, 1e4] {
         let mut rows = batch(&MIXED, 600);
@@ -282,7 +283,7 @@ pub(crate) fn finite_in_finite_out<N: Net>(model: Model<N>) {
     }
 }
 
-pub(crate) fn new_domains_change_nobody<N: Net>(model: Model<N>) {
+pub(crate) fn new_domains_change_nobody(model: Model) {
     let mut model = trained(model);
     let rows = batch(&MIXED, 60);
     let before = model.forward(&rows, rows.domains());
@@ -309,12 +310,12 @@ pub(crate) fn new_domains_change_nobody<N: Net>(model: Model<N>) {
     assert!(old.iter().any(|(name, value)| own(name) && value != &new[name]) || !old.keys().any(|name| own(name)));
 
     // A model built with the grown configuration has the same tensors: it could take the weights.
-    let again = Model::<N>::new(model.config().clone());
-    let shapes = |model: &Model<N>| values(model).into_iter().map(|(n, v)| (n, v.len())).collect::<Vec<_>>();
+    let again = Model::new(model.config().clone());
+    let shapes = |model: &Model| values(model).into_iter().map(|(n, v)| (n, v.len())).collect::<Vec<_>>();
     assert_eq!(shapes(&again), shapes(&model));
 }
 
-pub(crate) fn unknown_domains_score<N: Net>(model: Model<N>) {
+pub(crate) fn unknown_domains_score(model: Model) {
     let model = trained(model);
     let rows = batch(&MIXED, 61);
     let shared = model.forward(&rows, DomainId::SHARED);
@@ -331,7 +332,7 @@ pub(crate) fn unknown_domains_score<N: Net>(model: Model<N>) {
     }
 }
 
-pub(crate) fn frozen_scores_alike<N: Net>(model: Model<N>) {
+pub(crate) fn frozen_scores_alike(model: Model) {
     let mut model = trained(model);
     model.add_domain("partner").unwrap();
     let mut candidates = batch(&MIXED, 64);
@@ -361,18 +362,18 @@ pub(crate) fn frozen_scores_alike<N: Net>(model: Model<N>) {
     }
 }
 
-pub(crate) fn unknown_domains_do_not_train<N: Net>(model: &Model<N>) {
+pub(crate) fn unknown_domains_do_not_train(model: &Model) {
     let rows = batch(&MIXED, 62);
-    model.forward_with(&rows, DomainId::SHARED, &mut Cache::<N, Train>::default());
+    model.forward_with(&rows, DomainId::SHARED, &mut Cache::<Train>::default());
 }
 
-pub(crate) fn torn_batches_are_refused<N: Net>(model: &Model<N>) {
+pub(crate) fn torn_batches_are_refused(model: &Model) {
     let mut rows = batch(&MIXED, 63);
     rows.domains.pop();
     model.forward(&rows, DomainId::new(0));
 }
 
-pub(crate) fn one_row_trains<N: Net>(model: Model<N>) {
+pub(crate) fn one_row_trains(model: Model) {
     let mut model = trained(model);
     let before = values(&model);
     step(&mut model, &batch(&[2], 70), &[0, 1], 6, &mut *adam());
@@ -383,17 +384,17 @@ pub(crate) fn one_row_trains<N: Net>(model: Model<N>) {
     }
 }
 
-pub(crate) fn config_round_trip<N: Net>(model: &Model<N>) {
+pub(crate) fn config_round_trip(model: &Model) {
     let text = serde_json::to_string(model.config()).unwrap();
-    let again: N::Config = serde_json::from_str(&text).unwrap();
+    let again: AnyConfig = serde_json::from_str(&text).unwrap();
     assert_eq!(serde_json::to_string(&again).unwrap(), text);
-    assert_eq!(values(&Model::<N>::new(again)), values(model));
+    assert_eq!(values(&Model::new(again)), values(model));
     let key = text.replacen("\"layout\"", "\"lay_out\"", 1);
-    assert!(serde_json::from_str::<N::Config>(&key).is_err(), "an unknown key is an error");
+    assert!(serde_json::from_str::<AnyConfig>(&key).is_err(), "an unknown key is an error");
     assert!(!model.config().kind().is_empty());
 }
 
-pub(crate) fn says_its_size<N: Net>(mut model: Model<N>) {
+pub(crate) fn says_its_size(mut model: Model) {
     for domain in ["", "one more", "and another"] {
         if !domain.is_empty() {
             model.add_domain(domain).unwrap();
@@ -404,29 +405,29 @@ pub(crate) fn says_its_size<N: Net>(mut model: Model<N>) {
                 held += values.len();
             }
         });
-        assert_eq!(N::size(model.config()).map(|size| size.values), Some(held as f64), "{:?}", model.config());
+        assert_eq!(Net::size(&**model.config()).values, held as f64, "{:?}", model.config());
     }
 }
 
-fn bytes<N: Net>(model: &Model<N>) -> Vec<u8> {
+fn bytes(model: &Model) -> Vec<u8> {
     let mut file = Cursor::new(Vec::new());
     ModelFile::new(model).write_to(&mut file).unwrap();
     file.into_inner()
 }
 
 /// The model as a program that did not make it has it.
-pub(crate) fn through_a_file<N: Net>(model: &Model<N>) -> Model<N> {
+pub(crate) fn through_a_file(model: &Model) -> Model {
     Saved::from_reader(Cursor::new(bytes(model))).unwrap().model
 }
 
-pub(crate) fn file_round_trip<N: Net>(model: Model<N>) {
+pub(crate) fn file_round_trip(model: Model) {
     let mut model = trained(model);
     for domain in ["", "one more", "and another/one"] {
         if !domain.is_empty() {
             model.add_domain(domain).unwrap();
         }
         let file = bytes(&model);
-        let saved = Saved::<N>::from_reader(Cursor::new(&file)).unwrap();
+        let saved = Saved::from_reader(Cursor::new(&file)).unwrap();
         assert_eq!(values(&saved.model), values(&model));
         let mut batch = batch(&MIXED, 7);
         batch.domains[0] = DomainId::SHARED;
@@ -434,18 +435,18 @@ pub(crate) fn file_round_trip<N: Net>(model: Model<N>) {
         assert_eq!(saved.model.score(&batch), model.score(&batch));
         assert!(saved.encoder.is_none());
         // Written as one of its kind, read as any, and written again.
-        let any = Saved::<AnyNet>::from_reader(Cursor::new(&file)).unwrap().model;
+        let any = Saved::from_reader(Cursor::new(&file)).unwrap().model;
         assert_eq!((any.config().kind(), values(&any)), (model.config().kind(), values(&model)));
         assert!(bytes(&any) == file, "the same bytes, whatever the type of the model");
     }
 }
 
-pub(crate) fn send_and_sync<N: Net>() {
+pub(crate) fn send_and_sync() {
     fn check<T: Send + Sync>() {}
     fn send<T: Send>() {}
-    check::<Model<N>>();
-    check::<N::Config>();
+    check::<Model>();
+    check::<AnyConfig>();
     check::<Frozen>();
-    send::<Cache<N, Train>>();
-    send::<Gradient<N>>();
+    send::<Cache<Train>>();
+    send::<Gradient>();
 }

@@ -4,7 +4,7 @@ use ndarray::{Array2, s};
 use starple::data::{DomainId, Ids, Layout};
 use starple::loss::{Objective, Units, Weighting};
 use starple::metrics::SHARED_DOMAIN;
-use starple::model::{AsymmetricConfig, Branches, Cache, Mran, MranConfig, Net, PleNet, StarNet};
+use starple::model::{AsymmetricConfig, Branches, Cache, Mran, MranConfig};
 use starple::nn::{Combination, DomainLinear, MultiHeadAttention, PartitionedNorm, Representations, StarLinear, Train};
 use starple::optim::{AdamConfig, Clock, OptimizerConfig, RowUpdates, SgdConfig, WeightDecay};
 use starple::train::Step;
@@ -13,11 +13,11 @@ use starple::{ErrorKind, Model, PleConfig, StarConfig};
 use crate::allocations;
 use crate::world::{adam, assert_close, batch, layout, step, trained, values};
 
-fn star() -> Model<StarNet> {
+fn star() -> Model {
     Model::new(StarConfig::builder(&layout()).embedding_dim(4).hidden([8, 4]).build().unwrap())
 }
 
-fn ple(branches: Branches) -> Model<PleNet> {
+fn ple(branches: Branches) -> Model {
     let config = PleConfig::builder(&layout()).embedding_dim(4).branches(branches).expert_hidden([6]);
     Model::new(config.tower_hidden([4]).build().unwrap())
 }
@@ -34,7 +34,7 @@ fn score_in_pieces_is_forward_whatever_the_threads() {
     assert_eq!(parallel, pieces);
 }
 
-fn warm_steps_of_every_weighting_allocate_nothing<N: Net>(model: &Model<N>) {
+fn warm_steps_of_every_weighting_allocate_nothing(model: &Model) {
     let domains = [[2, 0, 1, 1, 0, 2], [1, 1, 0, 0, 2, 0], [0, 0, 2, 2, 0, 2]];
     let mut batches = domains.map(|domains| batch(&domains, 9));
     batches[1].labels.column_mut(1).fill(f32::NAN);
@@ -76,7 +76,7 @@ const COMBINATIONS: [Combination; 6] = [
     Combination::LowRank { rank: 2 },
 ];
 
-fn star_of(combination: Combination) -> Model<StarNet> {
+fn star_of(combination: Combination) -> Model {
     let config = StarConfig::builder(&layout()).embedding_dim(4).hidden([8, 4]).combination(combination);
     Model::new(config.build().unwrap())
 }
@@ -87,7 +87,7 @@ fn weight_decay_pulls_domains_to_the_shared_network() {
         let mut model = trained(star_of(combination));
         let shared = model.net().get::<StarLinear>(("layers", 0)).unwrap().shared.clone();
         // Of the domain's layer to the shared one as it was, since decay pulls that one to 0.
-        let distance = |model: &Model<StarNet>| {
+        let distance = |model: &Model| {
             let mut layer = model.net().get::<StarLinear>(("layers", 0)).unwrap().clone();
             layer.shared = shared.clone();
             (layer.combined(1).weight - &shared.weight).mapv(|d| d * d).sum()
@@ -99,7 +99,7 @@ fn weight_decay_pulls_domains_to_the_shared_network() {
         let mut optimizer = OptimizerConfig::Sgd(config).build();
         for _ in 0..100 {
             let rows = batch(&[0, 1, 2], 1);
-            let mut cache = Cache::<StarNet, Train>::default();
+            let mut cache = Cache::<Train>::default();
             let mut grad = model.zero_grad();
             model.forward_with(&rows, rows.domains(), &mut cache);
             model.backward(&rows, &Array2::zeros((3, 2)), &mut cache, &mut grad);
@@ -158,11 +158,11 @@ fn a_combination_is_written_by_name() {
 fn rows_of_no_known_domain_take_the_shared_path() {
     // STAR at its start: all factors are 1, all statistics are the same, so every path is the shared one.
     let mut fresh = StarConfig::builder(&layout()).embedding_dim(4).hidden([8]).auxiliary(false).build().unwrap();
-    let model = Model::<StarNet>::new(fresh.clone());
+    let model = Model::new(fresh.clone());
     let rows = batch(&[0, 1, 2], 4);
     assert_close("scores", &model.forward(&rows, DomainId::SHARED), &model.forward(&rows, DomainId::new(1)));
     fresh = StarConfig::builder(&layout()).hidden([8]).build().unwrap();
-    assert!(Model::<StarNet>::new(fresh).forward(&rows, DomainId::SHARED).iter().all(|z| z.is_finite()));
+    assert!(Model::new(fresh).forward(&rows, DomainId::SHARED).iter().all(|z| z.is_finite()));
 
     // PLE with branches for domains: the mean of all domains' logits.
     for branches in [Branches::Domains, Branches::DomainsAndTasks] {
@@ -184,14 +184,14 @@ fn rows_of_no_known_domain_take_the_shared_path() {
 fn the_same_seed_gives_the_same_model_and_another_another() {
     assert_eq!(values(&star()), values(&star()));
     let other = StarConfig::builder(&layout()).embedding_dim(4).hidden([8, 4]).seed(1).build().unwrap();
-    assert_ne!(values(&star()), values(&Model::<StarNet>::new(other)));
+    assert_ne!(values(&star()), values(&Model::new(other)));
 }
 
 #[test]
 fn moving_averages_of_a_rare_domain_are_those_of_its_batches() {
     // `cart` is seen five times, in batches that hold the same rows: its averages must be those rows' statistics.
     let config = StarConfig::builder(&layout()).embedding_dim(4).embedding_std(1.0);
-    let mut model = Model::<StarNet>::new(config.build().unwrap());
+    let mut model = Model::new(config.build().unwrap());
     let mut frozen = OptimizerConfig::sgd(1e-30).unwrap().build();
     let rows = batch(&[2, 2, 2, 0], 4);
     for number in 0..5 {

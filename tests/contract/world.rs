@@ -7,7 +7,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use starple::Model;
 use starple::data::{Batch, DomainId, Field, Ids, Layout, Pooling};
-use starple::model::{Cache, Net};
+use starple::model::Cache;
 use starple::nn::{Leaf, Train};
 use starple::optim::{AdamConfig, Optimizer, OptimizerConfig, WeightDecay};
 
@@ -61,14 +61,8 @@ pub(crate) fn adam() -> Box<dyn Optimizer> {
 }
 
 /// One step.
-pub(crate) fn step<N: Net>(
-    model: &mut Model<N>,
-    batch: &Batch,
-    tasks: &[usize],
-    number: u64,
-    optimizer: &mut dyn Optimizer,
-) {
-    let mut cache = Cache::<N, Train>::new(Train { seed: 1, step: number });
+pub(crate) fn step(model: &mut Model, batch: &Batch, tasks: &[usize], number: u64, optimizer: &mut dyn Optimizer) {
+    let mut cache = Cache::<Train>::new(Train { seed: 1, step: number });
     let mut grad = model.zero_grad();
     model.forward_with(batch, batch.domains(), &mut cache);
     model.backward(batch, &dlogits(batch.rows(), tasks, number), &mut cache, &mut grad);
@@ -77,19 +71,19 @@ pub(crate) fn step<N: Net>(
 }
 
 /// Some steps on all domains and tasks, so that nothing is at its start.
-pub(crate) fn warm_up<N: Net>(model: &mut Model<N>, optimizer: &mut dyn Optimizer) {
+pub(crate) fn warm_up(model: &mut Model, optimizer: &mut dyn Optimizer) {
     for number in 0..4 {
         step(model, &batch(&[0, 1, 2, 0, 1, 2, 0, 1, 2, 1, 0, 2], 100 + number), &[0, 1], number, optimizer);
     }
 }
 
-pub(crate) fn trained<N: Net>(mut model: Model<N>) -> Model<N> {
+pub(crate) fn trained(mut model: Model) -> Model {
     warm_up(&mut model, &mut *adam());
     model
 }
 
 /// Bits of every tensor by name, averages and counts too.
-pub(crate) fn values<N: Net>(model: &Model<N>) -> BTreeMap<String, Vec<u32>> {
+pub(crate) fn values(model: &Model) -> BTreeMap<String, Vec<u32>> {
     let mut values = BTreeMap::new();
     model.visit(|path, leaf| {
         let bits = match leaf {
@@ -102,7 +96,7 @@ pub(crate) fn values<N: Net>(model: &Model<N>) -> BTreeMap<String, Vec<u32>> {
 }
 
 /// What the optimizer remembers of every tensor, by name.
-pub(crate) fn states<N: Net>(model: &Model<N>, optimizer: &dyn Optimizer) -> BTreeMap<String, (u64, Vec<u32>)> {
+pub(crate) fn states(model: &Model, optimizer: &dyn Optimizer) -> BTreeMap<String, (u64, Vec<u32>)> {
     let mut states = BTreeMap::new();
     model.visit(|path, leaf| {
         if let (Leaf::Tensor(..), Some(state)) = (leaf, optimizer.state(path.slot())) {

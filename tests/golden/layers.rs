@@ -7,8 +7,8 @@ use serde::Deserialize;
 use starple::data::{DomainId, Layout};
 use starple::nn::{
     Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Combination, Decay, Gate, GateCache,
-    HiddenSettings, Infer, Init, InitRng, LayerNorm, LayerNormCache, Linear, Mlp, MlpCache, Mode, NormKind, Pair,
-    Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path, PostAffine, PostAffineCache, Segment,
+    HiddenSettings, Init, InitRng, LayerNorm, LayerNormCache, Linear, Mlp, MlpCache, Mode, NormKind, Pair, Params,
+    PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path, PostAffine, PostAffineCache, Segment,
     StarLinear, StarLinearCache, Train, mix, mix_backward,
 };
 
@@ -50,7 +50,7 @@ enum Settings {
 /// What all layers can do, under one signature.
 trait Twin: Params {
     type Cache: Default;
-    fn forward<M: Mode>(&self, x: &Matrix, at: &[Segment], mode: M, cache: &mut Self::Cache, y: &mut Matrix);
+    fn forward(&self, x: &Matrix, at: &[Segment], mode: Mode, cache: &mut Self::Cache, y: &mut Matrix);
     fn backward(&self, x: &Matrix, at: &[Segment], dy: &Matrix, c: &mut Self::Cache, grad: &mut Self, dx: &mut Matrix);
 }
 
@@ -62,7 +62,7 @@ macro_rules! twin {
      |$dy:ident, $grad:ident, $dx:ident| $backward:expr) => {
         impl Twin for $layer {
             type Cache = $cache;
-            fn forward<M: Mode>(&self, $x: &Matrix, $at: &[Segment], $mode: M, $c: &mut $cache, $y: &mut Matrix) {
+            fn forward(&self, $x: &Matrix, $at: &[Segment], $mode: Mode, $c: &mut $cache, $y: &mut Matrix) {
                 let $l = self;
                 $forward;
             }
@@ -185,9 +185,9 @@ fn run<L: Twin>(case: &Case, mut layer: L, check: &mut Check) {
     let (mut y, mut dx) = (Array2::from_elem(dy.dim(), f32::NAN), Array2::from_elem(x.dim(), f32::NAN));
     let (mut cache, mut grad) = (L::Cache::default(), layer.zeros_like());
 
-    layer.forward(&x, at, Infer, &mut cache, &mut y);
+    layer.forward(&x, at, Mode::Infer, &mut cache, &mut y);
     check.matrix(format_args!("{name}: y in inference"), &y, &case.infer);
-    layer.forward(&x, at, Train::default(), &mut cache, &mut y);
+    layer.forward(&x, at, Mode::Train(Train::default()), &mut cache, &mut y);
     check.matrix(format_args!("{name}: y in training"), &y, &case.y);
     layer.backward(&x, at, &dy, &mut cache, &mut grad, &mut dx);
     check.matrix(format_args!("{name}: dx"), &dx, &case.dx);

@@ -8,8 +8,8 @@ use serde_json::Value;
 use starple::Model;
 use starple::data::{Batch, DomainId, Ids, Layout};
 use starple::loss::Objective;
-use starple::model::{AnyNet, Gradient, MranNet, Net, NetConfig as _, PepnetNet, PleNet, PooledNet, StarNet};
-use starple::nn::{Leaf, Part, Path};
+use starple::model::{AnyConfig, Gradient};
+use starple::nn::{Leaf, Params as _, Part, Path};
 use starple::optim::{Clock, OptimizerConfig};
 use starple::train::Step;
 
@@ -115,46 +115,47 @@ impl Data {
 
 #[test]
 fn star() {
-    cases::<StarNet>("star.json");
+    cases("star.json", Some("star"));
 }
 
 #[test]
 fn star_combinations() {
-    cases::<StarNet>("star_combinations.json");
+    cases("star_combinations.json", Some("star"));
 }
 
 #[test]
 fn ple() {
-    cases::<PleNet>("ple.json");
+    cases("ple.json", Some("ple"));
 }
 
 #[test]
 fn mran() {
-    cases::<MranNet>("mran.json");
+    cases("mran.json", Some("mran"));
 }
 
 #[test]
 fn pepnet() {
-    cases::<PepnetNet>("pepnet.json");
+    cases("pepnet.json", Some("pepnet"));
 }
 
 #[test]
 fn pooled() {
-    cases::<PooledNet>("pooled.json");
+    cases("pooled.json", Some("pooled"));
 }
 
 #[test]
 fn family() {
-    cases::<AnyNet>("family.json");
+    cases("family.json", None);
 }
 
-fn cases<N: Net>(name: &str) {
+/// The cases of a file, which are all of one kind or say theirs.
+fn cases(name: &str, kind: Option<&str>) {
     let data = Data::read();
     let batches = data.batches();
     let mut check = Check::default();
     for case in file::<Vec<Case>>(name) {
         let name = &case.name;
-        let model = start::<N>(name, &case.config, &case.start, &data.layout);
+        let model = start(name, kind, &case.config, &case.start, &data.layout);
         let batch = &batches[0];
         check.matrix(format_args!("{name}: logits in inference"), &model.forward(batch, batch.domains()), &case.infer);
         let shared = model.forward(batch, DomainId::SHARED);
@@ -177,17 +178,20 @@ fn cases<N: Net>(name: &str) {
 }
 
 /// The model of a case, at the parameters that the twin starts from.
-pub(crate) fn start<N: Net>(name: &str, config: &Value, start: &Tensors, layout: &Layout) -> Model<N> {
+pub(crate) fn start(name: &str, kind: Option<&str>, config: &Value, start: &Tensors, layout: &Layout) -> Model {
     let mut config = config.clone();
+    if let Some(kind) = kind {
+        config["kind"] = kind.into();
+    }
     config["layout"] = serde_json::to_value(layout).unwrap();
-    let config = serde_json::from_value(config).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let mut model = Model::<N>::new(config);
+    let config: AnyConfig = serde_json::from_value(config).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut model = Model::new(config);
     model.visit_mut(|path, leaf| load(name, &path.name(layout), leaf, start));
     assert_eq!(parameters(&model).len(), start.len(), "{name}: the twin has more tensors");
     model
 }
 
-fn train<N: Net>(what: &str, mut model: Model<N>, batches: &[Batch], goal: &Objective, run: &Run, check: &mut Check) {
+fn train(what: &str, mut model: Model, batches: &[Batch], goal: &Objective, run: &Run, check: &mut Check) {
     let mut optimizer = run.optimizer.build();
     let mut step = Step::new(&model, goal, 0).unwrap();
     assert_eq!(run.losses.len(), batches.len(), "{what}: a step for each batch");
@@ -210,7 +214,7 @@ pub(crate) fn clock(index: usize) -> Clock {
 }
 
 /// Parameters, averages and counts by name.
-pub(crate) fn parameters<N: Net>(model: &Model<N>) -> Tensors {
+pub(crate) fn parameters(model: &Model) -> Tensors {
     let mut tensors = Tensors::new();
     model.visit(|path, leaf| {
         tensors.insert(path.name(model.layout()), Some(read(leaf)));
@@ -219,7 +223,7 @@ pub(crate) fn parameters<N: Net>(model: &Model<N>) -> Tensors {
 }
 
 /// Gradients by name, tables densified; `None` where the owner is absent.
-fn gradients<N: Net>(model: &Model<N>, grad: &Gradient<N>) -> Tensors {
+fn gradients(model: &Model, grad: &Gradient) -> Tensors {
     let (mut tensors, layout) = (Tensors::new(), model.layout());
     let mut tables = grad.tables.iter();
     model.visit(|path, leaf| {

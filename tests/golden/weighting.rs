@@ -6,7 +6,6 @@ use serde::Deserialize;
 use serde_json::Value;
 use starple::Model;
 use starple::loss::Objective;
-use starple::model::{Net, PleNet, PooledNet, StarNet};
 use starple::optim::OptimizerConfig;
 use starple::train::Step;
 
@@ -43,25 +42,20 @@ struct Run {
 fn weightings() {
     let (data, mut check) = (Data::read(), Check::default());
     for case in file::<Vec<Case>>("weighting.json") {
-        match case.kind.as_str() {
-            "star" => runs::<StarNet>(&case, &data, &mut check),
-            "ple" => runs::<PleNet>(&case, &data, &mut check),
-            "pooled" => runs::<PooledNet>(&case, &data, &mut check),
-            other => panic!("no model of kind {other}"),
-        }
+        runs(&case, &data, &mut check);
     }
     check.finish();
 }
 
-fn runs<N: Net>(case: &Case, data: &Data, check: &mut Check) {
-    let model = start::<N>(&case.name, &case.config, &case.start, &data.layout);
+fn runs(case: &Case, data: &Data, check: &mut Check) {
+    let model = start(&case.name, Some(&case.kind), &case.config, &case.start, &data.layout);
     for run in &case.runs {
         let what = format!("{}: {}", case.name, serde_json::to_string(&run.objective).unwrap());
         steps(&what, model.clone(), data, run, check);
     }
 }
 
-fn steps<N: Net>(what: &str, mut model: Model<N>, data: &Data, run: &Run, check: &mut Check) {
+fn steps(what: &str, mut model: Model, data: &Data, run: &Run, check: &mut Check) {
     let mut optimizer = run.optimizer.build();
     let mut step = Step::new(&model, &run.objective, run.seed).unwrap();
     let batches = data.batches();

@@ -6,8 +6,8 @@ use ndarray::{Array2, Axis, s};
 use starple::data::{DomainId, Layout};
 use starple::nn::{
     Activation, ActivationCache, ActivationKind, AlignCache, Alignment, AttentionMask, AttentionSettings, BatchNorm,
-    BatchNormCache, Combination, Decay, DomainLinear, Dropout, DropoutCache, Gate, GateCache, HiddenSettings, Infer,
-    Init, InitRng, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache, MultiHeadAttention,
+    BatchNormCache, Combination, Decay, DomainLinear, Dropout, DropoutCache, Gate, GateCache, HiddenSettings, Init,
+    InitRng, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache, Mode, MultiHeadAttention,
     MultiHeadAttentionCache, NormKind, Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path,
     PostAffine, PostAffineCache, ScaleCache, Segment, StarLinear, StarLinearCache, Stitch, Tokens, Train, align,
     align_backward, mix, mix_backward, scale, scale_backward,
@@ -222,12 +222,12 @@ fn partitioned_norm() {
             &layer,
             &x,
             5,
-            |y| layer.forward(&x, &segments, Train::default(), &mut cache.borrow_mut(), y),
+            |y| layer.forward(&x, &segments, Mode::Train(Train::default()), &mut cache.borrow_mut(), y),
             |dy, grad, dx| layer.backward(&x, &segments, dy, &mut cache.borrow_mut(), grad, dx),
             |p, x| reference::partitioned_norm(&rename(p), "layer", x, &names, true, (min_rows, f64::from(floor))),
         );
         let mut y = Array2::zeros((8, 5));
-        layer.forward(&x, &segments, Infer, &mut cache.borrow_mut(), &mut y);
+        layer.forward(&x, &segments, Mode::Infer, &mut cache.borrow_mut(), &mut y);
         let p = rename(&Values::of(&layer, &layout()));
         let expected = reference::partitioned_norm(&p, "layer", &wide(&x), &names, false, (min_rows, f64::from(floor)));
         same("partitioned norm, inference", &y, &expected);
@@ -245,7 +245,7 @@ fn batch_norm() {
         &layer,
         &x,
         5,
-        |y| layer.forward(&x, Train::default(), &mut cache.borrow_mut(), y),
+        |y| layer.forward(&x, Mode::Train(Train::default()), &mut cache.borrow_mut(), y),
         |dy, grad, dx| layer.backward(&x, dy, &mut cache.borrow_mut(), grad, dx),
         |p, x| reference::batch_norm(&rename(p), "layer", x, true),
     );
@@ -280,12 +280,12 @@ fn activations() {
             &layer,
             &x,
             5,
-            |y| layer.forward(&x, Train::default(), &mut cache.borrow_mut(), y),
+            |y| layer.forward(&x, Mode::Train(Train::default()), &mut cache.borrow_mut(), y),
             |dy, grad, dx| layer.backward(&x, dy, &mut cache.borrow_mut(), grad, dx),
             |p, x| reference::activation(&rename(p), "layer", kind, x, true),
         );
         let mut y = Array2::zeros((8, 5));
-        layer.forward(&x, Infer, &mut cache.borrow_mut(), &mut y);
+        layer.forward(&x, Mode::Infer, &mut cache.borrow_mut(), &mut y);
         let p = rename(&Values::of(&layer, &layout()));
         same("inference", &y, &reference::activation(&p, "layer", kind, &wide(&x), false));
     }
@@ -305,7 +305,7 @@ fn hidden_layers_of_every_style() {
                 &layer,
                 &x,
                 5,
-                |y| layer.forward(&x, Train::default(), &mut cache.borrow_mut(), y),
+                |y| layer.forward(&x, Mode::Train(Train::default()), &mut cache.borrow_mut(), y),
                 |dy, grad, dx| layer.backward(&x, &mut dy.clone(), &mut cache.borrow_mut(), grad, dx),
                 |p, x| reference::hidden(&rename(p), "layer", style, x),
             );
@@ -328,7 +328,7 @@ fn stacks_with_and_without_output() {
             &layer,
             &x,
             layer.output(),
-            |y| layer.forward(&x, Train::default(), &mut cache.borrow_mut(), y),
+            |y| layer.forward(&x, Mode::Train(Train::default()), &mut cache.borrow_mut(), y),
             |dy, grad, dx| layer.backward(&x, dy, &mut cache.borrow_mut(), grad, Some(dx)),
             |p, x| reference::mlp(&rename(p), "layer", style, widths.len(), x),
         );
@@ -385,7 +385,7 @@ fn scale_by_a_gate() {
             4,
             |y| {
                 let mut z = Array2::zeros((8, 4));
-                layer.forward(&read, Train::default(), &mut stack.borrow_mut(), &mut z);
+                layer.forward(&read, Mode::Train(Train::default()), &mut stack.borrow_mut(), &mut z);
                 scale(factor, &scaled, &z, &mut cache.borrow_mut(), y);
             },
             |dy, grad, dx| {
@@ -440,7 +440,7 @@ fn multi_head_attention() {
             &layer,
             &x,
             layer.width(),
-            |y| layer.forward(&x, mask, Train::default(), &mut cache.borrow_mut(), y),
+            |y| layer.forward(&x, mask, Mode::Train(Train::default()), &mut cache.borrow_mut(), y),
             |dy, grad, dx| layer.backward(&x, mask, &mut dy.clone(), &mut cache.borrow_mut(), grad, dx),
             |p, x| reference::multi_head(&rename(p), "layer", style, shape(settings), (mask.tokens, mask.common), x),
         );
@@ -455,7 +455,7 @@ fn attention_in_a_pool_is_attention_bit_for_bit() {
     let run = || {
         let (mut cache, mut grad) = (MultiHeadAttentionCache::default(), layer.zeros_like());
         let (mut y, mut dx) = (Array2::zeros(dy.dim()), Array2::zeros(x.dim()));
-        layer.forward(&x, mask, Train::default(), &mut cache, &mut y);
+        layer.forward(&x, mask, Mode::Train(Train::default()), &mut cache, &mut y);
         layer.backward(&x, mask, &mut dy.clone(), &mut cache, &mut grad, &mut dx);
         (y, dx, grad.projection)
     };
@@ -470,7 +470,7 @@ fn attention_survives_scores_of_any_size() {
     let x = random(12, 5, &mut rng(2)) * 1e10;
     let mut cache = MultiHeadAttentionCache::default();
     let (mut y, mut dx) = (Array2::zeros((12, 6)), Array2::zeros((12, 5)));
-    layer.forward(&x, mask, Train::default(), &mut cache, &mut y);
+    layer.forward(&x, mask, Mode::Train(Train::default()), &mut cache, &mut y);
     layer.backward(&x, mask, &mut Array2::ones((12, 6)), &mut cache, &mut layer.zeros_like(), &mut dx);
     assert!(y.iter().chain(&dx).all(|v| v.is_finite()));
     // One token has every share: it is doubled, the others stay.
@@ -591,7 +591,7 @@ fn dropout_silences_its_share_and_backward_uses_the_same_mask() {
     let mode = Train { seed: 4, step: 9 };
     let mut cache = DropoutCache::default();
     let mut y = Array2::<f32>::ones((rows, columns));
-    layer.forward(mode, &mut cache, &mut y);
+    layer.forward(Mode::Train(mode), &mut cache, &mut y);
     let silenced = y.iter().filter(|&&y| y == 0.0).count() as f64 / y.len() as f64;
     assert!((silenced - 0.3).abs() < 0.02, "{silenced}");
     assert!(y.iter().all(|&y| y == 0.0 || (y - 1.0 / 0.7).abs() < 1e-4));
@@ -601,11 +601,11 @@ fn dropout_silences_its_share_and_backward_uses_the_same_mask() {
     assert_eq!(dy, y, "d(mask·y)/dy is the mask");
 
     let mut again = Array2::<f32>::ones((rows, columns));
-    layer.forward(mode, &mut DropoutCache::default(), &mut again);
+    layer.forward(Mode::Train(mode), &mut DropoutCache::default(), &mut again);
     assert_eq!(again, y, "a mask is a function of seed and step");
-    layer.forward(Train { step: 10, ..mode }, &mut cache, &mut again);
+    layer.forward(Mode::Train(Train { step: 10, ..mode }), &mut cache, &mut again);
     assert_ne!(again, y, "another step has another mask");
     let mut same = Array2::<f32>::ones((rows, columns));
-    layer.forward(Infer, &mut cache, &mut same);
+    layer.forward(Mode::Infer, &mut cache, &mut same);
     assert_eq!(same, Array2::<f32>::ones((rows, columns)));
 }

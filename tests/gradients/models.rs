@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, Axis, array, concatenate, s};
 use rand::Rng as _;
 use starple::data::{Batch, DomainId, Field, Ids, Layout, Pooling};
-use starple::model::{Branches, Cache, MranConfig, Net, NetConfig};
-use starple::nn::{ActivationKind, Combination, Infer, Leaf, LeafMut, NormKind, Part, Path, Train};
-use starple::{Model, PleConfig, PooledConfig, StarConfig};
+use starple::model::{Branches, Cache, MranConfig};
+use starple::nn::{ActivationKind, Combination, Infer, Leaf, LeafMut, NormKind, Params as _, Part, Path, Train};
+use starple::{AnyConfig, Model, PleConfig, PooledConfig, StarConfig};
 
 use crate::check::{derivatives, random, rng, same, wide};
 use crate::reference::{self, Attention, MranShape, PleShape, Style, Values};
@@ -74,7 +74,7 @@ fn embed(p: &Values, batch: &Batch) -> Array2<f64> {
 }
 
 /// Moves every parameter off its start.
-fn stir<N: Net>(model: &mut Model<N>) {
+fn stir(model: &mut Model) {
     let mut rng = rng(5);
     model.visit_mut(|path, leaf| match leaf {
         LeafMut::Tensor(values, ..) => values.iter_mut().for_each(|v| *v += rng.random_range(-0.4..0.4)),
@@ -86,25 +86,26 @@ fn stir<N: Net>(model: &mut Model<N>) {
     });
 }
 
-fn check<N: Net>(
+fn check(
     what: &str,
-    config: N::Config,
+    config: impl Into<AnyConfig>,
     silent_task: Option<usize>,
     reference: impl Fn(&Values, &Array2<f64>, &[Option<String>], bool) -> Array2<f64>,
 ) {
+    let config = config.into();
     assert_eq!(config.width(), 3 * DIM + 2);
-    let mut model = Model::<N>::new(config);
+    let mut model = Model::new(config);
     stir(&mut model);
     let batch = batch();
     let names = names(&batch);
     let mut values = Values::default();
     model.visit(|path, leaf| values.take(&path.name(&layout()), leaf));
 
-    let mut infer = Cache::<N, Infer>::default();
+    let mut infer = Cache::<Infer>::default();
     let logits = model.forward_with(&batch, batch.domains(), &mut infer);
     same(&format!("{what}, inference"), logits, &reference(&values, &embed(&values, &batch), &names, false));
 
-    let mut train = Cache::<N, Train>::default();
+    let mut train = Cache::<Train>::default();
     // Twice through the same cache: what the first step leaves must not show in the second.
     let mut grad = model.zero_grad();
     for _ in 0..2 {
@@ -174,7 +175,7 @@ fn star() {
             .norm_floor(0.1)
             .build()
             .unwrap();
-        check::<starple::model::StarNet>(what, config, None, |p, x, domains, training| {
+        check(what, config, None, |p, x, domains, training| {
             reference::star(p, Style { activation, norm, training }, Combination::Product, 1, x, domains)
         });
     }
@@ -192,7 +193,7 @@ fn star_of_every_combination() {
         let config =
             StarConfig::builder(&layout()).embedding_dim(DIM).hidden([6, 4]).auxiliary_hidden([5]).domain_dim(2);
         let config = config.combination(combination).norm_min_rows(2).norm_floor(0.1).build().unwrap();
-        check::<starple::model::StarNet>(&format!("{combination:?}"), config, None, |p, x, domains, training| {
+        check(&format!("{combination:?}"), config, None, |p, x, domains, training| {
             let style = Style { activation: ActivationKind::Relu, norm: NormKind::None, training };
             reference::star(p, style, combination, 1, x, domains)
         });
@@ -250,7 +251,7 @@ fn ple() {
                 };
                 let what =
                     format!("ple {branches:?}, {levels} levels, {shared} + {own} experts, silent {silent_task:?}");
-                check::<starple::model::PleNet>(&what, config, silent_task, |p, x, domains, training| {
+                check(&what, config, silent_task, |p, x, domains, training| {
                     let style = Style { activation: ActivationKind::Relu, norm: NormKind::None, training };
                     reference::ple(p, style, &shape, x, domains)
                 });
@@ -290,7 +291,7 @@ fn mran() {
                     tasks: 2,
                 };
                 let what = format!("mran {branches:?}, {layers} layers, relations {relations}, silent {silent_task:?}");
-                check::<starple::model::MranNet>(&what, config, silent_task, |p, x, domains, training| {
+                check(&what, config, silent_task, |p, x, domains, training| {
                     reference::mran(p, Style { activation, norm, training }, &shape, x, domains)
                 });
             }
@@ -301,7 +302,7 @@ fn mran() {
 #[test]
 fn pooled() {
     let config = PooledConfig::builder(&layout()).embedding_dim(DIM).hidden([6, 4]).domain_dim(2).build().unwrap();
-    check::<starple::model::PooledNet>("pooled", config, None, |p, x, domains, training| {
+    check("pooled", config, None, |p, x, domains, training| {
         let style = Style { activation: ActivationKind::Relu, norm: NormKind::None, training };
         reference::pooled(p, "net", style, 2, x, domains)
     });

@@ -11,7 +11,6 @@ use std::{env, fs, thread};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use starple::data::{Field, Layout};
-use starple::model::StarNet;
 use starple::persist::{ModelFile, Saved};
 use starple::{Star, StarConfig};
 
@@ -68,7 +67,7 @@ fn a_killed_process_leaves_the_old_file_or_the_new_one() {
     let (mut seen, mut rng) = ([0, 0], ChaCha8Rng::seed_from_u64(7));
     for kill in 0..kills {
         start_and_kill(&path, 2 + kill % 2, &mut rng);
-        let model = Saved::<StarNet>::load(&path).unwrap_or_else(|error| panic!("kill {kill}: {error}")).model;
+        let model = Saved::load_as::<StarConfig>(&path).unwrap_or_else(|error| panic!("kill {kill}: {error}")).model;
         let version = (model.config() != versions[0].config()) as usize;
         assert_eq!(
             (model.embeddings(), model.net()),
@@ -86,7 +85,7 @@ fn a_killed_process_leaves_the_old_file_or_the_new_one() {
     let other = folder.path().join(".star.safetensors.old.tmp");
     fs::write(&other, "another's").unwrap();
     ModelFile::new(&versions[0]).save(&path).unwrap();
-    assert_eq!(Saved::<StarNet>::load(&path).unwrap().model.net(), versions[0].net());
+    assert_eq!(Saved::load_as::<StarConfig>(&path).unwrap().model.net(), versions[0].net());
     assert!(left() == 1 && other.exists(), "what is not ours stays");
 }
 
@@ -101,7 +100,7 @@ fn files_that_are_being_written_are_not_tidied_away() {
             scope.spawn(|| {
                 for _ in 0..40 {
                     ModelFile::new(version).save(&path).unwrap();
-                    Saved::<StarNet>::load(&path).unwrap();
+                    Saved::load_as::<StarConfig>(&path).unwrap();
                 }
             });
         }

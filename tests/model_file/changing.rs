@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use starple::data::{Field, Layout};
-use starple::model::StarNet;
 use starple::nn::StarLinear;
 use starple::persist::{ModelFile, Saved};
 use starple::{Error, ErrorKind, Star, StarConfig};
@@ -47,12 +46,12 @@ impl Seek for Changing<'_> {
     }
 }
 
-fn load_changing(old: &[u8], new: &[u8], calls: usize) -> Result<Saved<StarNet>, Error> {
+fn load_changing(old: &[u8], new: &[u8], calls: usize) -> Result<Saved, Error> {
     Saved::from_reader(Changing { old, new, calls, at: 0 })
 }
 
 /// The bytes that a loaded model would be saved as.
-fn again(saved: &Saved<StarNet>) -> Vec<u8> {
+fn again(saved: &Saved) -> Vec<u8> {
     let file = ModelFile::new(&saved.model);
     bytes(&match &saved.encoder {
         Some(encoder) => file.encoder(encoder),
@@ -163,7 +162,7 @@ fn a_file_that_another_thread_overwrites_is_loaded_whole_or_not_at_all() {
             }
         });
         for _ in 0..loads {
-            match Saved::<StarNet>::load(&path) {
+            match Saved::load_as::<StarConfig>(&path) {
                 Ok(saved) => {
                     let found = files.iter().position(|file| *file == again(&saved));
                     if found.is_none() {
@@ -188,7 +187,7 @@ fn what_is_no_file_is_not_read() {
     let pipe = folder.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     for (path, found) in [(pipe.as_path(), "a pipe"), (folder.path(), "a folder"), ("/dev/zero".as_ref(), "a device")] {
-        let error = Saved::<StarNet>::load(path).unwrap_err();
+        let error = Saved::load_as::<StarConfig>(path).unwrap_err();
         assert_eq!((error.kind(), error.path()), (ErrorKind::Io, Some(path)));
         assert!(error.to_string().contains(&format!("expected a file, found {found}")), "{error}");
     }

@@ -1,12 +1,11 @@
 //! Every way in which a file can be wrong is an error of its own kind, and its text says what to do.
 
 use starple::data::Layout;
-use starple::model::{AnyNet, PleNet, StarNet};
 use starple::persist::{ModelFile, Saved};
-use starple::{ErrorKind, Ple, PleConfig};
+use starple::{ErrorKind, Ple, PleConfig, StarConfig};
 
 use crate::forge::{Forge, Tensor, signed};
-use crate::world::{bytes, encoder, error, file, load};
+use crate::world::{bytes, encoder, error, file, load, load_as};
 
 /// The error of a good file that was changed so.
 #[track_caller]
@@ -27,9 +26,9 @@ fn assert_error(error: &starple::Error, kind: ErrorKind, texts: &[&str]) {
 #[test]
 fn a_forged_file_that_is_not_changed_is_read() {
     let forge = Forge::of(&file());
-    assert!(load::<StarNet>(&forge.file()).is_ok());
+    assert!(load_as::<StarConfig>(&forge.file()).is_ok());
     // Whose key is not ours may be anybody's.
-    assert!(load::<StarNet>(&forge.metadata("note", "trained on Monday").file()).is_ok());
+    assert!(load_as::<StarConfig>(&forge.metadata("note", "trained on Monday").file()).is_ok());
 }
 
 #[test]
@@ -39,19 +38,19 @@ fn every_flipped_bit_is_an_error() {
     for byte in 0..file.len() {
         for bit in 0..8 {
             file[byte] ^= 1 << bit;
-            let error = load::<StarNet>(&file).expect_err("damaged");
+            let error = load_as::<StarConfig>(&file).expect_err("damaged");
             assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Foreign), "byte {byte}, bit {bit}: {error}");
             file[byte] ^= 1 << bit;
         }
     }
-    assert!(load::<StarNet>(&file).is_ok());
+    assert!(load_as::<StarConfig>(&file).is_ok());
 }
 
 #[test]
 fn every_truncation_and_anything_appended_is_an_error() {
     let file = file();
     for length in 0..file.len() {
-        assert_error(&load::<AnyNet>(&file[..length]).unwrap_err(), ErrorKind::Corrupt, &["(copy it again"]);
+        assert_error(&load(&file[..length]).unwrap_err(), ErrorKind::Corrupt, &["(copy it again"]);
     }
     for more in [&b"\0"[..], b" ", &file] {
         assert_error(&error(&[&file, more].concat()), ErrorKind::Corrupt, &["its checksum is"]);
@@ -83,8 +82,8 @@ fn a_newer_format_asks_for_an_upgrade() {
 
 #[test]
 fn another_kind_is_named_beside_the_expected_one() {
-    let error = load::<PleNet>(&file()).unwrap_err();
-    let texts = ["the file holds a model of kind \"star\", expected \"ple\" (load it as Saved<AnyNet>"];
+    let error = load_as::<PleConfig>(&file()).unwrap_err();
+    let texts = ["the file holds a model of kind \"star\", expected one of PleConfig (Saved::load reads every kind"];
     assert_error(&error, ErrorKind::Kind, &texts);
     let unknown = changed_any(|forge| forge.metadata("starple.kind", "stra"));
     assert_error(&unknown, ErrorKind::Kind, &["of kind \"stra\", expected \"single\", \"pooled\", \"star\""]);
@@ -97,7 +96,7 @@ fn another_kind_is_named_beside_the_expected_one() {
 
 /// The same for readers that expect different things.
 fn changed_any(change: impl FnOnce(Forge) -> Forge) -> starple::Error {
-    load::<AnyNet>(&change(Forge::of(&file())).file()).unwrap_err()
+    load(&change(Forge::of(&file())).file()).unwrap_err()
 }
 
 #[test]
@@ -197,7 +196,7 @@ fn an_error_says_which_file() {
     let mut file = file();
     *file.last_mut().unwrap() ^= 1;
     std::fs::write(&path, file).unwrap();
-    let error = Saved::<StarNet>::load(&path).unwrap_err();
+    let error = Saved::load_as::<StarConfig>(&path).unwrap_err();
     assert_eq!(error.path(), Some(&*path));
     assert!(error.to_string().starts_with(&format!("{}: damaged: its checksum is ", path.display())), "{error}");
 }
@@ -209,6 +208,6 @@ fn long_lists_of_names_are_cut() {
     let ple = Ple::new(PleConfig::builder(&layout).branches(starple::model::Branches::Domains).build().unwrap());
     let mut forge = Forge::of(&bytes(&ModelFile::new(&ple)));
     forge.tensors.retain(|tensor| !tensor.name.contains(".d17"));
-    let text = load::<PleNet>(&forge.file()).unwrap_err().to_string();
+    let text = load_as::<PleConfig>(&forge.file()).unwrap_err().to_string();
     assert!(text.contains(" more (the file was changed") && text.len() < 3000, "{text}");
 }

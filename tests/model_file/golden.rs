@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use ndarray::Array2;
 use serde_json::{Value, json};
 use starple::data::{Batch, Categorical, Encoder, Numeric, Schema, UnknownDomain};
-use starple::model::{AnyModel, AnyNet, Branches, Net, NetConfig as _, PleNet, StarNet};
+use starple::model::{Branches, Model};
 use starple::persist::{ModelFile, Saved};
 use starple::{PleConfig, StarConfig};
 
@@ -69,7 +69,7 @@ fn describe(batch: &Batch, logits: &Array2<f32>) -> Value {
     })
 }
 
-fn write<N: Net>(name: &str, encoder: &Encoder, mut model: starple::Model<N>) {
+fn write(name: &str, encoder: &Encoder, mut model: starple::Model) {
     shake(&mut model);
     ModelFile::new(&model).encoder(encoder).save(path(&format!("{name}.safetensors"))).unwrap();
     let batch = encoded(encoder);
@@ -88,8 +88,7 @@ fn writes_golden_files() {
     write("ple", &encoder, starple::Ple::new(ple.build().unwrap()));
 }
 
-fn check<N: Net>(name: &str) {
-    let saved = Saved::<N>::load(path(&format!("{name}.safetensors"))).unwrap();
+fn check(name: &str, saved: &Saved) {
     let json = fs::read_to_string(path(&format!("{name}.json"))).unwrap();
     let expected: Value = serde_json::from_str(&json).unwrap();
     let batch = encoded(saved.encoder.as_ref().unwrap());
@@ -112,10 +111,11 @@ fn check<N: Net>(name: &str) {
 
 #[test]
 fn files_of_format_1_are_read_for_ever() {
-    check::<StarNet>("star");
-    check::<AnyNet>("star");
-    check::<PleNet>("ple");
-    check::<AnyNet>("ple");
-    let any: AnyModel = load(&fs::read(path("ple.safetensors")).unwrap()).unwrap().model;
+    let file = |name: &str| path(&format!("{name}.safetensors"));
+    check("star", &Saved::load(file("star")).unwrap());
+    check("star", &Saved::load_as::<StarConfig>(file("star")).unwrap());
+    check("ple", &Saved::load(file("ple")).unwrap());
+    check("ple", &Saved::load_as::<PleConfig>(file("ple")).unwrap());
+    let any: Model = load(&fs::read(file("ple")).unwrap()).unwrap().model;
     assert_eq!(any.config().kind(), "ple");
 }

@@ -3,14 +3,14 @@
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
-use starple::ErrorKind;
 use starple::data::{Field, Layout};
-use starple::model::{AnyConfig, AnyModel, AnyNet, StarNet};
+use starple::model::{AnyConfig, Model};
 use starple::persist::ModelFile;
+use starple::{ErrorKind, StarConfig};
 
 use crate::forge::{Forge, raw, signed};
 use crate::memory::peak;
-use crate::world::{bytes, file, load};
+use crate::world::{bytes, file, load, load_as};
 
 /// Memory in proportion to the file, and a little for everybody.
 const SHARE: usize = 30;
@@ -19,7 +19,7 @@ const FREE: usize = 4 << 20;
 /// Loads a file in bounded memory.
 #[track_caller]
 fn bounded(file: &[u8]) -> Option<starple::Error> {
-    let (result, bytes) = peak(|| load::<AnyNet>(file).err());
+    let (result, bytes) = peak(|| load(file).err());
     assert!(bytes <= SHARE * file.len() + FREE, "{bytes} bytes for a file of {}: {result:?}", file.len());
     result
 }
@@ -120,7 +120,7 @@ fn layout(domains: usize, tasks: usize) -> Layout {
 fn of_all_kinds() -> impl Iterator<Item = Forge> {
     AnyConfig::KINDS.iter().map(|kind| {
         let config = AnyConfig::from_settings(json!({ "kind": kind, "embedding_dim": 2 }), &layout(2, 2), 1).unwrap();
-        Forge::of(&bytes(&ModelFile::new(&AnyModel::new(config))))
+        Forge::of(&bytes(&ModelFile::new(&Model::new(config))))
     })
 }
 
@@ -203,7 +203,7 @@ fn changes_behind_a_right_checksum_never_panic() {
         let was = file[byte];
         for value in [was ^ (1 << rng.random_range(0..8)), rng.random(), b'9', b'"'] {
             file[byte] = value;
-            match load::<StarNet>(&signed(file.clone())) {
+            match load_as::<StarConfig>(&signed(file.clone())) {
                 Ok(_) => loaded += 1,
                 Err(error) => _ = kinds.insert(format!("{:?}", error.kind())),
             }

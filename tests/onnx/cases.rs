@@ -5,7 +5,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use starple::data::{Batch, DomainId, Field, Ids, Layout, Pooling};
-use starple::model::{AnyConfig, AnyModel};
+use starple::model::{AnyConfig, Model};
 use starple::nn::LeafMut;
 
 /// One model.
@@ -13,7 +13,7 @@ pub(crate) struct Case {
     pub(crate) kind: &'static str,
     /// Its settings, as a file would have them.
     pub(crate) settings: Value,
-    pub(crate) model: AnyModel,
+    pub(crate) model: Model,
 }
 
 impl Case {
@@ -186,7 +186,7 @@ fn case(kind: &'static str, layout: &Layout, options: &Value) -> Case {
         settings[key] = value.clone();
     }
     let config = AnyConfig::from_settings(settings, layout, 3).unwrap_or_else(|error| panic!("{kind}: {error}"));
-    let mut start = AnyModel::new(config);
+    let mut start = Model::new(config);
     start.add_domain("new").expect("no domain has that name");
     let rows = rows(layout, 100, 1);
     // As large as the logits of a model that could have been trained.
@@ -203,7 +203,7 @@ fn case(kind: &'static str, layout: &Layout, options: &Value) -> Case {
 }
 
 /// Moves every parameter and every average, and scales those of the net.
-fn leave_the_start(model: &mut AnyModel, scale: f32) {
+fn leave_the_start(model: &mut Model, scale: f32) {
     let (layout, mut rng) = (model.layout().clone(), ChaCha8Rng::seed_from_u64(8));
     model.visit_mut(|path, leaf| {
         let name = path.name(&layout);

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
 use starple::data::{Batch, DomainId, Field, Layout};
-use starple::model::AnyModel;
+use starple::model::Model;
 use starple::nn::Leaf;
 use starple::{ErrorKind, Pooled, PooledConfig, onnx};
 
@@ -21,7 +21,7 @@ use crate::proto::{
 use crate::run::{Tensor, constant, run};
 
 /// The graph of a model for a domain.
-fn graph(model: &AnyModel, domain: DomainId) -> GraphProto {
+fn graph(model: &Model, domain: DomainId) -> GraphProto {
     read(&onnx::export(model, domain).unwrap()).graph.unwrap()
 }
 

@@ -1,22 +1,24 @@
-//! A net of one's own, which is exported by its plan alone.
+//! A net of one's own is exported as those of the crate are; one with a layer of its own is refused.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use ndarray::{Array1, ArrayRef2, s};
+use ndarray::ArrayRef2;
 use serde::{Deserialize, Serialize};
 use starple::data::{DomainId, Layout};
-use starple::model::{Input, Net, NetConfig, Plan};
-use starple::nn::{Decay, Init, Linear, Mode, PerDomain, Train};
-use starple::{Model, onnx};
+use starple::model::NetConfig;
+use starple::net::{Builder, Built, CustomLayer, Describe};
+use starple::nn::{Combination, HiddenSettings, Mode, Segment};
+use starple::{ErrorKind, Model, onnx};
 
 use crate::cases::{layout, rows};
 use crate::run::run;
 use crate::{assert_well_formed, inputs, read};
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct OwnConfig {
     layout: Layout,
+    /// Whether it has a layer of its own.
+    own_layer: bool,
 }
 
 impl NetConfig for OwnConfig {
@@ -45,78 +47,59 @@ impl NetConfig for OwnConfig {
     }
 }
 
-/// `logits = x·W + b + b_d`, and for the last task a half of another map beside it.
-#[derive(Clone)]
-struct OwnNet {
-    shared: Linear,
-    last: Linear,
-    domain: PerDomain<Bias>,
+/// `logits = x·W*_d + b*_d`, and for the last task another map beside it.
+impl Describe for OwnConfig {
+    fn describe(&self, net: &mut Builder<'_>) -> Built {
+        let (row, tasks) = (net.row()?, net.layout().tasks.len());
+        let logits = net.star("domain", row, tasks, Combination::Product, None)?;
+        let last = net.mlp("last", row, &[], Some(1), HiddenSettings::default())?;
+        net.answer(logits, None);
+        net.answer(last, Some(tasks - 1));
+        if self.own_layer {
+            let own = net.custom("own", logits, tasks, |_| Own)?;
+            net.answer(own, None);
+        }
+        Ok(())
+    }
 }
 
-#[derive(Clone)]
-struct Bias {
-    bias: Array1<f32>,
-}
+/// `y = x`.
+#[derive(Debug, Clone, PartialEq)]
+struct Own;
 
-starple::params!(OwnNet { shared, last, domain });
-starple::params!(Bias { bias: Decay::None });
+starple::params!(Own {});
 
-impl Net for OwnNet {
-    type Config = OwnConfig;
+impl CustomLayer for Own {
     type Cache = ();
 
-    fn new(config: &OwnConfig) -> Self {
-        let rng = &mut config.init_rng();
-        let domains = (0..config.layout.domains.len()).map(DomainId::new);
-        let bias = |domain: DomainId| 0.1 + domain.index().unwrap_or_default() as f32;
-        Self {
-            shared: Linear::new(config.width(), config.tasks(), Init::Xavier, rng),
-            last: Linear::new(config.width(), 1, Init::Xavier, rng),
-            domain: PerDomain::new(domains, |domain| Bias { bias: Array1::from_elem(config.tasks(), bias(domain)) }),
-        }
+    fn forward(&self, x: &ArrayRef2<f32>, _: &[Segment], _: Mode, (): &mut (), y: &mut ArrayRef2<f32>) {
+        y.assign(x);
     }
 
-    fn forward<M: Mode>(&self, input: Input<'_>, _: M, (): &mut (), logits: &mut ArrayRef2<f32>) {
-        self.shared.forward(input.x, logits);
-        for segment in input.segments {
-            if let Some(d) = segment.domain {
-                let mut rows = logits.slice_mut(s![segment.rows(), ..]);
-                rows += &self.domain[d].bias;
-            }
-        }
-        let last = logits.ncols() - 1;
-        let own = input.x.dot(&self.last.weight) + &self.last.bias;
-        logits.slice_mut(s![.., last..]).scaled_add(0.5, &own);
-    }
-
-    fn backward(&self, _: Input<'_>, _: &ArrayRef2<f32>, _: Train, (): &mut (), _: &mut Self, _: &mut ArrayRef2<f32>) {
+    fn backward(
+        &self,
+        _: &ArrayRef2<f32>,
+        _: &[Segment],
+        _: &ArrayRef2<f32>,
+        (): &mut (),
+        _: &mut Self,
+        _: &mut ArrayRef2<f32>,
+    ) {
         unreachable!("it is not trained here")
-    }
-
-    fn plan(&self, domains: usize) -> Plan<'_> {
-        let mut plan = Plan::new(domains);
-        let row = plan.row();
-        let last = plan.layer(row, Cow::Borrowed(&self.last), None);
-        for domain in plan.domains() {
-            let mut shared = Cow::Borrowed(&self.shared);
-            if let Some(d) = domain {
-                shared.to_mut().bias += &self.domain[d].bias;
-            }
-            let of_all = plan.layer(row, shared, None);
-            plan.answer(domain, of_all, None, 1.0);
-            plan.answer(domain, last, Some(self.shared.bias.len() - 1), 0.5);
-        }
-        plan
-    }
-
-    fn add_domain(&mut self, _: &mut OwnConfig, _: DomainId) {
-        unreachable!("no domain is added here")
     }
 }
 
 #[test]
-fn a_net_of_ones_own_is_exported_by_its_plan() {
-    let model = Model::<OwnNet>::new(OwnConfig { layout: layout() });
+fn a_layer_of_ones_own_is_refused() {
+    let model = Model::new(OwnConfig { layout: layout(), own_layer: true });
+    let error = onnx::export(&model, DomainId::new(0)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("a layer of your own, which has no ONNX form"), "{error}");
+}
+
+#[test]
+fn a_net_of_ones_own_is_exported() {
+    let model = Model::new(OwnConfig { layout: layout(), own_layer: false });
     let batch = rows(model.layout(), 9, 2);
     for domain in (0..3).map(DomainId::new).chain([DomainId::SHARED]) {
         let graph = read(&onnx::export(&model, domain).unwrap()).graph.unwrap();
@@ -128,7 +111,7 @@ fn a_net_of_ones_own_is_exported_by_its_plan() {
         assert!(apart.fold(0.0, f64::max) < 1e-5, "{domain:?}: {found} is not {expected}");
         // What is used as it is has its name.
         let names: BTreeSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-        assert!(names.contains("net.last.weight") && names.contains("net.last.bias"));
-        assert_eq!(names.contains("net.shared.bias"), domain == DomainId::SHARED);
+        assert!(names.contains("net.last.layers.0.weight") && names.contains("net.last.layers.0.bias"));
+        assert_eq!(names.contains("net.domain.shared.bias"), domain == DomainId::SHARED);
     }
 }

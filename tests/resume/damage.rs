@@ -10,7 +10,7 @@ use starple::loss::{Objective, Weighting};
 use starple::optim::Schedule;
 use starple::persist::Saved;
 use starple::train::{Callback, Trainer};
-use starple::{Error, ErrorKind};
+use starple::{Error, ErrorKind, StarConfig};
 
 use crate::bits::bits;
 use crate::forge::Forge;
@@ -94,10 +94,10 @@ fn the_only_checkpoint_being_damaged_is_an_error_that_names_it() {
         assert_eq!(error.path(), Some(&*path));
     }
     // A model is no checkpoint.
-    let error = Saved::<starple::model::StarNet>::load(&path).unwrap_err();
+    let error = Saved::load_as::<StarConfig>(&path).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Foreign), "{error}");
     fs::write(&path, &whole).unwrap();
-    let error = Saved::<starple::model::StarNet>::load(&path).unwrap_err();
+    let error = Saved::load_as::<StarConfig>(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Kind, "{error}");
 }
 

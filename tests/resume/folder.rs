@@ -3,11 +3,11 @@
 use std::fs;
 use std::ops::ControlFlow;
 
-use starple::ErrorKind;
 use starple::loss::Objective;
 use starple::optim::OptimizerConfig;
 use starple::persist::Saved;
 use starple::train::{Callback, Checkpoints, StepDone, Trainer};
+use starple::{ErrorKind, StarConfig};
 
 use crate::bits::bits;
 use crate::world::{EPOCH, StopAt, adam, after, folder, log, settings, star};
@@ -120,7 +120,7 @@ fn the_file_of_the_best_weights_says_whether_the_run_finished() {
     let temporary = tempfile::tempdir().unwrap();
     let checkpoints = folder(temporary.path()).build().unwrap();
     let trainer = || Trainer::new(settings(7, adam()).build().unwrap()).checkpoints(checkpoints.clone());
-    let record = || Saved::<starple::model::StarNet>::load(checkpoints.best()).unwrap().run().unwrap().clone();
+    let record = || Saved::load_as::<StarConfig>(checkpoints.best()).unwrap().run().unwrap().clone();
     let end = StopAt { step: None, epoch: Some(0) };
     trainer().callback(end).resume(&mut star(&layout, 1), train.clone(), Some(&val)).unwrap();
     let first = record();
@@ -141,7 +141,7 @@ fn the_file_of_the_best_weights_says_whether_the_run_finished() {
     let mut model = star(&layout, 1);
     let fit = trainer.fit(&mut model, train, Some(&val)).unwrap();
     assert!(fit.stop.diverged() && fit.best_epoch == Some(0) && !fit.ended_well(), "{:?}", fit.stop);
-    let saved = Saved::<starple::model::StarNet>::load(checkpoints.best()).unwrap();
+    let saved = Saved::load_as::<StarConfig>(checkpoints.best()).unwrap();
     assert!(bits(&saved.model) == bits(&model));
     let record = saved.run().unwrap();
     assert_eq!((record.finished, record.stop.as_ref(), record.best_epoch), (false, Some(&fit.stop), Some(1)));

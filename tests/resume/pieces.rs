@@ -2,11 +2,10 @@
 
 use starple::data::Batch;
 use starple::loss::{Objective, Units, Weighting};
-use starple::model::Net;
 use starple::optim::{OptimizerConfig, Schedule};
 use starple::persist::Saved;
 use starple::train::{EarlyStop, FitReport, StopReason, TrainConfigBuilder, Trainer};
-use starple::{AnyConfig, AnyModel, Error, ErrorKind, Model};
+use starple::{AnyConfig, Error, ErrorKind, Model};
 
 use crate::bits::bits;
 use crate::world::{EPOCH, StopAt, adam, after, folder, log, ple, settings, star};
@@ -19,8 +18,8 @@ fn timeless(mut report: FitReport) -> FitReport {
 
 /// Trains in one piece, and in pieces that end where `stops` say, each with another number of threads; the models' bits and the reports
 /// are the same. Gives the report.
-fn assert_resumes<N: Net>(
-    start: &Model<N>,
+fn assert_resumes(
+    start: &Model,
     settings: &TrainConfigBuilder,
     stops: Vec<StopAt>,
     rows: (&Batch, Option<&Batch>),
@@ -48,7 +47,7 @@ fn assert_resumes<N: Net>(
     trainer(1).resume(&mut model, train.clone(), val).unwrap();
     assert!(bits(&model) == bits(&whole));
     if expected.best_epoch.is_some() && val.is_some() {
-        let best: Saved<N> = Saved::load(checkpoints.best()).unwrap();
+        let best: Saved = Saved::load(checkpoints.best()).unwrap();
         assert!(bits(&best.model) == bits(&whole), "the file of the best epoch has what the run ends with");
     }
     expected
@@ -96,7 +95,7 @@ fn every_kind_of_model_goes_on() {
     let (layout, train, val) = log();
     for &kind in AnyConfig::KINDS {
         let config = serde_json::json!({ "kind": kind, "embedding_dim": 4 });
-        let model = AnyModel::new(AnyConfig::from_settings(config, &layout, 1).unwrap());
+        let model = Model::new(AnyConfig::from_settings(config, &layout, 1).unwrap());
         let settings = settings(1, adam()).epochs(1);
         assert_resumes(&model, &settings, vec![after(4)], (&train, Some(&val)));
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use starple::data::{Encoder, Numeric, Schema, Table, UnknownDomain};
-use starple::model::AnyNet;
 use starple::persist::Saved;
 use starple::serve::{Calibration, Method, Predictor};
 use starple::train::{TrainConfig, Trainer, in_pool};
@@ -46,7 +45,7 @@ pub enum Unfinished {
 /// # Errors
 /// If the file is not such a one, its training did not finish, or a column is none of its features'.
 pub fn load(path: &Path, given: &[String], unfinished: Unfinished) -> Result<Model> {
-    let saved = Saved::<AnyNet>::load(path)?;
+    let saved = Saved::load(path)?;
     if unfinished == Unfinished::Refuse
         && let Some(run) = saved.run().filter(|run| !run.finished)
     {

@@ -7,6 +7,7 @@ use ndarray::{Array1, Array2};
 
 use super::Value;
 use crate::model::Fusion;
+use crate::net::Custom;
 use crate::nn::{MultiHeadAttention, PostAffine, Stitch, Tokens};
 
 /// One step of a [`Plan`](super::Plan).
@@ -32,6 +33,8 @@ pub(crate) enum PlanStep<'a> {
     Concat { parts: Vec<Value> },
     /// `factor·σ(gate) ⊙ input`.
     Scale { input: Value, gate: Value, factor: f32 },
+    /// A layer of the user's own, for rows of this domain.
+    Custom { input: Value, layer: &'a Custom, domain: Option<usize> },
     /// The tokens of a row, side by side.
     Tokens { input: Value, tokens: &'a Tokens },
     /// Attention among tokens that stand side by side.
@@ -57,6 +60,7 @@ impl PlanStep<'_> {
             Self::Affine { input, .. }
             | Self::PostAffine { input, .. }
             | Self::Columns { input, .. }
+            | Self::Custom { input, .. }
             | Self::Tokens { input, .. }
             | Self::Attention { input, .. }
             | Self::Align { input, .. } => see(*input),

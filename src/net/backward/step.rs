@@ -1,6 +1,6 @@
 //! One step on its way back.
 
-use ndarray::{ArrayRef2, ArrayView2, ArrayViewMut2, Zip, s};
+use ndarray::{Array2, ArrayRef2, ArrayView2, ArrayViewMut2, Zip, s};
 
 use crate::net::forward::{LINES, lines, lines_mut};
 use crate::net::layer::Layer;
@@ -107,6 +107,17 @@ pub(super) fn out<'m>(dx: &'m mut ArrayViewMut2<'_, f32>, add: bool) -> Output<'
     if add { Output::add(dx) } else { Output::set(dx) }
 }
 
+/// Adds what `back` writes to a gradient that others have written, or lets it write the gradient.
+fn write(dx: &mut ArrayViewMut2<'_, f32>, add: bool, back: impl FnOnce(&mut ArrayRef2<f32>)) {
+    if add {
+        let mut own = Array2::zeros(dx.dim());
+        back(&mut own);
+        *dx += &own;
+    } else {
+        back(dx);
+    }
+}
+
 /// Takes the gradient of one step's value back to its parameters and to what it reads.
 pub(super) fn back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Below<'_>) {
     let given = below.given;
@@ -191,13 +202,11 @@ pub(super) fn back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Be
             StepCache::PostAffine(cache),
         ) => {
             let (z, mut dz, add) = below.of(*input, i);
-            if add {
-                let mut own = dz.to_owned();
-                hidden.backward(&z, dout, cache, grad, &mut own);
-                dz += &own;
-            } else {
-                hidden.backward(&z, dout, cache, grad, &mut dz);
-            }
+            write(&mut dz, add, |dz| hidden.backward(&z, dout, cache, grad, dz));
+        }
+        (Op::Custom { input }, [Layer::Custom(layer)], [Layer::Custom(grad)], StepCache::Custom(cache)) => {
+            let (x, mut dx, add) = below.of(*input, i);
+            write(&mut dx, add, |dx| layer.backward(&x, segments, dout, cache, grad, dx));
         }
         _ => unreachable!("a step has the layers, gradients and cache of its kind"),
     }

@@ -2,12 +2,13 @@
 
 use super::{Builder, Built, Stack};
 use crate::model::Fusion;
+use crate::net::custom::{Custom, CustomLayer};
 use crate::net::layer::{IntoName, Layer};
 use crate::net::program::{Op, Penalty, Value};
 use crate::nn::{
-    ActivationKind, Alignment, AttentionSettings, Combination, DomainMlp, Gate, HiddenSettings, Init, Mlp,
-    MultiHeadAttention, Part, PartitionedNorm, PartitionedNormSettings, PostAffine, Representations, Size, StarLinear,
-    Stitch, Tokens,
+    ActivationKind, Alignment, AttentionSettings, Combination, DomainMlp, Gate, HiddenSettings, Init, InitRng, Leaf,
+    Mlp, MultiHeadAttention, Part, PartitionedNorm, PartitionedNormSettings, Path, PostAffine, Representations, Size,
+    StarLinear, Stitch, Tokens,
 };
 
 impl Builder<'_> {
@@ -325,6 +326,33 @@ impl Builder<'_> {
             let relations = rng.get_mut(1).map(|rng| MultiHeadAttention::new(width, settings, style, rng));
             let own = Representations::new(&branches, common, width, &rng[0]);
             [Layer::Representations(own)].into_iter().chain(relations.map(Layer::Attention)).collect()
+        })
+    }
+
+    /// A layer of your own that gives `width` values for a row. `make` makes it at step 0; it may draw from the random numbers that it is given.
+    ///
+    /// `make` runs also where only the size of the net is asked for.
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    pub fn custom<L: CustomLayer>(
+        &mut self,
+        name: impl IntoName,
+        input: Value,
+        width: usize,
+        make: impl FnOnce(&mut InitRng) -> L,
+    ) -> Built<Value> {
+        let name = name.name();
+        let seed = self.made.as_ref().map_or(0, |(seed, _)| *seed);
+        let layer = make(&mut InitRng::named(seed, &name, self.layout));
+        let mut size = Size::default();
+        layer.visit(&mut Path::starting_at(0), &mut |_, leaf| {
+            if let Leaf::Tensor(values, ..) | Leaf::Average(values, _) = leaf {
+                size = size + Size::tensor(values.len() as f64);
+            }
+        });
+        self.push([name], Op::Custom { input }, width, size, 2.0 * width as f64, |_| {
+            vec![Layer::Custom(Custom::new(layer))]
         })
     }
 

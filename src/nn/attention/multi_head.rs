@@ -123,11 +123,11 @@ impl MultiHeadAttention {
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub fn forward<M: Mode>(
+    pub fn forward(
         &self,
         x: &ArrayRef2<f32>,
         mask: AttentionMask,
-        mode: M,
+        mode: Mode,
         cache: &mut MultiHeadAttentionCache,
         y: &mut ArrayRef2<f32>,
     ) {

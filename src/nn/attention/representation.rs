@@ -59,10 +59,10 @@ impl Representations {
     }
 
     /// `q`, `[branches, width]`.
-    pub(crate) fn forward<M: Mode>(
+    pub(crate) fn forward(
         &self,
         relations: Option<&MultiHeadAttention>,
-        mode: M,
+        mode: Mode,
         cache: &mut RepresentationsCache,
         q: &mut ArrayRef2<f32>,
     ) {

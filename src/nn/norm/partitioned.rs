@@ -161,11 +161,11 @@ impl PartitionedNorm {
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub fn forward<M: Mode>(
+    pub fn forward(
         &self,
         z: &ArrayRef2<f32>,
         segments: &[Segment],
-        mode: M,
+        mode: Mode,
         cache: &mut PartitionedNormCache,
         y: &mut ArrayRef2<f32>,
     ) {

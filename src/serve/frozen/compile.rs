@@ -183,6 +183,9 @@ impl Writing<'_> {
                 let [input, gate] = [input, gate].map(|value| self.parts[value]);
                 Run::Scale { input, gate, factor: *factor }
             }
+            PlanStep::Custom { input, layer, domain } => {
+                Run::Custom { input: self.parts[input], layer: copies.of(value, *layer), domain: *domain }
+            }
             PlanStep::Tokens { input, tokens } => {
                 Run::Tokens { row: self.whole(*input), tokens: copies.of(value, *tokens) }
             }

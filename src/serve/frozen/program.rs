@@ -8,11 +8,12 @@ use ndarray::{Array1, Array2, ArrayRef2, ArrayView2, ArrayViewMut2, s};
 
 use super::maps::Maps;
 use crate::model::Fusion;
+use crate::net::{Custom, CustomCache};
 use crate::nn::buffer::{grow, resize};
 use crate::nn::matmul::{Output, PostOp, Right, product_with};
 use crate::nn::{
-    AlignCache, AttentionMask, GateCache, Gated, Infer, MultiHeadAttention, MultiHeadAttentionCache, PostAffine,
-    PostAffineCache, ScaleCache, Stitch, Tokens, align, mix, scale,
+    AlignCache, AttentionMask, GateCache, Gated, Mode, MultiHeadAttention, MultiHeadAttentionCache, PostAffine,
+    PostAffineCache, ScaleCache, Segment, Stitch, Tokens, align, mix, scale,
 };
 
 /// The steps to one domain's logits. Each has a buffer of its own, behind those of the rows.
@@ -75,6 +76,11 @@ pub(super) enum Run {
         row: Part,
         columns: Arc<Columns>,
     },
+    Custom {
+        input: Part,
+        layer: Arc<Custom>,
+        domain: Option<usize>,
+    },
     Tokens {
         row: Part,
         tokens: Arc<Tokens>,
@@ -123,6 +129,8 @@ pub(super) struct Buffers {
     attention: BTreeMap<usize, MultiHeadAttentionCache>,
     weights: AlignCache,
     scale: ScaleCache,
+    /// By step.
+    custom: BTreeMap<usize, CustomCache>,
 }
 
 impl Columns {
@@ -204,7 +212,7 @@ impl Program {
         logits: &mut ArrayRef2<f32>,
     ) {
         let (rows, before) = (logits.nrows(), self.owners.len());
-        let Buffers { values, gate, hidden, attention: attentions, weights, scale: scales } = buffers;
+        let Buffers { values, gate, hidden, attention: attentions, weights, scale: scales, custom } = buffers;
         grow(values, before + self.steps.len());
         for (i, Step { width, run }) in self.steps.iter().enumerate() {
             let (values, rest) = values.split_at_mut(before + i);
@@ -217,7 +225,7 @@ impl Program {
                     product_with(input.of(values), Right::packed(&maps.weight), Output::set(out).post_op(post_op));
                 }
                 Run::PostAffine { input, hidden: post } => {
-                    post.forward(&input.of(values), Infer, hidden.entry(*width).or_default(), out);
+                    post.forward(&input.of(values), Mode::Infer, hidden.entry(*width).or_default(), out);
                 }
                 Run::Mix { scores, parts } => {
                     gate.take(&scores.of(values));
@@ -241,11 +249,16 @@ impl Program {
                 Run::Whole { row, columns } => {
                     columns.fill(&given.slice(s![row.buffer..=row.buffer, ..]), &row.of(values), out);
                 }
+                Run::Custom { input, layer, domain } => {
+                    let segment = Segment { domain: *domain, start: 0, end: rows };
+                    let cache = custom.entry(i).or_default();
+                    layer.forward(&input.of(values), &[segment], Mode::Infer, cache, out);
+                }
                 Run::Tokens { row, tokens } => tokens.forward(&row.of(values), &mut tokens_mut(out, tokens.width())),
                 Run::Attention { tokens, attention } => {
                     let (x, width) = (tokens.tokens(values, attention.projection.nrows()), attention.width());
                     let (mask, cache) = (AttentionMask::all(x.nrows() / rows), attentions.entry(width).or_default());
-                    attention.forward(&x, mask, Infer, cache, &mut tokens_mut(out, width));
+                    attention.forward(&x, mask, Mode::Infer, cache, &mut tokens_mut(out, width));
                 }
                 Run::Align { tokens, direction } => {
                     let direction = direction.as_slice().expect(LINES);

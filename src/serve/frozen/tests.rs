@@ -9,8 +9,8 @@ use serde_json::json;
 use super::*;
 use crate::data::{Field, Ids, Pooling};
 use crate::loss::Objective;
-use crate::model::{AnyConfig, AnyNet, Mran, MranConfig, Plan};
-use crate::nn::{ActivationKind, Combination, HiddenSettings, Infer, InitRng, Mlp, MlpCache, NormKind, Tokens};
+use crate::model::{AnyConfig, Mran, MranConfig, Plan};
+use crate::nn::{ActivationKind, Combination, HiddenSettings, InitRng, Mlp, MlpCache, Mode, NormKind, Tokens};
 use crate::optim::{Clock, OptimizerConfig};
 use crate::train::{Step, in_pool};
 use crate::{PooledConfig, Star, StarConfig};
@@ -42,8 +42,8 @@ fn batch(rows: usize, seed: u64) -> Batch {
 }
 
 /// A model after some steps, so that no part of it is neutral any more.
-fn trained<N: Net>(config: N::Config) -> Model<N> {
-    let mut model = Model::<N>::new(config);
+fn trained(config: impl Into<AnyConfig>) -> Model {
+    let mut model = Model::new(config);
     let mut step = Step::new(&model, &Objective::default(), 1).unwrap();
     let mut optimizer = OptimizerConfig::adam(0.02).unwrap().build();
     for i in 0..12 {
@@ -58,7 +58,7 @@ fn star() -> crate::model::StarConfigBuilder {
 }
 
 /// Compares every domain, the unseen one, one that was added, and no known one, with and without fields that are given.
-fn scores_like_the_model<N: Net>(what: &str, mut model: Model<N>) {
+fn scores_like_the_model(what: &str, mut model: Model) {
     model.add_domain("late").unwrap();
     let rows = batch(150, 99);
     for given in
@@ -111,7 +111,7 @@ fn scores_like_the_model<N: Net>(what: &str, mut model: Model<N>) {
 }
 
 /// Any model by its settings, trained.
-fn any(mut settings: serde_json::Value) -> Model<AnyNet> {
+fn any(mut settings: serde_json::Value) -> Model {
     settings["embedding_dim"] = 6.into();
     settings["embedding_std"] = 0.5.into();
     trained(AnyConfig::from_settings(settings, &layout(), 3).unwrap())
@@ -120,7 +120,7 @@ fn any(mut settings: serde_json::Value) -> Model<AnyNet> {
 #[test]
 fn a_star_scores_alike() {
     let check = |what: &str, config: crate::model::StarConfigBuilder| {
-        scores_like_the_model(what, trained::<AnyNet>(config.build().unwrap().into()));
+        scores_like_the_model(what, trained(config.build().unwrap()));
     };
     check("product", star());
     check("no norm", star().partitioned_norm(false).auxiliary(false));
@@ -143,8 +143,8 @@ fn a_star_scores_alike() {
 fn a_pooled_model_scores_alike() {
     let config =
         || PooledConfig::builder(&layout()).embedding_dim(6).embedding_std(0.5).hidden([20, 16]).build().unwrap();
-    scores_like_the_model("pooled", trained::<AnyNet>(config().into()));
-    scores_like_the_model("untrained", Model::<AnyNet>::new(config().into()));
+    scores_like_the_model("pooled", trained(config()));
+    scores_like_the_model("untrained", Model::new(config()));
 }
 
 const BRANCHES: [&str; 3] = ["tasks", "domains", "domains_and_tasks"];
@@ -238,7 +238,7 @@ fn affine_maps_and_tokens_read_one_row() {
         }
         let run = |mlp: &Mlp, x: &Array2<f32>| {
             let mut y = Array2::zeros((6, 2));
-            mlp.forward(x, Infer, &mut MlpCache::default(), &mut y);
+            mlp.forward(x, Mode::Infer, &mut MlpCache::default(), &mut y);
             y
         };
         let mut t = Array2::zeros((18, 3));
@@ -262,7 +262,7 @@ fn affine_maps_and_tokens_read_one_row() {
 
 #[test]
 fn one_cache_serves_models_one_after_the_other() {
-    fn check<N: Net>(model: Model<N>, cache: &mut FrozenCache) {
+    fn check(model: Model, cache: &mut FrozenCache) {
         let (rows, domain) = (batch(70, 5), DomainId::new(1));
         let expected = model.forward(&rows, domain);
         let frozen = Frozen::new(model, &[]).unwrap();

@@ -3,21 +3,21 @@
 use super::{Inner, Predictor};
 use crate::data::{Encoder, RowPlan};
 use crate::error::Problems;
-use crate::model::{Model, Net};
+use crate::model::Model;
 use crate::serve::{Calibration, Frozen};
 use crate::{Error, ErrorKind, Result};
 
 /// Collects what a [`Predictor`] is made of: see [`Predictor::builder`].
 #[derive(Debug, Clone)]
-pub struct PredictorBuilder<N: Net> {
+pub struct PredictorBuilder {
     encoder: Encoder,
-    model: Model<N>,
+    model: Model,
     given: Vec<String>,
     calibration: Option<Calibration>,
 }
 
-impl<N: Net> PredictorBuilder<N> {
-    pub(super) fn new(encoder: Encoder, model: Model<N>) -> Self {
+impl PredictorBuilder {
+    pub(super) fn new(encoder: Encoder, model: Model) -> Self {
         Self { encoder, model, given: Vec::new(), calibration: None }
     }
 

@@ -1,38 +1,40 @@
 //! A net that runs a program.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use ndarray::{ArrayRef2, s};
 
-use super::builder::{Builder, Built};
+use super::builder::Builder;
 use super::layer::{IntoName, Layer, LayerType, owner, within};
 use super::program::{Op, Program};
-use super::tape::{Pass, StepCache, Tape};
+use super::tape::{StepCache, Tape};
 use crate::data::DomainId;
-use crate::model::{ExpertId, GateReader, GateView, Input, Net, NetConfig, Plan};
-use crate::nn::{Branch, InitRng, Leaf, LeafMut, Mode, Pair, Params, Part, Path, Segment, Size, Train, orthogonality};
+use crate::model::{ExpertId, GateReader, GateView, NetConfig, Plan};
+use crate::nn::{Branch, InitRng, Leaf, LeafMut, Mode, Pair, Params, Part, Path, Segment, Size, orthogonality};
 
-/// Settings that say their net.
-pub trait Describe: NetConfig + PartialEq {
-    /// Writes the net's steps.
-    ///
-    /// # Errors
-    /// [`TooLarge`](super::TooLarge), from the builder.
-    fn describe(&self, net: &mut Builder<'_>) -> Built;
+/// What a net reads: embedded rows, grouped by domain.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Input<'a> {
+    /// `[rows, width]`: the fields' embeddings, then the numeric inputs. Where branches have tables of their own, one block of rows
+    /// for each branch that answers: see [`NetConfig::own_tables`].
+    pub(crate) x: &'a ArrayRef2<f32>,
+    /// Which rows belong to which domain. Segments follow each other, cover all rows, and no domain has two.
+    pub(crate) segments: &'a [Segment],
 }
 
-/// The dense part of a model, run as the [`Program`] that its settings [describe](Describe).
+/// The dense part of a model, run as the [`Program`] that its settings [describe](super::Describe): from embedded rows to one logit for
+/// each row and task.
+///
+/// It holds the layers. Its gradient is a net of the same shape.
 #[derive(Debug, Clone, PartialEq)]
-pub struct StepNet<C> {
+pub struct Net {
     program: Arc<Program>,
     layers: Vec<Layer>,
     /// In a gradient, by step, whether it took part.
     present: Vec<bool>,
-    config: PhantomData<fn() -> C>,
 }
 
-impl<C: Describe> StepNet<C> {
+impl Net {
     /// The layer of this name, such as `("towers", branch)`, if there is one and it is of this type.
     ///
     /// ```
@@ -51,7 +53,7 @@ impl<C: Describe> StepNet<C> {
         T::of(&self.layers[self.position(name)?])
     }
 
-    /// [`StepNet::get`], to change it.
+    /// [`Net::get`], to change it.
     pub fn get_mut<T: LayerType>(&mut self, name: impl IntoName) -> Option<&mut T> {
         let i = self.position(name)?;
         T::of_mut(&mut self.layers[i])
@@ -62,7 +64,7 @@ impl<C: Describe> StepNet<C> {
         self.layers.iter().filter_map(T::of)
     }
 
-    /// [`StepNet::all`], to change them.
+    /// [`Net::all`], to change them.
     pub fn all_mut<T: LayerType + 'static>(&mut self) -> impl Iterator<Item = &mut T> {
         self.layers.iter_mut().filter_map(T::of_mut)
     }
@@ -94,48 +96,53 @@ fn names_of(program: &Program) -> impl Iterator<Item = &Vec<Part>> {
     program.steps.iter().flat_map(|step| &step.names)
 }
 
-impl<C: Describe> Net for StepNet<C> {
-    type Config = C;
-    type Cache = Tape;
-
-    fn new(config: &C) -> Self {
+impl Net {
+    /// The net at step 0.
+    pub(crate) fn new(config: &dyn NetConfig) -> Self {
         let mut builder = Builder::making(config.layout(), config.width(), config.seed());
         config.describe(&mut builder).expect("settings that were built are not too large");
         let (program, layers) = builder.finish();
         let present = vec![true; program.steps.len()];
-        Self { program: Arc::new(program), layers, present, config: PhantomData }
+        Self { program: Arc::new(program), layers, present }
     }
 
-    fn size(config: &C) -> Option<Size> {
+    /// How large the parameters of a net of these settings are, without making it.
+    ///
+    /// Settings that ask for more than there is memory, and a model file whose settings ask for a larger model than it holds, are
+    /// refused by this number before anything is allocated.
+    pub fn size(config: &dyn NetConfig) -> Size {
         let mut builder = Builder::measuring(config.layout(), config.width());
         let built = config.describe(&mut builder);
-        Some(built.map_or(Size { values: f64::INFINITY, tensors: 0.0 }, |()| builder.size()))
+        built.map_or(Size { values: f64::INFINITY, tensors: 0.0 }, |()| builder.size())
     }
 
-    fn row(config: &C) -> Option<f64> {
+    /// About how many values a training step keeps on the tape for each row of its batch. Inference keeps fewer.
+    pub(crate) fn row(config: &dyn NetConfig) -> f64 {
         let mut builder = Builder::writing(config.layout(), config.width());
-        Some(config.describe(&mut builder).map_or(f64::INFINITY, |()| builder.kept()))
+        config.describe(&mut builder).map_or(f64::INFINITY, |()| builder.kept())
     }
 
-    fn forward<M: Mode>(&self, input: Input<'_>, mode: M, tape: &mut Tape, logits: &mut ArrayRef2<f32>) {
-        let (Input { x, segments }, rows, pass) = (input, logits.nrows(), Pass::of(mode));
+    /// Writes the logits, `[rows, tasks]`.
+    pub(crate) fn forward(&self, input: Input<'_>, mode: Mode, tape: &mut Tape, logits: &mut ArrayRef2<f32>) {
+        let (Input { x, segments }, rows) = (input, logits.nrows());
         let (program, layers) = (&*self.program, &self.layers[..]);
         let last = segments.last().filter(|last| last.domain.is_none() && !program.common);
         tape.apart = last.map_or(rows..rows, Segment::rows);
         let known = if last.is_some() { &segments[..segments.len() - 1] } else { segments };
         let next = tape.known.lay(program, known, 0, 0);
-        program.forward(layers, x, pass, &mut tape.known, &mut logits.slice_mut(s![..tape.apart.start, ..]));
+        program.forward(layers, x, mode, &mut tape.known, &mut logits.slice_mut(s![..tape.apart.start, ..]));
         if let Some(last) = last {
             tape.unknown.lay(program, std::slice::from_ref(last), last.start, next);
-            program.forward(layers, x, pass, &mut tape.unknown, &mut logits.slice_mut(s![last.start.., ..]));
+            program.forward(layers, x, mode, &mut tape.unknown, &mut logits.slice_mut(s![last.start.., ..]));
         }
     }
 
-    fn backward(
+    /// Takes `dlogits` back: adds into `grad`, overwrites `dx`. `input` and `tape` are those of the forward pass,
+    /// which may be followed by several backward passes.
+    pub(crate) fn backward(
         &self,
         input: Input<'_>,
         dlogits: &ArrayRef2<f32>,
-        _: Train,
         tape: &mut Tape,
         grad: &mut Self,
         dx: &mut ArrayRef2<f32>,
@@ -147,7 +154,9 @@ impl<C: Describe> Net for StepNet<C> {
         }
     }
 
-    fn note_statistics(&self, input: Input<'_>, grad: &mut Self) -> bool {
+    /// Notes the batch statistics of these rows in `grad`, as [`Net::backward`] does, where the input alone gives them; returns whether it
+    /// does. Otherwise a forward and a backward pass note them.
+    pub(crate) fn note_statistics(&self, input: Input<'_>, grad: &mut Self) -> bool {
         let rows = |step: &super::program::Step| match step.op {
             Op::Norm { input } => matches!(self.program.steps[input.index()].op, Op::Row { owner: 0 }),
             _ => !self.layers[step.layers()].iter().any(Layer::has_averages),
@@ -163,7 +172,8 @@ impl<C: Describe> Net for StepNet<C> {
         true
     }
 
-    fn visit_gates(&self, tape: &Tape, see: &mut dyn FnMut(GateView<'_>)) {
+    /// Shows the weights of every gate in the pass that left `tape`; a net without gates shows none.
+    pub fn visit_gates(&self, tape: &Tape, see: &mut dyn FnMut(GateView<'_>)) {
         let parts = [(&tape.known, 0), (&tape.unknown, tape.apart.start)];
         let parts = &parts[..if tape.apart.is_empty() { 1 } else { 2 }];
         for (part, first) in parts {
@@ -186,11 +196,14 @@ impl<C: Describe> Net for StepNet<C> {
         }
     }
 
-    fn plan(&self, domains: usize) -> Plan<'_> {
+    /// What the net computes in inference, step by step, for this number of known domains and for rows of no known one.
+    pub(crate) fn plan(&self, domains: usize) -> Plan<'_> {
         super::lower::plan(&self.program, &self.layers, domains)
     }
 
-    fn penalize(&self, tape: &mut Tape, grad: &mut Self) -> f64 {
+    /// Adds to `grad` the gradient of what the net adds to the loss by itself (a penalty on weights) and returns its value. It runs once a
+    /// step, after all backward passes. What is absent from the step pays nothing.
+    pub(crate) fn penalize(&self, tape: &mut Tape, grad: &mut Self) -> f64 {
         let mut sum = 0.0;
         for (step, &present) in self.program.steps.iter().zip(&grad.present) {
             if let (Op::Mlp { penalty: Some(penalty), .. }, true) = (&step.op, present)
@@ -204,7 +217,7 @@ impl<C: Describe> Net for StepNet<C> {
     }
 
     /// The net of the grown settings, in which what was there is as it was.
-    fn add_domain(&mut self, config: &mut C, domain: DomainId) {
+    pub(crate) fn add_domain(&mut self, config: &mut dyn NetConfig, domain: DomainId) {
         let branches = self.branches();
         config.keep_built_with(branches);
         let grown = Self::new(config);
@@ -218,16 +231,14 @@ impl<C: Describe> Net for StepNet<C> {
                     new.keep(before.clone());
                     continue;
                 }
-                layer.add_domain(domain, &InitRng::named(config.seed(), name, config.layout()));
+                layer.add_domain(domain, &mut InitRng::named(config.seed(), name, config.layout()));
                 *new = layer;
             }
         }
         assert!(old.next().is_none(), "a net that has grown has all that it had");
         *self = Self { layers, ..grown };
     }
-}
 
-impl<C: Describe> StepNet<C> {
     /// How many branches own something.
     fn branches(&self) -> usize {
         let mut branches: Vec<Branch> = self.names().filter_map(|name| owner(name)).collect();
@@ -239,11 +250,12 @@ impl<C: Describe> StepNet<C> {
 
 impl Layer {
     /// Gives a new domain what it owns.
-    fn add_domain(&mut self, domain: DomainId, rng: &InitRng) {
+    fn add_domain(&mut self, domain: DomainId, rng: &mut InitRng) {
         match self {
             Self::Norm(norm) => norm.add_domain(domain),
             Self::Star(linear) => linear.add_domain(domain, rng),
             Self::DomainMlp(net) => net.push_domain(domain),
+            Self::Custom(layer) => layer.add_domain(domain, rng),
             _ => {}
         }
     }
@@ -267,7 +279,7 @@ fn reader(name: &[Part]) -> GateReader {
     }
 }
 
-impl<C: Describe> Params for StepNet<C> {
+impl Params for Net {
     fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
         for (name, present, layer) in self.named() {
             within(path, name, present, |path| layer.visit(path, see));
@@ -303,7 +315,7 @@ impl<C: Describe> Params for StepNet<C> {
     }
 }
 
-impl<C> StepNet<C> {
+impl Net {
     /// Runs `f` on what is owned and present, and on what is not owned; from then on nothing is present.
     fn each_present(&mut self, f: impl Fn(&mut Layer)) {
         for (step, present) in self.program.steps.iter().zip(&mut self.present) {
@@ -314,5 +326,59 @@ impl<C> StepNet<C> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Field, Layout};
+    use crate::model::AnyConfig;
+
+    /// Whatever the settings, a net says how many values it has, which is what a hostile file is measured by.
+    #[test]
+    fn every_net_says_its_size_with_all_that_hidden_layers_may_be() {
+        let layout = Layout {
+            fields: vec![
+                Field { name: "item".into(), rows: 3, bag: None },
+                Field { name: "user".into(), rows: 4, bag: None },
+            ],
+            numeric: vec!["price".into()],
+            domains: ["home", "search", "cart", "mail"].map(String::from).to_vec(),
+            tasks: ["click", "buy", "keep"].map(String::from).to_vec(),
+        };
+        let mut seen = 0;
+        for &kind in AnyConfig::KINDS {
+            for (norm, activation) in [("none", "prelu"), ("batch", "dice"), ("layer", "relu"), ("batch", "gelu")] {
+                for (branches, built_with) in
+                    [("tasks", 3), ("domains", 4), ("domains", 2), ("domains_and_tasks", 12), ("domains_and_tasks", 6)]
+                {
+                    let mut settings = serde_json::json!({ "kind": kind, "embedding_dim": 3, "norm": norm });
+                    settings["activation"] = activation.into();
+                    if !["star", "pooled", "pepnet"].contains(&kind) {
+                        settings["branches"] = branches.into();
+                        settings["built_with"] = built_with.into();
+                    }
+                    if kind == "pepnet" {
+                        let (priors, gate_hidden) =
+                            if branches == "tasks" { (vec![], None) } else { (vec!["user"], Some(5)) };
+                        settings["priors"] = priors.into();
+                        settings["gate_hidden"] = gate_hidden.into();
+                        settings["gate_input"] = (branches == "domains").into();
+                        settings["epnet"] = (branches != "domains_and_tasks").into();
+                    }
+                    let config = AnyConfig::from_settings(settings, &layout, 1).unwrap();
+                    let mut held = 0;
+                    Net::new(&*config).visit(&mut Path::starting_at(0), &mut |_, leaf| {
+                        if let Leaf::Tensor(values, ..) | Leaf::Average(values, _) = leaf {
+                            held += values.len();
+                        }
+                    });
+                    assert_eq!(Net::size(&*config).values, held as f64, "{config:?}");
+                    seen += 1;
+                }
+            }
+        }
+        assert_eq!(seen, AnyConfig::KINDS.len() * 4 * 5);
     }
 }

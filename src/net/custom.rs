@@ -1,0 +1,298 @@
+//! A layer of the user's own, as a step of a program.
+
+use std::any::Any;
+use std::fmt;
+
+use ndarray::ArrayRef2;
+
+use super::layer::{Layer, LayerType};
+use crate::data::DomainId;
+use crate::nn::{InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, Segment};
+
+/// A layer of your own, `y = f(x)`, for [`Builder::custom`](super::Builder::custom): hand-written forward and backward pass, like the layers
+/// of this crate.
+///
+/// [`params!`](crate::params!) writes [`Params`]. From it come the optimizers' updates, model files and checkpoints. The layer is trained,
+/// saved and served with the net; it has no ONNX form, so a model that has one is not exported.
+///
+/// `x` is `[rows, in]` and `y` is `[rows, out]`, with the width that the builder was told. Rows are grouped by domain; `segments` say
+/// which rows are of which domain, counted from the first row of `x`.
+///
+/// ```
+/// use ndarray::{Array1, ArrayRef2};
+/// use starple::net::CustomLayer;
+/// use starple::nn::{Decay, Mode, Segment};
+///
+/// /// // y = s ⊙ x, one factor for each column.
+/// #[derive(Debug, Clone, PartialEq)]
+/// struct Scale {
+///     factors: Array1<f32>,
+/// }
+///
+/// starple::params!(Scale { factors: Decay::None });
+///
+/// impl CustomLayer for Scale {
+///     type Cache = ();
+///
+///     fn forward(&self, x: &ArrayRef2<f32>, _: &[Segment], _: Mode, _: &mut (), y: &mut ArrayRef2<f32>) {
+///         y.assign(x);
+///         *y *= &self.factors;
+///     }
+///
+///     fn backward(
+///         &self,
+///         x: &ArrayRef2<f32>,
+///         _: &[Segment],
+///         dy: &ArrayRef2<f32>,
+///         _: &mut (),
+///         grad: &mut Self,
+///         dx: &mut ArrayRef2<f32>,
+///     ) {
+///         for (x, dy) in x.rows().into_iter().zip(dy.rows()) {
+///             grad.factors += &(&x * &dy);
+///         }
+///         dx.assign(dy);
+///         *dx *= &self.factors;
+///     }
+/// }
+/// ```
+pub trait CustomLayer: Params + PartialEq + fmt::Debug + Send + Sync + 'static {
+    /// What the forward pass leaves for the backward pass. The caller keeps it between steps, so that a warm step allocates nothing.
+    type Cache: Default + Send + Sync + 'static;
+
+    /// Writes every value of `y`.
+    ///
+    /// [`Mode`] says whether dropout and batch statistics are wanted. In inference a row's values must not depend on other rows.
+    fn forward(
+        &self,
+        x: &ArrayRef2<f32>,
+        segments: &[Segment],
+        mode: Mode,
+        cache: &mut Self::Cache,
+        y: &mut ArrayRef2<f32>,
+    );
+
+    /// Adds the gradient of the parameters to `grad`, and writes every value of `dx`. The forward pass with this cache went before, in training
+    /// mode and with the same `x`.
+    fn backward(
+        &self,
+        x: &ArrayRef2<f32>,
+        segments: &[Segment],
+        dy: &ArrayRef2<f32>,
+        cache: &mut Self::Cache,
+        grad: &mut Self,
+        dx: &mut ArrayRef2<f32>,
+    );
+
+    /// Whether `y` depends on a row's domain: true unless said otherwise. If not, serving computes the layer once for all domains.
+    fn reads_domain(&self) -> bool {
+        true
+    }
+
+    /// Gives a new domain what it owns here, drawn from `rng` if it is drawn; by default nothing.
+    fn add_domain(&mut self, domain: DomainId, rng: &mut InitRng) {
+        let _ = (domain, rng);
+    }
+}
+
+/// A [`CustomLayer`] whose type is not known.
+#[derive(Debug)]
+pub struct Custom(Box<dyn Erased>);
+
+/// What a [`Custom`] layer keeps of a pass.
+#[derive(Default)]
+pub(crate) struct CustomCache(Option<Box<dyn Any + Send + Sync>>);
+
+impl fmt::Debug for CustomCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CustomCache").finish_non_exhaustive()
+    }
+}
+
+impl CustomCache {
+    fn of<C: Default + Send + Sync + 'static>(&mut self) -> &mut C {
+        if !self.0.as_ref().is_some_and(|cache| cache.is::<C>()) {
+            self.0 = Some(Box::new(C::default()));
+        }
+        self.0.as_mut().and_then(|cache| cache.downcast_mut()).expect("it was just made")
+    }
+}
+
+/// What a `Custom` layer is asked for.
+trait Erased: Any + fmt::Debug + Send + Sync {
+    fn boxed(&self) -> Box<dyn Erased>;
+    fn equals(&self, other: &dyn Any) -> bool;
+    fn forward(
+        &self,
+        x: &ArrayRef2<f32>,
+        segments: &[Segment],
+        mode: Mode,
+        cache: &mut CustomCache,
+        y: &mut ArrayRef2<f32>,
+    );
+    fn backward(
+        &self,
+        x: &ArrayRef2<f32>,
+        segments: &[Segment],
+        dy: &ArrayRef2<f32>,
+        cache: &mut CustomCache,
+        grad: &mut dyn Any,
+        dx: &mut ArrayRef2<f32>,
+    );
+    fn reads_domain(&self) -> bool;
+    fn add_domain(&mut self, domain: DomainId, rng: &mut InitRng);
+    fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>));
+    fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>));
+    fn visit_pair(&mut self, grad: &mut dyn Any, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>));
+    fn zero(&mut self);
+    fn dismiss(&mut self);
+}
+
+const SAME: &str = "a gradient has the type of its layer";
+
+impl<L: CustomLayer> Erased for L {
+    fn boxed(&self) -> Box<dyn Erased> {
+        Box::new(self.clone())
+    }
+
+    fn equals(&self, other: &dyn Any) -> bool {
+        other.downcast_ref() == Some(self)
+    }
+
+    fn forward(
+        &self,
+        x: &ArrayRef2<f32>,
+        segments: &[Segment],
+        mode: Mode,
+        cache: &mut CustomCache,
+        y: &mut ArrayRef2<f32>,
+    ) {
+        CustomLayer::forward(self, x, segments, mode, cache.of(), y);
+    }
+
+    fn backward(
+        &self,
+        x: &ArrayRef2<f32>,
+        segments: &[Segment],
+        dy: &ArrayRef2<f32>,
+        cache: &mut CustomCache,
+        grad: &mut dyn Any,
+        dx: &mut ArrayRef2<f32>,
+    ) {
+        CustomLayer::backward(self, x, segments, dy, cache.of(), grad.downcast_mut().expect(SAME), dx);
+    }
+
+    fn reads_domain(&self) -> bool {
+        CustomLayer::reads_domain(self)
+    }
+
+    fn add_domain(&mut self, domain: DomainId, rng: &mut InitRng) {
+        CustomLayer::add_domain(self, domain, rng);
+    }
+
+    fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
+        Params::visit(self, path, see);
+    }
+
+    fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
+        Params::visit_mut(self, path, see);
+    }
+
+    fn visit_pair(&mut self, grad: &mut dyn Any, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
+        Params::visit_pair(self, grad.downcast_mut().expect(SAME), path, see);
+    }
+
+    fn zero(&mut self) {
+        Params::zero(self);
+    }
+
+    fn dismiss(&mut self) {
+        Params::dismiss(self);
+    }
+}
+
+impl Custom {
+    pub(super) fn new(layer: impl CustomLayer) -> Self {
+        Self(Box::new(layer))
+    }
+
+    pub(crate) fn forward(
+        &self,
+        x: &ArrayRef2<f32>,
+        segments: &[Segment],
+        mode: Mode,
+        cache: &mut CustomCache,
+        y: &mut ArrayRef2<f32>,
+    ) {
+        self.0.forward(x, segments, mode, cache, y);
+    }
+
+    pub(super) fn backward(
+        &self,
+        x: &ArrayRef2<f32>,
+        segments: &[Segment],
+        dy: &ArrayRef2<f32>,
+        cache: &mut CustomCache,
+        grad: &mut Self,
+        dx: &mut ArrayRef2<f32>,
+    ) {
+        self.0.backward(x, segments, dy, cache, &mut *grad.0, dx);
+    }
+
+    pub(super) fn reads_domain(&self) -> bool {
+        self.0.reads_domain()
+    }
+
+    pub(super) fn add_domain(&mut self, domain: DomainId, rng: &mut InitRng) {
+        self.0.add_domain(domain, rng);
+    }
+}
+
+impl Clone for Custom {
+    fn clone(&self) -> Self {
+        Self(self.0.boxed())
+    }
+}
+
+impl PartialEq for Custom {
+    fn eq(&self, other: &Self) -> bool {
+        let other: &dyn Any = &*other.0;
+        self.0.equals(other)
+    }
+}
+
+impl Params for Custom {
+    fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
+        self.0.visit(path, see);
+    }
+
+    fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
+        self.0.visit_mut(path, see);
+    }
+
+    fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
+        self.0.visit_pair(&mut *grad.0, path, see);
+    }
+
+    fn zero(&mut self) {
+        self.0.zero();
+    }
+
+    fn dismiss(&mut self) {
+        self.0.dismiss();
+    }
+}
+
+impl<L: CustomLayer> LayerType for L {
+    fn of(layer: &Layer) -> Option<&Self> {
+        let Layer::Custom(Custom(layer)) = layer else { return None };
+        let any: &dyn Any = &**layer;
+        any.downcast_ref()
+    }
+
+    fn of_mut(layer: &mut Layer) -> Option<&mut Self> {
+        let Layer::Custom(Custom(layer)) = layer else { return None };
+        let any: &mut dyn Any = &mut **layer;
+        any.downcast_mut()
+    }
+}

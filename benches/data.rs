@@ -6,8 +6,8 @@ use std::fs;
 use std::io::BufWriter;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
 use starple::data::{Batch, Encoder, Loader, LoaderConfig, Schema, Table};
+use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 use tempfile::TempDir;
 
 /// The rows of the log.

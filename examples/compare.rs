@@ -26,7 +26,7 @@
 //! train = { optimizer = { kind = "adam", lr = 0.0005 } }   # instead of those keys of [train]
 //! ```
 //!
-//! `starple::compare` explains the figures and flags. Tables go to stdout, progress to stderr, and `--report` and
+//! `starple_lab::compare` explains the figures and flags. Tables go to stdout, progress to stderr, and `--report` and
 //! `--svg` write files. Settings of one model are set by its number from 0: `--set models.1.dropout=0.2`.
 //!
 //! Every run that is done goes into a journal at once: the file that `--journal` names, or with `--report report.json` the file
@@ -47,9 +47,9 @@ use std::process::ExitCode;
 use interrupt::Interrupt;
 use run_file::{Arguments, Data, Features, Flags, err, out, read_file, train_settings, write, write_json, wrong};
 use serde::Deserialize;
-use starple::compare::{CompareConfig, CompareProgress, Contender, Observer, Run, RunName, compare};
 use starple::train::EpochReport;
 use starple::{ErrorKind, Result};
+use starple_lab::compare::{CompareConfig, CompareProgress, Contender, Observer, Run, RunName, compare};
 
 const USAGE: &str =
     "usage: compare COMPARE.toml [--set key=value]… [--report report.json] [--svg report.svg] [--journal runs.jsonl]";

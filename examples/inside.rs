@@ -18,8 +18,8 @@ use run::{Ready, ready};
 use run_file::{Arguments, Flags, out, write, write_json, wrong};
 use starple::Result;
 use starple::StarConfig;
-use starple::inside::{GateUse, gates, star_distance};
 use starple::train::{Progress, Trainer, in_pool};
+use starple_lab::inside::{GateUse, gates, star_distance};
 
 const USAGE: &str = "usage: inside RUN.toml [--set key=value]… [--report report.json] [--svg picture.svg]";
 

@@ -5,7 +5,7 @@
 //! cargo run --release --example learning -- tasks 5
 //! ```
 //!
-//! `domains`: logs with planted domain structure (`starple::data::synthetic`), a new world each seed. The pooled model, one model for each
+//! `domains`: logs with planted domain structure (`starple_lab::synthetic`), a new world each seed. The pooled model, one model for each
 //! domain, STAR, and PLE with branches for domains; the mean of the domains' AUCs.
 //!
 //! `tasks`: the synthetic protocol of the MMoE paper (Ma et al., KDD 2018, section 3.2), which PLE's paper takes up. With orthonormal
@@ -13,7 +13,7 @@
 //! `σ(4·(s_k − mean)/std)`. `p` is the tasks' correlation. Single models, the shared bottom, MMoE, CGC and PLE; the mean of the tasks' AUCs.
 //!
 //! The second argument is the number of seeds, from 2 to 20. Tables go to stdout. A difference is tested by flipping the signs of the
-//! seeds' differences in all 2ⁿ ways (`starple::compare::sign_flip`), where p is the share of ways that give a mean at least as far
+//! seeds' differences in all 2ⁿ ways (`starple_lab::compare::sign_flip`), where p is the share of ways that give a mean at least as far
 //! from 0, with Holm's correction over each column of p. A run that diverges is in no mean and no difference.
 
 use std::process::ExitCode;
@@ -25,13 +25,13 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use starple::Result;
-use starple::compare::{CompareConfig, Comparison, Contender, Standing, Summary, compare, holm, sign_flip};
-use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
 use starple::data::{Batch, DomainId, Format, Layout, Numeric, Schema, SplitOptions, Splits, Table};
 use starple::loss::sigmoid;
 use starple::metrics::{Cell, Evaluator, Metric, Monitor, TextTable};
 use starple::optim::OptimizerConfig;
 use starple::train::{EarlyStop, TrainConfig};
+use starple_lab::compare::{CompareConfig, Comparison, Contender, Standing, Summary, compare, holm, sign_flip};
+use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 
 const USAGE: &str = "usage: learning domains|tasks SEEDS, of which there are 2 to 20";
 const UNTESTED: &str = "no two runs that went well, or none that differ.";

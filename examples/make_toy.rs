@@ -4,16 +4,16 @@
 //! cargo run --release --example make_toy -- [path [world.toml]]
 //! ```
 //!
-//! Without a path it writes `examples/data/toy.csv`. A world's keys are the setters of `starple::data::synthetic::SyntheticConfigBuilder`;
+//! Without a path it writes `examples/data/toy.csv`. A world's keys are the setters of `starple_lab::synthetic::SyntheticConfigBuilder`;
 //! `examples/worlds/` has some. The bytes are always the same.
 
 use std::fs::File;
 use std::io::BufWriter;
 
 use starple::Result;
-use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
 use starple::metrics::Evaluator;
 use starple::{Error, ErrorKind};
+use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);

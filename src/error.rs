@@ -130,6 +130,16 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     shown.into()
 }
 
+/// The text on one line: what [`printable`] escapes, and also line breaks and tabs.
+///
+/// ```
+/// assert_eq!(starple::one_line("home\tpage\n"), r"home\tpage\n");
+/// ```
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    let shown = printable(text);
+    if shown.contains(['\n', '\t']) { Cow::Owned(shown.replace('\n', "\\n").replace('\t', "\\t")) } else { shown }
+}
+
 /// Whether a terminal takes the character for a command.
 fn acts(letter: char) -> bool {
     let direction = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -248,25 +258,41 @@ impl fmt::Debug for Error {
     }
 }
 
-/// Collects every bad setting of a configuration, so that one error names them all.
+/// Collects every invalid setting of a configuration, so that one error names them all.
+///
+/// Public so that a net of the user's own checks its settings in the same way.
+///
+/// ```
+/// use starple::Problems;
+///
+/// let (layers, dropout) = (0, 1.5);
+/// let mut problems = Problems::default();
+/// problems.require(layers > 0, || "layers: at least one".into());
+/// problems.require((0.0..1.0).contains(&dropout), || format!("dropout: 0 <= p < 1, found {dropout}"));
+/// let error = problems.into_result("MyConfig").unwrap_err();
+/// assert_eq!(error.to_string(), "MyConfig: layers: at least one; dropout: 0 <= p < 1, found 1.5");
+/// ```
 #[derive(Debug, Default)]
-pub(crate) struct Problems(Vec<String>);
+pub struct Problems(Vec<String>);
 
 impl Problems {
     /// Notes `what` unless `holds`.
-    pub(crate) fn require(&mut self, holds: bool, what: impl FnOnce() -> String) {
+    pub fn require(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds {
             self.0.push(what());
         }
     }
 
     /// Whether nothing was noted.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// `Ok` when nothing was noted; otherwise one error that lists everything.
-    pub(crate) fn into_result(self, of: &str) -> Result<()> {
+    /// `Ok` when nothing was noted.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] with everything that was noted. `of` names the configuration.
+    pub fn into_result(self, of: &str) -> Result<()> {
         self.into_error(ErrorKind::Config, of)
     }
 
@@ -314,6 +340,13 @@ mod tests {
         // Eighty are not cut.
         let whole = "y".repeat(80);
         assert_eq!(quoted(&whole).to_string(), format!("{whole:?}"));
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_out() {
+        assert!(matches!(one_line("größe, 検索 ±"), Cow::Borrowed("größe, 検索 ±")));
+        assert_eq!(one_line("a\u{1b}[31mb\r\n\t\u{7f}\u{9b}"), "a\\u{1b}[31mb\\r\\n\\t\\u{7f}\\u{9b}");
+        assert_eq!(one_line("x\u{202e}y\u{2066}"), "x\\u{202e}y\\u{2066}");
     }
 
     #[test]

@@ -7,7 +7,10 @@
 //! * [`Star`] (Sheng et al., CIKM 2021): every weight is a shared weight times the domain's own;
 //! * [`Ple`] (Tang et al., RecSys 2020): shared and own experts mixed by gates, level by level;
 //! * the [family](model) around them, from one model for each domain and task over shared bottoms and MMoE to cross-stitch and
-//!   MRAN, and a [judge](compare) that says where sharing helps and where it hurts.
+//!   MRAN.
+//!
+//! The package `starple-lab` beside it compares models over seeds, shows what a trained model shares, and generates logs with a
+//! known truth.
 //!
 //! # From a log to scores
 //!
@@ -20,14 +23,12 @@
 //!
 //! | module | what is there |
 //! |---|---|
-//! | [`data`] | schema, encoder, readers of logs, batches, the loader, generated logs |
+//! | [`data`] | schema, encoder, readers of logs, batches, the loader |
 //! | [`model`] | the models, their configurations, the [`Net`](model::Net) trait for your own |
 //! | [`nn`] | layers, each `forward` beside its `backward` |
 //! | [`loss`], [`optim`] | the objective over tasks and domains, and how its parts are weighed; optimizers, schedules, clipping |
 //! | [`train`] | the loop, early stop, checkpoints, progress, reports |
-//! | [`compare`] | many models with many seeds on one log: gains over a baseline, negative transfer, seesaws |
 //! | [`metrics`] | AUC, GAUC, log loss, PCOC, ECE by task and domain, as tables |
-//! | [`inside`] | what a trained model shares and what it keeps apart |
 //! | [`persist`] | model files |
 //! | [`serve`] | raw values in, probabilities out |
 //! | `onnx` | models as ONNX graphs, with the feature of that name |
@@ -65,10 +66,8 @@
 //!   absent from a step keeps values and optimizer state, weight decay included, but for what others read.
 //! * **The same seed gives the same bytes**, whatever the number of threads.
 
-pub mod compare;
 pub mod data;
 mod error;
-pub mod inside;
 pub mod loss;
 mod memory;
 pub mod metrics;
@@ -80,13 +79,12 @@ pub mod onnx;
 pub mod optim;
 mod parallel;
 pub mod persist;
-mod plot;
 mod random;
 pub mod serve;
 mod simd;
 pub mod train;
 
-pub use error::{Error, ErrorKind, Result, printable, quoted};
+pub use error::{Error, ErrorKind, Problems, Result, one_line, printable, quoted};
 pub use model::{AnyConfig, Model, Ple, PleConfig, Pooled, PooledConfig, Star, StarConfig};
 
 /// The README's programs are tests.

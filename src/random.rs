@@ -12,8 +12,7 @@ pub(crate) enum Purpose {
     Shuffle = 2,
     /// The units a dropout layer silences.
     Dropout = 3,
-    /// Generated data.
-    Synthetic = 4,
+    // 4 is that of starple-lab's generated logs.
     /// The order in which units of an objective meet.
     Projection = 5,
     /// The values that rows start from which a table gets later.

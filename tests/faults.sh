@@ -25,7 +25,7 @@ fault() {
     exit 2
   fi
   local out
-  out=$(cd "$copy" && cargo test --quiet --no-fail-fast --lib --test golden --test identities --test contract --test metrics --test compare --test around_the_step --test sizes 2>&1) && true
+  out=$(cd "$copy" && cargo test --quiet --no-fail-fast -p starple -p starple-lab --lib --test golden --test identities --test contract --test metrics --test compare --test around_the_step --test sizes 2>&1) && true
   if grep -q '^error\(\[\|: could not compile\)' <<<"$out"; then
     echo "$name: does not compile"
     grep -m3 '^error' <<<"$out"
@@ -103,11 +103,11 @@ fault "the uncertainty of a unit without labels moves" src/loss/weighting/uncert
   'if let Some(loss) = loss {' 'if let Some(loss) = loss.as_ref().or(Some(&0.0)) {'
 fault "tied scores in the order they come" src/metrics/auc.rs \
   'twice_won += tied_positives * (2 * negatives + tied_negatives);' 'twice_won += tied_positives * 2 * negatives;'
-fault "the spread over seeds divided by n" src/compare/statistics.rs \
+fault "the spread over seeds divided by n" lab/src/compare/statistics.rs \
   '/ (n - 1.0)).sqrt()' '/ n).sqrt()'
-fault "Holm's correction without the rank" src/compare/statistics.rs \
+fault "Holm's correction without the rank" lab/src/compare/statistics.rs \
   '(p.len() - rank) as f64' '(p.len() - 0 * rank) as f64'
-fault "flipped signs that only reach the sum found do not count" src/compare/statistics.rs \
+fault "flipped signs that only reach the sum found do not count" lab/src/compare/statistics.rs \
   '>= observed - tolerance' '> observed + tolerance'
 fault "a resumed run forgets how far a plateau has come" src/train/checkpoint.rs \
   'run.place = place;' 'run.place = place; run.place.plateau = crate::optim::PlateauState::default();'
@@ -156,10 +156,10 @@ fault "groups that weigh as many as their rows" src/metrics/gauc.rs \
   'group.iter().map(|row| f64::from(row.weight)).sum::<f64>()' 'group.len() as f64'
 fault "rows of weight 0 counted" src/metrics/evaluator.rs \
   'if weight == 0.0 {' 'if weight < 0.0 {'
-fault "runs of other rows taken from a journal" src/compare/journal.rs \
+fault "runs of other rows taken from a journal" lab/src/compare/journal.rs \
   'Self { layout: crc32fast::hash(&layout), train, val, test }' \
   'Self { layout: crc32fast::hash(&layout), train: 0 * train, val: 0 * val, test: 0 * test }'
-fault "damaged lines of a journal believed" src/compare/journal.rs \
+fault "damaged lines of a journal believed" lab/src/compare/journal.rs \
   '(sum == crc32fast::hash(rest.as_bytes()))' '(sum > 0 || rest.is_empty())'
 fault "models of any size" src/model/fits.rs \
   '(bytes > total || bytes.is_nan())' '(bytes > 1e300 * total || bytes.is_nan())'

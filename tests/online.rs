@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
 use starple::data::{Bag, Batch, Categorical, Encoder, Field, Format, Ids, Layout, Numeric, Pooling, Schema, Table};
 use starple::loss::{Objective, Weighting};
 use starple::model::{Branches, NewRows};
@@ -10,6 +9,7 @@ use starple::nn::Leaf;
 use starple::optim::{Clip, OptimizerConfig};
 use starple::train::{TrainConfig, TrainConfigBuilder, Trainer};
 use starple::{AnyConfig, ErrorKind, Model, Ple, PleConfig, Star, StarConfig};
+use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 
 fn schema() -> Schema {
     Schema::builder()

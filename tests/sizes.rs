@@ -5,13 +5,13 @@ mod memory;
 
 use memory::peak;
 use serde_json::{Value, json};
-use starple::compare::{CompareConfig, Contender};
-use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
 use starple::data::{Field, Layout};
 use starple::model::{AnyConfig, Model};
 use starple::optim::OptimizerConfig;
 use starple::train::{TrainConfig, Trainer, in_pool};
 use starple::{Error, ErrorKind};
+use starple_lab::compare::{CompareConfig, Contender};
+use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 
 fn layout() -> Layout {
     Layout {

@@ -2,7 +2,6 @@
 
 use ndarray::{Array1, Array2, arr1, s};
 use serde_json::{Value, json};
-use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
 use starple::data::{Batch, DomainId, Format, Schema, SplitOptions, Splits, Table};
 use starple::loss::sigmoid;
 use starple::model::{AnyConfig, Cache, Model};
@@ -10,6 +9,7 @@ use starple::nn::{
     Leaf, Mode, Pair, Params as _, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path, Segment, Train,
 };
 use starple::train::{StatisticsRows, TrainConfig, Trainer, recompute_statistics};
+use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 
 /// A log on which embeddings move fast: rare clicks, few batches an epoch. Domains from half of the rows to a hundredth.
 fn world() -> Splits {

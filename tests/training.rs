@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 
 use bits::bits;
 use ndarray::Array2;
-use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
 use starple::data::{Batch, DomainId, Layout, Schedule};
 use starple::loss::weighting::Learned;
 use starple::loss::{Objective, Units, Weighting};
@@ -20,6 +19,7 @@ use starple::train::{
     evaluate,
 };
 use starple::{ErrorKind, Model, Ple, PleConfig, Pooled, PooledConfig, Star, StarConfig};
+use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 
 /// A small log with two tasks, and its layout.
 fn log() -> (Layout, Batch, Batch) {

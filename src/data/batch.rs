@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crc32fast::Hasher;
 use ndarray::Array2;
 
 use super::{BatchBuilder, DomainId, Domains, Field, Layout};
@@ -269,6 +270,48 @@ impl Batch {
             Some(row) => Err(invalid("weights", row, self.weights[row], "expected a finite number, at least 0")),
             None => Ok(()),
         }
+    }
+
+    /// Checks that these are rows to train on: what [`Batch::check`] does; at least one row; each row in a known domain; not all
+    /// weights 0.
+    ///
+    /// # Errors
+    /// Those of [`Batch::check`], and [`ErrorKind::Data`] for the rest.
+    pub fn check_training(&self, layout: &Layout) -> Result<()> {
+        self.check(layout)?;
+        if self.rows() == 0 || self.domains.contains(&DomainId::SHARED) {
+            let message = "training needs rows, and every row a known domain";
+            return Err(Error::new(ErrorKind::Data, message));
+        }
+        if !self.weights.is_empty() && self.weights.iter().all(|&weight| weight == 0.0) {
+            let message = "the weights of all training rows are 0, so that nothing can be learned from them";
+            return Err(Error::new(ErrorKind::Data, message).with_help("see whether `weight` names the right column"));
+        }
+        Ok(())
+    }
+
+    /// A CRC-32 over all columns of all rows, in their order: equal batches have equal checksums.
+    pub fn checksum(&self) -> u32 {
+        let Self { ids, numeric, labels, domains, weights, groups } = self;
+        let mut hasher = Hasher::new();
+        let mut words = |words: &mut dyn Iterator<Item = u32>| {
+            let mut count = 0_u64;
+            for word in words {
+                hasher.update(&word.to_le_bytes());
+                count += 1;
+            }
+            hasher.update(&count.to_le_bytes());
+        };
+        for ids in ids {
+            match ids {
+                Ids::One(ids) => words(&mut ids.iter().copied()),
+                Ids::Bag { offsets, ids } => words(&mut offsets.iter().chain(ids).copied()),
+            }
+        }
+        words(&mut domains.iter().map(|domain| domain.index().map_or(u32::MAX, |index| index as u32)));
+        words(&mut numeric.iter().chain(labels).chain(weights).map(|value| value.to_bits()));
+        words(&mut groups.iter().copied());
+        hasher.finalize()
     }
 }
 

@@ -64,7 +64,6 @@ mod scaler;
 mod schema;
 mod spelling;
 mod splits;
-pub mod synthetic;
 mod table;
 mod vocabulary;
 

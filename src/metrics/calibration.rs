@@ -1,7 +1,7 @@
 //! Whether predicted probabilities mean what they say.
 
-use super::logloss::sigmoid;
 use super::observation::{Observation, labelled};
+use crate::loss::sigmoid;
 
 /// The number of bins in which a [`Report`](super::Report) takes [`ece`].
 pub const ECE_BINS: usize = 20;

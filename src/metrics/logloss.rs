@@ -36,11 +36,6 @@ fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
-/// `σ(x) = 1 / (1 + e⁻ˣ)`. Where e⁻ˣ overflows the quotient is the right limit, 0.
-pub(crate) fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
-}
-
 #[cfg(test)]
 mod tests {
     use approx::assert_relative_eq;

@@ -52,7 +52,6 @@ pub use calibration::{ECE_BINS, ece, pcoc};
 pub use evaluator::Evaluator;
 pub use gauc::gauc;
 pub use logloss::logloss;
-pub(crate) use logloss::sigmoid;
 pub use monitor::{Metric, Monitor};
 pub use report::{Measures, Metrics, Report, SHARED_DOMAIN, TaskReport};
 pub use table::{Cell, TextTable};

@@ -77,7 +77,7 @@ impl TaskReport {
     }
 
     /// One metric, of one domain or (`None`) of all rows. `None` where it is undefined or the domain has no entry.
-    pub(crate) fn value(&self, metric: Metric, domain: Option<&str>) -> Option<f64> {
+    pub fn value(&self, metric: Metric, domain: Option<&str>) -> Option<f64> {
         let measures = domain.map_or(Some(&self.all), |domain| self.domain(domain))?;
         match metric {
             Metric::Auc => measures.auc,

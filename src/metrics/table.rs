@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::plot::one_line;
+use crate::one_line;
 
 /// One cell of a [`TextTable`].
 #[derive(Debug, Clone, PartialEq, Eq)]

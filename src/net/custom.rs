@@ -23,7 +23,7 @@ use crate::nn::{InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, Segment};
 /// use starple::net::CustomLayer;
 /// use starple::nn::{Decay, Mode, Segment};
 ///
-/// /// // y = s ⊙ x, one factor for each column.
+/// // y = s ⊙ x, one factor for each column.
 /// #[derive(Debug, Clone, PartialEq)]
 /// struct Scale {
 ///     factors: Array1<f32>,

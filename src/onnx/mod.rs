@@ -1,7 +1,7 @@
 //! Models as ONNX graphs, to be served by whatever runs those; with the feature `onnx`.
 //!
 //! A model is one graph for each domain, and one for rows of no known domain: what the domain owns is folded into constants, and what it does
-//! not read is left out. Every model can be exported, with all its settings, and so can a net of your own: a graph is written from the
+//! not read is left out. Every model can be exported, with all its settings, and so can a net of your own that has no [layer of your own](crate::net::CustomLayer): a graph is written from the
 //! net's [`Plan`](crate::model::Plan). Scores are those of [`Model::forward`](crate::Model::forward) but for rounding.
 //!
 //! ```

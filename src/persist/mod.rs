@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use starple::data::{Encoder, Format, Schema, Table};
-//! //! use starple::persist::{ModelFile, Saved};
+//! use starple::persist::{ModelFile, Saved};
 //! use starple::{Star, StarConfig};
 //!
 //! let schema = Schema::builder().categorical("item").numeric("price").domain("page").label("click").build()?;
@@ -17,12 +17,12 @@
 //! # let folder = tempfile::tempdir().unwrap();
 //! # let path = folder.path().join("star.safetensors");
 //! ModelFile::new(&star).encoder(&encoder).save(&path)?;
-//! let saved: Saved = Saved::load(&path)?;
+//! let saved = Saved::load(&path)?;
 //! let batch = encoder.encode(&table, &table.all())?;
 //! assert_eq!(saved.model.score(&batch), star.score(&batch));
 //!
-//! // Any kind of model, chosen by the file.
-//! let saved: Saved = Saved::load(&path)?;
+//! // One kind alone: a file of another is an error.
+//! let saved = Saved::load_as::<StarConfig>(&path)?;
 //! assert_eq!(saved.encoder, Some(encoder));
 //! # Ok::<(), starple::Error>(())
 //! ```
@@ -33,8 +33,7 @@
 //! way to be wrong has its [`ErrorKind`](crate::ErrorKind): `Foreign`, `Corrupt` (a checksum covers every byte that is used, also of a file
 //! that is overwritten while it is loaded), `Version`, `Kind`,
 //! `Missing`, `Unknown`, `Shape`, `NonFinite`, `Config`, `Layout`, `Io`. Files of strangers are safe to load: nothing panics, and no more
-//! memory is taken than in proportion to the file's length, as long as the net says its [`size`](crate::model::Net::size), as
-//! all nets of this crate do.
+//! memory is taken than in proportion to the file's length.
 
 pub(crate) mod container;
 mod model_file;

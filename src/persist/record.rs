@@ -9,10 +9,10 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// ```
 /// # fn save(star: starple::Star, fit: starple::train::FitReport) -> starple::Result<()> {
-/// /// use starple::persist::{ModelFile, RunRecord, Saved};
+/// use starple::persist::{ModelFile, RunRecord, Saved};
 ///
 /// ModelFile::new(&star).run(RunRecord::new(&fit, 1)).save("star.safetensors")?;
-/// let saved: Saved = Saved::load("star.safetensors")?;
+/// let saved = Saved::load("star.safetensors")?;
 /// if saved.run().is_some_and(|run| !run.finished) {
 ///     println!("this model is of a run that did not finish");
 /// }

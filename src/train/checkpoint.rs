@@ -4,14 +4,13 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Instant;
 
-use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoints::{Checkpoints, set_aside};
 use super::place::Place;
 use super::run::Run;
 use super::{Callback, FitReport, StopReason, TrainConfig, TrainConfigBuilder};
-use crate::data::{Batch, Encoder, Ids};
+use crate::data::{Batch, Encoder};
 use crate::loss::weighting::WeightingState;
 use crate::model::Model;
 use crate::nn::Leaf;
@@ -70,7 +69,7 @@ impl<'a> Saver<'a> {
         train: &Batch,
         val: Option<&Batch>,
     ) -> Self {
-        let (train, val) = (checksum(train), val.map(checksum));
+        let (train, val) = (train.checksum(), val.map(Batch::checksum));
         Self { checkpoints, encoder, settings, train, val, steps: 0, time: Instant::now(), best: None }
     }
 
@@ -286,28 +285,4 @@ fn different(theirs: &TrainConfig, ours: &TrainConfig) -> Vec<String> {
 
 fn other(message: String, expected: &str) -> Error {
     Error::new(ErrorKind::Layout, message).with_help(format!("resume with {expected}"))
-}
-
-/// A checksum of all that rows are.
-pub(crate) fn checksum(rows: &Batch) -> u32 {
-    let Batch { ids, numeric, labels, domains, weights, groups } = rows;
-    let mut hasher = Hasher::new();
-    let mut words = |words: &mut dyn Iterator<Item = u32>| {
-        let mut count = 0_u64;
-        for word in words {
-            hasher.update(&word.to_le_bytes());
-            count += 1;
-        }
-        hasher.update(&count.to_le_bytes());
-    };
-    for ids in ids {
-        match ids {
-            Ids::One(ids) => words(&mut ids.iter().copied()),
-            Ids::Bag { offsets, ids } => words(&mut offsets.iter().chain(ids).copied()),
-        }
-    }
-    words(&mut domains.iter().map(|domain| domain.index().map_or(u32::MAX, |index| index as u32)));
-    words(&mut numeric.iter().chain(labels).chain(weights).map(|value| value.to_bits()));
-    words(&mut groups.iter().copied());
-    hasher.finalize()
 }

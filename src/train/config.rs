@@ -97,8 +97,13 @@ impl TrainConfig {
         self.0.early_stop.monitor.check(layout)
     }
 
-    /// Whether what is asked of validation rows can be had from these: the monitored value, and that of a plateau.
-    pub(crate) fn check_val(&self, layout: &Layout, val: Option<&Batch>) -> Result<()> {
+    /// Whether validation rows give what these settings ask of them: the monitored value is defined there, and a plateau has some to
+    /// watch. [`Trainer::fit`](super::Trainer::fit) checks it; to know it earlier, ask.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] that says which value is not defined, or that there are no rows; those of [`Evaluator::add`] for rows that
+    /// do not have the layout.
+    pub fn check_val(&self, layout: &Layout, val: Option<&Batch>) -> Result<()> {
         let Some(val) = val else {
             return if self.0.schedule.observes() {
                 let message = "schedule: a plateau watches the validation rows, found none";

@@ -77,8 +77,11 @@ impl TrainConfig {
         self.check_runs(model, rows, val, 1)
     }
 
-    /// [`TrainConfig::check_memory`] for several runs at the same time.
-    pub(crate) fn check_runs(&self, model: &dyn NetConfig, rows: usize, val: usize, runs: usize) -> Result<()> {
+    /// [`TrainConfig::check_memory`] for this number of runs at the same time.
+    ///
+    /// # Errors
+    /// Those of [`TrainConfig::check_memory`].
+    pub fn check_runs(&self, model: &dyn NetConfig, rows: usize, val: usize, runs: usize) -> Result<()> {
         self.check_need(model, rows, val, |need| runs as f64 * need.total())
     }
 

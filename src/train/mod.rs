@@ -16,19 +16,16 @@ mod step;
 mod trainer;
 
 pub use callback::{Callback, StepDone};
-pub(crate) use checkpoint::checksum;
 pub use checkpoints::{Checkpoints, CheckpointsBuilder};
 pub use config::{EarlyStop, TrainConfig, TrainConfigBuilder};
 pub use evaluate::evaluate;
 pub(crate) use memory::MAX_THREADS;
 pub use memory::MemoryNeed;
 pub use progress::Progress;
-pub(crate) use progress::say;
 pub use report::{EpochReport, FitReport, StopReason, UnitReport};
 pub use statistics::{StatisticsRows, recompute_statistics};
 pub use step::Step;
 pub use trainer::Trainer;
-pub(crate) use trainer::check_rows;
 
 use crate::parallel::in_wakeful;
 use crate::{Error, ErrorKind, Result};

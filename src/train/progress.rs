@@ -13,7 +13,7 @@ use super::{Callback, EpochReport, StepDone};
 use crate::Error;
 
 /// Writes a line to stderr. Where stderr is closed or full the line is lost, and the work goes on: `eprintln!` would panic.
-pub(crate) fn say(line: fmt::Arguments<'_>) {
+fn say(line: fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 

@@ -6,7 +6,7 @@ use super::checkpoint::Saver;
 use super::place::Place;
 use super::run::Run;
 use super::{Callback, Checkpoints, FitReport, Step, TrainConfig, in_pool};
-use crate::data::{Batch, DomainId, Encoder, Layout, Loader, LoaderConfig};
+use crate::data::{Batch, Encoder, Loader, LoaderConfig};
 use crate::model::Model;
 use crate::{Error, ErrorKind, Result};
 
@@ -96,7 +96,8 @@ impl Trainer {
 
     fn start(&mut self, model: &mut Model, train: Arc<Batch>, val: Option<&Batch>, resume: bool) -> Result<FitReport> {
         let layout = model.layout().clone();
-        check_rows(&layout, &train, val)?;
+        train.check_training(&layout)?;
+        val.map_or(Ok(()), |val| val.check(&layout))?;
         self.config.check(&layout)?;
         self.config.check_val(&layout, val)?;
         self.config.check_rest(&**model.config(), train.rows(), val.map_or(0, Batch::rows))?;
@@ -128,19 +129,4 @@ impl Trainer {
         }
         run.finish(callbacks, saver)
     }
-}
-
-/// Whether these are rows to train on, and to stop by, with this layout.
-pub(crate) fn check_rows(layout: &Layout, train: &Batch, val: Option<&Batch>) -> Result<()> {
-    train.check(layout)?;
-    val.map_or(Ok(()), |val| val.check(layout))?;
-    if train.rows() == 0 || train.domains.contains(&DomainId::SHARED) {
-        let message = "training needs rows, and every row a known domain";
-        return Err(Error::new(ErrorKind::Data, message));
-    }
-    if !train.weights.is_empty() && train.weights.iter().all(|&weight| weight == 0.0) {
-        let message = "the weights of all training rows are 0, so that nothing can be learned from them";
-        return Err(Error::new(ErrorKind::Data, message).with_help("see whether `weight` names the right column"));
-    }
-    Ok(())
 }

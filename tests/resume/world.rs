@@ -3,13 +3,13 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use starple::data::synthetic::{SyntheticConfig, SyntheticLog};
 use starple::data::{Batch, Layout};
 use starple::optim::OptimizerConfig;
 use starple::train::{
     Callback, Checkpoints, CheckpointsBuilder, EpochReport, StepDone, TrainConfig, TrainConfigBuilder,
 };
 use starple::{Ple, PleConfig, Star, StarConfig};
+use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 
 /// Steps of an epoch: 1500 rows in batches of 256.
 pub(crate) const EPOCH: u64 = 6;

@@ -1,0 +1,36 @@
+//! Look inside a trained model: what it has learned to share and what to keep apart.
+//!
+//! * [`star_distance`]: how far each domain of a STAR is from the shared network, layer by layer.
+//! * [`gates`]: which experts every gate uses, over all rows and by domain.
+//!
+//! Both give a [`Heat`], or several: named rows and columns of numbers, which print as tables, serialise, and draw themselves
+//! ([`Heat::svg`], [`GateUse::svg`]). The example `inside` does it for any run file.
+//!
+//! ```
+//! use starple_lab::inside::star_distance;
+//! use starple::data::{Field, Layout};
+//! use starple::{Star, StarConfig};
+//!
+//! # fn main() -> starple::Result<()> {
+//! let layout = Layout {
+//!     fields: vec![Field { name: "item".into(), rows: 100, bag: None }],
+//!     domains: vec!["search".into(), "feed".into()],
+//!     tasks: vec!["click".into()],
+//!     ..Layout::default()
+//! };
+//! let star = Star::new(StarConfig::builder(&layout).hidden([8]).build()?);
+//! let heat = star_distance(star.net(), star.layout());
+//! // At the start every domain is the shared network.
+//! assert_eq!(heat.value("all weights", "search"), Some(0.0));
+//! println!("{heat}");
+//! # Ok(()) }
+//! ```
+
+mod figure;
+mod gates;
+mod heat;
+mod star;
+
+pub use gates::{GateUse, gates};
+pub use heat::Heat;
+pub use star::star_distance;

@@ -1,0 +1,14 @@
+//! The lab beside [`starple`]: what you need to choose and understand models, and not to train or serve one.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`compare`] | trains many models with many seeds on one log: gains over a baseline, paired tests, negative transfer, seesaws |
+//! | [`inside`] | shows what a trained model shares and what it keeps apart |
+//! | [`synthetic`] | generates logs whose true click probabilities are known |
+//!
+//! The examples `compare`, `inside`, `learning` and `make_toy` of the starple repository use all of it.
+
+pub mod compare;
+pub mod inside;
+mod plot;
+pub mod synthetic;

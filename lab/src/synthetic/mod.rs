@@ -1,0 +1,104 @@
+//! Generated logs whose true click probabilities are known.
+//!
+//! A model's quality on real data says little about what it missed. Here the best possible scores are known for every row
+//! ([`SyntheticLog::oracle_logits`]), and so are the reasons why domains and tasks differ, each of them one setting of
+//! [`SyntheticConfig`].
+//!
+//! # The model
+//!
+//! Every value v of a categorical field f has a hidden vector `u_{f,v}` of `latent` entries, drawn once, with mean 0 and
+//! variance 1 over the field's popularity. A bag stands for the mean of its values' vectors (no value, a zero vector), a
+//! numeric cell for `x = (cell − mean) / std` (an empty one for 0). A row's features are two blocks,
+//!
+//! - linear: `φ = [u of each field, u of each bag, x of each numeric column]`,
+//! - interaction: `ψ = [u_f ⊙ u_g for every pair of fields f < g]`.
+//!
+//! Task t in domain d has unit weight vectors `θ_{d,t}` and `ω_{d,t}`, one a block, and
+//!
+//! ```text
+//! z_{d,t} = b_{d,t} + signal · ( √(1 − interaction) · ⟨θ_{d,t}, φ⟩ + √interaction · ⟨ω_{d,t}, ψ⟩ )
+//! θ_{d,t} = √(1 − own) · S_t + √own · O_{d,t}
+//! ```
+//!
+//! where `S_t` is shared by all domains and `O_{d,t}` is the domain's own, both unit vectors and orthogonal to each other:
+//! `own` is the share of the logit's variance that no other domain can teach. Any two tasks' vectors have the cosine
+//! `task_correlation`, in `S`, in `O` and so in `θ`; `ω` is made in the same way. A label is 1 with probability
+//! `σ(z_{d,t})`; for a task that is *given* another (a cart needs a click) with that probability where the other label is
+//! 1, else it is 0, so its probability in the log is the product of the two.
+//!
+//! Domains also differ in what they show and how often it is clicked:
+//!
+//! - The k-th domain (k = 1, 2, …) has a share of the rows proportional to `k^−domain_tail`.
+//! - The popularity of the k-th value of a field in domain d is proportional to `k^−popularity · exp(feature_shift · ε)`,
+//!   with a standard normal ε for each domain and value; numeric columns have their means shifted by
+//!   `feature_shift · ε` standard deviations.
+//! - A task's base rate in domain d is `σ(logit(rate) + rate_shift · ε)`, and `b_{d,t}` is such that the mean of the true
+//!   probabilities over the domain's rows is exactly that.
+//!
+//! Everything is learnable from the columns alone: nothing but the draw of the label is hidden.
+//!
+//! ```
+//! use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
+//! use starple::metrics::auc;
+//!
+//! let config = SyntheticConfig::builder()
+//!     .rows(2000)
+//!     .domains(["search", "feed"])
+//!     .task("click", 0.2)
+//!     .categorical("user", 50)
+//!     .categorical("item", 40)
+//!     .build()?;
+//! let log = SyntheticLog::generate(&config);
+//! let best = auc(&log.oracle_logits().column(0).to_vec(), &log.labels().column(0).to_vec());
+//! assert!(best.unwrap() > 0.7);
+//! # Ok::<(), starple::Error>(())
+//! ```
+
+mod check;
+mod columns;
+mod config;
+mod csv;
+mod log;
+mod truth;
+
+pub use config::{SyntheticConfig, SyntheticConfigBuilder};
+pub use log::SyntheticLog;
+
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+
+/// What is drawn; each has streams of its own, so that one setting does not change what the others draw.
+#[derive(Debug, Clone, Copy)]
+enum Stream {
+    /// Hidden vectors, by field.
+    Latent,
+    /// Weights shared by all domains, by block.
+    SharedWeights,
+    /// A domain's own weights, by domain and block.
+    OwnWeights,
+    /// A domain's popularity, by domain and field.
+    Popularity,
+    /// A domain's numeric means, by domain.
+    NumericMeans,
+    /// A domain's base rates, by domain.
+    Rates,
+    /// The order of the rows.
+    Order,
+    /// A row's cells, by row.
+    Cells,
+    /// A row's labels, by row.
+    Labels,
+    /// A row's split, by row.
+    Split,
+}
+
+/// The stream of this purpose and index. Its key has a mark of its own, so that it is none of those that a model with the same seed
+/// starts from.
+fn stream(seed: u64, stream: Stream, index: usize) -> ChaCha8Rng {
+    const MARK: u64 = 4;
+    let mut key = [0; 32];
+    for (word, bytes) in [seed, MARK, stream as u64, index as u64].into_iter().zip(key.chunks_exact_mut(8)) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+    ChaCha8Rng::from_seed(key)
+}

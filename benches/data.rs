@@ -6,7 +6,7 @@ use std::fs;
 use std::io::BufWriter;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use starple::data::{Batch, Encoder, Loader, LoaderConfig, Schema, Table};
+use starple::data::{Batch, DataSet, Encoder, Loader, LoaderConfig, Pass, RowSource, Schema, Table};
 use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 use tempfile::TempDir;
 
@@ -65,11 +65,11 @@ impl Log {
     }
 }
 
-fn encoded(log: &Log) -> (Table, Encoder, Batch) {
+fn encoded(log: &Log) -> (Table, Encoder, DataSet) {
     let table = log.read();
     let encoder = Encoder::fit(&log.schema, &table, &table.all()).expect("a log to fit on");
-    let batch = encoder.encode(&table, &table.all()).expect("the log it was fitted on");
-    (table, encoder, batch)
+    let set = encoder.encode(&table, &table.all()).expect("the log it was fitted on");
+    (table, encoder, set)
 }
 
 fn data(criterion: &mut Criterion) {
@@ -80,7 +80,7 @@ fn data(criterion: &mut Criterion) {
     group.bench_function(BenchmarkId::new("read_csv", name), |bencher| bencher.iter(|| log.read()));
 
     group.throughput(Throughput::Elements(ROWS as u64));
-    let (table, encoder, batch) = encoded(log);
+    let (table, encoder, set) = encoded(log);
     let rows = table.all();
     group.bench_function(BenchmarkId::new("fit", name), |bencher| {
         bencher.iter(|| Encoder::fit(&log.schema, &table, &rows).expect("a log to fit on"));
@@ -90,12 +90,12 @@ fn data(criterion: &mut Criterion) {
     });
 
     let config = LoaderConfig::builder().batch_rows(BATCH).build().expect("a loader that can be");
-    let loader = Loader::new(batch, config);
+    let mut loader = Loader::new(set);
     group.bench_function(BenchmarkId::new("epoch", format!("rows={ROWS},batch={BATCH}")), |bencher| {
         let mut batch = Batch::default();
         bencher.iter(|| {
-            let mut epoch = loader.epoch(0);
-            while epoch.next_into(&mut batch) {}
+            loader.begin(Pass::Epoch(0), &config).expect("a loader never fails");
+            while loader.next_into(&mut batch).expect("a loader never fails") {}
         });
     });
 }

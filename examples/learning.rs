@@ -25,7 +25,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use starple::Result;
-use starple::data::{Batch, DomainId, Format, Layout, Numeric, Schema, SplitOptions, Splits, Table};
+use starple::data::{Batch, DataSet, DomainId, Format, Layout, Numeric, Schema, SplitOptions, Splits, Table};
 use starple::loss::sigmoid;
 use starple::metrics::{Cell, Evaluator, Metric, Monitor, TextTable};
 use starple::optim::OptimizerConfig;
@@ -193,8 +193,9 @@ fn correlated(p: f64, seed: u64) -> Splits {
     }
     let all =
         Batch { numeric: x.mapv(|x| x as f32), labels, domains: vec![DomainId::new(0); rows], ..Batch::default() };
-    let [train, val, test] = [0..8000, 8000..10_000, 10_000..rows].map(|part| all.slice(part));
-    Splits::of_batches(layout, train, val, test)
+    let [train, val, test] = [0..8000, 8000..10_000, 10_000..rows]
+        .map(|part| DataSet::new(&layout, all.slice(part)).expect("the rows have the layout"));
+    Splits::of_sets(train, val, test)
 }
 
 /// The models in worlds of two tasks, by the mean of the tasks' AUCs.

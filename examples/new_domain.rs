@@ -36,7 +36,7 @@ fn main() -> Result<()> {
     let new = everyone.domain(NEW)?;
     let of = |split: &str, is_new: bool| -> Result<Vec<u32>> {
         let rows = table.split(split)?;
-        let domains = everyone.encode(&table, &rows)?.domains;
+        let domains = everyone.encode(&table, &rows)?.into_batch().domains;
         Ok(rows.into_iter().zip(domains).filter(|(_, domain)| (*domain == new) == is_new).map(|(row, _)| row).collect())
     };
     let known = of("train", false)?;
@@ -54,8 +54,8 @@ fn main() -> Result<()> {
     let test_rows = of("test", true)?;
     let score = |encoder: &Encoder, star: &Star, rows: &[u32]| -> Result<Option<f64>> {
         let test = encoder.encode(&table, rows)?;
-        let (scores, labels) = (star.score(&test), test.labels);
-        Ok(auc(&scores.column(0).to_vec(), &labels.column(0).to_vec()))
+        let scores = star.score(&test);
+        Ok(auc(&scores.column(0).to_vec(), &test.labels.column(0).to_vec()))
     };
     let shared = score(&encoder, &star, &test_rows)?;
 

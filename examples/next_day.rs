@@ -9,7 +9,7 @@
 //! score, and goes on in two ways: with all of today's rows, where what is shared moves for everybody; or with `partner`'s alone and what
 //! is shared frozen, where the other scenes' scores keep their bits.
 
-use starple::data::{Batch, Categorical, Encoder, Numeric, Schema, Table, UnknownDomain};
+use starple::data::{Categorical, DataSet, Encoder, Numeric, Schema, Table, UnknownDomain};
 use starple::metrics::{Cell, TextTable, auc};
 use starple::model::NewRows;
 use starple::optim::OptimizerConfig;
@@ -26,7 +26,7 @@ const SHARED: [&str; 5] = ["embeddings", "net.norm.gamma", "net.norm.beta", "net
 /// Row numbers of the table.
 type Rows = Vec<u32>;
 
-fn fit(name: &str, star: &mut Star, settings: TrainConfigBuilder, rows: Batch) -> Result<()> {
+fn fit(name: &str, star: &mut Star, settings: TrainConfigBuilder, rows: DataSet) -> Result<()> {
     let settings = settings.batch_rows(256).optimizer(OptimizerConfig::adam(0.002)?).build()?;
     Trainer::new(settings).callback(Progress::stderr(name)).fit(star, rows, None)?;
     Ok(())

@@ -7,7 +7,7 @@
 //! The log (`examples/data/toy.csv`, written by the example `make_toy`) is generated, so the true probability of every click is
 //! known: its columns `p_click` and `p_cart` are no features, but give the AUC that no model can beat, except by luck.
 
-use starple::data::{Batch, Encoder, Feature, Numeric, Schema, SchemaBuilder, Table};
+use starple::data::{DataSet, Encoder, Feature, Numeric, Schema, SchemaBuilder, Table};
 use starple::metrics::{Cell, Evaluator, Report, TextTable};
 use starple::model::Branches;
 use starple::optim::OptimizerConfig;
@@ -22,7 +22,7 @@ fn columns() -> SchemaBuilder {
 }
 
 /// Trains a model and scores it on the test split.
-fn train(name: &str, config: impl Into<AnyConfig>, train: &Batch, val: &Batch, test: &Batch) -> Result<Report> {
+fn train(name: &str, config: impl Into<AnyConfig>, train: &DataSet, val: &DataSet, test: &DataSet) -> Result<Report> {
     let mut model = Model::new(config);
     let early_stop = EarlyStop { patience: 6, ..EarlyStop::default() };
     let settings = TrainConfig::builder().epochs(30).batch_rows(256).early_stop(early_stop);

@@ -20,7 +20,7 @@ use run::{Ready, ready};
 use run_file::{Arguments, Flags, out, write_json};
 use serde::Serialize;
 use starple::Result;
-use starple::data::{Batch, Loader, LoaderConfig};
+use starple::data::{Batch, DataSet, Loader, LoaderConfig, Pass, RowSource};
 use starple::loss::sigmoid;
 use starple::metrics::{Cell, Report, TextTable};
 use starple::model::{Cache, Model};
@@ -65,7 +65,7 @@ fn add(model: &Model, batch: &Batch, cache: &mut Cache<Mode>, sums: &mut [f64]) 
 }
 
 /// What the domains of the training rows are given.
-fn compare(model: &Model, rows: Arc<Batch>, batch_rows: usize, seed: u64) -> Result<Vec<OfDomain>> {
+fn compare(model: &Model, rows: Arc<DataSet>, batch_rows: usize, seed: u64) -> Result<Vec<OfDomain>> {
     let names = &model.layout().domains;
     let (mut counts, mut labels) = (vec![0; names.len()], vec![0.0; names.len()]);
     for (domain, label) in rows.domains.iter().zip(rows.labels.column(0)) {
@@ -86,9 +86,9 @@ fn compare(model: &Model, rows: Arc<Batch>, batch_rows: usize, seed: u64) -> Res
         add(model, &rows.select(chosen), &mut measure, &mut all_rows);
     }
     let (mut inference, mut batches) = (vec![0.0; names.len()], vec![0.0; names.len()]);
-    let loader = Loader::new(rows, LoaderConfig::builder().batch_rows(batch_rows).seed(seed).build()?);
-    let (mut epoch, mut batch) = (loader.epoch(0), Batch::default());
-    while epoch.next_into(&mut batch) {
+    let (mut source, mut batch) = (Loader::new(rows), Batch::default());
+    source.begin(Pass::Epoch(0), &LoaderConfig::builder().batch_rows(batch_rows).seed(seed).build()?)?;
+    while source.next_into(&mut batch)? {
         add(model, &batch, &mut infer, &mut inference);
         add(model, &batch, &mut measure, &mut batches);
     }

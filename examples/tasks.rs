@@ -8,7 +8,7 @@
 //! PLE stands a model for each task alone; the difference is what sharing gave or took. (`Objective` also weighs tasks, and
 //! lets a weight decay over the epochs as the paper does.)
 
-use starple::data::{Batch, Categorical, Encoder, Numeric, Schema, Table};
+use starple::data::{Categorical, DataSet, Encoder, Numeric, Schema, Table};
 use starple::metrics::{Cell, TextTable};
 use starple::model::Branches;
 use starple::optim::OptimizerConfig;
@@ -36,7 +36,7 @@ fn auc(name: &str, tasks: &[&str]) -> Result<Vec<Option<f64>>> {
     let table = Table::read(LOG, &schema)?;
     let encoder = Encoder::fit(&schema, &table, &table.split("train")?)?;
     let [train, val, test] = ["train", "val", "test"].map(|split| encoder.encode(&table, &table.split(split)?));
-    let (train, val, test): (Batch, Batch, Batch) = (train?, val?, test?);
+    let (train, val, test): (DataSet, DataSet, DataSet) = (train?, val?, test?);
 
     let config = PleConfig::builder(encoder.layout()).embedding_dim(8).branches(Branches::Tasks).levels(2);
     let config = config.shared_experts(2).own_experts(1).expert_hidden([64]).tower_hidden([32]).dropout(0.1).build()?;

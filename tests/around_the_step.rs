@@ -7,13 +7,13 @@ use std::ops::ControlFlow;
 
 use ndarray::{Array1, Array2, ArrayRef2, s};
 use serde::{Deserialize, Serialize};
-use starple::data::{Batch, DomainId, Field, Ids, Layout};
+use starple::data::{Batch, DataSet, DomainId, Field, Ids, Layout};
 use starple::loss::{DecayPer, Objective};
 use starple::metrics::{Metric, Monitor};
 use starple::model::NetConfig;
 use starple::net::{Builder, Built, CustomLayer, Describe};
 use starple::nn::{Decay, Leaf, Mode, Params, Path, Segment, Train};
-use starple::optim::{Clip, Clock, Momentum, OptimizerConfig, Schedule, SgdConfig};
+use starple::optim::{Clip, Clock, LrSchedule, Momentum, OptimizerConfig, SgdConfig};
 use starple::train::{
     Callback, Checkpoints, EarlyStop, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfig,
     TrainConfigBuilder, Trainer,
@@ -177,14 +177,15 @@ fn probe() -> Model {
 }
 
 /// Rows that nobody clicked on, which know their numbers.
-fn rows(count: usize) -> Batch {
-    Batch {
+fn rows(count: usize) -> DataSet {
+    let rows = Batch {
         ids: vec![Ids::One(vec![2; count])],
         numeric: Array2::from_shape_fn((count, 1), |(row, _)| row as f32),
         labels: Array2::zeros((count, 1)),
         domains: (0..count).map(|row| DomainId::new(row % 2)).collect(),
         ..Batch::default()
-    }
+    };
+    DataSet::new(&layout(), rows).unwrap()
 }
 
 /// Plain gradient descent, which moves a weight of gradient 1 by the learning rate.
@@ -273,12 +274,12 @@ fn every_step_has_the_rate_that_the_schedule_gives_it() {
     let improving = [1.0, 0.9, 0.8, 0.7];
     assert_near(&rates(settings(0.5), &improving), &[0.5; 12]);
 
-    let warm = Schedule::constant().with_warm_up(4).unwrap();
+    let warm = LrSchedule::constant().with_warm_up(4).unwrap();
     let expected: Vec<f64> = (0..12).map(|step| 0.5 * (f64::from(step) + 1.0).min(4.0) / 4.0).collect();
     assert_near(&rates(settings(0.5).schedule(warm), &improving), &expected);
 
     // floor + (1 − floor)(1 + cos πp)/2, p from 0 at the end of a warm-up of 2 to 1 at step 10.
-    let cosine = Schedule::cosine(10, 0.1).unwrap().with_warm_up(2).unwrap();
+    let cosine = LrSchedule::cosine(10, 0.1).unwrap().with_warm_up(2).unwrap();
     let expected: Vec<f64> = (0..12)
         .map(|step| {
             let p = ((f64::from(step) - 2.0).max(0.0) / 8.0).min(1.0);
@@ -288,7 +289,7 @@ fn every_step_has_the_rate_that_the_schedule_gives_it() {
         .collect();
     assert_near(&rates(settings(0.5).schedule(cosine), &improving), &expected);
 
-    let step = Schedule::step(2, 0.1).unwrap();
+    let step = LrSchedule::step(2, 0.1).unwrap();
     let expected = [[0.5; 6], [0.05; 6]].concat();
     assert_near(&rates(settings(0.5).schedule(step), &improving), &expected);
 }
@@ -302,10 +303,10 @@ fn plateau_rates() -> Vec<f64> {
 
 #[test]
 fn a_plateau_slows_the_epochs_after_it() {
-    let plateau = Schedule::plateau(0.5, 0, 0.0).unwrap();
+    let plateau = LrSchedule::plateau(0.5, 0, 0.0).unwrap();
     assert_near(&rates(settings(0.5).schedule(plateau), &PLATEAU), &plateau_rates());
     // One epoch of patience more, and a floor.
-    let plateau = Schedule::plateau(0.1, 1, 0.5).unwrap();
+    let plateau = LrSchedule::plateau(0.1, 1, 0.5).unwrap();
     let expected = [0.5, 0.5, 0.5, 0.5, 0.5, 0.25].into_iter().flat_map(|rate| [rate; 3]).collect::<Vec<_>>();
     assert_near(&rates(settings(0.5).schedule(plateau), &PLATEAU), &expected);
 }
@@ -337,7 +338,7 @@ fn after_epoch(epoch: usize) -> Noter {
 
 #[test]
 fn a_plateau_that_has_been_reached_is_remembered_by_the_run_that_goes_on() {
-    let settings = settings(0.5).epochs(6).schedule(Schedule::plateau(0.5, 0, 0.0).unwrap());
+    let settings = settings(0.5).epochs(6).schedule(LrSchedule::plateau(0.5, 0, 0.0).unwrap());
     // Stopped in the third epoch, after it was slowed once; at the end of the fourth; and in the last.
     for stops in [&[after_step(7)][..], &[after_epoch(3)], &[after_step(7), after_epoch(3), after_step(16)]] {
         script(&PLATEAU, 1.0);
@@ -347,7 +348,7 @@ fn a_plateau_that_has_been_reached_is_remembered_by_the_run_that_goes_on() {
         assert_eq!(report.best_epoch, Some(2));
     }
     // So is what it waits for: an epoch without improvement before the stop, and one after it.
-    let patient = settings.schedule(Schedule::plateau(0.5, 1, 0.0).unwrap()).epochs(4);
+    let patient = settings.schedule(LrSchedule::plateau(0.5, 1, 0.0).unwrap()).epochs(4);
     script(&[1.0, 1.0, 1.0, 1.0], 1.0);
     in_pieces(&patient, &[after_step(7)]);
     let told = |event: &Event| if let Event::Done { lr, .. } = event { Some(*lr) } else { None };
@@ -526,7 +527,7 @@ fn gradients_are_clipped_before_the_optimizer_sees_them() {
 #[test]
 fn what_is_frozen_stays_and_tables_have_their_own_rate_on_the_same_schedule() {
     script(&[], 1.0);
-    let warm = Schedule::constant().with_warm_up(4).unwrap();
+    let warm = LrSchedule::constant().with_warm_up(4).unwrap();
     let tables = OptimizerConfig::sgd(0.125).unwrap();
     let (model, _) =
         fit(settings(0.5).epochs(2).schedule(warm).embedding_optimizer(tables).freeze(["net.probe.other"]), false);

@@ -25,7 +25,7 @@ fault() {
     exit 2
   fi
   local out
-  out=$(cd "$copy" && cargo test --quiet --no-fail-fast -p starple -p starple-lab --lib --test golden --test identities --test contract --test metrics --test compare --test around_the_step --test sizes 2>&1) && true
+  out=$(cd "$copy" && cargo test --quiet --no-fail-fast -p starple -p starple-lab --lib --test golden --test identities --test contract --test metrics --test compare --test around_the_step --test row_source --test sizes 2>&1) && true
   if grep -q '^error\(\[\|: could not compile\)' <<<"$out"; then
     echo "$name: does not compile"
     grep -m3 '^error' <<<"$out"
@@ -114,7 +114,11 @@ fault "a resumed run forgets how far a plateau has come" src/train/checkpoint.rs
 fault "a resumed run forgets how good the best was" src/train/checkpoint.rs \
   'run.place = place;' 'run.place = place; run.place.goodness = None;'
 fault "a resumed run starts its epoch anew" src/train/run.rs \
-  'batches.skip(self.place.batch);' ''
+  'rows.skip(self.place.batch)?;' ''
+fault "a source's rows are not counted" src/train/run.rs \
+  'if found == expected {' 'if found <= expected {'
+fault "batches of a source that are not checked" src/data/source.rs \
+  'batch.check(self.0.layout()).map_err(of_batch)?;' ''
 fault "the learning rate of the next step" src/train/run.rs \
   'config.schedule.factor(clock, &place.plateau)' \
   'config.schedule.factor(Clock { step: clock.step + 1, ..clock }, &place.plateau)'

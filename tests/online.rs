@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use starple::data::{Bag, Batch, Categorical, Encoder, Field, Format, Ids, Layout, Numeric, Pooling, Schema, Table};
+use starple::data::{Bag, Categorical, DataSet, Encoder, Field, Format, Ids, Layout, Numeric, Pooling, Schema, Table};
 use starple::loss::{Objective, Weighting};
 use starple::model::{Branches, NewRows};
 use starple::nn::Leaf;
@@ -81,7 +81,8 @@ fn an_encoder_gives_new_ids_behind_the_old_ones() {
     assert_eq!(rows(&encoder), [4, 6, 7, 24, 4, 5]);
     assert_eq!(encoder.layout().numeric, fitted.layout().numeric);
     let known = [0];
-    assert_eq!(encoder.encode(&monday, &known).unwrap(), fitted.encode(&monday, &known).unwrap());
+    let of_known = |encoder: &Encoder| encoder.encode(&monday, &known).unwrap().into_batch();
+    assert_eq!(of_known(&encoder), of_known(&fitted));
     let (old, new) = (fitted.encode(&monday, &monday.all()).unwrap(), encoder.encode(&monday, &monday.all()).unwrap());
     assert_eq!((&old.ids[1..5], &old.numeric, &old.domains), (&new.ids[1..5], &new.numeric, &new.domains));
 
@@ -199,9 +200,9 @@ fn drawn_rows_have_the_deviation_of_the_start() {
 }
 
 /// A log's layout without its last domain, the one with it, the rows of old domains, and those of the new one.
-fn days() -> (Layout, Layout, Batch, Batch) {
+fn days() -> (Layout, Layout, DataSet, DataSet) {
     let log = SyntheticLog::generate(&SyntheticConfig::toy());
-    let (grown, rows) = (log.layout(), log.batch());
+    let (grown, rows) = (log.layout(), log.data_set());
     let mut layout = grown.clone();
     let new = layout.domains.len() - 1;
     layout.domains.pop();
@@ -210,7 +211,8 @@ fn days() -> (Layout, Layout, Batch, Batch) {
         let mine = numbers.filter(|&row| (rows.domains[row as usize].index() == Some(new)) == is_new);
         rows.select(&mine.take(count).collect::<Vec<_>>())
     };
-    (layout, grown, of(false, 3000), of(true, 120))
+    let yesterday = DataSet::new(&layout, of(false, 3000).into_batch()).unwrap();
+    (layout, grown, yesterday, of(true, 120))
 }
 
 fn settings() -> TrainConfigBuilder {
@@ -218,7 +220,7 @@ fn settings() -> TrainConfigBuilder {
 }
 
 /// A model of the first day that has grown for the second.
-fn next_day(config: impl Into<AnyConfig>, grown: &Layout, yesterday: &Batch) -> Model {
+fn next_day(config: impl Into<AnyConfig>, grown: &Layout, yesterday: &DataSet) -> Model {
     let mut model = Model::new(config);
     Trainer::new(settings().build().unwrap()).fit(&mut model, yesterday.clone(), None).unwrap();
     let before = model.score(yesterday);
@@ -231,7 +233,7 @@ fn next_day(config: impl Into<AnyConfig>, grown: &Layout, yesterday: &Batch) -> 
 /// read must be what they were. Gives the model and the names of what moved.
 fn train_on_new(
     mut model: Model,
-    today: &Batch,
+    today: &DataSet,
     freeze: &[&str],
     read_by_others: impl Fn(&str) -> bool,
 ) -> (Model, Vec<String>) {
@@ -348,7 +350,7 @@ fn a_file_freezes_as_code_does_and_clipping_does_not_see_what_is_frozen() {
 }
 
 /// How far one clipped step goes.
-fn moved(model: &mut Model, rows: &Batch, freeze: &[&str]) -> f64 {
+fn moved(model: &mut Model, rows: &DataSet, freeze: &[&str]) -> f64 {
     let learned = |model: &Model| {
         let mut learned = Vec::new();
         model.visit(|_, leaf| {

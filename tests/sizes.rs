@@ -166,7 +166,7 @@ fn numbers_of_a_run_have_bounds() {
 /// The most bytes that a run of two steps on batches of this many rows holds at once beyond the model and its rows.
 fn measured(model: &AnyConfig, batch_rows: usize) -> usize {
     let log = SyntheticLog::generate(&SyntheticConfig::toy());
-    let rows = log.batch().slice(0..2 * batch_rows);
+    let rows = log.data_set().slice(0..2 * batch_rows);
     let settings = TrainConfig::builder().epochs(1).batch_rows(batch_rows);
     let settings = settings.optimizer(OptimizerConfig::sgd(0.1).unwrap()).build().unwrap();
     let (mut model, mut trainer) = (Model::new(model.clone()), Trainer::new(settings));

@@ -141,7 +141,9 @@ fn recomputing_takes_nothing_but_averages_and_gives_the_same_bits_on_any_number_
         let again = |threads: usize| {
             let mut model = model.clone();
             let sample = StatisticsRows { per_domain: 700, batch_rows: 512, seed: 3, number: 1 };
-            starple::train::in_pool(threads, || recompute_statistics(&mut model, &splits.train, sample)).unwrap();
+            starple::train::in_pool(threads, || recompute_statistics(&mut model, splits.train.clone(), sample))
+                .unwrap()
+                .unwrap();
             model
         };
         let (one, three) = (again(1), again(3));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bits::bits;
 use ndarray::Array2;
-use starple::data::{Batch, DomainId, Layout, Schedule};
+use starple::data::{Batch, BatchOrder, DataSet, DomainId, Layout};
 use starple::loss::weighting::Learned;
 use starple::loss::{Objective, Units, Weighting};
 use starple::metrics::{Metric, Monitor};
@@ -22,9 +22,9 @@ use starple::{ErrorKind, Model, Ple, PleConfig, Pooled, PooledConfig, Star, Star
 use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 
 /// A small log with two tasks, and its layout.
-fn log() -> (Layout, Batch, Batch) {
+fn log() -> (Layout, DataSet, DataSet) {
     let log = SyntheticLog::generate(&SyntheticConfig::toy());
-    let rows = log.batch();
+    let rows = log.data_set();
     (log.layout(), rows.slice(0..4000), rows.slice(4000..6000))
 }
 
@@ -45,7 +45,7 @@ fn objective(units: Units, weighting: Weighting) -> Objective {
     Objective::builder().units(units).weighting(weighting).build().unwrap()
 }
 
-fn fit(model: &mut Model, settings: TrainConfigBuilder, train: &Batch, val: Option<&Batch>) -> FitReport {
+fn fit(model: &mut Model, settings: TrainConfigBuilder, train: &DataSet, val: Option<&DataSet>) -> FitReport {
     Trainer::new(settings.build().unwrap()).fit(model, train.clone(), val).unwrap()
 }
 
@@ -98,7 +98,7 @@ fn the_loss_has_the_models_penalty_in_it_and_the_step_its_gradient() {
     assert!(after < 0.9 * after_free, "{after} and {after_free} of {before}");
 }
 
-fn same_bits_whatever_the_threads(model: &Model, objective: &Objective, train: &Batch, val: &Batch) {
+fn same_bits_whatever_the_threads(model: &Model, objective: &Objective, train: &DataSet, val: &DataSet) {
     let run = |threads| {
         let mut model = model.clone();
         // More rows a batch, and a wider input, than one block of a matrix product takes.
@@ -319,8 +319,8 @@ fn every_weighting_learns_over_tasks_and_domains() {
 
 #[test]
 fn a_unit_without_labels_has_no_loss_and_no_weight_in_the_report() {
-    let (layout, mut train, _) = log();
-    train.labels.column_mut(1).fill(f32::NAN);
+    let (layout, train, _) = log();
+    let train = train.edit(|rows| rows.labels.column_mut(1).fill(f32::NAN)).unwrap();
     let report = fit(&mut star(&layout), settings().epochs(1), &train, None);
     let [click, cart] = &report.epochs[0].units[..] else { panic!("two tasks") };
     assert!(click.loss.is_some() && click.weight == Some(1.0));
@@ -330,7 +330,7 @@ fn a_unit_without_labels_has_no_loss_and_no_weight_in_the_report() {
 #[test]
 fn a_run_goes_on_as_it_would_have_from_a_saved_weighting() {
     let (layout, train, _) = log();
-    let batches: Vec<Batch> = (0..6).map(|i| train.slice(200 * i..200 * (i + 1))).collect();
+    let batches: Vec<DataSet> = (0..6).map(|i| train.slice(200 * i..200 * (i + 1))).collect();
     for weighting in weightings() {
         let goal = objective(Units::DomainsAndTasks, weighting);
         let mut optimizer = OptimizerConfig::sgd(0.1).unwrap().build();
@@ -380,25 +380,26 @@ fn objectives_that_do_not_fit_the_model_are_refused() {
 
 #[test]
 fn sample_weights_are_used() {
-    let (layout, mut train, _) = log();
-    let run = |train: &Batch| {
+    let (layout, train, _) = log();
+    let run = |train: &DataSet| {
         let mut model = star(&layout);
         fit(&mut model, settings().epochs(1), train, None);
         bits(&model)
     };
     let plain = run(&train);
-    train.weights = vec![2.0; train.rows()];
+    let train = train.edit(|rows| rows.weights = vec![2.0; rows.rows()]).unwrap();
     let doubled = run(&train);
-    train.weights[..2000].fill(0.5);
+    let train = train.edit(|rows| rows.weights[..2000].fill(0.5)).unwrap();
     assert_ne!(run(&train), doubled);
     assert_eq!(plain, doubled, "a masked mean does not depend on a common factor");
 }
 
 #[test]
 fn early_stop_watches_rows_by_their_weights() {
-    let (layout, train, mut val) = log();
-    val.weights =
-        (0..val.rows()).map(|row| if val.labels[[row, 0]] == 1.0 { 0.25 } else { [0.0, 1.0, 8.0][row % 3] }).collect();
+    let (layout, train, val) = log();
+    let weight = |row: usize| if val.labels[[row, 0]] == 1.0 { 0.25 } else { [0.0, 1.0, 8.0][row % 3] };
+    let weights = (0..val.rows()).map(weight).collect();
+    let val = val.edit(|rows| rows.weights = weights).unwrap();
     let early_stop = EarlyStop { monitor: Monitor::new(Metric::LogLoss).of_task("click"), ..EarlyStop::default() };
     let mut model = star(&layout);
     let report = fit(&mut model, settings().early_stop(early_stop), &train, Some(&val));
@@ -416,7 +417,7 @@ fn early_stop_watches_rows_by_their_weights() {
     let click = &best.val.as_ref().unwrap().tasks[0];
     assert!(click.weighted && (click.all.unweighted.unwrap().logloss.unwrap() - expected).abs() > 0.01);
     // Weights that are all 0 leave nothing to watch.
-    val.weights.fill(0.0);
+    let val = val.edit(|rows| rows.weights.fill(0.0)).unwrap();
     let mut trainer = Trainer::new(settings().build().unwrap());
     let error = trainer.fit(&mut star(&layout), train, Some(&val)).unwrap_err();
     assert_eq!(error.to_string(), "early_stop: AUC is undefined on the validation rows");
@@ -425,7 +426,7 @@ fn early_stop_watches_rows_by_their_weights() {
 #[test]
 fn batches_of_one_domain_train_too() {
     let (layout, train, val) = log();
-    for batches in [Schedule::OneDomain, Schedule::Mixed { max_domains: Some(2) }] {
+    for batches in [BatchOrder::OneDomain, BatchOrder::Mixed { max_domains: Some(2) }] {
         let mut model = star(&layout);
         let report = fit(&mut model, settings().epochs(6).batches(batches), &train, Some(&val));
         assert!(report.val().unwrap().tasks[0].all.auc.unwrap() > 0.6);
@@ -470,7 +471,7 @@ fn callbacks_see_the_run_and_can_end_it() {
 #[test]
 fn a_callback_that_ends_the_first_epoch_leaves_the_weights_of_its_last_step() {
     let (layout, train, val) = log();
-    let run = |val: Option<&Batch>, settings: TrainConfigBuilder, stop_at| {
+    let run = |val: Option<&DataSet>, settings: TrainConfigBuilder, stop_at| {
         let mut model = star(&layout);
         let spy = Spy { seen: Arc::default(), stop_at };
         let report = Trainer::new(settings.build().unwrap()).callback(spy).fit(&mut model, train.clone(), val).unwrap();
@@ -493,7 +494,7 @@ fn a_callback_that_ends_the_first_epoch_leaves_the_weights_of_its_last_step() {
 #[test]
 fn a_plateau_without_validation_rows_is_refused() {
     let (layout, train, val) = log();
-    let plateau = optim::Schedule::plateau(0.5, 0, 0.0).unwrap();
+    let plateau = optim::LrSchedule::plateau(0.5, 0, 0.0).unwrap();
     let mut trainer = Trainer::new(settings().epochs(1).schedule(plateau).build().unwrap());
     let error = trainer.fit(&mut star(&layout), train.clone(), None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
@@ -509,8 +510,8 @@ fn a_monitored_value_that_is_undefined_is_found_before_the_first_step() {
             panic!("an epoch began");
         }
     }
-    let (layout, train, mut val) = log();
-    val.labels.fill(0.0);
+    let (layout, train, val) = log();
+    let val = val.edit(|rows| rows.labels.fill(0.0)).unwrap();
     let mut trainer = Trainer::new(settings().build().unwrap()).callback(Untrained);
     let error = trainer.fit(&mut star(&layout), train, Some(&val)).unwrap_err();
     assert_eq!(error.to_string(), "early_stop: AUC is undefined on the validation rows");
@@ -520,23 +521,22 @@ fn a_monitored_value_that_is_undefined_is_found_before_the_first_step() {
 fn rows_that_do_not_fit_are_refused() {
     let (layout, train, val) = log();
     let mut trainer = Trainer::new(settings().build().unwrap());
-    let mut shared = train.clone();
-    shared.domains[7] = DomainId::SHARED;
+    let shared = train.clone().edit(|rows| rows.domains[7] = DomainId::SHARED).unwrap();
     let error = trainer.fit(&mut star(&layout), shared, None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
-    let mut two = train.clone();
-    two.labels = Array2::zeros((two.rows(), 1));
+    let one_task = Layout { tasks: layout.tasks[..1].to_vec(), ..layout.clone() };
+    let rows = Batch { labels: Array2::zeros((train.rows(), 1)), ..train.clone().into_batch() };
+    let two = DataSet::new(&one_task, rows).unwrap();
     assert_eq!(trainer.fit(&mut star(&layout), two, None).unwrap_err().kind(), ErrorKind::Layout);
     assert!(trainer.fit(&mut star(&layout), train.slice(0..0), None).is_err());
-    let mut weightless = train.clone();
-    weightless.weights = vec![0.0; train.rows()];
+    let weightless = train.clone().edit(|rows| rows.weights = vec![0.0; rows.rows()]).unwrap();
     let error = trainer.fit(&mut star(&layout), weightless.clone(), None).unwrap_err();
     assert!(
         error.kind() == ErrorKind::Data && error.to_string().contains("the weights of all training rows are 0"),
         "{error}"
     );
-    weightless.weights[7] = 0.5;
-    trainer.fit(&mut star(&layout), weightless, None).unwrap();
+    let one = weightless.edit(|rows| rows.weights[7] = 0.5).unwrap();
+    trainer.fit(&mut star(&layout), one, None).unwrap();
     let mut other = layout.clone();
     other.numeric.push("one more".into());
     assert!(trainer.fit(&mut star(&other), train, Some(&val)).is_err());

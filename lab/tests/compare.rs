@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use starple::data::{Batch, Splits};
+use starple::data::{Batch, DataSet, Layout, Splits};
 use starple::loss::{Objective, Units, Weighting};
 use starple::metrics::{Metric, Monitor};
 use starple::optim::OptimizerConfig;
@@ -16,9 +16,9 @@ use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 
 fn splits() -> Splits {
     let log = SyntheticLog::generate(&SyntheticConfig::toy());
-    let rows = log.batch();
+    let rows = log.data_set();
     let [train, val, test] = [0..3000, 3000..4000, 4000..6000].map(|part| rows.slice(part));
-    Splits::of_batches(log.layout(), train, val, test)
+    Splits::of_sets(train, val, test)
 }
 
 fn pooled(name: &str) -> Contender {
@@ -201,11 +201,13 @@ fn what_does_not_fit_the_rows_is_found_in_the_contenders_name() {
     refused(settings().objective(Objective::builder().weighting(part).build().unwrap()), "found \"net.nowhere\"");
 
     for spoil in [|splits| &mut splits.test, |splits| &mut splits.val, |splits| Arc::make_mut(&mut splits.train)]
-        as [fn(&mut Splits) -> &mut Batch; 3]
+        as [fn(&mut Splits) -> &mut DataSet; 3]
     {
         let mut other = splits.clone();
         let rows = spoil(&mut other);
-        rows.labels = rows.labels.slice(ndarray::s![.., ..1]).to_owned();
+        let layout = Layout { tasks: rows.layout().tasks[..1].to_vec(), ..rows.layout().clone() };
+        let labels = rows.labels.slice(ndarray::s![.., ..1]).to_owned();
+        *rows = DataSet::new(&layout, Batch { labels, ..rows.clone().into_batch() }).unwrap();
         let error = compare(&config().build().unwrap(), &other, Notes(Arc::clone(&notes))).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Layout);
     }
@@ -321,7 +323,7 @@ fn a_comparison_that_was_stopped_goes_on_from_its_journal() {
         assert_eq!(notes, ["0 taken, 2 others, 1 damaged"]);
     }
     let mut moved = splits();
-    moved.val.labels[[7, 0]] = 1.0 - moved.val.labels[[7, 0]];
+    moved.val = moved.val.edit(|rows| rows.labels[[7, 0]] = 1.0 - rows.labels[[7, 0]]).unwrap();
     let notes = Arc::new(Mutex::new(Vec::new()));
     let ender = Ender { runs: 0, notes: Arc::clone(&notes) };
     compare(&config().journal(&path).build().unwrap(), &moved, ender).unwrap_err();
@@ -368,7 +370,8 @@ fn a_run_that_ended_in_an_error_is_tried_again() {
 #[test]
 fn a_comparison_of_weighted_rows_says_so() {
     let mut splits = splits();
-    splits.test.weights = (0..splits.test.rows()).map(|row| [0.5, 1.0, 4.0][row % 3]).collect();
+    let weights = (0..splits.test.rows()).map(|row| [0.5, 1.0, 4.0][row % 3]).collect();
+    splits.test = splits.test.edit(|rows| rows.weights = weights).unwrap();
     let config = CompareConfig::builder().contender(star()).seeds([3]).train(settings().epochs(1).build().unwrap());
     let comparison = compare(&config.build().unwrap(), &splits, ()).unwrap();
     let test = comparison.contenders[0].runs[0].test.as_ref().unwrap();

@@ -44,7 +44,7 @@ fn by_domain(log: &SyntheticLog) -> Vec<Vec<usize>> {
 }
 
 fn ids(log: &SyntheticLog, field: usize) -> Vec<u32> {
-    match log.batch().ids.swap_remove(field) {
+    match log.data_set().into_batch().ids.swap_remove(field) {
         Ids::One(ids) => ids,
         Ids::Bag { .. } => panic!("field {field} is a bag"),
     }
@@ -187,7 +187,7 @@ fn without_interaction_values_add_up() {
 fn domains_differ_in_what_they_show_as_much_as_asked() {
     let shares = |shift: f64| {
         let log = generate(builder().feature_shift(shift).numeric("age", 40.0, 8.0, 2).domain_tail(0.0));
-        let (user, age) = (ids(&log, 0), log.batch().numeric);
+        let (user, age) = (ids(&log, 0), log.data_set().into_batch().numeric);
         by_domain(&log)
             .iter()
             .map(|rows| {
@@ -216,7 +216,7 @@ fn domains_differ_in_what_they_show_as_much_as_asked() {
 fn settings_of_the_truth_leave_the_features_alone() {
     let one = generate(builder().rows(2000));
     let other = generate(builder().rows(2000).own(0.9).signal(0.5).task_correlation(0.1).rate_shift(1.0));
-    assert_eq!(one.batch().ids, other.batch().ids);
+    assert_eq!(one.data_set().ids, other.data_set().ids);
     assert_eq!(one.splits(), other.splits());
     assert_eq!(one.domains(), other.domains());
 }
@@ -241,7 +241,7 @@ fn the_file_holds_the_log() {
         ])
     );
 
-    let (layout, batch) = (log.layout(), log.batch());
+    let (layout, batch) = (log.layout(), log.data_set());
     assert_eq!(layout.fields.iter().map(|field| field.rows).collect::<Vec<_>>(), [6, 5, 4, 7]);
     let (user, Ids::Bag { offsets, ids: tags }) = (ids(&log, 0), &batch.ids[3]) else { panic!("tags are a bag") };
     let mut numeric = Array2::<f32>::zeros((log.rows(), 1));

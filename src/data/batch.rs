@@ -3,7 +3,6 @@
 use std::fmt;
 use std::ops::Range;
 
-use crc32fast::Hasher;
 use ndarray::Array2;
 
 use super::{BatchBuilder, DomainId, Domains, Field, Layout};
@@ -130,9 +129,9 @@ impl Ids {
     }
 }
 
-/// Any number of encoded rows, column by column: a whole data set, or the few that one step takes.
+/// The encoded rows of one step or one request, column by column.
 ///
-/// An [`Encoder`](super::Encoder) makes it from a log; [`Batch::builder`] from rows that are ids already.
+/// A [`DataSet`](super::DataSet) or another [`RowSource`](super::RowSource) fills it; [`Batch::builder`] makes one from rows that are ids already.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Batch {
     /// Ids by field, in the order of [`Layout::fields`](super::Layout::fields).
@@ -186,18 +185,8 @@ impl Batch {
         Domains::PerRow(&self.domains)
     }
 
-    /// Replaces `out` by these rows, in this order; a row may come more than once.
-    ///
-    /// `out` keeps its buffers: once they are large enough, nothing is allocated.
-    ///
-    /// # Panics
-    /// If there is no such row, if the parts of `self` do not agree in their number of rows (see [`Batch::check`]), or if
-    /// the bags of `out` would hold 2³² ids or more.
-    pub fn gather_into(&self, rows: &[u32], out: &mut Self) {
-        self.take(rows.iter().map(|&row| row as usize), out);
-    }
-
-    fn take(&self, rows: impl Rows, out: &mut Self) {
+    /// Replaces `out`, whose buffers it keeps, by these rows.
+    pub(super) fn take(&self, rows: impl Rows, out: &mut Self) {
         out.ids.resize_with(self.ids.len(), || Ids::One(Vec::new()));
         for (from, to) in self.ids.iter().zip(&mut out.ids) {
             from.take(rows.clone(), to);
@@ -209,17 +198,7 @@ impl Batch {
         take_optional(&self.groups, rows, &mut out.groups);
     }
 
-    /// These rows, in this order; a row may come more than once.
-    ///
-    /// # Panics
-    /// As [`Batch::gather_into`] does.
-    pub fn select(&self, rows: &[u32]) -> Self {
-        let mut out = Self::default();
-        self.gather_into(rows, &mut out);
-        out
-    }
-
-    /// The rows of a range, in order. The batch may have any number of rows.
+    /// The rows of a range, in order: a part of the batch.
     ///
     /// # Panics
     /// If the range ends after the last row.
@@ -230,7 +209,10 @@ impl Batch {
     }
 
     /// Replaces `out`, whose buffers it keeps, by the rows of a range.
-    pub(crate) fn slice_into(&self, rows: Range<usize>, out: &mut Self) {
+    ///
+    /// # Panics
+    /// If the range ends after the last row.
+    pub fn slice_into(&self, rows: Range<usize>, out: &mut Self) {
         assert!(rows.start <= rows.end && rows.end <= self.rows(), "rows {rows:?} of a batch of {}", self.rows());
         self.take(rows, out);
     }
@@ -271,48 +253,6 @@ impl Batch {
             None => Ok(()),
         }
     }
-
-    /// Checks that these are rows to train on: what [`Batch::check`] does; at least one row; each row in a known domain; not all
-    /// weights 0.
-    ///
-    /// # Errors
-    /// Those of [`Batch::check`], and [`ErrorKind::Data`] for the rest.
-    pub fn check_training(&self, layout: &Layout) -> Result<()> {
-        self.check(layout)?;
-        if self.rows() == 0 || self.domains.contains(&DomainId::SHARED) {
-            let message = "training needs rows, and every row a known domain";
-            return Err(Error::new(ErrorKind::Data, message));
-        }
-        if !self.weights.is_empty() && self.weights.iter().all(|&weight| weight == 0.0) {
-            let message = "the weights of all training rows are 0, so that nothing can be learned from them";
-            return Err(Error::new(ErrorKind::Data, message).with_help("see whether `weight` names the right column"));
-        }
-        Ok(())
-    }
-
-    /// A CRC-32 over all columns of all rows, in their order: equal batches have equal checksums.
-    pub fn checksum(&self) -> u32 {
-        let Self { ids, numeric, labels, domains, weights, groups } = self;
-        let mut hasher = Hasher::new();
-        let mut words = |words: &mut dyn Iterator<Item = u32>| {
-            let mut count = 0_u64;
-            for word in words {
-                hasher.update(&word.to_le_bytes());
-                count += 1;
-            }
-            hasher.update(&count.to_le_bytes());
-        };
-        for ids in ids {
-            match ids {
-                Ids::One(ids) => words(&mut ids.iter().copied()),
-                Ids::Bag { offsets, ids } => words(&mut offsets.iter().chain(ids).copied()),
-            }
-        }
-        words(&mut domains.iter().map(|domain| domain.index().map_or(u32::MAX, |index| index as u32)));
-        words(&mut numeric.iter().chain(labels).chain(weights).map(|value| value.to_bits()));
-        words(&mut groups.iter().copied());
-        hasher.finalize()
-    }
 }
 
 fn check_matrix(
@@ -349,7 +289,7 @@ pub(super) fn join(columns: &[Vec<f32>], rows: usize) -> Array2<f32> {
 }
 
 /// Numbers of rows, which are not bound to 32 bits: a list of them, or a range.
-trait Rows: ExactSizeIterator<Item = usize> + Clone {}
+pub(super) trait Rows: ExactSizeIterator<Item = usize> + Clone {}
 
 impl<R: ExactSizeIterator<Item = usize> + Clone> Rows for R {}
 
@@ -414,9 +354,15 @@ mod tests {
         }
     }
 
+    fn select(batch: &Batch, rows: &[usize]) -> Batch {
+        let mut out = Batch::default();
+        batch.take(rows.iter().copied(), &mut out);
+        out
+    }
+
     #[test]
-    fn select_takes_rows_in_the_order_asked_for() {
-        let chosen = batch().select(&[2, 0, 2]);
+    fn rows_come_in_the_order_asked_for() {
+        let chosen = select(&batch(), &[2, 0, 2]);
         assert_eq!(chosen.ids[0], Ids::One(vec![9, 7, 9]));
         assert_eq!(chosen.ids[1], Ids::Bag { offsets: vec![0, 1, 3, 4], ids: vec![3, 1, 2, 3] });
         assert_eq!(chosen.numeric, array![[2.1, 2.2], [0.1, 0.2], [2.1, 2.2]]);
@@ -446,7 +392,7 @@ mod tests {
         let mut plain = batch();
         plain.weights.clear();
         plain.labels = Array2::zeros((3, 1));
-        plain.gather_into(&[0, 1, 2], &mut out);
+        plain.take(0..3, &mut out);
         assert_eq!(out, plain);
     }
 
@@ -455,19 +401,19 @@ mod tests {
         let mut turned = batch();
         turned.numeric = array![[0.1, 1.1, 2.1], [0.2, 1.2, 2.2]].reversed_axes();
         assert_eq!(turned.numeric, batch().numeric);
-        assert_eq!(turned.select(&[1, 0]).numeric, array![[1.1, 1.2], [0.1, 0.2]]);
+        assert_eq!(select(&turned, &[1, 0]).numeric, array![[1.1, 1.2], [0.1, 0.2]]);
         turned.numeric.invert_axis(Axis(0));
-        assert_eq!(turned.select(&[0]).numeric, array![[2.1, 2.2]]);
+        assert_eq!(select(&turned, &[0]).numeric, array![[2.1, 2.2]]);
     }
 
     #[test]
     fn a_warm_buffer_stays_where_it_is() {
         let (batch, mut out) = (batch(), Batch::default());
-        batch.gather_into(&[0, 1, 2], &mut out);
+        batch.take(0..3, &mut out);
         let address = |out: &Batch| (out.numeric.as_ptr(), out.labels.as_ptr(), out.domains.as_ptr());
         let before = address(&out);
-        batch.gather_into(&[2, 0], &mut out);
-        batch.gather_into(&[2, 1, 0], &mut out);
+        batch.take([2, 0].into_iter(), &mut out);
+        batch.take([2, 1, 0].into_iter(), &mut out);
         assert_eq!(address(&out), before);
     }
 

@@ -10,7 +10,7 @@ use super::fitted::{Fitted, translate};
 use super::names::listed;
 use super::row_plan::{RowPlan, RowScratch};
 use super::vocabulary::Vocabulary;
-use super::{Batch, DomainId, Growth, Layout, RawValue, Schema, Table, id_spelling};
+use super::{Batch, DataSet, DomainId, Growth, Layout, RawValue, Schema, Table, id_spelling};
 use crate::error::{Error, ErrorKind, Problems, Result};
 
 /// The name of the one domain when the schema names no domain column.
@@ -257,7 +257,7 @@ impl Encoder {
     ///
     /// # Panics
     /// If a row number is not one of the table.
-    pub fn encode(&self, table: &Table, rows: &[u32]) -> Result<Batch> {
+    pub fn encode(&self, table: &Table, rows: &[u32]) -> Result<DataSet> {
         let mut ids = Vec::with_capacity(self.layout.fields.len());
         let mut numeric = Vec::with_capacity(self.layout.numeric.len());
         for (feature, fitted) in self.schema.features().iter().zip(&self.fitted) {
@@ -269,14 +269,15 @@ impl Encoder {
         });
         let weights = self.schema.weight().and_then(|column| table.weights(column));
         let groups = self.schema.group().and_then(|column| table.text(column).ok());
-        Ok(Batch {
+        let rows = Batch {
             ids,
             numeric: join(&numeric, rows.len()),
             labels: join(&labels.collect::<Vec<_>>(), rows.len()),
             domains: self.encode_domains(table, rows)?,
             weights: weights.map_or_else(Vec::new, |all| rows.iter().map(|&row| all[row as usize]).collect()),
             groups: groups.map_or_else(Vec::new, |text| rows.iter().map(|&row| text.codes[row as usize]).collect()),
-        })
+        };
+        Ok(DataSet::of_valid(&self.layout, rows))
     }
 
     fn encode_domains(&self, table: &Table, rows: &[u32]) -> Result<Vec<DomainId>> {

@@ -49,6 +49,23 @@ impl Layout {
     /// # Errors
     /// [`ErrorKind::Layout`], naming every difference that is none of those.
     pub(crate) fn check_growth(&self, grown: &Self) -> Result<()> {
+        let what = "the layout does not extend the one there is";
+        self.check_extended(grown, what, "extend the encoder that the model was built for")
+    }
+
+    /// Whether a model of this other layout can read rows of this one: its layout is the same, or has grown from it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Layout`], naming every difference that is none of growth.
+    pub(crate) fn check_model(&self, model: &Self) -> Result<()> {
+        let what = "the rows do not have the model's layout";
+        self.check_extended(model, what, "encode them with the encoder that the model was built for")
+    }
+
+    fn check_extended(&self, grown: &Self, what: &str, help: &str) -> Result<()> {
+        if self == grown {
+            return Ok(());
+        }
         let mut problems = Vec::new();
         let names = |layout: &Self| layout.fields.iter().map(|field| field.name.clone()).collect::<Vec<_>>();
         for (what, old, new) in [
@@ -90,7 +107,6 @@ impl Layout {
         if problems.is_empty() {
             return Ok(());
         }
-        let message = format!("the layout does not extend the one there is: {}", problems.join("; "));
-        Err(Error::new(ErrorKind::Layout, message).with_help("extend the encoder that the model was built for"))
+        Err(Error::new(ErrorKind::Layout, format!("{what}: {}", problems.join("; "))).with_help(help))
     }
 }

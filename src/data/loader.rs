@@ -1,117 +1,26 @@
-//! Cuts rows into the batches of an epoch.
+//! Cuts the rows of a data set into batches.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use rand::seq::SliceRandom;
+use rand::seq::{SliceRandom, index};
 
-use super::{Batch, DomainId, LoaderConfig, Schedule};
+use super::{Batch, BatchOrder, DataSet, DomainId, Layout, LoaderConfig, Pass, RowCounts, RowSource};
+use crate::error::Result;
 use crate::random::{Purpose, keyed};
 
-/// Cuts rows into the batches of an epoch, in an order that the seed and the epoch's number decide alone.
+/// The [`RowSource`] of a [`DataSet`]: cuts its rows into batches, in an order that the seed and the epoch's number decide alone.
 ///
-/// Every row comes once an epoch, whatever the schedule; no short batch is dropped. Inside a batch the rows of a domain
-/// lie together, in ascending order of domains ([`DomainId::SHARED`] is the last).
-///
-/// ```
-/// use starple::data::{Batch, Field, Layout, Loader, LoaderConfig};
-///
-/// let layout = Layout {
-///     fields: vec![Field { name: "item".into(), rows: 10, bag: None }],
-///     domains: vec!["all".into()],
-///     tasks: vec!["click".into()],
-///     ..Layout::default()
-/// };
-/// let rows = Batch::builder(&layout, 10).ids("item", (0..10).collect()).build()?;
-/// let loader = Loader::new(rows, LoaderConfig::builder().batch_rows(4).seed(7).build()?);
-/// let mut epoch = loader.epoch(0);
-/// assert_eq!(epoch.len(), 3);
-/// let (mut batch, mut seen) = (Batch::default(), 0);
-/// while epoch.next_into(&mut batch) {
-///     seen += batch.rows();
-/// }
-/// assert_eq!(seen, 10);
-/// # Ok::<(), starple::Error>(())
-/// ```
+/// Every row comes once an epoch, whatever the [`BatchOrder`]; no short batch is dropped. Inside a batch the rows of a domain
+/// lie together, in ascending order of domains ([`DomainId::SHARED`] is the last). See [`RowSource`] for an example.
 #[derive(Debug, Clone)]
 pub struct Loader {
-    rows: Arc<Batch>,
-    config: LoaderConfig,
+    rows: Arc<DataSet>,
     /// The domains that have rows, ascending.
     domains: Vec<DomainId>,
     /// For each row the position of its domain in `domains`.
     positions: Vec<u32>,
-}
-
-impl Loader {
-    /// A loader of all these rows: a [`Batch`], or an `Arc` of one to share it.
-    ///
-    /// # Panics
-    /// If there are 2³² rows or more.
-    pub fn new(rows: impl Into<Arc<Batch>>, config: LoaderConfig) -> Self {
-        let rows = rows.into();
-        assert!(u32::try_from(rows.rows()).is_ok(), "{} rows are too many for one loader", rows.rows());
-        let mut domains = rows.domains.clone();
-        domains.sort_unstable();
-        domains.dedup();
-        let find = |domain| domains.binary_search(domain).expect("every row's domain is in the list") as u32;
-        let positions = rows.domains.iter().map(find).collect();
-        Self { rows, config, domains, positions }
-    }
-
-    /// The rows it cuts.
-    pub fn rows(&self) -> &Arc<Batch> {
-        &self.rows
-    }
-
-    /// The batches of an epoch: always the same ones for the same rows, configuration and number.
-    pub fn epoch(&self, epoch: u64) -> Epoch<'_> {
-        let mut rng = keyed(self.config.seed, Purpose::Shuffle, epoch, 0);
-        let shuffle = self.config.shuffle;
-        let rows = self.rows.rows();
-        let group_size = match self.config.schedule {
-            Schedule::Mixed { max_domains } => max_domains.unwrap_or(usize::MAX),
-            Schedule::OneDomain => 1,
-        };
-        let mut dealt: Vec<usize> = (0..self.domains.len()).collect();
-        if shuffle && group_size < dealt.len() {
-            dealt.shuffle(&mut rng);
-        }
-        let mut group_of = vec![0; dealt.len()];
-        for (i, &domain) in dealt.iter().enumerate() {
-            group_of[domain] = i / group_size;
-        }
-        let groups = dealt.len().div_ceil(group_size);
-        let mut order: Vec<u32> = vec![0; rows];
-        let mut counts = Vec::new();
-        let group = |row: u32| group_of[self.positions[row as usize] as usize];
-        counting_sort(0..rows as u32, groups, group, &mut counts, &mut order);
-
-        let mut batches = Vec::new();
-        let mut start = 0;
-        // The sort has left the end of each group in its count.
-        for end in counts {
-            if shuffle {
-                order[start..end].shuffle(&mut rng);
-            }
-            let cuts = (start..end).step_by(self.config.batch_rows);
-            batches.extend(cuts.map(|from| from..end.min(from.saturating_add(self.config.batch_rows))));
-            start = end;
-        }
-        if shuffle && groups > 1 {
-            batches.shuffle(&mut rng);
-        }
-        let largest = batches.iter().map(Range::len).max().unwrap_or(0);
-        let (counts, sorted) = (Vec::with_capacity(self.domains.len()), Vec::with_capacity(largest));
-        Epoch { loader: self, order, batches, position: 0, counts, sorted }
-    }
-}
-
-/// The batches of one epoch, one after the other, each written into a buffer that the caller keeps.
-#[derive(Debug, Clone)]
-pub struct Epoch<'a> {
-    loader: &'a Loader,
-    /// All rows; a batch is a range of it.
+    /// The rows of the pass; a batch is a range of it.
     order: Vec<u32>,
     batches: Vec<Range<usize>>,
     position: usize,
@@ -120,41 +29,148 @@ pub struct Epoch<'a> {
     sorted: Vec<u32>,
 }
 
-impl Epoch<'_> {
-    /// How many batches the epoch has, those that are past included.
-    pub fn len(&self) -> usize {
+impl Loader {
+    /// A loader of all these rows: a [`DataSet`], or an `Arc` of one to share it.
+    ///
+    /// # Panics
+    /// If there are 2³² rows or more.
+    pub fn new(rows: impl Into<Arc<DataSet>>) -> Self {
+        let rows = rows.into();
+        assert!(u32::try_from(rows.rows()).is_ok(), "{} rows are too many for one loader", rows.rows());
+        let mut domains = rows.domains.clone();
+        domains.sort_unstable();
+        domains.dedup();
+        let find = |domain| domains.binary_search(domain).expect("every row's domain is in the list") as u32;
+        let positions = rows.domains.iter().map(find).collect();
+        let (order, batches, counts, sorted) = Default::default();
+        Self { rows, domains, positions, order, batches, position: 0, counts, sorted }
+    }
+
+    /// The rows it cuts.
+    pub fn rows(&self) -> &Arc<DataSet> {
+        &self.rows
+    }
+
+    /// Puts all rows in the order of an epoch, and cuts them.
+    fn order_epoch(&mut self, epoch: u64, config: &LoaderConfig) {
+        let Self { rows, domains, positions, order, batches, counts, .. } = self;
+        let mut rng = keyed(config.seed, Purpose::Shuffle, epoch, 0);
+        let shuffle = config.shuffle;
+        let rows = rows.rows();
+        let group_size = match config.order {
+            BatchOrder::Mixed { max_domains } => max_domains.unwrap_or(usize::MAX),
+            BatchOrder::OneDomain => 1,
+        };
+        let mut dealt: Vec<usize> = (0..domains.len()).collect();
+        if shuffle && group_size < dealt.len() {
+            dealt.shuffle(&mut rng);
+        }
+        let mut group_of = vec![0; dealt.len()];
+        for (i, &domain) in dealt.iter().enumerate() {
+            group_of[domain] = i / group_size;
+        }
+        let groups = dealt.len().div_ceil(group_size);
+        order.resize(rows, 0);
+        let group = |row: u32| group_of[positions[row as usize] as usize];
+        counting_sort(0..rows as u32, groups, group, counts, order);
+
+        batches.clear();
+        let mut start = 0;
+        // The sort has left the end of each group in its count.
+        for &end in &*counts {
+            if shuffle {
+                order[start..end].shuffle(&mut rng);
+            }
+            batches.extend(cuts(start..end, config.batch_rows));
+            start = end;
+        }
+        if shuffle && groups > 1 {
+            batches.shuffle(&mut rng);
+        }
+    }
+
+    /// Draws at most `per_domain` rows of each domain, puts them in random order, so that every batch is like those of training, and
+    /// cuts them.
+    fn order_sample(&mut self, per_domain: usize, number: u64, config: &LoaderConfig) {
+        let known = self.rows.layout().domains.len();
+        let mut of_domain = vec![Vec::new(); known];
+        for (row, domain) in self.rows.domains.iter().enumerate() {
+            if let Some(domain) = domain.index() {
+                of_domain[domain].push(row as u32);
+            }
+        }
+        let order = &mut self.order;
+        order.clear();
+        for (domain, rows) in of_domain.iter().enumerate() {
+            if rows.len() <= per_domain {
+                order.extend(rows);
+            } else {
+                let mut rng = keyed(config.seed, Purpose::Statistics, number, domain as u64);
+                order.extend(index::sample(&mut rng, rows.len(), per_domain).iter().map(|i| rows[i]));
+            }
+        }
+        order.shuffle(&mut keyed(config.seed, Purpose::Statistics, number, known as u64));
+        self.batches.clear();
+        self.batches.extend(cuts(0..order.len(), config.batch_rows));
+    }
+}
+
+impl RowSource for Loader {
+    fn layout(&self) -> &Layout {
+        self.rows.layout()
+    }
+
+    fn counts(&self) -> RowCounts {
+        self.rows.counts()
+    }
+
+    fn fingerprint(&self) -> u32 {
+        self.rows.checksum()
+    }
+
+    fn begin(&mut self, pass: Pass, config: &LoaderConfig) -> Result<()> {
+        match pass {
+            Pass::Epoch(epoch) => self.order_epoch(epoch, config),
+            Pass::Sample { per_domain, number } => self.order_sample(per_domain, number, config),
+        }
+        // So that no batch of the pass allocates.
+        let largest = self.batches.iter().map(Range::len).max().unwrap_or(0);
+        self.sorted.resize(largest, 0);
+        self.counts.resize(self.domains.len(), 0);
+        self.position = 0;
+        Ok(())
+    }
+
+    fn batches(&self) -> usize {
         self.batches.len()
     }
 
-    /// Whether the epoch has no batch: there are no rows.
-    pub fn is_empty(&self) -> bool {
-        self.batches.is_empty()
-    }
-
-    /// How many batches are past.
-    pub fn position(&self) -> usize {
+    fn position(&self) -> usize {
         self.position
     }
 
-    /// Passes over `count` batches, without reading them: so an interrupted epoch is taken up again.
-    pub fn skip(&mut self, count: usize) {
+    fn skip(&mut self, count: usize) -> Result<()> {
         self.position = self.position.saturating_add(count).min(self.batches.len());
+        Ok(())
     }
 
-    /// Writes the next batch into `batch`; false, and `batch` is left alone, when the epoch is over.
-    ///
-    /// Once the buffers of `batch` are large enough, nothing is allocated.
-    pub fn next_into(&mut self, batch: &mut Batch) -> bool {
-        let Some(range) = self.batches.get(self.position) else { return false };
-        let rows = &self.order[range.clone()];
-        let Loader { rows: source, domains, positions, .. } = self.loader;
-        self.sorted.resize(rows.len(), 0);
+    fn next_into(&mut self, batch: &mut Batch) -> Result<bool> {
+        let Self { rows: source, domains, positions, order, batches, position, counts, sorted } = self;
+        let Some(range) = batches.get(*position) else { return Ok(false) };
+        let rows = &order[range.clone()];
+        sorted.resize(rows.len(), 0);
         let domain = |row: u32| positions[row as usize] as usize;
-        counting_sort(rows.iter().copied(), domains.len(), domain, &mut self.counts, &mut self.sorted);
-        source.gather_into(&self.sorted, batch);
-        self.position += 1;
-        true
+        counting_sort(rows.iter().copied(), domains.len(), domain, counts, sorted);
+        source.gather_into(sorted, batch);
+        *position += 1;
+        Ok(true)
     }
+}
+
+/// The batches of neighbouring rows.
+fn cuts(rows: Range<usize>, batch_rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = rows.end;
+    rows.step_by(batch_rows).map(move |from| from..end.min(from.saturating_add(batch_rows)))
 }
 
 /// Writes `rows` into `sorted`, by ascending key and, where keys are equal, in their own order. Keys are below `keys`;
@@ -190,18 +206,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::data::Ids;
+    use crate::data::{Field, Ids};
 
     /// Rows whose one id is their number.
-    fn rows(domains: &[usize]) -> Batch {
+    fn rows(domains: &[usize]) -> DataSet {
+        of(domains.iter().map(|&domain| DomainId::new(domain)).collect())
+    }
+
+    fn of(domains: Vec<DomainId>) -> DataSet {
         let count = domains.len();
-        Batch {
+        let field = Field { name: "row".into(), rows: 1000, bag: None };
+        let names = (0..10).map(|domain| domain.to_string()).collect();
+        let layout = Layout { fields: vec![field], domains: names, tasks: vec!["y".into()], ..Layout::default() };
+        let rows = Batch {
             ids: vec![Ids::One((0..count as u32).collect())],
             numeric: Array2::zeros((count, 0)),
             labels: Array2::zeros((count, 1)),
-            domains: domains.iter().map(|&domain| DomainId::new(domain)).collect(),
+            domains,
             ..Batch::default()
-        }
+        };
+        DataSet::new(&layout, rows).unwrap()
     }
 
     fn numbers(batch: &Batch) -> Vec<u32> {
@@ -209,19 +233,25 @@ mod tests {
     }
 
     /// The row numbers of every batch that is left.
-    fn remaining(mut epoch: Epoch<'_>) -> Vec<Vec<u32>> {
+    fn remaining(loader: &mut Loader) -> Vec<Vec<u32>> {
         let (mut all, mut batch) = (Vec::new(), Batch::default());
-        while epoch.next_into(&mut batch) {
+        while loader.next_into(&mut batch).unwrap() {
             all.push(numbers(&batch));
         }
         all
     }
 
-    fn schedules() -> impl Strategy<Value = Schedule> {
+    fn pass(rows: DataSet, pass: Pass, config: &LoaderConfig) -> Vec<Vec<u32>> {
+        let mut loader = Loader::new(rows);
+        loader.begin(pass, config).unwrap();
+        remaining(&mut loader)
+    }
+
+    fn orders() -> impl Strategy<Value = BatchOrder> {
         prop_oneof![
-            Just(Schedule::OneDomain),
-            Just(Schedule::default()),
-            (1_usize..5).prop_map(|cap| Schedule::Mixed { max_domains: Some(cap) }),
+            Just(BatchOrder::OneDomain),
+            Just(BatchOrder::default()),
+            (1_usize..5).prop_map(|cap| BatchOrder::Mixed { max_domains: Some(cap) }),
         ]
     }
 
@@ -232,23 +262,24 @@ mod tests {
         fn each_row_once_grouped_and_capped(
             domains in prop::collection::vec(0_usize..7, 0..200),
             batch_rows in 1_usize..40,
-            schedule in schedules(),
+            order in orders(),
             shuffle: bool,
             seed: u64,
             epoch in 0_u64..5,
         ) {
-            let config = LoaderConfig::builder().batch_rows(batch_rows).seed(seed).schedule(schedule).shuffle(shuffle);
-            let loader = Loader::new(rows(&domains), config.build().unwrap());
-            let batches = remaining(loader.epoch(epoch));
-            prop_assert_eq!(batches.len(), loader.epoch(epoch).len());
+            let config = LoaderConfig::builder().batch_rows(batch_rows).seed(seed).order(order).shuffle(shuffle).build().unwrap();
+            let mut loader = Loader::new(rows(&domains));
+            loader.begin(Pass::Epoch(epoch), &config).unwrap();
+            let batches = remaining(&mut loader);
+            prop_assert_eq!((batches.len(), loader.position()), (loader.batches(), loader.batches()));
 
             let mut seen: Vec<u32> = batches.concat();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..domains.len() as u32).collect::<Vec<_>>());
 
-            let cap = match schedule {
-                Schedule::Mixed { max_domains } => max_domains.unwrap_or(usize::MAX),
-                Schedule::OneDomain => 1,
+            let cap = match order {
+                BatchOrder::Mixed { max_domains } => max_domains.unwrap_or(usize::MAX),
+                BatchOrder::OneDomain => 1,
             };
             for batch in &batches {
                 prop_assert!((1..=batch_rows).contains(&batch.len()));
@@ -258,20 +289,22 @@ mod tests {
             }
             // The same key gives the same batches, from any place in the epoch.
             let half = batches.len() / 2;
-            let mut resumed = loader.epoch(epoch);
-            resumed.skip(half);
-            prop_assert_eq!(resumed.position(), half);
-            prop_assert_eq!(&remaining(resumed)[..], &batches[half..]);
+            // What was read before does not matter.
+            loader.begin(Pass::Sample { per_domain: 3, number: 0 }, &config).unwrap();
+            loader.begin(Pass::Epoch(epoch), &config).unwrap();
+            loader.skip(half).unwrap();
+            prop_assert_eq!(loader.position(), half);
+            prop_assert_eq!(&remaining(&mut loader)[..], &batches[half..]);
         }
     }
 
     #[test]
     fn other_epochs_and_other_seeds_have_other_orders() {
         let domains: Vec<usize> = (0..100).map(|row| row % 5).collect();
-        for schedule in [Schedule::OneDomain, Schedule::default(), Schedule::Mixed { max_domains: Some(2) }] {
+        for batches in [BatchOrder::OneDomain, BatchOrder::default(), BatchOrder::Mixed { max_domains: Some(2) }] {
             let order = |seed, epoch| {
-                let config = LoaderConfig::builder().batch_rows(8).seed(seed).schedule(schedule).build().unwrap();
-                remaining(Loader::new(rows(&domains), config).epoch(epoch))
+                let config = LoaderConfig::builder().batch_rows(8).seed(seed).order(batches).build().unwrap();
+                pass(rows(&domains), Pass::Epoch(epoch), &config)
             };
             assert_ne!(order(1, 0), order(1, 1));
             assert_ne!(order(1, 0), order(2, 0));
@@ -281,29 +314,44 @@ mod tests {
     #[test]
     fn one_domain_batches_take_turns() {
         let domains: Vec<usize> = (0..400).map(|row| row / 100).collect();
-        let config = LoaderConfig::builder().batch_rows(10).schedule(Schedule::OneDomain).build().unwrap();
-        let turns: Vec<usize> =
-            remaining(Loader::new(rows(&domains), config).epoch(0)).iter().map(|b| domains[b[0] as usize]).collect();
+        let config = LoaderConfig::builder().batch_rows(10).order(BatchOrder::OneDomain).build().unwrap();
+        let batches = pass(rows(&domains), Pass::Epoch(0), &config);
+        let turns: Vec<usize> = batches.iter().map(|b| domains[b[0] as usize]).collect();
         assert!(turns.windows(2).filter(|pair| pair[0] != pair[1]).count() > 15, "{turns:?}");
     }
 
     #[test]
     fn without_shuffling_rows_keep_their_order() {
         let config = LoaderConfig::builder().batch_rows(3).shuffle(false);
-        let batches = |schedule| {
-            let config = config.clone().schedule(schedule).build().unwrap();
-            remaining(Loader::new(rows(&[1, 0, 1, 0, 2]), config).epoch(3))
+        let batches = |order| {
+            let config = config.clone().order(order).build().unwrap();
+            pass(rows(&[1, 0, 1, 0, 2]), Pass::Epoch(3), &config)
         };
-        assert_eq!(batches(Schedule::default()), [vec![1, 0, 2], vec![3, 4]]);
-        assert_eq!(batches(Schedule::OneDomain), [vec![1, 3], vec![0, 2], vec![4]]);
-        assert_eq!(batches(Schedule::Mixed { max_domains: Some(2) }), [vec![1, 0, 2], vec![3], vec![4]]);
+        assert_eq!(batches(BatchOrder::default()), [vec![1, 0, 2], vec![3, 4]]);
+        assert_eq!(batches(BatchOrder::OneDomain), [vec![1, 3], vec![0, 2], vec![4]]);
+        assert_eq!(batches(BatchOrder::Mixed { max_domains: Some(2) }), [vec![1, 0, 2], vec![3], vec![4]]);
     }
 
     #[test]
     fn the_shared_domain_comes_last() {
-        let mut batch = rows(&[0, 1, 0]);
-        batch.domains[0] = DomainId::SHARED;
-        let loader = Loader::new(batch, LoaderConfig::builder().shuffle(false).build().unwrap());
-        assert_eq!(remaining(loader.epoch(0)), [[2, 1, 0]]);
+        let rows = of(vec![DomainId::SHARED, DomainId::new(1), DomainId::new(0)]);
+        let config = LoaderConfig::builder().shuffle(false).build().unwrap();
+        assert_eq!(pass(rows, Pass::Epoch(0), &config), [[2, 1, 0]]);
+    }
+
+    #[test]
+    fn a_sample_has_so_many_rows_of_each_domain() {
+        let mut domains = vec![DomainId::SHARED; 4];
+        domains.extend((0..60).map(|row| DomainId::new(usize::from(row >= 50))));
+        let config = LoaderConfig::builder().batch_rows(8).seed(3).build().unwrap();
+        let sample = |number| pass(of(domains.clone()), Pass::Sample { per_domain: 15, number }, &config);
+        let batches = sample(0);
+        assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [8, 8, 8, 1]);
+        let rows: HashSet<u32> = batches.concat().into_iter().collect();
+        let count = |of: Range<u32>| rows.iter().filter(|row| of.contains(row)).count();
+        assert_eq!((rows.len(), count(0..4), count(4..54), count(54..64)), (25, 0, 15, 10));
+        assert!(batches[0].iter().any(|&row| row >= 54) && batches[0].iter().any(|&row| row < 54), "mixed");
+        assert_eq!(sample(0), batches);
+        assert_ne!(sample(1), batches);
     }
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, Problems, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Schedule {
+pub enum BatchOrder {
     /// Rows of any domain (the default), so that layers that all domains share run once over many rows.
     Mixed {
         /// At most this many domains in one batch, at least 1: domains are dealt into groups anew each epoch, and rows
@@ -21,19 +21,19 @@ pub enum Schedule {
     OneDomain,
 }
 
-impl Default for Schedule {
+impl Default for BatchOrder {
     fn default() -> Self {
         Self::Mixed { max_domains: None }
     }
 }
 
-/// How a [`Loader`](super::Loader) cuts rows into batches.
+/// How a [`RowSource`](super::RowSource) cuts rows into batches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "LoaderConfigBuilder")]
 pub struct LoaderConfig {
     pub(super) batch_rows: usize,
     pub(super) seed: u64,
-    pub(super) schedule: Schedule,
+    pub(super) order: BatchOrder,
     pub(super) shuffle: bool,
 }
 
@@ -42,12 +42,32 @@ impl LoaderConfig {
     pub fn builder() -> LoaderConfigBuilder {
         LoaderConfigBuilder::default()
     }
+
+    /// Rows a batch.
+    pub fn batch_rows(&self) -> usize {
+        self.batch_rows
+    }
+
+    /// What the order of rows is drawn from.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Which rows may share a batch.
+    pub fn order(&self) -> BatchOrder {
+        self.order
+    }
+
+    /// Whether every epoch has an order of its own.
+    pub fn shuffle(&self) -> bool {
+        self.shuffle
+    }
 }
 
 impl Default for LoaderConfig {
     fn default() -> Self {
-        let LoaderConfigBuilder { batch_rows, seed, schedule, shuffle } = LoaderConfigBuilder::default();
-        Self { batch_rows, seed, schedule, shuffle }
+        let LoaderConfigBuilder { batch_rows, seed, order, shuffle } = LoaderConfigBuilder::default();
+        Self { batch_rows, seed, order, shuffle }
     }
 }
 
@@ -57,13 +77,13 @@ impl Default for LoaderConfig {
 pub struct LoaderConfigBuilder {
     batch_rows: usize,
     seed: u64,
-    schedule: Schedule,
+    order: BatchOrder,
     shuffle: bool,
 }
 
 impl Default for LoaderConfigBuilder {
     fn default() -> Self {
-        Self { batch_rows: 4096, seed: 0, schedule: Schedule::default(), shuffle: true }
+        Self { batch_rows: 4096, seed: 0, order: BatchOrder::default(), shuffle: true }
     }
 }
 
@@ -80,9 +100,9 @@ impl LoaderConfigBuilder {
         self
     }
 
-    /// Which rows may share a batch. Default: [`Schedule::Mixed`] without a bound.
-    pub fn schedule(mut self, schedule: Schedule) -> Self {
-        self.schedule = schedule;
+    /// Which rows may share a batch. Default: [`BatchOrder::Mixed`] without a bound.
+    pub fn order(mut self, order: BatchOrder) -> Self {
+        self.order = order;
         self
     }
 
@@ -97,14 +117,14 @@ impl LoaderConfigBuilder {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming every setting that is out of its range.
     pub fn build(self) -> Result<LoaderConfig> {
-        let Self { batch_rows, seed, schedule, shuffle } = self;
+        let Self { batch_rows, seed, order, shuffle } = self;
         let mut problems = Problems::default();
         problems.require(batch_rows >= 1, || "batch_rows: at least 1, found 0".into());
-        problems.require(schedule != Schedule::Mixed { max_domains: Some(0) }, || {
-            "schedule: max_domains at least 1, found 0".into()
+        problems.require(order != BatchOrder::Mixed { max_domains: Some(0) }, || {
+            "order: max_domains at least 1, found 0".into()
         });
         problems.into_result("LoaderConfig")?;
-        Ok(LoaderConfig { batch_rows, seed, schedule, shuffle })
+        Ok(LoaderConfig { batch_rows, seed, order, shuffle })
     }
 }
 
@@ -122,18 +142,16 @@ mod tests {
 
     #[test]
     fn configurations_are_checked() {
-        let config: LoaderConfig = serde_json::from_str(r#"{"batch_rows": 16, "schedule": "one_domain"}"#).unwrap();
-        let by_hand = LoaderConfig::builder().batch_rows(16).schedule(Schedule::OneDomain).build().unwrap();
+        let config: LoaderConfig = serde_json::from_str(r#"{"batch_rows": 16, "order": "one_domain"}"#).unwrap();
+        let by_hand = LoaderConfig::builder().batch_rows(16).order(BatchOrder::OneDomain).build().unwrap();
         assert_eq!(config, by_hand);
         assert_eq!(serde_json::from_str::<LoaderConfig>("{}").unwrap(), LoaderConfig::default());
         let text = serde_json::to_string(&config).unwrap();
         assert_eq!(serde_json::from_str::<LoaderConfig>(&text).unwrap(), config);
-        let text = r#"{"batch_rows": 0, "schedule": {"mixed": {"max_domains": 0}}}"#;
+        let text = r#"{"batch_rows": 0, "order": {"mixed": {"max_domains": 0}}}"#;
         let error = serde_json::from_str::<LoaderConfig>(text).unwrap_err().to_string();
         assert!(
-            error.starts_with(
-                "LoaderConfig: batch_rows: at least 1, found 0; schedule: max_domains at least 1, found 0"
-            )
+            error.starts_with("LoaderConfig: batch_rows: at least 1, found 0; order: max_domains at least 1, found 0")
         );
         assert!(serde_json::from_str::<LoaderConfig>(r#"{"batch_row": 1}"#).is_err());
     }

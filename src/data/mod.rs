@@ -2,10 +2,10 @@
 //!
 //! A [`Schema`] says what the columns of a log mean. [`Table::read`] reads those columns of a CSV, TSV or Parquet file; [`Encoder::fit`] learns
 //! vocabularies, scales and domains from the training rows alone, and [`Encoder::encode`] turns the rows of any split
-//! into a [`Batch`]. A [`Loader`] cuts that into the batches of an epoch.
+//! into a [`DataSet`], which is in memory. A [`Loader`] cuts that into the batches of an epoch; it is one [`RowSource`], and training takes any.
 //!
 //! ```
-//! use starple::data::{Batch, Encoder, Format, Loader, LoaderConfig, Schema, Table};
+//! use starple::data::{Batch, Encoder, Format, Loader, LoaderConfig, Pass, RowSource, Schema, Table};
 //!
 //! let schema = Schema::builder()
 //!     .categorical("user")
@@ -24,11 +24,11 @@
 //! let table = Table::from_reader(log.as_bytes(), Format::Csv, "log.csv", &schema)?;
 //! let train = table.split("train")?;
 //! let encoder = Encoder::fit(&schema, &table, &train)?;
-//! let loader = Loader::new(encoder.encode(&table, &train)?, LoaderConfig::default());
+//! let mut source = Loader::new(encoder.encode(&table, &train)?);
 //! let mut batch = Batch::default();
 //! for epoch in 0..3 {
-//!     let mut batches = loader.epoch(epoch);
-//!     while batches.next_into(&mut batch) {
+//!     source.begin(Pass::Epoch(epoch), &LoaderConfig::default())?;
+//!     while source.next_into(&mut batch)? {
 //!         assert_eq!(batch.rows(), 2);
 //!     }
 //! }
@@ -41,6 +41,7 @@ mod batch;
 mod batch_builder;
 mod columns;
 mod data_report;
+mod data_set;
 mod delimited;
 mod domain;
 mod encoder;
@@ -62,6 +63,7 @@ mod read_options;
 mod row_plan;
 mod scaler;
 mod schema;
+mod source;
 mod spelling;
 mod splits;
 mod table;
@@ -70,19 +72,21 @@ mod vocabulary;
 pub use batch::{Batch, Ids};
 pub use batch_builder::BatchBuilder;
 pub use data_report::{BySplit, DataReport, FeatureShare, LeftOut, Share};
+pub use data_set::DataSet;
 pub use domain::{DomainId, Domains};
 pub use encoder::{Encoder, UnknownDomain};
 pub use feature::{Bag, Categorical, Coding, Feature, Numeric, Transform};
 pub use growth::Growth;
 pub use layout::{Field, Layout, Pooling};
-pub use loader::{Epoch, Loader};
-pub use loader_config::{LoaderConfig, LoaderConfigBuilder, Schedule};
+pub use loader::Loader;
+pub use loader_config::{BatchOrder, LoaderConfig, LoaderConfigBuilder};
 pub(crate) use names::listed;
 pub use raw_value::RawValue;
 pub use read::Format;
 pub use read_options::ReadOptions;
 pub(crate) use row_plan::{RowPlan, RowScratch};
 pub use schema::{Schema, SchemaBuilder};
+pub use source::{IntoSource, Pass, RowCounts, RowSource};
 pub use spelling::id_spelling;
 pub use splits::{SplitOptions, Splits, UnknownDomainRows, UnknownSplitRows};
 pub use table::Table;

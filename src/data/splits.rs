@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::data_report::{BySplit, DataReport, LeftOut};
 use super::names::closest;
-use super::{Batch, Encoder, Layout, Schema, Table, UnknownDomain};
+use super::{DataSet, Encoder, Layout, Schema, Table, UnknownDomain};
 use crate::error::{Error, ErrorKind, Result, quoted};
 
 /// The values of a split column.
@@ -57,19 +57,20 @@ pub struct Splits {
     /// Fields, domains and tasks of all three.
     pub layout: Layout,
     /// What models learn from.
-    pub train: Arc<Batch>,
+    pub train: Arc<DataSet>,
     /// What early stop and the choice of the best epoch look at.
-    pub val: Batch,
+    pub val: DataSet,
     /// What models are judged by. No training run sees it.
-    pub test: Batch,
+    pub test: DataSet,
     /// What of the rows is unknown to the encoder, missing or left out; empty where rows never were text.
     pub report: DataReport,
 }
 
 impl Splits {
     /// Splits of rows that are ids already.
-    pub fn of_batches(layout: Layout, train: impl Into<Arc<Batch>>, val: Batch, test: Batch) -> Self {
-        Self { encoder: None, layout, train: train.into(), val, test, report: DataReport::default() }
+    pub fn of_sets(train: impl Into<Arc<DataSet>>, val: DataSet, test: DataSet) -> Self {
+        let train = train.into();
+        Self { encoder: None, layout: train.layout().clone(), train, val, test, report: DataReport::default() }
     }
 
     /// Encodes these rows of these tables: those to learn from, to stop by, and to be judged on. Vocabularies, scales
@@ -134,7 +135,7 @@ impl Splits {
         let (train, val, test) = (encode(0)?, encode(1)?, encode(2)?);
         let shared = if options.unknown_domain == UnknownDomainRows::Shared { unknown } else { Vec::new() };
         let tables = [0, 1, 2].map(|split| (parts[split].0, &rows[split][..]));
-        let batches = BySplit { train: &train, val: &val, test: &test };
+        let batches = BySplit { train: &*train, val: &*val, test: &*test };
         let report = DataReport::new(&encoder, batches, tables, left_out, shared)?;
         let layout = encoder.layout().clone();
         Ok(Self { encoder: Some(encoder), layout, train: Arc::new(train), val, test, report })
@@ -142,7 +143,7 @@ impl Splits {
 }
 
 /// Weights that are all 0 leave nothing to learn from or to measure.
-fn check_weights(batch: &Batch, table: &Table, split: &str) -> Result<()> {
+fn check_weights(batch: &DataSet, table: &Table, split: &str) -> Result<()> {
     if batch.weights.is_empty() || batch.weights.iter().any(|&weight| weight > 0.0) {
         return Ok(());
     }

@@ -83,7 +83,7 @@ impl OptimizerConfig {
         AdagradConfig::builder(lr).accumulator(Accumulator::Row).build().map(Self::Adagrad)
     }
 
-    /// The base learning rate, which a [`Schedule`](super::Schedule) scales.
+    /// The base learning rate, which a [`LrSchedule`](super::LrSchedule) scales.
     pub fn lr(&self) -> f64 {
         match self {
             Self::Sgd(config) => config.lr,

@@ -1,15 +1,15 @@
 //! Optimizers: they see slices of values beside slices of gradients, and remember by slot.
 //!
 //! An [`OptimizerConfig`] says which optimizer and with what settings, in code or in a file; its
-//! [`build`](OptimizerConfig::build) makes the [`Optimizer`]. A [`Schedule`] scales the learning rate over time, and
+//! [`build`](OptimizerConfig::build) makes the [`Optimizer`]. A [`LrSchedule`] scales the learning rate over time, and
 //! [`Clip`] bounds gradients before the step.
 //!
 //! ```
 //! use starple::nn::Decay;
-//! use starple::optim::{Clock, Optimizer, OptimizerConfig, Schedule};
+//! use starple::optim::{Clock, Optimizer, OptimizerConfig, LrSchedule};
 //!
 //! let config = OptimizerConfig::adam(0.01)?;
-//! let schedule = Schedule::constant();
+//! let schedule = LrSchedule::constant();
 //! let mut optimizer = config.build();
 //! let mut weight = [1.0_f32, -2.0];
 //! for step in 0..1000 {
@@ -42,7 +42,7 @@ pub use clip::Clip;
 pub use clock::Clock;
 pub use config::OptimizerConfig;
 pub use row_updates::RowUpdates;
-pub use schedule::{PlateauState, Schedule};
+pub use schedule::{LrSchedule, PlateauState};
 pub use sgd::{Momentum, Sgd, SgdBuilder, SgdConfig};
 pub use slot_state::{SlotShape, SlotState};
 pub use split::Split;

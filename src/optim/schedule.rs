@@ -10,7 +10,7 @@ use crate::{Error, Result};
 
 /// How the learning rate changes over time: a factor on the base rate for every step.
 ///
-/// Any schedule may start with a linear [warm-up](Schedule::with_warm_up). In a file `kind` says which, and
+/// Any schedule may start with a linear [warm-up](LrSchedule::with_warm_up). In a file `kind` says which, and
 /// `warm_up_steps` (default 0) is a setting of all of them:
 ///
 /// | `kind` | settings |
@@ -23,7 +23,7 @@ use crate::{Error, Result};
 /// All are functions of the [`Clock`] alone, except the plateau, whose [`PlateauState`] the caller keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "File", into = "File")]
-pub struct Schedule {
+pub struct LrSchedule {
     warm_up_steps: u64,
     shape: Shape,
 }
@@ -54,13 +54,13 @@ impl Default for PlateauState {
     }
 }
 
-impl Default for Schedule {
+impl Default for LrSchedule {
     fn default() -> Self {
         Self::constant()
     }
 }
 
-impl Schedule {
+impl LrSchedule {
     /// The base learning rate always.
     pub fn constant() -> Self {
         Self { warm_up_steps: 0, shape: Shape::Constant }
@@ -80,7 +80,7 @@ impl Schedule {
     /// Multiplies by `factor` (0 < factor ≤ 1) after every `every_epochs` (at least 1) epochs.
     ///
     /// # Errors
-    /// As [`Schedule::cosine`].
+    /// As [`LrSchedule::cosine`].
     pub fn step(every_epochs: u64, factor: f64) -> Result<Self> {
         Self { warm_up_steps: 0, shape: Shape::Step { every_epochs, factor } }.checked()
     }
@@ -89,7 +89,7 @@ impl Schedule {
     /// metric has not become better for more than `patience` observations in a row.
     ///
     /// # Errors
-    /// As [`Schedule::cosine`].
+    /// As [`LrSchedule::cosine`].
     pub fn plateau(factor: f64, patience: u64, min_factor: f64) -> Result<Self> {
         Self { warm_up_steps: 0, shape: Shape::Plateau { factor, patience, min_factor } }.checked()
     }
@@ -209,7 +209,7 @@ enum File {
     },
 }
 
-impl TryFrom<File> for Schedule {
+impl TryFrom<File> for LrSchedule {
     type Error = Error;
 
     fn try_from(file: File) -> Result<Self> {
@@ -225,8 +225,8 @@ impl TryFrom<File> for Schedule {
     }
 }
 
-impl From<Schedule> for File {
-    fn from(Schedule { warm_up_steps, shape }: Schedule) -> Self {
+impl From<LrSchedule> for File {
+    fn from(LrSchedule { warm_up_steps, shape }: LrSchedule) -> Self {
         match shape {
             Shape::Constant => Self::Constant { warm_up_steps },
             Shape::Cosine { total_steps, floor } => Self::Cosine { total_steps, floor, warm_up_steps },
@@ -242,7 +242,7 @@ impl From<Schedule> for File {
 mod tests {
     use super::*;
 
-    fn factors(schedule: Schedule, clocks: impl IntoIterator<Item = (u64, u64)>) -> Vec<f64> {
+    fn factors(schedule: LrSchedule, clocks: impl IntoIterator<Item = (u64, u64)>) -> Vec<f64> {
         let factor = |(epoch, step)| schedule.factor(Clock { epoch, step }, &PlateauState::default());
         clocks.into_iter().map(factor).collect()
     }
@@ -256,30 +256,30 @@ mod tests {
 
     #[test]
     fn warm_up_rises_in_equal_parts_and_combines() {
-        let schedule = Schedule::constant().with_warm_up(4).unwrap();
+        let schedule = LrSchedule::constant().with_warm_up(4).unwrap();
         assert_close(&factors(schedule, (0..6).map(|step| (0, step))), &[0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
-        let schedule = Schedule::step(1, 0.5).unwrap().with_warm_up(4).unwrap();
+        let schedule = LrSchedule::step(1, 0.5).unwrap().with_warm_up(4).unwrap();
         assert_close(&factors(schedule, [(0, 0), (0, 1), (1, 2), (1, 3), (2, 4)]), &[0.25, 0.5, 0.375, 0.5, 0.25]);
     }
 
     #[test]
     fn the_cosine_passes_through_its_known_points() {
-        let schedule = Schedule::cosine(6, 0.2).unwrap();
+        let schedule = LrSchedule::cosine(6, 0.2).unwrap();
         // cos of 0°, 60°, 90°, 120°, 180° is 1, 1/2, 0, −1/2, −1; behind the end the floor holds.
         assert_close(&factors(schedule, [0, 2, 3, 4, 6, 99].map(|s| (0, s))), &[1.0, 0.8, 0.6, 0.4, 0.2, 0.2]);
-        let schedule = Schedule::cosine(10, 0.0).unwrap().with_warm_up(4).unwrap();
+        let schedule = LrSchedule::cosine(10, 0.0).unwrap().with_warm_up(4).unwrap();
         assert_close(&factors(schedule, [1, 3, 4, 7, 10].map(|s| (0, s))), &[0.5, 1.0, 1.0, 0.5, 0.0]);
     }
 
     #[test]
     fn steps_count_epochs() {
-        let schedule = Schedule::step(2, 0.1).unwrap();
+        let schedule = LrSchedule::step(2, 0.1).unwrap();
         assert_close(&factors(schedule, (0..5).map(|epoch| (epoch, 1000))), &[1.0, 1.0, 0.1, 0.1, 0.01]);
     }
 
     #[test]
     fn a_plateau_waits_and_then_reduces_to_its_floor() {
-        let schedule = Schedule::plateau(0.5, 1, 0.2).unwrap();
+        let schedule = LrSchedule::plateau(0.5, 1, 0.2).unwrap();
         let mut state = PlateauState::default();
         let mut seen = Vec::new();
         for auc in [0.7, 0.8, 0.8, f64::NAN, 0.79, 0.81, 0.6, 0.6, 0.6, 0.6] {
@@ -294,24 +294,24 @@ mod tests {
         assert_eq!(state, PlateauState { best: Some(0.5), waited: 0, factor: 1.0 });
         // Others learn nothing from a metric.
         let mut state = PlateauState::default();
-        Schedule::constant().observe(&mut state, 0.7, true);
+        LrSchedule::constant().observe(&mut state, 0.7, true);
         assert_eq!(state, PlateauState::default());
     }
 
     #[test]
     fn files_say_what_code_says() {
         for (text, expected) in [
-            ("kind = 'constant'", Schedule::constant()),
-            ("kind = 'constant'\nwarm_up_steps = 9", Schedule::constant().with_warm_up(9).unwrap()),
-            ("kind = 'cosine'\ntotal_steps = 50", Schedule::cosine(50, 0.0).unwrap()),
-            ("kind = 'step'\nevery_epochs = 2\nfactor = 0.5", Schedule::step(2, 0.5).unwrap()),
+            ("kind = 'constant'", LrSchedule::constant()),
+            ("kind = 'constant'\nwarm_up_steps = 9", LrSchedule::constant().with_warm_up(9).unwrap()),
+            ("kind = 'cosine'\ntotal_steps = 50", LrSchedule::cosine(50, 0.0).unwrap()),
+            ("kind = 'step'\nevery_epochs = 2\nfactor = 0.5", LrSchedule::step(2, 0.5).unwrap()),
             (
                 "kind = 'plateau'\nfactor = 0.5\npatience = 3\nmin_factor = 0.1\nwarm_up_steps = 2",
-                Schedule::plateau(0.5, 3, 0.1).unwrap().with_warm_up(2).unwrap(),
+                LrSchedule::plateau(0.5, 3, 0.1).unwrap().with_warm_up(2).unwrap(),
             ),
         ] {
-            assert_eq!(toml::from_str::<Schedule>(text).unwrap(), expected);
-            assert_eq!(toml::from_str::<Schedule>(&toml::to_string(&expected).unwrap()).unwrap(), expected);
+            assert_eq!(toml::from_str::<LrSchedule>(text).unwrap(), expected);
+            assert_eq!(toml::from_str::<LrSchedule>(&toml::to_string(&expected).unwrap()).unwrap(), expected);
         }
         for (text, parts) in [
             (
@@ -324,7 +324,7 @@ mod tests {
             ("kind = 'constant'\nwarmup = 1", &["warmup", "warm_up_steps"]),
             ("kind = 'linear'", &["linear", "plateau"]),
         ] {
-            let error = toml::from_str::<Schedule>(text).unwrap_err().to_string();
+            let error = toml::from_str::<LrSchedule>(text).unwrap_err().to_string();
             for part in parts {
                 assert!(error.contains(part), "{part:?} is not in {error:?}");
             }

@@ -270,7 +270,8 @@ impl Predictor {
     /// # Panics
     /// If a row number is not one of the table.
     pub fn predict_table(&self, table: &Table, rows: &[u32]) -> Result<Array2<f32>> {
-        self.predict_batch(&self.0.encoder.encode(table, rows)?)
+        let rows = self.0.encoder.encode(table, rows)?;
+        self.predict_batch(&rows)
     }
 
     /// The probabilities of encoded rows of any domains, `[rows, tasks]`.

@@ -10,7 +10,7 @@ use super::checkpoints::{Checkpoints, set_aside};
 use super::place::Place;
 use super::run::Run;
 use super::{Callback, FitReport, StopReason, TrainConfig, TrainConfigBuilder};
-use crate::data::{Batch, Encoder};
+use crate::data::{DataSet, Encoder, Pass, RowSource};
 use crate::loss::weighting::WeightingState;
 use crate::model::Model;
 use crate::nn::Leaf;
@@ -66,10 +66,10 @@ impl<'a> Saver<'a> {
         checkpoints: &'a Checkpoints,
         encoder: Option<&'a Encoder>,
         settings: &'a TrainConfig,
-        train: &Batch,
-        val: Option<&Batch>,
+        train: &dyn RowSource,
+        val: Option<&DataSet>,
     ) -> Self {
-        let (train, val) = (train.checksum(), val.map(Batch::checksum));
+        let (train, val) = (train.fingerprint(), val.map(DataSet::checksum));
         Self { checkpoints, encoder, settings, train, val, steps: 0, time: Instant::now(), best: None }
     }
 
@@ -146,11 +146,16 @@ impl<'a> Saver<'a> {
     ///
     /// # Errors
     /// As [`Trainer::resume`](super::Trainer::resume).
-    pub(super) fn resume(&mut self, run: &mut Run<'_>, callbacks: &mut [Box<dyn Callback>]) -> Result<()> {
+    pub(super) fn resume(
+        &mut self,
+        run: &mut Run<'_>,
+        rows: &mut dyn RowSource,
+        callbacks: &mut [Box<dyn Callback>],
+    ) -> Result<()> {
         let mut paths = self.checkpoints.list()?;
         let mut damaged = Vec::new();
         while let Some(path) = paths.pop() {
-            let (mut file, state) = match self.open(&path, run) {
+            let (mut file, state) = match self.open(&path, run, rows) {
                 Ok(opened) => opened,
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Foreign) => {
                     damaged.push((error.at_path(&path), path));
@@ -179,7 +184,7 @@ impl<'a> Saver<'a> {
     }
 
     /// Opens a checkpoint of this run, and reads all but the tensors.
-    fn open(&self, path: &Path, run: &Run<'_>) -> Result<(Container<File>, State)> {
+    fn open(&self, path: &Path, run: &Run<'_>, rows: &mut dyn RowSource) -> Result<(Container<File>, State)> {
         let mut file = Container::open(path, CHECKPOINT)?;
         let (kind, config) = (file.metadata(KIND)?, file.metadata(CONFIG)?);
         let state: State = serde_json::from_str(&file.metadata(RUN)?)
@@ -199,7 +204,8 @@ impl<'a> Saver<'a> {
         if (*train, *val) != (self.train, self.val) {
             return Err(other("the checkpoint is of a run on other rows".into(), "the same rows, in the same order"));
         }
-        place.check(run.config, run.loader, self.val.is_some(), weighting)?;
+        rows.begin(Pass::Epoch(place.epoch as u64), &run.loader)?;
+        place.check(run.config, (run.epoch_rows, rows.batches()), self.val.is_some(), weighting)?;
         if let Some(Slot { steps, .. }) = slots.iter().find(|slot| slot.steps > place.report.steps) {
             let message = format!("a slot of the optimizer that took {steps} steps of {}", place.report.steps);
             return Err(Error::new(ErrorKind::Corrupt, message));

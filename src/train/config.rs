@@ -4,11 +4,11 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::MAX_THREADS;
-use crate::data::{self, Batch, Layout};
+use crate::data::{BatchOrder, DataSet, Layout};
 use crate::error::Problems;
 use crate::loss::Objective;
 use crate::metrics::{Evaluator, Monitor};
-use crate::optim::{Clip, Optimizer, OptimizerConfig, Schedule, Split};
+use crate::optim::{Clip, LrSchedule, Optimizer, OptimizerConfig, Split};
 use crate::{Error, ErrorKind, Result};
 
 /// When a run ends before its last epoch, and which epoch's weights it keeps.
@@ -40,10 +40,10 @@ pub struct TrainConfig(pub(super) TrainConfigBuilder);
 pub struct TrainConfigBuilder {
     pub(super) epochs: usize,
     pub(super) batch_rows: usize,
-    pub(super) batches: data::Schedule,
+    pub(super) batches: BatchOrder,
     pub(super) optimizer: OptimizerConfig,
     pub(super) embedding_optimizer: Option<OptimizerConfig>,
-    pub(super) schedule: Schedule,
+    pub(super) schedule: LrSchedule,
     pub(super) clip: Option<Clip>,
     pub(super) freeze: Vec<String>,
     pub(super) objective: Objective,
@@ -58,10 +58,10 @@ impl Default for TrainConfigBuilder {
         Self {
             epochs: 5,
             batch_rows: 4096,
-            batches: data::Schedule::default(),
+            batches: BatchOrder::default(),
             optimizer: OptimizerConfig::adam(1e-3).expect("the default learning rate is valid"),
             embedding_optimizer: None,
-            schedule: Schedule::constant(),
+            schedule: LrSchedule::constant(),
             clip: None,
             freeze: Vec::new(),
             objective: Objective::default(),
@@ -101,9 +101,8 @@ impl TrainConfig {
     /// watch. [`Trainer::fit`](super::Trainer::fit) checks it; to know it earlier, ask.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] that says which value is not defined, or that there are no rows; those of [`Evaluator::add`] for rows that
-    /// do not have the layout.
-    pub fn check_val(&self, layout: &Layout, val: Option<&Batch>) -> Result<()> {
+    /// [`ErrorKind::Config`] that says which value is not defined, or that there are no rows.
+    pub fn check_val(&self, layout: &Layout, val: Option<&DataSet>) -> Result<()> {
         let Some(val) = val else {
             return if self.0.schedule.observes() {
                 let message = "schedule: a plateau watches the validation rows, found none";
@@ -162,8 +161,8 @@ impl TrainConfigBuilder {
     }
 
     /// Which rows may share a batch; default those of any domain.
-    pub fn batches(mut self, schedule: data::Schedule) -> Self {
-        self.batches = schedule;
+    pub fn batches(mut self, order: BatchOrder) -> Self {
+        self.batches = order;
         self
     }
 
@@ -180,7 +179,7 @@ impl TrainConfigBuilder {
     }
 
     /// How the learning rate changes over the run; default not at all. A plateau needs validation rows.
-    pub fn schedule(mut self, schedule: Schedule) -> Self {
+    pub fn schedule(mut self, schedule: LrSchedule) -> Self {
         self.schedule = schedule;
         self
     }
@@ -247,7 +246,7 @@ impl TrainConfigBuilder {
         ] {
             problems.require(value <= most, || format!("{name}: at most {most}, found {value}"));
         }
-        problems.require(self.batches != data::Schedule::Mixed { max_domains: Some(0) }, || {
+        problems.require(self.batches != BatchOrder::Mixed { max_domains: Some(0) }, || {
             "batches: max_domains at least 1, found 0".into()
         });
         let EarlyStop { patience, min_delta, .. } = self.early_stop;

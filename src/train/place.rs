@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::{FitReport, TrainConfigBuilder};
-use crate::data::Loader;
 use crate::error::Problems;
 use crate::loss::weighting::WeightingState;
 use crate::optim::PlateauState;
@@ -41,25 +40,23 @@ impl Place {
         is_best
     }
 
-    /// Sees that a run over these rows with these settings can be here: a file may say anything.
+    /// Sees that a run with these settings, over so many rows and batches of its epoch, can be here: a file may say anything.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] that lists what cannot be.
     pub(super) fn check(
         &self,
         config: &TrainConfigBuilder,
-        loader: &Loader,
+        (all, batches): (usize, usize),
         evaluated: bool,
         weighting: &WeightingState,
     ) -> Result<()> {
         let Self { epoch, batch, rows, loss, seconds, lr, report, .. } = self;
         let mut problems = Problems::default();
-        let all = loader.rows().rows();
         let in_order = report.epochs.iter().enumerate().all(|(number, done)| done.epoch == number);
         problems.require(*epoch == report.epochs.len() && in_order, || {
             format!("epoch: one report for each of {epoch} epochs, found {}", report.epochs.len())
         });
-        let batches = loader.epoch(*epoch as u64).len();
         problems.require(*batch <= batches, || format!("batch: at most {batches}, found {batch}"));
         problems.require(*rows <= all && *rows >= *batch && (*rows == 0) == (*batch == 0), || {
             format!("rows: those of {batch} batches out of {all} rows, found {rows}")

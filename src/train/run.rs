@@ -9,20 +9,22 @@ use super::place::Place;
 use super::report::HUGE_LOSS;
 use super::statistics::StatisticsRows;
 use super::{Callback, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfigBuilder, evaluate};
-use crate::data::{Batch, DomainId, Loader};
+use crate::data::{Batch, DataSet, DomainId, LoaderConfig, Pass, RowSource};
 use crate::loss::NonFiniteAt;
 use crate::metrics::{Report, SHARED_DOMAIN};
 use crate::model::Model;
 use crate::nn::Leaf;
 use crate::optim::{Clock, Optimizer};
 use crate::parallel::join;
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Everything a run is made of. What it takes to go on with it is in `model`, `best`, `optimizer`, `step`'s weighting and `place`.
 pub(super) struct Run<'a> {
     pub(super) config: &'a TrainConfigBuilder,
-    pub(super) loader: &'a Loader,
-    pub(super) val: Option<&'a Batch>,
+    pub(super) loader: LoaderConfig,
+    /// How many rows an epoch has.
+    pub(super) epoch_rows: usize,
+    pub(super) val: Option<&'a DataSet>,
     pub(super) model: &'a mut Model,
     /// The weights of the best epoch so far, or of the last one without validation rows; of the start before the first.
     pub(super) best: Model,
@@ -32,12 +34,13 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs to its end and leaves the best weights in the model.
+    /// Runs to its end over these rows, and leaves the best weights in the model.
     ///
     /// # Errors
-    /// Those of an evaluation, and of saving.
+    /// Those of the source, of an evaluation, and of saving.
     pub(super) fn finish(
         mut self,
+        rows: &mut dyn RowSource,
         callbacks: &mut [Box<dyn Callback>],
         mut saver: Option<Saver<'_>>,
     ) -> Result<FitReport> {
@@ -45,13 +48,13 @@ impl Run<'_> {
             if let Some(stop) = self.over() {
                 break stop;
             }
-            if let ControlFlow::Break(stop) = self.epoch(callbacks, saver.as_mut())? {
+            if let ControlFlow::Break(stop) = self.epoch(rows, callbacks, saver.as_mut())? {
                 break stop;
             }
         };
         if matches!(stop, StopReason::Callback) {
             // These may be the weights that stay.
-            self.recompute_statistics();
+            self.recompute_statistics(rows)?;
         }
         let Self { val, model, best, place: Place { mut report, seconds, .. }, .. } = self;
         // Those of an epoch that was not finished.
@@ -83,21 +86,22 @@ impl Run<'_> {
     /// What is left of an epoch, and its evaluation.
     fn epoch(
         &mut self,
+        rows: &mut dyn RowSource,
         callbacks: &mut [Box<dyn Callback>],
         mut saver: Option<&mut Saver<'_>>,
     ) -> Result<ControlFlow<StopReason>> {
-        let mut batches = self.loader.epoch(self.place.epoch as u64);
-        batches.skip(self.place.batch);
-        let left = batches.len() - batches.position();
+        rows.begin(Pass::Epoch(self.place.epoch as u64), &self.loader)?;
+        rows.skip(self.place.batch)?;
+        let left = rows.batches().saturating_sub(rows.position());
         for callback in &mut *callbacks {
             callback.epoch_started(self.place.epoch, self.config.epochs, left);
         }
         let (started, before) = (Instant::now(), self.place.seconds);
         let (mut batch, mut next) = (Batch::default(), Batch::default());
-        let mut more = batches.next_into(&mut batch);
+        let mut more = rows.next_into(&mut batch)?;
         while more {
             // The next batch is put together beside the step.
-            let (loss, another) = join(|| self.learn(&batch), || batches.next_into(&mut next));
+            let (loss, another) = join(|| self.learn(&batch), || rows.next_into(&mut next));
             let loss = match loss {
                 Ok(loss) => loss,
                 Err(at) => return Ok(ControlFlow::Break(self.non_finite(batch.domains[at.row], at.task))),
@@ -116,13 +120,14 @@ impl Run<'_> {
                 }
             }
             std::mem::swap(&mut batch, &mut next);
-            more = another;
+            more = another?;
         }
+        self.check_rows()?;
         if let Some(stop) = self.diverged() {
             return Ok(ControlFlow::Break(stop));
         }
         let started = Instant::now();
-        self.recompute_statistics();
+        self.recompute_statistics(rows)?;
         let val = match self.val.map(|rows| evaluate(self.model, rows)).transpose() {
             Err(error) if error.kind() == ErrorKind::NonFinite => {
                 let rows = self.val.expect("an evaluation had rows");
@@ -139,6 +144,16 @@ impl Run<'_> {
         let done = self.place.report.epochs.last().expect("an epoch was just done");
         let stop = any_breaks(callbacks, |callback| callback.epoch_done(done));
         Ok(if stop { ControlFlow::Break(StopReason::Callback) } else { ControlFlow::Continue(()) })
+    }
+
+    /// Sees that an epoch had the rows that its source has: otherwise a checkpoint could not be gone on with.
+    fn check_rows(&self) -> Result<()> {
+        let (expected, found) = (self.epoch_rows, self.place.rows);
+        if found == expected {
+            return Ok(());
+        }
+        let message = format!("epoch {} of the source: {expected} rows, found {found}", self.place.epoch);
+        Err(Error::new(ErrorKind::Data, message).with_help("RowSource::counts says how many rows an epoch has"))
     }
 
     /// One step; gives the loss before it.
@@ -196,8 +211,8 @@ impl Run<'_> {
     }
 
     /// Moving averages lag behind weights that move; what is evaluated, kept and saved has the statistics of its own weights.
-    fn recompute_statistics(&mut self) {
-        let Self { config, loader, model, step, place, .. } = self;
+    fn recompute_statistics(&mut self, rows: &mut dyn RowSource) -> Result<()> {
+        let Self { config, model, step, place, .. } = self;
         let sample = StatisticsRows {
             per_domain: config.statistics_rows,
             batch_rows: config.batch_rows,
@@ -205,8 +220,9 @@ impl Run<'_> {
             number: place.epoch as u64,
         };
         if sample.per_domain > 0 {
-            step.recompute_statistics(model, loader.rows(), sample);
+            step.recompute_statistics(model, rows, sample)?;
         }
+        Ok(())
     }
 
     fn non_finite(&self, domain: DomainId, task: usize) -> StopReason {

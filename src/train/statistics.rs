@@ -1,12 +1,11 @@
 //! Normalisation statistics over training rows, with the weights as they are.
 
 use ndarray::Array2;
-use rand::seq::{SliceRandom as _, index};
 
-use crate::data::Batch;
+use crate::Result;
+use crate::data::{Batch, IntoSource, LoaderConfig, Pass, RowSource};
 use crate::model::{Cache, Model, Statistics, has_averages};
 use crate::nn::Params as _;
-use crate::random::{Purpose, keyed};
 
 /// The most rows that are taken at a time.
 const AT_ONCE: usize = 4096;
@@ -35,48 +34,33 @@ pub struct StatisticsRows {
 /// Partitioned Normalization at the input costs a lookup of the embeddings of the rows; batch normalisation and Dice in hidden layers take a forward and
 /// backward pass, without dropout.
 ///
-/// # Panics
-/// If the rows do not have the model's layout, or a row has no known domain.
-pub fn recompute_statistics(model: &mut Model, rows: &Batch, sample: StatisticsRows) {
-    if has_averages(model.net()) {
-        let (mut cache, mut dlogits, mut grad) = (Cache::default(), Array2::default((0, 0)), model.net().zeros_like());
-        recompute(model, rows, sample, Statistics::new(&mut cache, &mut dlogits, &mut grad), &[]);
+/// # Errors
+/// [`ErrorKind::Layout`](crate::ErrorKind::Layout) if the rows do not have the model's layout, and those of the source; nothing changes then.
+pub fn recompute_statistics<'a>(model: &mut Model, rows: impl IntoSource<'a>, sample: StatisticsRows) -> Result<()> {
+    let mut rows = rows.into_source();
+    rows.layout().check_model(model.layout())?;
+    if !has_averages(model.net()) {
+        return Ok(());
     }
+    let (mut cache, mut dlogits, mut grad) = (Cache::default(), Array2::default((0, 0)), model.net().zeros_like());
+    recompute(model, &mut *rows, sample, Statistics::new(&mut cache, &mut dlogits, &mut grad), &[])
 }
 
 /// [`recompute_statistics`], but for what is frozen by its position in the model's walk.
 pub(super) fn recompute(
     model: &mut Model,
-    rows: &Batch,
+    rows: &mut dyn RowSource,
     sample: StatisticsRows,
     mut statistics: Statistics<'_>,
     frozen: &[bool],
-) {
-    let chosen = choose(rows, model.layout().domains.len(), sample);
-    let mut piece = Batch::default();
-    for chosen in chosen.chunks(sample.batch_rows.clamp(1, AT_ONCE)) {
-        rows.gather_into(chosen, &mut piece);
-        statistics.add(model, &piece);
+) -> Result<()> {
+    let StatisticsRows { per_domain, batch_rows, seed, number } = sample;
+    let config = LoaderConfig::builder().batch_rows(batch_rows.clamp(1, AT_ONCE)).seed(seed).build()?;
+    rows.begin(Pass::Sample { per_domain, number }, &config)?;
+    let mut batch = Batch::default();
+    while rows.next_into(&mut batch)? {
+        statistics.add(model, &batch);
     }
     statistics.replace(model, frozen);
-}
-
-/// At most `per_domain` rows of each domain, in random order: so every piece is a batch like those of training.
-fn choose(rows: &Batch, domains: usize, sample: StatisticsRows) -> Vec<u32> {
-    let StatisticsRows { per_domain, seed, number, .. } = sample;
-    let mut of_domain = vec![Vec::new(); domains];
-    for (row, domain) in rows.domains.iter().enumerate() {
-        of_domain[domain.index().expect("training rows have a known domain")].push(row as u32);
-    }
-    let mut chosen = Vec::new();
-    for (domain, rows) in of_domain.iter().enumerate() {
-        if rows.len() <= per_domain {
-            chosen.extend(rows);
-        } else {
-            let mut rng = keyed(seed, Purpose::Statistics, number, domain as u64);
-            chosen.extend(index::sample(&mut rng, rows.len(), per_domain).iter().map(|i| rows[i]));
-        }
-    }
-    chosen.shuffle(&mut keyed(seed, Purpose::Statistics, number, domains as u64));
-    chosen
+    Ok(())
 }

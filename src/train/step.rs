@@ -4,7 +4,7 @@ use ndarray::Array2;
 
 use super::UnitReport;
 use super::statistics::{StatisticsRows, recompute};
-use crate::data::Batch;
+use crate::data::{Batch, RowSource};
 use crate::loss::weighting::{Measured, Needs, Projection, UnitWeights, WeightingState};
 use crate::loss::{Loss, NonFiniteAt, Objective};
 use crate::model::{Cache, Gradient, Model, Statistics, has_averages, is_below};
@@ -194,12 +194,18 @@ impl Step {
     }
 
     /// [`recompute_statistics`](super::recompute_statistics) in the buffers of the steps; what is frozen stays.
-    pub(super) fn recompute_statistics(&mut self, model: &mut Model, rows: &Batch, sample: StatisticsRows) {
+    pub(super) fn recompute_statistics(
+        &mut self,
+        model: &mut Model,
+        rows: &mut dyn RowSource,
+        sample: StatisticsRows,
+    ) -> Result<()> {
         if has_averages(model.net()) {
             let frozen = self.grad.frozen().to_vec();
             let statistics = Statistics::new(&mut self.cache, &mut self.dlogits, &mut self.grad.net);
-            recompute(model, rows, sample, statistics, &frozen);
+            recompute(model, rows, sample, statistics, &frozen)?;
         }
+        Ok(())
     }
 
     /// The logits of the last step, `[rows, tasks]`, in the order of its batch.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 
 use ndarray::{Array2, Axis, concatenate, s};
-use starple::data::{Batch, DomainId, Ids};
+use starple::data::{Batch, DataSet, DomainId, Ids};
 use starple::metrics::auc;
 use starple::model::{Cache, Gradient};
 use starple::net::Net;
@@ -15,7 +15,9 @@ use starple::train::evaluate;
 use starple::{AnyConfig, ErrorKind, Model};
 
 use crate::allocations;
-use crate::world::{adam, assert_close, batch, dlogits, layout, owned_by, states, step, trained, values, warm_up};
+use crate::world::{
+    adam, assert_close, batch, dlogits, layout, owned_by, select, states, step, trained, values, warm_up,
+};
 
 const MIXED: [usize; 9] = [2, 0, 1, 1, 0, 2, 2, 0, 1];
 
@@ -57,7 +59,7 @@ pub(crate) fn rows_are_independent(model: Model) {
     let all = batch(&MIXED, 50);
     let logits = model.forward(&all, all.domains());
     for row in 0..MIXED.len() {
-        let one = all.select(&[row as u32]);
+        let one = select(&all, &[row as u32]);
         let expected = logits.slice(s![row..=row, ..]).to_owned();
         assert_close("alone", &model.forward(&one, one.domains[0]), &expected);
         assert_close("alone, by slice", &model.forward(&one, &one.domains), &expected);
@@ -69,7 +71,7 @@ pub(crate) fn order_does_not_matter(model: Model) {
     let all = batch(&MIXED, 50);
     let logits = model.forward(&all, all.domains());
     let order = [3, 6, 0, 8, 2, 5, 7, 1, 4];
-    let shuffled = all.select(&order);
+    let shuffled = select(&all, &order);
     let expected = logits.select(Axis(0), &order.map(|row| row as usize));
     assert_close("permuted", &model.forward(&shuffled, shuffled.domains()), &expected);
     let (first, second) = (all.slice(0..4), all.slice(4..9));
@@ -84,7 +86,7 @@ pub(crate) fn mixed_is_domain_by_domain(model: Model) {
     for d in 0..3 {
         let rows: Vec<u32> = (0..9).filter(|&row| MIXED[row as usize] == d).collect();
         let expected = logits.select(Axis(0), &rows.iter().map(|&row| row as usize).collect::<Vec<_>>());
-        assert_close("one domain", &model.forward(&all.select(&rows), DomainId::new(d)), &expected);
+        assert_close("one domain", &model.forward(&select(&all, &rows), DomainId::new(d)), &expected);
     }
 }
 
@@ -95,7 +97,7 @@ pub(crate) fn predict_is_evaluate(model: Model) {
     let p = model.predict(&rows, rows.domains());
     let logits = model.score(&rows);
     assert_close("predict", &p, &logits.mapv(|z| (1.0 / (1.0 + (-f64::from(z)).exp())) as f32));
-    let report = evaluate(&model, &rows).unwrap();
+    let report = evaluate(&model, &DataSet::new(&layout(), rows.clone()).unwrap()).unwrap();
     for (t, task) in report.tasks.iter().enumerate() {
         let (scores, labels) = (logits.column(t).to_vec(), rows.labels.column(t).to_vec());
         assert_eq!(task.all.auc, auc(&scores, &labels));

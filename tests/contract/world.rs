@@ -6,7 +6,7 @@ use ndarray::Array2;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use starple::Model;
-use starple::data::{Batch, DomainId, Field, Ids, Layout, Pooling};
+use starple::data::{Batch, DataSet, DomainId, Field, Ids, Layout, Pooling};
 use starple::model::Cache;
 use starple::nn::{Leaf, Train};
 use starple::optim::{AdamConfig, Optimizer, OptimizerConfig, WeightDecay};
@@ -42,6 +42,11 @@ pub(crate) fn batch(domains: &[usize], seed: u64) -> Batch {
         domains: domains.iter().map(|&d| DomainId::new(d)).collect(),
         ..Batch::default()
     }
+}
+
+/// These rows of a batch.
+pub(crate) fn select(rows: &Batch, numbers: &[u32]) -> Batch {
+    DataSet::new(&layout(), rows.clone()).unwrap().select(numbers).into_batch()
 }
 
 /// Gradients of the logits of these tasks; the others have no labels.

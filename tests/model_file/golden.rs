@@ -55,7 +55,7 @@ fn encoder() -> Encoder {
 
 fn encoded(encoder: &Encoder) -> Batch {
     let table = table(encoder.schema(), ROWS);
-    encoder.encode(&table, &table.all()).unwrap()
+    encoder.encode(&table, &table.all()).unwrap().into_batch()
 }
 
 fn describe(batch: &Batch, logits: &Array2<f32>) -> Value {

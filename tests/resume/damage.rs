@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use starple::loss::{Objective, Weighting};
-use starple::optim::Schedule;
+use starple::optim::LrSchedule;
 use starple::persist::Saved;
 use starple::train::{Callback, Trainer};
 use starple::{Error, ErrorKind, StarConfig};
@@ -121,7 +121,7 @@ fn a_number_that_cannot_be_is_an_error_or_harmless() {
     let (train, val) = (train.slice(0..300), val.slice(0..200));
     let objective = Objective::builder().weighting(Weighting::gradnorm(1.5, 0.05).unwrap()).build().unwrap();
     let settings = settings(1, adam()).batch_rows(64).epochs(4).objective(objective);
-    let settings = settings.schedule(Schedule::plateau(0.5, 1, 0.0).unwrap()).build().unwrap();
+    let settings = settings.schedule(LrSchedule::plateau(0.5, 1, 0.0).unwrap()).build().unwrap();
     let temporary = tempfile::tempdir().unwrap();
     let checkpoints = folder(temporary.path()).keep(1).build().unwrap();
     let trainer = || Trainer::new(settings.clone()).checkpoints(checkpoints.clone());

@@ -1,8 +1,8 @@
 //! Runs in pieces, and what they must have in common to be pieces of one.
 
-use starple::data::Batch;
+use starple::data::DataSet;
 use starple::loss::{Objective, Units, Weighting};
-use starple::optim::{OptimizerConfig, Schedule};
+use starple::optim::{LrSchedule, OptimizerConfig};
 use starple::persist::Saved;
 use starple::train::{EarlyStop, FitReport, StopReason, TrainConfigBuilder, Trainer};
 use starple::{AnyConfig, Error, ErrorKind, Model};
@@ -22,7 +22,7 @@ fn assert_resumes(
     start: &Model,
     settings: &TrainConfigBuilder,
     stops: Vec<StopAt>,
-    rows: (&Batch, Option<&Batch>),
+    rows: (&DataSet, Option<&DataSet>),
 ) -> FitReport {
     let (train, val) = rows;
     let mut whole = start.clone();
@@ -82,7 +82,7 @@ fn schedules_weightings_and_two_optimizers_go_on_too() {
     // A plateau that has reduced the rate before the run is interrupted.
     let patient = EarlyStop { patience: 9, ..EarlyStop::default() };
     let plateau = settings(2, OptimizerConfig::adam(0.05).unwrap()).epochs(6).early_stop(patient);
-    let plateau = plateau.schedule(Schedule::plateau(0.5, 0, 0.01).unwrap());
+    let plateau = plateau.schedule(LrSchedule::plateau(0.5, 0, 0.01).unwrap());
     let stops_late = vec![after(3), after(5 * EPOCH + 2)];
     let report = assert_resumes(&star(&layout, 2), &plateau, stops_late, (&train, Some(&val)));
     let rates: Vec<f64> = report.epochs.iter().map(|epoch| epoch.lr).collect();
@@ -126,8 +126,7 @@ fn a_run_is_not_resumed_with_another_model_other_settings_or_other_rows() {
     refused(trainer(slower).resume(&mut model, train.clone(), Some(&val)), "seed 1, now 2");
     refused(trainer(first.clone()).resume(&mut model, train.slice(1..1500), Some(&val)), "the same rows");
     refused(trainer(first.clone()).resume(&mut model, train.clone(), None), "the same rows");
-    let mut moved = train.clone();
-    moved.labels[[7, 0]] = 1.0 - moved.labels[[7, 0]];
+    let moved = train.clone().edit(|rows| rows.labels[[7, 0]] = 1.0 - rows.labels[[7, 0]]).unwrap();
     refused(trainer(first.clone()).resume(&mut model, moved, Some(&val)), "the same rows");
 
     // More epochs may be asked for.

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use starple::data::{Batch, Layout};
+use starple::data::{DataSet, Layout};
 use starple::optim::OptimizerConfig;
 use starple::train::{
     Callback, Checkpoints, CheckpointsBuilder, EpochReport, StepDone, TrainConfig, TrainConfigBuilder,
@@ -14,9 +14,9 @@ use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 /// Steps of an epoch: 1500 rows in batches of 256.
 pub(crate) const EPOCH: u64 = 6;
 
-pub(crate) fn log() -> (Layout, Batch, Batch) {
+pub(crate) fn log() -> (Layout, DataSet, DataSet) {
     let log = SyntheticLog::generate(&SyntheticConfig::toy());
-    let rows = log.batch();
+    let rows = log.data_set();
     (log.layout(), rows.slice(0..1500), rows.slice(4000..5000))
 }
 

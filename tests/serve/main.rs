@@ -445,7 +445,7 @@ fn a_batch_of_another_layout_is_an_error() {
     refused(&given, &spoilt(&batch, item, Ids::One(vec![rows; 5])), ErrorKind::Data, "expected an id below");
     refused(&given, &spoilt(&batch, item, Ids::One(vec![1; 4])), ErrorKind::Layout, "expected 5 ids");
     refused(&batch, &batch, ErrorKind::Layout, "expected one row for what all candidates share, found 5");
-    let fewer = Batch { numeric: batch.numeric.slice(ndarray::s![.., ..1]).to_owned(), ..batch.clone() };
+    let fewer = Batch { numeric: batch.numeric.slice(ndarray::s![.., ..1]).to_owned(), ..batch.clone().into_batch() };
     refused(&given, &fewer, ErrorKind::Layout, "\"numeric\"");
     // What is given is not read of candidates, nor what they have of the row that gives.
     let unread = (spoilt(&given, item, bag(1)), spoilt(&batch, user, bag(5)));
@@ -457,7 +457,7 @@ fn a_batch_of_another_layout_is_an_error() {
         let error = predictor.predict_batch(&spoilt(&batch, field, bag(5))).unwrap_err();
         assert_eq!((error.kind(), error.to_string().contains(text)), (ErrorKind::Layout, true), "{error}");
     }
-    let mut nowhere = batch.clone();
+    let mut nowhere = batch.clone().into_batch();
     nowhere.domains[3] = DomainId::new(7);
     let error = predictor.predict_batch(&nowhere).unwrap_err();
     assert_eq!((error.kind(), error.line()), (ErrorKind::UnknownDomain, Some(4)));
@@ -467,7 +467,7 @@ fn a_batch_of_another_layout_is_an_error() {
 #[should_panic(expected = "column \"user\": expected one id a row, found a bag of ids a row")]
 fn a_model_does_not_score_a_bag_where_a_field_has_one_id() {
     let world = world();
-    let mut batch = world.encoder.encode(&world.table, &world.table.all()[..5]).unwrap();
+    let mut batch = world.encoder.encode(&world.table, &world.table.all()[..5]).unwrap().into_batch();
     batch.ids[0] = Ids::Bag { offsets: (0..=5).collect(), ids: vec![1; 5] };
     world.star.score(&batch);
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use starple::data::{Batch, Splits};
+use starple::data::{DataSet, Splits};
 use starple::metrics::Report;
 use starple::train::FitReport;
 use starple::{Error, ErrorKind, Result};
@@ -42,7 +42,7 @@ pub(super) struct RowsKey {
 impl RowsKey {
     pub(super) fn of(splits: &Splits) -> Self {
         let layout = serde_json::to_vec(&splits.layout).unwrap_or_default();
-        let [train, val, test] = [&*splits.train, &splits.val, &splits.test].map(Batch::checksum);
+        let [train, val, test] = [&*splits.train, &splits.val, &splits.test].map(DataSet::checksum);
         Self { layout: crc32fast::hash(&layout), train, val, test }
     }
 }

@@ -13,9 +13,9 @@
 //!
 //! # fn main() -> starple::Result<()> {
 //! let log = SyntheticLog::generate(&SyntheticConfig::toy());
-//! let rows = log.batch();
+//! let rows = log.data_set();
 //! let [train, val, test] = [0..2000, 2000..2500, 2500..4000].map(|part| rows.slice(part));
-//! let splits = Splits::of_batches(log.layout(), train, val, test);
+//! let splits = Splits::of_sets(train, val, test);
 //!
 //! let config = CompareConfig::builder()
 //!     .contender(Contender::new("pooled", |layout, seed| {

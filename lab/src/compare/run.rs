@@ -74,9 +74,10 @@ impl Serialize for Run {
 pub fn compare(config: &CompareConfig, splits: &Splits, observer: impl Observer + 'static) -> Result<Comparison> {
     let CompareConfig(settings) = config;
     let Splits { layout, train: rows, val, test, .. } = splits;
-    rows.check_training(layout)?;
-    val.check(layout)?;
-    test.check(layout)?;
+    for rows in [&**rows, val, test] {
+        rows.check_for(layout)?;
+    }
+    rows.counts().check()?;
     let mut standings = Vec::new();
     let mut jobs = Vec::new();
     let mut epochs = 0;

@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayRef2, Axis};
 use ndarray_rand::rand_distr::StandardNormal;
 use rand::Rng;
 use rand::seq::SliceRandom;
-use starple::data::{Batch, DomainId, Field, Ids, Layout, Pooling};
+use starple::data::{Batch, DataSet, DomainId, Field, Ids, Layout, Pooling};
 use starple::loss::sigmoid;
 
 use super::columns::Columns;
@@ -84,7 +84,7 @@ impl SyntheticLog {
         &self.base_rates
     }
 
-    /// The shape of [`SyntheticLog::batch`]: the fields (row 0 of each stays unused), then the bags, pooled by mean.
+    /// The shape of [`SyntheticLog::data_set`]: the fields (row 0 of each stays unused), then the bags, pooled by mean.
     pub fn layout(&self) -> Layout {
         let settings = self.config.settings();
         let field = |name: &String, values: usize, bag| Field { name: name.clone(), rows: values + 1, bag };
@@ -99,13 +99,14 @@ impl SyntheticLog {
     }
 
     /// All rows as a model reads them, without a detour by a file; groups are the values of the first field.
-    pub fn batch(&self) -> Batch {
+    #[expect(clippy::missing_panics_doc, reason = "generated rows have the layout of their log")]
+    pub fn data_set(&self) -> DataSet {
         let above_zero = |ids: &[u32]| ids.iter().map(|id| id + 1).collect::<Vec<_>>();
         let fields = self.columns.ids.iter().map(|ids| Ids::One(above_zero(ids)));
         let bags = self.columns.bags.iter();
         let bags = bags.map(|bag| Ids::Bag { offsets: bag.offsets.clone(), ids: above_zero(&bag.ids) });
         let numeric = &self.columns.numeric;
-        Batch {
+        let rows = Batch {
             ids: fields.chain(bags).collect(),
             numeric: Array2::from_shape_fn((self.rows(), numeric.len()), |(row, column)| {
                 numeric[column].standardised(row) as f32
@@ -114,7 +115,8 @@ impl SyntheticLog {
             domains: self.domains.clone(),
             weights: Vec::new(),
             groups: self.columns.ids[0].clone(),
-        }
+        };
+        DataSet::new(&self.layout(), rows).expect("generated rows have the layout of their log")
     }
 }
 

@@ -1,0 +1,153 @@
+//! Many encoded rows in memory.
+
+use std::ops::{Deref, Range};
+
+use crc32fast::Hasher;
+
+use super::{Batch, DomainId, Ids, Layout, RowCounts};
+use crate::error::Result;
+
+/// All rows of a split in memory, with their layout: what is trained on, evaluated and drawn from.
+///
+/// An [`Encoder`](super::Encoder) makes it from a log; [`DataSet::new`] from rows that are ids already. Every value of this type is valid: its rows
+/// have its layout, as [`Batch::check`] says. It dereferences to the [`Batch`] of all its rows, to read columns and to score the rows at once.
+///
+/// ```
+/// use starple::data::{Batch, DataSet, Field, Layout};
+///
+/// let layout = Layout {
+///     fields: vec![Field { name: "item".into(), rows: 10, bag: None }],
+///     domains: vec!["all".into()],
+///     tasks: vec!["click".into()],
+///     ..Layout::default()
+/// };
+/// let rows = Batch::builder(&layout, 3).ids("item", vec![7, 8, 9]).labels("click", vec![0.0, 1.0, 0.0]).build()?;
+/// let rows = DataSet::new(&layout, rows)?;
+/// let mut batch = Batch::default();
+/// rows.gather_into(&[2, 0], &mut batch);
+/// assert_eq!((batch.ids[0].row(0), rows.slice(0..2).rows()), (&[9][..], 2));
+/// # Ok::<(), starple::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DataSet {
+    layout: Layout,
+    rows: Batch,
+}
+
+impl DataSet {
+    /// The data set of these rows.
+    ///
+    /// # Errors
+    /// Those of [`Batch::check`].
+    pub fn new(layout: &Layout, rows: Batch) -> Result<Self> {
+        rows.check(layout)?;
+        Ok(Self::of_valid(layout, rows))
+    }
+
+    /// The data set of rows that were checked, or made so that they are valid.
+    pub(super) fn of_valid(layout: &Layout, rows: Batch) -> Self {
+        Self { layout: layout.clone(), rows }
+    }
+
+    /// Fields, domains and tasks of the rows.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The rows as one batch.
+    pub fn into_batch(self) -> Batch {
+        self.rows
+    }
+
+    /// Changes the rows, and checks them again.
+    ///
+    /// # Errors
+    /// Those of [`Batch::check`].
+    pub fn edit(mut self, change: impl FnOnce(&mut Batch)) -> Result<Self> {
+        change(&mut self.rows);
+        self.rows.check(&self.layout)?;
+        Ok(self)
+    }
+
+    /// Replaces `out` by these rows, in this order; a row may come more than once.
+    ///
+    /// `out` keeps its buffers: once they are large enough, nothing is allocated.
+    ///
+    /// # Panics
+    /// If there is no such row, or if the bags of `out` would hold 2³² ids or more.
+    pub fn gather_into(&self, rows: &[u32], out: &mut Batch) {
+        self.rows.take(rows.iter().map(|&row| row as usize), out);
+    }
+
+    /// These rows, in this order; a row may come more than once.
+    ///
+    /// # Panics
+    /// As [`DataSet::gather_into`].
+    pub fn select(&self, rows: &[u32]) -> Self {
+        let mut out = Batch::default();
+        self.gather_into(rows, &mut out);
+        Self::of_valid(&self.layout, out)
+    }
+
+    /// The rows of a range, in order. There may be any number of rows.
+    ///
+    /// # Panics
+    /// If the range ends after the last row.
+    pub fn slice(&self, rows: Range<usize>) -> Self {
+        Self::of_valid(&self.layout, self.rows.slice(rows))
+    }
+
+    /// A checksum (CRC-32) of all values of the rows. It tells whether two data sets have the same rows in the same order; the layout's
+    /// names do not count.
+    pub fn checksum(&self) -> u32 {
+        let Batch { ids, numeric, labels, domains, weights, groups } = &self.rows;
+        let mut hasher = Hasher::new();
+        let mut words = |words: &mut dyn Iterator<Item = u32>| {
+            let mut count = 0_u64;
+            for word in words {
+                hasher.update(&word.to_le_bytes());
+                count += 1;
+            }
+            hasher.update(&count.to_le_bytes());
+        };
+        for ids in ids {
+            match ids {
+                Ids::One(ids) => words(&mut ids.iter().copied()),
+                Ids::Bag { offsets, ids } => words(&mut offsets.iter().chain(ids).copied()),
+            }
+        }
+        words(&mut domains.iter().map(|domain| domain.index().map_or(u32::MAX, |index| index as u32)));
+        words(&mut numeric.iter().chain(labels).chain(weights).map(|value| value.to_bits()));
+        words(&mut groups.iter().copied());
+        hasher.finalize()
+    }
+
+    /// What training asks of the rows beforehand.
+    pub fn counts(&self) -> RowCounts {
+        let rows = self.rows.rows();
+        let weighted = self.weights.iter().filter(|&&weight| weight > 0.0).count();
+        let labelled = self.labels.columns().into_iter().map(|labels| labels.iter().filter(|y| !y.is_nan()).count());
+        RowCounts {
+            rows,
+            shared: self.domains.iter().filter(|&&domain| domain == DomainId::SHARED).count(),
+            weighted: if self.weights.is_empty() { rows } else { weighted },
+            labelled: labelled.collect(),
+        }
+    }
+
+    /// Checks that a model of this layout can read the rows: it has their layout, or one that has grown from it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Layout`](crate::ErrorKind::Layout), naming every difference.
+    pub fn check_for(&self, model: &Layout) -> Result<()> {
+        self.layout.check_model(model)
+    }
+}
+
+impl Deref for DataSet {
+    type Target = Batch;
+
+    fn deref(&self) -> &Batch {
+        &self.rows
+    }
+}

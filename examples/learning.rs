@@ -31,7 +31,7 @@ use starple::metrics::{Cell, Evaluator, Metric, Monitor, TextTable};
 use starple::optim::OptimizerConfig;
 use starple::train::{EarlyStop, TrainConfig};
 use starple_lab::compare::{CompareConfig, Comparison, Contender, Standing, Summary, compare, holm, sign_flip};
-use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
+use starple_lab::synthetic::{SyntheticConfig, SyntheticConfigBuilder, SyntheticLog};
 
 const USAGE: &str = "usage: learning domains|tasks SEEDS, of which there are 2 to 20";
 const UNTESTED: &str = "no two runs that went well, or none that differ.";
@@ -64,24 +64,23 @@ fn values(contender: &Standing, monitor: &Monitor) -> Result<Vec<f64>> {
     values.collect()
 }
 
-/// A log with planted domain structure, read as any log is.
-fn planted(seed: u64) -> Result<(SyntheticLog, Splits)> {
+/// A log with planted domain structure, which `world` completes, read as any log is.
+fn planted(
+    world: impl Fn(SyntheticConfigBuilder) -> SyntheticConfigBuilder,
+    seed: u64,
+) -> Result<(SyntheticLog, Splits)> {
     let config = SyntheticConfig::builder()
         .rows(40_000)
         .seed(seed)
         .domain_column("scene")
-        .domains(["search", "feed", "checkout", "partner", "email"])
-        .domain_tail(1.5)
         .task("click", 0.25)
         .categorical("user", 150)
         .categorical("item", 100)
         .categorical("query", 40)
         .numeric("price", 60.0, 12.0, 2)
-        .own(0.5)
         .latent(3)
-        .signal(2.5)
-        .build()?;
-    let log = SyntheticLog::generate(&config);
+        .signal(2.5);
+    let log = SyntheticLog::generate(&world(config).build()?);
     let mut csv = Vec::new();
     log.write_csv(&mut csv)?;
     let schema = Schema::builder()

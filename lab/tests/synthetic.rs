@@ -215,7 +215,8 @@ fn domains_differ_in_what_they_show_as_much_as_asked() {
 #[test]
 fn settings_of_the_truth_leave_the_features_alone() {
     let one = generate(builder().rows(2000));
-    let other = generate(builder().rows(2000).own(0.9).signal(0.5).task_correlation(0.1).rate_shift(1.0));
+    let other =
+        generate(builder().rows(2000).own(0.9).signal(0.5).task_correlation(0.1).rate_shift(1.0).importance_shift(1.0));
     assert_eq!(one.data_set().ids, other.data_set().ids);
     assert_eq!(one.splits(), other.splits());
     assert_eq!(one.domains(), other.domains());

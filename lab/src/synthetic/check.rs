@@ -68,6 +68,7 @@ impl SyntheticConfigBuilder {
         within("popularity", self.popularity, 0.0..=5.0);
         within("feature_shift", self.feature_shift, 0.0..=5.0);
         within("rate_shift", self.rate_shift, 0.0..=5.0);
+        within("importance_shift", self.importance_shift, 0.0..=5.0);
         within("own", self.own, 0.0..=1.0);
         within("interaction", self.interaction, 0.0..=1.0);
         within("task_correlation", self.task_correlation, 0.0..=1.0);
@@ -139,6 +140,7 @@ mod tests {
             .categorical("user", 1)
             .numeric("click", f64::NAN, 0.0, 12)
             .bag("tags", 5, 0)
+            .importance_shift(-1.0)
             .own(1.5)
             .missing(f64::NAN)
             .latent(0)
@@ -148,7 +150,8 @@ mod tests {
             error.to_string(),
             "SyntheticConfig: unreported: no task \"view\"; columns: \"click\" is there twice; \
              domains: \"b\" is there twice; task \"cart\": given \"buy\", which is no earlier task; \
-             task \"cart\": unreported in \"c\", which is no domain; own: expected 0 to 1, found 1.5; \
+             task \"cart\": unreported in \"c\", which is no domain; \
+             importance_shift: expected 0 to 5, found -1; own: expected 0 to 1, found 1.5; \
              missing: expected 0 to 1, found NaN; task \"click\": rate: expected 0 < rate < 1, found 1; \
              numeric \"click\": mean: expected a number, found NaN; \
              numeric \"click\": std: expected a number above 0, found 0; \

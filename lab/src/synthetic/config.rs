@@ -67,6 +67,7 @@ pub struct SyntheticConfigBuilder {
     pub(super) popularity: f64,
     pub(super) feature_shift: f64,
     pub(super) rate_shift: f64,
+    pub(super) importance_shift: f64,
     pub(super) own: f64,
     pub(super) interaction: f64,
     pub(super) task_correlation: f64,
@@ -95,6 +96,7 @@ impl Default for SyntheticConfigBuilder {
             popularity: 0.8,
             feature_shift: 0.5,
             rate_shift: 0.5,
+            importance_shift: 0.0,
             own: 0.3,
             interaction: 0.5,
             task_correlation: 0.5,
@@ -261,6 +263,13 @@ impl SyntheticConfigBuilder {
         self
     }
 
+    /// How much domains differ in which columns count: the standard deviation, over domains and columns, of the logarithm of a
+    /// column's importance. Default 0 (not at all), to 5.
+    pub fn importance_shift(mut self, strength: f64) -> Self {
+        self.importance_shift = strength;
+        self
+    }
+
     /// The share of the logit's variance that is the domain's own; default 0.3, from 0 (one function for all) to 1.
     pub fn own(mut self, share: f64) -> Self {
         self.own = share;
@@ -299,6 +308,17 @@ impl SyntheticConfigBuilder {
             self.latent * (fields + self.bags.len()) + self.numeric.len(),
             self.latent * (fields * fields.saturating_sub(1) / 2),
         ]
+    }
+
+    /// The columns that each feature of the two blocks is made of, by their place among fields, bags and numeric columns: one in the
+    /// linear block, two in the interaction block.
+    pub(super) fn columns_of_features(&self) -> [Vec<Vec<usize>>; 2] {
+        let (fields, tables) = (self.categorical.len(), self.categorical.len() + self.bags.len());
+        let vectors = (0..tables).flat_map(|column| std::iter::repeat_n(vec![column], self.latent));
+        let numbers = (tables..tables + self.numeric.len()).map(|column| vec![column]);
+        let pairs = (0..fields).flat_map(|f| (f + 1..fields).map(move |g| vec![f, g]));
+        let pairs = pairs.flat_map(|pair| std::iter::repeat_n(pair, self.latent));
+        [vectors.chain(numbers).collect(), pairs.collect()]
     }
 
     /// The tables of hidden vectors by their size: those of the fields, then those of the bags.

@@ -22,7 +22,15 @@
 //!
 //! where `S_t` is shared by all domains and `O_{d,t}` is the domain's own, both unit vectors and orthogonal to each other:
 //! `own` is the share of the logit's variance that no other domain can teach. Any two tasks' vectors have the cosine
-//! `task_correlation`, in `S`, in `O` and so in `θ`; `ω` is made in the same way. A label is 1 with probability
+//! `task_correlation`, in `S`, in `O` and so in `θ`; `ω` is made in the same way.
+//!
+//! Domains may also differ in which columns count, with `importance_shift` above 0 (the default). Column c then has the importance
+//! `g_{d,c} = exp(importance_shift · ε)` in domain d, with a standard normal ε for each domain and column. It multiplies the weights in
+//! `θ_{d,t}` of the column's features, and `g_{d,f} · g_{d,g}` those in `ω_{d,t}` of a pair's; then every vector is scaled to length 1
+//! again. So the hidden vectors still mean the same in every domain, and a model that first scales each column by the domain needs no
+//! other weights for it. `own` and `task_correlation` are those before this step.
+//!
+//! A label is 1 with probability
 //! `σ(z_{d,t})`; for a task that is *given* another (a cart needs a click) with that probability where the other label is
 //! 1, else it is 0, so its probability in the log is the product of the two.
 //!
@@ -90,6 +98,8 @@ enum Stream {
     Labels,
     /// A row's split, by row.
     Split,
+    /// How much each column counts in a domain, by domain.
+    Importance,
 }
 
 /// The stream of this purpose and index. Its key has a mark of its own, so that it is none of those that a model with the same seed

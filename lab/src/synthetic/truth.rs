@@ -31,15 +31,22 @@ impl Truth {
             .collect();
 
         let shares = [1.0 - settings.interaction, settings.interaction];
+        let columns_of = settings.columns_of_features();
+        let importances: Vec<_> = (0..settings.domains.len()).map(|domain| importances(settings, domain)).collect();
         let mut weights = vec![vec![Vec::new(); settings.tasks.len()]; settings.domains.len()];
         for (block, (length, share)) in settings.blocks().into_iter().zip(shares).enumerate() {
             let scale = settings.signal * share.sqrt();
             for (domain, tasks) in weights.iter_mut().enumerate() {
-                let block_weights = match scale {
+                let mut block_weights = match scale {
                     // A block without a share may be too short for orthogonal weights.
                     0.0 => vec![vec![0.0; length]; tasks.len()],
                     _ => domain_weights(settings, domain, block, length),
                 };
+                if scale > 0.0 && settings.importance_shift > 0.0 {
+                    block_weights
+                        .iter_mut()
+                        .for_each(|weights| weigh(weights, &columns_of[block], &importances[domain]));
+                }
                 for (task, block_weights) in tasks.iter_mut().zip(block_weights) {
                     task.extend(block_weights.iter().map(|weight| scale * weight));
                 }
@@ -105,6 +112,24 @@ fn domain_weights(settings: &SyntheticConfigBuilder, domain: usize, block: usize
             (0..length).map(|i| share_shared * entry(shared, i) + share_own * entry(own, i)).collect()
         })
         .collect()
+}
+
+/// How much each field, bag and numeric column counts in a domain.
+fn importances(settings: &SyntheticConfigBuilder, domain: usize) -> Vec<f64> {
+    let columns = settings.categorical.len() + settings.bags.len() + settings.numeric.len();
+    let normals = normals(&mut stream(settings.seed, Stream::Importance, domain), columns);
+    normals.into_iter().map(|normal| (settings.importance_shift * normal).exp()).collect()
+}
+
+/// Multiplies each weight by the importance of its columns, and gives the whole length 1 again.
+fn weigh(weights: &mut [f64], columns: &[Vec<usize>], importances: &[f64]) {
+    for (weight, columns) in weights.iter_mut().zip(columns) {
+        *weight *= columns.iter().map(|&column| importances[column]).product::<f64>();
+    }
+    let norm = dot(weights, weights).sqrt();
+    for weight in &mut *weights {
+        *weight /= norm;
+    }
 }
 
 /// Appends `count` random unit vectors that are orthogonal to each other and to those already there (Gram–Schmidt).
@@ -211,6 +236,47 @@ mod tests {
         assert_eq!(weights.len(), 12 + 12);
         assert_relative_eq!(dot(&weights[..12], &weights[..12]), 3.0, epsilon = 1e-12);
         assert_relative_eq!(dot(&weights[12..], &weights[12..]), 1.0, epsilon = 1e-12);
+    }
+
+    #[test]
+    fn importance_multiplies_the_weights_of_a_column_in_a_domain() {
+        let builder = |shift: f64| {
+            let fields = ["user", "item", "hour"];
+            let builder = SyntheticConfig::builder().rows(2000).domain_count(500).domain_tail(0.0).task("click", 0.2);
+            let builder = fields.into_iter().fold(builder, |builder, field| builder.categorical(field, 9));
+            let builder = builder.bag("tags", 9, 3).numeric("age", 0.0, 1.0, 2).latent(2);
+            builder.own(0.0).interaction(0.25).signal(2.0).importance_shift(shift)
+        };
+        // What each feature is made of: three fields, the bag, the number, and the pairs of fields.
+        let linear = [0, 0, 1, 1, 2, 2, 3, 3, 4];
+        let pairs = [[0, 1], [0, 1], [0, 2], [0, 2], [1, 2], [1, 2]];
+        let (shifted, alike) = (truth(builder(0.7)), truth(builder(0.0)));
+        let mut logs = Vec::new();
+        for (shifted, alike) in shifted.weights.iter().zip(&alike.weights) {
+            let (shifted, alike) = (&shifted[0], &alike[0]);
+            assert_eq!(shifted.len(), linear.len() + pairs.len());
+            // The signal and its shares stay.
+            assert_relative_eq!(dot(&shifted[..9], &shifted[..9]), 3.0, epsilon = 1e-12);
+            assert_relative_eq!(dot(&shifted[9..], &shifted[9..]), 1.0, epsilon = 1e-12);
+            let by: Vec<f64> = shifted.iter().zip(alike).map(|(shifted, alike)| shifted / alike).collect();
+            let column = |column| by[linear.iter().position(|&of| of == column).unwrap()];
+            for (by, of) in by.iter().zip(linear) {
+                assert_relative_eq!(*by, column(of), max_relative = 1e-9);
+            }
+            // Up to what gives the pairs' block its length.
+            let length = by[9] / (column(0) * column(1));
+            for (by, [f, g]) in by[9..].iter().zip(pairs) {
+                assert_relative_eq!(*by, length * column(f) * column(g), max_relative = 1e-9);
+            }
+            logs.push((column(0) / column(4)).ln());
+        }
+        // The logarithm of the quotient of two importances: mean 0, variance 2 · 0.7².
+        let n = logs.len() as f64;
+        let mean = logs.iter().sum::<f64>() / n;
+        let std = (logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / n).sqrt();
+        let expected = 0.7 * 2.0_f64.sqrt();
+        assert!(mean.abs() < 4.0 * expected / n.sqrt(), "{mean}");
+        assert!((std / expected - 1.0).abs() < 4.0 / (2.0 * n).sqrt(), "{std}");
     }
 
     #[test]

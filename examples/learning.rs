@@ -2,11 +2,15 @@
 //!
 //! ```text
 //! cargo run --release --example learning -- domains 8
+//! cargo run --release --example learning -- importance 8
 //! cargo run --release --example learning -- tasks 5
 //! ```
 //!
 //! `domains`: logs with planted domain structure (`starple_lab::synthetic`), a new world each seed. The pooled model, one model for each
 //! domain, STAR, and PLE with branches for domains; the mean of the domains' AUCs.
+//!
+//! `importance`: the same, with twelve domains that have one click model but for how much each column counts. With PEPNet, whose gates
+//! scale the embedded columns by the domain.
 //!
 //! `tasks`: the synthetic protocol of the MMoE paper (Ma et al., KDD 2018, section 3.2), which PLE's paper takes up. With orthonormal
 //! `u₁, u₂`, `w₁ = u₁` and `w₂ = p·u₁ + √(1 − p²)·u₂`; `s_k = w_kᵀx + Σ_i sin(α_i·w_kᵀx + β_i)`; here the label is a draw of
@@ -33,7 +37,7 @@ use starple::train::{EarlyStop, TrainConfig};
 use starple_lab::compare::{CompareConfig, Comparison, Contender, Standing, Summary, compare, holm, sign_flip};
 use starple_lab::synthetic::{SyntheticConfig, SyntheticConfigBuilder, SyntheticLog};
 
-const USAGE: &str = "usage: learning domains|tasks SEEDS, of which there are 2 to 20";
+const USAGE: &str = "usage: learning domains|importance|tasks SEEDS, of which there are 2 to 20";
 const UNTESTED: &str = "no two runs that went well, or none that differ.";
 
 /// Trains these models in a world of its own for each seed.
@@ -108,17 +112,14 @@ fn best_possible(log: &SyntheticLog) -> Result<f64> {
     Ok(best.report().tasks[0].mean_domain_auc.unwrap_or(f64::NAN))
 }
 
-/// The models in worlds of domains, by the mean of the domains' AUCs.
+/// The models in worlds of domains that share half of their click model.
 fn domains(seeds: u64) -> Result<TextTable> {
     let stack = [64, 32];
     let star = |name: &str, combination: Value| json!({"kind": "star", "name": name, "combination": combination, "hidden": stack});
-    let mut models = vec![
+    let models = vec![
         json!({"kind": "pooled", "hidden": stack}),
         json!({"kind": "single", "name": "one model each", "branches": "domains", "hidden": stack}),
-        json!({
-            "kind": "shared_bottom", "name": "shared bottom", "branches": "domains", "bottom_hidden": [64],
-            "tower_hidden": [32],
-        }),
+        shared_bottom(),
         json!({"kind": "mmoe", "name": "MMoE", "branches": "domains", "expert_hidden": [64], "tower_hidden": [32]}),
         json!({"kind": "ple", "name": "PLE", "branches": "domains", "expert_hidden": [64], "tower_hidden": [32]}),
         star("STAR", json!("product")),
@@ -128,28 +129,65 @@ fn domains(seeds: u64) -> Result<TextTable> {
         star("STAR, concatenation", json!("concatenation")),
         star("STAR, low rank", json!({"low_rank": {"rank": 4}})),
     ];
+    let scenes = ["search", "feed", "checkout", "partner", "email"];
+    let world = |config: SyntheticConfigBuilder| config.domains(scenes).domain_tail(1.5).own(0.5);
+    by_mean_domain_auc(models, seeds, world, [(0, "− pooled"), (1, "− one each")])
+}
+
+/// The models in worlds of domains that share one click model, but for how much each column counts.
+fn importance(seeds: u64) -> Result<TextTable> {
+    let stack = [64, 32];
+    let models = vec![
+        json!({"kind": "pooled", "hidden": stack}),
+        shared_bottom(),
+        json!({"kind": "mmoe", "name": "MMoE", "branches": "domains", "expert_hidden": [64], "tower_hidden": [32]}),
+        json!({"kind": "ple", "name": "PLE", "branches": "domains", "expert_hidden": [64], "tower_hidden": [32]}),
+        json!({"kind": "star", "name": "STAR", "hidden": stack}),
+        json!({"kind": "pepnet", "name": "EPNet alone", "hidden": stack}),
+        json!({"kind": "pepnet", "name": "PEPNet", "priors": ["user", "item"], "hidden": stack}),
+    ];
+    let world =
+        |config: SyntheticConfigBuilder| config.domain_count(12).domain_tail(0.5).own(0.0).importance_shift(1.0);
+    by_mean_domain_auc(models, seeds, world, [(0, "− pooled"), (1, "− shared bottom")])
+}
+
+/// A shared bottom with a tower for each domain.
+fn shared_bottom() -> Value {
+    json!({
+        "kind": "shared_bottom", "name": "shared bottom", "branches": "domains", "bottom_hidden": [64],
+        "tower_hidden": [32],
+    })
+}
+
+/// The models in planted worlds by the mean of the domains' AUCs, and what they gain over two of them: number, header.
+fn by_mean_domain_auc(
+    mut models: Vec<Value>,
+    seeds: u64,
+    world: impl Fn(SyntheticConfigBuilder) -> SyntheticConfigBuilder,
+    references: [(usize, &str); 2],
+) -> Result<TextTable> {
     for model in &mut models {
         model["embedding_dim"] = json!(8);
         model["dropout"] = json!(0.1);
     }
-    let comparison = compare_in_worlds(&models, seeds, |seed| Ok(planted(seed)?.1))?;
-    let best = (1..=seeds).map(|seed| best_possible(&planted(seed)?.0)).collect::<Result<Vec<_>>>()?;
+    let comparison = compare_in_worlds(&models, seeds, |seed| Ok(planted(&world, seed)?.1))?;
+    let best = (1..=seeds).map(|seed| best_possible(&planted(&world, seed)?.0)).collect::<Result<Vec<_>>>()?;
     let monitor = Monitor::new(Metric::MeanDomainAuc);
     let mut rows = Vec::new();
     for contender in &comparison.contenders {
         rows.push((contender.name.as_str(), values(contender, &monitor)?));
     }
-    let mut table = TextTable::new(["mean domain AUC", "mean ± std", "− pooled", "p (Holm)", "− one each", "p (Holm)"]);
-    let over = |(other, others): &(&str, Vec<f64>)| {
-        let them = rows.iter().filter(|(name, _)| name != other);
-        paired(them.map(|(_, values)| (values.as_slice(), others.as_slice()))).into_iter()
-    };
-    let (mut over_pooled, mut over_each) = (over(&rows[0]), over(&rows[1]));
+    let [(_, first), (_, second)] = references;
+    let mut table = TextTable::new(["mean domain AUC", "mean ± std", first, "p (Holm)", second, "p (Holm)"]);
+    let mut columns = references.map(|(reference, _)| {
+        let others = rows.iter().enumerate().filter(|&(number, _)| number != reference);
+        paired(others.map(|(_, (_, values))| (values.as_slice(), rows[reference].1.as_slice()))).into_iter()
+    });
     for (number, (name, values)) in rows.iter().enumerate() {
         let mut cells = vec![Cell::from(*name), show(values)];
-        for (other, column) in [&mut over_pooled, &mut over_each].into_iter().enumerate() {
-            let own = if number == other { None } else { column.next() };
-            cells.extend(own.unwrap_or([const { Cell::Blank }; 2]));
+        for ((reference, _), column) in references.iter().zip(&mut columns) {
+            let gain = if number == *reference { None } else { column.next() };
+            cells.extend(gain.unwrap_or([const { Cell::Blank }; 2]));
         }
         table.row(cells);
     }
@@ -256,6 +294,7 @@ fn main() -> ExitCode {
     let seeds = arguments.get(1).and_then(|seeds| seeds.parse().ok()).filter(|seeds| (2..=20).contains(seeds));
     let table = match (arguments.first().map(String::as_str), seeds, arguments.len()) {
         (Some("domains"), Some(seeds), 2) => domains(seeds),
+        (Some("importance"), Some(seeds), 2) => importance(seeds),
         (Some("tasks"), Some(seeds), 2) => tasks(seeds),
         _ => {
             eprintln!("{USAGE}");

@@ -43,9 +43,9 @@ impl Truth {
                     _ => domain_weights(settings, domain, block, length),
                 };
                 if scale > 0.0 && settings.importance_shift > 0.0 {
-                    block_weights
-                        .iter_mut()
-                        .for_each(|weights| weigh(weights, &columns_of[block], &importances[domain]));
+                    for weights in &mut *block_weights {
+                        weigh(weights, &columns_of[block], &importances[domain]);
+                    }
                 }
                 for (task, block_weights) in tasks.iter_mut().zip(block_weights) {
                     task.extend(block_weights.iter().map(|weight| scale * weight));

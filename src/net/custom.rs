@@ -35,8 +35,9 @@ use crate::nn::{InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, Segment};
 ///     type Cache = ();
 ///
 ///     fn forward(&self, x: &ArrayRef2<f32>, _: &[Segment], _: Mode, _: &mut (), y: &mut ArrayRef2<f32>) {
-///         y.assign(x);
-///         *y *= &self.factors;
+///         for (mut y, x) in y.rows_mut().into_iter().zip(x.rows()) {
+///             y.assign(&(&x * &self.factors));
+///         }
 ///     }
 ///
 ///     fn backward(
@@ -48,11 +49,10 @@ use crate::nn::{InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, Segment};
 ///         grad: &mut Self,
 ///         dx: &mut ArrayRef2<f32>,
 ///     ) {
-///         for (x, dy) in x.rows().into_iter().zip(dy.rows()) {
+///         for ((mut dx, x), dy) in dx.rows_mut().into_iter().zip(x.rows()).zip(dy.rows()) {
 ///             grad.factors += &(&x * &dy);
+///             dx.assign(&(&dy * &self.factors));
 ///         }
-///         dx.assign(dy);
-///         *dx *= &self.factors;
 ///     }
 /// }
 /// ```

@@ -67,7 +67,7 @@ starple::params!(Nothing {});
 impl CustomLayer for Nothing {
     type Cache = ();
 
-    fn forward(&self, x: &ArrayRef2<f32>, _: &[Segment], _: Mode, (): &mut (), y: &mut ArrayRef2<f32>) {
+    fn forward(&self, x: &ArrayRef2<f32>, _: &[Segment], _: Mode<'_>, (): &mut (), y: &mut ArrayRef2<f32>) {
         y.column_mut(0).assign(&x.column(0));
     }
 

@@ -93,7 +93,7 @@ impl DomainBias {
 impl CustomLayer for DomainBias {
     type Cache = ();
 
-    fn forward(&self, _: &ArrayRef2<f32>, segments: &[Segment], _: Mode, (): &mut (), y: &mut ArrayRef2<f32>) {
+    fn forward(&self, _: &ArrayRef2<f32>, segments: &[Segment], _: Mode<'_>, (): &mut (), y: &mut ArrayRef2<f32>) {
         y.fill(0.0);
         for segment in segments {
             if let Some(d) = segment.domain {

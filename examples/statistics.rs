@@ -57,7 +57,7 @@ struct OfDomain {
 }
 
 /// Adds the first task's predictions of a batch to the sums of its domains.
-fn add(model: &Model, batch: &Batch, cache: &mut Cache<Mode>, sums: &mut [f64]) {
+fn add(model: &Model, batch: &Batch, cache: &mut Cache<Mode<'static>>, sums: &mut [f64]) {
     let logits = model.forward_with(batch, batch.domains(), cache);
     for (domain, logit) in batch.domains.iter().zip(logits.column(0)) {
         sums[domain.index().expect("training rows have a known domain")] += sigmoid(f64::from(*logit));

@@ -126,8 +126,8 @@ impl Describe for ProbeConfig {
 impl CustomLayer for Probe {
     type Cache = ();
 
-    fn forward(&self, x: &ArrayRef2<f32>, _: &[Segment], mode: Mode, (): &mut (), logits: &mut ArrayRef2<f32>) {
-        let Some(Train { seed, step }) = mode.training() else {
+    fn forward(&self, x: &ArrayRef2<f32>, _: &[Segment], mode: Mode<'_>, (): &mut (), logits: &mut ArrayRef2<f32>) {
+        let Some(Train { seed, step, .. }) = mode.training() else {
             note(Event::Scored { weight: self.weight[0] });
             return SCRIPT.with_borrow_mut(|script| {
                 let val = script.val.get(script.given).or(script.val.last()).copied().unwrap_or(1.0);

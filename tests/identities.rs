@@ -384,7 +384,7 @@ fn assert_near(found: &Array2<f32>, expected: &Array2<f32>, what: &str) {
     }
 }
 
-const MODE: Train = Train { seed: 3, step: 5 };
+const MODE: Train = Train { seed: 3, step: 5, first_row: 0 };
 
 #[test]
 fn a_stack_is_its_layers_one_after_the_other_dropout_included() {

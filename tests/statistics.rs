@@ -42,7 +42,7 @@ fn train(splits: &Splits, settings: Value, epochs: usize, seed: u64, statistics_
 }
 
 /// The mean prediction of each domain's training rows, in batches of 512 rows as they come.
-fn means(model: &Model, rows: &Batch, mode: Mode) -> Vec<f64> {
+fn means(model: &Model, rows: &Batch, mode: Mode<'static>) -> Vec<f64> {
     let mut sums = vec![(0.0, 0.0); model.layout().domains.len()];
     let mut cache = Cache::new(mode);
     for start in (0..rows.rows()).step_by(512) {

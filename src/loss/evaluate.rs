@@ -14,13 +14,81 @@ pub struct Loss {
     pub total: f64,
     /// `L_k` of each unit, before its weight; `None` when no row of the batch has a label for it.
     pub units: Vec<Option<f64>>,
-    /// The weight of the rows with a label for one task, by unit.
+}
+
+impl Loss {
+    /// Adds the loss of other rows of the same step, divided by the same [`Normalisers`].
+    ///
+    /// # Panics
+    /// If it has another number of units.
+    pub fn add(&mut self, other: &Self) {
+        assert_eq!(self.units.len(), other.units.len(), "losses of one step have the same units");
+        self.total += other.total;
+        for (sum, loss) in self.units.iter_mut().zip(&other.units) {
+            if let Some(loss) = loss {
+                *sum.get_or_insert(0.0) += loss;
+            }
+        }
+    }
+}
+
+/// What the losses of a step are divided by: `Σ_i w_i δ_ik`, the weight of the rows with a label, by task and unit.
+///
+/// Where the rows of a step are shared out over several batches, the sum of theirs is that of the step.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Normalisers {
+    units: usize,
+    /// `[tasks, units]`.
     labelled: Vec<f64>,
 }
 
+impl Normalisers {
+    /// Adds those of other rows of the step.
+    ///
+    /// # Panics
+    /// If they are those of other tasks or units.
+    pub fn add(&mut self, other: &Self) {
+        assert_eq!((self.units, self.labelled.len()), (other.units, other.labelled.len()), "the step's own units");
+        self.labelled.iter_mut().zip(&other.labelled).for_each(|(sum, weight)| *sum += weight);
+    }
+
+    /// The weights, unit by unit for each task.
+    pub fn values(&self) -> &[f64] {
+        &self.labelled
+    }
+
+    /// The weights, unit by unit for each task, to put in the sums over all rows of the step.
+    pub fn values_mut(&mut self) -> &mut [f64] {
+        &mut self.labelled
+    }
+}
+
 impl Objective {
+    /// Writes what the losses of this batch are divided by, for this number of units.
+    ///
+    /// # Panics
+    /// If units tell domains apart and a row has no known one.
+    pub fn normalisers(&self, batch: &Batch, units: usize, to: &mut Normalisers) {
+        let Batch { labels, weights, domains, .. } = batch;
+        let tasks = labels.ncols();
+        to.units = units;
+        to.labelled.clear();
+        to.labelled.resize(tasks * units, 0.0);
+        for (task, labelled) in to.labelled.chunks_exact_mut(units).enumerate() {
+            for (row, label) in labels.column(task).iter().enumerate() {
+                if !label.is_nan() {
+                    let weight = if weights.is_empty() { 1.0 } else { weights[row] };
+                    labelled[self.units().of(domains, row, task, tasks)] += f64::from(weight);
+                }
+            }
+        }
+    }
+
     /// Writes the loss of a batch to `loss` and its gradient by the logits to `dlogits`: of `L = Σ_k ω_k L_k` with
     /// these weights `ω_k`, one for each unit.
+    ///
+    /// `normalisers` are those of the batch; or, if the batch has a part of a step's rows, those of the step: losses and gradients of all
+    /// parts then add up to those of the step.
     ///
     /// `logits` and `dlogits` are `[rows, tasks]`; `batch` gives labels, weights and, where units tell them apart,
     /// domains of the rows. The gradient is `ω_k·w_i δ_ik·(σ(z_ik) − y_ik) / Σ_i w_i δ_ik`, computed in f64 and rounded
@@ -32,13 +100,14 @@ impl Objective {
     /// not finite. `loss` and `dlogits` are then only partly written.
     ///
     /// # Panics
-    /// If the shapes do not agree, a row has a domain without weight, or units tell domains apart and a row has no
+    /// If the shapes do not agree, normalisers are of other tasks or units, a row has a domain without weight, or units tell domains apart and a row has no
     /// known one.
     pub fn evaluate(
         &self,
         logits: &ArrayRef2<f32>,
         batch: &Batch,
         weights: &[f64],
+        normalisers: &Normalisers,
         dlogits: &mut ArrayRef2<f32>,
         loss: &mut Loss,
     ) -> Result<(), NonFiniteAt> {
@@ -48,7 +117,9 @@ impl Objective {
         assert_eq!(dlogits.dim(), (rows, tasks), "dlogits and logits differ in shape");
         let given = row_weights.len();
         assert!(given == 0 || given == rows, "{given} weights for {rows} rows");
-        let Loss { total, units, labelled } = loss;
+        let Loss { total, units } = loss;
+        let expected = (weights.len(), tasks * weights.len());
+        assert_eq!((normalisers.units, normalisers.labelled.len()), expected, "normalisers of other tasks or units");
         units.clear();
         units.resize(weights.len(), None);
         for task in 0..tasks {
@@ -60,15 +131,11 @@ impl Objective {
                 NonFiniteAt { row, task, logit, label, weight, unit_weight }
             };
 
-            labelled.clear();
-            labelled.resize(weights.len(), 0.0);
+            let labelled = &normalisers.labelled[task * weights.len()..][..weights.len()];
             for (row, (&logit, &label)) in columns() {
                 let has_label = !label.is_nan();
                 if !logit.is_finite() || (has_label && !row_weight(row).is_finite()) {
                     return Err(not_finite(row, logit, label));
-                }
-                if has_label {
-                    labelled[unit_of(row)] += f64::from(row_weight(row));
                 }
             }
             for ((row, (&logit, &label)), dlogit) in columns().zip(dlogits.column_mut(task)) {
@@ -115,10 +182,12 @@ mod tests {
         logits: &Array2<f32>,
         batch: &Batch,
     ) -> Result<(Loss, Array2<f32>), NonFiniteAt> {
-        let mut loss = Loss { total: 9.0, units: vec![Some(9.0); 7], labelled: vec![9.0; 5] };
+        let mut loss = Loss { total: 9.0, units: vec![Some(9.0); 7] };
+        let mut normalisers = Normalisers { units: 3, labelled: vec![9.0; 5] };
         let mut dlogits = Array2::from_elem(logits.raw_dim(), 9.0);
         let objective = Objective::builder().units(units).build().unwrap();
-        objective.evaluate(logits, batch, omega, &mut dlogits, &mut loss)?;
+        objective.normalisers(batch, omega.len(), &mut normalisers);
+        objective.evaluate(logits, batch, omega, &normalisers, &mut dlogits, &mut loss)?;
         Ok((loss, dlogits))
     }
 

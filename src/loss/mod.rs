@@ -8,7 +8,7 @@ mod units;
 pub mod weighting;
 
 pub use bce::{bce_with_logits, sigmoid};
-pub use evaluate::Loss;
+pub use evaluate::{Loss, Normalisers};
 pub use non_finite::NonFiniteAt;
 pub use objective::{DecayPer, Objective, ObjectiveBuilder};
 pub use units::Units;

@@ -1,5 +1,7 @@
 //! The gradient of a model.
 
+use std::ops::BitOrAssign;
+
 use super::Model;
 use super::freeze::frozen;
 use crate::Result;
@@ -16,6 +18,34 @@ pub struct Gradient {
     pub net: Net,
     /// By position in the model's walk, what stays as it is; empty where nothing does.
     pub(super) frozen: Vec<bool>,
+}
+
+/// Which members of a gradient took part in the step (what domains, branches and steps of a program own), as bits: those of several parts of a step
+/// are combined by OR.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Presence {
+    words: Vec<u64>,
+}
+
+impl Presence {
+    /// The bits, 64 in a word; how many words there are is the same for all gradients of a model.
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// The bits, to put in those of all parts of a step.
+    pub fn words_mut(&mut self) -> &mut [u64] {
+        &mut self.words
+    }
+}
+
+impl BitOrAssign<&Self> for Presence {
+    /// # Panics
+    /// If the two are of different models.
+    fn bitor_assign(&mut self, other: &Self) {
+        assert_eq!(self.words.len(), other.words.len(), "the presence of one model's gradients");
+        self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word |= other);
+    }
 }
 
 impl Gradient {
@@ -79,6 +109,47 @@ impl Gradient {
     pub fn zero(&mut self) {
         self.tables.iter_mut().for_each(RowGrad::clear);
         self.net.zero();
+    }
+
+    /// Adds the gradient of other rows of the same step; what is present in either is from then on present here.
+    ///
+    /// Of batch statistics it keeps the mean over the parts, each of which has those of its own rows.
+    ///
+    /// # Panics
+    /// If it is the gradient of another model.
+    pub fn add(&mut self, other: &mut Self) {
+        self.add_scaled(1.0, other);
+    }
+
+    /// Which members of [`Gradient::net`] are present. (The gradient is borrowed to change because its walk is also that of
+    /// [`Gradient::set_presence`]; nothing changes.)
+    ///
+    /// Rows of tables are present where [`RowGrad::rows`] has them.
+    pub fn presence(&mut self) -> Presence {
+        let (mut words, mut count) = (Vec::new(), 0);
+        self.net.visit_presence(&mut |present| {
+            if count % 64 == 0 {
+                words.push(0);
+            }
+            words[count / 64] |= u64::from(*present) << (count % 64);
+            count += 1;
+        });
+        Presence { words }
+    }
+
+    /// Makes these members present. The values of a member that was absent are zero; add to them what other parts of the step have.
+    ///
+    /// # Panics
+    /// If it is the presence of another model's gradient, or a member is left out that is present: its values would stay for a later step.
+    pub fn set_presence(&mut self, presence: &Presence) {
+        let mut count = 0_usize;
+        self.net.visit_presence(&mut |present| {
+            let wanted = presence.words[count / 64] >> (count % 64) & 1 == 1;
+            assert!(wanted || !*present, "what is present stays so until the gradient is zero");
+            *present = wanted;
+            count += 1;
+        });
+        assert_eq!(count.div_ceil(64), presence.words.len(), "the presence of another model's gradient");
     }
 
     /// Adds `scale` times another gradient of the same model, and its batch statistics; who is present in either is

@@ -82,7 +82,7 @@ pub(crate) use self::embeddings::Selection;
 pub(crate) use self::freeze::is_below;
 pub use self::fusion::Fusion;
 pub use self::gate_view::{ExpertId, GateReader, GateView};
-pub use self::gradient::Gradient;
+pub use self::gradient::{Gradient, Presence};
 pub use self::grow::NewRows;
 pub use self::ml_mmoe::{MlMmoe, MlMmoeConfig, MlMmoeConfigBuilder};
 pub use self::mmoe::{Mmoe, MmoeConfig, MmoeConfigBuilder};
@@ -234,7 +234,7 @@ impl Model {
     ///
     /// # Panics
     /// As [`Model::forward`]; in training also if a row has no known domain.
-    pub fn forward_with<'c, 'a, M: Copy + Into<Mode>>(
+    pub fn forward_with<'c, 'a, M: Copy + Into<Mode<'static>>>(
         &self,
         batch: &Batch,
         domain: impl Into<Domains<'a>>,
@@ -253,7 +253,8 @@ impl Model {
         resize(&mut cache.grouped, rows, layout.tasks.len());
         self.embeddings.forward(batch, &cache.order.rows, &cache.blocks, &mut cache.x);
         let Cache { order, x, grouped, tape, .. } = cache;
-        self.net.forward(Input { x, segments: &order.segments }, mode, tape, grouped);
+        let input = Input { x, segments: &order.segments, rows: &order.rows };
+        self.net.forward(input, mode, tape, grouped);
         cache.order.scatter(&cache.grouped, &mut cache.logits);
         &cache.logits
     }
@@ -268,7 +269,7 @@ impl Model {
         cache.order.gather(dlogits, &mut cache.grouped);
         resize(&mut cache.dx, cache.x.nrows(), cache.x.ncols());
         let Cache { order, blocks, x, dx, grouped, tape, .. } = cache;
-        let input = Input { x, segments: &order.segments };
+        let input = Input { x, segments: &order.segments, rows: &order.rows };
         self.net.backward(input, grouped, tape, &mut grad.net, dx);
         self.embeddings.backward(batch, &order.rows, blocks, dx, &mut grad.tables);
         grad.silence();

@@ -39,7 +39,7 @@ impl<'a> Statistics<'a> {
         let embedded = model.embeddings.lay(rows.rows(), &order.segments, blocks);
         resize(x, embedded, model.embeddings.width());
         model.embeddings.forward(rows, &order.rows, blocks, x);
-        let input = Input { x, segments: &order.segments };
+        let input = Input { x, segments: &order.segments, rows: &order.rows };
         if !model.net.note_statistics(input, grad) {
             resize(logits, rows.rows(), layout.tasks.len());
             resize(dlogits, rows.rows(), layout.tasks.len());

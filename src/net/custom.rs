@@ -34,7 +34,7 @@ use crate::nn::{InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, Segment};
 /// impl CustomLayer for Scale {
 ///     type Cache = ();
 ///
-///     fn forward(&self, x: &ArrayRef2<f32>, _: &[Segment], _: Mode, _: &mut (), y: &mut ArrayRef2<f32>) {
+///     fn forward(&self, x: &ArrayRef2<f32>, _: &[Segment], _: Mode<'_>, _: &mut (), y: &mut ArrayRef2<f32>) {
 ///         for (mut y, x) in y.rows_mut().into_iter().zip(x.rows()) {
 ///             y.assign(&(&x * &self.factors));
 ///         }
@@ -67,7 +67,7 @@ pub trait CustomLayer: Params + PartialEq + fmt::Debug + Send + Sync + 'static {
         &self,
         x: &ArrayRef2<f32>,
         segments: &[Segment],
-        mode: Mode,
+        mode: Mode<'_>,
         cache: &mut Self::Cache,
         y: &mut ArrayRef2<f32>,
     );
@@ -126,7 +126,7 @@ trait Erased: Any + fmt::Debug + Send + Sync {
         &self,
         x: &ArrayRef2<f32>,
         segments: &[Segment],
-        mode: Mode,
+        mode: Mode<'_>,
         cache: &mut CustomCache,
         y: &mut ArrayRef2<f32>,
     );
@@ -144,6 +144,7 @@ trait Erased: Any + fmt::Debug + Send + Sync {
     fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>));
     fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>));
     fn visit_pair(&mut self, grad: &mut dyn Any, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>));
+    fn visit_presence(&mut self, see: &mut dyn FnMut(&mut bool));
     fn zero(&mut self);
     fn dismiss(&mut self);
 }
@@ -163,7 +164,7 @@ impl<L: CustomLayer> Erased for L {
         &self,
         x: &ArrayRef2<f32>,
         segments: &[Segment],
-        mode: Mode,
+        mode: Mode<'_>,
         cache: &mut CustomCache,
         y: &mut ArrayRef2<f32>,
     ) {
@@ -202,6 +203,10 @@ impl<L: CustomLayer> Erased for L {
         Params::visit_pair(self, grad.downcast_mut().expect(SAME), path, see);
     }
 
+    fn visit_presence(&mut self, see: &mut dyn FnMut(&mut bool)) {
+        Params::visit_presence(self, see);
+    }
+
     fn zero(&mut self) {
         Params::zero(self);
     }
@@ -220,7 +225,7 @@ impl Custom {
         &self,
         x: &ArrayRef2<f32>,
         segments: &[Segment],
-        mode: Mode,
+        mode: Mode<'_>,
         cache: &mut CustomCache,
         y: &mut ArrayRef2<f32>,
     ) {
@@ -272,6 +277,10 @@ impl Params for Custom {
 
     fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
         self.0.visit_pair(&mut *grad.0, path, see);
+    }
+
+    fn visit_presence(&mut self, see: &mut dyn FnMut(&mut bool)) {
+        self.0.visit_presence(see);
     }
 
     fn zero(&mut self) {

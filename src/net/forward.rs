@@ -16,7 +16,7 @@ struct Strands<'a> {
     places: &'a [Place],
     segments: &'a [Segment],
     x: &'a ArrayRef2<f32>,
-    mode: Mode,
+    mode: Mode<'a>,
     outside: &'a [Cell],
     /// Where the strands start, and behind them their end.
     starts: &'a [usize],
@@ -51,8 +51,9 @@ impl Strands<'_> {
 }
 
 /// One step.
-fn run(step: &Step, layers: &[Layer], reads: &Reads<'_>, segments: &[Segment], mode: Mode, cell: &mut Cell) {
+fn run(step: &Step, layers: &[Layer], reads: &Reads<'_>, segments: &[Segment], mode: Mode<'_>, cell: &mut Cell) {
     let (Step { op, width, .. }, place) = (step, reads.places[reads.step]);
+    let mode = if step.fixed.is_some() { mode.of_no_row() } else { mode.of_rows(place.rows()) };
     if let Op::Row { .. } = op {
         return;
     }
@@ -118,7 +119,13 @@ fn run(step: &Step, layers: &[Layer], reads: &Reads<'_>, segments: &[Segment], m
         (Op::Attention { input, tokens }, [Layer::Attention(attention)]) => {
             let x = reads.value(*input);
             let y = &mut lines_mut(out, *tokens);
-            attention.forward(&lines(&x, *tokens), AttentionMask::all(*tokens), mode, cache_of!(cache, Attention), y);
+            attention.forward(
+                &lines(&x, *tokens),
+                AttentionMask::all(*tokens),
+                mode.of_lines(*tokens),
+                cache_of!(cache, Attention),
+                y,
+            );
         }
         (Op::Queries, [Layer::Representations(own), relations @ ..]) => {
             own.forward(relations_of(relations), mode, cache_of!(cache, Queries), out);
@@ -161,7 +168,7 @@ impl Program {
         &self,
         layers: &[Layer],
         x: &ArrayRef2<f32>,
-        mode: Mode,
+        mode: Mode<'_>,
         part: &mut Part,
         logits: &mut ArrayRef2<f32>,
     ) {

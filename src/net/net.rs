@@ -20,6 +20,8 @@ pub(crate) struct Input<'a> {
     pub(crate) x: &'a ArrayRef2<f32>,
     /// Which rows belong to which domain. Segments follow each other, cover all rows, and no domain has two.
     pub(crate) segments: &'a [Segment],
+    /// Which row of the batch each row is: what dropout is keyed by.
+    pub(crate) rows: &'a [u32],
 }
 
 /// The dense part of a model, run as the [`Program`] that its settings [describe](super::Describe): from embedded rows to one logit for
@@ -123,8 +125,9 @@ impl Net {
     }
 
     /// Writes the logits, `[rows, tasks]`.
-    pub(crate) fn forward(&self, input: Input<'_>, mode: Mode, tape: &mut Tape, logits: &mut ArrayRef2<f32>) {
-        let (Input { x, segments }, rows) = (input, logits.nrows());
+    pub(crate) fn forward(&self, input: Input<'_>, mode: Mode<'_>, tape: &mut Tape, logits: &mut ArrayRef2<f32>) {
+        let (Input { x, segments, rows: numbers }, rows) = (input, logits.nrows());
+        let mode = mode.with_rows(numbers);
         let (program, layers) = (&*self.program, &self.layers[..]);
         let last = segments.last().filter(|last| last.domain.is_none() && !program.common);
         tape.apart = last.map_or(rows..rows, Segment::rows);
@@ -304,6 +307,11 @@ impl Params for Net {
                 within(path, name, grad.present[i], |path| layer.visit_pair(dlayer, path, see));
             }
         }
+    }
+
+    fn visit_presence(&mut self, see: &mut dyn FnMut(&mut bool)) {
+        self.present.iter_mut().for_each(&mut *see);
+        self.layers.iter_mut().for_each(|layer| layer.visit_presence(see));
     }
 
     fn zero(&mut self) {

@@ -85,7 +85,7 @@ impl DomainMlp {
         &self,
         x: &ArrayRef2<f32>,
         segments: &[Segment],
-        mode: Mode,
+        mode: Mode<'_>,
         cache: &mut DomainMlpCache,
         logits: &mut ArrayRef2<f32>,
     ) {

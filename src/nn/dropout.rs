@@ -2,12 +2,14 @@
 
 use ndarray::ArrayRef2;
 use rand::RngCore as _;
+use rand_chacha::ChaCha8Rng;
 
 use super::{InitRng, Mode};
 use crate::random::{Purpose, keyed};
 
 /// Silences each value with probability `rate` in training and scales the others by `1/(1 − rate)`; does nothing in inference
-/// (Srivastava et al. 2014). The mask is a function of seed, step and the layer's place in the net.
+/// (Srivastava et al. 2014). The mask of a row is a function of seed, step, the layer's place in the net and the [number](Mode::row) of the row in
+/// the step: it does not depend on the rows beside it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dropout {
     rate: f32,
@@ -31,10 +33,24 @@ impl Dropout {
     }
 
     /// `y ← mask ⊙ y / (1 − rate)`, in place.
-    pub fn forward(&self, mode: Mode, cache: &mut DropoutCache, y: &mut ArrayRef2<f32>) {
+    pub fn forward(&self, mode: Mode<'_>, cache: &mut DropoutCache, y: &mut ArrayRef2<f32>) {
         let Some(step) = mode.training().filter(|_| self.rate > 0.0) else { return };
-        cache.rng.resize(2 * y.len(), 0);
-        keyed(step.seed, Purpose::Dropout, step.step, self.site).fill_bytes(&mut cache.rng);
+        let (rows, row_bytes) = (y.nrows(), 2 * y.ncols());
+        cache.rng.resize(rows * row_bytes, 0);
+        let mut rng = keyed(step.seed, Purpose::Dropout, step.step, self.site);
+        let mut start = 0;
+        while start < rows {
+            // Neighbours in the step are neighbours in the stream.
+            let first = mode.row(start);
+            let run = (start + 1..rows).take_while(|&i| mode.row(i) == first + (i - start) as u64).count();
+            let end = start + 1 + run;
+            fill_from(
+                &mut rng,
+                u128::from(first) * row_bytes as u128,
+                &mut cache.rng[start * row_bytes..end * row_bytes],
+            );
+            start = end;
+        }
         self.mask(cache, y);
     }
 
@@ -59,6 +75,53 @@ impl Dropout {
         for (value, draw) in values.iter_mut().zip(cache.rng.chunks_exact(2)) {
             let keep = u16::from_le_bytes([draw[0], draw[1]]) >= threshold;
             *value = if keep { *value * scale } else { 0.0 };
+        }
+    }
+}
+
+/// Fills `bytes` from the byte `at` of the stream on; `at` is even.
+fn fill_from(rng: &mut ChaCha8Rng, at: u128, bytes: &mut [u8]) {
+    if bytes.is_empty() {
+        return;
+    }
+    rng.set_word_pos(at / 4);
+    if at.is_multiple_of(4) {
+        rng.fill_bytes(bytes);
+        return;
+    }
+    // The second half of a word.
+    let (first, rest) = bytes.split_at_mut(2);
+    first.copy_from_slice(&rng.next_u32().to_le_bytes()[2..]);
+    rng.fill_bytes(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, Axis};
+
+    use super::*;
+    use crate::nn::Train;
+
+    #[test]
+    fn a_row_has_its_mask_wherever_it_is() {
+        // Rows of an odd number of bytes by two too, which start in the middle of words.
+        for width in [1, 3, 8, 70] {
+            let layer = Dropout::new(0.5, &mut InitRng::new(3));
+            let forward = |first_row, rows| {
+                let (mut cache, mut y) = (DropoutCache::default(), Array2::ones((rows, width)));
+                let mode = Train { seed: 1, step: 4, first_row };
+                layer.forward(mode.into(), &mut cache, &mut y);
+                let mut dy = Array2::ones((rows, width));
+                layer.backward(&cache, &mut dy);
+                assert_eq!(y, dy);
+                y
+            };
+            let whole = forward(0, 50);
+            for cut in [1, 2, 17, 33] {
+                let parts = [forward(0, cut), forward(cut as u64, 50 - cut)];
+                assert_eq!(ndarray::concatenate![Axis(0), parts[0], parts[1]], whole, "width {width}, cut {cut}");
+            }
+            assert_ne!(forward(50, 50), whole);
         }
     }
 }

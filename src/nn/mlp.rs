@@ -109,7 +109,7 @@ impl Mlp {
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub fn forward(&self, x: &ArrayRef2<f32>, mode: Mode, cache: &mut MlpCache, y: &mut ArrayRef2<f32>) {
+    pub fn forward(&self, x: &ArrayRef2<f32>, mode: Mode<'_>, cache: &mut MlpCache, y: &mut ArrayRef2<f32>) {
         self.forward_into(x, mode, cache, y);
         if self.ends_rectified().is_some() {
             resize(&mut cache.y, y.nrows(), y.ncols());
@@ -118,7 +118,13 @@ impl Mlp {
     }
 
     /// [`Mlp::forward`] for a caller that keeps `y` until the backward pass.
-    pub(crate) fn forward_into(&self, x: &ArrayRef2<f32>, mode: Mode, cache: &mut MlpCache, y: &mut ArrayRef2<f32>) {
+    pub(crate) fn forward_into(
+        &self,
+        x: &ArrayRef2<f32>,
+        mode: Mode<'_>,
+        cache: &mut MlpCache,
+        y: &mut ArrayRef2<f32>,
+    ) {
         self.forward_behind(|first, rectify, z| first.forward_into(x, z, rectify), mode, cache, y);
     }
 
@@ -126,7 +132,7 @@ impl Mlp {
     pub(crate) fn forward_behind(
         &self,
         mut first: impl FnMut(&Linear, bool, &mut ArrayRef2<f32>),
-        mode: Mode,
+        mode: Mode<'_>,
         cache: &mut MlpCache,
         y: &mut ArrayRef2<f32>,
     ) {

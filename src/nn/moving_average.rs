@@ -126,6 +126,8 @@ impl Params for MovingAverage {
         path.advance();
     }
 
+    fn visit_presence(&mut self, _: &mut dyn FnMut(&mut bool)) {}
+
     fn zero(&mut self) {
         self.mean.fill(0.0);
         self.var.fill(0.0);

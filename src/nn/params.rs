@@ -195,6 +195,9 @@ pub trait Params: Clone {
     /// where the second is.
     fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>));
 
+    /// Walks over the members of a gradient: whether each is present in the step, in an order that is the same for all gradients of a model.
+    fn visit_presence(&mut self, see: &mut dyn FnMut(&mut bool));
+
     /// Sets a gradient back to zero. What was absent from the step is zero already and is not touched.
     fn zero(&mut self);
 
@@ -274,6 +277,13 @@ macro_rules! params {
                 }
             }
 
+            fn visit_presence(&mut self, see: &mut dyn FnMut(&mut bool)) {
+                match self {
+                    $(Self::$variant(layer) => $crate::nn::Params::visit_presence(layer, see),)*
+                    _ => {}
+                }
+            }
+
             fn zero(&mut self) {
                 match self {
                     $(Self::$variant(layer) => $crate::nn::Params::zero(layer),)*
@@ -322,6 +332,12 @@ macro_rules! params {
                 });)*
             }
 
+            // A layer may have tensors alone.
+            #[allow(unused_variables)]
+            fn visit_presence(&mut self, see: &mut dyn FnMut(&mut bool)) {
+                $($crate::params!(@visit_presence self.$field, see $(, $decay)?);)*
+            }
+
             fn zero(&mut self) {
                 $($crate::params!(@zero self.$field $(, $decay)?);)*
             }
@@ -346,6 +362,8 @@ macro_rules! params {
     (@visit_pair $field:expr, $grad:expr, $path:ident, $see:ident, $decay:expr) => {
         $crate::nn::tensor::visit_pair(&mut $field, &mut $grad, $decay, $path, $see)
     };
+    (@visit_presence $field:expr, $see:ident) => { $crate::nn::Params::visit_presence(&mut $field, $see) };
+    (@visit_presence $field:expr, $see:ident, $decay:expr) => {};
     (@zero $field:expr) => { $crate::nn::Params::zero(&mut $field) };
     (@zero $field:expr, $decay:expr) => { $field.fill(0.0) };
     (@dismiss $field:expr) => { $crate::nn::Params::dismiss(&mut $field) };
@@ -423,6 +441,12 @@ impl<T: Params> Params for Vec<T> {
         }
     }
 
+    fn visit_presence(&mut self, see: &mut dyn FnMut(&mut bool)) {
+        for item in self {
+            item.visit_presence(see);
+        }
+    }
+
     fn zero(&mut self) {
         self.iter_mut().for_each(Params::zero);
     }
@@ -448,6 +472,12 @@ impl<T: Params> Params for Option<T> {
     fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
         if let (Some(item), Some(grad)) = (self, grad) {
             item.visit_pair(grad, path, see);
+        }
+    }
+
+    fn visit_presence(&mut self, see: &mut dyn FnMut(&mut bool)) {
+        if let Some(item) = self {
+            item.visit_presence(see);
         }
     }
 

@@ -140,6 +140,13 @@ impl<K: Key, T: Params> Params for Per<K, T> {
         }
     }
 
+    fn visit_presence(&mut self, see: &mut dyn FnMut(&mut bool)) {
+        for (present, member) in self.present.iter_mut().zip(&mut self.members) {
+            see(present);
+            member.visit_presence(see);
+        }
+    }
+
     fn zero(&mut self) {
         for (present, member) in self.present.iter_mut().zip(&mut self.members) {
             if std::mem::take(present) {

@@ -108,7 +108,7 @@ impl PostAffine {
     }
 
     /// Its dropout alone, in place.
-    pub(crate) fn drop_out(&self, mode: Mode, cache: &mut PostAffineCache, y: &mut ArrayRef2<f32>) {
+    pub(crate) fn drop_out(&self, mode: Mode<'_>, cache: &mut PostAffineCache, y: &mut ArrayRef2<f32>) {
         self.dropout.forward(mode, &mut cache.dropout, y);
     }
 
@@ -116,7 +116,7 @@ impl PostAffine {
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub fn forward(&self, z: &ArrayRef2<f32>, mode: Mode, cache: &mut PostAffineCache, y: &mut ArrayRef2<f32>) {
+    pub fn forward(&self, z: &ArrayRef2<f32>, mode: Mode<'_>, cache: &mut PostAffineCache, y: &mut ArrayRef2<f32>) {
         match &self.norm {
             None => self.activation.forward(z, mode, &mut cache.activation, y),
             Some(norm) => {

@@ -6,7 +6,7 @@ use super::UnitReport;
 use super::statistics::{StatisticsRows, recompute};
 use crate::data::{Batch, RowSource};
 use crate::loss::weighting::{Measured, Needs, Projection, UnitWeights, WeightingState};
-use crate::loss::{Loss, NonFiniteAt, Objective};
+use crate::loss::{Loss, NonFiniteAt, Normalisers, Objective};
 use crate::model::{Cache, Gradient, Model, Statistics, has_averages, is_below};
 use crate::nn::buffer::resize;
 use crate::nn::{Leaf, Train};
@@ -37,11 +37,38 @@ use crate::{Error, ErrorKind, Result};
 /// let units = step.end_epoch();
 /// # Ok(()) }
 /// ```
+///
+/// # Parts of a step
+///
+/// The rows of a step can be shared out over several `Step`s of equal models, in one process or in many: each takes the forward pass of its rows; the
+/// normalisers of all are summed; each takes the backward pass; gradients and losses are summed; each finishes, and has the gradient of the whole
+/// step, but for the order of sums in f32.
+///
+/// ```
+/// # fn run(model: &starple::Star, rows: &starple::data::Batch, mut steps: [starple::train::Step; 2]) {
+/// # use starple::optim::Clock;
+/// let half = rows.rows() / 2;
+/// let parts = [rows.slice(0..half), rows.slice(half..rows.rows())];
+/// let [one, other] = &mut steps;
+/// let mut sum = one.forward(model, &parts[0], 0, Clock::default()).clone();
+/// sum.add(other.forward(model, &parts[1], half as u64, Clock::default()));
+/// let rest = other.backward(model, &parts[1], &sum).expect("a loss that is finite");
+/// one.backward(model, &parts[0], &sum).expect("a loss that is finite").add(rest);
+/// one.loss_mut().add(other.loss());
+/// let gradient = one.finish(model);
+/// # }
+/// ```
+///
+/// Between processes, [`Gradient::presence`] says which parameters take part, as bits to be combined by OR, and [`Gradient::net`] and
+/// [`Gradient::tables`] are read and added to. Two things are not sums over rows: batch normalisation, Partitioned Normalization and Dice take the
+/// statistics of each part alone, and [GradNorm](crate::loss::Weighting::gradnorm) and [PCGrad](crate::loss::Weighting::pcgrad) measure the gradients
+/// of each part alone.
 #[derive(Debug)]
 pub struct Step {
     seed: u64,
     units: Vec<String>,
     weights: UnitWeights,
+    normalisers: Normalisers,
     loss: Loss,
     cache: Cache<Train>,
     dlogits: Array2<f32>,
@@ -93,6 +120,7 @@ impl Step {
             seed,
             units,
             weights,
+            normalisers: Normalisers::default(),
             loss: Loss::default(),
             cache: Cache::default(),
             dlogits: Array2::default((0, 0)),
@@ -130,12 +158,47 @@ impl Step {
     /// If the batch does not have the model's layout, a row has no known domain, or the model is not the one of
     /// [`Step::new`].
     pub fn gradient(&mut self, model: &Model, batch: &Batch, clock: Clock) -> Result<&mut Gradient, NonFiniteAt> {
-        let Self { weights, loss, cache, dlogits, grad, .. } = self;
-        cache.mode = Train { seed: self.seed, step: clock.step };
-        model.forward_with(batch, batch.domains(), cache);
+        self.forward(model, batch, 0, clock);
+        let normalisers = std::mem::take(&mut self.normalisers);
+        let done = self.backward(model, batch, &normalisers).map(|_| ());
+        self.normalisers = normalisers;
+        done?;
+        Ok(self.finish(model))
+    }
+
+    /// The first part of [`Step::gradient`], on a part of the step's rows: the forward pass. It gives the [`Normalisers`] of these rows.
+    ///
+    /// `first_row` is the number in the step of the part's first row. With it dropout draws for every row what it draws where the step has one part.
+    ///
+    /// # Panics
+    /// As [`Step::gradient`].
+    pub fn forward(&mut self, model: &Model, part: &Batch, first_row: u64, clock: Clock) -> &Normalisers {
+        let Self { weights, normalisers, cache, .. } = self;
+        cache.mode = Train { seed: self.seed, step: clock.step, first_row };
+        model.forward_with(part, part.domains(), cache);
         weights.start(clock);
-        resize(dlogits, batch.rows(), model.layout().tasks.len());
-        weights.objective().evaluate(cache.logits(), batch, weights.step(), dlogits, loss)?;
+        weights.objective().normalisers(part, weights.step().len(), normalisers);
+        normalisers
+    }
+
+    /// The second part of [`Step::gradient`]: losses and backward pass of the rows of [`Step::forward`], with the
+    /// [`Normalisers`] of all parts, summed. Add to the gradient those of the other parts
+    /// ([`Gradient::add`]), and to [`Step::loss_mut`] their losses, before [`Step::finish`].
+    ///
+    /// # Errors
+    /// As [`Step::gradient`].
+    ///
+    /// # Panics
+    /// If `model` and `part` are not those of [`Step::forward`], or the normalisers are of other units.
+    pub fn backward(
+        &mut self,
+        model: &Model,
+        part: &Batch,
+        normalisers: &Normalisers,
+    ) -> Result<&mut Gradient, NonFiniteAt> {
+        let Self { weights, loss, cache, dlogits, grad, .. } = self;
+        resize(dlogits, part.rows(), model.layout().tasks.len());
+        weights.objective().evaluate(cache.logits(), part, weights.step(), normalisers, dlogits, loss)?;
 
         let takes_part = |&unit: &usize| loss.units[unit].is_some() && weights.fixed(unit) > 0.0;
         self.by_unit.active.clear();
@@ -147,16 +210,25 @@ impl Step {
                 let unit = self.by_unit.active[0];
                 let loss = loss.units[unit].expect("the unit takes part");
                 self.by_unit.measured.push(Measured { unit, norm: 0.0, loss });
-                model.backward(batch, dlogits, cache, grad);
+                model.backward(part, dlogits, cache, grad);
             }
-            Needs::Norms if self.by_unit.active.len() > 1 => self.balance(model, batch),
-            Needs::Products if self.by_unit.active.len() > 1 => self.project(model, batch, clock.step),
-            _ => model.backward(batch, dlogits, cache, grad),
+            Needs::Norms if self.by_unit.active.len() > 1 => self.balance(model, part),
+            Needs::Products if self.by_unit.active.len() > 1 => self.project(model, part),
+            _ => model.backward(part, dlogits, cache, grad),
         }
+        Ok(&mut self.grad)
+    }
+
+    /// The last part of [`Step::gradient`], with the gradient and the loss of the whole step: the weighting learns from it, and the net adds what it
+    /// adds to the loss by itself. The gradient is then complete.
+    ///
+    /// # Panics
+    /// If the model is not the one of [`Step::new`].
+    pub fn finish(&mut self, model: &Model) -> &mut Gradient {
         self.weights.finish(&mut self.loss, &self.by_unit.measured);
         // What the model adds by itself belongs to no unit: it is neither weighed nor projected.
         self.loss.total += model.penalize(&mut self.cache, &mut self.grad);
-        Ok(&mut self.grad)
+        &mut self.grad
     }
 
     /// A backward pass for each unit, whose norm is measured; their sum is the gradient.
@@ -174,7 +246,8 @@ impl Step {
     }
 
     /// A backward pass for each unit, all of which are kept; the sum of their projections is the gradient.
-    fn project(&mut self, model: &Model, batch: &Batch, step: u64) {
+    fn project(&mut self, model: &Model, batch: &Batch) {
+        let step = self.cache.mode.step;
         let Self { seed, weights, cache, dlogits, grad, by_unit, .. } = self;
         let ByUnit { dlogits: own, grads, active, projection, .. } = by_unit;
         for (&unit, grad) in active.iter().zip(&mut *grads) {
@@ -216,6 +289,11 @@ impl Step {
     /// The loss of the last step.
     pub fn loss(&self) -> &Loss {
         &self.loss
+    }
+
+    /// The loss of the rows of the last [`Step::backward`], to add that of the step's other rows to.
+    pub fn loss_mut(&mut self) -> &mut Loss {
+        &mut self.loss
     }
 
     /// The weight `ω_k(t)·v_k` that each unit's gradient had in the last step, in the order of

@@ -93,7 +93,7 @@ pub(crate) fn changes_nobody(model: Model) {
 }
 
 fn frozen_step(model: &mut Model, rows: &Batch, number: u64, names: &[String], optimizer: &mut dyn Optimizer) {
-    let mut cache = Cache::<Train>::new(Train { seed: 1, step: number });
+    let mut cache = Cache::<Train>::new(Train { seed: 1, step: number, first_row: 0 });
     let mut grad = model.zero_grad();
     grad.freeze(model, names).unwrap();
     model.forward_with(rows, rows.domains(), &mut cache);

@@ -146,7 +146,7 @@ pub(crate) fn everything_learns(model: Model) {
     let mut largest = BTreeMap::<String, f32>::new();
     for seed in 0..6 {
         let batch = batch(&[0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2], 400 + seed);
-        let mut cache = Cache::<Train>::new(Train { seed: 1, step: seed });
+        let mut cache = Cache::<Train>::new(Train { seed: 1, step: seed, first_row: 0 });
         let mut grad = model.zero_grad();
         model.forward_with(&batch, batch.domains(), &mut cache);
         model.backward(&batch, &dlogits(12, &[0, 1], seed), &mut cache, &mut grad);
@@ -209,7 +209,7 @@ pub(crate) fn warm_steps_allocate_nothing(mut model: Model) {
     let mut cache = Cache::<Train>::default();
     let mut run = |number: u64| {
         let batch = &batches[number as usize % 3];
-        cache.mode = Train { seed: 1, step: number };
+        cache.mode = Train { seed: 1, step: number, first_row: 0 };
         model.forward_with(batch, batch.domains(), &mut cache);
         model.backward(batch, &dlogits, &mut cache, &mut grad);
         model.penalize(&mut cache, &mut grad);
@@ -233,7 +233,7 @@ pub(crate) fn warm_steps_allocate_nothing(mut model: Model) {
 pub(crate) fn backward_repeats(model: Model) {
     let model = trained(model);
     let rows = batch(&MIXED, 501);
-    let mut cache = Cache::<Train>::new(Train { seed: 1, step: 7 });
+    let mut cache = Cache::<Train>::new(Train { seed: 1, step: 7, first_row: 0 });
     model.forward_with(&rows, rows.domains(), &mut cache);
     let parts = [dlogits(9, &[0], 5), dlogits(9, &[1], 6)];
     let mut gradient = |dlogits: &[Array2<f32>]| {

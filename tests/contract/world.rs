@@ -67,7 +67,7 @@ pub(crate) fn adam() -> Box<dyn Optimizer> {
 
 /// One step.
 pub(crate) fn step(model: &mut Model, batch: &Batch, tasks: &[usize], number: u64, optimizer: &mut dyn Optimizer) {
-    let mut cache = Cache::<Train>::new(Train { seed: 1, step: number });
+    let mut cache = Cache::<Train>::new(Train { seed: 1, step: number, first_row: 0 });
     let mut grad = model.zero_grad();
     model.forward_with(batch, batch.domains(), &mut cache);
     model.backward(batch, &dlogits(batch.rows(), tasks, number), &mut cache, &mut grad);

@@ -50,7 +50,7 @@ enum Settings {
 /// What all layers can do, under one signature.
 trait Twin: Params {
     type Cache: Default;
-    fn forward(&self, x: &Matrix, at: &[Segment], mode: Mode, cache: &mut Self::Cache, y: &mut Matrix);
+    fn forward(&self, x: &Matrix, at: &[Segment], mode: Mode<'_>, cache: &mut Self::Cache, y: &mut Matrix);
     fn backward(&self, x: &Matrix, at: &[Segment], dy: &Matrix, c: &mut Self::Cache, grad: &mut Self, dx: &mut Matrix);
 }
 
@@ -62,7 +62,7 @@ macro_rules! twin {
      |$dy:ident, $grad:ident, $dx:ident| $backward:expr) => {
         impl Twin for $layer {
             type Cache = $cache;
-            fn forward(&self, $x: &Matrix, $at: &[Segment], $mode: Mode, $c: &mut $cache, $y: &mut Matrix) {
+            fn forward(&self, $x: &Matrix, $at: &[Segment], $mode: Mode<'_>, $c: &mut $cache, $y: &mut Matrix) {
                 let $l = self;
                 $forward;
             }

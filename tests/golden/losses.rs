@@ -3,7 +3,7 @@
 use ndarray::Array2;
 use serde::Deserialize;
 use starple::data::Batch;
-use starple::loss::{Loss, Objective};
+use starple::loss::{Loss, Normalisers, Objective};
 use starple::optim::Clock;
 
 use crate::check::{Check, Golden, file};
@@ -31,7 +31,9 @@ fn losses() {
         let (mut dlogits, mut loss) = (Array2::zeros(logits.dim()), Loss::default());
         let units: Vec<f64> = (0..labels.ncols()).map(|unit| case.objective.weight(unit, case.clock)).collect();
         let batch = Batch { labels, weights: case.weights.clone().unwrap_or_default(), ..Batch::default() };
-        case.objective.evaluate(&logits, &batch, &units, &mut dlogits, &mut loss).unwrap();
+        let mut normalisers = Normalisers::default();
+        case.objective.normalisers(&batch, units.len(), &mut normalisers);
+        case.objective.evaluate(&logits, &batch, &units, &normalisers, &mut dlogits, &mut loss).unwrap();
         check.losses(&case.name, &loss, &case.total, &case.tasks);
         check.matrix(format_args!("{}: dlogits", case.name), &dlogits, &case.dlogits);
     }

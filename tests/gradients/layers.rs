@@ -588,7 +588,7 @@ fn stitch() {
 fn dropout_silences_its_share_and_backward_uses_the_same_mask() {
     let (rows, columns) = (200, 50);
     let layer = Dropout::new(0.3, &mut InitRng::new(3));
-    let mode = Train { seed: 4, step: 9 };
+    let mode = Train { seed: 4, step: 9, first_row: 0 };
     let mut cache = DropoutCache::default();
     let mut y = Array2::<f32>::ones((rows, columns));
     layer.forward(Mode::Train(mode), &mut cache, &mut y);

@@ -72,7 +72,7 @@ starple::params!(Own {});
 impl CustomLayer for Own {
     type Cache = ();
 
-    fn forward(&self, x: &ArrayRef2<f32>, _: &[Segment], _: Mode, (): &mut (), y: &mut ArrayRef2<f32>) {
+    fn forward(&self, x: &ArrayRef2<f32>, _: &[Segment], _: Mode<'_>, (): &mut (), y: &mut ArrayRef2<f32>) {
         y.assign(x);
     }
 

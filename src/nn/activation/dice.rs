@@ -46,7 +46,7 @@ impl Dice {
     }
 
     /// `y = z ⊙ (α + (1 − α) ⊙ p)`.
-    pub(super) fn forward(&self, z: &ArrayRef2<f32>, mode: Mode, cache: &mut DiceCache, y: &mut ArrayRef2<f32>) {
+    pub(super) fn forward(&self, z: &ArrayRef2<f32>, mode: Mode<'_>, cache: &mut DiceCache, y: &mut ArrayRef2<f32>) {
         let (rows, width) = z.dim();
         if cache.ones.len() != width {
             (cache.ones, cache.zeros) = (Array1::ones(width), Array1::zeros(width));

@@ -86,7 +86,7 @@ impl Activation {
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub fn forward(&self, z: &ArrayRef2<f32>, mode: Mode, cache: &mut ActivationCache, y: &mut ArrayRef2<f32>) {
+    pub fn forward(&self, z: &ArrayRef2<f32>, mode: Mode<'_>, cache: &mut ActivationCache, y: &mut ArrayRef2<f32>) {
         match self {
             Self::Prelu(prelu) => prelu.forward(z, y),
             Self::Dice(dice) => dice.forward(z, mode, &mut cache.dice, y),

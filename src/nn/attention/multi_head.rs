@@ -127,7 +127,7 @@ impl MultiHeadAttention {
         &self,
         x: &ArrayRef2<f32>,
         mask: AttentionMask,
-        mode: Mode,
+        mode: Mode<'_>,
         cache: &mut MultiHeadAttentionCache,
         y: &mut ArrayRef2<f32>,
     ) {

@@ -62,7 +62,7 @@ impl Representations {
     pub(crate) fn forward(
         &self,
         relations: Option<&MultiHeadAttention>,
-        mode: Mode,
+        mode: Mode<'_>,
         cache: &mut RepresentationsCache,
         q: &mut ArrayRef2<f32>,
     ) {
@@ -114,6 +114,10 @@ impl Params for Representations {
 
     fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>)) {
         self.own.visit_pair(&mut grad.own, path, see);
+    }
+
+    fn visit_presence(&mut self, see: &mut dyn FnMut(&mut bool)) {
+        self.own.visit_presence(see);
     }
 
     fn zero(&mut self) {

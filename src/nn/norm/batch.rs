@@ -43,7 +43,7 @@ impl BatchNorm {
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub fn forward(&self, z: &ArrayRef2<f32>, mode: Mode, cache: &mut BatchNormCache, y: &mut ArrayRef2<f32>) {
+    pub fn forward(&self, z: &ArrayRef2<f32>, mode: Mode<'_>, cache: &mut BatchNormCache, y: &mut ArrayRef2<f32>) {
         if mode.batch_statistics() && z.nrows() >= 2 {
             cache.columns.take_rows(z, |_| Self::EPSILON);
         } else {

@@ -165,7 +165,7 @@ impl PartitionedNorm {
         &self,
         z: &ArrayRef2<f32>,
         segments: &[Segment],
-        mode: Mode,
+        mode: Mode<'_>,
         cache: &mut PartitionedNormCache,
         y: &mut ArrayRef2<f32>,
     ) {

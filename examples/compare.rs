@@ -44,15 +44,29 @@ mod run_file;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Parser;
 use interrupt::Interrupt;
-use run_file::{Arguments, Data, Features, Flags, err, out, read_file, train_settings, write, write_json, wrong};
+use run_file::{Data, Features, Input, Outputs, err, exit, out, read_file, train_settings, write, write_json, wrong};
 use serde::Deserialize;
 use starple::train::EpochReport;
 use starple::{ErrorKind, Result};
 use starple_lab::compare::{CompareConfig, CompareProgress, Contender, Observer, Run, RunName, compare};
 
-const USAGE: &str =
-    "usage: compare COMPARE.toml [--set key=value]… [--report report.json] [--svg report.svg] [--journal runs.jsonl]";
+/// Compares models on a log over seeds.
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    input: Input,
+    /// Writes all runs and gains as JSON.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Draws the gains.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Where runs that are done are noted; by default beside the report.
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+}
 
 /// The file.
 #[derive(Deserialize)]
@@ -125,15 +139,19 @@ impl Observer for Watch {
 
 /// Where runs that are done are noted.
 fn journal(arguments: &Arguments) -> Option<PathBuf> {
-    let beside = || arguments.output("--report").filter(|path| !path.exists() || path.is_file());
-    arguments.output("--journal").map(Path::to_owned).or_else(|| Some(beside()?.with_extension("runs.jsonl")))
+    let beside = || arguments.report.as_ref().filter(|path| !path.exists() || path.is_file());
+    arguments.journal.clone().or_else(|| Some(beside()?.with_extension("runs.jsonl")))
 }
 
 /// Compares, writes what was asked for, and shows the tables. Gives the exit code: 0 if there was a run of every contender that did not
 /// fail.
 fn run(arguments: &Arguments) -> Result<u8> {
-    let path = &arguments.file;
-    let file: CompareFile = read_file(path, &arguments.sets)?;
+    let Arguments { input, report, svg, journal: noted } = arguments;
+    let outputs = Outputs::default().text("--report", report.as_ref()).text("--svg", svg.as_ref());
+    let outputs = outputs.text("--journal", noted.as_ref());
+    outputs.check(input)?;
+    let path = &input.file;
+    let file: CompareFile = read_file(path, &input.sets)?;
     if file.train.contains_key("seed") {
         return Err(wrong("[train]: unknown key `seed`: each run has its own; name it among `seeds`").at_path(path));
     }
@@ -164,7 +182,7 @@ fn run(arguments: &Arguments) -> Result<u8> {
     }
     let config = config.build().map_err(|error| wrong(error).at_path(path))?;
 
-    arguments.check_inputs(file.data.files())?;
+    outputs.check_inputs(file.data.files())?;
     let splits = file.data.read(file.features)?;
     let interrupt = Interrupt::listen().map_err(wrong)?;
     let watch = Watch { progress: CompareProgress::stderr(), interrupt: interrupt.clone() };
@@ -177,10 +195,10 @@ fn run(arguments: &Arguments) -> Result<u8> {
         (comparison, _) => comparison?,
     };
     // The tables last: they may be cut off, files may not.
-    if let Some(path) = arguments.output("--report") {
+    if let Some(path) = report {
         write_json(path, &comparison)?;
     }
-    if let Some(path) = arguments.output("--svg") {
+    if let Some(path) = svg {
         let log = file.data.path.as_ref().or(file.data.test.as_ref()).and_then(|path| path.file_name());
         write(path, &comparison.svg(&log.unwrap_or_default().to_string_lossy()))?;
     }
@@ -189,13 +207,5 @@ fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 fn main() -> ExitCode {
-    let flags = Flags { usage: USAGE, texts: &["--report", "--svg", "--journal"], models: &[], switches: &[] };
-    let arguments = match Arguments::read(&flags) {
-        Ok(arguments) => arguments,
-        Err(code) => return code,
-    };
-    match run(&arguments) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => Arguments::exit(Err(error)),
-    }
+    exit(run(&Arguments::parse()))
 }

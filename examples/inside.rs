@@ -12,26 +12,41 @@
 mod run;
 mod run_file;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::Parser;
 use run::{Ready, ready};
-use run_file::{Arguments, Flags, out, write, write_json, wrong};
+use run_file::{Input, Outputs, exit, out, write, write_json, wrong};
 use starple::Result;
 use starple::StarConfig;
 use starple::train::{Progress, Trainer, in_pool};
 use starple_lab::inside::{GateUse, gates, star_distance};
 
-const USAGE: &str = "usage: inside RUN.toml [--set key=value]… [--report report.json] [--svg picture.svg]";
+/// Trains the model of a run file and looks inside.
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    input: Input,
+    /// Writes what the tables show as JSON.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Draws it.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
 
-fn run(arguments: &Arguments) -> Result<bool> {
-    let (Ready { mut model, config, splits, .. }, _) = ready(arguments, false)?;
+fn run(arguments: &Arguments) -> Result<u8> {
+    let Arguments { input, report, svg } = arguments;
+    let outputs = Outputs::default().text("--report", report.as_ref()).text("--svg", svg.as_ref());
+    let (Ready { mut model, config, splits, .. }, _) = ready(input, &outputs, false)?;
     let kind = model.config().kind();
     let threads = config.threads();
     // Before it is trained: one row tells whether there are gates.
     let is_star = model.config().get::<StarConfig>().is_some();
     if !is_star && gates(&model, &splits.train.slice(0..1))?.is_empty() {
         let message = format!("[model]: {kind} has neither gates nor factors of domains to look at");
-        return Err(wrong(message).at_path(&arguments.file));
+        return Err(wrong(message).at_path(&input.file));
     }
     let fit = Trainer::new(config).callback(Progress::stderr(kind)).fit(&mut model, splits.train, Some(&splits.val))?;
     if fit.stop.diverged() {
@@ -47,20 +62,16 @@ fn run(arguments: &Arguments) -> Result<bool> {
         (tables, serde_json::to_value(&uses), GateUse::svg(&uses))
     };
     // The table last: it may be cut off, files may not.
-    if let Some(path) = arguments.output("--report") {
+    if let Some(path) = report {
         write_json(path, &json.map_err(wrong)?)?;
     }
-    if let Some(path) = arguments.output("--svg") {
+    if let Some(path) = svg {
         write(path, &picture)?;
     }
     out(tables.trim_end_matches('\n'));
-    Ok(true)
+    Ok(0)
 }
 
 fn main() -> ExitCode {
-    let flags = Flags { usage: USAGE, texts: &["--report", "--svg"], models: &[], switches: &[] };
-    match Arguments::read(&flags) {
-        Ok(arguments) => Arguments::exit(run(&arguments)),
-        Err(code) => code,
-    }
+    exit(run(&Arguments::parse()))
 }

@@ -20,8 +20,7 @@
 //! seeds' differences in all 2ⁿ ways (`starple_lab::compare::sign_flip`), where p is the share of ways that give a mean at least as far
 //! from 0, with Holm's correction over each column of p. A run that diverges is in no mean and no difference.
 
-use std::process::ExitCode;
-
+use clap::{Args, Parser, Subcommand, value_parser};
 use ndarray::{Array1, Array2};
 use ndarray_rand::RandomExt as _;
 use ndarray_rand::rand_distr::{StandardNormal, Uniform};
@@ -37,7 +36,6 @@ use starple::train::{EarlyStop, TrainConfig};
 use starple_lab::compare::{CompareConfig, Comparison, Contender, Standing, Summary, compare, holm, sign_flip};
 use starple_lab::synthetic::{SyntheticConfig, SyntheticConfigBuilder, SyntheticLog};
 
-const USAGE: &str = "usage: learning domains|importance|tasks SEEDS, of which there are 2 to 20";
 const UNTESTED: &str = "no two runs that went well, or none that differ.";
 
 /// Trains these models in a world of its own for each seed.
@@ -289,26 +287,36 @@ fn paired<'a>(pairs: impl Iterator<Item = (&'a [f64], &'a [f64])>) -> Vec<[Cell;
     cells.collect()
 }
 
-fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let seeds = arguments.get(1).and_then(|seeds| seeds.parse().ok()).filter(|seeds| (2..=20).contains(seeds));
-    let table = match (arguments.first().map(String::as_str), seeds, arguments.len()) {
-        (Some("domains"), Some(seeds), 2) => domains(seeds),
-        (Some("importance"), Some(seeds), 2) => importance(seeds),
-        (Some("tasks"), Some(seeds), 2) => tasks(seeds),
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
-        }
+/// Lets models learn in planted worlds.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    worlds: Worlds,
+}
+
+#[derive(Subcommand)]
+enum Worlds {
+    /// Domains that share half of their click model.
+    Domains(Seeds),
+    /// Domains that share one click model, but for how much each column counts.
+    Importance(Seeds),
+    /// Two tasks of known correlation.
+    Tasks(Seeds),
+}
+
+#[derive(Args)]
+struct Seeds {
+    /// The number of seeds.
+    #[arg(value_parser = value_parser!(u64).range(2..=20))]
+    seeds: u64,
+}
+
+fn main() -> Result<()> {
+    let table = match Arguments::parse().worlds {
+        Worlds::Domains(Seeds { seeds }) => domains(seeds),
+        Worlds::Importance(Seeds { seeds }) => importance(seeds),
+        Worlds::Tasks(Seeds { seeds }) => tasks(seeds),
     };
-    match table {
-        Ok(table) => {
-            println!("{table}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    println!("{}", table?);
+    Ok(())
 }

@@ -9,16 +9,28 @@
 
 use std::fs::File;
 use std::io::BufWriter;
+use std::path::PathBuf;
 
+use clap::Parser;
 use starple::Result;
 use starple::metrics::Evaluator;
 use starple::{Error, ErrorKind};
 use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 
+/// Writes a generated log.
+#[derive(Parser)]
+struct Arguments {
+    /// Where it is written.
+    #[arg(default_value = "examples/data/toy.csv")]
+    path: PathBuf,
+    /// A file that describes the world; by default the one of the toy log.
+    #[arg(value_name = "WORLD.toml")]
+    world: Option<PathBuf>,
+}
+
 fn main() -> Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().unwrap_or_else(|| "examples/data/toy.csv".into());
-    let config = match arguments.next() {
+    let Arguments { path, world } = Arguments::parse();
+    let config = match world {
         None => SyntheticConfig::toy(),
         Some(world) => {
             let text = std::fs::read_to_string(&world).map_err(|error| Error::from(error).at_path(&world))?;
@@ -29,7 +41,7 @@ fn main() -> Result<()> {
     let file = File::create(&path).map_err(|error| Error::from(error).at_path(&path))?;
     log.write_csv(BufWriter::new(file))?;
 
-    println!("{} rows in {path}. The best that a model can do on them:\n", log.rows());
+    println!("{} rows in {}. The best that a model can do on them:\n", log.rows(), path.display());
     let mut evaluator = Evaluator::new(&log.layout());
     evaluator.add(&log.oracle_logits(), log.labels(), log.domains(), &[], &[])?;
     print!("{}", evaluator.report());

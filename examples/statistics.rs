@@ -12,12 +12,14 @@
 mod run;
 mod run_file;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+use clap::Parser;
 use run::{Ready, ready};
-use run_file::{Arguments, Flags, out, write_json};
+use run_file::{Input, Outputs, exit, out, write_json};
 use serde::Serialize;
 use starple::Result;
 use starple::data::{Batch, DataSet, Loader, LoaderConfig, Pass, RowSource};
@@ -27,7 +29,15 @@ use starple::model::{Cache, Model};
 use starple::nn::Mode;
 use starple::train::{Trainer, evaluate, in_pool};
 
-const USAGE: &str = "usage: statistics RUN.toml [--set key=value]… [--report report.json]";
+/// Trains the model of a run file and compares what it says of its training rows in training and in inference.
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    input: Input,
+    /// Writes everything as JSON.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
 
 /// The most rows that are one batch.
 const ALL: usize = 65_536;
@@ -128,8 +138,9 @@ fn table(domains: &[OfDomain]) -> TextTable {
     table
 }
 
-fn run(arguments: &Arguments) -> Result<bool> {
-    let (Ready { mut model, config, splits, .. }, _) = ready(arguments, false)?;
+fn run(arguments: &Arguments) -> Result<u8> {
+    let outputs = Outputs::default().text("--report", arguments.report.as_ref());
+    let (Ready { mut model, config, splits, .. }, _) = ready(&arguments.input, &outputs, false)?;
     let (seed, threads, batch_rows) = (config.seed(), config.threads(), config.batch_rows());
     let rows = splits.train.clone();
     let started = Instant::now();
@@ -150,17 +161,13 @@ fn run(arguments: &Arguments) -> Result<bool> {
         val,
         test,
     };
-    if let Some(path) = arguments.output("--report") {
+    if let Some(path) = &arguments.report {
         write_json(path, &report)?;
     }
     out(shown.trim_end_matches('\n'));
-    Ok(!fit.stop.diverged())
+    Ok(u8::from(fit.stop.diverged()))
 }
 
 fn main() -> ExitCode {
-    let flags = Flags { usage: USAGE, texts: &["--report"], models: &[], switches: &[] };
-    match Arguments::read(&flags) {
-        Ok(arguments) => Arguments::exit(run(&arguments)),
-        Err(code) => code,
-    }
+    exit(run(&Arguments::parse()))
 }

@@ -28,12 +28,14 @@ mod run;
 mod run_file;
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use clap::Parser;
 use interrupt::Interrupt;
 use run::{Ready, ready};
-use run_file::{Arguments, Flags, err, out, write_json, wrong};
+use run_file::{Input, Outputs, err, exit, out, write_json, wrong};
 use serde::Serialize;
 use starple::data::{DataReport, Splits};
 use starple::metrics::Report;
@@ -41,8 +43,21 @@ use starple::persist::{ModelFile, RunRecord};
 use starple::train::{Callback, EpochReport, FitReport, Progress, StepDone, StopReason, Trainer, evaluate, in_pool};
 use starple::{ErrorKind, Result};
 
-const USAGE: &str =
-    "usage: train RUN.toml [--set key=value]… [--report report.json] [--save model.safetensors [--save-unfinished]]";
+/// Trains a model on a log, as a run file says.
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    input: Input,
+    /// Writes how the run went and its metrics as JSON.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Saves the model with its encoder, if the run ended well.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Saves the model even if the run did not end well.
+    #[arg(long, requires = "save")]
+    save_unfinished: bool,
+}
 
 /// `report.json`. Epochs count from 1.
 #[derive(Serialize)]
@@ -81,7 +96,9 @@ impl Callback for Interrupt {
 
 /// Trains the model, scores it, saves it and reports. Gives the exit code.
 fn train(arguments: &Arguments) -> Result<u8> {
-    let (Ready { mut model, config, splits, checkpoints }, read) = ready(arguments, true)?;
+    let Arguments { input, report: report_path, save, save_unfinished } = arguments;
+    let outputs = Outputs::default().text("--report", report_path.as_ref()).model("--save", save.as_ref());
+    let (Ready { mut model, config, splits, checkpoints }, read) = ready(input, &outputs, true)?;
     let interrupt = Interrupt::listen().map_err(wrong)?;
     let Splits { encoder, layout, train, val, test, report: data, .. } = splits;
     let encoder = encoder.expect("rows of a file were encoded");
@@ -116,8 +133,8 @@ fn train(arguments: &Arguments) -> Result<u8> {
 
     // What was learned in hours is not lost because one file cannot be written.
     let mut problems = Vec::new();
-    if let Some(path) = arguments.output("--save") {
-        if record.finished || arguments.switch("--save-unfinished") {
+    if let Some(path) = save {
+        if record.finished || *save_unfinished {
             let saved = ModelFile::new(&model).encoder(&encoder).run(record.clone()).save(path);
             problems.extend(saved.err());
         } else {
@@ -142,7 +159,7 @@ fn train(arguments: &Arguments) -> Result<u8> {
         history: fit.epochs.into_iter().map(|done| EpochReport { epoch: done.epoch + 1, ..done }).collect(),
         data,
     };
-    if let Some(path) = arguments.output("--report") {
+    if let Some(path) = report_path {
         problems.extend(write_json(path, &report).err());
     }
     // Last: they may be cut off, files may not.
@@ -181,14 +198,5 @@ fn show(report: &RunReport, interrupt: &Interrupt) {
 }
 
 fn main() -> ExitCode {
-    let switches = &[("--save-unfinished", "--save")];
-    let flags = Flags { usage: USAGE, texts: &["--report"], models: &["--save"], switches };
-    let arguments = match Arguments::read(&flags) {
-        Ok(arguments) => arguments,
-        Err(code) => return code,
-    };
-    match train(&arguments) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => Arguments::exit(Err(error)),
-    }
+    exit(train(&Arguments::parse()))
 }

@@ -199,11 +199,11 @@ fn a_model_that_diverges_with_every_seed_fails_the_command_and_stops_no_other() 
 }
 
 #[test]
-fn wrong_arguments_show_the_usage() {
+fn wrong_arguments_are_refused() {
     for arguments in [&[][..], &["--fast"], &["a.toml", "--svg"]] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert!(String::from_utf8(output.stderr).unwrap().contains("usage: compare COMPARE.toml"));
+        assert!(String::from_utf8(output.stderr).unwrap().contains("try '--help'"));
     }
 }
 

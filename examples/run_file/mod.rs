@@ -17,7 +17,7 @@ use starple::data::{
 use starple::train::TrainConfig;
 use starple::{Error, ErrorKind, Result};
 
-pub(crate) use arguments::{Arguments, Flags};
+pub(crate) use arguments::{Input, Outputs, exit};
 #[allow(unused_imports, reason = "each example writes what it has")]
 pub(crate) use output::{err, out, write, write_json};
 pub(crate) use words::{NEITHER, culprit, example, explained};

@@ -7,7 +7,7 @@ use starple::data::{Encoder, Splits};
 use starple::train::{Checkpoints, TrainConfig};
 use starple::{AnyConfig, Model, Result};
 
-use crate::run_file::{Arguments, Data, Features, culprit, err, of_section, read_file, train_settings, wrong};
+use crate::run_file::{Data, Features, Input, Outputs, culprit, err, of_section, read_file, train_settings, wrong};
 
 /// The file.
 #[derive(Deserialize)]
@@ -30,16 +30,18 @@ pub(crate) struct Ready {
     pub(crate) checkpoints: Option<Checkpoints>,
 }
 
-/// Reads the file and its rows, and says how many seconds the rows took. `saves` says whether this example can save a run under way.
-pub(crate) fn ready(arguments: &Arguments, saves: bool) -> Result<(Ready, f64)> {
-    let path = &arguments.file;
-    let Run { data, features, model, train, checkpoints } = read_file(path, &arguments.sets)?;
+/// Reads the file and its rows, and says how many seconds the rows took; what is written must be none of what is read. `saves` says whether
+/// this example can save a run under way.
+pub(crate) fn ready(input: &Input, outputs: &Outputs, saves: bool) -> Result<(Ready, f64)> {
+    outputs.check(input)?;
+    let path = &input.file;
+    let Run { data, features, model, train, checkpoints } = read_file(path, &input.sets)?;
     let config = train_settings(train, path)?;
     let settings = serde_json::to_value(&model).map_err(wrong)?;
     let of_model = |error| wrong(format!("[model]: {error}")).at_path(path);
     // Before the log is read, which may take long.
     AnyConfig::kind_of(&settings).map_err(of_model)?;
-    arguments.check_inputs(data.files())?;
+    outputs.check_inputs(data.files())?;
     match &checkpoints {
         Some(checkpoints) if saves => checkpoints.check()?,
         Some(_) => {

@@ -8,8 +8,9 @@ mod cases;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Parser;
 use ndarray::Array2;
 use serde_json::{Value, json};
 use starple::data::{Batch, Layout};
@@ -19,11 +20,18 @@ use crate::cases::{cases, ids, rows};
 
 const ROWS: usize = 10_000;
 
+/// Writes what `check.py` compares.
+#[derive(Parser)]
+struct Arguments {
+    /// Where to.
+    folder: PathBuf,
+}
+
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome {
-    let folder = std::env::args().nth(1).ok_or("usage: onnx_cases FOLDER")?;
-    let folder = Path::new(&folder);
+    let Arguments { folder } = Arguments::parse();
+    let folder = folder.as_path();
     fs::create_dir_all(folder)?;
     let (mut inputs, mut written) = (BTreeMap::new(), Vec::new());
     for (index, case) in cases().enumerate() {

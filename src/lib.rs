@@ -84,6 +84,7 @@ pub mod serve;
 mod simd;
 pub mod train;
 
+pub use data::names::closest;
 pub use error::{Error, ErrorKind, Problems, Result, one_line, printable, quoted};
 pub use model::{AnyConfig, Model, Ple, PleConfig, Pooled, PooledConfig, Star, StarConfig};
 

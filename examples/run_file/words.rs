@@ -81,9 +81,7 @@ fn meant(message: &str) -> Option<String> {
     } else {
         known.split(", ").map(str::trim).collect()
     };
-    let alike = |name: &str| strsim::normalized_damerau_levenshtein(&unknown.to_lowercase(), &name.to_lowercase());
-    let (alike, name) = names.into_iter().map(|name| (alike(name), name)).max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (alike >= 0.5).then(|| name.to_owned())
+    starple::closest(unknown, &names).map(str::to_owned)
 }
 
 /// The path of the key whose value alone makes `parse` fail with this message, and that value.

@@ -36,30 +36,19 @@ pub(super) fn position(column: &str, names: &[&str], holder: &str) -> Result<usi
     }
 }
 
-/// The name nearest to `wanted` by edits, upper and lower case being alike; `None` if more than half would change.
-pub(crate) fn closest<'a, S: AsRef<str>>(wanted: &str, names: &'a [S]) -> Option<&'a str> {
-    let wanted: Vec<char> = wanted.to_lowercase().chars().collect();
-    let distances = names.iter().map(|name| {
-        let letters: Vec<char> = name.as_ref().to_lowercase().chars().collect();
-        (edits(&wanted, &letters), letters.len(), name.as_ref())
-    });
-    let (distance, length, name) = distances.min_by_key(|&(distance, ..)| distance)?;
-    (2 * distance <= wanted.len().max(length)).then_some(name)
-}
-
-/// Levenshtein's distance.
-fn edits(a: &[char], b: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[b.len()]
+/// The name that is most like `wanted`, for "did you mean": by `1 − edits / length of the longer`, where an edit replaces, adds, removes or
+/// swaps letters (Damerau and Levenshtein) and case does not count. The first one of equals; `None` below 0.5.
+///
+/// ```
+/// assert_eq!(starple::closest("lable", &["user", "label"]), Some("label"));
+/// assert_eq!(starple::closest("price", &["user", "label"]), None);
+/// ```
+pub fn closest<'a, S: AsRef<str>>(wanted: &str, names: &'a [S]) -> Option<&'a str> {
+    let wanted = wanted.to_lowercase();
+    let alike = |name: &str| strsim::normalized_damerau_levenshtein(&wanted, &name.to_lowercase());
+    let names = names.iter().map(|name| (alike(name.as_ref()), name.as_ref()));
+    let (alike, name) = names.rev().max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (alike >= 0.5).then_some(name)
 }
 
 #[cfg(test)]
@@ -78,10 +67,12 @@ mod tests {
     }
 
     #[test]
-    fn distance_of_a_textbook_pair() {
-        let letters = |text: &str| text.chars().collect::<Vec<_>>();
-        assert_eq!(edits(&letters("kitten"), &letters("sitting")), 3);
-        assert_eq!(edits(&letters(""), &letters("abc")), 3);
+    fn half_the_letters_may_differ_and_the_first_of_equals_is_named() {
+        // Two swaps are two edits of four letters, and so are a swap and another letter. One more is too many.
+        assert_eq!(closest("badc", &["abcd"]), Some("abcd"));
+        assert_eq!(closest("bacx", &["abcd"]), Some("abcd"));
+        assert_eq!(closest("bayx", &["abcd"]), None);
+        assert_eq!(closest("ab", &["ax", "ay"]), Some("ax"));
     }
 
     #[test]

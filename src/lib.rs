@@ -24,7 +24,8 @@
 //! | module | what is there |
 //! |---|---|
 //! | [`data`] | schema, encoder, readers of logs, batches, the loader |
-//! | [`model`] | the models, their configurations, the [`Net`](model::Net) trait for your own |
+//! | [`model`] | the models and their configurations |
+//! | [`net`] | nets as programs of layers, also for your own |
 //! | [`nn`] | layers, each `forward` beside its `backward` |
 //! | [`loss`], [`optim`] | the objective over tasks and domains, and how its parts are weighed; optimizers, schedules, clipping |
 //! | [`train`] | the loop, early stop, checkpoints, progress, reports |

@@ -191,9 +191,12 @@ impl Embeddings {
         let dx = dx.as_slice().expect(LINES);
         for block in &blocks.blocks {
             let dx = &dx[block.values(self.width)];
-            let grad = &mut grad[block.owner * self.fields.len()..][..self.fields.len()];
-            let order = &order[block.rows.rows()];
-            parallel::each(Scatter { embeddings: self, batch, order, dx, first: 0, grad }, &widest);
+            // A branch whose rows have no label gives no gradient: it took no part in the step, nor did its tables.
+            if self.owners.is_empty() || dx.iter().any(|&d| d != 0.0) {
+                let grad = &mut grad[block.owner * self.fields.len()..][..self.fields.len()];
+                let order = &order[block.rows.rows()];
+                parallel::each(Scatter { embeddings: self, batch, order, dx, first: 0, grad }, &widest);
+            }
         }
     }
 

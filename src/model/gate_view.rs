@@ -15,7 +15,7 @@ pub struct GateView<'a> {
     /// What it mixes.
     pub experts: &'a [ExpertId],
     /// The first row of the pass that the weights are of; the others follow it. Rows stand in the order of
-    /// [`Input::segments`](super::Input::segments).
+    /// [`Cache::segments`](super::Cache::segments).
     pub start: usize,
     /// `[rows, experts]`; every row sums to 1.
     pub weights: ArrayView2<'a, f32>,

@@ -59,7 +59,7 @@ const PIECE: usize = 64;
 /// It is immutable and can be shared by threads, each with its own [`FrozenCache`]; a warm call allocates nothing. Inside a rayon pool
 /// pieces of 64 candidates are scored side by side.
 ///
-/// It serves every net by its plan, [`Net::plan`], one of your own too. In [`Mran`](crate::model::Mran), whose attention reads the whole
+/// It serves every net by its plan, one of your own too. In [`Mran`](crate::model::Mran), whose attention reads the whole
 /// row, of what is given only the embedding is computed once for the request.
 #[derive(Debug)]
 pub struct Frozen {

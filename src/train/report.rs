@@ -109,7 +109,7 @@ pub struct UnitReport {
 pub struct EpochReport {
     /// Its number, from 0.
     pub epoch: usize,
-    /// The mean of its batches' losses, weighed by rows; with what the model adds by itself ([`Net::penalize`](crate::model::Net::penalize)).
+    /// The mean of its batches' losses, weighed by rows; with what the model adds by itself ([`Model::penalize`](crate::Model::penalize)).
     pub loss: f64,
     /// Loss and weight of each unit of the objective.
     pub units: Vec<UnitReport>,

@@ -63,6 +63,8 @@ use crate::{Error, ErrorKind, Result};
 /// [`Gradient::tables`] are read and added to. Two things are not sums over rows: batch normalisation, Partitioned Normalization and Dice take the
 /// statistics of each part alone, and [GradNorm](crate::loss::Weighting::gradnorm) and [PCGrad](crate::loss::Weighting::pcgrad) measure the gradients
 /// of each part alone.
+/// Of a [`Single`](crate::model::Single), a row without labels counts as read if another row of its domain in the same part has one, which lazy optimizers
+/// see.
 #[derive(Debug)]
 pub struct Step {
     seed: u64,

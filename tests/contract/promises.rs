@@ -144,7 +144,7 @@ pub(crate) fn silent_tasks_stay(mut model: Model, read_by_others: impl Fn(&str) 
 pub(crate) fn everything_learns(model: Model) {
     let model = trained(model);
     let mut largest = BTreeMap::<String, f32>::new();
-    for seed in 0..6 {
+    for seed in 0..12 {
         let batch = batch(&[0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2], 400 + seed);
         let mut cache = Cache::<Train>::new(Train { seed: 1, step: seed, first_row: 0 });
         let mut grad = model.zero_grad();

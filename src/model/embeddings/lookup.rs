@@ -195,12 +195,8 @@ impl Work for Scatter<'_> {
     fn run(self) {
         let Self { embeddings, batch, order, dx, first, grad } = self;
         let dim = embeddings.dim;
-        // A branch that owns its tables takes no part by a row that has no label for it, whatever other rows of the step have.
-        let shared = embeddings.owners.is_empty();
-        let takes_part = |dx: &[f32]| shared || dx.iter().any(|&d| d != 0.0);
         for (f, grad) in (first..).zip(grad) {
-            let rows = dx.chunks_exact(embeddings.width).zip(order).filter(|(dx, _)| takes_part(dx));
-            let rows = rows.map(|(dx, row)| (&dx[f * dim..][..dim], row));
+            let rows = dx.chunks_exact(embeddings.width).map(|dx| &dx[f * dim..][..dim]).zip(order);
             match &batch.ids[f] {
                 Ids::One(ids) => {
                     for (dx, &row) in rows {

@@ -28,6 +28,7 @@ use crate::{Error, ErrorKind, Result};
 /// let config = AnyConfig::from_settings(serde_json::json!({ "kind": "star", "hidden": [64, 32] }), &layout, 7)?;
 /// assert_eq!((config.kind(), config.seed()), ("star", 7));
 /// assert_eq!(config.get::<StarConfig>(), Some(&StarConfig::builder(&layout).hidden([64, 32]).seed(7).build()?));
+/// assert_eq!(config.get::<StarConfig>().unwrap().hidden(), &[64, 32]);
 /// assert!(config.get::<PleConfig>().is_none());
 /// # Ok::<(), starple::Error>(())
 /// ```

@@ -282,6 +282,33 @@ macro_rules! model_config {
             pub fn builder(layout: &$crate::data::Layout) -> $builder {
                 $builder { layout: layout.clone(), ..$builder::default() }
             }
+
+            /// The activation of hidden layers.
+            pub fn activation(&self) -> $crate::nn::ActivationKind {
+                self.0.activation
+            }
+
+            /// The normalisation of hidden layers.
+            pub fn norm(&self) -> $crate::nn::NormKind {
+                self.0.norm
+            }
+
+            /// The share of hidden values silenced in training.
+            pub fn dropout(&self) -> f32 {
+                self.0.dropout
+            }
+
+            /// What the weights of hidden layers are drawn from.
+            pub fn init(&self) -> $crate::nn::Init {
+                self.0.init
+            }
+
+            $(
+                #[doc = concat!("The setting [`", stringify!($builder), "::", stringify!($field), "`].")]
+                pub fn $field(&self) -> &$type {
+                    &self.0.$field
+                }
+            )*
         }
 
         impl $config {

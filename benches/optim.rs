@@ -36,7 +36,7 @@ fn dense(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("dense", format!("{name},values={VALUES}")), |bencher| {
             let (mut optimizer, mut values, gradient) = (config.build(), vec![0.1; VALUES], gradient(VALUES));
             // A step leaves the gradient zero.
-            let step = |grad: &mut Vec<f32>| optimizer.dense(0, black_box(&mut values), grad, Decay::To(0.0));
+            let step = |grad: &mut Vec<f32>| optimizer.dense(0, black_box(&mut values), grad, Decay::Towards(0.0));
             bencher.iter_batched_ref(|| gradient.clone(), step, BatchSize::LargeInput);
         });
     }

@@ -60,7 +60,7 @@ fault "softmax's backward without its sum" src/nn/softmax.rs \
 fault "a dropout's scale forgotten behind a rectifier" src/nn/post_affine.rs \
   'rectifies.then(|| self.dropout.scale())' 'rectifies.then(|| 1.0)'
 fault "weight decay pulls domain factors to 0" src/nn/star_linear/product.rs \
-  'Decay::To(1.0)' 'Decay::To(0.0)'
+  'Decay::Towards(1.0)' 'Decay::Towards(0.0)'
 fault "domain factors that never learn" src/nn/star_linear/product.rs \
   'dw_d[j] += sums[j] * w[j];' 'dw_d[j] += 0.0 * w[j];'
 fault "an activation after the last layer" src/net/forward.rs \

@@ -122,7 +122,7 @@ proptest! {
     #[test]
     fn dense_steps_follow_the_equations(steps in steps(0.7)) {
         for (rule, config) in rules(RowUpdates::Lazy) {
-            for decay in [Decay::To(0.0), Decay::To(1.0), Decay::None] {
+            for decay in [Decay::Towards(0.0), Decay::Towards(1.0), Decay::None] {
                 let mut optimizer = config.build();
                 let mut values = start();
                 let mut oracle: Vec<Scalar> =
@@ -131,7 +131,7 @@ proptest! {
                     let grad = dense_grad(step);
                     optimizer.dense(3, &mut values, &mut grad.clone(), decay);
                     let (target, decays) = match decay {
-                        Decay::To(target) => (f64::from(target), true),
+                        Decay::Towards(target) => (f64::from(target), true),
                         Decay::None => (0.0, false),
                     };
                     for (scalar, &g) in oracle.iter_mut().zip(&grad) {
@@ -176,7 +176,7 @@ proptest! {
             let (mut table, mut values) = (start(), start());
             for step in &steps {
                 by_row.rows(0, &mut table, &mut row_grad(step));
-                dense.dense(0, &mut values, &mut dense_grad(step), Decay::To(0.0));
+                dense.dense(0, &mut values, &mut dense_grad(step), Decay::Towards(0.0));
             }
             prop_assert_eq!(&table, &values, "{:?}", rule);
             prop_assert_eq!(by_row.state(0), dense.state(0), "{:?}", rule);
@@ -232,7 +232,7 @@ proptest! {
             let (mut table, mut values) = (start(), start());
             for step in &steps {
                 saved.rows(0, &mut table, &mut row_grad(step));
-                saved.dense(2, &mut values, &mut dense_grad(step), Decay::To(1.0));
+                saved.dense(2, &mut values, &mut dense_grad(step), Decay::Towards(1.0));
             }
             let mut resumed = config.build();
             for (slot, shape) in [
@@ -248,9 +248,9 @@ proptest! {
             let (mut table_again, mut values_again) = (table.clone(), values.clone());
             for step in &again {
                 saved.rows(0, &mut table, &mut row_grad(step));
-                saved.dense(2, &mut values, &mut dense_grad(step), Decay::To(1.0));
+                saved.dense(2, &mut values, &mut dense_grad(step), Decay::Towards(1.0));
                 resumed.rows(0, &mut table_again, &mut row_grad(step));
-                resumed.dense(2, &mut values_again, &mut dense_grad(step), Decay::To(1.0));
+                resumed.dense(2, &mut values_again, &mut dense_grad(step), Decay::Towards(1.0));
             }
             prop_assert_eq!(&table, &table_again);
             prop_assert_eq!(&values, &values_again);
@@ -272,7 +272,7 @@ fn any_number_of_threads_moves_to_the_same_bits_and_leaves_no_gradient() {
             starple::train::in_pool(threads, || {
                 for step in 0..3 {
                     let mut grad: Vec<f32> = (0..ROWS * DIM).map(|i| value(i + 31 * step)).collect();
-                    optimizer.dense(1, &mut values, &mut grad, Decay::To(1.0));
+                    optimizer.dense(1, &mut values, &mut grad, Decay::Towards(1.0));
                     assert!(grad.iter().all(|&g| g == 0.0));
                     for i in 0..ROWS * 4 / 5 {
                         let row = (i * 5_881 + step) % ROWS;
@@ -314,11 +314,11 @@ fn the_rate_set_is_the_rate_of_the_next_step() {
         let mut optimizer = config.build();
         let mut values = start();
         optimizer.set_lr(0.0);
-        optimizer.dense(0, &mut values, &mut [1.0; ROWS * DIM], Decay::To(0.0));
+        optimizer.dense(0, &mut values, &mut [1.0; ROWS * DIM], Decay::Towards(0.0));
         optimizer.rows(1, &mut values, &mut row_grad(&[Some([1.0; DIM]); ROWS]));
         assert_eq!(values, start(), "{config:?}");
         optimizer.set_lr(0.5);
-        optimizer.dense(0, &mut values, &mut [1.0; ROWS * DIM], Decay::To(0.0));
+        optimizer.dense(0, &mut values, &mut [1.0; ROWS * DIM], Decay::Towards(0.0));
         assert_ne!(values, start(), "{config:?}");
     }
 }

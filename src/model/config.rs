@@ -114,7 +114,7 @@ pub trait ConfigObject: Any + erased_serde::Serialize {
     /// Whether `other` has the same type and the same values.
     fn equals(&self, other: &dyn Any) -> bool;
 
-    /// The same settings with another value of one of them; `None` if that is invalid.
+    /// A copy with another value of one setting; `None` if that is invalid.
     fn with(&self, key: &str, value: Value) -> Option<Box<dyn NetConfig>>;
 }
 

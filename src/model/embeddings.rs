@@ -215,7 +215,7 @@ impl Embeddings {
         path.within(Part::Field("embeddings"), |path| {
             for (i, table) in self.tables.iter().enumerate() {
                 let (owner, field) = (i / self.fields.len(), i % self.fields.len());
-                let mut table = |path: &mut Path| tensor::visit(table, Decay::To(0.0), path, see);
+                let mut table = |path: &mut Path| tensor::visit(table, Decay::Towards(0.0), path, see);
                 let mut table = |path: &mut Path| path.within(Part::Input(field), &mut table);
                 match self.owners.get(owner) {
                     Some(&branch) => path.within(Part::Branch(branch), table),
@@ -230,7 +230,7 @@ impl Embeddings {
         path.within(Part::Field("embeddings"), |path| {
             for (i, table) in self.tables.iter_mut().enumerate() {
                 let (owner, field) = (i / self.fields.len(), i % self.fields.len());
-                let mut table = |path: &mut Path| tensor::visit_mut(table, Decay::To(0.0), path, see);
+                let mut table = |path: &mut Path| tensor::visit_mut(table, Decay::Towards(0.0), path, see);
                 let mut table = |path: &mut Path| path.within(Part::Input(field), &mut table);
                 match self.owners.get(owner) {
                     Some(&branch) => path.within(Part::Branch(branch), table),

@@ -16,7 +16,7 @@ pub struct Gate {
     pub weight: Array2<f32>,
 }
 
-crate::params!(Gate { weight: Decay::To(0.0) });
+crate::params!(Gate { weight: Decay::Towards(0.0) });
 
 /// What a [`Gate`] keeps from forward to backward.
 #[derive(Debug, Default)]

@@ -16,7 +16,7 @@ pub struct Linear {
     pub bias: Array1<f32>,
 }
 
-crate::params!(Linear { weight: Decay::To(0.0), bias: Decay::None });
+crate::params!(Linear { weight: Decay::Towards(0.0), bias: Decay::None });
 
 impl Linear {
     /// A map from `input` to `output` values; the weight drawn by `init`, the bias 0.

@@ -14,7 +14,7 @@
 //!     bias: Array1<f32>,
 //! }
 //!
-//! starple::params!(Linear { weight: Decay::To(0.0), bias: Decay::None });
+//! starple::params!(Linear { weight: Decay::Towards(0.0), bias: Decay::None });
 //!
 //! let layer = Linear { weight: Array2::ones((3, 2)), bias: Array1::zeros(2) };
 //! assert_eq!(layer.count(), 8);
@@ -35,7 +35,7 @@ pub enum Decay {
     /// No decay: biases, shifts.
     None,
     /// Towards this value: 0 for weights, 1 for the domain factors of STAR.
-    To(f32),
+    Towards(f32),
 }
 
 /// One step of the way to a parameter.

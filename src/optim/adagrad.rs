@@ -152,7 +152,7 @@ impl Optimizer for Adagrad {
     }
 
     fn rows(&mut self, slot: usize, table: &mut [f32], grad: &mut RowGrad) {
-        let kernel = self.kernel(Decay::To(0.0));
+        let kernel = self.kernel(Decay::Towards(0.0));
         let (start, idle) = (self.config.initial_accumulator as f32, kernel.pull.is_none());
         match self.config.accumulator {
             Accumulator::Element => {
@@ -243,7 +243,7 @@ mod tests {
         let config = AdagradConfig::builder(0.1).initial_accumulator(7.0).eps(1.0).weight_decay(2.0).build();
         let mut optimizer = Adagrad::new(config.unwrap());
         let mut w = [2.0];
-        optimizer.dense(0, &mut w, &mut [1.0], Decay::To(1.0));
+        optimizer.dense(0, &mut w, &mut [1.0], Decay::Towards(1.0));
         assert_close(&w, &[1.94]); // g = 1 + 2·(2 − 1) = 3; 0.1·3/(√(7 + 9) + 1)
     }
 

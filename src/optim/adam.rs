@@ -130,7 +130,7 @@ impl Optimizer for Adam {
 
     fn rows(&mut self, slot: usize, table: &mut [f32], grad: &mut RowGrad) {
         let state = self.slots.step(slot, table.len(), 0.0);
-        let kernel = Kernel::new(&self.config, self.lr, Decay::To(0.0), state.steps);
+        let kernel = Kernel::new(&self.config, self.lr, Decay::Towards(0.0), state.steps);
         self.sweep.rows(kernel, table, grad, state.slices(), false);
     }
 
@@ -264,7 +264,7 @@ mod tests {
             (WeightDecay::Decoupled(0.5), 3.0, 3.0),
         ] {
             let mut w = [3.0];
-            adam(AdamConfig::builder(0.1).weight_decay(decay)).dense(0, &mut w, &mut [0.0], Decay::To(target));
+            adam(AdamConfig::builder(0.1).weight_decay(decay)).dense(0, &mut w, &mut [0.0], Decay::Towards(target));
             assert!((w[0] - expected).abs() < 1e-6, "{decay:?} to {target}: {} is not {expected}", w[0]);
             let mut w = [3.0];
             adam(AdamConfig::builder(0.1).weight_decay(decay)).dense(0, &mut w, &mut [0.0], Decay::None);

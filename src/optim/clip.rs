@@ -129,7 +129,7 @@ mod tests {
     struct Own {
         weight: Array2<f32>,
     }
-    crate::params!(Own { weight: Decay::To(1.0) });
+    crate::params!(Own { weight: Decay::Towards(1.0) });
 
     #[derive(Clone)]
     struct Net {

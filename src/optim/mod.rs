@@ -15,7 +15,7 @@
 //! for step in 0..1000 {
 //!     optimizer.set_lr(config.lr() * schedule.factor(Clock { epoch: 0, step }, &Default::default()));
 //!     let mut grad = weight.map(|w| 2.0 * (w - 0.5)); // of (w - 0.5)²
-//!     optimizer.dense(0, &mut weight, &mut grad, Decay::To(0.0));
+//!     optimizer.dense(0, &mut weight, &mut grad, Decay::Towards(0.0));
 //! }
 //! assert!(weight.iter().all(|w| (w - 0.5).abs() < 1e-2));
 //! # Ok::<(), starple::Error>(())

@@ -129,7 +129,7 @@ impl Optimizer for Sgd {
     }
 
     fn rows(&mut self, slot: usize, table: &mut [f32], grad: &mut RowGrad) {
-        let plain = self.plain(Decay::To(0.0));
+        let plain = self.plain(Decay::Towards(0.0));
         match self.config.momentum {
             Momentum::None => self.sweep.rows(plain, table, grad, [], plain.pull.is_none()),
             Momentum::Classical(mu) => {
@@ -233,19 +233,19 @@ mod tests {
     #[test]
     fn first_steps_are_those_computed_by_hand() {
         // w: 1 − 0.1·1, then − 0.1·3.
-        assert_close(two_steps(Momentum::None, 0.0, Decay::To(0.0)), [0.9, 0.6]);
+        assert_close(two_steps(Momentum::None, 0.0, Decay::Towards(0.0)), [0.9, 0.6]);
         // b: 1, then 0.5·1 + 3 = 3.5.
-        assert_close(two_steps(Momentum::Classical(0.5), 0.0, Decay::To(0.0)), [0.9, 0.55]);
+        assert_close(two_steps(Momentum::Classical(0.5), 0.0, Decay::Towards(0.0)), [0.9, 0.55]);
         // Steps: 1 + 0.5·1 = 1.5, then 3 + 0.5·3.5 = 4.75.
-        assert_close(two_steps(Momentum::Nesterov(0.5), 0.0, Decay::To(0.0)), [0.85, 0.375]);
+        assert_close(two_steps(Momentum::Nesterov(0.5), 0.0, Decay::Towards(0.0)), [0.85, 0.375]);
     }
 
     #[test]
     fn weight_decay_pulls_to_the_target() {
         // g: 1 + 0.5·1 = 1.5 gives 0.85; 3 + 0.5·0.85 = 3.425 gives 0.5075.
-        assert_close(two_steps(Momentum::None, 0.5, Decay::To(0.0)), [0.85, 0.5075]);
+        assert_close(two_steps(Momentum::None, 0.5, Decay::Towards(0.0)), [0.85, 0.5075]);
         // At the target there is no pull: 0.9; then g: 3 + 0.5·(0.9 − 1) = 2.95 gives 0.605.
-        assert_close(two_steps(Momentum::None, 0.5, Decay::To(1.0)), [0.9, 0.605]);
+        assert_close(two_steps(Momentum::None, 0.5, Decay::Towards(1.0)), [0.9, 0.605]);
         assert_close(two_steps(Momentum::None, 0.5, Decay::None), [0.9, 0.6]);
     }
 

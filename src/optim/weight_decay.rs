@@ -5,7 +5,7 @@ use crate::nn::Decay;
 
 /// How strongly, and by which way, values are pulled to their target.
 ///
-/// The target `c` is the tensor's own ([`Decay::To`]): 0 for weights and table rows, 1 for the domain factors of STAR.
+/// The target `c` is the tensor's own ([`Decay::Towards`]): 0 for weights and table rows, 1 for the domain factors of STAR.
 /// Tensors with [`Decay::None`] are never pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum WeightDecay {
@@ -34,8 +34,8 @@ impl WeightDecay {
     pub(super) fn pull(self, decay: Decay, lr: f32) -> Pull {
         match (self, decay) {
             (Self::None, _) | (_, Decay::None) => Pull { target: 0.0, l2: 0.0, shrink: 0.0 },
-            (Self::L2(strength), Decay::To(target)) => Pull { target, l2: strength as f32, shrink: 0.0 },
-            (Self::Decoupled(strength), Decay::To(target)) => {
+            (Self::L2(strength), Decay::Towards(target)) => Pull { target, l2: strength as f32, shrink: 0.0 },
+            (Self::Decoupled(strength), Decay::Towards(target)) => {
                 Pull { target, l2: 0.0, shrink: (f64::from(lr) * strength) as f32 }
             }
         }

@@ -130,7 +130,7 @@ impl Contender {
         (self.recipe)(layout, seed).map(Model::new)
     }
 
-    /// The same error, in this contender's name.
+    /// Puts this contender's name in front of an error.
     pub(super) fn blame(&self, error: &Error) -> Error {
         Error::new(error.kind(), format!("contender {:?}: {error}", self.name))
     }

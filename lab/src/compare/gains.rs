@@ -43,7 +43,7 @@ pub struct Gain {
     pub difference: Summary,
     /// The p of a gain of 0 by the family's [test](Gains::test), alone; `None` where it cannot be tested.
     pub p: Option<f64>,
-    /// The same after [Holm's correction](super::holm()) over the cells of the family.
+    /// The p value after [Holm's correction](super::holm()) over the cells of the family.
     pub p_holm: Option<f64>,
     /// What it is called.
     pub verdict: Verdict,

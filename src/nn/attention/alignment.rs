@@ -19,7 +19,7 @@ pub struct Alignment {
     scale: f32,
 }
 
-crate::params!(Alignment { key: Decay::To(0.0) });
+crate::params!(Alignment { key: Decay::Towards(0.0) });
 
 /// What [`align`] keeps from forward to backward.
 #[derive(Debug, Default)]

@@ -62,7 +62,7 @@ pub struct MultiHeadAttention {
     settings: AttentionSettings,
 }
 
-crate::params!(MultiHeadAttention { projection: Decay::To(0.0), post });
+crate::params!(MultiHeadAttention { projection: Decay::Towards(0.0), post });
 
 /// What a [`MultiHeadAttention`] keeps from forward to backward.
 #[derive(Debug, Default)]

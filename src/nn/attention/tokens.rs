@@ -26,7 +26,7 @@ pub struct NumberTokens {
 }
 
 crate::params!(Tokens { numbers });
-crate::params!(NumberTokens { weight: Decay::To(0.0), bias: Decay::None });
+crate::params!(NumberTokens { weight: Decay::Towards(0.0), bias: Decay::None });
 
 impl Tokens {
     /// Tokens of `width` values for `fields` embeddings of that width and `numbers` numbers behind them; `v` is drawn from a normal

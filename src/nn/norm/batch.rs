@@ -22,7 +22,7 @@ pub struct BatchNorm {
     pub moving: MovingAverage,
 }
 
-crate::params!(BatchNorm { gamma: Decay::To(1.0), beta: Decay::None, moving });
+crate::params!(BatchNorm { gamma: Decay::Towards(1.0), beta: Decay::None, moving });
 
 /// What a [`BatchNorm`] keeps from forward to backward.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ pub struct LayerNorm {
     pub beta: Array1<f32>,
 }
 
-crate::params!(LayerNorm { gamma: Decay::To(1.0), beta: Decay::None });
+crate::params!(LayerNorm { gamma: Decay::Towards(1.0), beta: Decay::None });
 
 /// What a [`LayerNorm`] keeps from forward to backward: μ and 1/s of each row.
 #[derive(Debug, Default)]

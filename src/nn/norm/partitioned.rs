@@ -46,8 +46,8 @@ pub struct DomainNorm {
     pub moving: MovingAverage,
 }
 
-crate::params!(PartitionedNorm { gamma: Decay::To(1.0), beta: Decay::None, domain });
-crate::params!(DomainNorm { gamma: Decay::To(1.0), beta: Decay::None, moving });
+crate::params!(PartitionedNorm { gamma: Decay::Towards(1.0), beta: Decay::None, domain });
+crate::params!(DomainNorm { gamma: Decay::Towards(1.0), beta: Decay::None, moving });
 
 /// The numbers a [`PartitionedNorm`] is set by.
 #[derive(Debug, Clone, Copy, PartialEq)]

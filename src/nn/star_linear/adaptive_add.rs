@@ -21,7 +21,7 @@ pub struct AdaptiveSummand {
     pub alpha: Array1<f32>,
 }
 
-crate::params!(AdaptiveSummand { weight: Decay::To(0.0), bias: Decay::None, alpha: Decay::To(1.0) });
+crate::params!(AdaptiveSummand { weight: Decay::Towards(0.0), bias: Decay::None, alpha: Decay::Towards(1.0) });
 
 impl AdaptiveSummand {
     /// The summand that changes nothing.

@@ -15,7 +15,7 @@ pub struct Summand {
     pub bias: Array1<f32>,
 }
 
-crate::params!(Summand { weight: Decay::To(0.0), bias: Decay::None });
+crate::params!(Summand { weight: Decay::Towards(0.0), bias: Decay::None });
 
 impl Summand {
     /// The summand that changes nothing.

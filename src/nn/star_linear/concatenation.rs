@@ -23,7 +23,7 @@ pub struct Concatenated {
     pub map: Array2<f32>,
 }
 
-crate::params!(Concatenated { own, map: Decay::To(0.0) });
+crate::params!(Concatenated { own, map: Decay::Towards(0.0) });
 
 impl Concatenated {
     /// The layer that changes nothing.

@@ -23,7 +23,7 @@ pub struct LowRankFactor {
     pub bias: Array1<f32>,
 }
 
-crate::params!(LowRankFactor { u: Decay::None, v: Decay::To(0.0), bias: Decay::None });
+crate::params!(LowRankFactor { u: Decay::None, v: Decay::Towards(0.0), bias: Decay::None });
 
 impl LowRankFactor {
     /// A factor that changes nothing, of this rank or, if that is less, the smaller width.

@@ -21,7 +21,7 @@ pub struct Factor {
     pub bias: Array1<f32>,
 }
 
-crate::params!(Factor { weight: Decay::To(1.0), bias: Decay::None });
+crate::params!(Factor { weight: Decay::Towards(1.0), bias: Decay::None });
 
 impl Factor {
     /// The factor that changes nothing.

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// A reader begins a [`Pass`] and takes its batches one after the other. The batches of a pass are a function of the rows, the pass and the
 /// [`LoaderConfig`] alone. So a run that was interrupted begins the same epoch again and [skips](RowSource::skip) the batches that are done: it
-/// then goes on bit for bit. Whoever begins another pass has left the one before.
+/// then goes on bit for bit. Beginning another pass ends the one before.
 ///
 /// Give it to [`Trainer::fit`](crate::train::Trainer::fit), which checks every batch of a source (not those of a data set, which was checked when
 /// it was made). A batch may have its rows in any order; [`Loader`] groups them by domain, which is fastest.

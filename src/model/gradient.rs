@@ -20,7 +20,7 @@ pub struct Gradient {
     pub(super) frozen: Vec<bool>,
 }
 
-/// Which members of a gradient took part in the step (what domains, branches and steps of a program own), as bits: those of several parts of a step
+/// Which members of a gradient had rows or labels in the step (what domains, branches and steps of a program own), as bits: those of several parts of a step
 /// are combined by OR.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Presence {

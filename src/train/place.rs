@@ -40,7 +40,7 @@ impl Place {
         is_best
     }
 
-    /// Sees that a run with these settings, over so many rows and batches of its epoch, can be here: a file may say anything.
+    /// Sees that a run with these settings, over this number of rows and batches of its epoch, can be here: a file may say anything.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] that lists what cannot be.

@@ -17,7 +17,7 @@ use starple::{PleConfig, PooledConfig, StarConfig};
 
 use crate::world::layout;
 
-/// Writes the tests of one model: its name, a configuration for [`layout`], and by choice which names are read by
+/// Writes the tests of one model: its name, a configuration for [`layout`], and optionally which names are read by
 /// others although one domain or task owns them.
 macro_rules! contract {
     ($name:ident, $config:expr) => {

@@ -1,4 +1,4 @@
-//! PLE: a step of training, a prediction, and a request to the frozen model.
+//! PLE: a step of training, a prediction, and a request to the scorer.
 
 mod common;
 

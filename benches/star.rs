@@ -1,4 +1,4 @@
-//! STAR: a step of training, a prediction, and a request to the frozen model.
+//! STAR: a step of training, a prediction, and a request to the scorer.
 
 mod common;
 

@@ -15,7 +15,7 @@ use starple::model::NetConfig;
 use starple::net::{Builder, Built, CustomLayer, Describe};
 use starple::nn::{Decay, HiddenSettings, InitRng, Mode, PerDomain, Segment};
 use starple::optim::OptimizerConfig;
-use starple::serve::{Frozen, FrozenCache};
+use starple::serve::{Scorer, ScorerCache};
 use starple::train::{Progress, TrainConfig, Trainer, evaluate};
 use starple::{Model, Result};
 
@@ -149,8 +149,8 @@ fn main() -> Result<()> {
     // What is served must give what the forward pass gives.
     let domain = encoder.domain("search")?;
     let expected = model.forward(&test, domain);
-    let (frozen, mut cache) = (Frozen::new(model, &[])?, FrozenCache::default());
-    let served = frozen.score(&frozen.context(domain, &Batch::default()), &test, &mut cache);
+    let (scorer, mut cache) = (Scorer::new(model, &[])?, ScorerCache::default());
+    let served = scorer.score(&scorer.context(domain, &Batch::default()), &test, &mut cache);
     let apart = served.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(apart < 1e-5, "serving and the forward pass are {apart} apart");
     println!("{} rows served, each within 1e-5 of the forward pass", served.nrows());

@@ -11,7 +11,7 @@ use starple::net::{Builder, Built, CustomLayer, Describe};
 use starple::nn::{ActivationKind, Decay, HiddenSettings, InitRng, LeafMut, Mode, PerDomain, Segment};
 use starple::optim::{Clock, OptimizerConfig};
 use starple::persist::{ModelFile, Saved};
-use starple::serve::{Frozen, FrozenCache};
+use starple::serve::{Scorer, ScorerCache};
 use starple::train::{Step, TrainConfig, Trainer};
 use starple::{ErrorKind, Model, StarConfig};
 
@@ -229,10 +229,10 @@ fn it_is_trained_saved_grown_and_served() {
     let batch = rows(model.layout());
     let expected: Vec<_> =
         (0..3).map(DomainId::new).chain([DomainId::SHARED]).map(|d| (d, model.forward(&batch, d))).collect();
-    let frozen = Frozen::new(model, &[]).unwrap();
+    let scorer = Scorer::new(model, &[]).unwrap();
     for (domain, expected) in expected {
-        let mut cache = FrozenCache::default();
-        let served = frozen.score(&frozen.context(domain, &Batch::default()), &batch, &mut cache);
+        let mut cache = ScorerCache::default();
+        let served = scorer.score(&scorer.context(domain, &Batch::default()), &batch, &mut cache);
         let apart = (served - &expected).mapv_into(f32::abs);
         assert!(apart.iter().all(|&apart| apart < 1e-5), "{domain:?}: {apart}");
         assert_ne!(expected.slice(s![0, ..]), expected.slice(s![1, ..]));

@@ -71,7 +71,7 @@ pub(crate) fn predictions(
     }
 }
 
-/// A request to the frozen model of each workload, all of whose rows are candidates of one domain, by name; so many fields, and a fifth as
+/// A request to the scorer of each workload, all of whose rows are candidates of one domain, by name; so many fields, and a fifth as
 /// many numbers, are given.
 pub(crate) fn requests(criterion: &mut Criterion, group: &str, workloads: impl IntoIterator<Item = (Workload, usize)>) {
     let mut group = criterion.benchmark_group(group);
@@ -79,7 +79,7 @@ pub(crate) fn requests(criterion: &mut Criterion, group: &str, workloads: impl I
         let name = format!("candidates={},given={given}", workload.rows);
         let mut warm = None;
         group.throughput(Throughput::Elements(workload.rows as u64));
-        group.bench_function(BenchmarkId::new("frozen", name), |bencher| {
+        group.bench_function(BenchmarkId::new("scorer", name), |bencher| {
             let (serving, batch) = warm.get_or_insert_with(|| {
                 let batch = workload.candidates(1);
                 (Serving::new(workload.model(), given, &batch), batch)

@@ -9,7 +9,7 @@ use starple::loss::Objective;
 use starple::model::{Cache, Gradient};
 use starple::nn::Infer;
 use starple::optim::{Clock, Optimizer, OptimizerConfig};
-use starple::serve::{Context, Frozen, FrozenCache};
+use starple::serve::{Context, Scorer, ScorerCache};
 use starple::train::Step;
 
 /// The learning rate. At a usual one, tens of steps on one batch teach it by heart; what is then left of gradients is below the normal
@@ -61,11 +61,11 @@ impl Inference {
     }
 }
 
-/// A model that is frozen, and serves requests: what they give, then the score of all candidates.
+/// A scorer that serves requests: first the context, then the scores of all candidates.
 pub(crate) struct Serving {
-    frozen: Frozen,
+    scorer: Scorer,
     context: Context,
-    cache: FrozenCache,
+    cache: ScorerCache,
     user: Batch,
 }
 
@@ -75,15 +75,15 @@ impl Serving {
         let layout = model.layout().clone();
         let fields = layout.fields[..given].iter().map(|field| field.name.as_str());
         let given: Vec<_> = fields.chain(layout.numeric[..given / 5].iter().map(String::as_str)).collect();
-        let frozen = Frozen::new(model, &given).expect("a model that can be frozen");
-        Self { frozen, context: Context::default(), cache: FrozenCache::default(), user: batch.slice(0..1) }
+        let scorer = Scorer::new(model, &given).expect("fields of the model");
+        Self { scorer, context: Context::default(), cache: ScorerCache::default(), user: batch.slice(0..1) }
     }
 
     /// The logits of the candidates of one request, all of one domain.
     pub(crate) fn pass(&mut self, batch: &Batch) -> &Array2<f32> {
         let domain = batch.domains.first().copied().unwrap_or(DomainId::SHARED);
-        self.frozen.context_into(domain, &self.user, &mut self.context);
-        self.frozen.score(&self.context, batch, &mut self.cache)
+        self.scorer.context_into(domain, &self.user, &mut self.context);
+        self.scorer.score(&self.context, batch, &mut self.cache)
     }
 }
 

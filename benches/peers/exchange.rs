@@ -9,7 +9,7 @@ use serde::Deserialize;
 use starple::Model;
 use starple::data::{Batch, DomainId, Ids, Layout};
 use starple::nn::{Leaf, LeafMut, Params as _, Part, Path};
-use starple::serve::Frozen;
+use starple::serve::Scorer;
 
 use crate::Result;
 use crate::common::median;
@@ -136,9 +136,9 @@ impl Exchange {
             let ours = inference.pass(batch);
             let theirs = self.reals("output/predicted", shape)?;
             let plain = apart(ours.iter(), &theirs);
-            // What is measured is the frozen model, where there can be one; candidates are of one domain.
-            let frozen = Frozen::new(inference.model.clone(), &[]).is_ok() && !self.index.contains_key("output/logits");
-            differences.predicted = Some(if frozen {
+            // What is measured is the scorer, where there can be one; candidates are of one domain.
+            let scorer = Scorer::new(inference.model.clone(), &[]).is_ok() && !self.index.contains_key("output/logits");
+            differences.predicted = Some(if scorer {
                 let mut serving = Serving::new(inference.model.clone(), 0, batch);
                 worse(plain, apart(serving.pass(batch).iter(), &theirs))
             } else {

@@ -5,7 +5,7 @@
 //! cargo bench --bench peers -- --only star-mid   # this side alone
 //! ```
 //!
-//! This side predicts by [`Frozen`](starple::serve::Frozen), which multiplies `W ⊙ W_d` once; the other side does it in every call, as
+//! This side predicts by [`Scorer`](starple::serve::Scorer), which multiplies `W ⊙ W_d` once; the other side does it in every call, as
 //! its `forward` is written.
 //!
 //! Every workload first gets PyTorch's weights and rows, and both sides must make the same logits, loss and gradients of them. Then

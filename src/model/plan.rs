@@ -16,7 +16,7 @@ use crate::nn::{Gate, Linear, Mlp, MultiHeadAttention, PostAffine, Stitch, Token
 
 /// What a net computes in inference, from the embedded row to the logits of each domain.
 ///
-/// It is the one description of inference: [`Frozen`](crate::serve::Frozen) serves it, and with the feature `onnx` `starple::onnx` writes
+/// It is the one description of inference: [`Scorer`](crate::serve::Scorer) serves it, and with the feature `onnx` `starple::onnx` writes
 /// it as graphs. Both take for a domain only the steps that its answers need.
 ///
 /// A step takes values of steps before it and gives a new one; [`Plan::answer`] says which values are added to which logits. A value is

@@ -20,7 +20,7 @@
 //! use starple::model::NetConfig;
 //! use starple::net::{Builder, Built, Describe};
 //! use starple::nn::{Combination, HiddenSettings};
-//! use starple::serve::{Frozen, FrozenCache};
+//! use starple::serve::{Scorer, ScorerCache};
 //!
 //! #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 //! struct LateStar {
@@ -70,9 +70,9 @@
 //! let rows = Batch::builder(model.layout(), 2).ids("item", vec![5, 6]).numeric("price", vec![1.0, 2.0]);
 //! let rows = rows.domains(vec![DomainId::new(2); 2]).build()?;
 //! let logits = model.forward(&rows, DomainId::new(2));
-//! let frozen = Frozen::new(model, &[])?;
-//! let (context, mut cache) = (frozen.context(DomainId::new(2), &rows), FrozenCache::default());
-//! let served = frozen.score(&context, &rows, &mut cache);
+//! let scorer = Scorer::new(model, &[])?;
+//! let (context, mut cache) = (scorer.context(DomainId::new(2), &rows), ScorerCache::default());
+//! let served = scorer.score(&context, &rows, &mut cache);
 //! assert!((&logits - served).iter().all(|difference| difference.abs() < 1e-5));
 //! # Ok::<(), starple::Error>(())
 //! ```

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use ndarray::{Array2, ArrayRef2, Axis, s};
 
 pub use self::builder::PredictorBuilder;
-use super::{Calibration, Context, Curve, Frozen, FrozenCache};
+use super::{Calibration, Context, Curve, Scorer, ScorerCache};
 use crate::data::{Batch, DomainId, Encoder, RawValue, RowPlan, RowScratch, Table};
 use crate::model::{Model, probability};
 use crate::{Error, ErrorKind, Result};
 
-/// A trained model, frozen, with the [`Encoder`] that was fitted for it and optionally a [`Calibration`]: it takes raw values and gives
+/// The [`Scorer`] of a trained model with the [`Encoder`] that was fitted for it and optionally a [`Calibration`]: it takes raw values and gives
 /// probabilities.
 ///
 /// A request is one domain, the values that all its candidates share (of the user, of the page), and a list of candidates with the
@@ -52,7 +52,7 @@ pub struct Predictor(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     encoder: Encoder,
-    frozen: Frozen,
+    scorer: Scorer,
     calibration: Option<Calibration>,
     /// The columns that a request gives once, the domain's among them.
     request: RowPlan,
@@ -75,7 +75,7 @@ pub struct PredictorCache {
 #[derive(Debug, Default)]
 struct ScoreCache {
     context: Context,
-    frozen: FrozenCache,
+    scorer: ScorerCache,
     probabilities: Array2<f32>,
 }
 
@@ -90,9 +90,9 @@ impl Predictor {
         &self.0.encoder
     }
 
-    /// The frozen model.
-    pub fn frozen(&self) -> &Frozen {
-        &self.0.frozen
+    /// The scorer of the model.
+    pub fn scorer(&self) -> &Scorer {
+        &self.0.scorer
     }
 
     /// The calibration, if there is one.
@@ -182,15 +182,15 @@ impl Predictor {
         candidates: &Batch,
         cache: &'c mut PredictorCache,
     ) -> Result<&'c Array2<f32>> {
-        let frozen = &self.0.frozen;
+        let scorer = &self.0.scorer;
         self.check_domain(domain)?;
-        frozen.check_given(given).map_err(|error| error.at_path("given"))?;
-        frozen.check_candidates(candidates).map_err(|error| error.at_path("candidates"))?;
+        scorer.check_given(given).map_err(|error| error.at_path("given"))?;
+        scorer.check_candidates(candidates).map_err(|error| error.at_path("candidates"))?;
         self.score_into(domain, given, candidates, &mut cache.scores)
     }
 
     fn check_domain(&self, domain: DomainId) -> Result<()> {
-        let known = self.0.frozen.layout().domains.len();
+        let known = self.0.scorer.layout().domains.len();
         match domain.index().filter(|&index| index >= known) {
             None => Ok(()),
             Some(index) => {
@@ -207,10 +207,10 @@ impl Predictor {
         candidates: &Batch,
         cache: &'c mut ScoreCache,
     ) -> Result<&'c Array2<f32>> {
-        let Inner { frozen, calibration, .. } = &*self.0;
-        let ScoreCache { context, frozen: buffers, probabilities } = cache;
-        frozen.context_into(domain, given, context);
-        let logits = frozen.score(context, candidates, buffers);
+        let Inner { scorer, calibration, .. } = &*self.0;
+        let ScoreCache { context, scorer: buffers, probabilities } = cache;
+        scorer.context_into(domain, given, context);
+        let logits = scorer.score(context, candidates, buffers);
         if !logits.iter().all(|z| z.is_finite()) {
             return Err(self.not_finite(logits, given, candidates));
         }
@@ -228,11 +228,11 @@ impl Predictor {
     /// Which candidate has a score that is not finite, and the largest of what went into it.
     #[cold]
     fn not_finite(&self, logits: &ArrayRef2<f32>, given: &Batch, candidates: &Batch) -> Error {
-        let frozen = &self.0.frozen;
-        let layout = frozen.layout();
+        let scorer = &self.0.scorer;
+        let layout = scorer.layout();
         let ((row, task), _) = logits.indexed_iter().find(|(_, z)| !z.is_finite()).expect("one of them is not finite");
-        let shared = frozen.given_numeric().map(|input| (input, given.numeric[[0, input]]));
-        let own = frozen.own_numeric().map(|input| (input, candidates.numeric[[row, input]]));
+        let shared = scorer.given_numeric().map(|input| (input, given.numeric[[0, input]]));
+        let own = scorer.own_numeric().map(|input| (input, candidates.numeric[[row, input]]));
         let largest = shared.chain(own).max_by(|(_, a), (_, b)| a.abs().total_cmp(&b.abs()));
         let error = Error::new(
             ErrorKind::NonFinite,
@@ -282,8 +282,8 @@ impl Predictor {
     /// Those of [`Batch::check`] if the batch does not have the encoder's layout, or an id or a domain is out of range;
     /// [`ErrorKind::NonFinite`] if a score is not a finite number. Its text says `rows:2` for the second row.
     pub fn predict_batch(&self, rows: &Batch) -> Result<Array2<f32>> {
-        let Inner { encoder, frozen, request: plan, .. } = &*self.0;
-        let layout = frozen.layout();
+        let Inner { encoder, scorer, request: plan, .. } = &*self.0;
+        let layout = scorer.layout();
         rows.check_fields(layout, 0..layout.fields.len())?;
         let mut probabilities = Array2::zeros((rows.rows(), layout.tasks.len()));
         let (mut cache, mut request, mut part) = (ScoreCache::default(), Batch::default(), Batch::default());

@@ -127,8 +127,8 @@ macro_rules! contract {
             }
 
             #[test]
-            fn frozen_it_scores_alike_and_a_warm_request_allocates_nothing_of_ours() {
-                promises::frozen_scores_alike(model());
+            fn its_scorer_scores_alike_and_a_warm_request_allocates_nothing_of_ours() {
+                promises::scorer_scores_alike(model());
             }
 
             #[test]

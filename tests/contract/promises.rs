@@ -10,7 +10,7 @@ use starple::model::{Cache, Gradient};
 use starple::net::Net;
 use starple::nn::{Infer, Leaf, Params as _, Path, Train};
 use starple::persist::{ModelFile, Saved};
-use starple::serve::{Context, Frozen, FrozenCache};
+use starple::serve::{Context, Scorer, ScorerCache};
 use starple::train::evaluate;
 use starple::{AnyConfig, ErrorKind, Model};
 
@@ -334,7 +334,7 @@ pub(crate) fn unknown_domains_score(model: Model) {
     }
 }
 
-pub(crate) fn frozen_scores_alike(model: Model) {
+pub(crate) fn scorer_scores_alike(model: Model) {
     let mut model = trained(model);
     model.add_domain("partner").unwrap();
     let mut candidates = batch(&MIXED, 64);
@@ -343,20 +343,20 @@ pub(crate) fn frozen_scores_alike(model: Model) {
     candidates.numeric.column_mut(1).fill(user.numeric[[0, 1]]);
     let domains = || (0..4).map(DomainId::new).chain([DomainId::SHARED]);
     for given in [&[][..], &["user", "age"]] {
-        let frozen = Frozen::new(model.clone(), given).unwrap();
-        let (mut context, mut cache) = (Context::default(), FrozenCache::default());
+        let scorer = Scorer::new(model.clone(), given).unwrap();
+        let (mut context, mut cache) = (Context::default(), ScorerCache::default());
         for domain in domains() {
             let expected = model.forward(&candidates, domain);
-            frozen.context_into(domain, &user, &mut context);
-            let found = frozen.score(&context, &candidates, &mut cache);
+            scorer.context_into(domain, &user, &mut context);
+            let found = scorer.score(&context, &candidates, &mut cache);
             assert_eq!(found.dim(), expected.dim());
             for (a, b) in found.iter().zip(&expected) {
                 assert!((a - b).abs() <= 1e-5 * (1.0 + b.abs()), "{given:?}, {domain:?}: {a} and {b}");
             }
         }
         let mut request = |domain| {
-            frozen.context_into(domain, &user, &mut context);
-            frozen.score(&context, &candidates, &mut cache);
+            scorer.context_into(domain, &user, &mut context);
+            scorer.score(&context, &candidates, &mut cache);
         };
         domains().for_each(&mut request);
         let (ours, _) = allocations::during(|| domains().for_each(&mut request));
@@ -448,7 +448,7 @@ pub(crate) fn send_and_sync() {
     fn send<T: Send>() {}
     check::<Model>();
     check::<AnyConfig>();
-    check::<Frozen>();
+    check::<Scorer>();
     send::<Cache<Train>>();
     send::<Gradient>();
 }

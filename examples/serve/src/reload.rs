@@ -93,7 +93,7 @@ async fn replace(state: &Arc<State>) -> Outcome {
 
 /// Whether every request that `served` answers is one that `new` answers, in the same form.
 fn check(new: &Predictor, served: &Predictor) -> Result<(), String> {
-    let (layout, old) = (new.frozen().layout(), served.frozen().layout());
+    let (layout, old) = (new.scorer().layout(), served.scorer().layout());
     if new.encoder().schema() != served.encoder().schema() || !new.given().eq(served.given()) {
         return Err("it reads other columns than the model in service".into());
     }
@@ -108,7 +108,7 @@ fn warm_up(predictor: &Predictor) -> Result<(), String> {
     // A value that columns of any kind take.
     let value = RawValue::Text("0");
     let mut cache = PredictorCache::default();
-    for domain in &predictor.frozen().layout().domains {
+    for domain in &predictor.scorer().layout().domains {
         let given = predictor.given().map(|column| (column, value));
         let candidate = predictor.own().map(|column| (column, value));
         let scores = predictor.score(domain, given, [candidate], &mut cache);

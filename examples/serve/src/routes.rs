@@ -88,7 +88,7 @@ async fn model(Shared(state): Shared<Arc<State>>) -> HttpResponse {
     let Some(model) = state.model.load_full() else {
         return problem(StatusCode::SERVICE_UNAVAILABLE, &no_model(&state));
     };
-    let (predictor, layout) = (&model.predictor, model.predictor.frozen().layout());
+    let (predictor, layout) = (&model.predictor, model.predictor.scorer().layout());
     let body = json!({
         "version": model.version,
         "given": predictor.given().collect::<Vec<_>>(),
@@ -199,7 +199,7 @@ fn score(model: &Model, state: &State, body: &[u8]) -> Result<Scored, Refusal> {
     if domain.as_ref().map_or_else(|error| error.kind() == ErrorKind::UnknownDomain, |id| *id == DomainId::SHARED) {
         state.metrics.unknown_domain();
     }
-    let tasks = &predictor.frozen().layout().tasks;
+    let tasks = &predictor.scorer().layout().tasks;
     let body = CACHE.with_borrow_mut(|cache| {
         let candidates = request.candidates.iter().map(Cells::raw);
         let scores = predictor
@@ -228,7 +228,7 @@ fn score(model: &Model, state: &State, body: &[u8]) -> Result<Scored, Refusal> {
 fn refusal(error: &Error, domain: &str, model: &Model) -> Refusal {
     let text = match error.kind() {
         ErrorKind::UnknownDomain => {
-            let domains = &model.predictor.frozen().layout().domains;
+            let domains = &model.predictor.scorer().layout().domains;
             let known: Vec<String> = domains.iter().take(30).map(|name| quoted(name).to_string()).collect();
             let more = domains.len() - known.len();
             let more = if more > 0 { format!(" and {more} more, see /model") } else { String::new() };

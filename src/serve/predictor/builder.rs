@@ -4,7 +4,7 @@ use super::{Inner, Predictor};
 use crate::data::{Encoder, RowPlan};
 use crate::error::Problems;
 use crate::model::Model;
-use crate::serve::{Calibration, Frozen};
+use crate::serve::{Calibration, Scorer};
 use crate::{Error, ErrorKind, Result};
 
 /// Collects what a [`Predictor`] is made of: see [`Predictor::builder`].
@@ -40,7 +40,7 @@ impl PredictorBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::Layout`] if model or calibration were made for other fields, domains or tasks than the encoder gives;
-    /// [`ErrorKind::Config`] if a column that is given is none of the features', or is named twice; the errors of [`Frozen::new`].
+    /// [`ErrorKind::Config`] if a column that is given is none of the features', or is named twice; the errors of [`Scorer::new`].
     pub fn build(self) -> Result<Predictor> {
         let Self { encoder, model, given, calibration } = self;
         if encoder.layout() != model.layout() {
@@ -71,7 +71,7 @@ impl PredictorBuilder {
             () if is_domain(column) => Some("the domain is the request's, not a candidate's"),
             () => is_given(column).then_some("a value that the request gives once, not each candidate"),
         });
-        let frozen = Frozen::new(model, &request.inputs(&encoder))?;
-        Ok(Predictor(Inner { encoder, frozen, calibration, request, candidate }.into()))
+        let scorer = Scorer::new(model, &request.inputs(&encoder))?;
+        Ok(Predictor(Inner { encoder, scorer, calibration, request, candidate }.into()))
     }
 }

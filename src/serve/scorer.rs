@@ -1,4 +1,4 @@
-//! A trained model made ready to be served.
+//! A trained model compiled for serving.
 
 mod compile;
 mod maps;
@@ -19,18 +19,18 @@ use crate::{Error, ErrorKind, Result};
 /// Candidates that one thread scores at a time, through all layers.
 const PIECE: usize = 64;
 
-/// A model made ready to be served: what does not depend on the row is computed once, when it is made.
+/// A trained model compiled for serving: what does not depend on the row is computed once, by [`Scorer::new`].
 ///
 /// All weights are laid out for the matrix product; layers and gates that read the same values become one; and for each domain only what
 /// its own logits need is computed. In STAR `W ⊙ W_d` is multiplied, Partitioned Normalization (in inference an affine map) is folded into
 /// the layer that reads it, and the domain's embedding into a bias. Scores are those of [`Model::forward`] but for rounding, to about 1e-5.
 ///
 /// Fields that are the same for all candidates of a request, those of the user and of the page, can be *given*: their part of the first
-/// layer is then computed once for the request ([`Frozen::context`]), and candidates read the others alone.
+/// layer is then computed once for the request ([`Scorer::context`]), and candidates read the others alone.
 ///
 /// ```
 /// use starple::data::{Batch, DomainId, Field, Layout};
-/// use starple::serve::{Frozen, FrozenCache};
+/// use starple::serve::{Scorer, ScorerCache};
 /// use starple::{Star, StarConfig};
 ///
 /// let field = |name: &str, rows| Field { name: name.into(), rows, bag: None };
@@ -48,21 +48,21 @@ const PIECE: usize = 64;
 /// };
 /// let (user, items) = (rows(vec![7], vec![0], vec![0.0])?, rows(vec![0; 3], vec![5, 6, 7], vec![1.0, 2.0, 3.0])?);
 ///
-/// let frozen = Frozen::new(star, &["user"])?;
-/// let context = frozen.context(search, &user);
-/// let mut cache = FrozenCache::default();
-/// let logits = frozen.score(&context, &items, &mut cache);
+/// let scorer = Scorer::new(star, &["user"])?;
+/// let context = scorer.context(search, &user);
+/// let mut cache = ScorerCache::default();
+/// let logits = scorer.score(&context, &items, &mut cache);
 /// assert_eq!(logits.dim(), (3, 1));
 /// # Ok::<(), starple::Error>(())
 /// ```
 ///
-/// It is immutable and can be shared by threads, each with its own [`FrozenCache`]; a warm call allocates nothing. Inside a rayon pool
+/// It is immutable and can be shared by threads, each with its own [`ScorerCache`]; a warm call allocates nothing. Inside a rayon pool
 /// pieces of 64 candidates are scored side by side.
 ///
 /// It serves every net by its plan, one of your own too. In [`Mran`](crate::model::Mran), whose attention reads the whole
 /// row, of what is given only the embedding is computed once for the request.
 #[derive(Debug)]
-pub struct Frozen {
+pub struct Scorer {
     layout: Layout,
     embeddings: Embeddings,
     given: Selection,
@@ -75,7 +75,7 @@ pub struct Frozen {
     identity: Arc<()>,
 }
 
-/// What one request gives to all its candidates: see [`Frozen::context`].
+/// What one request gives to all its candidates: see [`Scorer::context`].
 #[derive(Debug, Default)]
 pub struct Context {
     of: Option<Arc<()>>,
@@ -86,15 +86,15 @@ pub struct Context {
     starts: Vec<Array2<f32>>,
 }
 
-/// The buffers of [`Frozen::score`], lent by the caller.
+/// The buffers of [`Scorer::score`], lent by the caller.
 #[derive(Debug, Default)]
-pub struct FrozenCache {
+pub struct ScorerCache {
     pieces: Vec<Buffers>,
     logits: Array2<f32>,
 }
 
-impl Frozen {
-    /// Makes a model ready; `given` are the names of the fields and numeric inputs that are the same for all candidates of a request,
+impl Scorer {
+    /// Compiles a model; `given` are the names of the fields and numeric inputs that are the same for all candidates of a request,
     /// none if each has its own.
     ///
     /// # Errors
@@ -151,10 +151,10 @@ impl Frozen {
         context
     }
 
-    /// [`Frozen::context`] into an existing context, which allocates nothing when it is warm.
+    /// [`Scorer::context`] into an existing context, which allocates nothing when it is warm.
     ///
     /// # Panics
-    /// As [`Frozen::context`].
+    /// As [`Scorer::context`].
     pub fn context_into(&self, domain: DomainId, row: &Batch, context: &mut Context) {
         let place = domain.index().unwrap_or(self.layout.domains.len());
         assert!(domain.index().is_none_or(|d| d < self.layout.domains.len()), "domain {place} is out of range");
@@ -212,12 +212,12 @@ impl Frozen {
     ///
     /// # Panics
     /// If the batch does not have this model's layout, or the context is another model's.
-    pub fn score<'c>(&self, context: &Context, batch: &Batch, cache: &'c mut FrozenCache) -> &'c Array2<f32> {
+    pub fn score<'c>(&self, context: &Context, batch: &Batch, cache: &'c mut ScorerCache) -> &'c Array2<f32> {
         assert_eq!(batch.ids.len(), self.layout.fields.len(), "a batch has the fields of the model's layout");
         assert_eq!(batch.numeric.ncols(), self.layout.numeric.len(), "a batch has the model's numeric inputs");
         assert!(self.owns(context), "a context of this model");
         let rows = batch.rows();
-        let FrozenCache { pieces, logits } = cache;
+        let ScorerCache { pieces, logits } = cache;
         resize(logits, rows, self.layout.tasks.len());
         let count = rows.div_ceil(PIECE);
         grow(pieces, count);

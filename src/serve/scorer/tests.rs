@@ -64,9 +64,9 @@ fn scores_like_the_model(what: &str, mut model: Model) {
     for given in
         [&[][..], &["user", "age"][..], &["tags", "price", "user"][..], &["user", "item", "tags", "age", "price"][..]]
     {
-        let frozen = Frozen::new(model.clone(), given).unwrap();
-        let mut cache = FrozenCache::default();
-        let layout = frozen.layout();
+        let scorer = Scorer::new(model.clone(), given).unwrap();
+        let mut cache = ScorerCache::default();
+        let layout = scorer.layout();
         let is_given = |name: &str| given.contains(&name);
         // All candidates have the first row's values of what is given, which is not read; nor is, of the row that gives it, all else.
         let (mut candidates, mut read, mut user) = (rows.clone(), rows.clone(), rows.slice(0..1));
@@ -90,8 +90,8 @@ fn scores_like_the_model(what: &str, mut model: Model) {
         }
         for domain in (0..4).map(DomainId::new).chain([DomainId::SHARED]) {
             let expected = model.forward(&candidates, domain);
-            let context = frozen.context(domain, &user);
-            let found = frozen.score(&context, &read, &mut cache);
+            let context = scorer.context(domain, &user);
+            let found = scorer.score(&context, &read, &mut cache);
             assert_eq!(found.dim(), expected.dim());
             for (found, expected) in found.iter().zip(&expected) {
                 assert!(
@@ -103,8 +103,8 @@ fn scores_like_the_model(what: &str, mut model: Model) {
                 continue;
             }
             let alone = found.clone();
-            let mut cache = FrozenCache::default();
-            let split = in_pool(3, || frozen.score(&context, &read, &mut cache).clone()).unwrap();
+            let mut cache = ScorerCache::default();
+            let split = in_pool(3, || scorer.score(&context, &read, &mut cache).clone()).unwrap();
             assert_eq!(split, alone, "{what}: the same bits on any threads");
         }
     }
@@ -262,14 +262,14 @@ fn affine_maps_and_tokens_read_one_row() {
 
 #[test]
 fn one_cache_serves_models_one_after_the_other() {
-    fn check(model: Model, cache: &mut FrozenCache) {
+    fn check(model: Model, cache: &mut ScorerCache) {
         let (rows, domain) = (batch(70, 5), DomainId::new(1));
         let expected = model.forward(&rows, domain);
-        let frozen = Frozen::new(model, &[]).unwrap();
-        let found = frozen.score(&frozen.context(domain, &Batch::default()), &rows, cache);
+        let scorer = Scorer::new(model, &[]).unwrap();
+        let found = scorer.score(&scorer.context(domain, &Batch::default()), &rows, cache);
         assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5 * b.abs().max(1.0)));
     }
-    let cache = &mut FrozenCache::default();
+    let cache = &mut ScorerCache::default();
     check(any(json!({ "kind": "mran", "branches": "domains" })), cache);
     check(Mran::new(MranConfig::builder(&layout()).head_width(3).build().unwrap()), cache);
     check(any(json!({ "kind": "star" })), cache);
@@ -280,17 +280,17 @@ fn one_cache_serves_models_one_after_the_other() {
 #[test]
 #[should_panic(expected = "a context of this model")]
 fn a_context_of_another_model_is_refused() {
-    let frozen = || Frozen::new(Star::new(star().build().unwrap()), &[]).unwrap();
-    let context = frozen().context(DomainId::new(0), &Batch::default());
-    frozen().score(&context, &batch(3, 1), &mut FrozenCache::default());
+    let scorer = || Scorer::new(Star::new(star().build().unwrap()), &[]).unwrap();
+    let context = scorer().context(DomainId::new(0), &Batch::default());
+    scorer().score(&context, &batch(3, 1), &mut ScorerCache::default());
 }
 
 #[test]
 fn what_a_domain_does_not_need_is_not_computed() {
     // With one level and branches for domains, a domain passes its own experts, the shared ones, its gate and its tower.
     let settings = json!({ "kind": "cgc", "branches": "domains", "expert_hidden": [16], "shared_experts": 2 });
-    let frozen = Frozen::new(any(settings), &[]).unwrap();
-    let programs = &frozen.programs;
+    let scorer = Scorer::new(any(settings), &[]).unwrap();
+    let programs = &scorer.programs;
     let widths = |program: &Program| program.firsts.iter().map(|(_, maps)| maps.bias.len()).collect::<Vec<_>>();
     let (own, shared, gate) = (16, 2 * 16, 3);
     for program in &programs[..3] {
@@ -298,15 +298,15 @@ fn what_a_domain_does_not_need_is_not_computed() {
     }
     assert_eq!(widths(&programs[3]).iter().sum::<usize>(), 3 * own + shared + 3 * gate);
     // Where all domains take the same steps, experts and gates that read the row are one product, packed once.
-    let frozen = Frozen::new(any(json!({ "kind": "mmoe", "expert_hidden": [16], "experts": 3 })), &[]).unwrap();
-    let programs = &frozen.programs;
+    let scorer = Scorer::new(any(json!({ "kind": "mmoe", "expert_hidden": [16], "experts": 3 })), &[]).unwrap();
+    let programs = &scorer.programs;
     assert_eq!(widths(&programs[0]), [3 * 16 + 2 * 3]);
     assert!(programs.iter().all(|program| Arc::ptr_eq(&program.firsts[0].1, &programs[0].firsts[0].1)));
 }
 
 #[test]
 fn names_that_are_no_inputs_are_refused() {
-    let error = Frozen::new(Star::new(star().build().unwrap()), &["user", "age", "user", "agent"]).unwrap_err();
+    let error = Scorer::new(Star::new(star().build().unwrap()), &["user", "age", "user", "agent"]).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("\"user\": given twice") && text.contains("\"agent\": not a field"), "{text}");
 }

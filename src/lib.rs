@@ -1,16 +1,15 @@
-//! Multi-domain, multi-task click-through-rate models, trained and served from Rust.
+//! Multi-domain, multi-task click-through-rate models: training and serving in Rust.
 //!
-//! A platform shows things in many places. Each place is a **domain** with its own click behaviour; each impression may
-//! have several **tasks** (click, add to cart, buy). starple has the two published systems that share between them without
-//! making one better at another's cost, on [`ndarray`] with hand-written backward passes:
+//! A platform shows items in many places. Each place is a **domain** with its own click behaviour. Each impression can have several
+//! **tasks** (click, add to cart, buy). starple implements models that share parameters between domains and tasks and still let them
+//! differ, on [`ndarray`] with hand-written backward passes:
 //!
-//! * [`Star`] (Sheng et al., CIKM 2021): every weight is a shared weight times the domain's own;
-//! * [`Ple`] (Tang et al., RecSys 2020): shared and own experts mixed by gates, level by level;
-//! * the [family](model) around them, from one model for each domain and task over shared bottoms and MMoE to cross-stitch and
-//!   MRAN.
+//! * [`Star`] (Sheng et al., CIKM 2021): every weight is a shared weight times a weight of the row's domain.
+//! * [`Ple`] (Tang et al., RecSys 2020): shared experts and experts of each task (or domain), mixed by gates, level by level.
+//! * [All other models](model): from separate models per domain and task, shared bottom and MMoE to cross-stitch, MRAN and PEPNet.
 //!
-//! The package `starple-lab` beside it compares models over seeds, shows what a trained model shares, and generates logs with a
-//! known truth.
+//! The companion package `starple-lab` compares models over several seeds, shows what a trained model shares, and generates logs whose true
+//! click probabilities are known.
 //!
 //! # From a log to scores
 //!
@@ -21,18 +20,19 @@
 //!       readers     by domain
 //! ```
 //!
-//! | module | what is there |
+//! | module | contents |
 //! |---|---|
-//! | [`data`] | schema, encoder, readers of logs, batches, the loader |
-//! | [`model`] | the models and their configurations |
-//! | [`net`] | nets as programs of layers, also for your own |
-//! | [`nn`] | layers, each `forward` beside its `backward` |
-//! | [`loss`], [`optim`] | the objective over tasks and domains, and how its parts are weighed; optimizers, schedules, clipping |
-//! | [`train`] | the loop, early stop, checkpoints, progress, reports |
-//! | [`metrics`] | AUC, GAUC, log loss, PCOC, ECE by task and domain, as tables |
+//! | [`data`] | schema, encoder, log readers, batches, the loader |
+//! | [`model`] | the models and their settings |
+//! | [`net`] | the dense part of a model as a list of steps; the builder for your own net |
+//! | [`nn`] | layers, each with `forward` and `backward` |
+//! | [`loss`] | the loss over tasks and domains, and the weights of its parts |
+//! | [`optim`] | optimizers, learning-rate schedules, gradient clipping |
+//! | [`train`] | the training loop, early stopping, checkpoints, progress, reports |
+//! | [`metrics`] | AUC, GAUC, log loss, PCOC and ECE by task and domain, as tables |
 //! | [`persist`] | model files |
-//! | [`serve`] | raw values in, probabilities out |
-//! | `onnx` | models as ONNX graphs, with the feature of that name |
+//! | [`serve`] | prediction from raw values |
+//! | `onnx` | export as ONNX graphs, with the feature `onnx` |
 //!
 //! # Quick start
 //!
@@ -41,7 +41,7 @@
 //! use starple::{Star, StarConfig};
 //!
 //! # fn main() -> starple::Result<()> {
-//! // What the columns mean; vocabularies and scales are fitted on rows you choose.
+//! // The schema says what each column is. The encoder fits vocabularies and scales on the rows you choose.
 //! let schema = Schema::builder().categorical("item").numeric("price").domain("page").label("click").build()?;
 //! let log = "item,price,page,click\nlamp,20,home,1\nsofa,400,search,0\nlamp,25,search,1\n";
 //! let table = Table::from_reader(log.as_bytes(), Format::Csv, "log.csv", &schema)?;
@@ -55,17 +55,26 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The examples go on from there: `quickstart` trains and compares, `train` takes any log by a run file, `compare` many models on
-//! one, `inside` shows gates and distances, `learning` has planted worlds; `tasks`, `new_domain`,
-//! `next_day` and `own_net` each show one idea.
+//! The examples show more:
+//!
+//! | example | what it does |
+//! |---|---|
+//! | `quickstart` | trains STAR, PLE and a pooled model on the bundled log and compares them |
+//! | `train` | trains the model of a run file on any log |
+//! | `compare` | compares many models on one log |
+//! | `inside` | shows the gates of a trained PLE and the domains of a trained STAR |
+//! | `learning` | compares models on generated logs |
+//! | `tasks`, `new_domain`, `next_day`, `own_net` | each shows one feature |
 //!
 //! # Three rules
 //!
-//! * **Parameters, gradients and scratch are three values.** A layer is plain data; its gradient has the same type; activations
-//!   live in a [`Cache`](model::Cache) that the caller lends. Prediction takes `&self`, from any number of threads.
-//! * **What a domain or task owns is in the type** ([`PerDomain`](nn::PerDomain), [`PerBranch`](nn::PerBranch)): who is
-//!   absent from a step keeps values and optimizer state, weight decay included, but for what others read.
-//! * **The same seed gives the same bytes**, whatever the number of threads.
+//! * **Parameters, gradients and activations are three separate values.** A layer holds only its parameters. Its gradient is another value
+//!   of the same type. Activations live in a [`Cache`](model::Cache) that the caller passes in. Prediction takes `&self` and can run on
+//!   any number of threads at once.
+//! * **The type says what a domain or task owns** ([`PerDomain`](nn::PerDomain), [`PerBranch`](nn::PerBranch)). If that domain or task has
+//!   no rows or labels in a step, its parameters keep their values and their optimizer state; weight decay skips them too. Exception:
+//!   parameters that other branches read.
+//! * **The same seed gives the same bytes** with any number of threads.
 
 pub mod data;
 mod error;

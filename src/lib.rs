@@ -79,6 +79,7 @@
 pub mod data;
 mod error;
 pub mod loss;
+mod math;
 mod memory;
 pub mod metrics;
 pub mod model;

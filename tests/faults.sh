@@ -69,7 +69,7 @@ fault "an activation after the last layer" src/net/forward.rs \
 fault "an auxiliary network without the domain" src/nn/domain_mlp.rs \
   'Some(d) => to.assign(&self.domain[d].embedding),' 'Some(_) => to.fill(0.0),'
 fault "a domain's embedding without its gradient" src/nn/joined.rs \
-  '*de = row.dot(&*dbias);' '*de = 0.0;'
+  '*de = dot_f32::<16>(values(&row), values(dbias));' '*de = 0.0;'
 fault "a second reader's gradient in place of the first one's" src/net/backward/step.rs \
   'cache, grad, &mut dx, add)' 'cache, grad, &mut dx, false)'
 fault "an expert's first gate taken to read all rows" src/net/backward/mixtures.rs \

@@ -7,9 +7,11 @@ mod objective;
 mod units;
 pub mod weighting;
 
-pub use bce::{bce_with_logits, sigmoid};
+pub use bce::bce_with_logits;
 pub use evaluate::{Loss, Normalisers};
 pub use non_finite::NonFiniteAt;
 pub use objective::{DecayPer, Objective, ObjectiveBuilder};
 pub use units::Units;
 pub use weighting::Weighting;
+
+pub use crate::math::sigmoid;

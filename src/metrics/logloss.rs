@@ -1,6 +1,7 @@
 //! Log loss on logits.
 
 use super::observation::{Observation, labelled};
+use crate::math::softplus;
 
 /// The mean negative log-likelihood of the labels, in nats.
 ///
@@ -29,11 +30,6 @@ pub(super) fn logloss_of(rows: impl Iterator<Item = Observation>) -> Option<f64>
         weights += weight;
     }
     (weights > 0.0).then(|| sum / weights)
-}
-
-/// `ln(1 + eˣ)`, without overflow and without losing small results to the 1.
-fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
 #[cfg(test)]

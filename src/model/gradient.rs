@@ -5,8 +5,8 @@ use std::ops::BitOrAssign;
 use super::Model;
 use super::freeze::frozen;
 use crate::Result;
+use crate::math::dot_f64;
 use crate::net::Net;
-use crate::nn::dot::dot;
 use crate::nn::{Leaf, LeafMut, Pair, Params as _, Path, RowGrad};
 
 /// The gradient of a [`Model`](super::Model): table rows that were read, and the dense part.
@@ -175,7 +175,7 @@ impl Gradient {
         let mut product: f64 = self.tables.iter().zip(&other.tables).map(|(table, other)| table.dot(other)).sum();
         self.net.visit_pair(&mut other.net, &mut Path::starting_at(0), &mut |path, pair| {
             if let (true, Pair::Tensor(values, other, _)) = (path.present(), pair) {
-                product += dot(values, other);
+                product += dot_f64(values, other);
             }
         });
         product
@@ -183,7 +183,8 @@ impl Gradient {
 
     /// `Σ g²` over all that is learned by gradient.
     pub(crate) fn squares(&self) -> f64 {
-        self.tables.iter().map(|table| dot(table.values(), table.values())).sum::<f64>() + self.squares_where(|_| true)
+        self.tables.iter().map(|table| dot_f64(table.values(), table.values())).sum::<f64>()
+            + self.squares_where(|_| true)
     }
 
     /// `Σ g²` over the dense tensors at these positions of the model's walk.
@@ -191,7 +192,7 @@ impl Gradient {
         let mut squares = 0.0;
         self.net.visit(&mut Path::starting_at(self.tables.len()), &mut |path, leaf| {
             if let (true, Leaf::Tensor(values, ..)) = (path.present() && counts(path.slot()), leaf) {
-                squares += dot(values, values);
+                squares += dot_f64(values, values);
             }
         });
         squares

@@ -6,6 +6,7 @@ use super::buffer::resize;
 use super::matmul::{Operand, Output, matmul, matmul_grad, product};
 use super::softmax::{softmax_rows, softmax_rows_backward};
 use super::{Decay, Init, InitRng};
+use crate::math::dot_f32;
 use crate::parallel::{self, Divide, join};
 use crate::simd::{Work, widest};
 
@@ -210,7 +211,7 @@ impl Work for MixBackward<'_> {
         for ((((s, g), mut ds), dw), &w) in rows {
             let (s, g) = (s.to_slice().expect(CONTIGUOUS), g.to_slice().expect(CONTIGUOUS));
             let ds = ds.as_slice_mut().expect(CONTIGUOUS);
-            *dw = inner(s, g);
+            *dw = dot_f32::<16>(s, g);
             match rectified {
                 None => ds.iter_mut().zip(g).for_each(|(ds, &g)| *ds = if add { *ds + w * g } else { w * g }),
                 Some(scale) => {
@@ -227,17 +228,3 @@ impl Work for MixBackward<'_> {
 }
 
 const CONTIGUOUS: &str = "weights and outputs are contiguous";
-
-/// `⟨a, b⟩` in 16 interleaved sums: one sum would wait for each addition in turn.
-#[inline(always)]
-fn inner(a: &[f32], b: &[f32]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    let mut sums = [0.0; 16];
-    for (a, b) in a.iter().zip(b) {
-        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(&a, &b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
-}

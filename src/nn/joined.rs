@@ -11,6 +11,7 @@ use super::matmul::{Operand, Output, PostOp, matmul_grad, prepare, product, prod
 use super::segment::each_segment;
 use super::sums::add_sums;
 use super::{Linear, Segment};
+use crate::math::dot_f32;
 use crate::parallel::join;
 
 /// What the map keeps from forward to backward.
@@ -90,7 +91,7 @@ impl Linear {
                 let rows = dof_last.rows_mut().into_iter().zip(of_last.rows());
                 for (((mut drow, row), &e), de) in rows.zip(&*last).zip(&mut *dlast) {
                     drow.scaled_add(e, &*dbias);
-                    *de = row.dot(&*dbias);
+                    *de = dot_f32::<16>(values(&row), values(dbias));
                 }
                 take(segment, dlast);
             }

@@ -1,6 +1,6 @@
 //! The gradient of an embedding table: the rows that were read, and no others.
 
-use super::dot::dot;
+use crate::math::dot_f64;
 
 const ABSENT: u32 = u32::MAX;
 
@@ -77,10 +77,10 @@ impl RowGrad {
     /// The inner product with another gradient of the same table.
     pub(crate) fn dot(&self, other: &Self) -> f64 {
         if self.rows == other.rows {
-            return dot(&self.values, &other.values);
+            return dot_f64(&self.values, &other.values);
         }
         let rows = self.rows.iter().zip(self.values.chunks_exact(self.dim));
-        rows.filter_map(|(&row, values)| Some(dot(values, other.row(row as usize)?))).sum()
+        rows.filter_map(|(&row, values)| Some(dot_f64(values, other.row(row as usize)?))).sum()
     }
 
     /// Forgets all rows; keeps the memory.

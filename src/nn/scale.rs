@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayRef2, Zip};
 
 use super::buffer::resize;
-use super::exp::exp;
+use crate::math::sigmoid_f32;
 
 /// What [`scale`] keeps from forward to backward.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub struct ScaleCache {
 pub fn scale(factor: f32, x: &ArrayRef2<f32>, z: &ArrayRef2<f32>, cache: &mut ScaleCache, y: &mut ArrayRef2<f32>) {
     resize(&mut cache.delta, x.nrows(), x.ncols());
     Zip::from(y).and(&mut cache.delta).and(x).and(z).for_each(|y, delta, &x, &z| {
-        *delta = factor / (1.0 + exp(-z));
+        *delta = factor * sigmoid_f32(z);
         *y = *delta * x;
     });
 }

@@ -1,6 +1,6 @@
 //! The softmax and its gradient: what gates and attention weigh by.
 
-use super::exp::exp;
+use crate::math::exp;
 use crate::parallel::{self, Divide};
 use crate::simd::{Work, widest};
 

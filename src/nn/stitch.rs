@@ -1,8 +1,9 @@
 //! A learned linear combination of several stacks' outputs.
 
-use ndarray::{Array2, ArrayRef2, ArrayView2, ArrayViewMut2, s};
+use ndarray::{Array2, ArrayRef2, ArrayView1, ArrayView2, ArrayViewMut2, s};
 
 use super::Decay;
+use crate::math::dot_f32;
 
 /// A cross-stitch unit's share for one reader: `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`, where every `x_j` and `y` are cut into blocks of
 /// as many columns (Misra et al., CVPR 2016, section 3.1, equation 1, with one block; Ruder et al., AAAI 2019, section 3, with several).
@@ -78,7 +79,8 @@ impl Stitch {
         for ((o, i), &alpha) in self.of_input(input).indexed_iter() {
             let (x, dy) = (self.block(x, i), self.block(dy, o));
             // A sum over all rows and columns: beyond what f32 adds up well.
-            let product: f64 = x.rows().into_iter().zip(dy.rows()).map(|(x, dy)| f64::from(x.dot(&dy))).sum();
+            let rows = x.rows().into_iter().zip(dy.rows());
+            let product: f64 = rows.map(|(x, dy)| f64::from(dot_f32::<16>(contiguous(x), contiguous(dy)))).sum();
             grad.alpha[[o, input * self.blocks() + i]] += product as f32;
             self.block_mut(dx, i).scaled_add(alpha, &dy);
         }
@@ -104,6 +106,11 @@ impl Stitch {
         assert_eq!(x.dim(), y.dim(), "inputs and combination have one shape");
         assert_eq!(x.ncols() % self.blocks(), 0, "all blocks have one width");
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
+fn contiguous(row: ArrayView1<'_, f32>) -> &[f32] {
+    row.to_slice().expect("the values of a row are contiguous")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problems;
-use crate::nn::dot::dot;
+use crate::math::dot_f64;
 use crate::nn::{Leaf, LeafMut, Params, Path, RowGrad};
 use crate::{Error, Result};
 
@@ -70,10 +70,10 @@ fn norm(grad: &impl Params, tables: &[RowGrad]) -> f64 {
     let mut squares = 0.0;
     grad.visit(&mut Path::starting_at(0), &mut |path, leaf| {
         if let (true, Leaf::Tensor(values, ..)) = (path.present(), leaf) {
-            squares += dot(values, values);
+            squares += dot_f64(values, values);
         }
     });
-    let tables: f64 = tables.iter().map(|table| dot(table.values(), table.values())).sum();
+    let tables: f64 = tables.iter().map(|table| dot_f64(table.values(), table.values())).sum();
     (squares + tables).sqrt()
 }
 

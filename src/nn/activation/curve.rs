@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayRef2, Zip};
 
-use crate::nn::exp::{sigmoid, tanh};
+use crate::math::{sigmoid_f32, tanh};
 use crate::parallel::{self, Divide};
 use crate::simd::{Work, widest};
 
@@ -86,12 +86,12 @@ pub(super) struct Silu;
 impl Curve for Silu {
     #[inline(always)]
     fn at(self, z: f32) -> f32 {
-        z * sigmoid(z)
+        z * sigmoid_f32(z)
     }
 
     #[inline(always)]
     fn slope(self, z: f32) -> f32 {
-        let s = sigmoid(z);
+        let s = sigmoid_f32(z);
         s * (1.0 + z * (1.0 - s))
     }
 }

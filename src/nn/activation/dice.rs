@@ -2,7 +2,7 @@
 
 use ndarray::{Array1, Array2, ArrayRef2, Zip};
 
-use super::sigmoid;
+use crate::math::sigmoid_f32;
 use crate::nn::buffer::resize;
 use crate::nn::norm::Columns;
 use crate::nn::{Decay, Mode, MovingAverage};
@@ -58,7 +58,7 @@ impl Dice {
         }
         resize(&mut cache.p, rows, width);
         cache.columns.forward(z, &cache.ones, &cache.zeros, &mut cache.p);
-        cache.p.mapv_inplace(sigmoid);
+        cache.p.mapv_inplace(sigmoid_f32);
         let alpha = self.alpha.broadcast((rows, width)).expect("one alpha a column");
         Zip::from(y).and(z).and(&cache.p).and(&alpha).for_each(|y, &z, &p, &a| *y = z * (a + (1.0 - a) * p));
     }

@@ -13,7 +13,6 @@ use dice::DiceCache;
 pub use prelu::Prelu;
 
 use super::Mode;
-pub(super) use super::exp::sigmoid;
 
 /// Which activation a layer uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -3,7 +3,8 @@
 use ndarray::{Array2, ArrayRef2};
 
 use super::AttentionSettings;
-use super::slices::{add_scaled, dot};
+use super::add_scaled;
+use crate::math::dot_f32;
 use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
 use crate::nn::softmax::{softmax_rows, softmax_rows_backward};
@@ -71,7 +72,7 @@ pub fn align(p: &[f32], x: &ArrayRef2<f32>, cache: &mut AlignCache, y: &mut Arra
     let rows = x.chunks_exact(tokens * width).zip(y.chunks_exact_mut(tokens * width));
     for (mut weights, (x, y)) in weights.rows_mut().into_iter().zip(rows) {
         for (weight, x) in weights.iter_mut().zip(x.chunks_exact(width)) {
-            *weight = dot(x, p);
+            *weight = dot_f32::<8>(x, p);
         }
         softmax_rows(weights.as_slice_mut().expect(LINES), tokens);
         for ((y, x), &weight) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(&weights) {
@@ -104,7 +105,7 @@ pub fn align_backward(
     let rows = x.chunks_exact(size).zip(dy.chunks_exact(size)).zip(dx.chunks_exact_mut(size));
     for (weights, ((x, dy), dx)) in weights.zip(rows) {
         for ((dweight, x), dy) in dweights.iter_mut().zip(x.chunks_exact(width)).zip(dy.chunks_exact(width)) {
-            *dweight = dot(dy, x);
+            *dweight = dot_f32::<8>(dy, x);
         }
         softmax_rows_backward(weights, dweights, tokens);
         for (m, (&weight, &ds)) in weights.iter().zip(&*dweights).enumerate() {

@@ -8,7 +8,6 @@ mod alignment;
 mod mask;
 mod multi_head;
 mod representation;
-mod slices;
 mod tokens;
 
 pub use alignment::{AlignCache, Alignment, align, align_backward};
@@ -17,3 +16,10 @@ pub use multi_head::{AttentionSettings, MultiHeadAttention, MultiHeadAttentionCa
 pub(crate) use representation::RepresentationsCache;
 pub use representation::{Representation, Representations};
 pub use tokens::{NumberTokens, Tokens};
+
+/// `y += s·x`, for slices of a token's width: too few values for a matrix product to pay.
+fn add_scaled(y: &mut [f32], s: f32, x: &[f32]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += s * x;
+    }
+}

@@ -4,7 +4,8 @@ use ndarray::{Array2, ArrayRef2, s};
 use rayon::prelude::*;
 
 use super::AttentionMask;
-use super::slices::{add_scaled, dot};
+use super::add_scaled;
+use crate::math::dot_f32;
 use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
 use crate::nn::softmax::{softmax_rows, softmax_rows_backward};
@@ -244,7 +245,7 @@ impl Lists {
                 let q = &line[self.at(m, 0, head)..][..width];
                 for (n, weight) in weights.iter_mut().enumerate() {
                     let k = &line[self.at(n, 1, head)..][..width];
-                    *weight = if self.mask.attends(m, n) { self.scale * dot(q, k) } else { f32::NEG_INFINITY };
+                    *weight = if self.mask.attends(m, n) { self.scale * dot_f32::<8>(q, k) } else { f32::NEG_INFINITY };
                 }
             }
             softmax_rows(weights, tokens);
@@ -273,7 +274,7 @@ impl Lists {
                 let g = &dz[m * self.width() + head * width..][..width];
                 for (n, (dweight, &weight)) in dweights.iter_mut().zip(weights).enumerate() {
                     let v = self.at(n, 2, head);
-                    *dweight = dot(g, &line[v..][..width]);
+                    *dweight = dot_f32::<8>(g, &line[v..][..width]);
                     add_scaled(&mut dline[v..][..width], weight, g);
                 }
                 softmax_rows_backward(weights, dweights, tokens);

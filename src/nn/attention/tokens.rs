@@ -2,7 +2,8 @@
 
 use ndarray::{Array2, ArrayRef2};
 
-use super::slices::{add_scaled, dot};
+use super::add_scaled;
+use crate::math::dot_f32;
 use crate::nn::{Decay, InitRng};
 
 /// Makes tokens of an embedded row `[e_1, …, e_F, x_1, …, x_N]`: a field's token is its embedding, a number's is
@@ -91,7 +92,7 @@ impl Tokens {
             dx.iter_mut().zip(&dt[..embedded]).for_each(|(dx, &dt)| *dx = dt);
             let (Some(own), Some(grad)) = (&self.numbers, &mut grad.numbers) else { continue };
             for (j, dt) in dt[embedded..].chunks_exact(self.width).enumerate() {
-                dx[embedded + j] = dot(row(&own.weight, j), dt);
+                dx[embedded + j] = dot_f32::<8>(row(&own.weight, j), dt);
                 add_scaled(row_mut(&mut grad.weight, j), x[embedded + j], dt);
                 add_scaled(row_mut(&mut grad.bias, j), 1.0, dt);
             }

@@ -3,8 +3,8 @@
 use ndarray::{ArrayRef2, Zip};
 
 use super::layer::{InputGrad, Scratch, SegmentBack, SegmentCache};
+use crate::math::sigmoid_f32;
 use crate::nn::Linear;
-use crate::nn::activation::sigmoid;
 use crate::nn::buffer::resize;
 
 /// What one domain owns where a gate chooses, value by value, between the shared output and the domain's:
@@ -50,7 +50,7 @@ impl Gated {
         }
         shared.forward(x, y);
         Zip::from(y).and(outputs).and(gate).for_each(|y, &mut own, g| {
-            *g = sigmoid(*g);
+            *g = sigmoid_f32(*g);
             *y += *g * own;
             // Not `max`, which would turn NaN into 0.
             *y = if rectify && *y < 0.0 { 0.0 } else { *y };
@@ -59,7 +59,7 @@ impl Gated {
 
     /// `y = y_s + σ(z) ⊙ y_d`, of values that were computed elsewhere.
     pub(crate) fn join(shared: &ArrayRef2<f32>, own: &ArrayRef2<f32>, z: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>) {
-        Zip::from(y).and(shared).and(own).and(z).for_each(|y, &shared, &own, &z| *y = shared + sigmoid(z) * own);
+        Zip::from(y).and(shared).and(own).and(z).for_each(|y, &shared, &own, &z| *y = shared + sigmoid_f32(z) * own);
     }
 
     /// `dy_s = dy`; to the domain's layer `g ⊙ dy`, to the gate's `dy ⊙ (x·W_d + b_d) ⊙ g ⊙ (1 − g)`; `dx` from all three.

@@ -1,7 +1,8 @@
-//! `e^x` and what is made of it, without branches, so that loops over it run in vectors.
+//! Scalar functions and inner products, each written once for each precision.
 //!
-//! Nothing is fused, so a value has the same bits on every processor, in a vector and alone. The bounds in the documentation are those
-//! that the tests below hold over the whole range.
+//! In f32, for layers: `e^x` and what is made of it, without branches, so that loops over it run in vectors. Nothing is fused, so a value
+//! has the same bits on every processor, in a vector and alone. The bounds in the documentation are those that the tests below hold over
+//! the whole range. In f64, for losses and metrics: σ and softplus, exact to rounding at both ends.
 
 /// 1.5·2²³: added to a number it leaves no place for a fraction, and the last bits of the sum hold the nearest whole number.
 const SHIFT: f32 = 12_582_912.0;
@@ -34,7 +35,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 
 /// `σ(z) = 1/(1 + e^−z)`: within 3 units in the last place, but that what is below 2⁻¹²⁷ may be 0. NaN gives NaN.
 #[inline(always)]
-pub(crate) fn sigmoid(z: f32) -> f32 {
+pub(crate) fn sigmoid_f32(z: f32) -> f32 {
     1.0 / (1.0 + exp(-z))
 }
 
@@ -52,6 +53,60 @@ pub(crate) fn tanh(z: f32) -> f32 {
     let small = z + z * (square * p);
     let large = 1.0 - 2.0 / (exp(2.0 * size) + 1.0);
     (if size < 0.625 { small } else { large }).copysign(z)
+}
+
+/// The probability of a logit: `σ(z) = 1/(1 + e^{−z})`.
+///
+/// Exact to rounding at both ends: for negative `z` it is `e^z/(1 + e^z)`, so that small probabilities keep their digits.
+///
+/// ```
+/// use starple::loss::sigmoid;
+///
+/// assert_eq!(sigmoid(0.0), 0.5);
+/// assert_eq!(sigmoid(1e4), 1.0);
+/// ```
+#[inline]
+pub fn sigmoid(logit: f64) -> f64 {
+    let exp = (-logit.abs()).exp();
+    if logit >= 0.0 { 1.0 / (1.0 + exp) } else { exp / (1.0 + exp) }
+}
+
+/// `ln(1 + e^x)`, without overflow, and with the digits of small results.
+#[inline]
+pub(crate) fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+/// `Σ a_i b_i` in `LANES` interleaved sums: one sum would wait for each addition in turn. 16 sums fill the widest vectors; 8 are better for
+/// slices of 8 to 64 values. Values after the length of the shorter slice are left out.
+#[inline(always)]
+pub(crate) fn dot_f32<const LANES: usize>(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut sums = [0.0; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(&a, &b)| a * b).sum();
+    sums.iter().sum::<f32>() + rest
+}
+
+/// `Σ a_i b_i`, multiplied and summed in f64, in eight interleaved sums.
+///
+/// # Panics
+/// If the lengths differ.
+pub(crate) fn dot_f64(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len(), "an inner product of vectors of one length");
+    let product = |a: f32, b: f32| f64::from(a) * f64::from(b);
+    let ((a_blocks, a_rest), (b_blocks, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = [0.0; 8];
+    for (a, b) in a_blocks.iter().zip(b_blocks) {
+        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += product(a, b);
+        }
+    }
+    sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(&a, &b)| product(a, b)).sum::<f64>()
 }
 
 #[cfg(test)]
@@ -109,9 +164,9 @@ mod tests {
 
     #[test]
     fn the_sigmoid_is_within_its_bound() {
-        let error = worst(sigmoid, |z| 1.0 / (1.0 + (-z).exp()), 2.0_f64.powi(-127));
+        let error = worst(sigmoid_f32, |z| 1.0 / (1.0 + (-z).exp()), 2.0_f64.powi(-127));
         assert!(error < 3.0, "{error}");
-        assert_eq!([sigmoid(0.0), sigmoid(f32::NEG_INFINITY), sigmoid(f32::INFINITY)], [0.5, 0.0, 1.0]);
+        assert_eq!([sigmoid_f32(0.0), sigmoid_f32(f32::NEG_INFINITY), sigmoid_f32(f32::INFINITY)], [0.5, 0.0, 1.0]);
     }
 
     #[test]
@@ -120,5 +175,32 @@ mod tests {
         assert!(error < 3.0, "{error}");
         assert_eq!([tanh(f32::NEG_INFINITY), tanh(f32::INFINITY)], [-1.0, 1.0]);
         assert!(tanh(-0.0).is_sign_negative());
+    }
+
+    #[test]
+    fn the_exact_sigmoid_and_softplus_are_the_textbook_ones_where_those_are_stable() {
+        for i in -80..=80 {
+            let z = f64::from(i) / 8.0;
+            assert!((sigmoid(z) - 1.0 / (1.0 + (-z).exp())).abs() < 1e-15, "z = {z}");
+            assert!((softplus(z) - (1.0 + z.exp()).ln()).abs() < 1e-13, "z = {z}");
+        }
+        assert!((sigmoid(-700.0) / (-700.0_f64).exp() - 1.0).abs() < 1e-12);
+        assert!((softplus(-40.0) / (-40.0_f64).exp() - 1.0).abs() < 1e-12);
+        assert_eq!([softplus(1e4), softplus(-1e4), softplus(f64::INFINITY)], [1e4, 0.0, f64::INFINITY]);
+        assert_eq!([sigmoid(1e4), sigmoid(-1e4)], [1.0, 0.0]);
+        assert!(sigmoid(f64::NAN).is_nan() && softplus(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn inner_products_of_every_length() {
+        for len in 0..70 {
+            let a: Vec<f32> = (0..len).map(|i| (i * 37 % 11) as f32 - 5.0).collect();
+            let b: Vec<f32> = (0..len).map(|i| (i * 53 % 13) as f32 - 6.0).collect();
+            // Small whole numbers: every sum is exact, in any order.
+            let expected: f64 = (0..len).map(|i| f64::from(a[i]) * f64::from(b[i])).sum();
+            assert_eq!(dot_f64(&a, &b), expected, "{len}");
+            assert_eq!(f64::from(dot_f32::<8>(&a, &b)), expected, "{len}");
+            assert_eq!(f64::from(dot_f32::<16>(&a, &b)), expected, "{len}");
+        }
     }
 }

@@ -71,7 +71,7 @@ fault "an auxiliary network without the domain" src/nn/domain_mlp.rs \
 fault "a domain's embedding without its gradient" src/nn/joined.rs \
   '*de = dot_f32::<16>(values(&row), values(dbias));' '*de = 0.0;'
 fault "a second reader's gradient in place of the first one's" src/net/backward/step.rs \
-  'cache, grad, &mut dx, add)' 'cache, grad, &mut dx, false)'
+  'return true;' 'return false;'
 fault "an expert's first gate taken to read all rows" src/net/backward/mixtures.rs \
   '(block < read.start || read.end < end)' '(false && read.end < end)'
 fault "an expert learns from one gate alone" src/net/backward/mixtures.rs \

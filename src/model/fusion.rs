@@ -3,6 +3,8 @@
 use ndarray::{ArrayRef2, ArrayView2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
+use crate::nn::InputGrad;
+
 /// How a tower joins the outputs of the bottoms that it reads (Tang et al., RecSys 2020, section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -46,15 +48,17 @@ impl Fusion {
         }
     }
 
-    /// Adds the `index`-th of `parts` outputs' share of the gradient to `dpart`.
-    pub(crate) fn backward(self, djoined: &ArrayRef2<f32>, index: usize, parts: usize, dpart: &mut ArrayRef2<f32>) {
+    /// The gradient `dpart` of the `index`-th of `parts` outputs.
+    pub(crate) fn backward(self, djoined: &ArrayRef2<f32>, index: usize, parts: usize, dpart: InputGrad<'_>) {
         match self {
             Self::Concatenate => {
-                let width = dpart.ncols();
-                let share = djoined.slice_axis(Axis(1), columns(index, width));
-                dpart.zip_mut_with(&share, |sum, &d| *sum += d);
+                let width = dpart.dx.ncols();
+                dpart.assign(&djoined.slice_axis(Axis(1), columns(index, width)));
             }
-            Self::Sum | Self::Mean => dpart.scaled_add(self.share(parts), djoined),
+            Self::Sum | Self::Mean => {
+                let (share, InputGrad { mut dx, add }) = (self.share(parts), dpart);
+                dx.zip_mut_with(djoined, |dx, &d| *dx = if add { *dx + share * d } else { share * d });
+            }
         }
     }
 }

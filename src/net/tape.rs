@@ -93,7 +93,6 @@ pub(crate) struct StarCache {
     pub(crate) z: Array2<f32>,
     pub(crate) dz: Array2<f32>,
     pub(crate) hidden: PostAffineCache,
-    pub(crate) scratch: Array2<f32>,
 }
 
 /// Gives a cache of the wrong kind, or none, the kind that is wanted.

@@ -3,8 +3,9 @@
 use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2, Axis};
 
 use super::buffer::resize;
-use super::matmul::Output;
-use super::{Decay, HiddenSettings, InitRng, JoinedCache, Linear, Mlp, MlpCache, Mode, PerDomain, Segment, Size};
+use super::{
+    Decay, HiddenSettings, InitRng, InputGrad, JoinedCache, Linear, Mlp, MlpCache, Mode, PerDomain, Segment, Size,
+};
 use crate::data::DomainId;
 
 /// `logits = mlp([x, e_d])`: a stack that reads the row and an embedding of its domain.
@@ -100,7 +101,7 @@ impl DomainMlp {
         self.mlp.forward_behind(first, mode, mlp, logits);
     }
 
-    /// Takes `dlogits` back; `dx` says what to do with the gradient of x, `None` that it is not needed.
+    /// Takes `dlogits` back to the parameters and to `dx` (`None` if it is not needed).
     pub(crate) fn backward_joined(
         &self,
         x: &ArrayRef2<f32>,
@@ -108,7 +109,7 @@ impl DomainMlp {
         dlogits: &ArrayRef2<f32>,
         cache: &mut DomainMlpCache,
         grad: &mut Self,
-        dx: Option<Output<'_, '_>>,
+        dx: Option<InputGrad<'_>>,
     ) {
         let DomainMlpCache { joined, dlogits: above, mlp: cache } = cache;
         resize(above, dlogits.nrows(), dlogits.ncols());

@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayRef1, ArrayRef2, ArrayView2, ArrayViewMut2, Axis, s};
 use super::buffer::resize;
 use super::matmul::{Operand, Output, matmul, matmul_grad, product};
 use super::softmax::{softmax_rows, softmax_rows_backward};
-use super::{Decay, Init, InitRng};
+use super::{Decay, Init, InitRng, InputGrad};
 use crate::math::dot_f32;
 use crate::parallel::{self, Divide, join};
 use crate::simd::{Work, widest};
@@ -49,18 +49,18 @@ impl Gate {
     /// # Panics
     /// If the shapes do not fit.
     pub fn backward(&self, x: &ArrayRef2<f32>, cache: &mut GateCache, grad: &mut Self, dx: &mut ArrayRef2<f32>) {
-        self.backward_into(x, cache, grad, Output::set(dx));
+        self.backward_into(x, cache, grad, InputGrad::overwrite(dx));
     }
 
-    /// [`Gate::backward`]; `dx` says what to do with `dz·Wᵀ`.
-    pub(crate) fn backward_into(&self, x: &ArrayRef2<f32>, cache: &mut GateCache, grad: &mut Self, dx: Output<'_, '_>) {
+    /// [`Gate::backward`], which may add to `dx`.
+    pub(crate) fn backward_into(&self, x: &ArrayRef2<f32>, cache: &mut GateCache, grad: &mut Self, dx: InputGrad<'_>) {
         let GateCache { weights, dweights } = cache;
         let (w, dw) = (weights.as_slice().expect(CONTIGUOUS), dweights.as_slice_mut().expect(CONTIGUOUS));
         softmax_rows_backward(w, dw, self.weight.ncols());
         let dweights = &*dweights;
         join(
             || matmul_grad(x, dweights, &mut grad.weight),
-            || product(dweights.view(), Operand::One(self.weight.t()), dx),
+            || product(dweights.view(), Operand::One(self.weight.t()), Output::to(dx)),
         );
     }
 }
@@ -153,27 +153,20 @@ impl Divide for Rows<'_> {
     }
 }
 
-/// One expert's share of the mixture's backward pass, `g = dy`: `dw_i = ⟨g, s_i⟩` into the cache, `ds_i += w_i·g`.
+/// One expert's share of the mixture's backward pass, `g = dy`: `dw_i = ⟨g, s_i⟩` into the cache, `ds_i = w_i·g`.
 ///
 /// Call it for every expert before [`Gate::backward`].
 ///
 /// # Panics
 /// If the shapes do not fit.
-pub fn mix_backward(
-    cache: &mut GateCache,
-    expert: usize,
-    s: &ArrayRef2<f32>,
-    dy: &ArrayRef2<f32>,
-    ds: &mut ArrayRef2<f32>,
-) {
+pub fn mix_backward(cache: &mut GateCache, expert: usize, s: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, ds: InputGrad<'_>) {
     cache.fit_gradient();
     let GateCache { weights, dweights } = cache;
-    mix_backward_rows(&weights.column(expert), s, dy, None, ds, true, &mut dweights.column_mut(expert));
+    mix_backward_rows(&weights.column(expert), s, dy, None, ds, &mut dweights.column_mut(expert));
 }
 
-/// [`mix_backward`] for some rows: `w` and `dw` are the expert's weights in them. If `s` came from a rectifier with this scale
-/// ([`PostAffine::rectifies`](super::PostAffine::rectifies)), what `ds` gets is already the gradient in front of that. `add`: to what is there, or in
-/// place of it.
+/// [`mix_backward`] for some rows: `w` and `dw` are the expert's weights in them. `rectified: Some(scale)`: `s` is the output of a ReLU with
+/// this scale ([`PostAffine::rectifies`](super::PostAffine::rectifies)); `ds` then receives the gradient before the ReLU.
 ///
 /// # Panics
 /// If the shapes do not fit.
@@ -182,31 +175,29 @@ pub(crate) fn mix_backward_rows(
     s: &ArrayRef2<f32>,
     dy: &ArrayRef2<f32>,
     rectified: Option<f32>,
-    ds: &mut ArrayRef2<f32>,
-    add: bool,
+    ds: InputGrad<'_>,
     dw: &mut ArrayRef1<f32>,
 ) {
-    assert_eq!((s.dim(), s.dim()), (dy.dim(), ds.dim()), "one gradient for each value of an expert");
+    assert_eq!((s.dim(), s.dim()), (dy.dim(), ds.dx.dim()), "one gradient for each value of an expert");
     assert_eq!((w.len(), dw.len()), (s.nrows(), s.nrows()), "one gate weight for each row");
-    widest(MixBackward { w, s, dy, rectified, ds, add, dw });
+    widest(MixBackward { w, s, dy, rectified, ds, dw });
 }
 
-struct MixBackward<'a> {
+struct MixBackward<'a, 'd> {
     w: &'a ArrayRef1<f32>,
     s: &'a ArrayRef2<f32>,
     dy: &'a ArrayRef2<f32>,
     rectified: Option<f32>,
-    ds: &'a mut ArrayRef2<f32>,
-    add: bool,
+    ds: InputGrad<'d>,
     dw: &'a mut ArrayRef1<f32>,
 }
 
-impl Work for MixBackward<'_> {
+impl Work for MixBackward<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let Self { w, s, dy, rectified, ds, add, dw } = self;
+        let Self { w, s, dy, rectified, ds: InputGrad { dx: mut ds, add }, dw } = self;
         let rows = s.rows().into_iter().zip(dy.rows()).zip(ds.rows_mut()).zip(dw).zip(w);
         for ((((s, g), mut ds), dw), &w) in rows {
             let (s, g) = (s.to_slice().expect(CONTIGUOUS), g.to_slice().expect(CONTIGUOUS));

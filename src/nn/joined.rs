@@ -10,7 +10,7 @@ use super::linear::{values, values_mut};
 use super::matmul::{Operand, Output, PostOp, matmul_grad, prepare, product, product_with};
 use super::segment::each_segment;
 use super::sums::add_sums;
-use super::{Linear, Segment};
+use super::{InputGrad, Linear, Segment};
 use crate::math::dot_f32;
 use crate::parallel::join;
 
@@ -64,8 +64,8 @@ impl Linear {
         });
     }
 
-    /// `dW_x += xᵀ·dz`; with `Σ dz` over a segment's rows, `db += Σ dz`, `dW_e += e·Σ dz`, and `take` is given `de = W_e·Σ dz`. `dx` says
-    /// what to do with `dz·W_xᵀ`.
+    /// `dW_x += xᵀ·dz`; with `Σ dz` over a segment's rows, `db += Σ dz`, `dW_e += e·Σ dz`, and `take` is given `de = W_e·Σ dz`;
+    /// `dx = dz·W_xᵀ` (`None` if it is not needed).
     #[expect(clippy::too_many_arguments, reason = "those of `Linear::backward_into`, and the segments with theirs")]
     pub(crate) fn backward_joined(
         &self,
@@ -75,7 +75,7 @@ impl Linear {
         cache: &mut JoinedCache,
         grad: &mut Self,
         mut take: impl FnMut(Segment, &ArrayRef1<f32>) + Send,
-        dx: Option<Output<'_, '_>>,
+        dx: Option<InputGrad<'_>>,
     ) {
         let (weight, of_last) = self.weight.view().split_at(Axis(0), x.ncols());
         let (mut dweight, mut dof_last) = grad.weight.view_mut().split_at(Axis(0), x.ncols());
@@ -96,7 +96,7 @@ impl Linear {
                 take(segment, dlast);
             }
         };
-        let input_grad = || dx.map(|dx| product(dz.view(), Operand::One(weight.reversed_axes()), dx));
+        let input_grad = || dx.map(|dx| product(dz.view(), Operand::One(weight.reversed_axes()), Output::to(dx)));
         join(parameter_grad, input_grad);
     }
 }

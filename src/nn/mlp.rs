@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::buffer::{grow, resize};
 use super::matmul::{Output, PostOp, RowMajor};
-use super::{ActivationKind, Init, InitRng, Linear, Mode, NormKind, PostAffine, PostAffineCache, Size};
+use super::{ActivationKind, Init, InitRng, InputGrad, Linear, Mode, NormKind, PostAffine, PostAffineCache, Size};
 
 /// How the hidden layers of a stack are made.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -186,7 +186,7 @@ impl Mlp {
         resize(&mut above, dy.nrows(), dy.ncols());
         above.assign(dy);
         self.rectify_back(&cache.y, &mut above);
-        self.backward_into(x, &mut above, cache, grad, dx.map(Output::set));
+        self.backward_into(x, &mut above, cache, grad, dx.map(InputGrad::overwrite));
         cache.dy = above;
     }
 
@@ -206,16 +206,21 @@ impl Mlp {
     }
 
     /// [`Mlp::backward`] from behind the rectifier that ends the stack, if one does: `above` is then the gradient of the last
-    /// affine map's output. It is changed on the way. `dx` says what to do with its gradient.
+    /// affine map's output. It is changed on the way. It may add to `dx`.
     pub(crate) fn backward_into(
         &self,
         x: &ArrayRef2<f32>,
         above: &mut ArrayRef2<f32>,
         cache: &mut MlpCache,
         grad: &mut Self,
-        dx: Option<Output<'_, '_>>,
+        dx: Option<InputGrad<'_>>,
     ) {
-        self.backward_behind(|first, dz, grad| first.backward_into(x, dz, grad, dx), above, cache, grad);
+        self.backward_behind(
+            |first, dz, grad| first.backward_into(x, dz, grad, dx.map(Output::to)),
+            above,
+            cache,
+            grad,
+        );
     }
 
     /// [`Mlp::backward_into`] with a first affine map that the caller takes back.

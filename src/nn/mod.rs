@@ -1,4 +1,8 @@
-//! Layers: plain data with `forward` and `backward` side by side.
+//! Layers: plain data, each with `forward` and `backward`.
+//!
+//! Every `backward` **adds** into `grad`, the gradient of the parameters, and **overwrites** `dx`, the gradient of the input. Where several
+//! layers read one input, its gradient is the sum of what they write: the first overwrites `dx`, the others add to it. A `backward` that
+//! can do both takes an [`InputGrad`] instead of a matrix, which says which of the two it does.
 
 mod activation;
 mod attention;
@@ -8,6 +12,7 @@ mod domain_mlp;
 mod dropout;
 mod gate;
 mod init;
+mod input_grad;
 mod joined;
 mod linear;
 pub(crate) mod matmul;
@@ -40,6 +45,7 @@ pub use dropout::{Dropout, DropoutCache};
 pub(crate) use gate::mix_backward_rows;
 pub use gate::{Gate, GateCache, mix, mix_backward};
 pub use init::{Init, InitRng};
+pub use input_grad::InputGrad;
 pub(crate) use joined::JoinedCache;
 pub use linear::Linear;
 pub use mlp::{HiddenSettings, Mlp, MlpCache};

@@ -2,6 +2,7 @@
 
 use ndarray::{Array2, ArrayRef2, Zip};
 
+use super::InputGrad;
 use super::buffer::resize;
 use crate::math::sigmoid_f32;
 
@@ -27,18 +28,12 @@ pub fn scale(factor: f32, x: &ArrayRef2<f32>, z: &ArrayRef2<f32>, cache: &mut Sc
     });
 }
 
-/// `dx = dy ⊙ δ`, added to what is there where `add` says so, and in the cache `dz = dy ⊙ x ⊙ δ ⊙ (1 − δ/γ)`.
+/// `dx = dy ⊙ δ`, and in the cache `dz = dy ⊙ x ⊙ δ ⊙ (1 − δ/γ)`.
 ///
 /// # Panics
 /// If the shapes do not fit.
-pub fn scale_backward(
-    factor: f32,
-    x: &ArrayRef2<f32>,
-    dy: &ArrayRef2<f32>,
-    cache: &mut ScaleCache,
-    dx: &mut ArrayRef2<f32>,
-    add: bool,
-) {
+pub fn scale_backward(factor: f32, x: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, cache: &mut ScaleCache, dx: InputGrad<'_>) {
+    let InputGrad { dx, add } = dx;
     let ScaleCache { delta, dz } = cache;
     resize(dz, x.nrows(), x.ncols());
     Zip::from(dz).and(&*delta).and(x).and(dy).for_each(|dz, &delta, &x, &dy| {

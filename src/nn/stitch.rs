@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayRef2, ArrayView1, ArrayView2, ArrayViewMut2, s};
 
-use super::Decay;
+use super::{Decay, InputGrad};
 use crate::math::dot_f32;
 
 /// A cross-stitch unit's share for one reader: `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`, where every `x_j` and `y` are cut into blocks of
@@ -61,28 +61,26 @@ impl Stitch {
         assert_eq!(read, self.inputs(), "one input for each that the unit reads");
     }
 
-    /// One input's share of the backward pass: `dα_{o,(j,i)} += ⟨dy_o, x_{j,i}⟩`, `dx_{j,i} += Σ_o α_{o,(j,i)}·dy_o`.
-    ///
-    /// It **adds** into `dx`, since a stack's output has many readers.
+    /// One input's share of the backward pass: `dα_{o,(j,i)} += ⟨dy_o, x_{j,i}⟩`, `dx_{j,i} = Σ_o α_{o,(j,i)}·dy_o`.
     ///
     /// # Panics
     /// If the unit reads no such input, the shapes do not fit, or the width is no multiple of the blocks.
-    pub fn backward(
-        &self,
-        input: usize,
-        x: &ArrayRef2<f32>,
-        dy: &ArrayRef2<f32>,
-        grad: &mut Self,
-        dx: &mut ArrayRef2<f32>,
-    ) {
+    pub fn backward(&self, input: usize, x: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, grad: &mut Self, dx: InputGrad<'_>) {
+        let InputGrad { mut dx, add } = dx;
         self.assert_fits(x, dy);
+        self.assert_fits(x, &dx);
         for ((o, i), &alpha) in self.of_input(input).indexed_iter() {
             let (x, dy) = (self.block(x, i), self.block(dy, o));
             // A sum over all rows and columns: beyond what f32 adds up well.
             let rows = x.rows().into_iter().zip(dy.rows());
             let product: f64 = rows.map(|(x, dy)| f64::from(dot_f32::<16>(contiguous(x), contiguous(dy)))).sum();
             grad.alpha[[o, input * self.blocks() + i]] += product as f32;
-            self.block_mut(dx, i).scaled_add(alpha, &dy);
+            let mut dx = self.block_mut(&mut dx, i);
+            if add || o > 0 {
+                dx.scaled_add(alpha, &dy);
+            } else {
+                dx.zip_mut_with(&dy, |dx, &dy| *dx = alpha * dy);
+            }
         }
     }
 

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use starple::data::{DomainId, Layout};
 use starple::nn::{
     Activation, ActivationCache, ActivationKind, BatchNorm, BatchNormCache, Combination, Decay, Gate, GateCache,
-    HiddenSettings, Init, InitRng, LayerNorm, LayerNormCache, Linear, Mlp, MlpCache, Mode, NormKind, Pair, Params,
-    PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path, PostAffine, PostAffineCache, Segment,
+    HiddenSettings, Init, InitRng, InputGrad, LayerNorm, LayerNormCache, Linear, Mlp, MlpCache, Mode, NormKind, Pair,
+    Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path, PostAffine, PostAffineCache, Segment,
     StarLinear, StarLinearCache, Train, mix, mix_backward,
 };
 
@@ -121,7 +121,7 @@ twin! { Mixture, GateCache,
     },
     |dy, grad, dx| {
         for (i, (expert, grad)) in l.experts.iter().zip(&mut grad.experts).enumerate() {
-            mix_backward(c, i, &expert.out, dy, &mut grad.out);
+            mix_backward(c, i, &expert.out, dy, InputGrad::add(&mut grad.out));
         }
         l.gate.backward(x, c, &mut grad.gate, dx);
     }

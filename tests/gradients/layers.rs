@@ -7,7 +7,7 @@ use starple::data::{DomainId, Layout};
 use starple::nn::{
     Activation, ActivationCache, ActivationKind, AlignCache, Alignment, AttentionMask, AttentionSettings, BatchNorm,
     BatchNormCache, Combination, Decay, DomainLinear, Dropout, DropoutCache, Gate, GateCache, HiddenSettings, Init,
-    InitRng, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache, Mode, MultiHeadAttention,
+    InitRng, InputGrad, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache, Mode, MultiHeadAttention,
     MultiHeadAttentionCache, NormKind, Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path,
     PostAffine, PostAffineCache, ScaleCache, Segment, StarLinear, StarLinearCache, Stitch, Tokens, Train, align,
     align_backward, mix, mix_backward, scale, scale_backward,
@@ -355,8 +355,8 @@ fn gate_and_mixture() {
         |dy, grad, dx| {
             let cache = &mut cache.borrow_mut();
             for (i, expert) in experts.iter().enumerate() {
-                let mut ds = Array2::zeros((8, 4));
-                mix_backward(cache, i, expert, dy, &mut ds);
+                let mut ds = Array2::from_elem((8, 4), f32::NAN);
+                mix_backward(cache, i, expert, dy, InputGrad::overwrite(&mut ds));
                 // y = Σ w_i s_i, so that ds_i = w_i·dy.
                 let expected = wide(dy) * wide(&cache.weights().column(i).to_owned().insert_axis(Axis(1)));
                 same("ds", &ds, &expected);
@@ -390,10 +390,10 @@ fn scale_by_a_gate() {
             },
             |dy, grad, dx| {
                 let cache: &mut ScaleCache = &mut cache.borrow_mut();
-                scale_backward(factor, &scaled, dy, cache, &mut dx.slice_mut(s![.., 5..]), false);
+                scale_backward(factor, &scaled, dy, cache, InputGrad::overwrite(&mut dx.slice_mut(s![.., 5..])));
                 // Added to what is there, it is the difference.
                 let mut sum = Array2::from_elem((8, 4), 1.5);
-                scale_backward(factor, &scaled, dy, cache, &mut sum, true);
+                scale_backward(factor, &scaled, dy, cache, InputGrad::add(&mut sum));
                 same("added", &(sum - 1.5), &wide(&dx.slice(s![.., 5..]).to_owned()));
                 let mut dread = Array2::zeros((8, 5));
                 layer.backward(&read, &cache.dz, &mut stack.borrow_mut(), grad, Some(&mut dread));
@@ -516,12 +516,15 @@ fn alignment() {
                 y.assign(&aligned.to_shape((lists * tokens, 5)).unwrap());
             },
             |dy, grad, dx| {
-                let (mut p, mut dp) = (Array2::zeros((1, 5)), Array2::zeros((1, 5)));
+                let (mut p, mut dp) = (Array2::zeros((1, 5)), Array2::from_elem((1, 5), f32::NAN));
                 layer.alignment.forward(&layer.query, &mut p);
-                let mut dx_rows = Array2::zeros((lists, tokens * 5));
-                let p = p.as_slice().unwrap();
-                let dp_slice = dp.as_slice_mut().unwrap();
-                align_backward(p, &rows(&x), &rows(dy), &mut cache.borrow_mut(), dp_slice, &mut dx_rows);
+                let mut dx_rows = Array2::from_elem((lists, tokens * 5), f32::NAN);
+                let (p, dp_slice, cache) = (p.as_slice().unwrap(), dp.as_slice_mut().unwrap(), &mut cache.borrow_mut());
+                // Added to what is there, it is the difference.
+                let mut sum = Array2::from_elem(dx_rows.dim(), 1.5);
+                align_backward(p, &rows(&x), &rows(dy), cache, dp_slice, InputGrad::add(&mut sum));
+                align_backward(p, &rows(&x), &rows(dy), cache, dp_slice, InputGrad::overwrite(&mut dx_rows));
+                same("added", &(sum - 1.5), &wide(&dx_rows));
                 layer.alignment.backward(&layer.query, &mut dp, &mut grad.alignment, &mut grad.query);
                 dx.assign(&dx_rows.to_shape((lists * tokens, 5)).unwrap());
             },
@@ -568,9 +571,13 @@ fn stitch() {
             6,
             |y| layer.forward((0..inputs).map(part), y),
             |dy, grad, dx| {
-                dx.fill(0.0);
                 for j in 0..inputs {
-                    layer.backward(j, &part(j), dy, grad, &mut dx.slice_mut(s![.., j * 6..(j + 1) * 6]));
+                    let mut dx = dx.slice_mut(s![.., j * 6..(j + 1) * 6]);
+                    layer.backward(j, &part(j), dy, grad, InputGrad::overwrite(&mut dx));
+                    // Added to what is there, it is the difference.
+                    let mut sum = Array2::from_elem((8, 6), 1.5);
+                    layer.backward(j, &part(j), dy, &mut layer.zeros_like(), InputGrad::add(&mut sum));
+                    same("added", &(sum - 1.5), &wide(&dx.to_owned()));
                 }
             },
             |p, x| {

@@ -3,12 +3,12 @@
 use ndarray::{ArrayRef2, s};
 
 use super::Tails;
-use super::step::{Below, Given, out};
+use super::step::{Below, Given};
 use crate::net::layer::Layer;
 use crate::net::program::{Group, Mixed, Op};
 use crate::net::tape::{Cell, StepCache};
 use crate::nn::buffer::{clear, resize};
-use crate::nn::mix_backward_rows;
+use crate::nn::{InputGrad, mix_backward_rows};
 use crate::parallel::{self, Divide};
 
 /// Rows of a mixed value whose gradient is added up at a time: what is added to stays in the cache.
@@ -59,8 +59,8 @@ pub(super) fn mixtures_back(
         let Layer::Gate(grad) = &mut grads[Tails::layer(given, start, i)] else { unreachable!("a gate's gradient") };
         let rows = Some((&mut *dx, &mut *active_rows));
         let mut below = Below { given, cells: &mut *outside, first: 0, rows };
-        let (x, mut dx, add) = below.of(*selector, i);
-        gate.backward_into(&x, cache, grad, out(&mut dx, add));
+        let (x, dx) = below.of(*selector, i);
+        gate.backward_into(&x, cache, grad, dx);
     }
 }
 
@@ -124,8 +124,7 @@ fn mixed_back(given: Given<'_>, mixed: &Mixed, cell: &mut Cell, cells: &[Cell], 
                 &out.slice(s![rows.clone(), ..]),
                 &dy.slice(s![own, ..]),
                 rectified,
-                &mut dout.slice_mut(s![rows.clone(), ..]),
-                std::mem::replace(&mut add, true),
+                InputGrad { dx: dout.slice_mut(s![rows.clone(), ..]), add: std::mem::replace(&mut add, true) },
                 &mut dweights.slice_mut(s![found, rows]),
             );
         }

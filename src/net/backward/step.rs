@@ -1,14 +1,13 @@
 //! One step on its way back.
 
-use ndarray::{Array2, ArrayRef2, ArrayView2, ArrayViewMut2, Zip, s};
+use ndarray::{Array2, ArrayRef2, ArrayView2, Zip, s};
 
 use crate::net::forward::{LINES, lines, lines_mut};
 use crate::net::layer::Layer;
 use crate::net::program::{Op, Step, Value};
 use crate::net::tape::{AlignedCache, Cell, Place, StarCache, StepCache};
 use crate::nn::buffer::{clear, resize};
-use crate::nn::matmul::Output;
-use crate::nn::{AttentionMask, Rectified, align_backward, mix_backward_rows, scale_backward};
+use crate::nn::{AttentionMask, InputGrad, Rectified, align_backward, mix_backward_rows, scale_backward};
 
 impl Layer {
     /// The scale of the rectifier that ends a step with these layers, if one does: see [`PostAffine::rectifies`](crate::nn::PostAffine::rectifies).
@@ -49,8 +48,8 @@ pub(super) struct Below<'a> {
 }
 
 impl Below<'_> {
-    /// A value in the rows of its reader, where its gradient goes, and whether it is to be added to what is there.
-    pub(super) fn of(&mut self, value: Value, reader: usize) -> (ArrayView2<'_, f32>, ArrayViewMut2<'_, f32>, bool) {
+    /// A value in the rows of its reader, and where its gradient goes.
+    pub(super) fn of(&mut self, value: Value, reader: usize) -> (ArrayView2<'_, f32>, InputGrad<'_>) {
         let Given { steps, places, x, .. } = self.given;
         let i = value.index();
         let (place, reader) = (places[i], places[reader]);
@@ -60,7 +59,8 @@ impl Below<'_> {
             let (columns, width) = (value.of_step(), steps[i].width);
             let leaves_out = own != rows || columns.len() < width;
             let add = claim(&mut active[i], leaves_out, || clear(&mut dx.slice_mut(s![own, ..])));
-            return (x.slice(s![rows.clone(), columns.clone()]), dx.slice_mut(s![rows, columns]), add);
+            let dx = dx.slice_mut(s![rows.clone(), columns.clone()]);
+            return (x.slice(s![rows, columns]), InputGrad { dx, add });
         }
         let (columns, width) = (value.of_step(), steps[i].width);
         let Cell { out, dout, active, .. } = &mut self.cells[i - self.first];
@@ -69,26 +69,18 @@ impl Below<'_> {
             resize(dout, out.nrows(), out.ncols());
         }
         let add = claim(active, rows.len() < place.len() || columns.len() < width, || clear(dout));
-        (out.slice(s![rows.clone(), columns.clone()]), dout.slice_mut(s![rows, columns]), add)
+        (out.slice(s![rows.clone(), columns.clone()]), InputGrad { dx: dout.slice_mut(s![rows, columns]), add })
     }
 
     /// The value alone, for a reader that takes nothing back to it.
     fn value(&self, value: Value, reader: usize) -> ArrayView2<'_, f32> {
         let Given { steps, places, x, .. } = self.given;
         let (i, reader) = (value.index(), places[reader]);
-        match steps[i].op {
-            Op::Row { .. } => x.slice(s![places[i].embedded(reader), value.of_step()]),
-            _ => self.cells[i - self.first].out.slice(s![places[i].within(reader), value.of_step()]),
+        if let Op::Row { .. } = steps[i].op {
+            return x.slice(s![places[i].embedded(reader), value.of_step()]);
         }
-    }
-
-    /// [`Below::of`] for a reader that always adds: a gradient that no reader has written yet is set to 0 first.
-    pub(super) fn cleared(&mut self, value: Value, reader: usize) -> (ArrayView2<'_, f32>, ArrayViewMut2<'_, f32>) {
-        let (x, mut dx, add) = self.of(value, reader);
-        if !add {
-            clear(&mut dx);
-        }
-        (x, dx)
+        let rows = if steps[i].fixed.is_some() { places[i].rows() } else { places[i].within(reader) };
+        self.cells[i - self.first].out.slice(s![rows, value.of_step()])
     }
 }
 
@@ -103,18 +95,14 @@ pub(super) fn claim(active: &mut bool, leaves_out: bool, clear: impl FnOnce()) -
     leaves_out
 }
 
-pub(super) fn out<'m>(dx: &'m mut ArrayViewMut2<'_, f32>, add: bool) -> Output<'m, 'm> {
-    if add { Output::add(dx) } else { Output::set(dx) }
-}
-
-/// Adds what `back` writes to a gradient that others have written, or lets it write the gradient.
-fn write(dx: &mut ArrayViewMut2<'_, f32>, add: bool, back: impl FnOnce(&mut ArrayRef2<f32>)) {
-    if add {
-        let mut own = Array2::zeros(dx.dim());
+/// Adds what `back` writes to a gradient that other readers have written, or lets it write the gradient.
+fn write(mut dx: InputGrad<'_>, back: impl FnOnce(&mut ArrayRef2<f32>)) {
+    if dx.add {
+        let mut own = Array2::zeros(dx.dx.dim());
         back(&mut own);
-        *dx += &own;
+        dx.assign(&own);
     } else {
-        back(dx);
+        back(&mut dx.dx);
     }
 }
 
@@ -143,20 +131,20 @@ pub(super) fn back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Be
                 mlp.backward_into(&below.value(*input, i), dout, cache, grad, None);
                 return;
             }
-            let (x, mut dx, add) = below.of(*input, i);
-            mlp.backward_into(&x, dout, cache, grad, Some(out(&mut dx, add)));
+            let (x, dx) = below.of(*input, i);
+            mlp.backward_into(&x, dout, cache, grad, Some(dx));
         }
         (Op::DomainMlp { input }, [Layer::DomainMlp(net)], [Layer::DomainMlp(grad)], StepCache::DomainMlp(cache)) => {
             if input.is_stopped() {
                 net.backward_joined(&below.value(*input, i), segments, dout, cache, grad, None);
                 return;
             }
-            let (x, mut dx, add) = below.of(*input, i);
-            net.backward_joined(&x, segments, dout, cache, grad, Some(out(&mut dx, add)));
+            let (x, dx) = below.of(*input, i);
+            net.backward_joined(&x, segments, dout, cache, grad, Some(dx));
         }
         (Op::Norm { input }, [Layer::Norm(norm)], [Layer::Norm(grad)], StepCache::Norm(cache)) => {
-            let (x, mut dx, add) = below.of(*input, i);
-            norm.backward_into(&x, segments, dout, cache, grad, &mut dx, add);
+            let (x, dx) = below.of(*input, i);
+            norm.backward_into(&x, segments, dout, cache, grad, dx);
         }
         (
             Op::Star { input },
@@ -164,7 +152,7 @@ pub(super) fn back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Be
             [Layer::Star(grad), rest_grads @ ..],
             StepCache::Star(cache),
         ) => {
-            let StarCache { linear: linear_cache, z, dz, hidden: hidden_cache, scratch } = &mut **cache;
+            let StarCache { linear: linear_cache, z, dz, hidden: hidden_cache } = &mut **cache;
             let dz: &ArrayRef2<f32> = match (rest, rest_grads) {
                 ([Layer::PostAffine(hidden)], [Layer::PostAffine(grad)]) if hidden.rectifies().is_none() => {
                     resize(dz, dout.nrows(), dout.ncols());
@@ -174,26 +162,20 @@ pub(super) fn back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Be
                 _ => dout,
             };
             let scale = given.rectified(input.index());
-            let (x, mut dx, add) = below.of(*input, i);
+            let (x, dx) = below.of(*input, i);
             let rectified = scale.map(|scale| Rectified { h: x, scale });
-            if add {
-                resize(scratch, x.nrows(), x.ncols());
-                linear.backward_into(&x, segments, dz, linear_cache, grad, Some(scratch), rectified);
-                dx += &*scratch;
-            } else {
-                linear.backward_into(&x, segments, dz, linear_cache, grad, Some(&mut dx), rectified);
-            }
+            linear.backward_into(&x, segments, dz, linear_cache, grad, Some(dx), rectified);
         }
         (Op::Mix { selector, parts }, [Layer::Gate(gate)], [Layer::Gate(grad)], StepCache::Mix(cache)) => {
             cache.fit_gradient();
             for (part, &value) in parts.iter().enumerate() {
                 let rectified = given.rectified(value.index());
-                let (x, mut dx, add) = below.of(value, i);
+                let (x, dx) = below.of(value, i);
                 let (w, mut dw) = (cache.weights.column(part), cache.dweights.column_mut(part));
-                mix_backward_rows(&w, &x, dout, rectified, &mut dx, add, &mut dw);
+                mix_backward_rows(&w, &x, dout, rectified, dx, &mut dw);
             }
-            let (x, mut dx, add) = below.of(*selector, i);
-            gate.backward_into(&x, cache, grad, out(&mut dx, add));
+            let (x, dx) = below.of(*selector, i);
+            gate.backward_into(&x, cache, grad, dx);
         }
         (
             Op::PostAffine { input },
@@ -201,12 +183,12 @@ pub(super) fn back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Be
             [Layer::PostAffine(grad)],
             StepCache::PostAffine(cache),
         ) => {
-            let (z, mut dz, add) = below.of(*input, i);
-            write(&mut dz, add, |dz| hidden.backward(&z, dout, cache, grad, dz));
+            let (z, dz) = below.of(*input, i);
+            write(dz, |dz| hidden.backward(&z, dout, cache, grad, dz));
         }
         (Op::Custom { input }, [Layer::Custom(layer)], [Layer::Custom(grad)], StepCache::Custom(cache)) => {
-            let (x, mut dx, add) = below.of(*input, i);
-            write(&mut dx, add, |dx| layer.backward(&x, segments, dout, cache, grad, dx));
+            let (x, dx) = below.of(*input, i);
+            write(dx, |dx| layer.backward(&x, segments, dout, cache, grad, dx));
         }
         _ => unreachable!("a step has the layers, gradients and cache of its kind"),
     }
@@ -220,14 +202,14 @@ fn combined_back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Belo
     match (&step.op, &given.layers[step.layers()], grads, cache) {
         (Op::Stitch { parts }, [Layer::Stitch(stitch)], [Layer::Stitch(grad)], _) => {
             for (part, &value) in parts.iter().enumerate() {
-                let (x, mut dx) = below.cleared(value, i);
-                stitch.backward(part, &x, dout, grad, &mut dx);
+                let (x, dx) = below.of(value, i);
+                stitch.backward(part, &x, dout, grad, dx);
             }
         }
         (Op::Join { parts, fusion }, [], [], _) => {
             for (part, &value) in parts.iter().enumerate() {
-                let (_, mut dx) = below.cleared(value, i);
-                fusion.backward(dout, part, parts.len(), &mut dx);
+                let (_, dx) = below.of(value, i);
+                fusion.backward(dout, part, parts.len(), dx);
             }
         }
         (Op::Concat { parts }, [], [], _) => {
@@ -238,15 +220,15 @@ fn combined_back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Belo
                 if part.is_stopped() {
                     continue;
                 }
-                let (_, mut dx, add) = below.of(part, i);
-                if add { dx += &own } else { dx.assign(&own) }
+                let (_, dx) = below.of(part, i);
+                dx.assign(&own);
             }
         }
         (Op::Scale { input, gate, factor }, [], [], StepCache::Scale(cache)) => {
-            let (x, mut dx, add) = below.of(*input, i);
-            scale_backward(*factor, &x, dout, cache, &mut dx, add);
-            let (_, mut dz, add) = below.of(*gate, i);
-            if add { dz += &cache.dz } else { dz.assign(&cache.dz) }
+            let (x, dx) = below.of(*input, i);
+            scale_backward(*factor, &x, dout, cache, dx);
+            let (_, dz) = below.of(*gate, i);
+            dz.assign(&cache.dz);
         }
         _ => unreachable!("a step has the layers, gradients and cache of its kind"),
     }
@@ -259,7 +241,7 @@ fn attention_back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Bel
     let Cell { dout, cache, .. } = cell;
     match (&step.op, &given.layers[step.layers()], grads, cache) {
         (Op::Tokens { input }, [Layer::Tokens(tokens)], [Layer::Tokens(grad)], _) => {
-            let (x, mut dx, add) = below.of(*input, i);
+            let (x, InputGrad { mut dx, add }) = below.of(*input, i);
             assert!(!add, "tokens alone read the row");
             tokens.backward(&x, &lines(dout, tokens.count()), grad, &mut dx);
         }
@@ -269,7 +251,7 @@ fn attention_back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Bel
             [Layer::Attention(grad)],
             StepCache::Attention(cache),
         ) => {
-            let (x, mut dx, add) = below.of(*input, i);
+            let (x, InputGrad { mut dx, add }) = below.of(*input, i);
             assert!(!add, "attention alone reads its tokens");
             let (x, mut dx) = (lines(&x, *tokens), lines_mut(&mut dx, *tokens));
             attention.backward(&x, AttentionMask::all(*tokens), &mut lines_mut(dout, *tokens), cache, grad, &mut dx);
@@ -287,23 +269,23 @@ fn attention_back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Bel
             own.backward(relations, dout, cache, grad);
         }
         (Op::Directions { queries }, [Layer::Alignment(alignment)], [Layer::Alignment(grad)], _) => {
-            let (q, mut dq, add) = below.of(*queries, i);
+            let (q, InputGrad { dx: mut dq, add }) = below.of(*queries, i);
             assert!(!add, "directions alone read the queries");
             alignment.backward(&q, dout, grad, &mut dq);
         }
         (Op::Align { tokens, directions, branch }, [], [], StepCache::Align(cache)) => {
-            // What two values have is borrowed one after the other.
+            // One value after the other: both are borrowed from the same cells.
             let AlignedCache { weights, p, dp } = &mut **cache;
-            let (directions_now, _) = below.cleared(*directions, i);
-            resize(p, 1, directions_now.ncols());
-            p.row_mut(0).assign(&directions_now.row(*branch));
+            let all = below.value(*directions, i);
+            resize(p, 1, all.ncols());
+            p.row_mut(0).assign(&all.row(*branch));
             resize(dp, 1, p.ncols());
-            clear(dp);
-            let (x, mut dx) = below.cleared(*tokens, i);
+            let (x, dx) = below.of(*tokens, i);
             let (own, down) = (p.as_slice().expect(LINES), dp.as_slice_mut().expect(LINES));
-            align_backward(own, &x, dout, weights, down, &mut dx);
-            let (_, mut ddirections) = below.cleared(*directions, i);
-            ddirections.row_mut(*branch).zip_mut_with(&dp.row(0), |sum, &d| *sum += d);
+            align_backward(own, &x, dout, weights, down, dx);
+            let (_, ddirections) = below.of(*directions, i);
+            let mut own = ddirections.for_adding();
+            own.row_mut(*branch).zip_mut_with(&dp.row(0), |sum, &d| *sum += d);
         }
         _ => unreachable!("a step has the layers, gradients and cache of its kind"),
     }

@@ -5,7 +5,7 @@ use ndarray::{Array1, Array2, ArrayRef2, Zip};
 use crate::math::sigmoid_f32;
 use crate::nn::buffer::resize;
 use crate::nn::norm::Columns;
-use crate::nn::{Decay, Mode, MovingAverage};
+use crate::nn::{Decay, InputGrad, Mode, MovingAverage};
 
 const RATE: f32 = 0.1;
 
@@ -88,7 +88,7 @@ impl Dice {
                 *dalpha += g * z * (1.0 - p);
             }
         }
-        cache.columns.backward(z, &cache.ones, &cache.dx, &mut cache.through, false);
+        cache.columns.backward(z, &cache.ones, &cache.dx, InputGrad::overwrite(&mut cache.through));
         Zip::from(dz).and(&cache.through).for_each(|dz, &through| *dz += through);
         cache.columns.note(&mut grad.moving);
     }

@@ -8,7 +8,7 @@ use crate::math::dot_f32;
 use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
 use crate::nn::softmax::{softmax_rows, softmax_rows_backward};
-use crate::nn::{Decay, Init, InitRng};
+use crate::nn::{Decay, Init, InitRng, InputGrad};
 
 /// Weighs the tokens of a row by a query and adds them to themselves: `y_m = x_m + α_m·x_m`,
 /// `α = softmax_m(⟨q, x_m·K⟩ / √query width)`: general attention, its weights laid on the tokens and not summed over
@@ -81,8 +81,8 @@ pub fn align(p: &[f32], x: &ArrayRef2<f32>, cache: &mut AlignCache, y: &mut Arra
     }
 }
 
-/// `dα_m = ⟨dy_m, x_m⟩`, `ds = α ⊙ (dα − Σ_m α_m dα_m)`, and **added**, since several directions read the same tokens,
-/// `dp += Σ ds_m x_m`, `dx_m += (1 + α_m)·dy_m + ds_m·p`.
+/// With `dα_m = ⟨dy_m, x_m⟩` and `ds = α ⊙ (dα − Σ_m α_m dα_m)`: `dp = Σ ds_m x_m`, summed over rows too, and
+/// `dx_m = (1 + α_m)·dy_m + ds_m·p`.
 ///
 /// # Panics
 /// If the shapes do not fit or one of `x`, `dy`, `dx` is not in standard layout.
@@ -92,13 +92,15 @@ pub fn align_backward(
     dy: &ArrayRef2<f32>,
     cache: &mut AlignCache,
     dp: &mut [f32],
-    dx: &mut ArrayRef2<f32>,
+    dx: InputGrad<'_>,
 ) {
+    let InputGrad { mut dx, add } = dx;
     assert_eq!((x.dim(), x.dim()), (dy.dim(), dx.dim()), "one gradient for each value");
     let AlignCache { weights, dweights } = cache;
     let (width, tokens) = (p.len(), x.ncols() / p.len());
     resize(dweights, 1, tokens);
     let dweights = dweights.as_slice_mut().expect(LINES);
+    dp.fill(0.0);
     let (x, dy, dx) = (x.as_slice().expect(LINES), dy.as_slice().expect(LINES), dx.as_slice_mut().expect(LINES));
     let size = tokens * width;
     let weights = weights.as_slice().expect(LINES).chunks_exact(tokens);
@@ -111,8 +113,10 @@ pub fn align_backward(
         for (m, (&weight, &ds)) in weights.iter().zip(&*dweights).enumerate() {
             let token = m * width..(m + 1) * width;
             let dx = &mut dx[token.clone()];
-            add_scaled(dx, 1.0 + weight, &dy[token.clone()]);
-            add_scaled(dx, ds, p);
+            for ((dx, &dy), &p) in dx.iter_mut().zip(&dy[token.clone()]).zip(p) {
+                let before = if add { *dx } else { 0.0 };
+                *dx = before + (1.0 + weight) * dy + ds * p;
+            }
             add_scaled(dp, ds, &x[token]);
         }
     }

@@ -7,6 +7,7 @@ use ndarray::ArrayRef2;
 use super::kernel::{Epilogue, PanelRow};
 use super::panels::WIDTH;
 use super::strided::{RowMajor, RowMajorMut, load};
+use crate::nn::InputGrad;
 
 /// A product that becomes a matrix, or is added to one.
 pub(crate) struct Output<'y, 't> {
@@ -26,7 +27,7 @@ pub(crate) enum PostOp<'a> {
     BiasRelu(&'a [f32]),
     /// `y = max(p + b, floor)`, column by column: a rectifier where the floor is 0, none where it is −∞.
     BiasFloor(&'a [f32], &'a [f32]),
-    /// `y = p · scale` where `h > 0`, 0 elsewhere: the way back through a rectifier, and a dropout, that gave `h`.
+    /// `y = p · scale` where `h > 0`, 0 elsewhere: the gradient before a rectifier, and a dropout, whose output is `h`.
     WherePositive(RowMajor<'a>, f32),
 }
 
@@ -46,6 +47,11 @@ impl<'y, 't> Output<'y, 't> {
     /// `y += p`.
     pub(crate) fn add(y: &'y mut ArrayRef2<f32>) -> Self {
         Self { add: true, ..Self::set(y) }
+    }
+
+    /// `dx = p` or `dx += p`.
+    pub(crate) fn to(InputGrad { dx, add }: InputGrad<'y>) -> Self {
+        Self { y: RowMajorMut::new(dx), add, post_op: PostOp::Nothing }
     }
 
     /// Applies this to the product as well.
@@ -102,6 +108,13 @@ impl Epilogue for Output<'_, '_> {
         let (PanelRow { row, column, last, .. }, width) = (at, at.width::<WHOLE>());
         // Every operand is loaded before anything is stored: the compiler cannot know that they do not overlap.
         let mut y = *sums;
+        // Of each block of `k` by itself: what was there before has gone back through the rectifier already.
+        if let PostOp::WherePositive(h, scale) = self.post_op {
+            y.iter_mut().zip(h.load(row, column, width)).for_each(|(y, h)| {
+                let kept = *y * scale;
+                *y = if h > 0.0 { kept } else { 0.0 };
+            });
+        }
         if self.add {
             let before = self.y.load(row, column, width);
             y.iter_mut().zip(before).for_each(|(y, before)| *y += before);
@@ -122,12 +135,6 @@ impl Epilogue for Output<'_, '_> {
                 y.iter_mut().zip(b).zip(floor).for_each(|((y, b), floor)| {
                     let z = *y + b;
                     *y = if z < floor { floor } else { z };
-                });
-            }
-            PostOp::WherePositive(h, scale) if last => {
-                y.iter_mut().zip(h.load(row, column, width)).for_each(|(y, h)| {
-                    let kept = *y * scale;
-                    *y = if h > 0.0 { kept } else { 0.0 };
                 });
             }
             _ => {}

@@ -3,7 +3,7 @@
 use ndarray::{Array1, ArrayRef2};
 
 use super::Columns;
-use crate::nn::{Decay, Mode, MovingAverage};
+use crate::nn::{Decay, InputGrad, Mode, MovingAverage};
 
 const RATE: f32 = 0.1;
 
@@ -64,7 +64,7 @@ impl BatchNorm {
         grad: &mut Self,
         dz: &mut ArrayRef2<f32>,
     ) {
-        cache.columns.backward(z, &self.gamma, dy, dz, false);
+        cache.columns.backward(z, &self.gamma, dy, InputGrad::overwrite(dz));
         for (j, (gx, g)) in cache.columns.sum_gx().zip(cache.columns.sum_g()).enumerate() {
             grad.gamma[j] += gx;
             grad.beta[j] += g;

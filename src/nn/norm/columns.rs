@@ -5,8 +5,8 @@
 
 use ndarray::{Array1, ArrayRef1, ArrayRef2, ArrayView1, ArrayViewMut2, Axis};
 
-use crate::nn::MovingAverage;
 use crate::nn::linear::values;
+use crate::nn::{InputGrad, MovingAverage};
 use crate::parallel::{self, Divide};
 use crate::simd::{Work, widest};
 
@@ -107,19 +107,13 @@ impl Columns {
         });
     }
 
-    /// `dz` from `g = dy`, in place of what is there or added to it; leaves Σg and Σ(g ⊙ x̂) for [`Columns::sum_g`] and [`Columns::sum_gx`].
-    pub(crate) fn backward(
-        &mut self,
-        z: &ArrayRef2<f32>,
-        a: &ArrayRef1<f32>,
-        dy: &ArrayRef2<f32>,
-        dz: &mut ArrayRef2<f32>,
-        add: bool,
-    ) {
+    /// `dz` from `g = dy`; leaves Σg and Σ(g ⊙ x̂) for [`Columns::sum_g`] and [`Columns::sum_gx`].
+    pub(crate) fn backward(&mut self, z: &ArrayRef2<f32>, a: &ArrayRef1<f32>, dy: &ArrayRef2<f32>, dz: InputGrad<'_>) {
+        let InputGrad { dx: dz, add } = dz;
         assert_eq!((z.dim(), z.dim()), (dy.dim(), dz.dim()), "one gradient for each value");
         let flows = f64::from(u8::from(self.from_rows)) / z.nrows() as f64;
         let (mean, inv_std, a) = (values(&self.mean), values(&self.inv_std), values(a));
-        each_block(&mut self.sums, Some(dz.view_mut()), |first, sums, dz| {
+        each_block(&mut self.sums, Some(dz), |first, sums, dz| {
             let block = first..first + sums.len();
             let (mean, inv_std, a) = (&mean[block.clone()], &inv_std[block.clone()], &a[block]);
             widest(Backward { z, dy, first, sums, flows, mean, inv_std, a, dz, add });

@@ -6,7 +6,7 @@ use super::{CONSTANT, Columns};
 use crate::data::DomainId;
 use crate::nn::buffer::grow;
 use crate::nn::segment::each_segment;
-use crate::nn::{Decay, Mode, MovingAverage, PerDomain, Segment, Size};
+use crate::nn::{Decay, InputGrad, Mode, MovingAverage, PerDomain, Segment, Size};
 
 /// Partitioned Normalization (Sheng et al. 2021, section 3.3, equations 3 and 4): batch normalisation whose statistics
 /// and half of whose scale and shift belong to the row's domain d.
@@ -229,11 +229,10 @@ impl PartitionedNorm {
         grad: &mut Self,
         dz: &mut ArrayRef2<f32>,
     ) {
-        self.backward_into(z, segments, dy, cache, grad, dz, false);
+        self.backward_into(z, segments, dy, cache, grad, InputGrad::overwrite(dz));
     }
 
-    /// [`PartitionedNorm::backward`]; with `add` it adds to `dz` instead of overwriting it.
-    #[expect(clippy::too_many_arguments, reason = "those of `backward` and one more")]
+    /// [`PartitionedNorm::backward`], which may add to `dz`.
     pub(crate) fn backward_into(
         &self,
         z: &ArrayRef2<f32>,
@@ -241,12 +240,13 @@ impl PartitionedNorm {
         dy: &ArrayRef2<f32>,
         cache: &mut PartitionedNormCache,
         grad: &mut Self,
-        dz: &mut ArrayRef2<f32>,
-        add: bool,
+        dz: InputGrad<'_>,
     ) {
-        each_segment(segments, &mut cache.segments, dz, |segment, cache, dz| {
+        let InputGrad { dx: mut dz, add } = dz;
+        each_segment(segments, &mut cache.segments, &mut dz, |segment, cache, dz| {
+            let dz = InputGrad { dx: dz.view_mut(), add };
             let rows = s![segment.rows(), ..];
-            cache.columns.backward(&z.slice(rows), &cache.scale, &dy.slice(rows), dz, add);
+            cache.columns.backward(&z.slice(rows), &cache.scale, &dy.slice(rows), dz);
         });
         for (segment, cache) in segments.iter().zip(&cache.segments) {
             let d = segment.trained_domain();

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayRef2, Axis, Zip, concatenate, s};
 
-use super::layer::{InputGrad, SegmentBack, SegmentCache};
+use super::layer::{InputSum, SegmentBack, SegmentCache};
 use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
 use crate::nn::{Decay, Linear};
@@ -73,7 +73,7 @@ impl Concatenated {
         let (mut of_shared, mut of_own) = doutputs.multi_slice_mut((s![.., ..width], s![.., width..]));
         of_shared += &dy;
         of_own += &dy;
-        shared.backward_into(&x, &of_shared, dshared, dx.as_mut().map(InputGrad::first));
-        self.own.backward_into(&x, &of_own, &mut grad.own, dx.as_mut().map(InputGrad::last));
+        shared.backward_into(&x, &of_shared, dshared, dx.as_mut().map(InputSum::next));
+        self.own.backward_into(&x, &of_own, &mut grad.own, dx.as_mut().map(InputSum::next));
     }
 }

@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayRef2, Zip};
 
-use super::layer::{InputGrad, Scratch, SegmentBack, SegmentCache};
+use super::layer::{InputSum, Scratch, SegmentBack, SegmentCache};
 use crate::math::sigmoid_f32;
 use crate::nn::Linear;
 use crate::nn::buffer::resize;
@@ -74,8 +74,8 @@ impl Gated {
                 *dz = dy * own * g * (1.0 - g);
             },
         );
-        shared.backward_into(&x, &dy, dshared, dx.as_mut().map(InputGrad::first));
-        self.own.backward_into(&x, doutputs, &mut grad.own, dx.as_mut().map(InputGrad::more));
-        self.gate.backward_into(&x, dgate, &mut grad.gate, dx.as_mut().map(InputGrad::last));
+        shared.backward_into(&x, &dy, dshared, dx.as_mut().map(InputSum::next));
+        self.own.backward_into(&x, doutputs, &mut grad.own, dx.as_mut().map(InputSum::next));
+        self.gate.backward_into(&x, dgate, &mut grad.gate, dx.as_mut().map(InputSum::next));
     }
 }

@@ -1,6 +1,6 @@
 //! The layer: who takes which path.
 
-use ndarray::{Array1, Array2, ArrayRef2, ArrayView2, ArrayViewMut2, Axis, s};
+use ndarray::{Array1, Array2, ArrayRef2, ArrayView2, Axis, s};
 
 use super::weights::DWeights;
 use super::{Combination, DomainLinear};
@@ -10,7 +10,7 @@ use crate::nn::linear::values_mut;
 use crate::nn::matmul::{Output, PostOp, RowMajor};
 use crate::nn::segment::each_segment;
 use crate::nn::sums::fold;
-use crate::nn::{Init, InitRng, Linear, PerDomain, Segment, Size};
+use crate::nn::{Init, InitRng, InputGrad, Linear, PerDomain, Segment, Size};
 use crate::parallel::{self, Divide};
 
 /// A layer that all domains share and each bends to its own (Sheng et al. 2021, section 3.4, equations 5 and 6), in one of
@@ -76,12 +76,12 @@ pub(super) struct SegmentBack<'a, 'm> {
     pub(super) scratch: &'m mut Scratch,
     pub(super) dshared: &'m mut Linear,
     /// `None` if it is not needed.
-    pub(super) dx: Option<InputGrad<'a, 'm>>,
+    pub(super) dx: Option<InputSum<'a, 'm>>,
 }
 
-/// Where the gradient of the input goes: the sum of one product or several.
-pub(super) struct InputGrad<'a, 'm> {
-    dx: ArrayViewMut2<'m, f32>,
+/// The gradient of the input as the sum of one product or several.
+pub(super) struct InputSum<'a, 'm> {
+    dx: InputGrad<'m>,
     rectified: Option<Rectified<'a>>,
 }
 
@@ -92,31 +92,15 @@ pub(crate) struct Rectified<'a> {
     pub(crate) scale: f32,
 }
 
-impl<'a> InputGrad<'a, '_> {
-    /// The first product of the sum.
-    pub(super) fn first(&mut self) -> Output<'_, 'a> {
-        Output::set(&mut self.dx)
-    }
-
-    /// One that is neither first nor last.
-    pub(super) fn more(&mut self) -> Output<'_, 'a> {
-        Output::add(&mut self.dx)
-    }
-
-    /// The last of several.
-    pub(super) fn last(&mut self) -> Output<'_, 'a> {
-        let post_op = self.post_op();
-        self.more().post_op(post_op)
-    }
-
-    /// The only one.
-    pub(super) fn only(&mut self) -> Output<'_, 'a> {
-        let post_op = self.post_op();
-        self.first().post_op(post_op)
-    }
-
-    fn post_op(&self) -> PostOp<'a> {
-        self.rectified.map_or(PostOp::Nothing, |Rectified { h, scale }| PostOp::WherePositive(RowMajor::new(h), scale))
+impl<'a> InputSum<'a, '_> {
+    /// Where the next product goes.
+    pub(super) fn next(&mut self) -> Output<'_, 'a> {
+        let add = std::mem::replace(&mut self.dx.add, true);
+        let post_op = match self.rectified {
+            None => PostOp::Nothing,
+            Some(Rectified { h, scale }) => PostOp::WherePositive(RowMajor::new(h), scale),
+        };
+        Output::to(InputGrad { dx: self.dx.dx.view_mut(), add }).post_op(post_op)
     }
 }
 
@@ -207,10 +191,10 @@ impl StarLinear {
         grad: &mut Self,
         dx: Option<&mut ArrayRef2<f32>>,
     ) {
-        self.backward_into(x, segments, dy, cache, grad, dx, None);
+        self.backward_into(x, segments, dy, cache, grad, dx.map(InputGrad::overwrite), None);
     }
 
-    /// [`StarLinear::backward`]. With `rectified`, `x` is the output of a ReLU, and `dx` is the gradient before the ReLU.
+    /// [`StarLinear::backward`], which may add to `dx`. With `rectified`, `x` is the output of a ReLU, and `dx` the gradient before the ReLU.
     #[expect(clippy::too_many_arguments, reason = "those of `backward` and one more")]
     pub(crate) fn backward_into(
         &self,
@@ -219,7 +203,7 @@ impl StarLinear {
         dy: &ArrayRef2<f32>,
         cache: &mut StarLinearCache,
         grad: &mut Self,
-        dx: Option<&mut ArrayRef2<f32>>,
+        mut dx: Option<InputGrad<'_>>,
         rectified: Option<Rectified<'_>>,
     ) {
         if segments.is_empty() {
@@ -230,7 +214,7 @@ impl StarLinear {
         grow(&mut cache.groups, count);
         let groups = &mut cache.groups[..count];
         let own = grad.domain.touch_all(segments.iter().map(Segment::trained_domain));
-        let (x, dy, dx) = (x.view(), dy.view(), dx.map(|dx| dx.view_mut()));
+        let (x, dy, dx) = (x.view(), dy.view(), dx.as_mut().map(InputGrad::lend));
         let rectified = rectified.as_ref().map(|Rectified { h, scale }| Rectified { h: h.view(), scale: *scale });
         let caches = &mut cache.segments[..segments.len()];
         let mut work = Backward { layer: self, x, dy, segments, each, caches, own, first: 0, groups, dx, rectified };
@@ -261,7 +245,7 @@ struct Backward<'a, 'm> {
     first: usize,
     groups: &'m mut [Group],
     /// The rows of these segments alone.
-    dx: Option<ArrayViewMut2<'m, f32>>,
+    dx: Option<InputGrad<'m>>,
     rectified: Option<Rectified<'a>>,
 }
 
@@ -280,9 +264,9 @@ impl Divide for Backward<'_, '_> {
         let (own, rest_own) = self.own.split_at_mut(domain - first);
         let (dx, rest_dx) = match self.dx {
             None => (None, None),
-            Some(dx) => {
+            Some(InputGrad { dx, add }) => {
                 let (dx, rest) = dx.split_at(Axis(0), rest_segments[0].start - segments[0].start);
-                (Some(dx), Some(rest))
+                (Some(InputGrad { dx, add }), Some(InputGrad { dx: rest, add }))
             }
         };
         let start = Self { layer, x, dy, segments, each, caches, own, first, groups, dx, rectified };
@@ -328,10 +312,44 @@ impl Backward<'_, '_> {
                 cache,
                 scratch: &mut self.groups[0].scratch,
                 dshared,
-                dx: self.dx.as_mut().map(|dx| InputGrad { dx: dx.slice_mut(own_rows), rectified }),
+                dx: self.dx.as_mut().map(|InputGrad { dx, add }| InputSum {
+                    dx: InputGrad { dx: dx.slice_mut(own_rows), add: *add },
+                    rectified,
+                }),
             };
             let d = segment.trained_domain();
             self.layer.domain[d].backward(back, &mut self.own[d - self.first]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::Params as _;
+
+    #[test]
+    fn what_is_added_to_an_input_gradient_is_what_would_overwrite_it() {
+        let segments = [Segment { domain: Some(0), start: 0, end: 3 }, Segment { domain: Some(1), start: 3, end: 7 }];
+        let values = |columns| Array2::from_shape_fn((7, columns), |(i, j)| ((i * 31 + j * 17) % 13) as f32 - 6.0);
+        let (x, dy) = (values(5).mapv(|x: f32| x.max(0.0)), values(4));
+        for combination in [Combination::Product, Combination::Add, Combination::Gate, Combination::Concatenation] {
+            let domains = [DomainId::new(0), DomainId::new(1)];
+            let layer = StarLinear::new(5, 4, domains, combination, Init::He, &mut InitRng::new(1));
+            let mut cache = StarLinearCache::default();
+            layer.forward(&x, &segments, &mut cache, &mut Array2::zeros((7, 4)));
+            for rectified in [None, Some(Rectified { h: x.view(), scale: 2.0 })] {
+                let mut back = |dx: InputGrad<'_>| {
+                    let grad = &mut layer.zeros_like();
+                    layer.backward_into(&x, &segments, &dy, &mut cache, grad, Some(dx), rectified);
+                };
+                let (mut dx, mut sum) = (Array2::from_elem((7, 5), f32::NAN), Array2::from_elem((7, 5), 1.5));
+                back(InputGrad::overwrite(&mut dx));
+                back(InputGrad::add(&mut sum));
+                assert!((sum - 1.5 - &dx).iter().all(|d: &f32| d.abs() < 1e-5), "{combination:?}");
+                let stopped = |(x, dx): (&f32, &f32)| rectified.is_none() || *x > 0.0 || *dx == 0.0;
+                assert!(x.iter().zip(&dx).all(stopped), "{combination:?}");
+            }
         }
     }
 }

@@ -69,7 +69,7 @@ impl Factor {
             };
             product(x.t(), Operand::One(dy.view()), parts);
         };
-        let input_grad = || dx.map(|mut dx| product(dy.view(), self.operand(shared).t(), dx.only()));
+        let input_grad = || dx.map(|mut dx| product(dy.view(), self.operand(shared).t(), dx.next()));
         join(parameter_grad, input_grad);
     }
 }

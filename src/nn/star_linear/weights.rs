@@ -63,7 +63,7 @@ pub(super) trait Weights {
         d.sum_bias(&dy, dshared);
         self.take_apart(shared, d, grad, &mut dshared.weight);
         if let Some(mut dx) = dx {
-            product(dy, Operand::One(cache.weight.t()), dx.only());
+            product(dy, Operand::One(cache.weight.t()), dx.next());
         }
     }
 }

@@ -1,0 +1,42 @@
+//! Where the gradient of a layer's input goes.
+
+use ndarray::{ArrayRef2, ArrayViewMut2};
+
+use super::buffer::clear;
+
+/// Where a backward pass writes the gradient `dx` of an input, and whether it overwrites `dx` or adds to it: see [the module](super).
+#[derive(Debug)]
+pub struct InputGrad<'a> {
+    pub(crate) dx: ArrayViewMut2<'a, f32>,
+    pub(crate) add: bool,
+}
+
+impl<'a> InputGrad<'a> {
+    /// `dx = …`: for the first reader of the input, or the only one.
+    pub fn overwrite(dx: &'a mut ArrayRef2<f32>) -> Self {
+        Self { dx: dx.view_mut(), add: false }
+    }
+
+    /// `dx += …`: for every further reader of the input.
+    pub fn add(dx: &'a mut ArrayRef2<f32>) -> Self {
+        Self { dx: dx.view_mut(), add: true }
+    }
+
+    /// Borrows it, for a shorter time.
+    pub(crate) fn lend(&mut self) -> InputGrad<'_> {
+        InputGrad { dx: self.dx.view_mut(), add: self.add }
+    }
+
+    /// The matrix, to add to: zero where it would have been overwritten.
+    pub(crate) fn for_adding(mut self) -> ArrayViewMut2<'a, f32> {
+        if !self.add {
+            clear(&mut self.dx);
+        }
+        self.dx
+    }
+
+    /// Takes this gradient.
+    pub(crate) fn assign(mut self, dx: &ArrayRef2<f32>) {
+        if self.add { *self.dx += dx } else { self.dx.assign(dx) }
+    }
+}

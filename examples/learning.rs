@@ -30,17 +30,18 @@ use serde_json::{Value, json};
 use starple::Result;
 use starple::data::{Batch, DataSet, DomainId, Format, Layout, Numeric, Schema, SplitOptions, Splits, Table};
 use starple::loss::sigmoid;
-use starple::metrics::{Cell, Evaluator, Metric, Monitor, TextTable};
+use starple::metrics::{Evaluator, Metric, Monitor};
 use starple::optim::OptimizerConfig;
 use starple::train::{EarlyStop, TrainConfig};
 use starple_lab::compare::{CompareConfig, Comparison, Contender, Standing, Summary, compare, holm, sign_flip};
 use starple_lab::synthetic::{SyntheticConfig, SyntheticConfigBuilder, SyntheticLog};
+use starple_lab::table::{Cell, TextTable};
 
 const UNTESTED: &str = "no two runs that went well, or none that differ.";
 
 /// Trains these models in a world of its own for each seed.
 fn compare_in_worlds(models: &[Value], seeds: u64, world: impl Fn(u64) -> Result<Splits>) -> Result<Comparison> {
-    let early_stop = EarlyStop { patience: 4, ..EarlyStop::default() };
+    let early_stop = EarlyStop::builder().patience(4).build()?;
     let settings = TrainConfig::builder().epochs(40).batch_rows(512).early_stop(early_stop);
     let settings = settings.optimizer(OptimizerConfig::adam(0.002)?).build()?;
     let contenders = models.iter().cloned().map(Contender::from_settings).collect::<Result<Vec<_>>>()?;

@@ -9,10 +9,11 @@
 //! last row is the best that any model could do.
 
 use starple::data::{Encoder, Numeric, Schema, Table, UnknownDomain};
-use starple::metrics::{Cell, TextTable, auc};
+use starple::metrics::auc;
 use starple::optim::OptimizerConfig;
 use starple::train::{EarlyStop, Progress, TrainConfig, Trainer};
 use starple::{Result, Star, StarConfig};
+use starple_lab::table::{Cell, TextTable};
 
 const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/toy.csv");
 const NEW: &str = "partner";
@@ -45,7 +46,7 @@ fn main() -> Result<()> {
     let config = StarConfig::builder(encoder.layout()).embedding_dim(8).hidden([64, 32]).dropout(0.1).build()?;
     let mut star = Star::new(config);
     let settings = TrainConfig::builder().batch_rows(256).optimizer(OptimizerConfig::adam(0.002)?);
-    let early_stop = EarlyStop { patience: 6, ..EarlyStop::default() };
+    let early_stop = EarlyStop::builder().patience(6).build()?;
     let mut trainer = Trainer::new(settings.clone().epochs(30).early_stop(early_stop).build()?)
         .callback(Progress::stderr("known scenes"));
     let val = encoder.encode(&table, &of("val", false)?)?;

@@ -10,12 +10,13 @@
 //! is shared frozen, where the other scenes' scores keep their bits.
 
 use starple::data::{Categorical, DataSet, Encoder, Numeric, Schema, Table, UnknownDomain};
-use starple::metrics::{Cell, TextTable, auc};
+use starple::metrics::auc;
 use starple::model::NewRows;
 use starple::optim::OptimizerConfig;
 use starple::persist::{ModelFile, Saved};
 use starple::train::{Progress, TrainConfig, TrainConfigBuilder, Trainer};
 use starple::{Result, Star, StarConfig};
+use starple_lab::table::{Cell, TextTable};
 
 const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/toy.csv");
 const NEW_SCENE: &str = "partner";

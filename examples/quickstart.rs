@@ -8,11 +8,12 @@
 //! known: its columns `p_click` and `p_cart` are no features, but give the AUC that no model can beat, except by luck.
 
 use starple::data::{DataSet, Encoder, Feature, Numeric, Schema, SchemaBuilder, Table};
-use starple::metrics::{Cell, Evaluator, Report, TextTable};
+use starple::metrics::{Evaluator, Report};
 use starple::model::Branches;
 use starple::optim::OptimizerConfig;
 use starple::train::{EarlyStop, Progress, TrainConfig, Trainer, evaluate};
 use starple::{AnyConfig, Model, PleConfig, PooledConfig, Result, StarConfig};
+use starple_lab::table::{Cell, TextTable};
 
 const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/toy.csv");
 
@@ -24,7 +25,7 @@ fn columns() -> SchemaBuilder {
 /// Trains a model and scores it on the test split.
 fn train(name: &str, config: impl Into<AnyConfig>, train: &DataSet, val: &DataSet, test: &DataSet) -> Result<Report> {
     let mut model = Model::new(config);
-    let early_stop = EarlyStop { patience: 6, ..EarlyStop::default() };
+    let early_stop = EarlyStop::builder().patience(6).build()?;
     let settings = TrainConfig::builder().epochs(30).batch_rows(256).early_stop(early_stop);
     let settings = settings.optimizer(OptimizerConfig::adam(0.002)?).build()?;
     let fit = Trainer::new(settings).callback(Progress::stderr(name)).fit(&mut model, train.clone(), Some(val))?;

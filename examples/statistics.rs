@@ -24,10 +24,11 @@ use serde::Serialize;
 use starple::Result;
 use starple::data::{Batch, DataSet, Loader, LoaderConfig, Pass, RowSource};
 use starple::loss::sigmoid;
-use starple::metrics::{Cell, Report, TextTable};
+use starple::metrics::Report;
 use starple::model::{Cache, Model};
 use starple::nn::Mode;
 use starple::train::{Trainer, evaluate, in_pool};
+use starple_lab::table::{Cell, TextTable};
 
 /// Trains the model of a run file and compares what it says of its training rows in training and in inference.
 #[derive(Parser)]

@@ -9,11 +9,11 @@
 //! lets a weight decay over the epochs as the paper does.)
 
 use starple::data::{Categorical, DataSet, Encoder, Numeric, Schema, Table};
-use starple::metrics::{Cell, TextTable};
 use starple::model::Branches;
 use starple::optim::OptimizerConfig;
 use starple::train::{EarlyStop, Progress, TrainConfig, Trainer, evaluate};
 use starple::{Ple, PleConfig, Result};
+use starple_lab::table::{Cell, TextTable};
 
 const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/toy.csv");
 
@@ -42,7 +42,7 @@ fn auc(name: &str, tasks: &[&str]) -> Result<Vec<Option<f64>>> {
     let config = config.shared_experts(2).own_experts(1).expert_hidden([64]).tower_hidden([32]).dropout(0.1).build()?;
     let mut model = Ple::new(config);
     // Both curves have a plateau before they rise, so a few epochs without improvement are no reason to stop.
-    let patience = EarlyStop { patience: 6, ..EarlyStop::default() };
+    let patience = EarlyStop::builder().patience(6).build()?;
     let settings = TrainConfig::builder().epochs(30).batch_rows(256).early_stop(patience);
     let settings = settings.optimizer(OptimizerConfig::adam(0.002)?).build()?;
     let mut trainer = Trainer::new(settings).callback(Progress::stderr(name));

@@ -92,12 +92,15 @@ mod parallel;
 pub mod persist;
 mod random;
 pub mod serve;
+mod settings;
 mod simd;
 pub mod train;
 
 pub use data::names::closest;
 pub use error::{Error, ErrorKind, Problems, Result, one_line, printable, quoted};
 pub use model::{AnyConfig, Model, Ple, PleConfig, Pooled, PooledConfig, Star, StarConfig};
+#[doc(hidden)]
+pub use settings::View;
 
 /// The README's programs are tests.
 #[cfg(doctest)]

@@ -13,7 +13,7 @@ use starple::metrics::{Metric, Monitor};
 use starple::model::NetConfig;
 use starple::net::{Builder, Built, CustomLayer, Describe};
 use starple::nn::{Decay, Leaf, Mode, Params, Path, Segment, Train};
-use starple::optim::{Clip, Clock, LrSchedule, Momentum, OptimizerConfig, SgdConfig};
+use starple::optim::{Clip, Clock, ConstantLr, CosineLr, LrSchedule, OptimizerConfig, PlateauLr, SgdConfig, StepLr};
 use starple::train::{
     Callback, Checkpoints, EarlyStop, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfig,
     TrainConfigBuilder, Trainer,
@@ -190,7 +190,7 @@ fn rows(count: usize) -> DataSet {
 
 /// Plain gradient descent, which moves a weight of gradient 1 by the learning rate.
 fn settings(lr: f64) -> TrainConfigBuilder {
-    let early_stop = EarlyStop { patience: 100, monitor: Monitor::new(Metric::LogLoss), ..EarlyStop::default() };
+    let early_stop = EarlyStop::builder().patience(100).monitor(Monitor::new(Metric::LogLoss)).build().unwrap();
     TrainConfig::builder().batch_rows(BATCH).optimizer(OptimizerConfig::sgd(lr).unwrap()).early_stop(early_stop)
 }
 
@@ -274,12 +274,12 @@ fn every_step_has_the_rate_that_the_schedule_gives_it() {
     let improving = [1.0, 0.9, 0.8, 0.7];
     assert_near(&rates(settings(0.5), &improving), &[0.5; 12]);
 
-    let warm = LrSchedule::constant().with_warm_up(4).unwrap();
+    let warm = LrSchedule::Constant(ConstantLr::builder().warm_up_steps(4).build().unwrap());
     let expected: Vec<f64> = (0..12).map(|step| 0.5 * (f64::from(step) + 1.0).min(4.0) / 4.0).collect();
     assert_near(&rates(settings(0.5).schedule(warm), &improving), &expected);
 
     // floor + (1 − floor)(1 + cos πp)/2, p from 0 at the end of a warm-up of 2 to 1 at step 10.
-    let cosine = LrSchedule::cosine(10, 0.1).unwrap().with_warm_up(2).unwrap();
+    let cosine = LrSchedule::Cosine(CosineLr::builder().total_steps(10).floor(0.1).warm_up_steps(2).build().unwrap());
     let expected: Vec<f64> = (0..12)
         .map(|step| {
             let p = ((f64::from(step) - 2.0).max(0.0) / 8.0).min(1.0);
@@ -289,7 +289,7 @@ fn every_step_has_the_rate_that_the_schedule_gives_it() {
         .collect();
     assert_near(&rates(settings(0.5).schedule(cosine), &improving), &expected);
 
-    let step = LrSchedule::step(2, 0.1).unwrap();
+    let step = LrSchedule::Step(StepLr::builder().every_epochs(2).factor(0.1).build().unwrap());
     let expected = [[0.5; 6], [0.05; 6]].concat();
     assert_near(&rates(settings(0.5).schedule(step), &improving), &expected);
 }
@@ -303,10 +303,10 @@ fn plateau_rates() -> Vec<f64> {
 
 #[test]
 fn a_plateau_slows_the_epochs_after_it() {
-    let plateau = LrSchedule::plateau(0.5, 0, 0.0).unwrap();
+    let plateau = LrSchedule::Plateau(PlateauLr::builder().factor(0.5).patience(0).build().unwrap());
     assert_near(&rates(settings(0.5).schedule(plateau), &PLATEAU), &plateau_rates());
     // One epoch of patience more, and a floor.
-    let plateau = LrSchedule::plateau(0.1, 1, 0.5).unwrap();
+    let plateau = LrSchedule::Plateau(PlateauLr::builder().factor(0.1).patience(1).min_factor(0.5).build().unwrap());
     let expected = [0.5, 0.5, 0.5, 0.5, 0.5, 0.25].into_iter().flat_map(|rate| [rate; 3]).collect::<Vec<_>>();
     assert_near(&rates(settings(0.5).schedule(plateau), &PLATEAU), &expected);
 }
@@ -314,7 +314,7 @@ fn a_plateau_slows_the_epochs_after_it() {
 /// Trains in pieces that end after these steps (or epochs), and gives the model and report of the last piece.
 fn in_pieces(settings: &TrainConfigBuilder, stops: &[Noter]) -> (Model, FitReport) {
     let folder = tempfile::tempdir().unwrap();
-    let checkpoints = Checkpoints::builder(folder.path().join("run")).build().unwrap();
+    let checkpoints = Checkpoints::builder().folder(folder.path().join("run")).build().unwrap();
     for stop in stops.iter().copied().chain([Noter::default()]) {
         let mut model = probe();
         let mut trainer = Trainer::new(settings.clone().build().unwrap()).checkpoints(checkpoints.clone());
@@ -338,7 +338,9 @@ fn after_epoch(epoch: usize) -> Noter {
 
 #[test]
 fn a_plateau_that_has_been_reached_is_remembered_by_the_run_that_goes_on() {
-    let settings = settings(0.5).epochs(6).schedule(LrSchedule::plateau(0.5, 0, 0.0).unwrap());
+    let settings = settings(0.5)
+        .epochs(6)
+        .schedule(LrSchedule::Plateau(PlateauLr::builder().factor(0.5).patience(0).build().unwrap()));
     // Stopped in the third epoch, after it was slowed once; at the end of the fourth; and in the last.
     for stops in [&[after_step(7)][..], &[after_epoch(3)], &[after_step(7), after_epoch(3), after_step(16)]] {
         script(&PLATEAU, 1.0);
@@ -348,7 +350,8 @@ fn a_plateau_that_has_been_reached_is_remembered_by_the_run_that_goes_on() {
         assert_eq!(report.best_epoch, Some(2));
     }
     // So is what it waits for: an epoch without improvement before the stop, and one after it.
-    let patient = settings.schedule(LrSchedule::plateau(0.5, 1, 0.0).unwrap()).epochs(4);
+    let patient =
+        settings.schedule(LrSchedule::Plateau(PlateauLr::builder().factor(0.5).patience(1).build().unwrap())).epochs(4);
     script(&[1.0, 1.0, 1.0, 1.0], 1.0);
     in_pieces(&patient, &[after_step(7)]);
     let told = |event: &Event| if let Event::Done { lr, .. } = event { Some(*lr) } else { None };
@@ -357,7 +360,7 @@ fn a_plateau_that_has_been_reached_is_remembered_by_the_run_that_goes_on() {
 }
 
 fn stops(patience: usize, min_delta: f64) -> EarlyStop {
-    EarlyStop { patience, min_delta, monitor: Monitor::new(Metric::LogLoss) }
+    EarlyStop::builder().patience(patience).min_delta(min_delta).monitor(Monitor::new(Metric::LogLoss)).build().unwrap()
 }
 
 /// Which epochs were called the best so far, the best of all, and why the run ended.
@@ -519,15 +522,15 @@ fn gradients_are_clipped_before_the_optimizer_sees_them() {
     let (falls, _) = moves(settings(0.5).clip(Clip::norm(5.0).unwrap()));
     assert_near(&falls, &[1.5; 3]);
     // Momentum adds up what was clipped: b ← ½b + 2.
-    let momentum = SgdConfig::builder(0.5).momentum(Momentum::Classical(0.5)).build().unwrap();
-    let (falls, _) = moves(settings(0.5).optimizer(momentum.into()).clip(Clip::value(2.0).unwrap()));
+    let momentum = SgdConfig::builder().lr(0.5).momentum(0.5).build().unwrap();
+    let (falls, _) = moves(settings(0.5).optimizer(OptimizerConfig::Sgd(momentum)).clip(Clip::value(2.0).unwrap()));
     assert_near(&falls, &[1.0, 1.5, 1.75]);
 }
 
 #[test]
 fn what_is_frozen_stays_and_tables_have_their_own_rate_on_the_same_schedule() {
     script(&[], 1.0);
-    let warm = LrSchedule::constant().with_warm_up(4).unwrap();
+    let warm = LrSchedule::Constant(ConstantLr::builder().warm_up_steps(4).build().unwrap());
     let tables = OptimizerConfig::sgd(0.125).unwrap();
     let (model, _) =
         fit(settings(0.5).epochs(2).schedule(warm).embedding_optimizer(tables).freeze(["net.probe.other"]), false);

@@ -244,7 +244,7 @@ fn branches_for_domains_of_one_task_are_branches_for_domains_and_tasks() {
 
 fn pepnet(hidden: &[usize]) -> PepnetConfigBuilder {
     let config = PepnetConfig::builder(&layout()).embedding_dim(4).embedding_std(0.5).domain_dim(3).gate_hidden(6);
-    config.priors(["user".to_owned()]).hidden(hidden)
+    config.priors(["user"]).hidden(hidden)
 }
 
 /// The layers of one task's tower as a stack of its own.

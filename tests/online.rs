@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use starple::data::{Bag, Categorical, DataSet, Encoder, Field, Format, Ids, Layout, Numeric, Pooling, Schema, Table};
-use starple::loss::{Objective, Weighting};
+use starple::loss::{GradNormConfig, Objective, Weighting};
 use starple::model::{Branches, NewRows};
 use starple::nn::Leaf;
 use starple::optim::{Clip, OptimizerConfig};
@@ -324,7 +324,10 @@ fn a_name_of_nothing_is_refused_before_a_step() {
     );
     refused(settings().freeze([""]), &[r#"starts with """#]);
     refused(settings().freeze(["embeddings", "net"]), &["expected to leave something to learn"]);
-    let gradnorm = Objective::builder().weighting(Weighting::gradnorm(1.5, 0.1).unwrap()).build().unwrap();
+    let gradnorm = Objective::builder()
+        .weighting(Weighting::GradNorm(GradNormConfig::builder().lr(0.1).build().unwrap()))
+        .build()
+        .unwrap();
     let shared = ["net.norm.gamma", "net.norm.beta", "net.layers.*.shared", "net.auxiliary.mlp"];
     refused(settings().objective(gradnorm).freeze(shared), &["gradnorm needs a dense tensor"]);
 }

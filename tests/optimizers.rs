@@ -3,8 +3,7 @@
 use proptest::prelude::*;
 use starple::nn::{Decay, RowGrad};
 use starple::optim::{
-    Accumulator, AdagradConfig, AdamConfig, Momentum, Optimizer, OptimizerConfig, RowUpdates, SgdConfig, SlotShape,
-    SlotState, WeightDecay,
+    AdagradConfig, AdamConfig, Optimizer, OptimizerConfig, RowUpdates, SgdConfig, SlotShape, SlotState,
 };
 
 const ROWS: usize = 4;
@@ -57,29 +56,29 @@ impl Rule {
 
 /// Every rule with the configuration that claims to follow it.
 fn rules(updates: RowUpdates) -> Vec<(Rule, OptimizerConfig)> {
-    let sgd = SgdConfig::builder(LR).weight_decay(LAMBDA).row_updates(updates);
-    let adam = AdamConfig::builder(LR).betas(0.9, 0.99).eps(1e-3).row_updates(updates);
-    let adagrad = AdagradConfig::builder(LR).eps(1e-3).weight_decay(LAMBDA).row_updates(updates);
+    let sgd = SgdConfig::builder().lr(LR).weight_decay(LAMBDA).row_updates(updates);
+    let adam = AdamConfig::builder().lr(LR).beta1(0.9).beta2(0.99).eps(1e-3).row_updates(updates);
+    let adagrad = AdagradConfig::builder().lr(LR).eps(1e-3).weight_decay(LAMBDA).row_updates(updates);
     vec![
-        (Rule::Sgd { mu: 0.0, nesterov: false }, sgd.clone().build().unwrap().into()),
+        (Rule::Sgd { mu: 0.0, nesterov: false }, OptimizerConfig::Sgd(sgd.clone().build().unwrap())),
+        (Rule::Sgd { mu: 0.8, nesterov: false }, OptimizerConfig::Sgd(sgd.clone().momentum(0.8).build().unwrap())),
         (
-            Rule::Sgd { mu: 0.8, nesterov: false },
-            sgd.clone().momentum(Momentum::Classical(0.8)).build().unwrap().into(),
+            Rule::Sgd { mu: 0.8, nesterov: true },
+            OptimizerConfig::Sgd(sgd.momentum(0.8).nesterov(true).build().unwrap()),
         ),
-        (Rule::Sgd { mu: 0.8, nesterov: true }, sgd.momentum(Momentum::Nesterov(0.8)).build().unwrap().into()),
-        (Rule::Adam { decoupled: false }, adam.clone().weight_decay(WeightDecay::L2(LAMBDA)).build().unwrap().into()),
-        (Rule::Adam { decoupled: true }, adam.weight_decay(WeightDecay::Decoupled(LAMBDA)).build().unwrap().into()),
-        (Rule::Adagrad, adagrad.build().unwrap().into()),
+        (Rule::Adam { decoupled: false }, OptimizerConfig::Adam(adam.clone().weight_decay(LAMBDA).build().unwrap())),
+        (Rule::Adam { decoupled: true }, OptimizerConfig::AdamW(adam.weight_decay(LAMBDA).build().unwrap())),
+        (Rule::Adagrad, OptimizerConfig::Adagrad(adagrad.build().unwrap())),
     ]
 }
 
 /// All optimizers, row-wise Adagrad too.
 fn configs(updates: RowUpdates) -> Vec<OptimizerConfig> {
-    let rowwise = AdagradConfig::builder(LR).accumulator(Accumulator::Row).weight_decay(LAMBDA).row_updates(updates);
-    let plain = SgdConfig::builder(LR).row_updates(updates).build().unwrap();
+    let rowwise = AdagradConfig::builder().lr(LR).weight_decay(LAMBDA).row_updates(updates);
+    let plain = SgdConfig::builder().lr(LR).row_updates(updates).build().unwrap();
     let mut configs: Vec<_> = rules(updates).into_iter().map(|(_, config)| config).collect();
-    configs.push(rowwise.build().unwrap().into());
-    configs.push(plain.into());
+    configs.push(OptimizerConfig::RowwiseAdagrad(rowwise.build().unwrap()));
+    configs.push(OptimizerConfig::Sgd(plain));
     configs
 }
 
@@ -202,9 +201,9 @@ proptest! {
     #[test]
     fn rowwise_adagrad_follows_its_definition(steps in steps(0.5), exact in any::<bool>()) {
         let updates = if exact { RowUpdates::Exact } else { RowUpdates::Lazy };
-        let builder = AdagradConfig::builder(LR).accumulator(Accumulator::Row).eps(1e-3).initial_accumulator(0.2);
-        let config: OptimizerConfig = builder.weight_decay(LAMBDA).row_updates(updates).build().unwrap().into();
-        let mut optimizer = config.build();
+        let builder = AdagradConfig::builder().lr(LR).eps(1e-3).initial_accumulator(0.2);
+        let config = builder.weight_decay(LAMBDA).row_updates(updates).build().unwrap();
+        let mut optimizer = OptimizerConfig::RowwiseAdagrad(config).build();
         let mut table = start();
         let mut oracle: Vec<f64> = table.iter().map(|&w| f64::from(w)).collect();
         let mut sums = [0.2; ROWS];

@@ -224,7 +224,7 @@ fn rows_that_are_made_on_the_fly_train_as_the_loader_does() {
 fn a_run_on_a_source_resumes_in_the_middle_of_an_epoch() {
     let (whole, report) = expected();
     let folder = tempfile::tempdir().unwrap();
-    let checkpoints = Checkpoints::builder(folder.path().join("run")).build().unwrap();
+    let checkpoints = Checkpoints::builder().folder(folder.path().join("run")).build().unwrap();
     for stop in [4, 7, STEPS + 3] {
         let mut piece = trainer(2).checkpoints(checkpoints.clone()).callback(StopAfter(stop));
         let report = piece.resume(&mut star(), Made::new(), None).unwrap();

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use ndarray::Array2;
 use starple::data::{Batch, DomainId, Field, Layout, Pooling};
-use starple::loss::{Loss, Objective, Units, Weighting};
+use starple::loss::{DwaConfig, Loss, Objective, UncertaintyConfig, Units, Weighting};
 use starple::model::{Gradient, Presence};
 use starple::nn::{Leaf, LeafMut, Params as _, Path};
-use starple::optim::{AdamConfig, Clock, Optimizer, OptimizerConfig, WeightDecay};
+use starple::optim::{AdamConfig, Clock, Optimizer, OptimizerConfig};
 use starple::train::Step;
 use starple::{AnyConfig, Model};
 
@@ -94,9 +94,9 @@ fn model(kind: &str, last: bool) -> Model {
 fn objectives() -> Vec<Objective> {
     let of = |units, weighting| Objective::builder().units(units).weighting(weighting).build().unwrap();
     vec![
-        of(Units::Tasks, Weighting::fixed()),
-        of(Units::Domains, Weighting::uncertainty(0.1).unwrap()),
-        of(Units::DomainsAndTasks, Weighting::dwa(2.0).unwrap()),
+        of(Units::Tasks, Weighting::default()),
+        of(Units::Domains, Weighting::Uncertainty(UncertaintyConfig::builder().lr(0.1).build().unwrap())),
+        of(Units::DomainsAndTasks, Weighting::Dwa(DwaConfig::default())),
     ]
 }
 
@@ -156,8 +156,8 @@ fn share_averages(from: &Model, to: &mut Model) {
 
 /// Adam with an ε that hides the rounding of gradients near 0, and weight decay, which moves all that takes part.
 fn optimizer() -> Box<dyn Optimizer> {
-    let config = AdamConfig::builder(0.02).eps(0.01).weight_decay(WeightDecay::Decoupled(0.1)).build().unwrap();
-    OptimizerConfig::Adam(config).build()
+    let config = AdamConfig::builder().lr(0.02).eps(0.01).weight_decay(0.1).build().unwrap();
+    OptimizerConfig::AdamW(config).build()
 }
 
 /// A gradient as another process would send it: bits, all dense values in the order of the walk, and rows of tables.

@@ -152,8 +152,8 @@ fn a_value_of_another_form_is_named_with_its_key_and_an_example() {
     let with = |line: &str| complaint(&RUN.replace("epochs = 1", line), LOG.as_bytes());
     for (line, says) in [
         (
-            "optimizer = \"adam\"",
-            "[train] optimizer: found { kind = \"adam\" }: missing field `lr` (for example `optimizer = { kind = \"adam\", lr = 0.001 }`)",
+            "optimizer = { kind = \"adam\", lr = 0 }",
+            "[train] optimizer: AdamConfig: lr: a finite number above 0, found 0",
         ),
         ("optimizer = 3", "[train] optimizer: invalid type: integer `3`, expected a table with `kind` (for example"),
         (
@@ -181,7 +181,8 @@ fn a_value_of_another_form_is_named_with_its_key_and_an_example() {
             "early_stop = { monitor = \"acu\" }",
             "[train] early_stop.monitor.metric: unknown variant `acu`, expected one of",
         ),
-        ("schedule = \"cosine\"", "[train] schedule: found { kind = \"cosine\" }: missing field `total_steps`"),
+        ("schedule = \"cosine\"", "[train]: CosineLr: total_steps: above warm_up_steps (0), found 0"),
+        ("early_stop = { patience = 0 }", "[train] early_stop: EarlyStop: patience: at least 1, found 0"),
         (
             "batches = \"one-domain\"",
             "[train] batches: unknown variant `one-domain`, expected `mixed` or `one_domain` (did you mean `one_domain`?)",

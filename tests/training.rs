@@ -9,11 +9,11 @@ use bits::bits;
 use ndarray::Array2;
 use starple::data::{Batch, BatchOrder, DataSet, DomainId, Layout};
 use starple::loss::weighting::Learned;
-use starple::loss::{Objective, Units, Weighting};
+use starple::loss::{DwaConfig, GradNormConfig, Objective, UncertaintyConfig, Units, Weighting};
 use starple::metrics::{Metric, Monitor};
 use starple::model::SluiceConfig;
 use starple::nn::{ActivationKind, Branch, Mlp, NormKind, StarLinear};
-use starple::optim::{self, Clip, Clock, OptimizerConfig};
+use starple::optim::{Clip, Clock, LrSchedule, OptimizerConfig, PlateauLr};
 use starple::train::{
     Callback, EarlyStop, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfig, TrainConfigBuilder, Trainer,
     evaluate,
@@ -37,8 +37,17 @@ fn settings() -> TrainConfigBuilder {
 }
 
 fn weightings() -> [Weighting; 5] {
-    let (uncertainty, dwa) = (Weighting::uncertainty(0.05).unwrap(), Weighting::dwa(0.5).unwrap());
-    [Weighting::fixed(), uncertainty, dwa, Weighting::gradnorm(1.5, 0.05).unwrap(), Weighting::pcgrad()]
+    let (uncertainty, dwa) = (
+        Weighting::Uncertainty(UncertaintyConfig::builder().lr(0.05).build().unwrap()),
+        Weighting::Dwa(DwaConfig::builder().temperature(0.5).build().unwrap()),
+    );
+    [
+        Weighting::default(),
+        uncertainty,
+        dwa,
+        Weighting::GradNorm(GradNormConfig::builder().lr(0.05).build().unwrap()),
+        Weighting::PcGrad {},
+    ]
 }
 
 fn objective(units: Units, weighting: Weighting) -> Objective {
@@ -119,7 +128,7 @@ fn the_same_seed_gives_the_same_bytes_whatever_the_threads() {
     let config = StarConfig::builder(&layout).embedding_dim(24).hidden([16]).dropout(0.1).build().unwrap();
     let model = Star::new(config);
     same_bits_whatever_the_threads(&model, &Objective::default(), &train, &val);
-    for weighting in [Weighting::gradnorm(1.5, 0.05).unwrap(), Weighting::pcgrad()] {
+    for weighting in [Weighting::GradNorm(GradNormConfig::builder().lr(0.05).build().unwrap()), Weighting::PcGrad {}] {
         let objective = objective(Units::Domains, weighting);
         same_bits_whatever_the_threads(&model, &objective, &train, &val);
     }
@@ -135,7 +144,7 @@ fn the_same_seed_gives_the_same_bytes_whatever_the_threads() {
 fn the_best_weights_are_restored_and_patience_ends_the_run() {
     let (layout, train, val) = log();
     let mut model = star(&layout);
-    let early_stop = EarlyStop { patience: 2, ..EarlyStop::default() };
+    let early_stop = EarlyStop::builder().patience(2).build().unwrap();
     let settings = settings().epochs(60).optimizer(OptimizerConfig::adam(0.02).unwrap()).early_stop(early_stop);
     let report = fit(&mut model, settings, &train, Some(&val));
     let StopReason::NoImprovement { waited: 2 } = report.stop else { panic!("{:?}", report.stop) };
@@ -156,13 +165,13 @@ fn any_metric_of_any_task_and_domain_can_be_watched() {
         Monitor::new(Metric::MeanDomainAuc),
         Monitor::new(Metric::Pcoc),
     ] {
-        let early_stop = EarlyStop { monitor: monitor.clone(), ..EarlyStop::default() };
+        let early_stop = EarlyStop::builder().monitor(monitor.clone()).build().unwrap();
         let report = fit(&mut star(&layout), settings().early_stop(early_stop), &train, Some(&val));
         let goodness = |epoch: &EpochReport| monitor.metric.goodness(epoch.monitored.unwrap());
         let best = report.epochs.iter().map(goodness).fold(f64::NEG_INFINITY, f64::max);
         assert_eq!(goodness(&report.epochs[report.best_epoch.unwrap()]), best, "{monitor}");
     }
-    let early_stop = EarlyStop { monitor: Monitor::new(Metric::Auc).in_domain("moon"), ..EarlyStop::default() };
+    let early_stop = EarlyStop::builder().monitor(Monitor::new(Metric::Auc).in_domain("moon")).build().unwrap();
     let mut trainer = Trainer::new(settings().early_stop(early_stop).build().unwrap());
     let error = trainer.fit(&mut star(&layout), train, Some(&val)).unwrap_err();
     assert!(error.kind() == ErrorKind::Config && error.to_string().contains("moon"), "{error}");
@@ -304,7 +313,7 @@ fn every_weighting_learns_over_tasks_and_domains() {
                 let weights: Vec<f64> = report.units.iter().filter_map(|unit| unit.weight).collect();
                 let even = weights.iter().all(|weight| *weight == 1.0);
                 match (&report.weighting, epoch) {
-                    (Learned::Nothing, _) if weighting == Weighting::fixed() => assert!(even, "{of}"),
+                    (Learned::Nothing, _) if weighting == Weighting::default() => assert!(even, "{of}"),
                     (Learned::Nothing, _) => assert!(weights.iter().all(|&weight| weight >= 1.0), "{of}: {weights:?}"),
                     (Learned::Dwa { .. }, 0 | 1) => assert!(even, "{of}"),
                     (Learned::GradNorm { weights, .. }, _) => {
@@ -366,14 +375,17 @@ fn objectives_that_do_not_fit_the_model_are_refused() {
     };
     let text = refused(Objective::builder().units(Units::Domains).weights([1.0, 2.0]).build().unwrap());
     assert!(text.contains("weights: one for each of [\"search\"") && text.contains("found 2"), "{text}");
-    let gradnorm = Weighting::gradnorm(1.5, 0.1).unwrap();
+    let gradnorm = GradNormConfig::builder().lr(0.1);
     for prefix in ["net.layers.0.share", "net.layers.0.domain", "embeddings", "layers"] {
-        let text = refused(objective(Units::Tasks, gradnorm.clone().with_shared(prefix).unwrap()));
+        let text =
+            refused(objective(Units::Tasks, Weighting::GradNorm(gradnorm.clone().shared(prefix).build().unwrap())));
         assert!(text.contains("net.layers.0.shared.weight") && text.contains(&format!("found {prefix:?}")), "{text}");
     }
     // Experts of each task alone: there is nothing that all share.
     let config = PleConfig::builder(&layout).levels(1).shared_experts(0).own_experts(1).build().unwrap();
-    let mut trainer = Trainer::new(settings().objective(objective(Units::Tasks, gradnorm)).build().unwrap());
+    let mut trainer = Trainer::new(
+        settings().objective(objective(Units::Tasks, Weighting::GradNorm(gradnorm.build().unwrap()))).build().unwrap(),
+    );
     let error = trainer.fit(&mut Ple::new(config), train, None).unwrap_err().to_string();
     assert!(error.contains("gradnorm needs a dense tensor that no domain or branch owns"), "{error}");
 }
@@ -400,7 +412,7 @@ fn early_stop_watches_rows_by_their_weights() {
     let weight = |row: usize| if val.labels[[row, 0]] == 1.0 { 0.25 } else { [0.0, 1.0, 8.0][row % 3] };
     let weights = (0..val.rows()).map(weight).collect();
     let val = val.edit(|rows| rows.weights = weights).unwrap();
-    let early_stop = EarlyStop { monitor: Monitor::new(Metric::LogLoss).of_task("click"), ..EarlyStop::default() };
+    let early_stop = EarlyStop::builder().monitor(Monitor::new(Metric::LogLoss).of_task("click")).build().unwrap();
     let mut model = star(&layout);
     let report = fit(&mut model, settings().early_stop(early_stop), &train, Some(&val));
     // Σ w·loss / Σ w, from probabilities.
@@ -494,7 +506,7 @@ fn a_callback_that_ends_the_first_epoch_leaves_the_weights_of_its_last_step() {
 #[test]
 fn a_plateau_without_validation_rows_is_refused() {
     let (layout, train, val) = log();
-    let plateau = optim::LrSchedule::plateau(0.5, 0, 0.0).unwrap();
+    let plateau = LrSchedule::Plateau(PlateauLr::builder().factor(0.5).patience(0).build().unwrap());
     let mut trainer = Trainer::new(settings().epochs(1).schedule(plateau).build().unwrap());
     let error = trainer.fit(&mut star(&layout), train.clone(), None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);

@@ -77,7 +77,10 @@ pub(crate) fn train_settings(mut table: toml::Table, path: &Path) -> Result<Trai
 /// An error of the value at this path of keys in a section, with an example of what may be there.
 pub(crate) fn of_section(section: &str, culprit: Option<(Vec<&str>, &toml::Value)>, error: &str) -> Error {
     // An unknown key, and what a checked setting says of itself, is told by the message.
-    let told = error.starts_with("unknown field") || error.contains("Config: ");
+    let of_settings = error.split_once(": ").is_some_and(|(name, _)| {
+        name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(|c| c.is_ascii_alphanumeric())
+    });
+    let told = of_settings || error.starts_with("unknown field");
     match culprit {
         Some((keys, value)) if !told => {
             let found = if error != NEITHER && ["invalid", "unknown"].iter().any(|word| error.starts_with(word)) {
@@ -91,9 +94,7 @@ pub(crate) fn of_section(section: &str, culprit: Option<(Vec<&str>, &toml::Value
                 None => error,
             }
         }
-        Some((keys, _)) if keys.len() > 1 && error.starts_with("unknown field") => {
-            wrong(format!("{section} {}: {error}", keys[..keys.len() - 1].join(".")))
-        }
+        Some((keys, _)) if keys.len() > 1 => wrong(format!("{section} {}: {error}", keys[..keys.len() - 1].join("."))),
         _ => wrong(format!("{section}: {error}")),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use starple::data::{Batch, DataSet, Layout, Splits};
-use starple::loss::{Objective, Units, Weighting};
+use starple::loss::{GradNormConfig, Objective, Units, Weighting};
 use starple::metrics::{Metric, Monitor};
 use starple::optim::OptimizerConfig;
 use starple::train::{EarlyStop, EpochReport, TrainConfig, TrainConfigBuilder, Trainer, evaluate};
@@ -190,14 +190,14 @@ fn what_does_not_fit_the_rows_is_found_in_the_contenders_name() {
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().starts_with("contender \"lost\": ") && error.to_string().contains(what), "{error}");
     };
-    let watch = |monitor| EarlyStop { monitor, ..EarlyStop::default() };
+    let watch = |monitor| EarlyStop::builder().monitor(monitor).build().unwrap();
     refused(settings().early_stop(watch(Monitor::new(Metric::Auc).in_domain("moon"))), "moon");
     // The partner scene reports no carts.
     let undefined = Monitor::new(Metric::Auc).of_task("cart").in_domain("partner");
     refused(settings().early_stop(watch(undefined)), "AUC of cart in partner is undefined on the validation rows");
     let units = Objective::builder().units(Units::Domains).weights([1.0, 2.0]).build().unwrap();
     refused(settings().objective(units), "weights: one for each of [");
-    let part = Weighting::gradnorm(1.5, 0.1).unwrap().with_shared("net.nowhere").unwrap();
+    let part = Weighting::GradNorm(GradNormConfig::builder().lr(0.1).shared("net.nowhere").build().unwrap());
     refused(settings().objective(Objective::builder().weighting(part).build().unwrap()), "found \"net.nowhere\"");
 
     for spoil in [|splits| &mut splits.test, |splits| &mut splits.val, |splits| Arc::make_mut(&mut splits.train)]

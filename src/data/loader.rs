@@ -54,10 +54,10 @@ impl Loader {
     /// Puts all rows in the order of an epoch, and cuts them.
     fn order_epoch(&mut self, epoch: u64, config: &LoaderConfig) {
         let Self { rows, domains, positions, order, batches, counts, .. } = self;
-        let mut rng = keyed(config.seed, Purpose::Shuffle, epoch, 0);
-        let shuffle = config.shuffle;
+        let mut rng = keyed(config.seed(), Purpose::Shuffle, epoch, 0);
+        let shuffle = config.shuffle();
         let rows = rows.rows();
-        let group_size = match config.order {
+        let group_size = match config.order() {
             BatchOrder::Mixed { max_domains } => max_domains.unwrap_or(usize::MAX),
             BatchOrder::OneDomain => 1,
         };
@@ -81,7 +81,7 @@ impl Loader {
             if shuffle {
                 order[start..end].shuffle(&mut rng);
             }
-            batches.extend(cuts(start..end, config.batch_rows));
+            batches.extend(cuts(start..end, config.batch_rows()));
             start = end;
         }
         if shuffle && groups > 1 {
@@ -105,13 +105,13 @@ impl Loader {
             if rows.len() <= per_domain {
                 order.extend(rows);
             } else {
-                let mut rng = keyed(config.seed, Purpose::Statistics, number, domain as u64);
+                let mut rng = keyed(config.seed(), Purpose::Statistics, number, domain as u64);
                 order.extend(index::sample(&mut rng, rows.len(), per_domain).iter().map(|i| rows[i]));
             }
         }
-        order.shuffle(&mut keyed(config.seed, Purpose::Statistics, number, known as u64));
+        order.shuffle(&mut keyed(config.seed(), Purpose::Statistics, number, known as u64));
         self.batches.clear();
-        self.batches.extend(cuts(0..order.len(), config.batch_rows));
+        self.batches.extend(cuts(0..order.len(), config.batch_rows()));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Problems, Result};
+use crate::error::Problems;
 
 /// Which rows may share a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,112 +27,31 @@ impl Default for BatchOrder {
     }
 }
 
-/// How a [`RowSource`](super::RowSource) cuts rows into batches.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "LoaderConfigBuilder")]
-pub struct LoaderConfig {
-    pub(super) batch_rows: usize,
-    pub(super) seed: u64,
-    pub(super) order: BatchOrder,
-    pub(super) shuffle: bool,
-}
-
-impl LoaderConfig {
-    /// The defaults, to be changed.
-    pub fn builder() -> LoaderConfigBuilder {
-        LoaderConfigBuilder::default()
-    }
-
-    /// Rows a batch.
-    pub fn batch_rows(&self) -> usize {
-        self.batch_rows
-    }
-
-    /// What the order of rows is drawn from.
-    pub fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    /// Which rows may share a batch.
-    pub fn order(&self) -> BatchOrder {
-        self.order
-    }
-
-    /// Whether every epoch has an order of its own.
-    pub fn shuffle(&self) -> bool {
-        self.shuffle
-    }
-}
-
-impl Default for LoaderConfig {
-    fn default() -> Self {
-        let LoaderConfigBuilder { batch_rows, seed, order, shuffle } = LoaderConfigBuilder::default();
-        Self { batch_rows, seed, order, shuffle }
-    }
-}
-
-/// Collects the settings of a [`LoaderConfig`].
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LoaderConfigBuilder {
-    batch_rows: usize,
-    seed: u64,
-    order: BatchOrder,
-    shuffle: bool,
-}
-
-impl Default for LoaderConfigBuilder {
-    fn default() -> Self {
-        Self { batch_rows: 4096, seed: 0, order: BatchOrder::default(), shuffle: true }
-    }
-}
-
-impl LoaderConfigBuilder {
-    /// Rows a batch, at least 1. Default 4096. The last batch of an epoch, or of a group of domains, may hold fewer.
-    pub fn batch_rows(mut self, rows: usize) -> Self {
-        self.batch_rows = rows;
-        self
-    }
-
-    /// What the order of rows is drawn from. Default 0.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// Which rows may share a batch. Default: [`BatchOrder::Mixed`] without a bound.
-    pub fn order(mut self, order: BatchOrder) -> Self {
-        self.order = order;
-        self
-    }
-
-    /// Whether every epoch has an order of its own (the default) or all have that of the rows.
-    pub fn shuffle(mut self, shuffle: bool) -> Self {
-        self.shuffle = shuffle;
-        self
-    }
-
-    /// The configuration, if all settings can be.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming every setting that is out of its range.
-    pub fn build(self) -> Result<LoaderConfig> {
-        let Self { batch_rows, seed, order, shuffle } = self;
-        let mut problems = Problems::default();
-        problems.require(batch_rows >= 1, || "batch_rows: at least 1, found 0".into());
-        problems.require(order != BatchOrder::Mixed { max_domains: Some(0) }, || {
-            "order: max_domains at least 1, found 0".into()
+impl BatchOrder {
+    /// Notes an invalid order; `name` is the setting that it belongs to.
+    pub(crate) fn check(self, name: &str, problems: &mut Problems) {
+        problems.require(self != Self::Mixed { max_domains: Some(0) }, || {
+            format!("{name}: max_domains at least 1, found 0")
         });
-        problems.into_result("LoaderConfig")?;
-        Ok(LoaderConfig { batch_rows, seed, order, shuffle })
     }
 }
 
-impl TryFrom<LoaderConfigBuilder> for LoaderConfig {
-    type Error = Error;
-
-    fn try_from(builder: LoaderConfigBuilder) -> Result<Self> {
-        builder.build()
+crate::settings! {
+    /// How a [`RowSource`](super::RowSource) cuts rows into batches.
+    #[derive(Default)]
+    LoaderConfig, LoaderConfigBuilder, in files {
+        /// The rows of a batch, at least 1; default 4096. The last batch of an epoch, or of a group of domains, may hold fewer.
+        batch_rows: usize = 4096;
+        /// The seed of the order of rows; default 0.
+        seed: u64 = 0;
+        /// Which rows may share a batch; default [`BatchOrder::Mixed`] without a bound.
+        order: BatchOrder = BatchOrder::default();
+        /// Whether every epoch draws a new order, the default; if not, all epochs have the order of the rows.
+        shuffle: bool = true;
+    }
+    check(this, problems) {
+        problems.require(this.batch_rows >= 1, || "batch_rows: at least 1, found 0".into());
+        this.order.check("order", problems);
     }
 }
 

@@ -12,6 +12,9 @@ pub use evaluate::{Loss, Normalisers};
 pub use non_finite::NonFiniteAt;
 pub use objective::{DecayPer, Objective, ObjectiveBuilder};
 pub use units::Units;
-pub use weighting::Weighting;
+pub use weighting::{
+    DwaConfig, DwaConfigBuilder, GradNormConfig, GradNormConfigBuilder, UncertaintyConfig, UncertaintyConfigBuilder,
+    Weighting,
+};
 
 pub use crate::math::sigmoid;

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Units, Weighting};
+use crate::Result;
 use crate::data::Layout;
 use crate::error::Problems;
 use crate::optim::Clock;
-use crate::{Error, Result};
 
 /// What the decay of weights counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -20,75 +20,35 @@ pub enum DecayPer {
     Step,
 }
 
-/// The training objective: masked binary cross entropy, averaged over rows and summed over units.
-///
-/// `L = Σ_k ω_k(t)·v_k·L_k` with `L_k = Σ_i w_i δ_ik ℓ_ik / Σ_i w_i δ_ik` and `ω_k(t) = ω_k0 · γ_k^t`.
-///
-/// The [`Units`] k are the tasks, unless told otherwise; `ℓ_ik` is [`bce_with_logits`](super::bce_with_logits), `w_i`
-/// the weight of a row, `δ_ik` 1 where row i has a label for task k and 0 where it is missing. So each task averages
-/// over its own sample space, and the union of all is trained on (PLE: Tang et al., `RecSys` 2020, section 4.3, there
-/// with `w_i` = 1). The factors `v_k` are 1, unless a [`Weighting`] finds them while training; a unit of weight
-/// `ω_k(t)` = 0 takes no part.
-///
-/// In a file: `units = "tasks"` (the default), `"domains"` or `"domains_and_tasks"`; `weights` (`ω_k0`) and `decays`
-/// (`γ_k`), one for each unit in the order of [`Units::names`], each all 1 when left out; `decay_per = "epoch"` (the
-/// default) or `"step"`; `weighting = { kind = "fixed" }` (the default) or another.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(try_from = "ObjectiveBuilder", into = "ObjectiveBuilder")]
-pub struct Objective(ObjectiveBuilder);
-
-/// Collects the settings of an [`Objective`].
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ObjectiveBuilder {
-    units: Units,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    weights: Vec<f64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    decays: Vec<f64>,
-    decay_per: DecayPer,
-    weighting: Weighting,
-}
-
-impl ObjectiveBuilder {
-    /// What losses are taken of. Default: tasks.
-    pub fn units(mut self, units: Units) -> Self {
-        self.units = units;
-        self
-    }
-
-    /// The weight `ω_k0` of each unit, finite and at least 0. Default: all 1.
-    pub fn weights(mut self, weights: impl IntoIterator<Item = f64>) -> Self {
-        self.weights = weights.into_iter().collect();
-        self
-    }
-
-    /// The factor `γ_k > 0` by which each unit's weight changes for every tick of [`ObjectiveBuilder::decay_per`].
-    /// Default: all 1.
-    pub fn decays(mut self, decays: impl IntoIterator<Item = f64>) -> Self {
-        self.decays = decays.into_iter().collect();
-        self
-    }
-
-    /// What the decays count. Default: epochs.
-    pub fn decay_per(mut self, per: DecayPer) -> Self {
-        self.decay_per = per;
-        self
-    }
-
-    /// How weights are found beyond those given. Default: not at all.
-    pub fn weighting(mut self, weighting: Weighting) -> Self {
-        self.weighting = weighting;
-        self
-    }
-
-    /// The objective, checked.
+crate::settings! {
+    /// The training objective: masked binary cross entropy, averaged over rows and summed over units.
     ///
-    /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming every setting that is out of range.
-    pub fn build(self) -> Result<Objective> {
-        let Self { weights, decays, .. } = &self;
-        let mut problems = Problems::default();
+    /// `L = Σ_k ω_k(t)·v_k·L_k` with `L_k = Σ_i w_i δ_ik ℓ_ik / Σ_i w_i δ_ik` and `ω_k(t) = ω_k0 · γ_k^t`.
+    ///
+    /// The [`Units`] k are the tasks, unless told otherwise; `ℓ_ik` is [`bce_with_logits`](super::bce_with_logits), `w_i`
+    /// the weight of a row, `δ_ik` 1 where row i has a label for task k and 0 where it is missing. So each task averages
+    /// over its own sample space, and the union of all is trained on (PLE: Tang et al., `RecSys` 2020, section 4.3, there
+    /// with `w_i` = 1). The factors `v_k` are 1, unless a [`Weighting`] finds them while training; a unit of weight
+    /// `ω_k(t)` = 0 takes no part.
+    ///
+    /// In a file: `units = "tasks"` (the default), `"domains"` or `"domains_and_tasks"`; `weights` (`ω_k0`) and `decays`
+    /// (`γ_k`), one for each unit in the order of [`Units::names`], each all 1 when left out; `decay_per = "epoch"` (the
+    /// default) or `"step"`; `weighting = { kind = "fixed" }` (the default) or another.
+    #[derive(Default)]
+    Objective, ObjectiveBuilder, in files {
+        /// What losses are taken of; default tasks.
+        units: Units = Units::default();
+        /// The weight `ω_k0` of each unit, finite and at least 0; default all 1.
+        weights: Vec<f64> = Vec::new(), each f64, as &[f64];
+        /// The factor `γ_k > 0` by which each unit's weight changes for every tick of `decay_per`; default all 1.
+        decays: Vec<f64> = Vec::new(), each f64, as &[f64];
+        /// What the decays count; default epochs.
+        decay_per: DecayPer = DecayPer::default();
+        /// How weights are found beyond those given; default not at all.
+        weighting: Weighting = Weighting::default(), as &Weighting;
+    }
+    check(this, problems) {
+        let (weights, decays) = (&this.weights, &this.decays);
         for (unit, weight) in weights.iter().enumerate() {
             problems.require(weight.is_finite() && *weight >= 0.0, || {
                 format!("weights[{unit}]: a finite number, at least 0, found {weight}")
@@ -106,41 +66,10 @@ impl ObjectiveBuilder {
         problems.require(lengths.0 == lengths.1 || lengths.0 == 0 || lengths.1 == 0, || {
             format!("weights and decays: one for each unit, found {} and {}", lengths.0, lengths.1)
         });
-        problems.into_result("objective")?;
-        Ok(Objective(self))
-    }
-}
-
-impl TryFrom<ObjectiveBuilder> for Objective {
-    type Error = Error;
-
-    fn try_from(builder: ObjectiveBuilder) -> Result<Self> {
-        builder.build()
-    }
-}
-
-impl From<Objective> for ObjectiveBuilder {
-    fn from(objective: Objective) -> Self {
-        objective.0
     }
 }
 
 impl Objective {
-    /// Starts from defaults: every task weighs 1 always.
-    pub fn builder() -> ObjectiveBuilder {
-        ObjectiveBuilder::default()
-    }
-
-    /// What losses are taken of.
-    pub fn units(&self) -> Units {
-        self.0.units
-    }
-
-    /// How weights are found beyond those given.
-    pub fn weighting(&self) -> &Weighting {
-        &self.0.weighting
-    }
-
     /// Checks that there is a weight and a decay for each unit of this layout.
     ///
     /// # Errors
@@ -153,7 +82,7 @@ impl Objective {
                 format!("{name}: one for each of {names:?}, found {}", list.len())
             });
         }
-        problems.into_result("objective")
+        problems.into_result("Objective")
     }
 
     /// The weight `ω_k(t)` of a unit.
@@ -173,6 +102,7 @@ impl Objective {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loss::DwaConfig;
 
     fn layout(domains: &[&str], tasks: &[&str]) -> Layout {
         let [domains, tasks] = [domains, tasks].map(|names| names.iter().map(|&name| name.to_owned()).collect());
@@ -196,14 +126,14 @@ mod tests {
     fn settings_are_checked_in_code_and_file() {
         let builder = Objective::builder().weights([1.0, -1.0]).decays([0.0, 1.0, f64::NAN]);
         let error = builder.build().unwrap_err().to_string();
-        for part in ["objective: weights[1]: ", "found -1", "decays[0]: ", "decays[2]: ", "found 2 and 3"] {
+        for part in ["Objective: weights[1]: ", "found -1", "decays[0]: ", "decays[2]: ", "found 2 and 3"] {
             assert!(error.contains(part), "{part:?} is not in {error:?}");
         }
         assert!(Objective::builder().weights([0.0, 0.0]).build().is_err());
         let text = "units = 'domains'\nweights = [1, 0.5]\ndecays = [0.9, 1]\ndecay_per = 'step'\nweighting = { kind = 'dwa' }";
         let objective: Objective = toml::from_str(text).unwrap();
         let builder = Objective::builder().units(Units::Domains).weights([1.0, 0.5]).decays([0.9, 1.0]);
-        let builder = builder.decay_per(DecayPer::Step).weighting(Weighting::dwa(2.0).unwrap());
+        let builder = builder.decay_per(DecayPer::Step).weighting(Weighting::Dwa(DwaConfig::default()));
         assert_eq!(objective, builder.build().unwrap());
         assert_eq!(toml::from_str::<Objective>(&toml::to_string(&objective).unwrap()).unwrap(), objective);
         assert_eq!(toml::from_str::<Objective>("").unwrap(), Objective::default());

@@ -8,7 +8,7 @@
 //! - One number from slices: [`auc`], [`gauc`], [`logloss`], [`pcoc`], [`ece`].
 //! - All of them, streamed batch by batch, by task and domain: [`Evaluator`], which gives a [`Report`].
 //! - One number out of a report, to stop early on or to compare models by: [`Monitor`].
-//! - Tables for a terminal: a report displays as one; [`TextTable`] makes others.
+//! - A report displays as tables for a terminal.
 //!
 //! ```
 //! use ndarray::array;
@@ -44,7 +44,6 @@ mod logloss;
 mod monitor;
 mod observation;
 mod report;
-mod table;
 
 pub use auc::auc;
 pub(crate) use by_name::{OfTask, by_name, by_task, from_names};
@@ -54,4 +53,3 @@ pub use gauc::gauc;
 pub use logloss::logloss;
 pub use monitor::{Metric, Monitor};
 pub use report::{Measures, Metrics, Report, SHARED_DOMAIN, TaskReport};
-pub use table::{Cell, TextTable};

@@ -1,10 +1,11 @@
 //! The result of an evaluation.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Cell, Metric, OfTask, TextTable, by_name, by_task, from_names};
+use super::{Metric, OfTask, by_name, by_task, from_names};
+use crate::one_line;
 
 /// The name under which a report lists the rows of [`DomainId::SHARED`](crate::data::DomainId::SHARED).
 pub const SHARED_DOMAIN: &str = "(shared)";
@@ -142,46 +143,63 @@ impl fmt::Display for Report {
 
 impl fmt::Display for TaskReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.4}"));
         let everything = || self.domains.iter().map(|(_, measures)| measures).chain([&self.all]);
         // Without groups the whole column would be undefined.
         let grouped = everything().any(|measures| measures.gauc.is_some());
-        let headers = [self.task.as_str(), "rows", "positives"].into_iter().chain(self.weighted.then_some("weight"));
+        let headers = ["rows", "positives"].into_iter().chain(self.weighted.then_some("weight"));
         let headers = headers.chain(["AUC"]).chain(grouped.then_some("GAUC")).chain(["log loss", "PCOC", "ECE"]);
-        let mut table = TextTable::new(headers);
+        let headers = [one_line(&self.task).into()].into_iter().chain(headers.map(str::to_owned));
         let row = |name: &str, measures: &Measures| {
-            let mut row = vec![name.into(), measures.rows.into(), measures.positives.into()];
-            row.extend(
-                self.weighted.then(|| measures.weight.map_or(Cell::Undefined, |weight| Cell::number(weight, 1))),
-            );
-            row.push(measures.auc.into());
-            row.extend(grouped.then(|| measures.gauc.into()));
-            row.extend([measures.logloss.into(), measures.pcoc.into(), measures.ece.into()]);
+            let mut row = vec![one_line(name).into(), measures.rows.to_string(), measures.positives.to_string()];
+            row.extend(self.weighted.then(|| measures.weight.map_or("–".into(), |weight| format!("{weight:.1}"))));
+            row.push(value(measures.auc));
+            row.extend(grouped.then(|| value(measures.gauc)));
+            row.extend([measures.logloss, measures.pcoc, measures.ece].map(value));
             row
         };
-        for (name, measures) in &self.domains {
-            table.row(row(name, measures));
+        let mut mean = vec!["mean of domains".into(), String::new(), String::new()];
+        mean.extend(self.weighted.then(String::new));
+        mean.push(value(self.mean_domain_auc));
+        let domains: Vec<_> = self.domains.iter().map(|(name, measures)| row(name, measures)).collect();
+        let blocks = [vec![headers.collect()], domains, vec![row("all", &self.all), mean]];
+        let undefined = blocks.iter().flatten().flatten().any(|cell| cell == "–");
+        write_table(f, &blocks)?;
+        if undefined {
+            let group = if grouped { " GAUC a group with both," } else { "" };
+            writeln!(f, "–: undefined. AUC needs both classes,{group} PCOC a positive, the others a row.")?;
         }
-        table.rule().row(row("all", &self.all));
-        let mut mean = vec!["mean of domains".into(), Cell::Blank, Cell::Blank];
-        mean.extend(self.weighted.then_some(Cell::Blank));
-        mean.push(self.mean_domain_auc.into());
-        mean.extend(grouped.then_some(Cell::Blank));
-        mean.extend([const { Cell::Blank }; 3]);
-        table.row(mean);
-        table.note(if grouped {
-            "undefined. AUC needs both classes, GAUC a group with both, PCOC a positive, the others a row."
-        } else {
-            "undefined. AUC needs both classes, PCOC a positive, the others a row."
-        });
-        table.fmt(f)?;
         let Some(Metrics { auc, logloss, pcoc, ece, gauc }) = self.all.unweighted else { return Ok(()) };
-        let value = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.4}"));
         write!(f, "Rows count by their weights. With each row counted once, all have AUC {}", value(auc))?;
         if grouped {
             write!(f, ", GAUC {}", value(gauc))?;
         }
         writeln!(f, ", log loss {}, PCOC {}, ECE {}.", value(logloss), value(pcoc), value(ece))
     }
+}
+
+/// Writes blocks of rows with a line between two blocks: the first column aligned left, the others right.
+fn write_table(f: &mut fmt::Formatter<'_>, blocks: &[Vec<Vec<String>>]) -> fmt::Result {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in blocks.iter().flatten() {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    for (number, rows) in blocks.iter().enumerate() {
+        if number > 0 {
+            writeln!(f, "{}", "─".repeat(widths.iter().sum::<usize>() + 2 * (widths.len() - 1)))?;
+        }
+        for row in rows {
+            let mut line = format!("{:<1$}", row[0], widths[0]);
+            for (cell, width) in row.iter().zip(&widths).skip(1) {
+                write!(line, "  {cell:>width$}")?;
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -13,15 +13,16 @@ model_config! {
     /// The settings of [`Asymmetric`](super::Asymmetric).
     AsymmetricConfig, AsymmetricConfigBuilder, "asymmetric", branches: Branches::Auto => {
         /// The widths of a bottom's layers, at least one; default 128.
-        bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>;
+        bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
         /// The widths of a tower's hidden layers; default 64, 32.
-        tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>;
+        tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
         /// How a tower joins the bottoms that it reads; default side by side.
         fusion: Fusion = Fusion::Concatenate;
         /// Whose bottoms a branch reads beside its own, by the names of branches (the task, the domain, or
         /// `domain/task`; see [`Branch::name`](crate::nn::Branch::name)). Default, an
         /// empty map: every branch reads those before it. In a map, a branch that is not named reads its own alone.
-        reads: BTreeMap<String, Vec<String>> = BTreeMap::new(), from impl Into<BTreeMap<String, Vec<String>>>;
+        reads: BTreeMap<String, Vec<String>> = BTreeMap::new(), from impl Into<BTreeMap<String, Vec<String>>>,
+            as &BTreeMap<String, Vec<String>>;
     }
     check(this, problems) {
         check_bottoms(&this.bottom_hidden, problems);

@@ -218,64 +218,73 @@ pub(crate) fn check_stacks(hidden: &[usize], own_weight: f32, problems: &mut Pro
         .require((0.0..=1.0).contains(&own_weight), || format!("own_weight: 0 <= own_weight <= 1, found {own_weight}"));
 }
 
-/// Writes a model's configuration and its builder from the list of its own settings.
+/// Writes a model's [settings](crate::settings!) from the list of its own.
 ///
-/// Every setting is `name: Type = default`, with `from impl Into<Type>` where the setter should take more than the type;
-/// its doc becomes the setter's and says default and range. `check` notes every bad setting. The settings that all models
-/// have (`layout`, `seed`, `embedding_dim`, `embedding_std`, `activation`, `norm`, `dropout`, `init`) are added; with
-/// `branches: DEFAULT` those of a net with branches too (`branches`, `built_with`), and [`BranchedConfig`]. With `domain: FLAG` the
-/// net reads the domain where this setting is true.
+/// The settings that all models have (`layout`, `seed`, `embedding_dim`, `embedding_std`, `activation`, `norm`, `dropout`, `init`) are
+/// added; with `branches: DEFAULT` those of a net with branches too (`branches`, `built_with`), and [`BranchedConfig`](super::BranchedConfig).
+/// With `domain: FLAG` the net reads the domain where this setting is true.
 macro_rules! model_config {
     (
         $(#[$doc:meta])*
         $config:ident, $builder:ident, $kind:literal $(, branches: $branches:expr $(, own_tables: $own:literal)?)?
-        $(, domain: $flag:ident)? => {
-            $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr $(, from $from:ty)?;)*
-        }
+        $(, domain: $flag:ident)? => { $($list:tt)* }
         check($this:ident, $problems:ident) $check:block
     ) => {
-        $(#[$doc])*
-        ///
-        /// Every value of this type was checked, when it was built or when it was read from a file.
-        #[derive(Debug, Clone, PartialEq)]
-        pub struct $config(pub(crate) $builder);
-
-        #[doc = concat!("Sets up a [`", stringify!($config), "`]; in a file, the same names are the keys.")]
-        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-        #[serde(default, deny_unknown_fields)]
-        pub struct $builder {
-            pub(crate) layout: $crate::data::Layout,
-            pub(crate) seed: u64,
-            pub(crate) embedding_dim: usize,
-            pub(crate) embedding_std: f32,
-            pub(crate) activation: $crate::nn::ActivationKind,
-            pub(crate) norm: $crate::nn::NormKind,
-            pub(crate) dropout: f32,
-            pub(crate) init: $crate::nn::Init,
-            $(
-                #[doc = stringify!($branches)]
-                pub(crate) branches: $crate::model::Branches,
-                pub(crate) built_with: Option<usize>,
-            )?
-            $(pub(crate) $field: $type,)*
-        }
-
-        impl Default for $builder {
-            fn default() -> Self {
-                Self {
-                    layout: $crate::data::Layout::default(),
-                    seed: 0,
-                    embedding_dim: 16,
-                    embedding_std: 0.01,
-                    activation: $crate::nn::ActivationKind::default(),
-                    norm: $crate::nn::NormKind::default(),
-                    dropout: 0.0,
-                    init: $crate::nn::Init::default(),
-                    $(branches: $branches, built_with: None,)?
-                    $($field: $default,)*
+        $crate::settings! {
+            @types
+            $(#[$doc])*
+            #[derive(PartialEq)]
+            $config,
+            #[derive(PartialEq, serde::Serialize, serde::Deserialize)]
+            #[serde(default, deny_unknown_fields)]
+            $builder {
+                /// The fields, domains and tasks of the rows.
+                layout: $crate::data::Layout = $crate::data::Layout::default(), as &$crate::data::Layout;
+                /// The seed of all starting values; default 0.
+                seed: u64 = 0;
+                /// The width of every embedding, at least 1; default 16.
+                embedding_dim: usize = 16;
+                /// The standard deviation of the embeddings at the start, at least 0; default 0.01.
+                embedding_std: f32 = 0.01;
+                /// The activation of hidden layers; default ReLU.
+                activation: $crate::nn::ActivationKind = $crate::nn::ActivationKind::default();
+                /// The normalisation between the affine map and the activation of hidden layers; default none.
+                norm: $crate::nn::NormKind = $crate::nn::NormKind::default();
+                /// The share of hidden values silenced in training, in [0, 1); default 0.
+                dropout: f32 = 0.0;
+                /// The distribution of the starting weights of hidden layers; default the fan-in rule.
+                init: $crate::nn::Init = $crate::nn::Init::default();
+                $(
+                    #[doc = concat!("What the branches stand for; default `", stringify!($branches), "`.")]
+                    /// [`Branches::Auto`](crate::model::Branches::Auto) is replaced by what it chooses when the settings are built.
+                    branches: $crate::model::Branches = $branches;
+                    /// How many branches, the first ones and of whole domains, are read by rows of no known domain, and by what mixes branches
+                    /// (shared gates, the units of stitched stacks, attention among branches); at least 1, default all. Adding a domain keeps
+                    /// this at what the model was built with, so that the scores of other domains stay as they are.
+                    built_with: Option<usize> = None, from impl Into<Option<usize>>;
+                )?
+                $($list)*
+            }
+            check($this, $problems) {
+                let style = $this.style();
+                $crate::model::config::check_common(
+                    &$this.layout, $this.embedding_dim, $this.embedding_std, style, $problems,
+                );
+                $(
+                    let _: $crate::model::Branches = $branches;
+                    $this.branches = $this.branches.resolve(&$this.layout);
+                    $this.branches.check(&$this.layout, $this.built_with, $problems);
+                )?
+                $check
+                // No size can be known of settings that are wrong.
+                if $problems.is_empty()
+                    && let Some(why) = $config($this.clone()).too_large()
+                {
+                    $problems.require(false, || why);
                 }
             }
         }
+        $crate::settings!(@files $config $builder);
 
         impl $config {
             /// Starts from the defaults, for rows of this layout.
@@ -283,35 +292,6 @@ macro_rules! model_config {
                 $builder { layout: layout.clone(), ..$builder::default() }
             }
 
-            /// The activation of hidden layers.
-            pub fn activation(&self) -> $crate::nn::ActivationKind {
-                self.0.activation
-            }
-
-            /// The normalisation of hidden layers.
-            pub fn norm(&self) -> $crate::nn::NormKind {
-                self.0.norm
-            }
-
-            /// The share of hidden values silenced in training.
-            pub fn dropout(&self) -> f32 {
-                self.0.dropout
-            }
-
-            /// What the weights of hidden layers are drawn from.
-            pub fn init(&self) -> $crate::nn::Init {
-                self.0.init
-            }
-
-            $(
-                #[doc = concat!("The setting [`", stringify!($builder), "::", stringify!($field), "`].")]
-                pub fn $field(&self) -> &$type {
-                    &self.0.$field
-                }
-            )*
-        }
-
-        impl $config {
             /// Why the model does not fit into memory, if it does not.
             fn too_large(&self) -> Option<String> {
                 let settings = || serde_json::to_value($builder { layout: Default::default(), ..self.0.clone() });
@@ -326,80 +306,6 @@ macro_rules! model_config {
         }
 
         impl $builder {
-            /// The fields, domains and tasks of the rows.
-            pub fn layout(mut self, layout: &$crate::data::Layout) -> Self {
-                self.layout = layout.clone();
-                self
-            }
-
-            $crate::model::config::model_config!(@setter
-                /// The seed of all starting values; default 0.
-                seed: u64);
-            $crate::model::config::model_config!(@setter
-                /// The width of every embedding, at least 1; default 16.
-                embedding_dim: usize);
-            $crate::model::config::model_config!(@setter
-                /// The standard deviation of the embeddings at the start, at least 0; default 0.01.
-                embedding_std: f32);
-            $crate::model::config::model_config!(@setter
-                /// The activation of hidden layers; default ReLU.
-                activation: $crate::nn::ActivationKind);
-            $crate::model::config::model_config!(@setter
-                /// The normalisation between the affine map and the activation of hidden layers; default none.
-                norm: $crate::nn::NormKind);
-            $crate::model::config::model_config!(@setter
-                /// The share of hidden values silenced in training, in [0, 1); default 0.
-                dropout: f32);
-            $crate::model::config::model_config!(@setter
-                /// What the weights of hidden layers are drawn from; default the fan-in rule.
-                init: $crate::nn::Init);
-            $(
-                #[doc = concat!("What the branches stand for; default `", stringify!($branches), "`.")]
-                /// [`Branches::Auto`](crate::model::Branches::Auto) is replaced by what it chooses when the settings are built.
-                pub fn branches(mut self, branches: $crate::model::Branches) -> Self {
-                    self.branches = branches;
-                    self
-                }
-
-                $crate::model::config::model_config!(@setter
-                    /// How many branches, the first ones and of whole domains, are read by rows of no known domain, and by what mixes branches
-                    /// (shared gates, the units of stitched stacks, attention among branches); at least 1, default all. Adding a domain keeps
-                    /// this at what the model was built with, so that the scores of other domains stay as they are.
-                    built_with: usize, from impl Into<Option<usize>>);
-            )?
-            $($crate::model::config::model_config!(@setter $(#[$field_doc])* $field: $type $(, from $from)?);)*
-
-            /// Checks all settings.
-            ///
-            /// # Errors
-            /// [`ErrorKind::Config`](crate::ErrorKind::Config) that names every invalid setting.
-            #[allow(unused_mut, reason = "settings without branches stay as they are")]
-            pub fn build(mut self) -> $crate::Result<$config> {
-                let mut problems = $crate::error::Problems::default();
-                let style = self.style();
-                $crate::model::config::check_common(
-                    &self.layout, self.embedding_dim, self.embedding_std, style, &mut problems,
-                );
-                $(
-                    let _: $crate::model::Branches = $branches;
-                    self.branches = self.branches.resolve(&self.layout);
-                    self.branches.check(&self.layout, self.built_with, &mut problems);
-                )?
-                {
-                    let ($this, $problems) = (&self, &mut problems);
-                    $check
-                }
-                let config = $config(self);
-                // No size can be known of settings that are wrong.
-                if problems.is_empty()
-                    && let Some(why) = config.too_large()
-                {
-                    problems.require(false, || why);
-                }
-                problems.into_result(stringify!($config))?;
-                Ok(config)
-            }
-
             /// How hidden layers are made.
             pub(crate) fn style(&self) -> $crate::nn::HiddenSettings {
                 let Self { activation, norm, dropout, init, .. } = *self;
@@ -471,33 +377,6 @@ macro_rules! model_config {
                 }
             }
         )?
-
-        impl serde::Serialize for $config {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                self.0.serialize(serializer)
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $config {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                $builder::deserialize(deserializer)?.build().map_err(serde::de::Error::custom)
-            }
-        }
-    };
-
-    (@setter $(#[$doc:meta])* $field:ident: $type:ty) => {
-        $(#[$doc])*
-        pub fn $field(mut self, $field: $type) -> Self {
-            self.$field = $field;
-            self
-        }
-    };
-    (@setter $(#[$doc:meta])* $field:ident: $type:ty, from $from:ty) => {
-        $(#[$doc])*
-        pub fn $field(mut self, $field: $from) -> Self {
-            self.$field = $field.into();
-            self
-        }
     };
 }
 pub(crate) use model_config;

@@ -9,9 +9,9 @@ model_config! {
     /// The settings of [`CrossStitch`](super::CrossStitch).
     CrossStitchConfig, CrossStitchConfigBuilder, "cross_stitch", branches: Branches::Auto => {
         /// The widths of a stack's layers, at least one, each with a unit behind it; default 128, 64, 32.
-        hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
+        hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
         /// The widths of a tower's hidden layers; default none, which leaves the output layer.
-        tower_hidden: Vec<usize> = Vec::new(), from impl Into<Vec<usize>>;
+        tower_hidden: Vec<usize> = Vec::new(), from impl Into<Vec<usize>>, as &[usize];
         /// The weight α of its own stack that a unit starts with, in [0, 1]; the others share the rest equally. Default 0.9.
         own_weight: f32 = 0.9;
     }

@@ -12,9 +12,9 @@ model_config! {
         /// How many experts there are at each level, at least 1; default 3.
         experts: usize = 3;
         /// The widths of an expert's layers, at least one; default one layer of 128.
-        expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>;
+        expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
         /// The widths of a tower's hidden layers; default 64, 32.
-        tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>;
+        tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
         check_widths("tower_hidden", &this.tower_hidden, problems);

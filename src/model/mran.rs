@@ -20,7 +20,7 @@ model_config! {
         /// leaves it out.
         branch_attention: bool = true;
         /// The widths of a tower's hidden layers; default 64, 32.
-        tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>;
+        tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
         check_widths("tower_hidden", &this.tower_hidden, problems);

@@ -12,7 +12,7 @@ model_config! {
     /// The settings of [`Pepnet`](super::Pepnet).
     PepnetConfig, PepnetConfigBuilder, "pepnet", domain: epnet => {
         /// The names of the fields that PPNet's gates read (user, item, author), in any order; default none, which leaves PPNet out.
-        priors: Vec<String> = Vec::new(), from impl Into<Vec<String>>;
+        priors: Vec<String> = Vec::new(), each String, as &[String];
         /// Whether there is an EPNet; default true.
         epnet: bool = true;
         /// Whether PPNet also gates what the towers read, not only their hidden layers; default false.
@@ -24,7 +24,7 @@ model_config! {
         /// The width of the domain's embedding that EPNet's gate reads, at least 1; default 16.
         domain_dim: usize = 16;
         /// The widths of a tower's hidden layers, at least one; default 128, 64, 32.
-        hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
+        hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
         check_widths("hidden", &this.hidden, problems);

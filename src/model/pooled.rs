@@ -8,7 +8,7 @@ model_config! {
     /// The settings of [`Pooled`](super::Pooled).
     PooledConfig, PooledConfigBuilder, "pooled" => {
         /// The widths of the hidden layers; default 128, 64, 32.
-        hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
+        hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
         /// The width of the domain's embedding, at least 1; default 16.
         domain_dim: usize = 16;
     }

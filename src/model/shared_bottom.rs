@@ -9,9 +9,9 @@ model_config! {
     /// The settings of [`SharedBottom`](super::SharedBottom).
     SharedBottomConfig, SharedBottomConfigBuilder, "shared_bottom", branches: Branches::Auto => {
         /// The widths of a bottom's layers, at least one; default 128.
-        bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>;
+        bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
         /// The widths of a tower's hidden layers; default 64, 32.
-        tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>;
+        tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
         check_bottoms(&this.bottom_hidden, problems);

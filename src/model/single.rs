@@ -8,7 +8,7 @@ model_config! {
     /// The settings of [`Single`](super::Single).
     SingleConfig, SingleConfigBuilder, "single", branches: Branches::DomainsAndTasks, own_tables: true => {
         /// The widths of the hidden layers of each model; default 128, 64, 32.
-        hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
+        hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
         check_widths("hidden", &this.hidden, problems);

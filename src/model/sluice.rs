@@ -9,9 +9,9 @@ model_config! {
     /// The settings of [`Sluice`](super::Sluice).
     SluiceConfig, SluiceConfigBuilder, "sluice", branches: Branches::Auto => {
         /// The widths of a stack's layers, at least one, all the same and a multiple of `subspaces`; default 128, 128.
-        hidden: Vec<usize> = vec![128, 128], from impl Into<Vec<usize>>;
+        hidden: Vec<usize> = vec![128, 128], from impl Into<Vec<usize>>, as &[usize];
         /// The widths of a tower's hidden layers; default 64, 32.
-        tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>;
+        tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
         /// How many subspaces a layer's output is cut into, at least 1; default 2.
         subspaces: usize = 2;
         /// The weight α of the same subspace of its own stack that a subspace starts with, in [0, 1]; all others share the rest

@@ -9,7 +9,7 @@ model_config! {
     /// The settings of [`Star`](super::Star).
     StarConfig, StarConfigBuilder, "star" => {
         /// The widths of the hidden layers of the star topology; default 128, 64, 32.
-        hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>;
+        hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
         /// How the shared weights and a domain's own are combined; default their product, as in the paper.
         combination: Combination = Combination::Product;
         /// Whether the input goes through Partitioned Normalization; default true.
@@ -28,7 +28,7 @@ model_config! {
         /// Whether there is an auxiliary network; default true.
         auxiliary: bool = true;
         /// The widths of the auxiliary network's hidden layers; default 32.
-        auxiliary_hidden: Vec<usize> = vec![32], from impl Into<Vec<usize>>;
+        auxiliary_hidden: Vec<usize> = vec![32], from impl Into<Vec<usize>>, as &[usize];
         /// The width of the domain's embedding in the auxiliary network, at least 1; default 16.
         domain_dim: usize = 16;
     }

@@ -6,86 +6,39 @@ use super::sweep::{self, RowSweep};
 use super::weight_decay::Pull;
 use super::{Optimizer, RowUpdates, SlotShape, SlotState, WeightDecay};
 use crate::Result;
-use crate::error::Problems;
 use crate::nn::{Decay, RowGrad};
 
-/// The settings of [`Adam`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AdamConfig {
-    pub(super) lr: f64,
-    pub(super) beta1: f64,
-    pub(super) beta2: f64,
-    pub(super) eps: f64,
-    pub(super) weight_decay: WeightDecay,
-    pub(super) row_updates: RowUpdates,
-}
-
-impl AdamConfig {
-    /// Starts from a learning rate (above 0) and defaults.
-    pub fn builder(lr: f64) -> AdamBuilder {
-        AdamBuilder(Self {
-            lr,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: WeightDecay::None,
-            row_updates: RowUpdates::Lazy,
-        })
+crate::settings! {
+    /// The settings of [`Adam`] and `AdamW`.
+    #[derive(Default)]
+    AdamConfig, AdamConfigBuilder, in files {
+        /// The base learning rate, above 0; default 0.001.
+        lr: f64 = 1e-3;
+        /// β₁: how much of the first moment is kept each step, at least 0 and below 1; default 0.9.
+        beta1: f64 = 0.9;
+        /// β₂: how much of the second moment is kept each step, at least 0 and below 1; default 0.999.
+        beta2: f64 = 0.999;
+        /// The ε > 0 beside the root of the corrected second moment; default 1e-8.
+        eps: f64 = 1e-8;
+        /// The strength λ ≥ 0 of the weight decay; default 0 for Adam, 0.01 for `AdamW`.
+        weight_decay: Option<f64> = None, from impl Into<Option<f64>>;
+        /// What happens to table rows that were not read; default [`RowUpdates::Lazy`].
+        row_updates: RowUpdates = RowUpdates::default();
     }
-
-    /// The base learning rate.
-    pub fn lr(&self) -> f64 {
-        self.lr
-    }
-}
-
-/// Collects the settings of [`Adam`].
-#[derive(Debug, Clone)]
-pub struct AdamBuilder(AdamConfig);
-
-impl AdamBuilder {
-    /// How much of the two moments is kept each step, 0 ≤ β < 1. Default: 0.9 and 0.999.
-    pub fn betas(mut self, beta1: f64, beta2: f64) -> Self {
-        (self.0.beta1, self.0.beta2) = (beta1, beta2);
-        self
-    }
-
-    /// The ε > 0 beside the root of the corrected second moment. Default: 1e-8.
-    pub fn eps(mut self, eps: f64) -> Self {
-        self.0.eps = eps;
-        self
-    }
-
-    /// Weight decay; [`WeightDecay::Decoupled`] makes it `AdamW`. Default: none.
-    pub fn weight_decay(mut self, weight_decay: WeightDecay) -> Self {
-        self.0.weight_decay = weight_decay;
-        self
-    }
-
-    /// What happens to table rows that were not read. Default: [`RowUpdates::Lazy`].
-    pub fn row_updates(mut self, updates: RowUpdates) -> Self {
-        self.0.row_updates = updates;
-        self
-    }
-
-    /// The settings, checked.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming every setting that is out of range.
-    pub fn build(self) -> Result<AdamConfig> {
-        let mut problems = Problems::default();
-        require_positive(&mut problems, "lr", self.0.lr);
-        for (name, beta) in [("beta1", self.0.beta1), ("beta2", self.0.beta2)] {
+    check(this, problems) {
+        require_positive(problems, "lr", this.lr);
+        for (name, beta) in [("beta1", this.beta1), ("beta2", this.beta2)] {
             problems.require(beta >= 0.0 && (beta as f32) < 1.0, || {
                 format!("{name}: at least 0 and below 1, found {beta}")
             });
         }
-        require_positive(&mut problems, "eps", self.0.eps);
-        self.0.weight_decay.check(&mut problems);
-        problems.into_result("adam")?;
-        Ok(self.0)
+        require_positive(problems, "eps", this.eps);
+        WeightDecay::L2(this.weight_decay.unwrap_or_default()).check(problems);
     }
 }
+
+/// λ of `AdamW`, as in `PyTorch`.
+const ADAMW_DECAY: f64 = 0.01;
 
 /// Adam (Kingma & Ba 2015, algorithm 1): steps along the mean gradient, scaled by its size, value by value.
 ///
@@ -95,23 +48,40 @@ impl AdamBuilder {
 /// ε stands outside the root and beside the *corrected* moment, as in `torch.optim.Adam`. It is not the ε̂ of the
 /// paper's section 2 (and of TensorFlow and `torch.optim.SparseAdam`), which stands beside the uncorrected `√v`.
 ///
+/// Weight decay adds `λ·(w − c)` to g; in `AdamW` ([`Adam::decoupled`]) it moves the values themselves, `w ← w − lr·λ·(w − c)`, beside the
+/// gradient's step (Loshchilov & Hutter 2019, algorithm 2, with the factor `lr` as `PyTorch` has it). c is the tensor's target
+/// ([`Decay::Towards`]).
+///
 /// The state is `first_moment` (m) and `second_moment` (v), one value for each value, both from 0.
 #[derive(Debug, Clone)]
 pub struct Adam {
     config: AdamConfig,
+    decay: WeightDecay,
     lr: f32,
     slots: Slots<2>,
     sweep: RowSweep,
 }
 
 impl Adam {
-    /// An optimizer that remembers nothing yet.
+    /// Adam, which remembers nothing yet.
     pub fn new(config: AdamConfig) -> Self {
+        let decay = WeightDecay::L2(config.weight_decay().unwrap_or_default());
+        Self::with(config, decay)
+    }
+
+    /// `AdamW`, which remembers nothing yet.
+    pub fn decoupled(config: AdamConfig) -> Self {
+        let decay = WeightDecay::Decoupled(config.weight_decay().unwrap_or(ADAMW_DECAY));
+        Self::with(config, decay)
+    }
+
+    fn with(config: AdamConfig, decay: WeightDecay) -> Self {
         Self {
-            config,
-            lr: config.lr as f32,
+            lr: config.lr() as f32,
             slots: Slots::new(["first_moment", "second_moment"]),
-            sweep: RowSweep::new(config.row_updates),
+            sweep: RowSweep::new(config.row_updates()),
+            config,
+            decay,
         }
     }
 }
@@ -124,13 +94,13 @@ impl Optimizer for Adam {
     fn dense(&mut self, slot: usize, values: &mut [f32], grad: &mut [f32], decay: Decay) {
         assert_same_len(slot, values, grad);
         let state = self.slots.step(slot, values.len(), 0.0);
-        let kernel = Kernel::new(&self.config, self.lr, decay, state.steps);
+        let kernel = Kernel::new(&self.config, self.lr, self.decay.pull(decay, self.lr), state.steps);
         sweep::dense(kernel, values, grad, state.slices());
     }
 
     fn rows(&mut self, slot: usize, table: &mut [f32], grad: &mut RowGrad) {
         let state = self.slots.step(slot, table.len(), 0.0);
-        let kernel = Kernel::new(&self.config, self.lr, Decay::Towards(0.0), state.steps);
+        let kernel = Kernel::new(&self.config, self.lr, self.decay.pull(Decay::Towards(0.0), self.lr), state.steps);
         self.sweep.rows(kernel, table, grad, state.slices(), false);
     }
 
@@ -159,17 +129,17 @@ struct Kernel {
 }
 
 impl Kernel {
-    fn new(config: &AdamConfig, lr: f32, decay: Decay, steps: u64) -> Self {
-        let steps = i32::try_from(steps).unwrap_or(i32::MAX);
+    fn new(config: &AdamConfig, lr: f32, pull: Pull, steps: u64) -> Self {
+        let (beta1, beta2, steps) = (config.beta1(), config.beta2(), i32::try_from(steps).unwrap_or(i32::MAX));
         // 1 − β in f64: in f32, 1 − 0.999 is off in the fifth digit.
         let parts = |beta: f64| (beta as f32, (1.0 - beta) as f32);
         Self {
-            first: parts(config.beta1),
-            second: parts(config.beta2),
-            lr: (f64::from(lr) / (1.0 - config.beta1.powi(steps))) as f32,
-            root: (1.0 - config.beta2.powi(steps)).sqrt().recip() as f32,
-            eps: config.eps as f32,
-            pull: config.weight_decay.pull(decay, lr),
+            first: parts(beta1),
+            second: parts(beta2),
+            lr: (f64::from(lr) / (1.0 - beta1.powi(steps))) as f32,
+            root: (1.0 - beta2.powi(steps)).sqrt().recip() as f32,
+            eps: config.eps() as f32,
+            pull,
         }
     }
 
@@ -195,21 +165,21 @@ impl sweep::Kernel<2> for Kernel {
 mod tests {
     use super::*;
 
-    fn adam(builder: AdamBuilder) -> Adam {
+    fn adam(builder: AdamConfigBuilder) -> Adam {
         Adam::new(builder.build().unwrap())
     }
 
     #[test]
     fn first_steps_are_those_computed_by_hand() {
         // The corrected moments of one step are g and g²: the step is lr·sign(g) whatever the gradient's size.
-        let mut optimizer = adam(AdamConfig::builder(0.1));
+        let mut optimizer = adam(AdamConfig::builder().lr(0.1));
         let mut w = [1.0, 1.0, 1.0];
         optimizer.dense(0, &mut w, &mut [2.0, -1e-3, 0.0], Decay::None);
         for (found, expected) in w.into_iter().zip([0.9, 1.1, 1.0]) {
             assert!((found - expected).abs() < 2e-6, "{found} is not {expected}");
         }
         // Second step with g = 2, −1, by hand with β 0.5, 0.5: m = 0.5·1 − 0.5 = 0, so no step at all.
-        let mut optimizer = adam(AdamConfig::builder(0.1).betas(0.5, 0.5));
+        let mut optimizer = adam(AdamConfig::builder().lr(0.1).beta1(0.5).beta2(0.5));
         let mut w = [0.0];
         optimizer.dense(0, &mut w, &mut [2.0], Decay::None);
         optimizer.dense(0, &mut w, &mut [-1.0], Decay::None);
@@ -220,13 +190,13 @@ mod tests {
     fn epsilon_stands_beside_the_corrected_root() {
         // m̂ = 1, √v̂ = 1: the step is 1/(1 + ε) = 1/2. With ε̂ it would be √(1 − β₂)/(√(1 − β₂) + 1) ≈ 0.03.
         let mut w = [0.0];
-        adam(AdamConfig::builder(1.0).eps(1.0)).dense(0, &mut w, &mut [1.0], Decay::None);
+        adam(AdamConfig::builder().lr(1.0).eps(1.0)).dense(0, &mut w, &mut [1.0], Decay::None);
         assert!((w[0] + 0.5).abs() < 1e-6);
     }
 
     #[test]
     fn each_slot_counts_its_own_steps() {
-        let mut optimizer = adam(AdamConfig::builder(0.1));
+        let mut optimizer = adam(AdamConfig::builder().lr(0.1));
         for _ in 0..50 {
             optimizer.dense(0, &mut [0.0], &mut [1.0], Decay::None);
         }
@@ -240,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_row_read_late_takes_the_long_first_step_of_sparse_adam() {
-        let mut optimizer = adam(AdamConfig::builder(0.1));
+        let mut optimizer = adam(AdamConfig::builder().lr(0.1));
         let mut table = [0.0, 0.0];
         let mut grad = RowGrad::new(2, 1);
         for _ in 0..20_000 {
@@ -256,27 +226,24 @@ mod tests {
     #[test]
     fn both_decays_pull_to_the_target() {
         // Without gradient, L2 leaves lr·sign(w − c), decoupled lr·λ·(w − c).
-        for (decay, target, expected) in [
-            (WeightDecay::L2(0.5), 1.0, 2.9),
-            (WeightDecay::L2(0.5), 4.0, 3.1),
-            (WeightDecay::Decoupled(0.5), 1.0, 2.9),
-            (WeightDecay::Decoupled(0.5), 4.0, 3.05),
-            (WeightDecay::Decoupled(0.5), 3.0, 3.0),
-        ] {
-            let mut w = [3.0];
-            adam(AdamConfig::builder(0.1).weight_decay(decay)).dense(0, &mut w, &mut [0.0], Decay::Towards(target));
-            assert!((w[0] - expected).abs() < 1e-6, "{decay:?} to {target}: {} is not {expected}", w[0]);
-            let mut w = [3.0];
-            adam(AdamConfig::builder(0.1).weight_decay(decay)).dense(0, &mut w, &mut [0.0], Decay::None);
-            assert_eq!(w[0], 3.0);
+        let settings = AdamConfig::builder().lr(0.1).weight_decay(0.5).build().unwrap();
+        for (target, [l2, decoupled]) in [(1.0, [2.9, 2.9]), (4.0, [3.1, 3.05]), (3.0, [3.0, 3.0])] {
+            for (make, expected) in [(Adam::new as fn(_) -> _, l2), (Adam::decoupled, decoupled)] {
+                let mut w = [3.0];
+                make(settings.clone()).dense(0, &mut w, &mut [0.0], Decay::Towards(target));
+                assert!((w[0] - expected).abs() < 1e-6, "to {target}: {} is not {expected}", w[0]);
+                let mut w = [3.0];
+                make(settings.clone()).dense(0, &mut w, &mut [0.0], Decay::None);
+                assert_eq!(w[0], 3.0);
+            }
         }
     }
 
     #[test]
     fn every_bad_setting_is_named() {
-        let builder = AdamConfig::builder(f64::INFINITY).betas(-0.1, 1.0).eps(0.0);
-        let error = builder.weight_decay(WeightDecay::Decoupled(-2.0)).build().unwrap_err().to_string();
-        for part in ["adam: lr: ", "beta1: ", "beta2: ", "eps: ", "weight_decay: ", "found -2"] {
+        let builder = AdamConfig::builder().lr(f64::INFINITY).beta1(-0.1).beta2(1.0).eps(0.0);
+        let error = builder.weight_decay(-2.0).build().unwrap_err().to_string();
+        for part in ["AdamConfig: lr: ", "beta1: ", "beta2: ", "eps: ", "weight_decay: ", "found -2"] {
             assert!(error.contains(part), "{part:?} is not in {error:?}");
         }
     }

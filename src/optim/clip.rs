@@ -11,10 +11,11 @@ use crate::{Error, Result};
 ///
 /// In a file it is `{ norm = 5.0 }` or `{ value = 0.1 }`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "File", into = "File")]
+#[serde(try_from = "Kind", into = "Kind")]
 pub struct Clip(Kind);
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Kind {
     Value(f64),
     Norm(f64),
@@ -26,7 +27,7 @@ impl Clip {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `max` is not a finite number above 0.
     pub fn value(max: f64) -> Result<Self> {
-        Self::check("value", max).map(|()| Self(Kind::Value(max)))
+        Kind::Value(max).try_into()
     }
 
     /// Scales the whole gradient, when its norm is above `max`, to norm `max` (Pascanu et al. 2013, algorithm 1).
@@ -34,7 +35,7 @@ impl Clip {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `max` is not a finite number above 0.
     pub fn norm(max: f64) -> Result<Self> {
-        Self::check("norm", max).map(|()| Self(Kind::Norm(max)))
+        Kind::Norm(max).try_into()
     }
 
     /// Clips the gradient of a net and of its tables together, and gives the norm that it had before.
@@ -57,11 +58,24 @@ impl Clip {
         }
         norm
     }
+}
 
-    fn check(name: &str, max: f64) -> Result<()> {
+impl TryFrom<Kind> for Clip {
+    type Error = Error;
+
+    fn try_from(kind: Kind) -> Result<Self> {
+        let (Kind::Value(max) | Kind::Norm(max)) = kind;
+        let name = if let Kind::Value(_) = kind { "value" } else { "norm" };
         let mut problems = Problems::default();
         problems.require(max.is_finite() && max > 0.0, || format!("{name}: a finite number above 0, found {max}"));
-        problems.into_result("clip")
+        problems.into_result("Clip")?;
+        Ok(Self(kind))
+    }
+}
+
+impl From<Clip> for Kind {
+    fn from(Clip(kind): Clip) -> Self {
+        kind
     }
 }
 
@@ -86,34 +100,6 @@ fn each(grad: &mut impl Params, tables: &mut [RowGrad], change: impl Fn(&mut f32
     });
     for table in tables {
         table.values_mut().iter_mut().for_each(&change);
-    }
-}
-
-/// The setting as a file has it.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum File {
-    Value(f64),
-    Norm(f64),
-}
-
-impl TryFrom<File> for Clip {
-    type Error = Error;
-
-    fn try_from(file: File) -> Result<Self> {
-        match file {
-            File::Value(max) => Self::value(max),
-            File::Norm(max) => Self::norm(max),
-        }
-    }
-}
-
-impl From<Clip> for File {
-    fn from(Clip(kind): Clip) -> Self {
-        match kind {
-            Kind::Value(max) => Self::Value(max),
-            Kind::Norm(max) => Self::Norm(max),
-        }
     }
 }
 

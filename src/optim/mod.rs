@@ -9,7 +9,7 @@
 //! use starple::optim::{Clock, Optimizer, OptimizerConfig, LrSchedule};
 //!
 //! let config = OptimizerConfig::adam(0.01)?;
-//! let schedule = LrSchedule::constant();
+//! let schedule = LrSchedule::default();
 //! let mut optimizer = config.build();
 //! let mut weight = [1.0_f32, -2.0];
 //! for step in 0..1000 {
@@ -36,17 +36,20 @@ mod split;
 mod sweep;
 mod weight_decay;
 
-pub use adagrad::{Accumulator, Adagrad, AdagradBuilder, AdagradConfig};
-pub use adam::{Adam, AdamBuilder, AdamConfig};
+pub use adagrad::{Adagrad, AdagradConfig, AdagradConfigBuilder};
+pub use adam::{Adam, AdamConfig, AdamConfigBuilder};
 pub use clip::Clip;
 pub use clock::Clock;
 pub use config::OptimizerConfig;
 pub use row_updates::RowUpdates;
-pub use schedule::{LrSchedule, PlateauState};
-pub use sgd::{Momentum, Sgd, SgdBuilder, SgdConfig};
+pub use schedule::{
+    ConstantLr, ConstantLrBuilder, CosineLr, CosineLrBuilder, LrSchedule, PlateauLr, PlateauLrBuilder, PlateauState,
+    StepLr, StepLrBuilder,
+};
+pub use sgd::{Sgd, SgdConfig, SgdConfigBuilder};
 pub use slot_state::{SlotShape, SlotState};
 pub use split::Split;
-pub use weight_decay::WeightDecay;
+use weight_decay::WeightDecay;
 
 use crate::Result;
 use crate::nn::{Decay, RowGrad};

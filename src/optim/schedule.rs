@@ -5,35 +5,115 @@ use std::f64::consts::PI;
 use serde::{Deserialize, Serialize};
 
 use super::Clock;
-use crate::error::Problems;
-use crate::{Error, Result};
 
 /// How the learning rate changes over time: a factor on the base rate for every step.
 ///
-/// Any schedule may start with a linear [warm-up](LrSchedule::with_warm_up). In a file `kind` says which, and
-/// `warm_up_steps` (default 0) is a setting of all of them:
+/// In a file, `kind` says which, and every setting has a default but `total_steps`:
 ///
-/// | `kind` | settings |
+/// | `kind` | settings and defaults |
 /// |---|---|
-/// | `"constant"` | none |
+/// | `"constant"`, the default | none |
 /// | `"cosine"` | `total_steps`, `floor = 0` |
-/// | `"step"` | `every_epochs`, `factor` |
-/// | `"plateau"` | `factor`, `patience`, `min_factor = 0` |
+/// | `"step"` | `every_epochs = 1`, `factor = 0.1` |
+/// | `"plateau"` | `factor = 0.1`, `patience = 10`, `min_factor = 0` |
+///
+/// All take `warm_up_steps` (default 0): the rate rises linearly over the first `warm_up_steps` steps. The first is at
+/// `1/warm_up_steps` of what it would be, the last at all of it.
 ///
 /// All are functions of the [`Clock`] alone, except the plateau, whose [`PlateauState`] the caller keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "File", into = "File")]
-pub struct LrSchedule {
-    warm_up_steps: u64,
-    shape: Shape,
+///
+/// ```
+/// use starple::optim::{CosineLr, LrSchedule};
+///
+/// let text = r#"{"kind": "cosine", "total_steps": 1000, "warm_up_steps": 100}"#;
+/// let in_code = CosineLr::builder().total_steps(1000).warm_up_steps(100).build()?;
+/// assert_eq!(serde_json::from_str::<LrSchedule>(text)?, LrSchedule::Cosine(in_code));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum LrSchedule {
+    /// The base learning rate.
+    Constant(ConstantLr),
+    /// Half a cosine.
+    Cosine(CosineLr),
+    /// A factor after every few epochs.
+    Step(StepLr),
+    /// A factor whenever a metric has stopped improving.
+    Plateau(PlateauLr),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Shape {
-    Constant,
-    Cosine { total_steps: u64, floor: f64 },
-    Step { every_epochs: u64, factor: f64 },
-    Plateau { factor: f64, patience: u64, min_factor: f64 },
+impl Default for LrSchedule {
+    fn default() -> Self {
+        Self::Constant(ConstantLr::default())
+    }
+}
+
+crate::settings! {
+    /// The base learning rate, after the warm-up.
+    #[derive(Default)]
+    ConstantLr, ConstantLrBuilder, in files {
+        /// The steps of the linear warm-up; default 0.
+        warm_up_steps: u64 = 0;
+    }
+}
+
+crate::settings! {
+    /// Falls along half a cosine: `floor + (1 − floor)·(1 + cos πp)/2`, where p goes from 0 to 1.
+    ///
+    /// It reaches `floor` at step `total_steps` and stays there. The warm-up is part of the total, and p counts from its end
+    /// (Loshchilov & Hutter 2017, equation 5, without restarts).
+    CosineLr, CosineLrBuilder, in files {
+        /// The step at which the rate reaches `floor`, above `warm_up_steps`. It has no default.
+        total_steps: u64 = 0;
+        /// The last factor, from 0 to 1; default 0.
+        floor: f64 = 0.0;
+        /// The steps of the linear warm-up; default 0.
+        warm_up_steps: u64 = 0;
+    }
+    check(this, problems) {
+        let CosineLrBuilder { total_steps, floor, warm_up_steps } = *this;
+        problems.require(total_steps > warm_up_steps, || {
+            format!("total_steps: above warm_up_steps ({warm_up_steps}), found {total_steps}")
+        });
+        problems.require((0.0..=1.0).contains(&floor), || format!("floor: from 0 to 1, found {floor}"));
+    }
+}
+
+crate::settings! {
+    /// Multiplies by `factor` after every `every_epochs` epochs.
+    StepLr, StepLrBuilder, in files {
+        /// The epochs between two changes, at least 1; default 1.
+        every_epochs: u64 = 1;
+        /// The factor of each change, above 0 and at most 1; default 0.1.
+        factor: f64 = 0.1;
+        /// The steps of the linear warm-up; default 0.
+        warm_up_steps: u64 = 0;
+    }
+    check(this, problems) {
+        let factor = this.factor;
+        problems.require(this.every_epochs > 0, || "every_epochs: at least 1, found 0".into());
+        problems.require(factor > 0.0 && factor <= 1.0, || format!("factor: above 0 and at most 1, found {factor}"));
+    }
+}
+
+crate::settings! {
+    /// Multiplies by `factor` whenever a metric has not become better for more than `patience` observations in a row.
+    PlateauLr, PlateauLrBuilder, in files {
+        /// The factor of each reduction, above 0 and below 1; default 0.1.
+        factor: f64 = 0.1;
+        /// How many observations without improvement are accepted; default 10.
+        patience: u64 = 10;
+        /// The least factor on the base rate, from 0 to 1; default 0.
+        min_factor: f64 = 0.0;
+        /// The steps of the linear warm-up; default 0.
+        warm_up_steps: u64 = 0;
+    }
+    check(this, problems) {
+        let (factor, min_factor) = (this.factor, this.min_factor);
+        problems.require(factor > 0.0 && factor < 1.0, || format!("factor: above 0 and below 1, found {factor}"));
+        problems.require((0.0..=1.0).contains(&min_factor), || format!("min_factor: from 0 to 1, found {min_factor}"));
+    }
 }
 
 /// What a plateau schedule remembers; for all others it stays as it starts.
@@ -54,80 +134,42 @@ impl Default for PlateauState {
     }
 }
 
-impl Default for LrSchedule {
-    fn default() -> Self {
-        Self::constant()
-    }
-}
-
 impl LrSchedule {
-    /// The base learning rate always.
-    pub fn constant() -> Self {
-        Self { warm_up_steps: 0, shape: Shape::Constant }
-    }
-
-    /// Falls along half a cosine: `floor + (1 − floor)·(1 + cos πp)/2`, where p goes from 0 to 1.
-    ///
-    /// It reaches `floor` (from 0 to 1) at step `total_steps` (at least 1) and stays there. A warm-up is part of the
-    /// total, and p counts from its end (Loshchilov & Hutter 2017, equation 5, without restarts).
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming every setting that is out of range; so in all of these.
-    pub fn cosine(total_steps: u64, floor: f64) -> Result<Self> {
-        Self { warm_up_steps: 0, shape: Shape::Cosine { total_steps, floor } }.checked()
-    }
-
-    /// Multiplies by `factor` (0 < factor ≤ 1) after every `every_epochs` (at least 1) epochs.
-    ///
-    /// # Errors
-    /// As [`LrSchedule::cosine`].
-    pub fn step(every_epochs: u64, factor: f64) -> Result<Self> {
-        Self { warm_up_steps: 0, shape: Shape::Step { every_epochs, factor } }.checked()
-    }
-
-    /// Multiplies by `factor` (0 < factor < 1), down to `min_factor` (0 ≤ `min_factor` ≤ 1) of the base rate, whenever a
-    /// metric has not become better for more than `patience` observations in a row.
-    ///
-    /// # Errors
-    /// As [`LrSchedule::cosine`].
-    pub fn plateau(factor: f64, patience: u64, min_factor: f64) -> Result<Self> {
-        Self { warm_up_steps: 0, shape: Shape::Plateau { factor, patience, min_factor } }.checked()
-    }
-
-    /// Starts this schedule with a linear rise over the first `steps` steps: the first is at `1/steps` of what it would be,
-    /// the last at all of it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a cosine would end before the warm-up does.
-    pub fn with_warm_up(self, steps: u64) -> Result<Self> {
-        Self { warm_up_steps: steps, ..self }.checked()
+    /// The steps of the linear warm-up.
+    pub fn warm_up_steps(&self) -> u64 {
+        match self {
+            Self::Constant(constant) => constant.warm_up_steps(),
+            Self::Cosine(cosine) => cosine.warm_up_steps(),
+            Self::Step(step) => step.warm_up_steps(),
+            Self::Plateau(plateau) => plateau.warm_up_steps(),
+        }
     }
 
     /// The factor on the base learning rate for the step that is about to be taken.
     pub fn factor(&self, clock: Clock, plateau: &PlateauState) -> f64 {
-        let rise =
-            if clock.step < self.warm_up_steps { (clock.step + 1) as f64 / self.warm_up_steps as f64 } else { 1.0 };
-        let shape = match self.shape {
-            Shape::Constant => 1.0,
-            Shape::Cosine { total_steps, floor } => {
-                let done = clock.step.saturating_sub(self.warm_up_steps) as f64;
-                let part = (done / (total_steps - self.warm_up_steps) as f64).min(1.0);
-                floor + (1.0 - floor) * 0.5 * (1.0 + (PI * part).cos())
+        let warm_up = self.warm_up_steps();
+        let rise = if clock.step < warm_up { (clock.step + 1) as f64 / warm_up as f64 } else { 1.0 };
+        let factor = match self {
+            Self::Constant(_) => 1.0,
+            Self::Cosine(cosine) => {
+                let done = clock.step.saturating_sub(warm_up) as f64;
+                let part = (done / (cosine.total_steps() - warm_up) as f64).min(1.0);
+                cosine.floor() + (1.0 - cosine.floor()) * 0.5 * (1.0 + (PI * part).cos())
             }
-            Shape::Step { every_epochs, factor } => {
-                factor.powi(i32::try_from(clock.epoch / every_epochs).unwrap_or(i32::MAX))
+            Self::Step(step) => {
+                step.factor().powi(i32::try_from(clock.epoch / step.every_epochs()).unwrap_or(i32::MAX))
             }
-            Shape::Plateau { .. } => plateau.factor,
+            Self::Plateau(_) => plateau.factor,
         };
-        rise * shape
+        rise * factor
     }
 
-    /// Shows a plateau schedule the next value of its metric, once an epoch as a rule; others ignore it.
+    /// Shows a plateau schedule the next value of its metric, usually once an epoch; others ignore it.
     ///
     /// Better means strictly larger, or strictly smaller, as `larger_is_better` says. A NaN (an undefined metric) is no
     /// improvement.
     pub fn observe(&self, plateau: &mut PlateauState, metric: f64, larger_is_better: bool) {
-        let Shape::Plateau { factor, patience, min_factor } = self.shape else { return };
+        let Self::Plateau(settings) = self else { return };
         let better = match plateau.best {
             None => !metric.is_nan(),
             Some(best) if larger_is_better => metric > best,
@@ -138,102 +180,9 @@ impl LrSchedule {
             return;
         }
         plateau.waited += 1;
-        if plateau.waited > patience {
+        if plateau.waited > settings.patience() {
             plateau.waited = 0;
-            plateau.factor = (plateau.factor * factor).max(min_factor);
-        }
-    }
-
-    /// Whether it depends on what it is shown.
-    pub(crate) fn observes(&self) -> bool {
-        matches!(self.shape, Shape::Plateau { .. })
-    }
-
-    fn checked(self) -> Result<Self> {
-        let mut problems = Problems::default();
-        match self.shape {
-            Shape::Constant => {}
-            Shape::Cosine { total_steps, floor } => {
-                problems.require(total_steps > self.warm_up_steps, || {
-                    format!("total_steps: above warm_up_steps ({}), found {total_steps}", self.warm_up_steps)
-                });
-                problems.require((0.0..=1.0).contains(&floor), || format!("floor: from 0 to 1, found {floor}"));
-            }
-            Shape::Step { every_epochs, factor } => {
-                problems.require(every_epochs > 0, || "every_epochs: at least 1, found 0".into());
-                problems.require(factor > 0.0 && factor <= 1.0, || {
-                    format!("factor: above 0 and at most 1, found {factor}")
-                });
-            }
-            Shape::Plateau { factor, patience: _, min_factor } => {
-                problems
-                    .require(factor > 0.0 && factor < 1.0, || format!("factor: above 0 and below 1, found {factor}"));
-                problems.require((0.0..=1.0).contains(&min_factor), || {
-                    format!("min_factor: from 0 to 1, found {min_factor}")
-                });
-            }
-        }
-        problems.into_result("schedule")?;
-        Ok(self)
-    }
-}
-
-/// The settings as a file has them.
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-enum File {
-    Constant {
-        #[serde(default)]
-        warm_up_steps: u64,
-    },
-    Cosine {
-        total_steps: u64,
-        #[serde(default)]
-        floor: f64,
-        #[serde(default)]
-        warm_up_steps: u64,
-    },
-    Step {
-        every_epochs: u64,
-        factor: f64,
-        #[serde(default)]
-        warm_up_steps: u64,
-    },
-    Plateau {
-        factor: f64,
-        patience: u64,
-        #[serde(default)]
-        min_factor: f64,
-        #[serde(default)]
-        warm_up_steps: u64,
-    },
-}
-
-impl TryFrom<File> for LrSchedule {
-    type Error = Error;
-
-    fn try_from(file: File) -> Result<Self> {
-        let (warm_up_steps, shape) = match file {
-            File::Constant { warm_up_steps } => (warm_up_steps, Shape::Constant),
-            File::Cosine { total_steps, floor, warm_up_steps } => (warm_up_steps, Shape::Cosine { total_steps, floor }),
-            File::Step { every_epochs, factor, warm_up_steps } => (warm_up_steps, Shape::Step { every_epochs, factor }),
-            File::Plateau { factor, patience, min_factor, warm_up_steps } => {
-                (warm_up_steps, Shape::Plateau { factor, patience, min_factor })
-            }
-        };
-        Self { warm_up_steps, shape }.checked()
-    }
-}
-
-impl From<LrSchedule> for File {
-    fn from(LrSchedule { warm_up_steps, shape }: LrSchedule) -> Self {
-        match shape {
-            Shape::Constant => Self::Constant { warm_up_steps },
-            Shape::Cosine { total_steps, floor } => Self::Cosine { total_steps, floor, warm_up_steps },
-            Shape::Step { every_epochs, factor } => Self::Step { every_epochs, factor, warm_up_steps },
-            Shape::Plateau { factor, patience, min_factor } => {
-                Self::Plateau { factor, patience, min_factor, warm_up_steps }
-            }
+            plateau.factor = (plateau.factor * settings.factor()).max(settings.min_factor());
         }
     }
 }
@@ -242,7 +191,25 @@ impl From<LrSchedule> for File {
 mod tests {
     use super::*;
 
-    fn factors(schedule: LrSchedule, clocks: impl IntoIterator<Item = (u64, u64)>) -> Vec<f64> {
+    fn constant(warm_up_steps: u64) -> LrSchedule {
+        LrSchedule::Constant(ConstantLr::builder().warm_up_steps(warm_up_steps).build().unwrap())
+    }
+
+    fn cosine(total_steps: u64, floor: f64, warm_up_steps: u64) -> LrSchedule {
+        let builder = CosineLr::builder().total_steps(total_steps).floor(floor).warm_up_steps(warm_up_steps);
+        LrSchedule::Cosine(builder.build().unwrap())
+    }
+
+    fn step(every_epochs: u64, factor: f64, warm_up_steps: u64) -> LrSchedule {
+        let builder = StepLr::builder().every_epochs(every_epochs).factor(factor).warm_up_steps(warm_up_steps);
+        LrSchedule::Step(builder.build().unwrap())
+    }
+
+    fn plateau(factor: f64, patience: u64, min_factor: f64) -> PlateauLrBuilder {
+        PlateauLr::builder().factor(factor).patience(patience).min_factor(min_factor)
+    }
+
+    fn factors(schedule: &LrSchedule, clocks: impl IntoIterator<Item = (u64, u64)>) -> Vec<f64> {
         let factor = |(epoch, step)| schedule.factor(Clock { epoch, step }, &PlateauState::default());
         clocks.into_iter().map(factor).collect()
     }
@@ -256,30 +223,30 @@ mod tests {
 
     #[test]
     fn warm_up_rises_in_equal_parts_and_combines() {
-        let schedule = LrSchedule::constant().with_warm_up(4).unwrap();
-        assert_close(&factors(schedule, (0..6).map(|step| (0, step))), &[0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
-        let schedule = LrSchedule::step(1, 0.5).unwrap().with_warm_up(4).unwrap();
-        assert_close(&factors(schedule, [(0, 0), (0, 1), (1, 2), (1, 3), (2, 4)]), &[0.25, 0.5, 0.375, 0.5, 0.25]);
+        let schedule = constant(4);
+        assert_close(&factors(&schedule, (0..6).map(|step| (0, step))), &[0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
+        let schedule = step(1, 0.5, 4);
+        assert_close(&factors(&schedule, [(0, 0), (0, 1), (1, 2), (1, 3), (2, 4)]), &[0.25, 0.5, 0.375, 0.5, 0.25]);
     }
 
     #[test]
     fn the_cosine_passes_through_its_known_points() {
-        let schedule = LrSchedule::cosine(6, 0.2).unwrap();
-        // cos of 0°, 60°, 90°, 120°, 180° is 1, 1/2, 0, −1/2, −1; behind the end the floor holds.
-        assert_close(&factors(schedule, [0, 2, 3, 4, 6, 99].map(|s| (0, s))), &[1.0, 0.8, 0.6, 0.4, 0.2, 0.2]);
-        let schedule = LrSchedule::cosine(10, 0.0).unwrap().with_warm_up(4).unwrap();
-        assert_close(&factors(schedule, [1, 3, 4, 7, 10].map(|s| (0, s))), &[0.5, 1.0, 1.0, 0.5, 0.0]);
+        let schedule = cosine(6, 0.2, 0);
+        // cos of 0°, 60°, 90°, 120°, 180° is 1, 1/2, 0, −1/2, −1; after the end the floor holds.
+        assert_close(&factors(&schedule, [0, 2, 3, 4, 6, 99].map(|s| (0, s))), &[1.0, 0.8, 0.6, 0.4, 0.2, 0.2]);
+        let schedule = cosine(10, 0.0, 4);
+        assert_close(&factors(&schedule, [1, 3, 4, 7, 10].map(|s| (0, s))), &[0.5, 1.0, 1.0, 0.5, 0.0]);
     }
 
     #[test]
     fn steps_count_epochs() {
-        let schedule = LrSchedule::step(2, 0.1).unwrap();
-        assert_close(&factors(schedule, (0..5).map(|epoch| (epoch, 1000))), &[1.0, 1.0, 0.1, 0.1, 0.01]);
+        let schedule = step(2, 0.1, 0);
+        assert_close(&factors(&schedule, (0..5).map(|epoch| (epoch, 1000))), &[1.0, 1.0, 0.1, 0.1, 0.01]);
     }
 
     #[test]
     fn a_plateau_waits_and_then_reduces_to_its_floor() {
-        let schedule = LrSchedule::plateau(0.5, 1, 0.2).unwrap();
+        let schedule = LrSchedule::Plateau(plateau(0.5, 1, 0.2).build().unwrap());
         let mut state = PlateauState::default();
         let mut seen = Vec::new();
         for auc in [0.7, 0.8, 0.8, f64::NAN, 0.79, 0.81, 0.6, 0.6, 0.6, 0.6] {
@@ -294,20 +261,20 @@ mod tests {
         assert_eq!(state, PlateauState { best: Some(0.5), waited: 0, factor: 1.0 });
         // Others learn nothing from a metric.
         let mut state = PlateauState::default();
-        LrSchedule::constant().observe(&mut state, 0.7, true);
+        LrSchedule::default().observe(&mut state, 0.7, true);
         assert_eq!(state, PlateauState::default());
     }
 
     #[test]
     fn files_say_what_code_says() {
         for (text, expected) in [
-            ("kind = 'constant'", LrSchedule::constant()),
-            ("kind = 'constant'\nwarm_up_steps = 9", LrSchedule::constant().with_warm_up(9).unwrap()),
-            ("kind = 'cosine'\ntotal_steps = 50", LrSchedule::cosine(50, 0.0).unwrap()),
-            ("kind = 'step'\nevery_epochs = 2\nfactor = 0.5", LrSchedule::step(2, 0.5).unwrap()),
+            ("kind = 'constant'", LrSchedule::default()),
+            ("kind = 'constant'\nwarm_up_steps = 9", constant(9)),
+            ("kind = 'cosine'\ntotal_steps = 50", cosine(50, 0.0, 0)),
+            ("kind = 'step'\nevery_epochs = 2\nfactor = 0.5", step(2, 0.5, 0)),
             (
                 "kind = 'plateau'\nfactor = 0.5\npatience = 3\nmin_factor = 0.1\nwarm_up_steps = 2",
-                LrSchedule::plateau(0.5, 3, 0.1).unwrap().with_warm_up(2).unwrap(),
+                LrSchedule::Plateau(plateau(0.5, 3, 0.1).warm_up_steps(2).build().unwrap()),
             ),
         ] {
             assert_eq!(toml::from_str::<LrSchedule>(text).unwrap(), expected);

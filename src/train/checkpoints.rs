@@ -5,10 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::lock::Lock;
-use crate::error::Problems;
 use crate::persist::container::atomic;
 use crate::{Error, ErrorKind, Result};
 
@@ -22,56 +19,47 @@ const DAMAGED: &str = ".damaged";
 /// The name of the model file with the best epoch's weights.
 const BEST: &str = "best.safetensors";
 
-/// Where a [`Trainer`](super::Trainer) saves a run while it is under way, and how often: at the end of each epoch, where a callback ends the
-/// run, and as often in between as is asked for. Every value of this type is valid.
-///
-/// The folder has `step-0000001200.safetensors`, from which [`Trainer::resume`](super::Trainer::resume) goes on with step 1200, and
-/// `best.safetensors`, a [model file](crate::persist) of the best epoch's weights (of the last epoch's without validation rows), whose
-/// [record](crate::persist::RunRecord) says that the run did not finish until it has. Files appear at once or not at all, so a process
-/// can be killed at any moment; what it had half written is deleted by the next run.
-///
-/// One run at a time saves into a folder: it holds a lock on the file `lock` there, which also has the number of its process. A damaged
-/// checkpoint is renamed to `step-….safetensors.damaged` when a run goes on from one before it.
-///
-/// ```
-/// use starple::train::Checkpoints;
-///
-/// let checkpoints = Checkpoints::builder("runs/star").every_minutes(10.0).keep(3).build()?;
-/// assert_eq!(checkpoints.folder().to_str(), Some("runs/star"));
-/// # Ok::<(), starple::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "CheckpointsBuilder", into = "CheckpointsBuilder")]
-pub struct Checkpoints(CheckpointsBuilder);
-
-/// Sets up [`Checkpoints`]; in a file, the same names are the keys.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CheckpointsBuilder {
-    folder: PathBuf,
-    #[serde(default)]
-    every_steps: Option<u64>,
-    #[serde(default)]
-    every_minutes: Option<f64>,
-    #[serde(default = "two")]
-    keep: usize,
-}
-
-fn two() -> usize {
-    2
+crate::settings! {
+    /// Where a [`Trainer`](super::Trainer) saves a run while it is under way, and how often: at the end of each epoch, where a callback ends the
+    /// run, and as often in between as is asked for.
+    ///
+    /// The folder has `step-0000001200.safetensors`, from which [`Trainer::resume`](super::Trainer::resume) goes on with step 1200, and
+    /// `best.safetensors`, a [model file](crate::persist) of the best epoch's weights (of the last epoch's without validation rows), whose
+    /// [record](crate::persist::RunRecord) says that the run did not finish until it has. Files appear at once or not at all, so a process
+    /// can be killed at any moment; what it had half written is deleted by the next run.
+    ///
+    /// One run at a time saves into a folder: it holds a lock on the file `lock` there, which also has the number of its process. A damaged
+    /// checkpoint is renamed to `step-….safetensors.damaged` when a run goes on from one before it.
+    ///
+    /// ```
+    /// use starple::train::Checkpoints;
+    ///
+    /// let checkpoints = Checkpoints::builder().folder("runs/star").every_minutes(10.0).keep(3).build()?;
+    /// assert_eq!(checkpoints.folder().to_str(), Some("runs/star"));
+    /// # Ok::<(), starple::Error>(())
+    /// ```
+    Checkpoints, CheckpointsBuilder, in files {
+        /// The folder, which is created if it does not exist. It has no default.
+        folder: PathBuf = PathBuf::new(), from impl Into<PathBuf>, as &Path;
+        /// One checkpoint also after this number of steps since the last, at least 1; default never.
+        every_steps: Option<u64> = None, some u64;
+        /// One checkpoint also after this number of minutes since the last, above 0; default never.
+        every_minutes: Option<f64> = None, some f64;
+        /// How many checkpoints are kept, the latest ones, at least 1; default 2.
+        keep: usize = 2;
+    }
+    check(this, problems) {
+        problems.require(!this.folder.as_os_str().is_empty(), || "folder: a path that is not empty".into());
+        problems.require(this.every_steps != Some(0), || "every_steps: at least 1, found 0".into());
+        if let Some(minutes) = this.every_minutes {
+            problems
+                .require(minutes > 0.0 && minutes.is_finite(), || format!("every_minutes: above 0, found {minutes}"));
+        }
+        problems.require(this.keep >= 1, || "keep: at least 1, found 0".into());
+    }
 }
 
 impl Checkpoints {
-    /// Checkpoints in this folder, which is made if it is not there.
-    pub fn builder(folder: impl Into<PathBuf>) -> CheckpointsBuilder {
-        CheckpointsBuilder { folder: folder.into(), every_steps: None, every_minutes: None, keep: two() }
-    }
-
-    /// The folder.
-    pub fn folder(&self) -> &Path {
-        &self.0.folder
-    }
-
     /// The checkpoints that are there, the earliest first.
     ///
     /// # Errors
@@ -142,57 +130,6 @@ impl Checkpoints {
             fs::remove_file(path).map_err(|error| Error::from(error).at_path(path))?;
         }
         Ok(())
-    }
-}
-
-impl CheckpointsBuilder {
-    /// One also after this number of steps since the last, at least 1; default never.
-    pub fn every_steps(mut self, steps: u64) -> Self {
-        self.every_steps = Some(steps);
-        self
-    }
-
-    /// One also after this number of minutes since the last, above 0; default never.
-    pub fn every_minutes(mut self, minutes: f64) -> Self {
-        self.every_minutes = Some(minutes);
-        self
-    }
-
-    /// How many checkpoints are kept, the latest ones, at least 1; default 2.
-    pub fn keep(mut self, keep: usize) -> Self {
-        self.keep = keep;
-        self
-    }
-
-    /// Checks all settings.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`] that names every invalid setting.
-    pub fn build(self) -> Result<Checkpoints> {
-        let mut problems = Problems::default();
-        problems.require(!self.folder.as_os_str().is_empty(), || "folder: a path that is not empty".into());
-        problems.require(self.every_steps != Some(0), || "every_steps: at least 1, found 0".into());
-        if let Some(minutes) = self.every_minutes {
-            problems
-                .require(minutes > 0.0 && minutes.is_finite(), || format!("every_minutes: above 0, found {minutes}"));
-        }
-        problems.require(self.keep >= 1, || "keep: at least 1, found 0".into());
-        problems.into_result("Checkpoints")?;
-        Ok(Checkpoints(self))
-    }
-}
-
-impl TryFrom<CheckpointsBuilder> for Checkpoints {
-    type Error = Error;
-
-    fn try_from(builder: CheckpointsBuilder) -> Result<Self> {
-        builder.build()
-    }
-}
-
-impl From<Checkpoints> for CheckpointsBuilder {
-    fn from(checkpoints: Checkpoints) -> Self {
-        checkpoints.0
     }
 }
 

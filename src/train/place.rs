@@ -31,9 +31,9 @@ pub(super) struct Place {
 impl Place {
     /// Takes note of an epoch's monitored value, and says whether it is the best so far.
     pub(super) fn judge(&mut self, config: &TrainConfigBuilder, value: f64) -> bool {
-        let goodness = config.early_stop.monitor.metric.goodness(value);
+        let goodness = config.early_stop.monitor().metric.goodness(value);
         config.schedule.observe(&mut self.plateau, goodness, true);
-        let is_best = self.goodness.is_none_or(|best| goodness > best + config.early_stop.min_delta);
+        let is_best = self.goodness.is_none_or(|best| goodness > best + config.early_stop.min_delta());
         if is_best {
             self.goodness = Some(goodness);
         }

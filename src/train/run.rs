@@ -76,7 +76,7 @@ impl Run<'_> {
         let Place { epoch, report, .. } = &self.place;
         if let (Some(_), Some(last), Some(best)) = (self.val, report.epochs.last(), report.best_epoch) {
             let waited = last.epoch - best;
-            if waited >= self.config.early_stop.patience {
+            if waited >= self.config.early_stop.patience() {
                 return Some(StopReason::NoImprovement { waited });
             }
         }
@@ -192,7 +192,7 @@ impl Run<'_> {
             best: false,
         };
         if let Some(val) = &done.val {
-            let monitor = &config.early_stop.monitor;
+            let monitor = config.early_stop.monitor();
             let value = val.value(monitor)?.ok_or_else(|| undefined(monitor))?;
             done.monitored = Some(value);
             done.best = place.judge(config, value);

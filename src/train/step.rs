@@ -25,7 +25,7 @@ use crate::{Error, ErrorKind, Result};
 /// use starple::optim::{Clock, OptimizerConfig};
 /// use starple::train::Step;
 ///
-/// let objective = Objective::builder().units(Units::Domains).weighting(Weighting::pcgrad()).build()?;
+/// let objective = Objective::builder().units(Units::Domains).weighting(Weighting::PcGrad {}).build()?;
 /// let mut step = Step::new(model, &objective, 1)?;
 /// let mut optimizer = OptimizerConfig::adam(0.001)?.build();
 /// let mut clock = Clock::default();
@@ -61,7 +61,7 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// Between processes, [`Gradient::presence`] says which parameters take part, as bits to be combined by OR, and [`Gradient::net`] and
 /// [`Gradient::tables`] are read and added to. Two things are not sums over rows: batch normalisation, Partitioned Normalization and Dice take the
-/// statistics of each part alone, and [GradNorm](crate::loss::Weighting::gradnorm) and [PCGrad](crate::loss::Weighting::pcgrad) measure the gradients
+/// statistics of each part alone, and [GradNorm](crate::loss::Weighting::GradNorm) and [PCGrad](crate::loss::Weighting::PcGrad) measure the gradients
 /// of each part alone.
 /// Of a [`Single`](crate::model::Single), a row without labels counts as read if another row of its domain in the same part has one, which lazy optimizers
 /// see.

@@ -229,7 +229,7 @@ fn sluice(branches: Branches) -> starple::model::SluiceConfigBuilder {
 /// Gates for the domain, the user and the item.
 fn pepnet() -> starple::model::PepnetConfigBuilder {
     let config = PepnetConfig::builder(&layout()).embedding_dim(4).hidden([10, 8]).domain_dim(3).gate_hidden(6);
-    config.priors(["user", "item"].map(String::from))
+    config.priors(["user", "item"])
 }
 
 /// Stitched stacks learn from everybody's rows, and below the second and last layer so do the units that feed them.
@@ -306,16 +306,10 @@ contract!(sluice_tasks, sluice(Branches::Tasks).subspaces(4).build().unwrap(), s
 contract!(sluice_domains, sluice(Branches::Domains).build().unwrap(), stacks);
 contract!(sluice_both, sluice(Branches::DomainsAndTasks).dropout(0.2).build().unwrap(), stacks);
 contract!(pepnet_both, pepnet().build().unwrap());
-contract!(pepnet_epnet, pepnet().priors([]).gate_hidden(None).dropout(0.2).build().unwrap());
+contract!(pepnet_epnet, pepnet().priors([""; 0]).gate_hidden(None).dropout(0.2).build().unwrap());
 contract!(pepnet_ppnet, pepnet().epnet(false).gates_from_zero(false).build().unwrap());
 contract!(
     pepnet_all_gates,
-    pepnet()
-        .priors(["tags".into()])
-        .gate_input(true)
-        .activation(ActivationKind::Silu)
-        .norm(NormKind::Batch)
-        .build()
-        .unwrap()
+    pepnet().priors(["tags"]).gate_input(true).activation(ActivationKind::Silu).norm(NormKind::Batch).build().unwrap()
 );
 contract!(pooled, PooledConfig::builder(&layout()).embedding_dim(4).hidden([12, 8]).domain_dim(3).build().unwrap());

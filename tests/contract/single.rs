@@ -2,11 +2,11 @@
 
 use ndarray::{Array2, s};
 use starple::data::{DomainId, Ids, Layout};
-use starple::loss::{Objective, Units, Weighting};
+use starple::loss::{DwaConfig, GradNormConfig, Objective, UncertaintyConfig, Units, Weighting};
 use starple::metrics::SHARED_DOMAIN;
 use starple::model::{AsymmetricConfig, Branches, Cache, Mran, MranConfig};
 use starple::nn::{Combination, DomainLinear, MultiHeadAttention, PartitionedNorm, Representations, StarLinear, Train};
-use starple::optim::{AdamConfig, Clock, OptimizerConfig, RowUpdates, SgdConfig, WeightDecay};
+use starple::optim::{AdamConfig, Clock, OptimizerConfig, RowUpdates, SgdConfig};
 use starple::train::Step;
 use starple::{ErrorKind, Model, PleConfig, StarConfig};
 
@@ -39,11 +39,11 @@ fn warm_steps_of_every_weighting_allocate_nothing(model: &Model) {
     let mut batches = domains.map(|domains| batch(&domains, 9));
     batches[1].labels.column_mut(1).fill(f32::NAN);
     let kinds = [
-        Weighting::fixed(),
-        Weighting::uncertainty(0.01).unwrap(),
-        Weighting::dwa(2.0).unwrap(),
-        Weighting::gradnorm(1.5, 0.01).unwrap(),
-        Weighting::pcgrad(),
+        Weighting::default(),
+        Weighting::Uncertainty(UncertaintyConfig::builder().lr(0.01).build().unwrap()),
+        Weighting::Dwa(DwaConfig::default()),
+        Weighting::GradNorm(GradNormConfig::builder().lr(0.01).build().unwrap()),
+        Weighting::PcGrad {},
     ];
     for units in [Units::Tasks, Units::Domains, Units::DomainsAndTasks] {
         for kind in &kinds {
@@ -95,7 +95,7 @@ fn weight_decay_pulls_domains_to_the_shared_network() {
         let before = distance(&model);
         assert!(before > 0.0);
         // No gradient at all, only decay.
-        let config = SgdConfig::builder(0.1).weight_decay(1.0).build().unwrap();
+        let config = SgdConfig::builder().lr(0.1).weight_decay(1.0).build().unwrap();
         let mut optimizer = OptimizerConfig::Sgd(config).build();
         for _ in 0..100 {
             let rows = batch(&[0, 1, 2], 1);
@@ -299,7 +299,7 @@ fn a_configuration_goes_through_files_and_their_check() {
 #[test]
 fn rows_not_read_stay_when_updates_are_lazy() {
     let mut model = star();
-    let config = AdamConfig::builder(0.1).weight_decay(WeightDecay::L2(0.1)).row_updates(RowUpdates::Lazy);
+    let config = AdamConfig::builder().lr(0.1).weight_decay(0.1).row_updates(RowUpdates::Lazy);
     let mut optimizer = OptimizerConfig::Adam(config.build().unwrap()).build();
     let before = model.embeddings().tables()[0].clone();
     let rows = batch(&[0, 1, 2, 1], 2);

@@ -9,7 +9,7 @@ use starple::Model;
 use starple::data::{Batch, DataSet, DomainId, Field, Ids, Layout, Pooling};
 use starple::model::Cache;
 use starple::nn::{Leaf, Train};
-use starple::optim::{AdamConfig, Optimizer, OptimizerConfig, WeightDecay};
+use starple::optim::{AdamConfig, Optimizer, OptimizerConfig};
 
 pub(crate) fn layout() -> Layout {
     let field = |name: &str, rows, bag| Field { name: name.into(), rows, bag };
@@ -61,8 +61,8 @@ pub(crate) fn dlogits(rows: usize, tasks: &[usize], seed: u64) -> Array2<f32> {
 
 /// Adam with decoupled weight decay, so that a tensor moves even where its gradient is 0.
 pub(crate) fn adam() -> Box<dyn Optimizer> {
-    let config = AdamConfig::builder(0.02).weight_decay(WeightDecay::Decoupled(0.1)).build().unwrap();
-    OptimizerConfig::Adam(config).build()
+    let config = AdamConfig::builder().lr(0.02).weight_decay(0.1).build().unwrap();
+    OptimizerConfig::AdamW(config).build()
 }
 
 /// One step.

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use starple::loss::{Objective, Weighting};
-use starple::optim::LrSchedule;
+use starple::loss::{GradNormConfig, Objective, Weighting};
+use starple::optim::{LrSchedule, PlateauLr};
 use starple::persist::Saved;
 use starple::train::{Callback, Trainer};
 use starple::{Error, ErrorKind, StarConfig};
@@ -119,9 +119,15 @@ fn a_number_that_cannot_be_is_an_error_or_harmless() {
     use ErrorKind::{Config, Corrupt, Layout, Missing, Unknown};
     let (layout, train, val) = log();
     let (train, val) = (train.slice(0..300), val.slice(0..200));
-    let objective = Objective::builder().weighting(Weighting::gradnorm(1.5, 0.05).unwrap()).build().unwrap();
+    let objective = Objective::builder()
+        .weighting(Weighting::GradNorm(GradNormConfig::builder().lr(0.05).build().unwrap()))
+        .build()
+        .unwrap();
     let settings = settings(1, adam()).batch_rows(64).epochs(4).objective(objective);
-    let settings = settings.schedule(LrSchedule::plateau(0.5, 1, 0.0).unwrap()).build().unwrap();
+    let settings = settings
+        .schedule(LrSchedule::Plateau(PlateauLr::builder().factor(0.5).patience(1).build().unwrap()))
+        .build()
+        .unwrap();
     let temporary = tempfile::tempdir().unwrap();
     let checkpoints = folder(temporary.path()).keep(1).build().unwrap();
     let trainer = || Trainer::new(settings.clone()).checkpoints(checkpoints.clone());

@@ -48,7 +48,7 @@ fn time_that_has_passed_makes_a_checkpoint_too() {
     assert_eq!(checkpoints.list().unwrap().len() as u64, EPOCH);
     // A day has not passed.
     let checkpoints =
-        Checkpoints::builder(temporary.path().join("other")).every_minutes(1440.0).keep(100).build().unwrap();
+        Checkpoints::builder().folder(temporary.path().join("other")).every_minutes(1440.0).keep(100).build().unwrap();
     let mut trainer = Trainer::new(settings(1, adam()).epochs(1).build().unwrap()).checkpoints(checkpoints.clone());
     trainer.fit(&mut star(&layout, 1), train, None).unwrap();
     assert_eq!(checkpoints.list().unwrap().len(), 1, "the end of the epoch alone");
@@ -149,7 +149,7 @@ fn the_file_of_the_best_weights_says_whether_the_run_finished() {
 
 #[test]
 fn settings_that_cannot_be_are_named() {
-    let error = Checkpoints::builder("").every_steps(0).every_minutes(-1.0).keep(0).build().unwrap_err();
+    let error = Checkpoints::builder().folder("").every_steps(0).every_minutes(-1.0).keep(0).build().unwrap_err();
     assert_eq!(
         error.to_string(),
         "Checkpoints: folder: a path that is not empty; every_steps: at least 1, found 0; every_minutes: above 0, found -1; \
@@ -157,6 +157,6 @@ fn settings_that_cannot_be_are_named() {
     );
     let text = r#"{"folder": "runs", "every_minutes": 5.0}"#;
     let read: Checkpoints = serde_json::from_str(text).unwrap();
-    assert_eq!(read, Checkpoints::builder("runs").every_minutes(5.0).build().unwrap());
+    assert_eq!(read, Checkpoints::builder().folder("runs").every_minutes(5.0).build().unwrap());
     assert!(serde_json::from_str::<Checkpoints>(r#"{"folder": "runs", "every": 5.0}"#).is_err());
 }

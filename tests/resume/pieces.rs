@@ -1,8 +1,8 @@
 //! Runs in pieces, and what they must have in common to be pieces of one.
 
 use starple::data::DataSet;
-use starple::loss::{Objective, Units, Weighting};
-use starple::optim::{LrSchedule, OptimizerConfig};
+use starple::loss::{DwaConfig, GradNormConfig, Objective, UncertaintyConfig, Units, Weighting};
+use starple::optim::{LrSchedule, OptimizerConfig, PlateauLr};
 use starple::persist::Saved;
 use starple::train::{EarlyStop, FitReport, StopReason, TrainConfigBuilder, Trainer};
 use starple::{AnyConfig, Error, ErrorKind, Model};
@@ -74,15 +74,21 @@ fn a_run_in_pieces_has_the_bits_of_a_run_in_one() {
 fn schedules_weightings_and_two_optimizers_go_on_too() {
     let (layout, train, val) = log();
     let stops = || vec![after(3), after(EPOCH + 4)];
-    for weighting in [Weighting::gradnorm(1.5, 0.05), Weighting::uncertainty(0.05), Weighting::dwa(0.5)] {
-        let objective = Objective::builder().units(Units::Domains).weighting(weighting.unwrap()).build().unwrap();
+    let weightings = [
+        Weighting::GradNorm(GradNormConfig::builder().lr(0.05).build().unwrap()),
+        Weighting::Uncertainty(UncertaintyConfig::builder().lr(0.05).build().unwrap()),
+        Weighting::Dwa(DwaConfig::builder().temperature(0.5).build().unwrap()),
+    ];
+    for weighting in weightings {
+        let objective = Objective::builder().units(Units::Domains).weighting(weighting).build().unwrap();
         let settings = settings(1, adam()).objective(objective).embedding_optimizer(OptimizerConfig::sgd(0.1).unwrap());
         assert_resumes(&star(&layout, 1), &settings, stops(), (&train, Some(&val)));
     }
     // A plateau that has reduced the rate before the run is interrupted.
-    let patient = EarlyStop { patience: 9, ..EarlyStop::default() };
+    let patient = EarlyStop::builder().patience(9).build().unwrap();
     let plateau = settings(2, OptimizerConfig::adam(0.05).unwrap()).epochs(6).early_stop(patient);
-    let plateau = plateau.schedule(LrSchedule::plateau(0.5, 0, 0.01).unwrap());
+    let plateau = plateau
+        .schedule(LrSchedule::Plateau(PlateauLr::builder().factor(0.5).patience(0).min_factor(0.01).build().unwrap()));
     let stops_late = vec![after(3), after(5 * EPOCH + 2)];
     let report = assert_resumes(&star(&layout, 2), &plateau, stops_late, (&train, Some(&val)));
     let rates: Vec<f64> = report.epochs.iter().map(|epoch| epoch.lr).collect();

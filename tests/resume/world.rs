@@ -58,5 +58,5 @@ pub(crate) fn after(steps: u64) -> StopAt {
 }
 
 pub(crate) fn folder(path: &Path) -> CheckpointsBuilder {
-    Checkpoints::builder(path.join("run"))
+    Checkpoints::builder().folder(path.join("run"))
 }

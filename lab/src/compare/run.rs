@@ -83,14 +83,13 @@ pub fn compare(config: &CompareConfig, splits: &Splits, observer: impl Observer 
     let mut epochs = 0;
     let mut warned = Vec::new();
     for contender in &settings.contenders {
-        let train = contender.own_train().or(settings.train.as_ref());
-        let train = train.cloned().map_or_else(|| TrainConfig::builder().build(), Ok)?;
+        let train = contender.own_train().unwrap_or(&settings.train);
         let checked = train.check(layout).and_then(|()| train.check_val(layout, Some(val)));
         checked.map_err(|error| contender.blame(&error))?;
-        let (standing, warnings) = contender.enter(splits, settings.seeds[0], &train, settings.parallel_runs)?;
+        let (standing, warnings) = contender.enter(splits, settings.seeds[0], train, settings.parallel_runs)?;
         standings.push(standing);
         warned.extend(warnings.into_iter().map(|warning| (contender.name(), warning)));
-        let train = TrainConfigBuilder::from(train);
+        let train = TrainConfigBuilder::from(train.clone());
         for &seed in &settings.seeds {
             contender.check(layout, seed)?;
             let train = train.clone().seed(seed).build()?;

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use starple::metrics::{Cell, TextTable};
 use starple::one_line;
 
 use super::notes::test_names;
 use super::{Comparison, Gain, Gains, Scores, Standing, Summary, TaskGains, TaskScores, Verdict};
+use crate::table::{Cell, TextTable};
 
 /// How many contenders stand side by side in a table of gains.
 const SIDE_BY_SIDE: usize = 6;

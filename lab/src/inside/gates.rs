@@ -7,11 +7,12 @@ use ndarray::{ArrayRef2, s};
 use serde::Serialize;
 use starple::Result;
 use starple::data::{Batch, Layout};
-use starple::metrics::{Cell, SHARED_DOMAIN, TextTable};
+use starple::metrics::SHARED_DOMAIN;
 use starple::model::{Cache, ExpertId, GateReader, GateView, Model};
 use starple::nn::Infer;
 
 use super::Heat;
+use crate::table::{Cell, TextTable};
 
 /// How many rows are in the cache at a time.
 const PIECE: usize = 4096;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::table::{Cell, TextTable};
 use serde::Serialize;
-use starple::metrics::{Cell, TextTable};
 
 /// A matrix of numbers with a name for every row and column: a table in a terminal, a heat map in a plot.
 ///

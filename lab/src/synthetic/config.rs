@@ -1,123 +1,100 @@
 //! What to generate.
 
 use serde::{Deserialize, Serialize};
-use starple::Result;
+
+use super::check;
 
 /// The names of the columns that say which split a row is in, and a task's true probability.
 pub(super) const SPLIT_COLUMN: &str = "split";
 pub(super) const PROBABILITY_PREFIX: &str = "p_";
 
-/// A checked description of a synthetic log; see the [module](super) for what its settings mean.
-///
-/// Made by [`SyntheticConfig::builder`] or read from a file with the setters' names as keys; both go through the same
-/// check.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "SyntheticConfigBuilder", into = "SyntheticConfigBuilder")]
-pub struct SyntheticConfig(pub(super) SyntheticConfigBuilder);
-
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Task {
-    pub(super) name: String,
-    pub(super) rate: f64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) given: Option<String>,
-    /// The domains that do not report this label.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) unreported_in: Vec<String>,
+pub(crate) struct Task {
+    pub(crate) name: String,
+    pub(crate) rate: f64,
+    #[serde(default)]
+    pub(crate) given: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Categorical {
-    pub(super) name: String,
-    pub(super) values: usize,
+pub(crate) struct Categorical {
+    pub(crate) name: String,
+    pub(crate) values: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Numeric {
-    pub(super) name: String,
-    pub(super) mean: f64,
-    pub(super) std: f64,
-    pub(super) decimals: usize,
+pub(crate) struct Numeric {
+    pub(crate) name: String,
+    pub(crate) mean: f64,
+    pub(crate) std: f64,
+    pub(crate) decimals: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Bag {
-    pub(super) name: String,
-    pub(super) values: usize,
-    pub(super) longest: usize,
+pub(crate) struct Bag {
+    pub(crate) name: String,
+    pub(crate) values: usize,
+    pub(crate) longest: usize,
 }
 
-/// Sets up a [`SyntheticConfig`].
-///
-/// Needed are at least one [domain](SyntheticConfigBuilder::domains), one [task](SyntheticConfigBuilder::task) and one
-/// [categorical field](SyntheticConfigBuilder::categorical); the rest has defaults.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[must_use = "a builder does nothing until `build`"]
-pub struct SyntheticConfigBuilder {
-    pub(super) rows: usize,
-    pub(super) seed: u64,
-    pub(super) domain_column: String,
-    pub(super) domains: Vec<String>,
-    pub(super) domain_tail: f64,
-    pub(super) popularity: f64,
-    pub(super) feature_shift: f64,
-    pub(super) rate_shift: f64,
-    pub(super) importance_shift: f64,
-    pub(super) own: f64,
-    pub(super) interaction: f64,
-    pub(super) task_correlation: f64,
-    pub(super) signal: f64,
-    pub(super) latent: usize,
-    pub(super) missing: f64,
-    #[serde(rename = "task")]
-    pub(super) tasks: Vec<Task>,
-    pub(super) categorical: Vec<Categorical>,
-    pub(super) numeric: Vec<Numeric>,
-    #[serde(rename = "bag")]
-    pub(super) bags: Vec<Bag>,
-    /// Task and domain of each [`SyntheticConfigBuilder::unreported`] until `build` finds the task, which may come later.
-    #[serde(skip)]
-    pub(super) unreported: Vec<(String, String)>,
-}
-
-impl Default for SyntheticConfigBuilder {
-    fn default() -> Self {
-        Self {
-            rows: 10_000,
-            seed: 0,
-            domain_column: "domain".into(),
-            domains: Vec::new(),
-            domain_tail: 1.0,
-            popularity: 0.8,
-            feature_shift: 0.5,
-            rate_shift: 0.5,
-            importance_shift: 0.0,
-            own: 0.3,
-            interaction: 0.5,
-            task_correlation: 0.5,
-            signal: 2.0,
-            latent: 4,
-            missing: 0.0,
-            tasks: Vec::new(),
-            categorical: Vec::new(),
-            numeric: Vec::new(),
-            bags: Vec::new(),
-            unreported: Vec::new(),
-        }
+starple::settings! {
+    /// A checked description of a synthetic log; see the [module](super) for what its settings mean.
+    ///
+    /// Needed are at least one [domain](SyntheticConfigBuilder::domains), one [task](SyntheticConfigBuilder::task) and one
+    /// [categorical field](SyntheticConfigBuilder::categorical); the rest has defaults. In a file, `tasks`, `categorical`, `numeric` and
+    /// `bags` are lists of tables with the names of the arguments of the builder's methods as keys; `unreported` is a list of pairs.
+    SyntheticConfig, SyntheticConfigBuilder, in files {
+        /// The number of rows, enough that every domain has one; default 10 000.
+        rows: usize = 10_000;
+        /// The seed; default 0. The same settings and seed give the same bytes.
+        seed: u64 = 0;
+        /// The name of the column that holds the domain; default `domain`.
+        domain_column: String = "domain".into(), from impl Into<String>, as &str;
+        /// The domains, from the largest to the smallest.
+        domains: Vec<String> = Vec::new(), each String, as &[String];
+        /// How fast domains shrink: the k-th has a share proportional to `k^−tail`; default 1, from 0 (equal sizes) to 100.
+        domain_tail: f64 = 1.0;
+        /// The exponent of the values' popularity; default 0.8, from 0 (all alike) to 5.
+        popularity: f64 = 0.8;
+        /// How much domains differ in what they show; default 0.5, from 0 (not at all) to 5.
+        feature_shift: f64 = 0.5;
+        /// How much domains differ in their base rates, in units of the logit; default 0.5, from 0 (not at all) to 5.
+        rate_shift: f64 = 0.5;
+        /// How much domains differ in which columns count: the standard deviation, over domains and columns, of the logarithm of a
+        /// column's importance; default 0, from 0 (not at all) to 5.
+        importance_shift: f64 = 0.0;
+        /// The share of the logit's variance that is the domain's own; default 0.3, from 0 (one function for all) to 1.
+        own: f64 = 0.3;
+        /// The share of the logit's variance in products of fields; default 0.5, from 0 (a linear model is right) to 1.
+        interaction: f64 = 0.5;
+        /// The cosine between any two tasks' weights; default 0.5, from 0 to 1 (one ranking for all tasks).
+        task_correlation: f64 = 0.5;
+        /// The standard deviation of the logit around its base rate: the larger, the less is left to chance; default 2, from 0
+        /// (labels are noise) to 100.
+        signal: f64 = 2.0;
+        /// The entries of a value's hidden vector, at least 1; default 4.
+        latent: usize = 4;
+        /// The share of numeric cells that are empty, from 0 to 1; default 0.
+        missing: f64 = 0.0;
+        tasks: Vec<Task> = Vec::new(), by hand;
+        /// Pairs of a task and a domain that does not report its label.
+        unreported: Vec<(String, String)> = Vec::new(), by hand;
+        categorical: Vec<Categorical> = Vec::new(), by hand;
+        numeric: Vec<Numeric> = Vec::new(), by hand;
+        bags: Vec<Bag> = Vec::new(), by hand;
+    }
+    check(this, problems) {
+        check::columns(this, problems);
+        check::strengths(this, problems);
+        check::sizes(this, problems);
     }
 }
 
 impl SyntheticConfig {
-    /// Starts from the defaults.
-    pub fn builder() -> SyntheticConfigBuilder {
-        SyntheticConfigBuilder::default()
-    }
-
     /// The toy log of the examples, `examples/data/toy.csv`: about 1 MB.
     ///
     /// Five domains, the largest with 72 % of the rows and the smallest with 2 %; clicks, and carts that need a click and
@@ -153,65 +130,21 @@ impl SyntheticConfig {
     }
 }
 
-impl From<SyntheticConfig> for SyntheticConfigBuilder {
-    fn from(config: SyntheticConfig) -> Self {
-        config.0
-    }
-}
-
-impl TryFrom<SyntheticConfigBuilder> for SyntheticConfig {
-    type Error = starple::Error;
-
-    fn try_from(builder: SyntheticConfigBuilder) -> Result<Self> {
-        builder.build()
-    }
-}
-
 impl SyntheticConfigBuilder {
-    /// The number of rows; default 10 000, at least so many that every domain has one.
-    pub fn rows(mut self, rows: usize) -> Self {
-        self.rows = rows;
-        self
-    }
-
-    /// The seed; default 0. The same settings and seed give the same bytes.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// The name of the column that holds the domain; default `domain`.
-    pub fn domain_column(mut self, name: impl Into<String>) -> Self {
-        self.domain_column = name.into();
-        self
-    }
-
-    /// The domains, from the largest to the smallest.
-    pub fn domains<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
-        self.domains = names.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// So many domains, named `d1`, `d2`, …
+    /// This number of domains, named `d1`, `d2`, …
     pub fn domain_count(self, count: usize) -> Self {
         self.domains((1..=count).map(|number| format!("d{number}")))
     }
 
-    /// How fast domains shrink: the k-th has a share proportional to `k^−tail`. Default 1, at least 0 (equal sizes).
-    pub fn domain_tail(mut self, tail: f64) -> Self {
-        self.domain_tail = tail;
-        self
-    }
-
     /// Adds a task whose label is 1 in this share of the rows, before domains differ; `0 < rate < 1`.
     pub fn task(mut self, name: impl Into<String>, rate: f64) -> Self {
-        self.tasks.push(Task { name: name.into(), rate, given: None, unreported_in: Vec::new() });
+        self.tasks.push(Task { name: name.into(), rate, given: None });
         self
     }
 
     /// Adds a task whose label can be 1 only where that of an earlier task is, and is so in this share of those rows.
     pub fn task_given(mut self, name: impl Into<String>, given: impl Into<String>, rate: f64) -> Self {
-        self.tasks.push(Task { name: name.into(), rate, given: Some(given.into()), unreported_in: Vec::new() });
+        self.tasks.push(Task { name: name.into(), rate, given: Some(given.into()) });
         self
     }
 
@@ -221,83 +154,21 @@ impl SyntheticConfigBuilder {
         self
     }
 
-    /// Adds a field with so many values (at least 2), written as the first letter of its name and a number: `u17`.
+    /// Adds a field with this number of values (at least 2), written as the first letter of its name and a number: `u17`.
     pub fn categorical(mut self, name: impl Into<String>, values: usize) -> Self {
         self.categorical.push(Categorical { name: name.into(), values });
         self
     }
 
-    /// Adds a numeric column, normal with this mean and standard deviation, rounded to so many decimals (at most 9).
+    /// Adds a numeric column, normal with this mean and standard deviation, rounded to this number of decimals (at most 9).
     pub fn numeric(mut self, name: impl Into<String>, mean: f64, std: f64, decimals: usize) -> Self {
         self.numeric.push(Numeric { name: name.into(), mean, std, decimals });
         self
     }
 
-    /// Adds a column of up to `longest` values a row out of so many (at least 2), written `t3|t7`, possibly none.
+    /// Adds a column of up to `longest` values a row out of `values` (at least 2), written `t3|t7`, possibly none.
     pub fn bag(mut self, name: impl Into<String>, values: usize, longest: usize) -> Self {
         self.bags.push(Bag { name: name.into(), values, longest });
-        self
-    }
-
-    /// The share of numeric cells that are empty; default 0, `0 <= share <= 1`.
-    pub fn missing(mut self, share: f64) -> Self {
-        self.missing = share;
-        self
-    }
-
-    /// The exponent of the values' popularity; default 0.8, from 0 (all alike) to 5.
-    pub fn popularity(mut self, exponent: f64) -> Self {
-        self.popularity = exponent;
-        self
-    }
-
-    /// How much domains differ in what they show; default 0.5, from 0 (not at all) to 5.
-    pub fn feature_shift(mut self, strength: f64) -> Self {
-        self.feature_shift = strength;
-        self
-    }
-
-    /// How much domains differ in their base rates, in units of the logit; default 0.5, from 0 (not at all) to 5.
-    pub fn rate_shift(mut self, strength: f64) -> Self {
-        self.rate_shift = strength;
-        self
-    }
-
-    /// How much domains differ in which columns count: the standard deviation, over domains and columns, of the logarithm of a
-    /// column's importance. Default 0 (not at all), to 5.
-    pub fn importance_shift(mut self, strength: f64) -> Self {
-        self.importance_shift = strength;
-        self
-    }
-
-    /// The share of the logit's variance that is the domain's own; default 0.3, from 0 (one function for all) to 1.
-    pub fn own(mut self, share: f64) -> Self {
-        self.own = share;
-        self
-    }
-
-    /// The share of the logit's variance in products of fields; default 0.5, from 0 (a linear model is right) to 1.
-    pub fn interaction(mut self, share: f64) -> Self {
-        self.interaction = share;
-        self
-    }
-
-    /// The cosine between any two tasks' weights; default 0.5, from 0 to 1 (one ranking for all tasks).
-    pub fn task_correlation(mut self, cosine: f64) -> Self {
-        self.task_correlation = cosine;
-        self
-    }
-
-    /// The standard deviation of the logit around its base rate: the larger, the less is left to chance. Default 2, from 0
-    /// (labels are noise) to 100.
-    pub fn signal(mut self, std: f64) -> Self {
-        self.signal = std;
-        self
-    }
-
-    /// The entries of a value's hidden vector; default 4, at least 1.
-    pub fn latent(mut self, entries: usize) -> Self {
-        self.latent = entries;
         self
     }
 
@@ -349,9 +220,10 @@ mod tests {
             rows = 500
             domains = ['a', 'b']
             own = 0.25
-            task = [{ name = 'click', rate = 0.2 }, { name = 'cart', rate = 0.3, given = 'click', unreported_in = ['b'] }]
+            unreported = [['cart', 'b']]
+            tasks = [{ name = 'click', rate = 0.2 }, { name = 'cart', rate = 0.3, given = 'click' }]
             categorical = [{ name = 'user', values = 20 }, { name = 'item', values = 10 }, { name = 'hour', values = 24 }]
-            bag = [{ name = 'tags', values = 9, longest = 3 }]
+            bags = [{ name = 'tags', values = 9, longest = 3 }]
         ";
         let config: SyntheticConfig = toml::from_str(text).unwrap();
         let built = SyntheticConfig::builder()

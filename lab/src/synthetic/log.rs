@@ -242,7 +242,8 @@ fn draw_labels(
     }
     // Only now, so that an unreported click still decides over the cart.
     for (task, column) in settings.tasks.iter().zip(labels.columns_mut()) {
-        let silent: Vec<bool> = settings.domains.iter().map(|domain| task.unreported_in.contains(domain)).collect();
+        let unreported = |domain: &String| settings.unreported.iter().any(|(t, d)| (t, d) == (&task.name, domain));
+        let silent: Vec<bool> = settings.domains.iter().map(unreported).collect();
         for (label, &domain) in column.into_iter().zip(domains) {
             if silent[domain] {
                 *label = f32::NAN;

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problems;
-use crate::{Error, Result};
 
 /// How the weights of units are found while training; see [the module](super) for the equations.
 ///
@@ -16,178 +15,87 @@ use crate::{Error, Result};
 /// | `"dwa"` | `temperature = 2` |
 /// | `"gradnorm"` | `alpha = 1.5`, `lr = 0.025`, `shared` (default: all shared dense tensors) |
 /// | `"pcgrad"` | none |
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(try_from = "File", into = "File")]
-pub struct Weighting(pub(super) Kind);
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Weighting {
+    /// No weights but those of the [`Objective`](crate::loss::Objective).
+    Fixed {},
+    /// Uncertainty weighting: learned log variances.
+    Uncertainty(UncertaintyConfig),
+    /// Dynamic weight average.
+    Dwa(DwaConfig),
+    /// `GradNorm`: weights that bring the norms of the units' gradients together.
+    GradNorm(GradNormConfig),
+    /// PCGrad: no unit's gradient pulls against another's.
+    PcGrad {},
+}
 
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(super) enum Kind {
-    #[default]
-    Fixed,
-    Uncertainty {
-        lr: f64,
-    },
-    Dwa {
-        temperature: f64,
-    },
-    GradNorm {
-        alpha: f64,
-        lr: f64,
-        shared: Option<String>,
-    },
-    PcGrad,
+crate::settings! {
+    /// The settings of [`Weighting::Uncertainty`].
+    #[derive(Default)]
+    UncertaintyConfig, UncertaintyConfigBuilder, in files {
+        /// The rate at which log variances are learned, above 0; default 0.01.
+        lr: f64 = 0.01;
+    }
+    check(this, problems) {
+        require_positive("lr", this.lr, problems);
+    }
+}
+
+crate::settings! {
+    /// The settings of [`Weighting::Dwa`].
+    #[derive(Default)]
+    DwaConfig, DwaConfigBuilder, in files {
+        /// The temperature, above 0: the larger, the more equal the weights; default 2.
+        temperature: f64 = 2.0;
+    }
+    check(this, problems) {
+        require_positive("temperature", this.temperature, problems);
+    }
+}
+
+crate::settings! {
+    /// The settings of [`Weighting::GradNorm`].
+    #[derive(Default)]
+    GradNormConfig, GradNormConfigBuilder, in files {
+        /// How strongly units that lag are pulled along, at least 0 (all gradients get one norm); default 1.5.
+        alpha: f64 = 1.5;
+        /// The rate of the weights, above 0; default 0.025.
+        lr: f64 = 0.025;
+        /// The start of the dotted name of the tensors over which norms are measured, such as `net.levels.0.shared`: those of them that
+        /// are shared. It stands for whole parts of the name, of which `*` is any one, and for at least one tensor. Default: all shared
+        /// dense tensors.
+        shared: Option<String> = None, some impl Into<String>, as Option<&str>;
+    }
+    check(this, problems) {
+        let alpha = this.alpha;
+        require_positive("lr", this.lr, problems);
+        problems.require(alpha.is_finite() && alpha >= 0.0, || {
+            format!("alpha: a finite number, at least 0, found {alpha}")
+        });
+        problems.require(this.shared.as_deref() != Some(""), || {
+            "shared: the start of a dotted name, such as \"net.levels.0.shared\", found \"\"".into()
+        });
+    }
+}
+
+fn require_positive(name: &str, value: f64, problems: &mut Problems) {
+    problems.require(value.is_finite() && value > 0.0, || format!("{name}: a finite number above 0, found {value}"));
+}
+
+impl Default for Weighting {
+    fn default() -> Self {
+        Self::Fixed {}
+    }
 }
 
 impl Weighting {
     /// How many gradients of the model are kept beside the step's, with this many units.
     pub(crate) fn gradients(&self, units: usize) -> usize {
-        match self.0 {
-            Kind::Fixed | Kind::Uncertainty { .. } | Kind::Dwa { .. } => 0,
-            Kind::GradNorm { .. } => 1,
-            Kind::PcGrad => units,
-        }
-    }
-
-    /// No weights but those of the [`Objective`](crate::loss::Objective).
-    pub fn fixed() -> Self {
-        Self(Kind::Fixed)
-    }
-
-    /// Uncertainty weighting: log variances learned with the rate `lr > 0`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming every setting that is out of range; so in all of these.
-    pub fn uncertainty(lr: f64) -> Result<Self> {
-        Self(Kind::Uncertainty { lr }).checked()
-    }
-
-    /// Dynamic weight average: the larger the `temperature > 0`, the more equal the weights.
-    ///
-    /// # Errors
-    /// As [`Weighting::uncertainty`].
-    pub fn dwa(temperature: f64) -> Result<Self> {
-        Self(Kind::Dwa { temperature }).checked()
-    }
-
-    /// GradNorm: `alpha ≥ 0` says how strongly units that lag are pulled along (0: all gradients get one norm),
-    /// `lr > 0` is the rate of the weights.
-    ///
-    /// # Errors
-    /// As [`Weighting::uncertainty`].
-    pub fn gradnorm(alpha: f64, lr: f64) -> Result<Self> {
-        Self(Kind::GradNorm { alpha, lr, shared: None }).checked()
-    }
-
-    /// Measures GradNorm's norms over the tensors under this dotted name alone, such as `net.levels.0.shared`: those
-    /// of them that are shared. It must stand for whole parts of the name, of which `*` is any one, and for one tensor at least.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if it is empty, or this is no [`Weighting::gradnorm`].
-    pub fn with_shared(self, prefix: impl Into<String>) -> Result<Self> {
-        match self.0 {
-            Kind::GradNorm { alpha, lr, .. } => {
-                Self(Kind::GradNorm { alpha, lr, shared: Some(prefix.into()) }).checked()
-            }
-            _ => Err(Error::new(crate::ErrorKind::Config, "weighting: shared is a setting of gradnorm alone")),
-        }
-    }
-
-    /// PCGrad: no unit's gradient pulls against another's.
-    pub fn pcgrad() -> Self {
-        Self(Kind::PcGrad)
-    }
-
-    fn checked(self) -> Result<Self> {
-        let mut problems = Problems::default();
-        let mut positive = |name: &str, value: f64| {
-            problems.require(value.is_finite() && value > 0.0, || {
-                format!("{name}: a finite number above 0, found {value}")
-            });
-        };
-        match &self.0 {
-            Kind::Fixed | Kind::PcGrad => {}
-            Kind::Uncertainty { lr } => positive("lr", *lr),
-            Kind::Dwa { temperature } => positive("temperature", *temperature),
-            Kind::GradNorm { alpha, lr, shared } => {
-                positive("lr", *lr);
-                problems.require(alpha.is_finite() && *alpha >= 0.0, || {
-                    format!("alpha: a finite number, at least 0, found {alpha}")
-                });
-                problems.require(shared.as_deref() != Some(""), || {
-                    "shared: the start of a dotted name, such as \"net.levels.0.shared\", found \"\"".into()
-                });
-            }
-        }
-        problems.into_result("weighting")?;
-        Ok(self)
-    }
-}
-
-/// The settings as a file has them.
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-enum File {
-    Fixed {},
-    Uncertainty {
-        #[serde(default = "defaults::uncertainty_lr")]
-        lr: f64,
-    },
-    Dwa {
-        #[serde(default = "defaults::temperature")]
-        temperature: f64,
-    },
-    GradNorm {
-        #[serde(default = "defaults::alpha")]
-        alpha: f64,
-        #[serde(default = "defaults::gradnorm_lr")]
-        lr: f64,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        shared: Option<String>,
-    },
-    PcGrad {},
-}
-
-mod defaults {
-    pub(super) fn uncertainty_lr() -> f64 {
-        0.01
-    }
-
-    pub(super) fn temperature() -> f64 {
-        2.0
-    }
-
-    pub(super) fn alpha() -> f64 {
-        1.5
-    }
-
-    pub(super) fn gradnorm_lr() -> f64 {
-        0.025
-    }
-}
-
-impl TryFrom<File> for Weighting {
-    type Error = Error;
-
-    fn try_from(file: File) -> Result<Self> {
-        let kind = match file {
-            File::Fixed {} => Kind::Fixed,
-            File::Uncertainty { lr } => Kind::Uncertainty { lr },
-            File::Dwa { temperature } => Kind::Dwa { temperature },
-            File::GradNorm { alpha, lr, shared } => Kind::GradNorm { alpha, lr, shared },
-            File::PcGrad {} => Kind::PcGrad,
-        };
-        Self(kind).checked()
-    }
-}
-
-impl From<Weighting> for File {
-    fn from(Weighting(kind): Weighting) -> Self {
-        match kind {
-            Kind::Fixed => Self::Fixed {},
-            Kind::Uncertainty { lr } => Self::Uncertainty { lr },
-            Kind::Dwa { temperature } => Self::Dwa { temperature },
-            Kind::GradNorm { alpha, lr, shared } => Self::GradNorm { alpha, lr, shared },
-            Kind::PcGrad => Self::PcGrad {},
+        match self {
+            Self::Fixed {} | Self::Uncertainty(_) | Self::Dwa(_) => 0,
+            Self::GradNorm(_) => 1,
+            Self::PcGrad {} => units,
         }
     }
 }
@@ -199,27 +107,24 @@ mod tests {
     #[test]
     fn settings_are_checked_in_code_and_file() {
         for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            assert!(Weighting::uncertainty(bad).is_err() && Weighting::dwa(bad).is_err());
+            assert!(UncertaintyConfig::builder().lr(bad).build().is_err());
+            assert!(DwaConfig::builder().temperature(bad).build().is_err());
         }
-        let error = Weighting::gradnorm(-0.5, 0.0).unwrap_err().to_string();
+        let error = GradNormConfig::builder().alpha(-0.5).lr(0.0).shared("").build().unwrap_err().to_string();
         assert_eq!(
             error,
-            "weighting: lr: a finite number above 0, found 0; alpha: a finite number, at least 0, found -0.5"
+            "GradNormConfig: lr: a finite number above 0, found 0; alpha: a finite number, at least 0, found -0.5; \
+             shared: the start of a dotted name, such as \"net.levels.0.shared\", found \"\""
         );
-        assert!(Weighting::gradnorm(0.0, 0.1).unwrap().with_shared("").is_err());
-        assert!(Weighting::pcgrad().with_shared("net").unwrap_err().to_string().contains("gradnorm alone"));
 
         let read = |text: &str| toml::from_str::<Weighting>(text);
+        let gradnorm = GradNormConfig::builder().alpha(0.12).lr(0.1).shared("net.mlp").build().unwrap();
         for (text, expected) in [
-            ("kind = 'fixed'", Weighting::fixed()),
-            ("kind = 'uncertainty'", Weighting::uncertainty(0.01).unwrap()),
-            ("kind = 'dwa'", Weighting::dwa(2.0).unwrap()),
-            ("kind = 'gradnorm'", Weighting::gradnorm(1.5, 0.025).unwrap()),
-            (
-                "kind = 'gradnorm'\nalpha = 0.12\nlr = 0.1\nshared = 'net.mlp'",
-                Weighting::gradnorm(0.12, 0.1).unwrap().with_shared("net.mlp").unwrap(),
-            ),
-            ("kind = 'pcgrad'", Weighting::pcgrad()),
+            ("kind = 'fixed'", Weighting::default()),
+            ("kind = 'uncertainty'", Weighting::Uncertainty(UncertaintyConfig::builder().lr(0.01).build().unwrap())),
+            ("kind = 'dwa'", Weighting::Dwa(DwaConfig::builder().temperature(2.0).build().unwrap())),
+            ("kind = 'gradnorm'\nalpha = 0.12\nlr = 0.1\nshared = 'net.mlp'", Weighting::GradNorm(gradnorm)),
+            ("kind = 'pcgrad'", Weighting::PcGrad {}),
         ] {
             assert_eq!(read(text).unwrap(), expected, "{text}");
             assert_eq!(read(&toml::to_string(&expected).unwrap()).unwrap(), expected, "{text}");

@@ -40,7 +40,7 @@
 //!
 //! W is, by default, every dense tensor that no domain or branch owns: shared experts and gates, STAR's shared weights,
 //! the whole stack of a pooled model. The paper takes the last shared layer alone, to save time; here nothing is saved,
-//! but a name ([`Weighting::with_shared`]) makes W that layer or another. Embedding tables are never in W. A tensor
+//! but a name ([`GradNormConfig::shared`]) makes W that layer or another. Embedding tables are never in W. A tensor
 //! that belongs to a branch but is read by others (PLE's own experts below the last level) is not in it either. The
 //! norms are those before the weights `ω_k` that were given, which then scale what was balanced. With one unit in a
 //! batch (units are domains, and batches have one) no weight moves.
@@ -71,7 +71,10 @@ mod state;
 mod uncertainty;
 mod weights;
 
-pub use config::Weighting;
+pub use config::{
+    DwaConfig, DwaConfigBuilder, GradNormConfig, GradNormConfigBuilder, UncertaintyConfig, UncertaintyConfigBuilder,
+    Weighting,
+};
 pub(crate) use gradnorm::Measured;
 pub(crate) use pcgrad::Projection;
 pub use state::{Learned, UnitSums, WeightingState};

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::config::Kind;
 use super::{Weighting, dwa, uncertainty};
 use crate::{Error, ErrorKind, Result};
 
@@ -107,19 +106,19 @@ impl WeightingState {
 
 impl Learned {
     fn new(weighting: &Weighting, units: usize) -> Self {
-        match weighting.0 {
-            Kind::Fixed | Kind::PcGrad => Self::Nothing,
-            Kind::Uncertainty { .. } => Self::Uncertainty { log_variances: vec![0.0; units] },
-            Kind::Dwa { .. } => Self::Dwa { means: vec![[None; 2]; units] },
-            Kind::GradNorm { .. } => Self::GradNorm { weights: vec![1.0; units], first: vec![None; units] },
+        match weighting {
+            Weighting::Fixed {} | Weighting::PcGrad {} => Self::Nothing,
+            Weighting::Uncertainty(_) => Self::Uncertainty { log_variances: vec![0.0; units] },
+            Weighting::Dwa(_) => Self::Dwa { means: vec![[None; 2]; units] },
+            Weighting::GradNorm(_) => Self::GradNorm { weights: vec![1.0; units], first: vec![None; units] },
         }
     }
 
     /// Writes the factors `v_k` of the step to come.
     pub(super) fn factors(&self, weighting: &Weighting, factors: &mut [f64]) {
-        match (self, &weighting.0) {
+        match (self, weighting) {
             (Self::Uncertainty { log_variances }, _) => uncertainty::factors(log_variances, factors),
-            (Self::Dwa { means }, Kind::Dwa { temperature }) => dwa::factors(means, *temperature, factors),
+            (Self::Dwa { means }, Weighting::Dwa(settings)) => dwa::factors(means, settings.temperature(), factors),
             (Self::GradNorm { weights, .. }, _) => factors.copy_from_slice(weights),
             (Self::Nothing | Self::Dwa { .. }, _) => factors.fill(1.0),
         }

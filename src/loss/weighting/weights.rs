@@ -1,8 +1,7 @@
 //! The weights of an objective's units, step by step.
 
-use super::config::Kind;
 use super::gradnorm::{self, Measured};
-use super::{Learned, WeightingState, dwa, uncertainty};
+use super::{Learned, Weighting, WeightingState, dwa, uncertainty};
 use crate::Result;
 use crate::loss::{Loss, Objective};
 use crate::optim::Clock;
@@ -43,17 +42,17 @@ impl UnitWeights {
     }
 
     pub(crate) fn needs(&self) -> Needs {
-        match self.objective.weighting().0 {
-            Kind::GradNorm { .. } => Needs::Norms,
-            Kind::PcGrad => Needs::Products,
-            Kind::Fixed | Kind::Uncertainty { .. } | Kind::Dwa { .. } => Needs::Nothing,
+        match self.objective.weighting() {
+            Weighting::GradNorm(_) => Needs::Norms,
+            Weighting::PcGrad {} => Needs::Products,
+            Weighting::Fixed {} | Weighting::Uncertainty(_) | Weighting::Dwa(_) => Needs::Nothing,
         }
     }
 
     /// The name under which norms are measured, where one was chosen.
     pub(crate) fn shared(&self) -> Option<&str> {
-        match &self.objective.weighting().0 {
-            Kind::GradNorm { shared, .. } => shared.as_deref(),
+        match self.objective.weighting() {
+            Weighting::GradNorm(settings) => settings.shared(),
             _ => None,
         }
     }
@@ -85,13 +84,13 @@ impl UnitWeights {
     /// Learns from the step: its losses, and the norms where they were asked for. Completes `loss` by what the
     /// weighting adds to it, and counts the step. A unit that took no part is left as it is.
     pub(crate) fn finish(&mut self, loss: &mut Loss, measured: &[Measured]) {
-        match (&mut self.state.learned, &self.objective.weighting().0) {
-            (Learned::Uncertainty { log_variances }, Kind::Uncertainty { lr }) => {
+        match (&mut self.state.learned, self.objective.weighting()) {
+            (Learned::Uncertainty { log_variances }, Weighting::Uncertainty(settings)) => {
                 loss.total += uncertainty::penalty(log_variances, &self.fixed, &loss.units);
-                uncertainty::learn(log_variances, *lr, &self.fixed, &loss.units);
+                uncertainty::learn(log_variances, settings.lr(), &self.fixed, &loss.units);
             }
-            (Learned::GradNorm { weights, first }, Kind::GradNorm { alpha, lr, .. }) => {
-                gradnorm::learn(weights, first, *alpha, *lr, measured);
+            (Learned::GradNorm { weights, first }, Weighting::GradNorm(settings)) => {
+                gradnorm::learn(weights, first, settings.alpha(), settings.lr(), measured);
             }
             _ => {}
         }
@@ -132,12 +131,21 @@ impl UnitWeights {
 mod tests {
     use super::*;
     use crate::ErrorKind;
-    use crate::loss::Weighting;
     use crate::loss::weighting::UnitSums;
+    use crate::loss::{DwaConfig, GradNormConfig, UncertaintyConfig};
 
     fn every() -> [Weighting; 5] {
-        let (uncertainty, dwa) = (Weighting::uncertainty(0.1).unwrap(), Weighting::dwa(2.0).unwrap());
-        [Weighting::fixed(), uncertainty, dwa, Weighting::gradnorm(1.5, 0.1).unwrap(), Weighting::pcgrad()]
+        let (uncertainty, dwa) = (
+            Weighting::Uncertainty(UncertaintyConfig::builder().lr(0.1).build().unwrap()),
+            Weighting::Dwa(DwaConfig::default()),
+        );
+        [
+            Weighting::default(),
+            uncertainty,
+            dwa,
+            Weighting::GradNorm(GradNormConfig::builder().lr(0.1).build().unwrap()),
+            Weighting::PcGrad {},
+        ]
     }
 
     fn weights(weighting: Weighting) -> UnitWeights {
@@ -169,7 +177,7 @@ mod tests {
             }
             weights.start(Clock::default());
             let kind = weights.objective.weighting();
-            let learns = !matches!(weights.needs(), Needs::Products) && *kind != Weighting::fixed();
+            let learns = !matches!(weights.needs(), Needs::Products) && *kind != Weighting::default();
             match (&state.learned, &weights.state.learned) {
                 (Learned::Uncertainty { log_variances: a }, Learned::Uncertainty { log_variances: b }) => {
                     assert!(a[1] == b[1] && a[0] != b[0], "{kind:?}");
@@ -186,7 +194,7 @@ mod tests {
 
     #[test]
     fn given_weights_multiply_those_that_are_found() {
-        let mut weights = weights(Weighting::dwa(2.0).unwrap());
+        let mut weights = weights(Weighting::Dwa(DwaConfig::default()));
         for (epoch, loss) in [(0, 0.8), (1, 0.4)] {
             step(&mut weights, epoch, [Some(loss), Some(0.5), Some(0.5)]);
             weights.end_epoch();
@@ -201,7 +209,7 @@ mod tests {
 
     #[test]
     fn uncertainty_adds_its_terms_to_the_loss() {
-        let mut weights = weights(Weighting::uncertainty(0.1).unwrap());
+        let mut weights = weights(Weighting::Uncertainty(UncertaintyConfig::builder().lr(0.1).build().unwrap()));
         assert_eq!(step(&mut weights, 0, [Some(0.9), Some(0.9), None]).total, 0.0, "s starts at 0");
         // s moved by −lr·ω·(½ − L) = 0.04 and 0.02.
         let total = step(&mut weights, 0, [Some(0.9), Some(0.9), None]).total;
@@ -234,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_state_that_does_not_fit_is_refused_with_all_that_is_wrong() {
-        let mut gradnorm = weights(Weighting::gradnorm(1.5, 0.1).unwrap());
+        let mut gradnorm = weights(Weighting::GradNorm(GradNormConfig::builder().lr(0.1).build().unwrap()));
         let before = gradnorm.state.clone();
         let sums = vec![UnitSums::default(); 3];
         let learned = Learned::GradNorm { weights: vec![1.0, -1.0], first: vec![None; 3] };

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::one_line;
+use starple::one_line;
 
 /// One cell of a [`TextTable`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,11 +67,11 @@ impl From<Option<f64>> for Cell {
 
 /// A table of text and numbers that displays with its columns aligned.
 ///
-/// Text is aligned left and numbers right. Widths count characters. Characters that a terminal would obey and not show, as names in a log
-/// may have, are written out: `\u{1b}` for an escape.
+/// Text is aligned left and numbers right. Widths count characters. Control characters, which names in a log may have, are
+/// escaped: `\u{1b}`.
 ///
 /// ```
-/// use starple::metrics::{Cell, TextTable};
+/// use starple_lab::table::{Cell, TextTable};
 ///
 /// let mut table = TextTable::new(["model", "rows", "AUC"]);
 /// table.row([Cell::from("pooled"), 1200.into(), 0.7312.into()]);

@@ -43,26 +43,22 @@ mod run_file;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use interrupt::Interrupt;
-use run_file::{Data, Features, Input, Outputs, err, exit, out, read_file, train_settings, write, write_json, wrong};
+use run_file::{Data, Features, Input, Results, read_file, start, train_settings, wrong};
 use serde::Deserialize;
-use starple::train::EpochReport;
 use starple::{ErrorKind, Result};
-use starple_lab::compare::{CompareConfig, CompareProgress, Contender, Observer, Run, RunName, compare};
+use starple_lab::compare::{CompareConfig, CompareProgress, Contender, compare};
 
 /// Compares models on a log over seeds.
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
     input: Input,
-    /// Writes all runs and gains as JSON.
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
-    /// Draws the gains.
-    #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
+    #[command(flatten)]
+    results: Results,
     /// Where runs that are done are noted; by default beside the report.
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
@@ -101,54 +97,17 @@ fn contender(mut model: toml::Table, shared: &toml::Table, path: &Path) -> Resul
     }
 }
 
-/// Shows progress, and asks for the end once a signal came.
-struct Watch {
-    progress: CompareProgress,
-    interrupt: Interrupt,
-}
-
-impl Observer for Watch {
-    fn comparison_started(&mut self, runs: usize, epochs: usize) {
-        self.progress.comparison_started(runs, epochs);
-    }
-
-    fn warned(&mut self, contender: &str, warning: &str) {
-        self.progress.warned(contender, warning);
-    }
-
-    fn journal_read(&mut self, taken: usize, others: usize, damaged: usize) {
-        self.progress.journal_read(taken, others, damaged);
-    }
-
-    fn stopped(&self) -> bool {
-        self.interrupt.signal().is_some()
-    }
-
-    fn run_started(&mut self, run: &RunName<'_>) {
-        self.progress.run_started(run);
-    }
-
-    fn epoch_done(&mut self, run: &RunName<'_>, epoch: &EpochReport) {
-        self.progress.epoch_done(run, epoch);
-    }
-
-    fn run_done(&mut self, run: &RunName<'_>, result: &Run) {
-        self.progress.run_done(run, result);
-    }
-}
-
 /// Where runs that are done are noted.
 fn journal(arguments: &Arguments) -> Option<PathBuf> {
-    let beside = || arguments.report.as_ref().filter(|path| !path.exists() || path.is_file());
+    let beside = || arguments.results.report.as_ref().filter(|path| !path.exists() || path.is_file());
     arguments.journal.clone().or_else(|| Some(beside()?.with_extension("runs.jsonl")))
 }
 
 /// Compares, writes what was asked for, and shows the tables. Gives the exit code: 0 if there was a run of every contender that did not
 /// fail.
 fn run(arguments: &Arguments) -> Result<u8> {
-    let Arguments { input, report, svg, journal: noted } = arguments;
-    let outputs = Outputs::default().text("--report", report.as_ref()).text("--svg", svg.as_ref());
-    let outputs = outputs.text("--journal", noted.as_ref());
+    let Arguments { input, results, journal: noted } = arguments;
+    let outputs = results.outputs().text("--journal", noted.as_ref());
     outputs.check(input)?;
     let path = &input.file;
     let file: CompareFile = read_file(path, &input.sets)?;
@@ -184,28 +143,20 @@ fn run(arguments: &Arguments) -> Result<u8> {
 
     outputs.check_inputs(file.data.files())?;
     let splits = file.data.read(file.features)?;
-    let interrupt = Interrupt::listen().map_err(wrong)?;
-    let watch = Watch { progress: CompareProgress::stderr(), interrupt: interrupt.clone() };
-    let comparison = match (compare(&config, &splits, watch), interrupt.signal()) {
-        (Err(error), Some((name, code))) if error.kind() == ErrorKind::Interrupted => {
-            let goes_on = if journal.is_some() { "; the same command goes on where it was" } else { "" };
-            err(format_args!("stopped by {name}{goes_on}"));
-            return Ok(code);
+    let interrupt = Interrupt::listen()?;
+    let progress = CompareProgress::stderr().stop_on(Arc::clone(&interrupt.flag));
+    let comparison = match compare(&config, &splits, progress) {
+        Err(error) if error.kind() == ErrorKind::Interrupted => {
+            return interrupt.report(journal.is_some()).ok_or(error);
         }
-        (comparison, _) => comparison?,
+        comparison => comparison?,
     };
-    // The tables last: they may be cut off, files may not.
-    if let Some(path) = report {
-        write_json(path, &comparison)?;
-    }
-    if let Some(path) = svg {
-        let log = file.data.path.as_ref().or(file.data.test.as_ref()).and_then(|path| path.file_name());
-        write(path, &comparison.svg(&log.unwrap_or_default().to_string_lossy()))?;
-    }
-    out(comparison.to_string().trim_end_matches('\n'));
+    let log = file.data.path.as_ref().or(file.data.test.as_ref()).and_then(|path| path.file_name());
+    let picture = || comparison.svg(&log.unwrap_or_default().to_string_lossy());
+    results.write(&comparison, picture, &comparison.to_string())?;
     Ok(u8::from(!comparison.contenders.iter().all(|standing| standing.judged().count() > 0)))
 }
 
 fn main() -> ExitCode {
-    exit(run(&Arguments::parse()))
+    start(run)
 }

@@ -12,12 +12,11 @@
 mod run;
 mod run_file;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use run::{Ready, ready};
-use run_file::{Input, Outputs, exit, out, write, write_json, wrong};
+use run_file::{Input, Results, start, wrong};
 use starple::Result;
 use starple::StarConfig;
 use starple::train::{Progress, Trainer, in_pool};
@@ -28,18 +27,13 @@ use starple_lab::inside::{GateUse, gates, star_distance};
 struct Arguments {
     #[command(flatten)]
     input: Input,
-    /// Writes what the tables show as JSON.
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
-    /// Draws it.
-    #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
+    #[command(flatten)]
+    results: Results,
 }
 
 fn run(arguments: &Arguments) -> Result<u8> {
-    let Arguments { input, report, svg } = arguments;
-    let outputs = Outputs::default().text("--report", report.as_ref()).text("--svg", svg.as_ref());
-    let (Ready { mut model, config, splits, .. }, _) = ready(input, &outputs, false)?;
+    let Arguments { input, results } = arguments;
+    let (Ready { mut model, config, splits, .. }, _) = ready(input, &results.outputs(), false)?;
     let kind = model.config().kind();
     let threads = config.threads();
     // Before it is trained: one row tells whether there are gates.
@@ -53,25 +47,17 @@ fn run(arguments: &Arguments) -> Result<u8> {
         return Err(wrong(format!("{kind}: {}", fit.stop)));
     }
 
-    let (tables, json, picture) = if is_star {
+    if is_star {
         let heat = star_distance(model.net(), model.layout());
-        (heat.to_string(), serde_json::to_value(&heat), heat.svg())
+        results.write(&heat, || heat.svg(), &heat.to_string())?;
     } else {
         let uses = in_pool(threads, || gates(&model, &splits.test))??;
-        let tables = uses.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") + "\n";
-        (tables, serde_json::to_value(&uses), GateUse::svg(&uses))
-    };
-    // The table last: it may be cut off, files may not.
-    if let Some(path) = report {
-        write_json(path, &json.map_err(wrong)?)?;
+        let tables: Vec<String> = uses.iter().map(ToString::to_string).collect();
+        results.write(&uses, || GateUse::svg(&uses), &tables.join("\n"))?;
     }
-    if let Some(path) = svg {
-        write(path, &picture)?;
-    }
-    out(tables.trim_end_matches('\n'));
     Ok(0)
 }
 
 fn main() -> ExitCode {
-    exit(run(&Arguments::parse()))
+    start(run)
 }

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use run::{Ready, ready};
-use run_file::{Input, Outputs, exit, out, write_json};
+use run_file::{Input, Outputs, out, start, write_json};
 use serde::Serialize;
 use starple::Result;
 use starple::data::{Batch, DataSet, Loader, LoaderConfig, Pass, RowSource};
@@ -170,5 +170,5 @@ fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 fn main() -> ExitCode {
-    exit(run(&Arguments::parse()))
+    start(run)
 }

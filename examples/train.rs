@@ -35,7 +35,7 @@ use std::time::Instant;
 use clap::Parser;
 use interrupt::Interrupt;
 use run::{Ready, ready};
-use run_file::{Input, Outputs, err, exit, out, write_json, wrong};
+use run_file::{Input, Outputs, err, out, start, write_json};
 use serde::Serialize;
 use starple::data::{DataReport, Splits};
 use starple::metrics::Report;
@@ -99,7 +99,7 @@ fn train(arguments: &Arguments) -> Result<u8> {
     let Arguments { input, report: report_path, save, save_unfinished } = arguments;
     let outputs = Outputs::default().text("--report", report_path.as_ref()).model("--save", save.as_ref());
     let (Ready { mut model, config, splits, checkpoints }, read) = ready(input, &outputs, true)?;
-    let interrupt = Interrupt::listen().map_err(wrong)?;
+    let interrupt = Interrupt::listen()?;
     let Splits { encoder, layout, train, val, test, report: data, .. } = splits;
     let encoder = encoder.expect("rows of a file were encoded");
     let kind = model.config().kind();
@@ -167,14 +167,8 @@ fn train(arguments: &Arguments) -> Result<u8> {
     for problem in &problems {
         err(format_args!("error: {problem}"));
     }
-    Ok(match interrupt.signal() {
-        Some((name, code)) => {
-            let goes_on = if resumable && !report.finished { "; the same command goes on where it was" } else { "" };
-            err(format_args!("stopped by {name}{goes_on}"));
-            code
-        }
-        None => u8::from(!report.finished || !problems.is_empty()),
-    })
+    let failed = !report.finished || !problems.is_empty();
+    Ok(interrupt.report(resumable && !report.finished).unwrap_or(failed.into()))
 }
 
 /// Shows the test metrics, and how the run went.
@@ -198,5 +192,5 @@ fn show(report: &RunReport, interrupt: &Interrupt) {
 }
 
 fn main() -> ExitCode {
-    exit(train(&Arguments::parse()))
+    start(train)
 }

@@ -37,7 +37,7 @@ fn quotes_in_tsv_are_content_unless_they_are_asked_for() {
     let table = read_with(&tsv("\""), Format::Tsv, &ReadOptions::default()).unwrap();
     assert_eq!((table.rows(), table.split("train").unwrap().len()), (200, 160));
     assert_eq!(table.line(199), 201);
-    let quoting = ReadOptions::default().quote('"');
+    let quoting = ReadOptions::builder().quote('"').build().unwrap();
     assert_error(&read_with(&tsv("\""), Format::Tsv, &quoting).unwrap_err(), 2, "found ' '");
     let table = read_with("item\ttitle\tclick\tsplit\n1\t\"a\t\"\"b\"\t1\ttrain\n", Format::Tsv, &quoting).unwrap();
     assert_eq!(table.rows(), 1);
@@ -54,7 +54,7 @@ fn quotes_with_backslashes_are_read_as_asked_for_or_not_at_all() {
         let error = read(title, &ReadOptions::default()).unwrap_err();
         assert_eq!(error.line(), Some(2), "{title}: {error}");
         assert!(error.to_string().contains("escape = \"\\\\\""), "{title}: {error}");
-        let table = read(title, &ReadOptions::default().escape('\\')).unwrap();
+        let table = read(title, &ReadOptions::builder().escape('\\').build().unwrap()).unwrap();
         let encoder = Encoder::fit(&schema(), &table, &table.all()).unwrap();
         let plain = title[1..title.len() - 1].replace('\\', "");
         let batch = encoder.encode_rows([[("item", "1"), ("title", &plain)]]).unwrap();
@@ -66,14 +66,17 @@ fn quotes_with_backslashes_are_read_as_asked_for_or_not_at_all() {
 
 #[test]
 fn characters_that_cannot_be_quotes_or_escapes() {
-    for options in [
-        ReadOptions::default().quote('é'),
-        ReadOptions::default().quote(','),
-        ReadOptions::default().escape('\n'),
-        ReadOptions::default().escape('"'),
+    let builder = ReadOptions::builder;
+    for options in [builder().quote('é'), builder().quote("<<"), builder().escape('\n')] {
+        let error = options.build().unwrap_err();
+        assert!(error.to_string().contains("one ASCII character that is not a line break"), "{error}");
+    }
+    for (options, says) in [
+        (builder().quote(','), "quote: another character than the separator ','"),
+        (builder().escape('"'), "escape: another character than the quote"),
     ] {
-        let error = read_with("item,title,click,split\n", Format::Csv, &options).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        let error = read_with("item,title,click,split\n", Format::Csv, &options.build().unwrap()).unwrap_err();
+        assert!(error.kind() == ErrorKind::Config && error.to_string().contains(says), "{error}");
     }
 }
 
@@ -100,14 +103,14 @@ fn gzip_with_padding() {
 fn limits_are_errors_that_name_their_key() {
     let log: String = (0..1000).fold(HEADER.to_owned(), |log, i| log + &format!("{i},t{i},1,train\n"));
     let error = |options: ReadOptions| read_with(&log, Format::Csv, &options).unwrap_err();
-    assert_error(&error(ReadOptions::default().max_rows(999)), 1001, "at most 999 rows (max_rows)");
-    assert!(read_with(&log, Format::Csv, &ReadOptions::default().max_rows(1000)).is_ok());
+    assert_error(&error(ReadOptions::builder().max_rows(999).build().unwrap()), 1001, "at most 999 rows (max_rows)");
+    assert!(read_with(&log, Format::Csv, &ReadOptions::builder().max_rows(1000).build().unwrap()).is_ok());
     assert!(
-        error(ReadOptions::default().max_bytes(5000))
+        error(ReadOptions::builder().max_bytes(5000).build().unwrap())
             .to_string()
             .contains("at most 5000 bytes when it is unpacked (max_bytes)")
     );
-    assert_error(&error(ReadOptions::default().max_columns(3)), 1, "(max_columns)");
+    assert_error(&error(ReadOptions::builder().max_columns(3).build().unwrap()), 1, "(max_columns)");
 
     let long = format!("{HEADER}1,{},1,train\n", "x".repeat(1 << 20));
     assert!(read_with(&long, Format::Csv, &ReadOptions::default()).is_ok());
@@ -115,7 +118,7 @@ fn limits_are_errors_that_name_their_key() {
     let error = read_with(&long, Format::Csv, &ReadOptions::default()).unwrap_err();
     assert_error(&error, 2, "at most 1048576 bytes (max_cell_bytes)");
     assert!(error.to_string().len() < 200, "{error}");
-    assert!(read_with(&long, Format::Csv, &ReadOptions::default().max_cell_bytes(1 << 21)).is_ok());
+    assert!(read_with(&long, Format::Csv, &ReadOptions::builder().max_cell_bytes(1 << 21).build().unwrap()).is_ok());
     // Nor is the whole read to find the end of a quote.
     let open = format!("{HEADER}1,\"{}", "x\n".repeat(1 << 20));
     assert_error(&read_with(&open, Format::Csv, &ReadOptions::default()).unwrap_err(), 2, "is its quote never closed?");
@@ -128,7 +131,8 @@ fn a_small_file_cannot_take_all_memory() {
     // 60 MB of text in some 60 kB; what is taken is bounded by the file's size, though not below 1 GiB.
     fs::write(&path, gzipped(&format!("{HEADER}{}", "1,a,1,train\n".repeat(5_000_000)))).unwrap();
     assert!(fs::metadata(&path).unwrap().len() < 300_000);
-    let read = |bytes: u64| Table::read_with(&path, &schema(), &ReadOptions::default().max_bytes(bytes));
+    let read =
+        |bytes: u64| Table::read_with(&path, &schema(), &ReadOptions::builder().max_bytes(bytes).build().unwrap());
     assert!(read(20_000_000).unwrap_err().to_string().contains("max_bytes"));
     // The text fits here, but not the table of 16 bytes a row.
     assert!(read(70_000_000).unwrap_err().line().unwrap() > 4_000_000);

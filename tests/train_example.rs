@@ -224,7 +224,11 @@ fn a_value_of_another_form_is_named_with_its_key_and_an_example() {
             "unknown_domain = \"share\"",
             "expected one of `error`, `shared`, `drop` (did you mean `shared`?)",
         ),
-        ("domain = \"page\"", "quote = \"<<\"", "expected one character, or false for none"),
+        (
+            "domain = \"page\"",
+            "read.quote = \"<<\"",
+            "ReadOptions: quote: one ASCII character that is not a line break",
+        ),
     ] {
         let text = complaint(&RUN.replace(old, new), LOG.as_bytes());
         assert!(text.contains(says) && !text.contains("enum"), "{new}: {text}");
@@ -277,16 +281,16 @@ fn unknown_values_are_in_the_report_and_said_where_they_are_most() {
 
 #[test]
 fn limits_quotes_and_escapes_are_keys() {
-    let text = complaint(&RUN.replace("domain =", "max_rows = 7\ndomain ="), LOG.as_bytes());
+    let text = complaint(&RUN.replace("domain =", "read.max_rows = 7\ndomain ="), LOG.as_bytes());
     assert!(text.contains("log.csv:9: expected at most 7 rows (max_rows)"), "{text}");
     for (key, says) in
         [("max_bytes = 50", "max_bytes"), ("max_cell_bytes = 3", "max_cell_bytes"), ("max_columns = 4", "max_columns")]
     {
-        let text = complaint(&RUN.replace("domain =", &format!("{key}\ndomain =")), LOG.as_bytes());
+        let text = complaint(&RUN.replace("domain =", &format!("read.{key}\ndomain =")), LOG.as_bytes());
         assert!(text.contains(&format!("({says})")), "{text}");
     }
     let quoted = LOG.replace("lamp", "\"la\\\"mp\"");
     assert!(complaint(RUN, quoted.as_bytes()).contains("set escape = "), "no escape");
-    trained(&quoted, "escape = \"\\\\\"");
-    trained(&LOG.replace("lamp", "\"lamp"), "quote = false");
+    trained(&quoted, "read.escape = \"\\\\\"");
+    trained(&LOG.replace("lamp", "\"lamp"), "read.quote = \"\"");
 }

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Parser};
+use serde::Serialize;
 use starple::Result;
 use starple::persist::check_place;
 
-use super::output::{check_text, err, resolved};
+use super::output::{check_text, err, out, resolved, write, write_json};
 use super::wrong;
 
 /// What is read.
@@ -76,9 +77,41 @@ impl Outputs {
     }
 }
 
-/// The exit code of an example; an error is said on stderr, with code 1.
-pub(crate) fn exit(done: Result<u8>) -> ExitCode {
-    done.map_or_else(
+/// Where results are written.
+#[derive(Args)]
+#[allow(dead_code, reason = "the example train draws nothing")]
+pub(crate) struct Results {
+    /// Writes the results as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Draws the results as SVG.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+#[allow(dead_code, reason = "the example train draws nothing")]
+impl Results {
+    /// The files, to be checked before the work.
+    pub(crate) fn outputs(&self) -> Outputs {
+        Outputs::default().text("--report", self.report.as_ref()).text("--svg", self.svg.as_ref())
+    }
+
+    /// Writes the files that were asked for, then the tables to stdout: these may be cut off, files may not.
+    pub(crate) fn write(&self, json: &impl Serialize, svg: impl FnOnce() -> String, tables: &str) -> Result<()> {
+        if let Some(path) = &self.report {
+            write_json(path, json)?;
+        }
+        if let Some(path) = &self.svg {
+            write(path, &svg())?;
+        }
+        out(tables.trim_end_matches('\n'));
+        Ok(())
+    }
+}
+
+/// Runs an example on its arguments. An error is written to stderr, with exit code 1.
+pub(crate) fn start<A: Parser>(run: impl FnOnce(&A) -> Result<u8>) -> ExitCode {
+    run(&A::parse()).map_or_else(
         |error| {
             err(format_args!("error: {error}"));
             ExitCode::FAILURE

@@ -1,34 +1,51 @@
 //! Ctrl-C and SIGTERM, told apart.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use starple::Result;
 
-/// The signal that asked the work to end: 0 if none did.
+use crate::run_file::{err, wrong};
+
+/// The signal that asked the work to end.
 #[derive(Clone)]
-pub(crate) struct Interrupt(Arc<AtomicUsize>);
+pub(crate) struct Interrupt {
+    /// 0 if there was none.
+    signal: Arc<AtomicUsize>,
+    /// Whether there was one.
+    #[allow(dead_code, reason = "not every example hands it on")]
+    pub(crate) flag: Arc<AtomicBool>,
+}
 
 impl Interrupt {
     /// Waits for Ctrl-C and SIGTERM. A second one ends the process at once, by the exit code of its own.
-    pub(crate) fn listen() -> io::Result<Self> {
-        let (signalled, first) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        for signal in [SIGINT, SIGTERM] {
+    pub(crate) fn listen() -> Result<Self> {
+        let this = Self { signal: Arc::default(), flag: Arc::default() };
+        let register = |number| {
             // In this order: the first signal passes by the shutdown, which it arms for the second.
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&first))?;
-            flag::register(signal, Arc::clone(&first))?;
-            flag::register_usize(signal, Arc::clone(&signalled), signal as usize)?;
-        }
-        Ok(Self(signalled))
+            flag::register_conditional_shutdown(number, 128 + number, Arc::clone(&this.flag))?;
+            flag::register(number, Arc::clone(&this.flag))?;
+            flag::register_usize(number, Arc::clone(&this.signal), number as usize)
+        };
+        register(SIGINT).and_then(|_| register(SIGTERM)).map_err(wrong)?;
+        Ok(this)
     }
 
     /// The name and the exit code of the signal, if there was one.
     pub(crate) fn signal(&self) -> Option<(&'static str, u8)> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.signal.load(Ordering::Relaxed) {
             0 => None,
             signal => Some((if signal == SIGINT as usize { "Ctrl-C" } else { "SIGTERM" }, 128 + signal as u8)),
         }
+    }
+
+    /// Says on stderr that a signal ended the work, if one did, and whether the same command goes on. Gives the exit code.
+    pub(crate) fn report(&self, resumable: bool) -> Option<u8> {
+        let (name, code) = self.signal()?;
+        let goes_on = if resumable { "; the same command goes on where it was" } else { "" };
+        err(format_args!("stopped by {name}{goes_on}"));
+        Some(code)
     }
 }

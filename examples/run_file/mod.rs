@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer as _, MapAccess, Unexpected, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer as _, MapAccess, Visitor};
 use starple::data::{
     Bag, Categorical, Feature, Numeric, ReadOptions, Schema, SplitOptions, Splits, Table, UnknownDomainRows,
     UnknownSplitRows,
@@ -17,9 +17,10 @@ use starple::data::{
 use starple::train::TrainConfig;
 use starple::{Error, ErrorKind, Result};
 
-pub(crate) use arguments::{Input, Outputs, exit};
 #[allow(unused_imports, reason = "each example writes what it has")]
-pub(crate) use output::{err, out, write, write_json};
+pub(crate) use arguments::{Input, Outputs, Results, start};
+#[allow(unused_imports, reason = "each example writes what it has")]
+pub(crate) use output::{err, out, write_json};
 pub(crate) use words::{NEITHER, culprit, example, explained};
 
 /// An error of the file.
@@ -141,42 +142,8 @@ pub(crate) struct Data {
     unknown_domain: UnknownDomainRows,
     #[serde(default)]
     unknown_split: UnknownSplitRows,
-    quote: Option<Letter>,
-    escape: Option<Letter>,
-    max_rows: Option<usize>,
-    max_bytes: Option<u64>,
-    max_cell_bytes: Option<usize>,
-    max_columns: Option<usize>,
-}
-
-/// A character, or `false` for none.
-#[derive(Clone, Copy)]
-struct Letter(Option<char>);
-
-impl<'de> Deserialize<'de> for Letter {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrFalse;
-        impl Visitor<'_> for OneOrFalse {
-            type Value = Letter;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("one character, or false for none")
-            }
-
-            fn visit_bool<E: serde::de::Error>(self, any: bool) -> Result<Letter, E> {
-                if any { Err(E::invalid_value(Unexpected::Bool(any), &self)) } else { Ok(Letter(None)) }
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Letter, E> {
-                let mut letters = text.chars();
-                match (letters.next(), letters.next()) {
-                    (Some(letter), None) => Ok(Letter(Some(letter))),
-                    _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
-                }
-            }
-        }
-        deserializer.deserialize_any(OneOrFalse)
-    }
+    #[serde(default)]
+    read: ReadOptions,
 }
 
 /// `[features]`: names, or tables with options.
@@ -264,8 +231,7 @@ impl Data {
     /// Reads the rows; everything that is fitted is fitted on the training split. What is likely a mistake is said on stderr.
     pub(crate) fn read(&self, features: Features) -> Result<Splits> {
         let schema = self.schema(features)?;
-        let reading = self.reading();
-        let read = |path: &PathBuf| Table::read_with(path, &schema, &reading);
+        let read = |path: &PathBuf| Table::read_with(path, &schema, &self.read);
         let options = SplitOptions { unknown_domain: self.unknown_domain, unknown_split: self.unknown_split };
         let splits = match (&self.path, &self.split, &self.train, &self.val, &self.test) {
             (Some(path), Some(_), None, None, None) => Splits::of_table(&schema, &read(path)?, options)?,
@@ -285,29 +251,6 @@ impl Data {
             err(format_args!("warning: {warning}"));
         }
         Ok(splits)
-    }
-
-    fn reading(&self) -> ReadOptions {
-        let mut options = ReadOptions::default();
-        if let Some(Letter(quote)) = self.quote {
-            options = options.quote(quote);
-        }
-        if let Some(Letter(escape)) = self.escape {
-            options = options.escape(escape);
-        }
-        if let Some(rows) = self.max_rows {
-            options = options.max_rows(rows);
-        }
-        if let Some(bytes) = self.max_bytes {
-            options = options.max_bytes(bytes);
-        }
-        if let Some(bytes) = self.max_cell_bytes {
-            options = options.max_cell_bytes(bytes);
-        }
-        if let Some(columns) = self.max_columns {
-            options = options.max_columns(columns);
-        }
-        options
     }
 
     fn schema(&self, features: Features) -> Result<Schema> {

@@ -83,7 +83,7 @@ pub use loader_config::{BatchOrder, LoaderConfig, LoaderConfigBuilder};
 pub(crate) use names::listed;
 pub use raw_value::RawValue;
 pub use read::Format;
-pub use read_options::ReadOptions;
+pub use read_options::{ReadOptions, ReadOptionsBuilder};
 pub(crate) use row_plan::{RowPlan, RowScratch};
 pub use schema::{Schema, SchemaBuilder};
 pub use source::{IntoSource, Pass, RowCounts, RowSource};

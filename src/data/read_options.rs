@@ -12,144 +12,86 @@ const LEAST_BYTES: u64 = 1 << 30;
 /// How many times its own size a larger file may take in memory.
 const EXPANSION: u64 = 256;
 
-/// How a log is read: the quotes and escapes of delimited text, and limits that keep a small file from taking all memory.
-///
-/// Errors name the setting they come from; run files have keys of the same names in `[data]`.
-///
-/// ```
-/// use starple::data::{Format, ReadOptions, Schema, Table};
-///
-/// let schema = Schema::builder().categorical("title").label("click").build()?;
-/// let log = "title,click\n\"say \\\"hi\\\"\",1\n";
-/// let read = |options: &ReadOptions| Table::from_reader_with(log.as_bytes(), Format::Csv, "log.csv", &schema, options);
-/// assert!(read(&ReadOptions::default()).unwrap_err().to_string().contains("escape"));
-/// assert_eq!(read(&ReadOptions::default().escape('\\'))?.rows(), 1);
-/// # Ok::<(), starple::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadOptions {
-    quote: Mark,
-    escape: Mark,
-    max_rows: usize,
-    /// `None`: by the file's size.
-    max_bytes: Option<u64>,
-    max_cell_bytes: usize,
-    max_columns: usize,
-}
-
-/// A character with a meaning of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mark {
-    /// Nothing was said: the format has one, or none.
-    Unsaid,
-    Nothing,
-    Is(char),
-}
-
-impl Mark {
-    fn of(letter: Option<char>) -> Self {
-        letter.map_or(Self::Nothing, Self::Is)
+crate::settings! {
+    /// How a log is read: the quotes and escapes of delimited text, and limits that keep a small file from taking all memory.
+    ///
+    /// Errors of reading name the setting that they come from.
+    ///
+    /// ```
+    /// use starple::data::{Format, ReadOptions, Schema, Table};
+    ///
+    /// let schema = Schema::builder().categorical("title").label("click").build()?;
+    /// let log = "title,click\n\"say \\\"hi\\\"\",1\n";
+    /// let read = |options: &ReadOptions| Table::from_reader_with(log.as_bytes(), Format::Csv, "log.csv", &schema, options);
+    /// assert!(read(&ReadOptions::default()).unwrap_err().to_string().contains("escape"));
+    /// assert_eq!(read(&ReadOptions::builder().escape('\\').build()?)?.rows(), 1);
+    /// # Ok::<(), starple::Error>(())
+    /// ```
+    #[derive(Default)]
+    ReadOptions, ReadOptionsBuilder, in files {
+        /// The character that quotes a cell, ASCII and neither the separator nor a line break. Empty: quotes are content. Default: `"` in
+        /// CSV, empty in TSV.
+        ///
+        /// A quoted cell may hold separators and line breaks; a quote in it is written twice. A quote inside a cell that does not begin
+        /// with one is content.
+        quote: Option<String> = None, some impl Into<String>, as Option<&str>;
+        /// The character that makes content of a quote, separator, line break or escape after it, and is content itself before anything
+        /// else; ASCII, and neither the quote, the separator nor a line break. Empty: none. Default: none, and it is an error
+        /// if a backslash leaves open whether a quoted cell ends.
+        escape: Option<String> = None, some impl Into<String>, as Option<&str>;
+        /// The most rows of a table, at most 2³² − 1, the default.
+        max_rows: usize = u32::MAX as usize;
+        /// The most bytes that may come out of a file: text after decompression, and the table in memory, each of them. Default: 256
+        /// times the file's size, or 1 GiB if that is more; no bound for [`Table::from_reader`](super::Table::from_reader).
+        max_bytes: Option<u64> = None, some u64;
+        /// The most bytes of a cell; a row may have 16 times as many. Default: 1 MiB.
+        max_cell_bytes: usize = 1 << 20;
+        /// The most columns of a file; default 65,536.
+        max_columns: usize = 1 << 16;
     }
-
-    /// The character, or that of the format.
-    fn or(self, of_format: Option<char>) -> Option<char> {
-        match self {
-            Self::Unsaid => of_format,
-            Self::Nothing => None,
-            Self::Is(letter) => Some(letter),
+    check(this, problems) {
+        for (name, text) in [("quote", &this.quote), ("escape", &this.escape)] {
+            let valid = |text: &String| text.len() <= 1 && text.is_ascii() && !text.contains(['\n', '\r']);
+            problems.require(text.as_ref().is_none_or(valid), || {
+                format!("{name}: one ASCII character that is not a line break, or empty for none, found {:?}", text.as_deref().unwrap_or_default())
+            });
         }
-    }
-}
-
-impl Default for ReadOptions {
-    fn default() -> Self {
-        Self {
-            quote: Mark::Unsaid,
-            escape: Mark::Unsaid,
-            max_rows: u32::MAX as usize,
-            max_bytes: None,
-            max_cell_bytes: 1 << 20,
-            max_columns: 1 << 16,
-        }
+        let rows = this.max_rows;
+        problems.require(u32::try_from(rows).is_ok(), || format!("max_rows: at most {}, found {rows}", u32::MAX));
     }
 }
 
 impl ReadOptions {
-    /// What cells may be quoted with, or `None` if quotes are content like any other. Default: `"` in CSV, nothing in TSV.
-    ///
-    /// A quoted cell may hold separators and line breaks; a quote in it is written twice. A quote inside a cell that does not begin with
-    /// one is content.
-    pub fn quote(mut self, quote: impl Into<Option<char>>) -> Self {
-        self.quote = Mark::of(quote.into());
-        self
-    }
-
-    /// What makes content of a quote, separator, line break or escape after it; before anything else it is content itself. `None` for
-    /// nothing. Default: nothing, and it is an error if a backslash leaves open whether a quoted cell ends.
-    pub fn escape(mut self, escape: impl Into<Option<char>>) -> Self {
-        self.escape = Mark::of(escape.into());
-        self
-    }
-
-    /// How many rows a table may have. Default: 2³² − 1, which is the most.
-    pub fn max_rows(mut self, rows: usize) -> Self {
-        self.max_rows = rows;
-        self
-    }
-
-    /// How many bytes may come out of a file: text after decompression, and the table in memory, each of them. Default: 256 times the
-    /// file's size, or 1 GiB if that is more; without bound for [`Table::from_reader`](super::Table::from_reader).
-    pub fn max_bytes(mut self, bytes: u64) -> Self {
-        self.max_bytes = Some(bytes);
-        self
-    }
-
-    /// How many bytes a cell may have; a row may have 16 times as many. Default: 1 MiB.
-    pub fn max_cell_bytes(mut self, bytes: usize) -> Self {
-        self.max_cell_bytes = bytes;
-        self
-    }
-
-    /// How many columns a file may have. Default: 65,536.
-    pub fn max_columns(mut self, columns: usize) -> Self {
-        self.max_columns = columns;
-        self
-    }
-
     /// How cells of this format are told apart.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] naming each character that cannot have its role.
+    /// [`ErrorKind::Config`] that names each character that this format does not permit.
     pub(super) fn dialect(&self, format: Format) -> Result<Dialect> {
         let delimiter = format.delimiter();
-        let quote = self.quote.or(if format == Format::Csv { Some('"') } else { None });
-        let escape = self.escape.or(None);
+        let of_format = if format == Format::Csv { "\"" } else { "" };
+        let [quote, escape] =
+            [self.quote().unwrap_or(of_format), self.escape().unwrap_or("")].map(|text| text.bytes().next());
         let mut problems = Problems::default();
-        let possible = |letter: char| letter.is_ascii() && !['\n', '\r', char::from(delimiter)].contains(&letter);
         for (name, letter) in [("quote", quote), ("escape", escape)] {
-            problems.require(letter.is_none_or(possible), || {
-                format!(
-                    "{name}: one ASCII character, not the separator and not a line break, found {:?}",
-                    letter.unwrap_or_default()
-                )
+            problems.require(letter != Some(delimiter), || {
+                format!("{name}: another character than the separator {:?}", char::from(delimiter))
             });
         }
         problems.require(quote != escape || quote.is_none(), || {
             "escape: another character than the quote, which may be written twice anyway".into()
         });
         problems.into_result("ReadOptions")?;
-        let byte = |letter: Option<char>| letter.map(|letter| letter as u8);
-        Ok(Dialect { delimiter, quote: byte(quote), escape: byte(escape), escape_unsaid: self.escape == Mark::Unsaid })
+        Ok(Dialect { delimiter, quote, escape, escape_unsaid: self.escape().is_none() })
     }
 
     /// The limits for files of this number of bytes, if that is known.
     pub(super) fn bounds(&self, size: Option<u64>) -> Bounds {
         let by_size = || size.map_or(u64::MAX, |size| size.saturating_mul(EXPANSION).max(LEAST_BYTES));
         Bounds {
-            rows: self.max_rows.min(u32::MAX as usize),
-            bytes: self.max_bytes.unwrap_or_else(by_size),
-            cell_bytes: self.max_cell_bytes,
-            columns: self.max_columns,
+            rows: self.max_rows(),
+            bytes: self.max_bytes().unwrap_or_else(by_size),
+            cell_bytes: self.max_cell_bytes(),
+            columns: self.max_columns(),
         }
     }
 }

@@ -266,16 +266,19 @@ fn limits_are_checked_before_memory_is_taken() {
     let read = |options: ReadOptions| Table::read_with(&path, &schema, &options);
     assert_eq!(read(ReadOptions::default()).unwrap().rows(), rows);
     for (options, says) in [
-        (ReadOptions::default().max_rows(rows - 1), "at most 2999999 rows (max_rows)"),
-        (ReadOptions::default().max_bytes(35_000_000), "at most 35000000 bytes when it is unpacked (max_bytes)"),
-        (ReadOptions::default().max_columns(1), "at most 1 columns (max_columns)"),
+        (ReadOptions::builder().max_rows(rows - 1).build().unwrap(), "at most 2999999 rows (max_rows)"),
+        (
+            ReadOptions::builder().max_bytes(35_000_000).build().unwrap(),
+            "at most 35000000 bytes when it is unpacked (max_bytes)",
+        ),
+        (ReadOptions::builder().max_columns(1).build().unwrap(), "at most 1 columns (max_columns)"),
     ] {
         let error = read(options).unwrap_err();
         // Known from the footer: no row was read.
         assert_eq!((error.kind(), error.line()), (ErrorKind::Data, None), "{error}");
         assert!(error.to_string().contains(says), "{error}");
     }
-    assert!(read(ReadOptions::default().max_bytes(37_000_000)).is_ok());
+    assert!(read(ReadOptions::builder().max_bytes(37_000_000).build().unwrap()).is_ok());
 }
 
 #[test]
@@ -299,7 +302,7 @@ fn cells_and_bags_are_counted_while_they_are_read() {
     assert!(error.to_string().contains("at most 1048576 bytes (max_cell_bytes)"), "{error}");
 
     let schema = Schema::builder().bag("b", "|").build().unwrap();
-    let read = |bytes| Table::read_with(&path, &schema, &ReadOptions::default().max_bytes(bytes));
+    let read = |bytes| Table::read_with(&path, &schema, &ReadOptions::builder().max_bytes(bytes).build().unwrap());
     let error = read(60 << 20).unwrap_err();
     assert!(error.to_string().contains("(max_bytes)") && error.line().is_some_and(|line| line <= 31), "{error}");
     assert_eq!(read(101 << 20).unwrap().rows(), 50);

@@ -1,6 +1,8 @@
 //! Progress of a comparison on stderr.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use starple::one_line;
 use starple::train::EpochReport;
@@ -14,6 +16,7 @@ pub struct CompareProgress {
     runs: usize,
     done: usize,
     bar: Option<indicatif::ProgressBar>,
+    stop: Arc<AtomicBool>,
 }
 
 impl CompareProgress {
@@ -21,9 +24,13 @@ impl CompareProgress {
     pub fn stderr() -> Self {
         Self::default()
     }
-}
 
-impl CompareProgress {
+    /// Ends the comparison, as [`Observer::stopped`] does, once this flag is true: a signal handler can set it.
+    pub fn stop_on(mut self, flag: Arc<AtomicBool>) -> Self {
+        self.stop = flag;
+        self
+    }
+
     /// A line on stderr, above the bar. `eprintln!` would panic where stderr is closed.
     fn say(&self, line: &str) {
         let line = one_line(line);
@@ -43,6 +50,10 @@ impl Observer for CompareProgress {
             let style = indicatif::ProgressStyle::with_template(style).expect("the template is valid");
             self.bar = Some(indicatif::ProgressBar::new(epochs as u64).with_style(style));
         }
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     fn journal_read(&mut self, taken: usize, others: usize, damaged: usize) {

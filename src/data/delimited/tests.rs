@@ -82,7 +82,7 @@ fn malformed_quotes_are_errors_at_their_line() {
 
 #[test]
 fn escapes_where_they_are_asked_for() {
-    let options = ReadOptions::default().escape('\\');
+    let options = ReadOptions::builder().escape('\\').build().unwrap();
     let read = |text: &str| records(text.as_bytes(), Format::Csv, &options).unwrap();
     assert_eq!(read("\"say \\\"hi\\\"\",b\n"), [row(1, &["say \"hi\"", "b"])]);
     assert_eq!(read("\"x\\\\\",\"\\\"\"\n"), [row(1, &["x\\", "\""])]);
@@ -93,7 +93,7 @@ fn escapes_where_they_are_asked_for() {
     let tsv = records(b"a\\\tb\tc\\\\\t\"d\n", Format::Tsv, &options).unwrap();
     assert_eq!(tsv, [row(1, &["a\tb", "c\\", "\"d"])]);
     // Said to be none, a backslash is content.
-    let options = ReadOptions::default().escape(None);
+    let options = ReadOptions::builder().escape("").build().unwrap();
     assert_eq!(records(b"\"x\\\"\",1\"\n", Format::Csv, &options).unwrap(), [row(1, &["x\\\",1"])]);
 }
 
@@ -102,9 +102,9 @@ fn tabs_have_no_quotes_unless_they_are_asked_for() {
     let text = b"\"a\tb\"\n\"c\"\td\n";
     let plain = records(text, Format::Tsv, &ReadOptions::default()).unwrap();
     assert_eq!(plain, [row(1, &["\"a", "b\""]), row(2, &["\"c\"", "d"])]);
-    let quoted = records(text, Format::Tsv, &ReadOptions::default().quote('"')).unwrap();
+    let quoted = records(text, Format::Tsv, &ReadOptions::builder().quote('"').build().unwrap()).unwrap();
     assert_eq!(quoted, [row(1, &["a\tb"]), row(2, &["c", "d"])]);
-    let single = records(b"'a''b',\"\n", Format::Csv, &ReadOptions::default().quote('\'')).unwrap();
+    let single = records(b"'a''b',\"\n", Format::Csv, &ReadOptions::builder().quote('\'').build().unwrap()).unwrap();
     assert_eq!(single, [row(1, &["a'b", "\""])]);
 }
 
@@ -143,7 +143,7 @@ proptest! {
     /// Nothing panics, and lines ascend.
     #[test]
     fn any_bytes(text in "[a,\"\\\\\r\n\u{feff}]{0,40}", escape: bool, drop in 1_usize..9) {
-        let options = if escape { ReadOptions::default().escape('\\') } else { ReadOptions::default() };
+        let options = if escape { ReadOptions::builder().escape('\\').build().unwrap() } else { ReadOptions::default() };
         let bounds = options.bounds(None);
         let mut records = Records::new(Drops(text.as_bytes(), drop), options.dialect(Format::Csv).unwrap(), &bounds);
         let mut last = 0;
@@ -159,7 +159,7 @@ fn records_larger_than_the_buffer_and_bounds() {
     let long = "x".repeat(3 * BUFFER);
     let text = format!("a,b\n{long},\"{long}\n{long}\"\n1,2\n");
     assert_eq!(csv(&text).unwrap()[1..], [row(2, &[&long, &format!("{long}\n{long}")]), row(4, &["1", "2"])]);
-    let options = ReadOptions::default().max_cell_bytes(10).max_columns(3).max_bytes(100);
+    let options = ReadOptions::builder().max_cell_bytes(10).max_columns(3).max_bytes(100).build().unwrap();
     for (text, line, says) in [
         (format!("a\n{}", "x".repeat(11)), 2, "max_cell_bytes"),
         (format!("a\n\"{}\"", "x\n".repeat(11)), 2, "max_cell_bytes"),
@@ -170,7 +170,7 @@ fn records_larger_than_the_buffer_and_bounds() {
         assert!(error.to_string().contains(says), "{error}");
         assert!(error.line().is_none_or(|found| found == line), "{error}");
     }
-    let options = ReadOptions::default().max_cell_bytes(1 << 10);
+    let options = ReadOptions::builder().max_cell_bytes(1 << 10).build().unwrap();
     let row: String = vec!["x".repeat(1 << 10); 17].join(",");
     assert!(records(row.as_bytes(), Format::Csv, &options).unwrap_err().to_string().contains("max_cell_bytes"));
 }

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use ndarray::{Array1, Array2, ArrayRef2, s};
 use serde::{Deserialize, Serialize};
-use starple::data::{Batch, DataSet, DomainId, Field, Ids, Layout};
+use starple::data::{Batch, DataSet, DomainId, Ids, Layout};
 use starple::loss::{DecayPer, Objective};
 use starple::metrics::{Metric, Monitor};
 use starple::model::NetConfig;
@@ -160,12 +160,7 @@ impl CustomLayer for Probe {
 }
 
 fn layout() -> Layout {
-    Layout {
-        fields: vec![Field { name: "id".into(), rows: 4, bag: None }],
-        numeric: vec!["number".into()],
-        domains: vec!["a".into(), "b".into()],
-        tasks: vec!["click".into()],
-    }
+    Layout::new(["a", "b"], ["click"]).field("id", 4).numeric(["number"])
 }
 
 fn probe_of(model: &Model) -> &Probe {

@@ -106,7 +106,7 @@ proptest! {
         let users = vocabulary(&fit.iter().map(|row| &row.user), 1);
         let items = vocabulary(&fit.iter().map(|row| &row.item), min_count);
         let tags = vocabulary(&fit.iter().flat_map(|row| &row.tags), min_count);
-        let sizes: Vec<usize> = encoder.layout().fields.iter().map(|field| field.rows).collect();
+        let sizes: Vec<usize> = encoder.layout().tables.iter().map(|table| table.rows).collect();
         prop_assert_eq!(sizes, [users.len() + 1, items.len() + 1, tags.len() + 1]);
 
         let ages: Vec<f64> = fit.iter().filter_map(|row| row.age).collect();
@@ -210,7 +210,7 @@ fn one_column_may_be_read_in_several_ways() {
     let encoder = Encoder::fit(&schema, &table, &table.all()).unwrap();
     let names: Vec<&str> = encoder.layout().fields.iter().map(|field| field.name.as_str()).collect();
     assert_eq!(names, ["age", "age_bucket", "age_id", "age_hash", "age_digits"]);
-    let sizes: Vec<usize> = encoder.layout().fields.iter().map(|field| field.rows).collect();
+    let sizes: Vec<usize> = encoder.layout().tables.iter().map(|table| table.rows).collect();
     assert_eq!(sizes, [5, 3, 100, 7, 5]);
     let batch = encoder.encode(&table, &[3, 0]).unwrap();
     assert_eq!(one(&batch, 0), [4, 1]);

@@ -201,6 +201,6 @@ fn buckets_far_beyond_the_rows_take_no_memory() {
         .build()
         .unwrap();
     let splits = Splits::of_table(&schema, &table(&schema, &log(|_, _| None)), SplitOptions::default()).unwrap();
-    assert_eq!(splits.layout.fields[0].rows, 11);
+    assert_eq!(splits.layout.tables[0].rows, 11);
     assert!(splits.report.warnings[0].contains("10 buckets of 4000000000"), "{:?}", splits.report.warnings);
 }

@@ -3,7 +3,7 @@
 use ndarray::{Array2, Axis, concatenate, s};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use starple::data::{Batch, DomainId, Field, Ids, Layout};
+use starple::data::{Batch, DomainId, Ids, Layout};
 use starple::model::{Branches, Cache, Pepnet, PepnetConfig, PepnetConfigBuilder, PleConfigBuilder};
 use starple::nn::{
     ActivationKind, Branch, Combination, DomainLinear, DomainMlp, Gate, GateCache, HiddenSettings, InitRng, Leaf,
@@ -13,13 +13,7 @@ use starple::nn::{
 use starple::{Model, Ple, PleConfig, Star, StarConfig};
 
 fn layout() -> Layout {
-    let field = |name: &str, rows| Field { name: name.into(), rows, bag: None };
-    Layout {
-        fields: vec![field("user", 20), field("item", 15)],
-        numeric: vec!["price".into()],
-        domains: ["search", "feed", "cart"].map(String::from).to_vec(),
-        tasks: ["click", "buy"].map(String::from).to_vec(),
-    }
+    Layout::new(["search", "feed", "cart"], ["click", "buy"]).field("user", 20).field("item", 15).numeric(["price"])
 }
 
 /// Rows grouped by domain.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use starple::data::{Bag, Categorical, DataSet, Encoder, Field, Format, Ids, Layout, Numeric, Pooling, Schema, Table};
+use starple::data::{Bag, Categorical, DataSet, Encoder, Format, Ids, Layout, Numeric, Pooling, Schema, Table};
 use starple::loss::{GradNormConfig, Objective, Weighting};
 use starple::model::{Branches, NewRows};
 use starple::nn::Leaf;
@@ -76,7 +76,7 @@ fn an_encoder_gives_new_ids_behind_the_old_ones() {
     assert_eq!(domains, [0, 3, 2, 4, 1, 1]);
 
     // Fields of other codings and numbers are what they were, and so are rows of what was known.
-    let rows = |encoder: &Encoder| encoder.layout().fields.iter().map(|field| field.rows).collect::<Vec<_>>();
+    let rows = |encoder: &Encoder| encoder.layout().tables.iter().map(|table| table.rows).collect::<Vec<_>>();
     assert_eq!(rows(&fitted), [2, 4, 7, 24, 4, 3]);
     assert_eq!(rows(&encoder), [4, 6, 7, 24, 4, 5]);
     assert_eq!(encoder.layout().numeric, fitted.layout().numeric);
@@ -118,13 +118,7 @@ fn an_encoder_that_cannot_be_extended_stays_as_it_was() {
 }
 
 fn layout() -> Layout {
-    let field = |name: &str, rows, bag| Field { name: name.into(), rows, bag };
-    Layout {
-        fields: vec![field("user", 5, None), field("tags", 4, Some(Pooling::Mean))],
-        numeric: vec!["age".into()],
-        domains: vec!["home".into(), "search".into()],
-        tasks: vec!["click".into()],
-    }
+    Layout::new(["home", "search"], ["click"]).field("user", 5).bag("tags", 4, Pooling::Mean).numeric(["age"])
 }
 
 /// Bits of every tensor by name.
@@ -146,7 +140,7 @@ fn a_layout_that_is_no_extension_is_refused_with_all_that_is_wrong() {
     let before = values(&star);
     let mut refused = |change: &dyn Fn(&mut Layout), parts: &[&str]| {
         let mut wrong = layout();
-        wrong.fields[0].rows += 3;
+        wrong.tables[0].rows += 3;
         change(&mut wrong);
         let error = star.grow(&wrong, NewRows::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Layout);
@@ -158,14 +152,14 @@ fn a_layout_that_is_no_extension_is_refused_with_all_that_is_wrong() {
     };
     refused(
         &|l| {
-            l.fields[0].rows = 4;
+            l.tables[0].rows = 4;
             l.fields[1].bag = Some(Pooling::Sum);
             l.numeric.clear();
             l.domains = vec!["search".into(), "home".into()];
             l.tasks.push("buy".into());
         },
         &[
-            r#"field "user": expected 5 rows or more, found 4"#,
+            r#"table "user": expected 5 rows or more, found 4"#,
             r#"field "tags": expected bags of ids (Mean), found bags of ids (Sum)"#,
             r#"numeric: expected ["age"], found []"#,
             r#"domains: expected ["home", "search"] and others behind them, found ["search", "home"]"#,
@@ -187,13 +181,13 @@ fn drawn_rows_have_the_deviation_of_the_start() {
     let config = StarConfig::builder(&layout()).embedding_dim(8).embedding_std(0.5).build().unwrap();
     let mut star = Star::new(config);
     let mut grown = layout();
-    grown.fields[0].rows += 4000;
+    grown.tables[0].rows += 4000;
     star.grow(&grown, NewRows::Drawn).unwrap();
     let new = star.embeddings().tables()[0].slice(ndarray::s![5.., ..]).mapv(f64::from);
     // Of 32,000 draws the mean is known to 0.0028, the deviation to 0.002.
     assert!(new.mean().unwrap().abs() < 0.015 && (new.std(1.0) - 0.5).abs() < 0.01, "{}", new.std(1.0));
     star.grow(&grown, NewRows::OutOfVocabulary).unwrap();
-    grown.fields[1].rows += 2;
+    grown.tables[1].rows += 2;
     star.grow(&grown, NewRows::OutOfVocabulary).unwrap();
     let tags = &star.embeddings().tables()[1];
     assert!(tags.row(4) == tags.row(0) && tags.row(5) == tags.row(0) && tags.row(3) != tags.row(0));

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use ndarray::{Array1, Array2, ArrayRef2, s};
 use serde::{Deserialize, Serialize};
-use starple::data::{Batch, DataSet, DomainId, Field, Ids, Layout};
+use starple::data::{Batch, DataSet, DomainId, Ids, Layout};
 use starple::loss::Objective;
 use starple::model::NetConfig;
 use starple::net::{Builder, Built, CustomLayer, Describe};
@@ -129,12 +129,7 @@ impl CustomLayer for Scale {
 }
 
 fn layout() -> Layout {
-    Layout {
-        fields: vec![Field { name: "item".into(), rows: 6, bag: None }],
-        numeric: vec!["price".into()],
-        domains: vec!["home".into(), "search".into()],
-        tasks: vec!["click".into()],
-    }
+    Layout::new(["home", "search"], ["click"]).field("item", 6).numeric(["price"])
 }
 
 fn rows(layout: &Layout) -> Batch {

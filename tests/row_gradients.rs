@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 use proptest::prelude::*;
-use starple::data::{Batch, DomainId, Field, Ids, Layout, Pooling};
+use starple::data::{Batch, DomainId, Ids, Layout, Pooling};
 use starple::model::Cache;
 use starple::nn::{DomainMlp, RowGrad, Train};
 use starple::{Model, PooledConfig};
@@ -51,13 +51,7 @@ proptest! {
         mean in any::<bool>(),
     ) {
         let pooling = if mean { Pooling::Mean } else { Pooling::Sum };
-        let field = |name: &str, rows, bag| Field { name: name.into(), rows, bag };
-        let layout = Layout {
-            fields: vec![field("item", 7, None), field("tags", 5, Some(pooling))],
-            domains: vec!["all".into()],
-            tasks: vec!["click".into()],
-            ..Layout::default()
-        };
+        let layout = Layout::new(["all"], ["click"]).field("item", 7).bag("tags", 5, pooling);
         let mut offsets = vec![0];
         offsets.extend(bags.iter().scan(0, |end, bag| { *end += bag.len() as u32; Some(*end) }));
         let batch = Batch {

@@ -6,9 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use starple::data::{
-    Batch, DataSet, DomainId, Field, Layout, Loader, LoaderConfig, Pass, Pooling, RowCounts, RowSource,
-};
+use starple::data::{Batch, DataSet, DomainId, Layout, Loader, LoaderConfig, Pass, Pooling, RowCounts, RowSource};
 use starple::optim::OptimizerConfig;
 use starple::train::{
     Callback, Checkpoints, FitReport, StatisticsRows, StepDone, StopReason, TrainConfig, Trainer, recompute_statistics,
@@ -23,13 +21,7 @@ const BATCH: usize = 64;
 const STEPS: u64 = 11;
 
 fn layout() -> Layout {
-    let field = |name: &str, rows, bag| Field { name: name.into(), rows, bag };
-    Layout {
-        fields: vec![field("user", 30, None), field("tags", 9, Some(Pooling::Mean))],
-        numeric: vec!["age".into()],
-        domains: vec!["home".into(), "search".into(), "cart".into()],
-        tasks: vec!["click".into()],
-    }
+    Layout::new(["home", "search", "cart"], ["click"]).field("user", 30).bag("tags", 9, Pooling::Mean).numeric(["age"])
 }
 
 /// A value from 0 to 1 for a row and a column.

@@ -5,7 +5,7 @@ mod memory;
 
 use memory::peak;
 use serde_json::{Value, json};
-use starple::data::{Field, Layout};
+use starple::data::Layout;
 use starple::model::{AnyConfig, Model};
 use starple::optim::OptimizerConfig;
 use starple::train::{TrainConfig, Trainer, in_pool};
@@ -14,12 +14,7 @@ use starple_lab::compare::{CompareConfig, Contender};
 use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 
 fn layout() -> Layout {
-    Layout {
-        fields: vec![Field { name: "item".into(), rows: 50, bag: None }],
-        numeric: vec!["price".into()],
-        domains: vec!["search".into(), "feed".into(), "mail".into()],
-        tasks: vec!["click".into(), "buy".into()],
-    }
+    Layout::new(["search", "feed", "mail"], ["click", "buy"]).field("item", 50).numeric(["price"])
 }
 
 fn config(kind: &str, key: &str, value: &Value) -> Result<AnyConfig, Error> {
@@ -115,17 +110,17 @@ fn numbers_that_are_too_large_together_are_refused_with_their_names_and_bytes() 
 }
 
 #[test]
-fn a_table_that_is_too_large_is_refused_by_its_features_name() {
+fn a_table_that_is_too_large_is_refused_by_its_name() {
     for kind in AnyConfig::KINDS {
         let mut layout = layout();
-        layout.fields.push(Field { name: "user".into(), rows: 4_000_000_000, bag: None });
+        layout = layout.field("user", 4_000_000_000);
         let settings = json!({ "kind": kind, "embedding_dim": 1024 });
         let text = refused(|| AnyConfig::from_settings(settings, &layout, 1));
-        assert!(text.contains("the feature \"user\" (a table of 4000000000 rows)"), "{text}");
+        assert!(text.contains("the table \"user\" (4000000000 rows)"), "{text}");
         assert!(text.contains("embedding_dim = 1024"), "{text}");
-        layout.fields[1].rows = usize::MAX;
+        layout.tables[1].rows = usize::MAX;
         let text = refused(|| AnyConfig::from_settings(json!({ "kind": kind }), &layout, 1));
-        assert!(text.contains("layout.fields.user: at most 4294967295 rows"), "{text}");
+        assert!(text.contains("layout.tables.user: at most 4294967295 rows"), "{text}");
     }
 }
 

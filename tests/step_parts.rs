@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ndarray::Array2;
-use starple::data::{Batch, DomainId, Field, Layout, Pooling};
+use starple::data::{Batch, DomainId, Layout, Pooling};
 use starple::loss::{DwaConfig, Loss, Objective, UncertaintyConfig, Units, Weighting};
 use starple::model::{Gradient, Presence};
 use starple::nn::{Leaf, LeafMut, Params as _, Path};
@@ -16,13 +16,11 @@ const ROWS: usize = 40;
 const CUT: usize = 17;
 
 fn layout() -> Layout {
-    let field = |name: &str, rows, bag| Field { name: name.into(), rows, bag };
-    Layout {
-        fields: vec![field("user", 12, None), field("item", 9, None), field("tags", 7, Some(Pooling::Mean))],
-        numeric: vec!["price".into()],
-        domains: ["home", "search", "cart", "never"].map(String::from).to_vec(),
-        tasks: ["click", "buy"].map(String::from).to_vec(),
-    }
+    Layout::new(["home", "search", "cart", "never"], ["click", "buy"])
+        .field("user", 12)
+        .field("item", 9)
+        .bag("tags", 7, Pooling::Mean)
+        .numeric(["price"])
 }
 
 /// Rows whose domains lie apart, with weights; labels are missing here and there.

@@ -5,7 +5,7 @@ use ndarray_rand::rand_distr::{Distribution as _, Zipf};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
-use starple::data::{Batch, DomainId, Field, Ids, Layout};
+use starple::data::{Batch, DomainId, Ids, Layout};
 use starple::model::Branches;
 use starple::{AnyConfig, Model, PleConfig, StarConfig};
 
@@ -74,14 +74,9 @@ impl Workload {
 
     /// Fields `f0 …`, numbers `n0 …`, domains `d0 …`, tasks `t0 …`.
     pub(crate) fn layout(&self) -> Layout {
-        let names = |what: &str, count: usize| (0..count).map(|i| format!("{what}{i}")).collect::<Vec<_>>();
-        let field = |(i, &rows): (usize, &usize)| Field { name: format!("f{i}"), rows, bag: None };
-        Layout {
-            fields: self.fields.iter().enumerate().map(field).collect(),
-            numeric: names("n", self.numeric),
-            domains: names("d", self.domains),
-            tasks: names("t", self.tasks),
-        }
+        let names = |what: &'static str, count: usize| (0..count).map(move |i| format!("{what}{i}"));
+        let layout = Layout::new(names("d", self.domains), names("t", self.tasks)).numeric(names("n", self.numeric));
+        self.fields.iter().enumerate().fold(layout, |layout, (i, &rows)| layout.field(format!("f{i}"), rows))
     }
 
     fn config(&self) -> AnyConfig {

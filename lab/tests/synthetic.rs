@@ -243,7 +243,7 @@ fn the_file_holds_the_log() {
     );
 
     let (layout, batch) = (log.layout(), log.data_set());
-    assert_eq!(layout.fields.iter().map(|field| field.rows).collect::<Vec<_>>(), [6, 5, 4, 7]);
+    assert_eq!(layout.tables.iter().map(|table| table.rows).collect::<Vec<_>>(), [6, 5, 4, 7]);
     let (user, Ids::Bag { offsets, ids: tags }) = (ids(&log, 0), &batch.ids[3]) else { panic!("tags are a bag") };
     let mut numeric = Array2::<f32>::zeros((log.rows(), 1));
     let (mut rows, mut missing, mut train) = (0, 0, 0);

@@ -111,10 +111,10 @@ impl Ids {
         }
     }
 
-    /// Checks the ids of `rows` rows against their field.
-    fn check(&self, field: &Field, rows: usize) -> Result<()> {
+    /// Checks the ids of `rows` rows, each below `limit`, against their field.
+    fn check(&self, field: &Field, limit: usize, rows: usize) -> Result<()> {
         self.check_shape(field, rows)?;
-        let (name, limit) = (field.name.as_str(), field.rows);
+        let name = field.name.as_str();
         let ids = match self {
             Self::One(ids) | Self::Bag { ids, .. } => ids,
         };
@@ -169,7 +169,8 @@ impl Batch {
     /// fields may hold anything.
     pub(crate) fn check_fields(&self, layout: &Layout, fields: impl IntoIterator<Item = usize>) -> Result<()> {
         self.check_columns(layout)?;
-        fields.into_iter().try_for_each(|f| self.ids[f].check(&layout.fields[f], self.rows()))
+        let check = |f: usize| self.ids[f].check(&layout.fields[f], layout.rows_of(f), self.rows());
+        fields.into_iter().try_for_each(check)
     }
 
     fn check_columns(&self, layout: &Layout) -> Result<()> {
@@ -332,15 +333,7 @@ mod tests {
     use crate::data::Pooling;
 
     fn layout() -> Layout {
-        Layout {
-            fields: vec![
-                Field { name: "user".into(), rows: 10, bag: None },
-                Field { name: "tags".into(), rows: 4, bag: Some(Pooling::Mean) },
-            ],
-            numeric: vec!["age".into(), "price".into()],
-            domains: vec!["a".into(), "b".into()],
-            tasks: vec!["click".into()],
-        }
+        Layout::new(["a", "b"], ["click"]).field("user", 10).bag("tags", 4, Pooling::Mean).numeric(["age", "price"])
     }
 
     fn batch() -> Batch {

@@ -7,17 +7,12 @@ use crate::error::{Problems, Result};
 /// Fills a [`Batch`] column by column, for rows that need no [`Encoder`](super::Encoder).
 ///
 /// ```
-/// use starple::data::{Batch, DomainId, Field, Layout, Pooling};
+/// use starple::data::{Batch, DomainId, Layout, Pooling};
 ///
-/// let layout = Layout {
-///     fields: vec![
-///         Field { name: "user".into(), rows: 100, bag: None },
-///         Field { name: "genres".into(), rows: 20, bag: Some(Pooling::Mean) },
-///     ],
-///     numeric: vec!["age".into()],
-///     domains: vec!["home".into(), "search".into()],
-///     tasks: vec!["click".into()],
-/// };
+/// let layout = Layout::new(["home", "search"], ["click"])
+///     .field("user", 100)
+///     .bag("genres", 20, Pooling::Mean)
+///     .numeric(["age"]);
 /// let batch = Batch::builder(&layout, 2)
 ///     .ids("user", vec![17, 42])
 ///     .bag("genres", [vec![3, 5, 8], vec![]])
@@ -177,18 +172,13 @@ fn place<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Field, Pooling};
+    use crate::data::Pooling;
 
     fn layout(domains: usize) -> Layout {
-        Layout {
-            fields: vec![
-                Field { name: "user".into(), rows: 10, bag: None },
-                Field { name: "tags".into(), rows: 4, bag: Some(Pooling::Sum) },
-            ],
-            numeric: vec!["age".into(), "price".into()],
-            domains: (0..domains).map(|domain| domain.to_string()).collect(),
-            tasks: vec!["click".into(), "buy".into()],
-        }
+        Layout::new((0..domains).map(|domain| domain.to_string()), ["click", "buy"])
+            .field("user", 10)
+            .bag("tags", 4, Pooling::Sum)
+            .numeric(["age", "price"])
     }
 
     #[test]

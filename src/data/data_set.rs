@@ -13,14 +13,9 @@ use crate::error::Result;
 /// have its layout, as [`Batch::check`] says. It dereferences to the [`Batch`] of all its rows, to read columns and to score the rows at once.
 ///
 /// ```
-/// use starple::data::{Batch, DataSet, Field, Layout};
+/// use starple::data::{Batch, DataSet, Layout};
 ///
-/// let layout = Layout {
-///     fields: vec![Field { name: "item".into(), rows: 10, bag: None }],
-///     domains: vec!["all".into()],
-///     tasks: vec!["click".into()],
-///     ..Layout::default()
-/// };
+/// let layout = Layout::new(["all"], ["click"]).field("item", 10);
 /// let rows = Batch::builder(&layout, 3).ids("item", vec![7, 8, 9]).labels("click", vec![0.0, 1.0, 0.0]).build()?;
 /// let rows = DataSet::new(&layout, rows)?;
 /// let mut batch = Batch::default();

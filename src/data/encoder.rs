@@ -53,7 +53,7 @@ pub enum UnknownDomain {
 #[serde(try_from = "Parts")]
 pub struct Encoder {
     schema: Schema,
-    /// By feature, in the schema's order.
+    /// By feature, in the schema's order; read by [`Encoder::fitted`].
     fitted: Vec<Fitted>,
     domains: Vocabulary,
     unknown_domain: UnknownDomain,
@@ -82,8 +82,9 @@ impl TryFrom<Parts> for Encoder {
         problems.require(fitted.len() == features.len(), || {
             format!("fitted: {} entries, one for each feature, found {}", features.len(), fitted.len())
         });
-        for (feature, fitted) in features.iter().zip(&fitted) {
-            problems.require(fitted.fits(feature), || {
+        let misfit = if fitted.len() == features.len() { Fitted::misfit(&fitted, features) } else { None };
+        if let Some(feature) = misfit {
+            problems.require(false, || {
                 format!("fitted: what {:?} of the schema can have learned, found something else", feature.name())
             });
         }
@@ -120,8 +121,7 @@ impl Encoder {
             return Err(Error::new(ErrorKind::Data, "no rows to fit on").at_path(table.source()));
         }
         check_weights(schema, table, rows)?;
-        let fitted =
-            schema.features().iter().map(|feature| Fitted::fit(feature, table, rows)).collect::<Result<_>>()?;
+        let fitted = Fitted::fit_all(schema.features(), table, rows)?;
         let domains = fit_domains(schema, table, rows)?;
         Ok(Self::assemble(schema.clone(), fitted, domains, UnknownDomain::default()))
     }
@@ -135,8 +135,8 @@ impl Encoder {
     fn derive_layout(&mut self) {
         let mut layout = Layout { tasks: self.schema.labels().to_vec(), ..Layout::default() };
         layout.domains = self.domains.values().iter().map(ToString::to_string).collect();
-        for (feature, fitted) in self.schema.features().iter().zip(&self.fitted) {
-            fitted.describe(feature, &mut layout);
+        for (i, feature) in self.schema.features().iter().enumerate() {
+            self.fitted(i).describe(feature, &mut layout);
         }
         self.layout = layout;
     }
@@ -230,14 +230,13 @@ impl Encoder {
     /// # Panics
     /// If a row number is not one of the table.
     pub fn extend(&mut self, table: &Table, rows: &[u32]) -> Result<Growth> {
-        let found = self.schema.features().iter().map(|feature| Fitted::values(feature, table, rows));
-        let found: Vec<Vocabulary> = found.collect::<Result<_>>()?;
+        let found = Fitted::values(self.schema.features(), table, rows)?;
         let domains = fit_domains(&self.schema, table, rows)?;
         let mut growth = Growth::default();
         for ((feature, fitted), found) in self.schema.features().iter().zip(&mut self.fitted).zip(&found) {
             if let Fitted::Vocabulary(values) = fitted {
                 let new = values.extend(found).len();
-                growth.values.extend((new > 0).then(|| (feature.name().to_owned(), new)));
+                growth.values.extend((new > 0).then(|| (feature.table().unwrap_or(feature.name()).to_owned(), new)));
             }
         }
         growth.domains.extend(self.domains.extend(&domains).iter().map(ToString::to_string));
@@ -260,8 +259,8 @@ impl Encoder {
     pub fn encode(&self, table: &Table, rows: &[u32]) -> Result<DataSet> {
         let mut ids = Vec::with_capacity(self.layout.fields.len());
         let mut numeric = Vec::with_capacity(self.layout.numeric.len());
-        for (feature, fitted) in self.schema.features().iter().zip(&self.fitted) {
-            fitted.encode(feature, table, rows, &mut ids, &mut numeric)?;
+        for (i, feature) in self.schema.features().iter().enumerate() {
+            self.fitted(i).encode(feature, table, rows, &mut ids, &mut numeric)?;
         }
         let labels = self.schema.labels().iter().map(|column| match table.labels(column) {
             Some(labels) => rows.iter().map(|&row| labels[row as usize]).collect(),
@@ -317,7 +316,10 @@ impl Encoder {
 
     /// What the feature at this position of the schema learned.
     pub(super) fn fitted(&self, feature: usize) -> &Fitted {
-        &self.fitted[feature]
+        match &self.fitted[feature] {
+            Fitted::Shared(first) => &self.fitted[*first],
+            own => own,
+        }
     }
 }
 

@@ -75,12 +75,16 @@ pub struct Categorical {
     column: Option<String>,
     #[serde(default)]
     coding: Coding,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    table: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dim: Option<usize>,
 }
 
 impl Categorical {
     /// The column of this name, by a vocabulary of all its values.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), column: None, coding: Coding::default() }
+        Self { name: name.into(), column: None, coding: Coding::default(), table: None, dim: None }
     }
 
     /// Reads this column. Default: the one that has the feature's name.
@@ -108,12 +112,26 @@ impl Categorical {
         self
     }
 
+    /// Reads the embedding table of this name. Default: one of the feature's name, for itself.
+    ///
+    /// Features of one table share its rows and its ids: they need the same coding, and a vocabulary has the values of all of them.
+    pub fn table(mut self, table: impl Into<String>) -> Self {
+        self.table = Some(table.into());
+        self
+    }
+
+    /// The width of the embedding table, at least 1. Default: the model's `embedding_dim`.
+    pub fn dim(mut self, dim: usize) -> Self {
+        self.dim = Some(dim);
+        self
+    }
+
     pub(super) fn coding(&self) -> Coding {
         self.coding
     }
 }
 
-/// What becomes of a number.
+/// How a number becomes an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -145,12 +163,14 @@ pub struct Numeric {
     column: Option<String>,
     #[serde(default)]
     transform: Transform,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dim: Option<usize>,
 }
 
 impl Numeric {
     /// The column of this name, standardised.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), column: None, transform: Transform::default() }
+        Self { name: name.into(), column: None, transform: Transform::default(), dim: None }
     }
 
     /// Reads this column. Default: the one that has the feature's name.
@@ -177,6 +197,12 @@ impl Numeric {
         self
     }
 
+    /// The width of the embeddings of buckets, at least 1. Default: the model's `embedding_dim`.
+    pub fn dim(mut self, dim: usize) -> Self {
+        self.dim = Some(dim);
+        self
+    }
+
     pub(super) fn transform(&self) -> Transform {
         self.transform
     }
@@ -196,6 +222,10 @@ pub struct Bag {
     pooling: Pooling,
     #[serde(default)]
     coding: Coding,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    table: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dim: Option<usize>,
 }
 
 impl Bag {
@@ -207,6 +237,8 @@ impl Bag {
             separator: separator.into(),
             pooling: Pooling::default(),
             coding: Coding::default(),
+            table: None,
+            dim: None,
         }
     }
 
@@ -237,6 +269,20 @@ impl Bag {
     /// Takes the values as ids `0 .. rows`, `rows` in `1 ..= 2³² − 1`.
     pub fn ids(mut self, rows: usize) -> Self {
         self.coding = Coding::Ids { rows };
+        self
+    }
+
+    /// Reads the embedding table of this name. Default: one of the feature's name, for itself.
+    ///
+    /// Features of one table share its rows and its ids: they need the same coding, and a vocabulary has the values of all of them.
+    pub fn table(mut self, table: impl Into<String>) -> Self {
+        self.table = Some(table.into());
+        self
+    }
+
+    /// The width of the embedding table, at least 1. Default: the model's `embedding_dim`.
+    pub fn dim(mut self, dim: usize) -> Self {
+        self.dim = Some(dim);
         self
     }
 
@@ -273,8 +319,42 @@ impl Feature {
         column.as_deref().unwrap_or(self.name())
     }
 
+    /// The embedding table that it reads; `None` if it is a number.
+    pub fn table(&self) -> Option<&str> {
+        let table = match self {
+            Self::Categorical(categorical) => &categorical.table,
+            Self::Bag(bag) => &bag.table,
+            Self::Numeric(numeric) if matches!(numeric.transform, Transform::Buckets(_)) => &None,
+            Self::Numeric(_) => return None,
+        };
+        Some(table.as_deref().unwrap_or(self.name()))
+    }
+
+    /// The width of its embedding table; `None` is the model's `embedding_dim`.
+    pub fn dim(&self) -> Option<usize> {
+        match self {
+            Self::Categorical(categorical) => categorical.dim,
+            Self::Numeric(numeric) => numeric.dim,
+            Self::Bag(bag) => bag.dim,
+        }
+    }
+
+    /// The coding of an embedded value; `None` for numbers.
+    pub(super) fn coding(&self) -> Option<Coding> {
+        match self {
+            Self::Categorical(categorical) => Some(categorical.coding),
+            Self::Bag(bag) => Some(bag.coding),
+            Self::Numeric(_) => None,
+        }
+    }
+
     pub(super) fn check(&self, problems: &mut Problems) {
         let name = self.name();
+        problems.require(self.dim() != Some(0), || format!("feature {name:?}: dim >= 1, found 0"));
+        problems.require(self.dim().is_none() || self.table().is_some(), || {
+            format!("feature {name:?}: dim is for embedded features; give the number buckets, or leave dim out")
+        });
+        problems.require(self.table() != Some(""), || format!("feature {name:?}: a table name that is not empty"));
         problems.require(!name.is_empty(), || "feature \"\": a name that is not empty".into());
         match self {
             Self::Categorical(categorical) => categorical.coding.check(name, problems),
@@ -286,6 +366,9 @@ impl Feature {
             }
             Self::Bag(bag) => {
                 bag.coding.check(name, problems);
+                if let Some(problem) = bag.pooling.problem() {
+                    problems.require(false, || format!("feature {name:?}: {problem}"));
+                }
                 problems
                     .require(!bag.separator.is_empty(), || format!("feature {name:?}: a separator that is not empty"));
             }

@@ -6,8 +6,8 @@ use super::feature::{Coding, Feature, Numeric, Transform};
 use super::quantiles::Quantiles;
 use super::scaler::Scaler;
 use super::table::{Bags, Table, Text};
-use super::vocabulary::Vocabulary;
-use super::{Bag, Field, Ids, Layout, RawValue, id_spelling, interner};
+use super::vocabulary::{ValueCounts, Vocabulary};
+use super::{Bag, EmbeddingTable, Field, Ids, Layout, RawValue, id_spelling, interner};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A feature after fitting.
@@ -22,53 +22,73 @@ pub(super) enum Fitted {
     Ids(usize),
     Quantiles(Quantiles),
     Scaler(Scaler),
+    /// What the feature at this position learned, which reads the same table.
+    Shared(usize),
 }
 
 impl Fitted {
-    pub(super) fn fit(feature: &Feature, table: &Table, rows: &[u32]) -> Result<Self> {
-        match feature {
-            Feature::Categorical(categorical) => {
-                let text = table.text(feature.column())?;
-                let codes = rows.iter().map(|&row| text.codes[row as usize]);
-                Ok(Self::coding(categorical.coding(), &text.dictionary, codes))
-            }
-            Feature::Bag(bag) => {
-                let bags = table.bags(feature.column(), bag.separator())?;
-                let codes = rows.iter().flat_map(|&row| bags.row(row)).copied();
-                Ok(Self::coding(bag.coding(), &bags.dictionary, codes))
-            }
-            Feature::Numeric(numeric) => {
-                let numbers = table.numbers(feature.column())?;
-                let values = rows.iter().map(|&row| numbers[row as usize]);
-                match numeric.transform() {
-                    Transform::Buckets(count) => Ok(Self::Quantiles(Quantiles::fit(count, values))),
-                    transform => Ok(Self::Scaler(Scaler::fit(transform, values))),
+    /// What each feature learns from these rows. Features of one table learn together: the first of them has it.
+    pub(super) fn fit_all(features: &[Feature], table: &Table, rows: &[u32]) -> Result<Vec<Self>> {
+        let fit = |i: usize| match first_of_table(features, i) {
+            first if first < i => Ok(Self::Shared(first)),
+            _ => Self::fit(features, i, table, rows),
+        };
+        (0..features.len()).map(fit).collect()
+    }
+
+    fn fit(features: &[Feature], i: usize, table: &Table, rows: &[u32]) -> Result<Self> {
+        if let Feature::Numeric(numeric) = &features[i] {
+            let numbers = table.numbers(features[i].column())?;
+            let values = rows.iter().map(|&row| numbers[row as usize]);
+            return Ok(match numeric.transform() {
+                Transform::Buckets(count) => Self::Quantiles(Quantiles::fit(count, values)),
+                transform => Self::Scaler(Scaler::fit(transform, values)),
+            });
+        }
+        match features[i].coding().unwrap_or_default() {
+            Coding::Vocabulary { min_count } => {
+                let mut counts = ValueCounts::default();
+                let name = features[i].table();
+                for feature in features[i..].iter().filter(|feature| feature.table() == name) {
+                    if let Feature::Bag(bag) = feature {
+                        let bags = table.bags(feature.column(), bag.separator())?;
+                        counts.add(&bags.dictionary, rows.iter().flat_map(|&row| bags.row(row)).copied());
+                    } else {
+                        let text = table.text(feature.column())?;
+                        counts.add(&text.dictionary, rows.iter().map(|&row| text.codes[row as usize]));
+                    }
                 }
+                Ok(Self::Vocabulary(counts.at_least(min_count)))
             }
+            Coding::Hashed { buckets } => Ok(Self::Hashed(buckets)),
+            Coding::Ids { rows } => Ok(Self::Ids(rows)),
         }
     }
 
-    fn coding(coding: Coding, dictionary: &[Box<str>], codes: impl Iterator<Item = u32>) -> Self {
-        match coding {
-            Coding::Vocabulary { min_count } => Self::Vocabulary(Vocabulary::fit(dictionary, codes, min_count)),
-            Coding::Hashed { buckets } => Self::Hashed(buckets),
-            Coding::Ids { rows } => Self::Ids(rows),
-        }
+    /// What each feature's vocabulary would hold if these rows alone had been fitted on; empty where it has none, or shares one with a
+    /// feature before it. The table must hold the columns.
+    pub(super) fn values(features: &[Feature], table: &Table, rows: &[u32]) -> Result<Vec<Vocabulary>> {
+        let values = |i: usize| match &features[i] {
+            Feature::Numeric(_) => table.numbers(features[i].column()).map(|_| Vocabulary::default()),
+            _ if first_of_table(features, i) < i => Ok(Vocabulary::default()),
+            _ => match Self::fit(features, i, table, rows)? {
+                Self::Vocabulary(values) => Ok(values),
+                _ => Ok(Vocabulary::default()),
+            },
+        };
+        (0..features.len()).map(values).collect()
     }
 
-    /// What a vocabulary would hold if these rows alone had been fitted on; empty for what has none. The table must hold the column.
-    pub(super) fn values(feature: &Feature, table: &Table, rows: &[u32]) -> Result<Vocabulary> {
-        if let Feature::Numeric(_) = feature {
-            return table.numbers(feature.column()).map(|_| Vocabulary::default());
-        }
-        match Self::fit(feature, table, rows)? {
-            Self::Vocabulary(values) => Ok(values),
-            _ => Ok(Vocabulary::default()),
-        }
+    /// Whether these can be what the features learned: it is checked when an encoder is read from a file. Gives the first that cannot.
+    pub(super) fn misfit<'a>(fitted: &[Self], features: &'a [Feature]) -> Option<&'a Feature> {
+        let fits = |i: usize| match &fitted[i] {
+            Self::Shared(first) => *first < i && *first == first_of_table(features, i),
+            own => first_of_table(features, i) == i && own.fits(&features[i]),
+        };
+        (0..features.len()).find(|&i| !fits(i)).map(|i| &features[i])
     }
 
-    /// Whether this can be what `feature` learned: it is checked when an encoder is read from a file.
-    pub(super) fn fits(&self, feature: &Feature) -> bool {
+    fn fits(&self, feature: &Feature) -> bool {
         let coding = match feature {
             Feature::Categorical(categorical) => categorical.coding(),
             Feature::Bag(bag) => bag.coding(),
@@ -91,7 +111,7 @@ impl Fitted {
         }
     }
 
-    /// Adds the feature's fields and inputs.
+    /// Adds the feature's field, with its table unless another feature has brought it, or its inputs.
     pub(super) fn describe(&self, feature: &Feature, layout: &mut Layout) {
         let name = feature.name().to_owned();
         let rows = match self {
@@ -104,9 +124,14 @@ impl Fitted {
                 layout.numeric.extend(indicator);
                 return;
             }
+            Self::Shared(_) => unreachable!("a shared vocabulary is looked up first"),
         };
         let bag = if let Feature::Bag(bag) = feature { Some(bag.pooled()) } else { None };
-        layout.fields.push(Field { name, rows, bag });
+        let table = feature.table().unwrap_or(&name).to_owned();
+        if !layout.tables.iter().any(|known| known.name == table) {
+            layout.tables.push(EmbeddingTable { name: table.clone(), rows, dim: feature.dim() });
+        }
+        layout.fields.push(Field { name, table, bag });
     }
 
     /// Encodes the feature's column of `rows`: adds to `ids`, or to `numeric`, the columns of numeric inputs.
@@ -224,9 +249,18 @@ impl Fitted {
             Self::Vocabulary(vocabulary) => Ok(vocabulary.position(value).map_or(0, |position| position + 1)),
             Self::Hashed(buckets) => Ok(bucket(value, *buckets)),
             Self::Ids(rows) => interner::id(value, *rows).map_err(|error| error.with_value(value)),
-            Self::Quantiles(_) | Self::Scaler(_) => unreachable!("text has no quantiles and no scale"),
+            Self::Quantiles(_) | Self::Scaler(_) | Self::Shared(_) => unreachable!("text has a coding"),
         }
     }
+}
+
+/// The position of the first feature that reads the table of the feature at this position; its own if it is a number.
+fn first_of_table(features: &[Feature], i: usize) -> usize {
+    let table = features[i].table();
+    if table.is_none() {
+        return i;
+    }
+    features[..i].iter().position(|other| other.table() == table).unwrap_or(i)
 }
 
 fn too_many() -> Error {

@@ -5,7 +5,8 @@ use std::fmt;
 /// What [`Encoder::extend`](super::Encoder::extend) found in new rows and gave ids of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Growth {
-    /// The features whose vocabularies grew, in the schema's order, each with the number of its new values.
+    /// The tables whose vocabularies grew, in the layout's order, each with the number of its new values. A table has the name of its feature
+    /// unless the feature says otherwise.
     pub values: Vec<(String, usize)>,
     /// The names of the new domains, in the order of their ids.
     pub domains: Vec<String>,

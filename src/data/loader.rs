@@ -206,7 +206,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::data::{Field, Ids};
+    use crate::data::Ids;
 
     /// Rows whose one id is their number.
     fn rows(domains: &[usize]) -> DataSet {
@@ -215,9 +215,7 @@ mod tests {
 
     fn of(domains: Vec<DomainId>) -> DataSet {
         let count = domains.len();
-        let field = Field { name: "row".into(), rows: 1000, bag: None };
-        let names = (0..10).map(|domain| domain.to_string()).collect();
-        let layout = Layout { fields: vec![field], domains: names, tasks: vec!["y".into()], ..Layout::default() };
+        let layout = Layout::new((0..10).map(|domain| domain.to_string()), ["y"]).field("row", 1000);
         let rows = Batch {
             ids: vec![Ids::One((0..count as u32).collect())],
             numeric: Array2::zeros((count, 0)),

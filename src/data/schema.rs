@@ -188,6 +188,7 @@ impl SchemaBuilder {
     pub fn build(self) -> Result<Schema> {
         let mut problems = Problems::default();
         self.check_features(&mut problems);
+        self.check_tables(&mut problems);
         self.check_roles(&mut problems);
         problems.into_result("Schema")?;
         let Self { features, domain, labels, weight, split, group } = self;
@@ -208,6 +209,28 @@ impl SchemaBuilder {
             let taken = matches!(feature, Feature::Numeric(_)) && names.contains(indicator.as_str());
             problems.require(!taken, || {
                 format!("feature {indicator:?}: the name is kept for the missing values of {:?}", feature.name())
+            });
+        }
+    }
+
+    /// Features of one table have one coding and one width.
+    fn check_tables(&self, problems: &mut Problems) {
+        let mut first: HashMap<&str, &Feature> = HashMap::new();
+        for feature in &self.features {
+            let Some(table) = feature.table() else { continue };
+            let Some(other) = first.get(table) else {
+                first.insert(table, feature);
+                continue;
+            };
+            let (name, other_name) = (feature.name(), other.name());
+            if name == other_name {
+                continue;
+            }
+            problems.require(feature.coding().is_some() && feature.coding() == other.coding(), || {
+                format!("table {table:?}: {other_name:?} and {name:?} need the same coding, and buckets a table of their own")
+            });
+            problems.require(feature.dim() == other.dim(), || {
+                format!("table {table:?}: {other_name:?} and {name:?} need the same dim")
             });
         }
     }

@@ -16,14 +16,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// it was made). A batch may have its rows in any order; [`Loader`] groups them by domain, which is fastest.
 ///
 /// ```
-/// use starple::data::{Batch, DataSet, Field, Layout, Loader, LoaderConfig, Pass, RowSource};
+/// use starple::data::{Batch, DataSet, Layout, Loader, LoaderConfig, Pass, RowSource};
 ///
-/// # let layout = Layout {
-/// #     fields: vec![Field { name: "item".into(), rows: 10, bag: None }],
-/// #     domains: vec!["all".into()],
-/// #     tasks: vec!["click".into()],
-/// #     ..Layout::default()
-/// # };
+/// # let layout = Layout::new(["all"], ["click"]).field("item", 10);
 /// # let rows = DataSet::new(&layout, Batch::builder(&layout, 10).ids("item", (0..10).collect()).build()?)?;
 /// let mut source = Loader::new(rows);
 /// let config = LoaderConfig::builder().batch_rows(4).seed(7).build()?;

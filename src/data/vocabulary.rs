@@ -16,23 +16,46 @@ pub(super) struct Vocabulary {
     positions: HashMap<Arc<str>, u32>,
 }
 
+/// How often values occur in one column or several, in order of first appearance.
+#[derive(Debug, Default)]
+pub(super) struct ValueCounts<'a> {
+    counts: Vec<(&'a str, usize)>,
+    positions: HashMap<&'a str, usize>,
+}
+
+impl<'a> ValueCounts<'a> {
+    /// Counts the values of one more column, which are codes of a dictionary.
+    pub(super) fn add(&mut self, dictionary: &'a [Box<str>], codes: impl Iterator<Item = u32>) {
+        // Each distinct value is looked up once.
+        let mut found: Vec<Option<usize>> = vec![None; dictionary.len()];
+        for code in codes {
+            let position = *found[code as usize].get_or_insert_with(|| {
+                let value = &*dictionary[code as usize];
+                *self.positions.entry(value).or_insert_with(|| {
+                    self.counts.push((value, 0));
+                    self.counts.len() - 1
+                })
+            });
+            self.counts[position].1 += 1;
+        }
+    }
+
+    /// The values that occur at least this often.
+    pub(super) fn at_least(&self, min_count: usize) -> Vocabulary {
+        let mut vocabulary = Vocabulary::default();
+        for (value, _) in self.counts.iter().filter(|(_, count)| *count >= min_count) {
+            vocabulary.insert(value);
+        }
+        vocabulary
+    }
+}
+
 impl Vocabulary {
     /// The values that occur at least `min_count` times among `codes`, in order of first appearance.
     pub(super) fn fit(dictionary: &[Box<str>], codes: impl Iterator<Item = u32>, min_count: usize) -> Self {
-        let mut counts = vec![0_usize; dictionary.len()];
-        let mut appeared = Vec::new();
-        for code in codes {
-            let count = &mut counts[code as usize];
-            if *count == 0 {
-                appeared.push(code as usize);
-            }
-            *count += 1;
-        }
-        let mut vocabulary = Self::default();
-        for code in appeared.into_iter().filter(|&code| counts[code] >= min_count) {
-            vocabulary.insert(&dictionary[code]);
-        }
-        vocabulary
+        let mut counts = ValueCounts::default();
+        counts.add(dictionary, codes);
+        counts.at_least(min_count)
     }
 
     /// The position of `value`, counted from 0.

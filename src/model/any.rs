@@ -19,11 +19,9 @@ use crate::{Error, ErrorKind, Result};
 /// It dereferences to [`NetConfig`]; [`AnyConfig::get`] gives back the settings of one model.
 ///
 /// ```
-/// # use starple::data::{Field, Layout};
+/// # use starple::data::Layout;
 /// use starple::{AnyConfig, PleConfig, StarConfig};
-/// # let field = Field { name: "item".into(), rows: 9, bag: None };
-/// # let (domains, tasks) = (vec!["home".into()], vec!["click".into()]);
-/// # let layout = Layout { fields: vec![field], domains, tasks, ..Layout::default() };
+/// # let layout = Layout::new(["home"], ["click"]).field("item", 9);
 ///
 /// let config = AnyConfig::from_settings(serde_json::json!({ "kind": "star", "hidden": [64, 32] }), &layout, 7)?;
 /// assert_eq!((config.kind(), config.seed()), ("star", 7));
@@ -181,15 +179,10 @@ impl<'de> Deserialize<'de> for AnyConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{DomainId, Field};
+    use crate::data::DomainId;
 
     fn layout(domains: usize, tasks: usize) -> Layout {
-        Layout {
-            fields: vec![Field { name: "item".into(), rows: 3, bag: None }],
-            domains: (0..domains).map(|d| format!("d{d}")).collect(),
-            tasks: (0..tasks).map(|t| format!("t{t}")).collect(),
-            ..Layout::default()
-        }
+        Layout::new((0..domains).map(|d| format!("d{d}")), (0..tasks).map(|t| format!("t{t}"))).field("item", 3)
     }
 
     /// Whether a model at its start gives one row different scores in its domains.
@@ -284,12 +277,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_read_by_its_name_and_says_it() {
-        let layout = Layout {
-            fields: vec![Field { name: "item".into(), rows: 3, bag: None }],
-            domains: vec!["search".into(), "feed".into()],
-            tasks: vec!["click".into(), "buy".into()],
-            ..Layout::default()
-        };
+        let layout = Layout::new(["search", "feed"], ["click", "buy"]).field("item", 3);
         for &kind in AnyConfig::KINDS {
             let config = AnyConfig::from_settings(serde_json::json!({ "kind": kind }), &layout, 7).unwrap();
             assert_eq!((config.kind(), config.seed(), config.layout()), (kind, 7, &layout));

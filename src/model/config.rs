@@ -1,13 +1,14 @@
 //! Configurations of models: what each has, and the macro that writes them alike.
 
 use std::any::Any;
+use std::collections::HashSet;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Branches;
-use crate::data::{Layout, Schema};
+use crate::data::{Field, InputColumns, Layout, Pooling, Schema, listed};
 use crate::error::Problems;
 use crate::metrics::SHARED_DOMAIN;
 use crate::net::Describe;
@@ -47,9 +48,9 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
     /// The seed that all starting values are drawn from.
     fn seed(&self) -> u64;
 
-    /// How many values an embedded row has: `fields · embedding_dim + numeric inputs`.
+    /// How many values an embedded row has: see [`Layout::columns`].
     fn width(&self) -> usize {
-        self.layout().fields.len() * self.embedding_dim() + self.layout().numeric.len()
+        self.layout().columns(self.embedding_dim())
     }
 
     /// Whether every branch has embedding tables of its own, and what the branches then stand for; `None`, the default, is
@@ -101,7 +102,7 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
 
     /// [`NetConfig::width`] as an f64, which does not overflow for any settings.
     fn width_f64(&self) -> f64 {
-        self.layout().fields.len() as f64 * self.embedding_dim() as f64 + self.layout().numeric.len() as f64
+        InputColumns::width_f64(self.layout(), self.embedding_dim())
     }
 }
 
@@ -138,14 +139,13 @@ erased_serde::serialize_trait_object!(NetConfig);
 
 /// Notes what cannot be in the settings that all models share.
 pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenSettings, problems: &mut Problems) {
-    let Layout { fields, numeric, domains, tasks } = layout;
+    let Layout { tables, fields, numeric, domains, tasks } = layout;
     problems.require(!fields.is_empty() || !numeric.is_empty(), || "layout: at least one field or number".into());
     problems.require(!domains.is_empty(), || "layout.domains: at least one".into());
     problems.require(!tasks.is_empty(), || "layout.tasks: at least one".into());
-    for field in fields.iter().filter(|field| field.rows == 0) {
-        problems.require(false, || format!("layout.fields.{}: at least one row", field.name));
-    }
-    let lists: [(&str, Vec<&String>); 4] = [
+    check_tables(layout, problems);
+    let lists: [(&str, Vec<&String>); 5] = [
+        ("tables", tables.iter().map(|table| &table.name).collect()),
         ("fields", fields.iter().map(|field| &field.name).collect()),
         ("numeric", numeric.iter().collect()),
         ("domains", domains.iter().collect()),
@@ -163,13 +163,36 @@ pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenS
     }
     problems.require(dim >= 1, || format!("embedding_dim: at least 1, found {dim}"));
     problems.require(dim <= MAX_WIDTH, || format!("embedding_dim: at most {MAX_WIDTH}, found {dim}"));
-    for field in fields.iter().filter(|field| field.rows > u32::MAX as usize) {
-        let (name, rows, most) = (&field.name, field.rows, u32::MAX);
-        problems.require(false, || format!("layout.fields.{name}: at most {most} rows, found {rows}"));
-    }
     problems.require(std.is_finite() && std >= 0.0, || format!("embedding_std: finite and at least 0, found {std}"));
     let dropout = style.dropout;
     problems.require((0.0..1.0).contains(&dropout), || format!("dropout: 0 <= dropout < 1, found {dropout}"));
+}
+
+/// Notes invalid tables, and fields that read none.
+fn check_tables(layout: &Layout, problems: &mut Problems) {
+    for table in &layout.tables {
+        let (name, rows, most) = (&table.name, table.rows, u32::MAX);
+        problems.require(rows > 0, || format!("layout.tables.{name}: at least one row"));
+        problems.require(rows <= most as usize, || format!("layout.tables.{name}: at most {most} rows, found {rows}"));
+        let dim = table.dim.unwrap_or(1);
+        problems.require((1..=MAX_WIDTH).contains(&dim), || {
+            format!("layout.tables.{name}: 1 <= dim <= {MAX_WIDTH}, found {dim}")
+        });
+    }
+    let names: HashSet<&str> = layout.tables.iter().map(|table| &*table.name).collect();
+    let read: HashSet<&str> = layout.fields.iter().map(|field| &*field.table).collect();
+    for table in layout.tables.iter().filter(|table| !read.contains(&*table.name)) {
+        problems.require(false, || format!("layout.tables.{}: no field reads it", table.name));
+    }
+    for Field { name, table, bag } in &layout.fields {
+        problems.require(names.contains(&**table), || {
+            let known: Vec<&String> = layout.tables.iter().map(|table| &table.name).collect();
+            format!("layout.fields.{name}: unknown table {table:?}; the tables are {}", listed(&known))
+        });
+        if let Some(problem) = bag.and_then(Pooling::problem) {
+            problems.require(false, || format!("layout.fields.{name}: {problem}"));
+        }
+    }
 }
 
 /// The first widths of a list, for an error.

@@ -10,7 +10,7 @@ pub(crate) use self::lookup::Selection;
 use self::lookup::{Embed, Scatter};
 use super::branches::Routes;
 use super::{NetConfig, NewRows};
-use crate::data::{Batch, DomainId, Field};
+use crate::data::{Batch, DomainId, InputColumns};
 use crate::nn::{Branch, Decay, InitRng, Leaf, LeafMut, Part, Path, RowGrad, Segment, Size, tensor};
 use crate::optim::Optimizer;
 use crate::parallel;
@@ -18,23 +18,28 @@ use crate::simd::widest;
 
 const LINES: &str = "tables and rows of x stand one below the other";
 
-/// One embedding table for each field, and the numeric inputs behind them: `x = [e_1, …, e_F, numeric]`, `[rows, width]`.
+/// The embedding tables, and the rows that a net reads: `x = [e_1, …, e_F, numeric]`, `[rows, width]`, with the embeddings `e_f` of each field
+/// in the layout's order and the numeric inputs after them.
+///
+/// A field reads the [table](crate::data::EmbeddingTable) that its layout names: `e_f` is the row of its id, the sum or mean of the rows of a
+/// bag's ids, or, in a field that [keeps](crate::data::Pooling::Keep) `n` values, the rows of its first `n` ids side by side, zeros for those
+/// it does not have, and one more column with their number over `n`. Fields that read one table share its rows and add up their gradients.
 ///
 /// Tables start from a normal distribution of deviation `embedding_std`. Gradients are those of the rows that a batch
 /// reads ([`RowGrad`]), so a step costs the same whatever the vocabulary.
 ///
-/// In a model whose branches have tables of their own ([`NetConfig::own_tables`]), every branch has one for each field, and an
-/// embedded row stands in `x` once for every branch that answers for it.
+/// In a model whose branches have tables of their own ([`NetConfig::own_tables`]), every branch has all tables of the layout, and `x` holds
+/// one embedded row for each branch that answers for a row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embeddings {
-    fields: Vec<Field>,
-    /// The fields' tables, one owner's after the other's.
+    columns: InputColumns,
+    /// The layout's tables, one owner's after the other's.
     tables: Vec<Array2<f32>>,
+    /// How many tables the layout has.
+    count: usize,
     /// The branches that own the tables; empty where all branches share them.
     owners: Vec<Branch>,
     built_with: usize,
-    dim: usize,
-    width: usize,
 }
 
 /// Which rows of a batch read which owner's tables.
@@ -72,35 +77,43 @@ impl Embeddings {
     /// Tables for these settings that hold 0, to be filled.
     pub(super) fn zeros(config: &dyn NetConfig) -> Self {
         let embeddings = Self::without_tables(config);
-        let table = |field: &Field| Array2::zeros((field.rows, embeddings.dim));
-        let tables = (0..embeddings.owners.len().max(1)).flat_map(|_| embeddings.fields.iter().map(table)).collect();
+        let tables = || shapes(config).map(|(rows, dim)| Array2::zeros((rows, dim)));
+        let tables = (0..embeddings.owners.len().max(1)).flat_map(|_| tables()).collect();
         Self { tables, ..embeddings }
     }
 
     fn without_tables(config: &dyn NetConfig) -> Self {
-        let (fields, dim) = (config.layout().fields.clone(), config.embedding_dim());
-        let owners = config.own_tables().map_or(Vec::new(), |branches| branches.of(config.layout()));
+        let layout = config.layout();
+        let owners = config.own_tables().map_or(Vec::new(), |branches| branches.of(layout));
         let built_with = config.tables_built_with().unwrap_or(owners.len());
-        Self { fields, tables: Vec::new(), owners, built_with, dim, width: config.width() }
+        let columns = InputColumns::new(layout, config.embedding_dim());
+        Self { columns, tables: Vec::new(), count: layout.tables.len(), owners, built_with }
     }
 
     /// The size of its tables.
     pub(crate) fn size(config: &dyn NetConfig) -> Size {
+        Self::owners(config) * shapes(config).map(|(rows, dim)| Size::tensor(rows as f64 * dim as f64)).sum::<Size>()
+    }
+
+    /// How many rows all tables have.
+    pub(crate) fn table_rows(config: &dyn NetConfig) -> f64 {
+        Self::owners(config) * shapes(config).map(|(rows, _)| rows as f64).sum::<f64>()
+    }
+
+    /// How many owners of tables there are.
+    fn owners(config: &dyn NetConfig) -> f64 {
         let owners = config.own_tables().map_or(1, |branches| branches.count(config.layout()));
-        let table = |field: &Field| Size::tensor(field.rows as f64 * config.embedding_dim() as f64);
-        owners.max(1) as f64 * config.layout().fields.iter().map(table).sum::<Size>()
+        owners.max(1) as f64
     }
 
     fn add_tables(&mut self, config: &dyn NetConfig, draws: &mut InitRng) {
-        let table = |field: &Field| draws.normal(field.rows, self.dim, config.embedding_std());
-        let tables: Vec<Array2<f32>> = self.fields.iter().map(table).collect();
-        self.tables.extend(tables);
+        self.tables.extend(shapes(config).map(|(rows, dim)| draws.normal(rows, dim, config.embedding_std())));
     }
 
     /// Gives the branches of a new domain their tables, if branches have any.
     pub(super) fn add_domain(&mut self, config: &dyn NetConfig, domain: DomainId) {
         let branches = config.own_tables().map_or(Vec::new(), |branches| branches.of_domain(domain, config.layout()));
-        // Behind those of the net's parts that are added with the domain.
+        // After those of the net's parts that are added with the domain.
         let rng = &mut InitRng::later(config.seed(), usize::from(u16::MAX) + self.owners.len());
         for branch in branches {
             self.owners.push(branch);
@@ -108,35 +121,35 @@ impl Embeddings {
         }
     }
 
-    /// Gives the tables rows behind those they have, as many as the configuration's layout now asks for.
+    /// Adds rows at the end of the tables, until they have as many as the configuration's layout now asks for.
     pub(super) fn add_rows(&mut self, config: &dyn NetConfig, start: NewRows) {
-        self.fields.clone_from(&config.layout().fields);
+        let wanted: Vec<usize> = shapes(config).map(|(rows, _)| rows).collect();
         for (i, table) in self.tables.iter_mut().enumerate() {
-            let rows = table.nrows()..self.fields[i % self.fields.len()].rows;
+            let (rows, dim) = (table.nrows()..wanted[i % self.count], table.ncols());
             if rows.is_empty() {
                 continue;
             }
             let (mut values, _) = std::mem::take(table).into_raw_vec_and_offset();
             match start {
                 NewRows::OutOfVocabulary => {
-                    values.reserve_exact(rows.len() * self.dim);
-                    rows.for_each(|_| values.extend_from_within(..self.dim));
+                    values.reserve_exact(rows.len() * dim);
+                    rows.for_each(|_| values.extend_from_within(..dim));
                 }
                 NewRows::Drawn => {
                     let (seed, std) = (config.seed(), config.embedding_std());
-                    values.extend(InitRng::normal_rows(seed, i, rows, self.dim, std));
+                    values.extend(InitRng::normal_rows(seed, i, rows, dim, std));
                 }
             }
-            *table = Array2::from_shape_vec((values.len() / self.dim, self.dim), values).expect("whole rows");
+            *table = Array2::from_shape_vec((values.len() / dim, dim), values).expect("whole rows");
         }
     }
 
     /// How many values an embedded row has.
     pub fn width(&self) -> usize {
-        self.width
+        self.columns.width
     }
 
-    /// The tables, `[rows, dim]`, in the order of the layout's fields; where branches own them, one branch's after the
+    /// The tables, `[rows, dim]`, in the order of the layout's tables; where branches own them, one branch's after the
     /// other's.
     pub fn tables(&self) -> &[Array2<f32>] {
         &self.tables
@@ -147,9 +160,20 @@ impl Embeddings {
         &mut self.tables
     }
 
+    /// The tables of one owner, by its position; of all branches where they share them.
+    pub(crate) fn tables_of(&self, owner: usize) -> &[Array2<f32>] {
+        &self.tables[owner * self.count..][..self.count]
+    }
+
+    /// Which columns of an embedded row are whose.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn columns(&self) -> &InputColumns {
+        &self.columns
+    }
+
     /// An empty gradient for every table.
     pub(super) fn zero_grad(&self) -> Vec<RowGrad> {
-        self.tables.iter().map(|table| RowGrad::new(table.nrows(), self.dim)).collect()
+        self.tables.iter().map(|table| RowGrad::new(table.nrows(), table.ncols())).collect()
     }
 
     /// Finds who reads what, and gives the number of rows of `x`.
@@ -173,9 +197,9 @@ impl Embeddings {
     pub(super) fn forward(&self, batch: &Batch, order: &[u32], blocks: &Blocks, x: &mut Array2<f32>) {
         let x = x.as_slice_mut().expect(LINES);
         for block in &blocks.blocks {
-            let (order, x) = (&order[block.rows.rows()], &mut x[block.values(self.width)]);
-            let tables = &self.tables[block.owner * self.fields.len()..];
-            parallel::each(Embed { embeddings: self, batch, tables, order, x }, &widest);
+            let (order, x) = (&order[block.rows.rows()], &mut x[block.values(self.width())]);
+            let tables = self.tables_of(block.owner);
+            parallel::each(Embed { columns: &self.columns, batch, tables, order, x }, &widest);
         }
     }
 
@@ -190,17 +214,17 @@ impl Embeddings {
     ) {
         let dx = dx.as_slice().expect(LINES);
         for block in &blocks.blocks {
-            let dx = &dx[block.values(self.width)];
-            // A branch whose rows have no label gives no gradient: it took no part in the step, nor did its tables.
+            let dx = &dx[block.values(self.width())];
+            // A branch whose rows have no label gives no gradient: neither it nor its tables are present in the step.
             if self.owners.is_empty() || dx.iter().any(|&d| d != 0.0) {
-                let grad = &mut grad[block.owner * self.fields.len()..][..self.fields.len()];
+                let grad = &mut grad[block.owner * self.count..][..self.count];
                 let order = &order[block.rows.rows()];
-                parallel::each(Scatter { embeddings: self, batch, order, dx, first: 0, grad }, &widest);
+                parallel::each(Scatter { columns: &self.columns, batch, order, dx, first: 0, grad }, &widest);
             }
         }
     }
 
-    /// Moves the tables; they take the first slots. An owner's table that no row read took no part in the step.
+    /// Moves the tables; they take the first slots. A table that a branch owns and no row reads is absent from the step.
     pub(super) fn apply(&mut self, grad: &mut [RowGrad], frozen: &[bool], optimizer: &mut dyn Optimizer) {
         for (slot, (table, grad)) in self.tables.iter_mut().zip(grad).enumerate() {
             let present = self.owners.is_empty() || !grad.rows().is_empty();
@@ -210,13 +234,13 @@ impl Embeddings {
         }
     }
 
-    /// Walks the tables, as `embeddings.FIELD`, or `embeddings.BRANCH.FIELD` where branches own them.
+    /// Walks the tables, as `embeddings.TABLE`, or `embeddings.BRANCH.TABLE` where branches own them.
     pub(super) fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
         path.within(Part::Field("embeddings"), |path| {
             for (i, table) in self.tables.iter().enumerate() {
-                let (owner, field) = (i / self.fields.len(), i % self.fields.len());
+                let (owner, of_layout) = (i / self.count, i % self.count);
                 let mut table = |path: &mut Path| tensor::visit(table, Decay::Towards(0.0), path, see);
-                let mut table = |path: &mut Path| path.within(Part::Input(field), &mut table);
+                let mut table = |path: &mut Path| path.within(Part::Table(of_layout), &mut table);
                 match self.owners.get(owner) {
                     Some(&branch) => path.within(Part::Branch(branch), table),
                     None => table(path),
@@ -229,9 +253,9 @@ impl Embeddings {
     pub(super) fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
         path.within(Part::Field("embeddings"), |path| {
             for (i, table) in self.tables.iter_mut().enumerate() {
-                let (owner, field) = (i / self.fields.len(), i % self.fields.len());
+                let (owner, of_layout) = (i / self.count, i % self.count);
                 let mut table = |path: &mut Path| tensor::visit_mut(table, Decay::Towards(0.0), path, see);
-                let mut table = |path: &mut Path| path.within(Part::Input(field), &mut table);
+                let mut table = |path: &mut Path| path.within(Part::Table(of_layout), &mut table);
                 match self.owners.get(owner) {
                     Some(&branch) => path.within(Part::Branch(branch), table),
                     None => table(path),
@@ -239,6 +263,12 @@ impl Embeddings {
             }
         });
     }
+}
+
+/// Rows and width of each table of a configuration's layout.
+fn shapes(config: &dyn NetConfig) -> impl Iterator<Item = (usize, usize)> {
+    let dim = config.embedding_dim();
+    config.layout().tables.iter().map(move |table| (table.rows, table.dim.unwrap_or(dim)))
 }
 
 #[cfg(test)]
@@ -251,17 +281,11 @@ mod tests {
     const ROWS: usize = 3000;
 
     fn layout() -> Layout {
-        let field = |name: &str, rows, bag| Field { name: name.into(), rows, bag };
-        Layout {
-            fields: vec![
-                field("user", 700, None),
-                field("tags", 40, Some(Pooling::Mean)),
-                field("words", 90, Some(Pooling::Sum)),
-            ],
-            numeric: vec!["age".into(), "price".into()],
-            domains: vec!["a".into(), "b".into()],
-            tasks: vec!["click".into()],
-        }
+        Layout::new(["a", "b"], ["click"])
+            .field("user", 700)
+            .bag("tags", 40, Pooling::Mean)
+            .bag("words", 90, Pooling::Sum)
+            .numeric(["age", "price"])
     }
 
     fn batch() -> Batch {
@@ -303,7 +327,7 @@ mod tests {
 
     fn follows_its_equations_on_any_number_of_threads(config: &dyn NetConfig, owners: usize) {
         let (embeddings, x, dx, grad) = run(config, 1);
-        let (batch, dim) = (batch(), embeddings.dim);
+        let (batch, dim) = (batch(), 5);
         assert_eq!((embeddings.tables.len(), x.nrows()), (3 * owners, ROWS));
         let mut dense: Vec<Array2<f64>> = embeddings.tables.iter().map(|table| Array2::zeros(table.dim())).collect();
         for row in 0..ROWS {

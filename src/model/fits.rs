@@ -8,7 +8,6 @@ use super::{AnyConfig, Embeddings, NetConfig};
 use crate::data::Layout;
 use crate::memory;
 use crate::net::Net;
-use crate::nn::Size;
 
 /// Below this number of bytes, memory is not checked.
 const SMALL: f64 = 64e6;
@@ -46,11 +45,6 @@ pub(crate) fn parameters(config: &dyn NetConfig) -> f64 {
     (Embeddings::size(config) + Net::size(config)).bytes()
 }
 
-/// The bytes of its tables, and of the rest.
-pub(crate) fn parts(config: &dyn NetConfig) -> (Size, Size) {
-    (Embeddings::size(config), Net::size(config))
-}
-
 /// The text of an error about memory.
 pub(crate) fn refusal(needs: &str, there_is: f64, advice: &str) -> String {
     let (there_is, variable) = (memory::shown(there_is), memory::VARIABLE);
@@ -86,9 +80,9 @@ pub(crate) fn advice(
         change(smaller.layout_mut());
         measure(&*smaller)
     };
-    if let Some((largest, field)) = layout.fields.iter().enumerate().max_by_key(|(_, field)| field.rows) {
-        let bytes = without(&|layout| layout.fields[largest].rows = 1);
-        found.push((bytes, format!("the feature {:?} (a table of {} rows)", cut(&field.name), field.rows)));
+    if let Some((largest, table)) = layout.tables.iter().enumerate().max_by_key(|(_, table)| table.rows) {
+        let bytes = without(&|layout| layout.tables[largest].rows = 1);
+        found.push((bytes, format!("the table {:?} ({} rows)", cut(&table.name), table.rows)));
     }
     let numbers = layout.numeric.len();
     if numbers > 1 {

@@ -57,14 +57,9 @@ impl Gradient {
     /// normalised by their batch's statistics, and units still drop out.
     ///
     /// ```
-    /// # use starple::data::{Field, Layout};
+    /// # use starple::data::Layout;
     /// # use starple::{Star, StarConfig};
-    /// # let layout = Layout {
-    /// #     fields: vec![Field { name: "user".into(), rows: 9, bag: None }],
-    /// #     domains: vec!["home".into(), "search".into()],
-    /// #     tasks: vec!["click".into()],
-    /// #     ..Layout::default()
-    /// # };
+    /// # let layout = Layout::new(["home", "search"], ["click"]).field("user", 9);
     /// let star = Star::new(StarConfig::builder(&layout).build()?);
     /// let mut gradient = star.zero_grad();
     /// // Only what each domain owns learns.

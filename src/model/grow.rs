@@ -20,7 +20,7 @@ pub enum NewRows {
 impl Model {
     /// Brings a trained model to a layout that has grown: rows behind those of its tables, domains behind its own.
     ///
-    /// Every table of a field gets the field's new rows, those that branches own too, and each new domain is added as by
+    /// Every table gets its new rows, those that branches own too, and each new domain is added as by
     /// [`Model::add_domain`]. Whatever was there keeps its values: the score of a row whose ids and domain were there keeps its bits, and
     /// what `add_domain` says of rows of no known domain holds here.
     ///
@@ -57,7 +57,7 @@ impl Model {
     /// otherwise; a domain that is gone, renamed or elsewhere, or whose name cannot be. The model stays as it was.
     pub fn grow(&mut self, layout: &Layout, rows: NewRows) -> Result<()> {
         self.layout().check_growth(layout)?;
-        self.config.layout_mut().fields.clone_from(&layout.fields);
+        self.config.layout_mut().tables.clone_from(&layout.tables);
         self.embeddings.add_rows(&*self.config, rows);
         for name in &layout.domains[self.layout().domains.len()..] {
             self.push_domain(name)?;

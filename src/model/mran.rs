@@ -2,6 +2,7 @@
 
 use super::config::{MAX_COUNT, MAX_DEPTH, MAX_WIDTH, check_most, check_widths, model_config};
 use super::{Branches, Model};
+use crate::data::Pooling;
 use crate::net::{Builder, Built, Describe};
 use crate::nn::{ActivationKind, AttentionSettings, HiddenSettings, NormKind};
 
@@ -27,6 +28,11 @@ model_config! {
         check_most("heads", this.heads, MAX_COUNT, problems);
         check_most("head_width", this.head_width, MAX_WIDTH, problems);
         check_most("attention_layers", this.attention_layers, MAX_DEPTH, problems);
+        let (tables, dim) = (&this.layout.tables, this.embedding_dim);
+        let kept = this.layout.fields.iter().any(|field| matches!(field.bag, Some(Pooling::Keep(_))));
+        problems.require(!kept && tables.iter().all(|table| table.dim.is_none_or(|own| own == dim)), || {
+            format!("layout: one token of embedding_dim = {dim} values for each field; no table of another width, no `keep`")
+        });
         problems.require(this.heads >= 1, || "heads: at least 1, found 0".into());
         problems.require(this.head_width >= 1, || "head_width: at least 1, found 0".into());
     }

@@ -91,7 +91,7 @@ impl PepnetConfig {
 
 impl Describe for PepnetConfig {
     fn describe(&self, net: &mut Builder<'_>) -> Built {
-        let (settings, style, dim) = (&self.0, self.0.style(), self.0.embedding_dim);
+        let (settings, style) = (&self.0, self.0.style());
         let branches = net.branches(Branches::Tasks, None)?;
         let row = net.row()?;
         let mut o = row;
@@ -106,8 +106,8 @@ impl Describe for PepnetConfig {
             o = net.scale(row, gate, FACTOR)?;
         }
         let (fields, read) = (&net.layout().fields, settings.priors.iter().collect::<HashSet<_>>());
-        let of_field = |f: usize| row.columns(f * dim..(f + 1) * dim);
-        let priors: Vec<Value> = (0..fields.len()).filter(|&f| read.contains(&fields[f].name)).map(of_field).collect();
+        let read = fields.iter().filter(|field| read.contains(&field.name));
+        let priors = read.map(|field| net.field(&field.name)).collect::<Built<Vec<Value>>>()?;
         let personal = if priors.is_empty() { None } else { Some(net.concat([&priors[..], &[o.stopped()]].concat())?) };
         let mut below = vec![o; branches.len()];
         if let (Some(personal), true) = (personal, settings.gate_input) {

@@ -235,6 +235,27 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Scale { input, gate, factor }, Some(width))
     }
 
+    /// `a ⊙ b`.
+    ///
+    /// # Panics
+    /// If one is the row.
+    pub fn product(&mut self, a: Value, b: Value) -> Value {
+        let width = self.common_width(&[a, b]);
+        self.push(PlanStep::Product { a, b }, Some(width))
+    }
+
+    /// `Σ_m α_m·v_m` with `α = softmax_m(⟨query, v_m⟩ / √width)` over the first `filled·len` of `len` vectors `v` that stand side by side.
+    /// See [`attend`](crate::nn::attend).
+    ///
+    /// # Panics
+    /// If one is the row.
+    pub fn attend(&mut self, query: Value, values: Value, filled: Value) -> Value {
+        let width = self.width(query);
+        self.count_tokens(values, width);
+        assert_eq!(self.width(filled), 1, "a share of the vectors that are there");
+        self.push(PlanStep::Attend { query, values, filled }, Some(width))
+    }
+
     /// A layer of the user's own, for rows of this domain, that gives `width` values.
     pub(crate) fn custom(&mut self, input: Value, layer: &'a Custom, domain: Option<usize>, width: usize) -> Value {
         self.width(input);

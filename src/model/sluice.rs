@@ -80,13 +80,11 @@ impl Describe for SluiceConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Field, Layout};
+    use crate::data::Layout;
 
     #[test]
     fn settings_that_cannot_be_are_all_named() {
-        let fields = vec![Field { name: "item".into(), rows: 3, bag: None }];
-        let (domains, tasks) = (vec!["search".into()], vec!["click".into()]);
-        let layout = Layout { fields, domains, tasks, ..Layout::default() };
+        let layout = Layout::new(["search"], ["click"]).field("item", 3);
         let config = SluiceConfig::builder(&layout).hidden([8, 9]).own_weight(1.5).last_weight(-0.1);
         let error = config.orthogonality(f32::NAN).build().unwrap_err().to_string();
         for wrong in [

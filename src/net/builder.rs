@@ -4,8 +4,8 @@ mod layers;
 
 use super::layer::{IntoName, Layer, Name};
 use super::program::{Answer, Domains, Needs, Op, Program, Step, Value};
-use crate::data::{DomainId, Layout};
-use crate::model::Branches;
+use crate::data::{DomainId, FieldColumns, InputColumns, Layout};
+use crate::model::{Branches, NetConfig};
 use crate::nn::{Branch, HiddenSettings, InitRng, Size};
 
 /// The most steps of a program, branches, and values that steps read. No net that is meant comes near it.
@@ -19,6 +19,17 @@ pub struct TooLarge;
 
 /// What a builder says of its success.
 pub type Built<T = ()> = Result<T, TooLarge>;
+
+/// The values of a field that keeps them, side by side: vectors, and the share of places that a row fills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sequence {
+    /// The vectors, `[rows, len·width]`; those that a row does not have are zeros.
+    pub values: Value,
+    /// How many vectors a row has, over `len`: `[rows, 1]`.
+    pub filled: Value,
+    /// How many vectors are kept.
+    pub len: usize,
+}
 
 /// Writes a [`Program`] step by step, and makes the layers of its steps or only measures them.
 ///
@@ -41,14 +52,15 @@ pub struct Builder<'a> {
     /// How many values all steps read.
     read: usize,
     rows: Vec<Option<Value>>,
-    width: usize,
+    columns: InputColumns,
     branches: Vec<Branch>,
     built_with: usize,
 }
 
 impl<'a> Builder<'a> {
-    /// A program for rows of this layout, `width` values each when they are embedded, of which only the size is found.
-    pub(super) fn measuring(layout: &'a Layout, width: usize) -> Self {
+    /// Finds only the size of a program.
+    pub(super) fn measuring(config: &'a dyn NetConfig) -> Self {
+        let layout = config.layout();
         Self {
             layout,
             program: None,
@@ -60,21 +72,21 @@ impl<'a> Builder<'a> {
             kept: Vec::new(),
             read: 0,
             rows: Vec::new(),
-            width,
+            columns: InputColumns::new(layout, config.embedding_dim()),
             branches: Vec::new(),
             built_with: 0,
         }
     }
 
     /// A program without layers.
-    pub(super) fn writing(layout: &'a Layout, width: usize) -> Self {
-        let program = Program { domains: layout.domains.len(), ..Program::default() };
-        Self { program: Some(program), ..Self::measuring(layout, width) }
+    pub(super) fn writing(config: &'a dyn NetConfig) -> Self {
+        let program = Program { domains: config.layout().domains.len(), ..Program::default() };
+        Self { program: Some(program), ..Self::measuring(config) }
     }
 
-    /// A program and its layers, drawn by this seed.
-    pub(super) fn making(layout: &'a Layout, width: usize, seed: u64) -> Self {
-        Self { made: Some((seed, Vec::new())), ..Self::writing(layout, width) }
+    /// A program and its layers.
+    pub(super) fn making(config: &'a dyn NetConfig) -> Self {
+        Self { made: Some((config.seed(), Vec::new())), ..Self::writing(config) }
     }
 
     /// The fields, domains and tasks of the rows.
@@ -121,12 +133,45 @@ impl<'a> Builder<'a> {
         if let Some(&Some(row)) = self.rows.get(owner) {
             return Ok(row);
         }
-        let row = self.push([(); 0], Op::Row { owner }, self.width, Size::default(), 0.0, |_| Vec::new())?;
+        let row = self.push([(); 0], Op::Row { owner }, self.columns.width, Size::default(), 0.0, |_| Vec::new())?;
         if self.rows.len() <= owner {
             self.rows.resize(owner + 1, None);
         }
         self.rows[owner] = Some(row);
         Ok(row)
+    }
+
+    /// The embeddings of a field: its columns of the [row](Builder::row). Of a field that [keeps](crate::data::Pooling::Keep) its values
+    /// it has all of them, side by side.
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    ///
+    /// # Panics
+    /// If the layout has no field of this name.
+    pub fn field(&mut self, name: &str) -> Built<Value> {
+        let columns = self.columns_of(name);
+        Ok(self.row()?.columns(columns.values()))
+    }
+
+    /// The values of a field that [keeps](crate::data::Pooling::Keep) them, for [attention](Builder::attend).
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    ///
+    /// # Panics
+    /// If the layout has no such field.
+    pub fn sequence(&mut self, name: &str) -> Built<Sequence> {
+        let columns = self.columns_of(name);
+        let filled = columns.filled().unwrap_or_else(|| panic!("field {name:?} keeps no values apart"));
+        let (row, values) = (self.row()?, columns.values());
+        let len = values.len() / columns.dim;
+        Ok(Sequence { values: row.columns(values), filled: row.columns(filled..filled + 1), len })
+    }
+
+    fn columns_of(&self, name: &str) -> FieldColumns {
+        let position = self.layout.fields.iter().position(|field| field.name == name);
+        self.columns.fields[position.unwrap_or_else(|| panic!("the layout has no field {name:?}"))]
     }
 
     /// The tower of a branch, by its position, and its logits: hidden layers of these widths, and an affine map.
@@ -203,9 +248,20 @@ impl<'a> Builder<'a> {
         }
         self.steps += 1;
         self.size = self.size + size;
-        let may_stop = matches!(op, Op::Mlp { .. } | Op::DomainMlp { .. } | Op::Concat { .. });
+        let may_stop = matches!(
+            op,
+            Op::Mlp { .. }
+                | Op::DomainMlp { .. }
+                | Op::Concat { .. }
+                | Op::Product { .. }
+                | Op::Scale { .. }
+                | Op::Attend { .. }
+        );
         op.inputs(|input| {
-            assert!(may_stop || !input.is_stopped(), "stacks and what is side by side read stopped values");
+            assert!(
+                may_stop || !input.is_stopped(),
+                "a stopped value is read by stacks, concatenations, products, scales and attention over a sequence"
+            );
         });
         let Some(program) = &mut self.program else { return Ok(Value::new(count, width)) };
         if let Op::Mix { parts, .. } | Op::Stitch { parts } | Op::Join { parts, .. } = &op {

@@ -6,7 +6,7 @@ use super::layer::Layer;
 use super::program::{Answer, Op, Program, Step};
 use super::tape::{Cell, Part, Place, Reads, StepCache, cache_of};
 use crate::nn::buffer::resize;
-use crate::nn::{AttentionMask, Mode, MultiHeadAttention, Segment, align, mix, scale};
+use crate::nn::{AttentionMask, Mode, MultiHeadAttention, Segment, align, attend, mix, product, scale};
 use crate::parallel::{self, Divide};
 
 /// Some neighbouring strands of a group, to be run.
@@ -106,6 +106,11 @@ fn run(step: &Step, layers: &[Layer], reads: &Reads<'_>, segments: &[Segment], m
         }
         (Op::Scale { input, gate, factor }, []) => {
             scale(*factor, &reads.value(*input), &reads.value(*gate), cache_of!(cache, Scale), out);
+        }
+        (Op::Product { a, b }, []) => product(&reads.value(*a), &reads.value(*b), cache_of!(cache, Product), out),
+        (Op::Attend { query, values, filled }, []) => {
+            let [q, v, filled] = [query, values, filled].map(|&value| reads.value(value));
+            attend(&q, &v, &filled, cache_of!(cache, Attend), out);
         }
         (Op::PostAffine { input }, [Layer::PostAffine(hidden)]) => {
             hidden.forward(&reads.value(*input), mode, cache_of!(cache, PostAffine), out);

@@ -179,6 +179,14 @@ fn step_of<'a>(
             let [input, gate] = [input, gate].map(|&value| computed(steps, plan, known, value));
             plan.scale(input, gate, *factor)
         }
+        (Op::Product { a, b }, []) => {
+            let [a, b] = [a, b].map(|&value| computed(steps, plan, known, value));
+            plan.product(a, b)
+        }
+        (Op::Attend { query, values, filled }, []) => {
+            let [query, values, filled] = [query, values, filled].map(|&value| computed(steps, plan, known, value));
+            plan.attend(query, values, filled)
+        }
         (Op::PostAffine { input }, [Layer::PostAffine(hidden)]) => {
             let input = computed(steps, plan, known, *input);
             plan.hidden(input, hidden)

@@ -16,7 +16,7 @@
 //! ```
 //! use serde::{Deserialize, Serialize};
 //! use starple::Model;
-//! use starple::data::{Batch, DomainId, Field, Layout};
+//! use starple::data::{Batch, DomainId, Layout};
 //! use starple::model::NetConfig;
 //! use starple::net::{Builder, Built, Describe};
 //! use starple::nn::{Combination, HiddenSettings};
@@ -58,12 +58,7 @@
 //!     }
 //! }
 //!
-//! let layout = Layout {
-//!     fields: vec![Field { name: "item".into(), rows: 100, bag: None }],
-//!     numeric: vec!["price".into()],
-//!     domains: vec!["home".into(), "search".into()],
-//!     tasks: vec!["click".into()],
-//! };
+//! let layout = Layout::new(["home", "search"], ["click"]).field("item", 100).numeric(["price"]);
 //! let mut model = Model::new(LateStar { layout: layout.clone() });
 //! model.add_domain("feed")?;
 //!
@@ -88,7 +83,7 @@ mod net;
 mod program;
 mod tape;
 
-pub use self::builder::{Builder, Built, TooLarge};
+pub use self::builder::{Builder, Built, Sequence, TooLarge};
 pub(crate) use self::custom::CustomCache;
 pub use self::custom::{Custom, CustomLayer};
 pub use self::layer::{IntoName, IntoPart, Layer, LayerType};

@@ -40,12 +40,10 @@ impl Net {
     /// The layer of this name, such as `("towers", branch)`, if there is one and it is of this type.
     ///
     /// ```
-    /// # use starple::data::{Field, Layout};
+    /// # use starple::data::Layout;
     /// # use starple::nn::StarLinear;
     /// # use starple::{Star, StarConfig};
-    /// # let field = Field { name: "item".into(), rows: 9, bag: None };
-    /// # let (domains, tasks) = (vec!["home".into()], vec!["click".into()]);
-    /// # let layout = Layout { fields: vec![field], domains, tasks, ..Layout::default() };
+    /// # let layout = Layout::new(["home"], ["click"]).field("item", 9);
     /// let star = Star::new(StarConfig::builder(&layout).hidden([8]).build()?);
     /// let first = star.net().get::<StarLinear>(("layers", 0)).unwrap();
     /// assert_eq!(first.shared.weight.dim(), (16, 8));
@@ -101,7 +99,7 @@ fn names_of(program: &Program) -> impl Iterator<Item = &Vec<Part>> {
 impl Net {
     /// The net at step 0.
     pub(crate) fn new(config: &dyn NetConfig) -> Self {
-        let mut builder = Builder::making(config.layout(), config.width(), config.seed());
+        let mut builder = Builder::making(config);
         config.describe(&mut builder).expect("settings that were built are not too large");
         let (program, layers) = builder.finish();
         let present = vec![true; program.steps.len()];
@@ -113,14 +111,14 @@ impl Net {
     /// Settings that ask for more than there is memory, and a model file whose settings ask for a larger model than it holds, are
     /// refused by this number before anything is allocated.
     pub fn size(config: &dyn NetConfig) -> Size {
-        let mut builder = Builder::measuring(config.layout(), config.width());
+        let mut builder = Builder::measuring(config);
         let built = config.describe(&mut builder);
         built.map_or(Size { values: f64::INFINITY, tensors: 0.0 }, |()| builder.size())
     }
 
     /// About how many values a training step keeps on the tape for each row of its batch. Inference keeps fewer.
     pub(crate) fn row(config: &dyn NetConfig) -> f64 {
-        let mut builder = Builder::writing(config.layout(), config.width());
+        let mut builder = Builder::writing(config);
         config.describe(&mut builder).map_or(f64::INFINITY, |()| builder.kept())
     }
 
@@ -340,21 +338,16 @@ impl Net {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Field, Layout};
+    use crate::data::Layout;
     use crate::model::AnyConfig;
 
     /// Whatever the settings, a net says how many values it has, which is what a hostile file is measured by.
     #[test]
     fn every_net_says_its_size_with_all_that_hidden_layers_may_be() {
-        let layout = Layout {
-            fields: vec![
-                Field { name: "item".into(), rows: 3, bag: None },
-                Field { name: "user".into(), rows: 4, bag: None },
-            ],
-            numeric: vec!["price".into()],
-            domains: ["home", "search", "cart", "mail"].map(String::from).to_vec(),
-            tasks: ["click", "buy", "keep"].map(String::from).to_vec(),
-        };
+        let layout = Layout::new(["home", "search", "cart", "mail"], ["click", "buy", "keep"])
+            .field("item", 3)
+            .field("user", 4)
+            .numeric(["price"]);
         let mut seen = 0;
         for &kind in AnyConfig::KINDS {
             for (norm, activation) in [("none", "prelu"), ("batch", "dice"), ("layer", "relu"), ("batch", "gelu")] {

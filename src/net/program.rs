@@ -113,6 +113,10 @@ pub(crate) enum Op {
     Concat { parts: Vec<Value> },
     /// `factor·σ(gate) ⊙ input`.
     Scale { input: Value, gate: Value, factor: f32 },
+    /// `a ⊙ b`.
+    Product { a: Value, b: Value },
+    /// Attention of a query over the vectors of a sequence, of which `filled` says how many a row has.
+    Attend { query: Value, values: Value, filled: Value },
     /// What follows an affine map.
     PostAffine { input: Value },
     /// The tokens of the row side by side, `[rows, tokens·width]`.
@@ -205,7 +209,8 @@ impl Op {
             | Self::Directions { queries: input } => see(*input),
             Self::Align { tokens, directions, .. } => [*tokens, *directions].into_iter().for_each(see),
             Self::Mix { selector, parts } => [*selector].into_iter().chain(parts.iter().copied()).for_each(see),
-            Self::Scale { input, gate, .. } => [*input, *gate].into_iter().for_each(see),
+            Self::Scale { input: a, gate: b, .. } | Self::Product { a, b } => [*a, *b].into_iter().for_each(see),
+            Self::Attend { query, values, filled } => [*query, *values, *filled].into_iter().for_each(see),
             Self::Stitch { parts } | Self::Join { parts, .. } | Self::Concat { parts } => {
                 parts.iter().copied().for_each(see);
             }

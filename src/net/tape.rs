@@ -7,8 +7,8 @@ use ndarray::{Array2, ArrayRef2, ArrayView2, s};
 use super::custom::CustomCache;
 use super::program::{Domains, Op, Program, Step, Value};
 use crate::nn::{
-    AlignCache, DomainMlpCache, GateCache, MlpCache, MultiHeadAttentionCache, PartitionedNormCache, PostAffineCache,
-    RepresentationsCache, ScaleCache, Segment, StarLinearCache,
+    AlignCache, AttendCache, DomainMlpCache, GateCache, MlpCache, MultiHeadAttentionCache, PartitionedNormCache,
+    PostAffineCache, ProductCache, RepresentationsCache, ScaleCache, Segment, StarLinearCache,
 };
 
 /// The values of all steps of a pass, and in training their gradients. The caller lends it, so that one net serves many threads and a warm step
@@ -74,6 +74,8 @@ pub(crate) enum StepCache {
     Queries(Box<RepresentationsCache>),
     Align(Box<AlignedCache>),
     Scale(ScaleCache),
+    Product(ProductCache),
+    Attend(AttendCache),
     Custom(CustomCache),
 }
 

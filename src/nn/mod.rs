@@ -24,6 +24,7 @@ mod orthogonality;
 mod params;
 mod per;
 mod post_affine;
+mod product;
 mod row_grad;
 mod scale;
 mod segment;
@@ -36,8 +37,8 @@ mod sums;
 pub use activation::{Activation, ActivationCache, ActivationKind, Dice, Prelu};
 pub(crate) use attention::RepresentationsCache;
 pub use attention::{
-    AlignCache, Alignment, AttentionMask, AttentionSettings, MultiHeadAttention, MultiHeadAttentionCache, NumberTokens,
-    Representation, Representations, Tokens, align, align_backward,
+    AlignCache, Alignment, AttendCache, AttentionMask, AttentionSettings, MultiHeadAttention, MultiHeadAttentionCache,
+    NumberTokens, Representation, Representations, Tokens, align, align_backward, attend, attend_backward,
 };
 pub use branch::Branch;
 pub use domain_mlp::{DomainEmbedding, DomainMlp, DomainMlpCache};
@@ -62,6 +63,7 @@ pub(crate) use params::escape;
 pub use params::{Decay, Leaf, LeafMut, Pair, Params, Part, Path, tensor};
 pub use per::{Key, Per, PerBranch, PerDomain};
 pub use post_affine::{Norm, NormKind, PostAffine, PostAffineCache};
+pub use product::{ProductCache, product, product_backward};
 pub use row_grad::RowGrad;
 pub use scale::{ScaleCache, scale, scale_backward};
 pub use segment::Segment;

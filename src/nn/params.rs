@@ -45,8 +45,8 @@ pub enum Part {
     Field(&'static str),
     /// A position in a list.
     Index(usize),
-    /// The embedding table of an input field.
-    Input(usize),
+    /// An embedding table, by its position in the layout.
+    Table(usize),
     /// What one domain owns.
     Domain(DomainId),
     /// What one branch owns.
@@ -135,7 +135,7 @@ impl Path {
             let written = match part {
                 Part::Field(field) => write!(name, "{field}"),
                 Part::Index(index) => write!(name, "{index}"),
-                Part::Input(field) => write!(name, "{}", escape(&layout.fields[*field].name)),
+                Part::Table(table) => write!(name, "{}", escape(&layout.tables[*table].name)),
                 Part::Domain(domain) => write!(name, "{}", Branch::Domain(*domain).name(layout)),
                 Part::Branch(branch) => write!(name, "{}", branch.name(layout)),
             };

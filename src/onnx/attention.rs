@@ -1,8 +1,9 @@
 //! Attention over the tokens of a row.
 
-use ndarray::{Array1, Axis};
+use ndarray::{Array1, Array2, Axis};
 
-use super::{Graph, Tensor};
+use super::proto::FLOAT;
+use super::{Attribute, Graph, Tensor};
 use crate::nn::{MultiHeadAttention, Tokens};
 
 /// Attention in inference: from and to tokens side by side, `[rows, tokens·width]`.
@@ -59,6 +60,32 @@ impl Graph<'_> {
         let factors = self.add(weights, one);
         let y = self.mul(x, factors);
         self.side_by_side(y, size)
+    }
+
+    /// `y = Σ_m α_m·v_m` with `α = softmax_m(⟨q, v_m⟩ / √width)` over the first `filled·len` of the vectors in a row's `size` values.
+    pub(super) fn attend(&mut self, q: Tensor, v: Tensor, filled: Tensor, width: usize, size: usize) -> Tensor {
+        /// What takes a score out of the softmax: its exponential is 0 in f32.
+        const OUT: f32 = -1e9;
+        let len = size / width;
+        let v = self.one_by_one(v, size, width);
+        let q = self.unsqueeze(q, 2);
+        let scores = self.matmul(v, q);
+        let scores = self.scale(scores, 1.0 / (width as f32).sqrt());
+        // 1 for a vector that is there, else 0: filled·len is a whole number but for rounding.
+        let places = self.constant(&Array2::from_shape_fn((len, 1), |(m, _)| m as f32 + 0.5));
+        let filled = self.scale(filled, len as f32);
+        let filled = self.unsqueeze(filled, 2);
+        let there = self.node("Less", &[places, filled], &[]);
+        let there = self.node("Cast", &[there], &[("to", Attribute::Int(FLOAT.into()))]);
+        let out = self.number(OUT);
+        let absent = self.mul(there, out);
+        let absent = self.node("Sub", &[out, absent], &[]);
+        let scores = self.add(scores, absent);
+        let weights = self.softmax(scores, 1);
+        let weights = self.mul(weights, there);
+        let weighed = self.mul(v, weights);
+        let axis = self.integers(&[1]);
+        self.node("ReduceSum", &[weighed, axis], &[("keepdims", Attribute::Int(0))])
     }
 
     /// `[rows, tokens·width]` as `[rows, tokens, width]`.

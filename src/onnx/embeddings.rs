@@ -5,23 +5,24 @@ use ndarray::Array2;
 use super::graph::{Dim, Graph, Tensor};
 use super::proto::{FLOAT, INT64};
 use super::{Attribute, NUMERIC, ROWS};
-use crate::data::{Field, Layout, Pooling};
+use crate::data::{Field, FieldColumns, Layout, Pooling};
 use crate::model::Embeddings;
 
-/// The ids of one field, as its tables are read.
+/// The ids of one field, as its table is read.
 enum Ids {
     /// `[rows]`.
     One(Tensor),
-    /// `[rows, length]`, and what each counts for, `[rows, length, 1]`: nothing where there is none.
+    /// `[rows, length]`, and the weight of each, `[rows, length, 1]`: 0 where there is none.
     Bag { ids: Tensor, shares: Tensor },
+    /// `[rows, n]`, 1 for each that is there, `[rows, n, 1]`, and their number over `n`, `[rows, 1]`.
+    Kept { ids: Tensor, there: Tensor, filled: Tensor },
 }
 
 /// The inputs of a graph.
 pub(super) struct Rows<'m> {
     fields: Vec<Ids>,
     numeric: Option<Tensor>,
-    /// The fields' tables, one owner's after the other's.
-    tables: &'m [Array2<f32>],
+    embeddings: &'m Embeddings,
 }
 
 impl<'m> Rows<'m> {
@@ -30,13 +31,16 @@ impl<'m> Rows<'m> {
         let fields = layout.fields.iter().map(|field| read(graph, field)).collect();
         let count = layout.numeric.len();
         let numeric = (count > 0).then(|| graph.input(NUMERIC, FLOAT, &[Dim::Named(ROWS), Dim::Fixed(count)]));
-        Self { fields, numeric, tables: embeddings.tables() }
+        Self { fields, numeric, embeddings }
     }
 
     /// `x = [e_1, …, e_F, numeric]`, `[rows, width]`, by the tables of one owner.
     pub(super) fn embed(&self, graph: &mut Graph<'_>, owner: usize) -> Tensor {
-        let tables = &self.tables[owner * self.fields.len()..];
-        let mut parts: Vec<_> = self.fields.iter().zip(tables).map(|(ids, table)| look_up(graph, ids, table)).collect();
+        let tables = self.embeddings.tables_of(owner);
+        let mut parts = Vec::new();
+        for (ids, field) in self.fields.iter().zip(&self.embeddings.columns().fields) {
+            look_up(graph, ids, *field, &tables[field.table], &mut parts);
+        }
         parts.extend(self.numeric);
         graph.concat(&parts, 1)
     }
@@ -48,31 +52,51 @@ fn read(graph: &mut Graph<'_>, field: &Field) -> Ids {
         return Ids::One(graph.input(&field.name, INT64, &[Dim::Named(ROWS)]));
     };
     let length = format!("{} length", field.name);
-    let ids = graph.input(&field.name, INT64, &[Dim::Named(ROWS), Dim::Named(&length)]);
-    let zero = graph.integers(&[0]);
+    let mut ids = graph.input(&field.name, INT64, &[Dim::Named(ROWS), Dim::Named(&length)]);
+    let (zero, one) = (graph.integers(&[0]), graph.integers(&[1]));
+    if let Pooling::Keep(n) = pooling {
+        // The first n, with -1 behind them where there are fewer.
+        let (before, none, end) =
+            (graph.integers(&[0, 0, 0, n as i64]), graph.integers(&[-1]), graph.integers(&[n as i64]));
+        let none = graph.squeeze(none, 0);
+        let padded = graph.node("Pad", &[ids, before, none], &[]);
+        ids = graph.node("Slice", &[padded, zero, end, one], &[]);
+    }
     let there = graph.node("GreaterOrEqual", &[ids, zero], &[]);
     let mut shares = graph.node("Cast", &[there], &[("to", Attribute::Int(FLOAT.into()))]);
-    if pooling == Pooling::Mean {
-        let axis = graph.integers(&[1]);
-        let count = graph.node("ReduceSum", &[shares, axis], &[]);
-        let one = graph.number(1.0);
-        let count = graph.node("Max", &[count, one], &[]);
-        shares = graph.node("Div", &[shares, count], &[]);
-    }
     let ids = graph.node("Max", &[ids, zero], &[]);
+    let count = (pooling != Pooling::Sum).then(|| graph.node("ReduceSum", &[shares, one], &[]));
+    match (pooling, count) {
+        (Pooling::Keep(n), Some(count)) => {
+            let filled = graph.scale(count, 1.0 / n as f32);
+            return Ids::Kept { ids, there: graph.unsqueeze(shares, 2), filled };
+        }
+        (Pooling::Mean, Some(count)) => {
+            let one = graph.number(1.0);
+            let count = graph.node("Max", &[count, one], &[]);
+            shares = graph.node("Div", &[shares, count], &[]);
+        }
+        _ => {}
+    }
     Ids::Bag { ids, shares: graph.unsqueeze(shares, 2) }
 }
 
-/// The vectors of one field, `[rows, dim]`.
-fn look_up(graph: &mut Graph<'_>, ids: &Ids, table: &Array2<f32>) -> Tensor {
+/// Adds the columns of one field.
+fn look_up(graph: &mut Graph<'_>, ids: &Ids, field: FieldColumns, table: &Array2<f32>, parts: &mut Vec<Tensor>) {
     let table = graph.constant(table);
     match *ids {
-        Ids::One(ids) => graph.node("Gather", &[table, ids], &[]),
+        Ids::One(ids) => parts.push(graph.node("Gather", &[table, ids], &[])),
         Ids::Bag { ids, shares } => {
             let vectors = graph.node("Gather", &[table, ids], &[]);
             let weighed = graph.mul(vectors, shares);
             let axis = graph.integers(&[1]);
-            graph.node("ReduceSum", &[weighed, axis], &[("keepdims", Attribute::Int(0))])
+            parts.push(graph.node("ReduceSum", &[weighed, axis], &[("keepdims", Attribute::Int(0))]));
+        }
+        Ids::Kept { ids, there, filled } => {
+            let vectors = graph.node("Gather", &[table, ids], &[]);
+            let vectors = graph.mul(vectors, there);
+            let size = field.values().len() as i64;
+            parts.extend([graph.reshape(vectors, &[0, size]), filled]);
         }
     }
 }

@@ -49,6 +49,10 @@ pub(super) fn lower(
                 let open = graph.scale(open, *factor);
                 graph.mul(of(input), open)
             }
+            PlanStep::Product { a, b } => graph.mul(of(a), of(b)),
+            PlanStep::Attend { query, values, filled } => {
+                graph.attend(of(query), of(values), of(filled), plan.width(*query), plan.width(*values))
+            }
             PlanStep::Custom { .. } => unreachable!("such a model is refused"),
             PlanStep::Tokens { input, tokens } => graph.tokens(of(input), tokens),
             PlanStep::Attention { input, attention } => graph.attention(of(input), attention, plan.width(*input)),

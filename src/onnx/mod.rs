@@ -5,18 +5,10 @@
 //! net's [`Plan`](crate::model::Plan). Scores are those of [`Model::forward`](crate::Model::forward) but for rounding.
 //!
 //! ```
-//! use starple::data::{DomainId, Field, Layout, Pooling};
+//! use starple::data::{DomainId, Layout, Pooling};
 //! use starple::{Star, StarConfig, onnx};
 //!
-//! let layout = Layout {
-//!     fields: vec![
-//!         Field { name: "item".into(), rows: 1000, bag: None },
-//!         Field { name: "tags".into(), rows: 50, bag: Some(Pooling::Mean) },
-//!     ],
-//!     numeric: vec!["price".into()],
-//!     domains: vec!["home".into(), "search".into()],
-//!     tasks: vec!["click".into()],
-//! };
+//! let layout = Layout::new(["home", "search"], ["click"]).field("item", 1000).bag("tags", 50, Pooling::Mean).numeric(["price"]);
 //! let star = Star::new(StarConfig::builder(&layout).build()?);
 //!
 //! let bytes = onnx::export(&star, DomainId::new(1))?;
@@ -41,7 +33,7 @@
 //! | `numeric` | float `[rows, numbers]` | [`Batch::numeric`](crate::data::Batch::numeric): the encoded numbers, in the order of the metadata entry `numeric`; absent where there are none |
 //!
 //! Ids are not checked by the graph: one that the table does not have is an error of the runtime, but that ONNX counts −1, −2, … of a field
-//! that is not a bag from the table's end. In a bag every id below 0 is none.
+//! that is not a bag from the table's end. In a bag every id below 0 is none; in a bag that keeps its values such ids come last.
 //!
 //! # Outputs
 //!

@@ -29,17 +29,11 @@ const PIECE: usize = 64;
 /// layer is then computed once for the request ([`Scorer::context`]), and candidates read the others alone.
 ///
 /// ```
-/// use starple::data::{Batch, DomainId, Field, Layout};
+/// use starple::data::{Batch, DomainId, Layout};
 /// use starple::serve::{Scorer, ScorerCache};
 /// use starple::{Star, StarConfig};
 ///
-/// let field = |name: &str, rows| Field { name: name.into(), rows, bag: None };
-/// let layout = Layout {
-///     fields: vec![field("user", 100), field("item", 1000)],
-///     numeric: vec!["price".into()],
-///     domains: vec!["home".into(), "search".into()],
-///     tasks: vec!["click".into()],
-/// };
+/// let layout = Layout::new(["home", "search"], ["click"]).field("user", 100).field("item", 1000).numeric(["price"]);
 /// let star = Star::new(StarConfig::builder(&layout).build()?);
 /// let search = DomainId::new(1);
 /// let rows = |user: Vec<u32>, item: Vec<u32>, price: Vec<f32>| {

@@ -2,8 +2,8 @@
 
 use super::TrainConfig;
 use crate::memory::{self, shown};
-use crate::model::fits::{advice, parameters, parts, refusal};
-use crate::model::{AnyConfig, NetConfig, PIECE};
+use crate::model::fits::{advice, parameters, refusal};
+use crate::model::{AnyConfig, Embeddings, NetConfig, PIECE};
 use crate::net::Net;
 use crate::{Error, ErrorKind, Result};
 
@@ -38,10 +38,9 @@ impl TrainConfig {
     /// What it takes to train a model of these settings on this many rows, with this many validation rows.
     pub fn memory(&self, model: &dyn NetConfig, rows: usize, val: usize) -> MemoryNeed {
         let config = &self.0;
-        let (tables, net) = parts(model);
+        let (tables, net, table_rows) = (Embeddings::size(model), Net::size(model), Embeddings::table_rows(model));
         let layout = model.layout();
         let (fields, tasks) = (layout.fields.len() as f64, layout.tasks.len() as f64);
-        let table_rows = tables.values / model.embedding_dim() as f64;
         let batch = config.batch_rows.min(rows) as f64;
 
         let embedding = config.embedding_optimizer.as_ref().unwrap_or(&config.optimizer);
@@ -49,7 +48,7 @@ impl TrainConfig {
         let (of_table_value, of_table_row) = embedding.remembers();
         let kept = config.objective.weighting().gradients(config.objective.units().count(layout)) as f64;
         let answering = model.own_tables().map_or(1.0, |branches| branches.answering(layout) as f64);
-        let touched = (batch * fields * answering).min(table_rows) * model.embedding_dim() as f64;
+        let touched = (batch * answering * (model.width_f64() - layout.numeric.len() as f64)).min(tables.values);
         let gradient = net.bytes() + 4.0 * (table_rows + touched);
         let remembered = of_value * net.bytes() + 4.0 * (of_table_value * tables.values + of_table_row * table_rows);
 

@@ -17,8 +17,8 @@ const MIXED: [usize; 9] = [2, 0, 1, 1, 0, 2, 2, 0, 1];
 /// The layout with so many more users and tags, and these domains behind its own.
 fn grown(users: usize, tags: usize, domains: &[&str]) -> Layout {
     let mut grown = layout();
-    grown.fields[0].rows += users;
-    grown.fields[2].rows += tags;
+    grown.tables[0].rows += users;
+    grown.tables[2].rows += tags;
     grown.domains.extend(domains.iter().map(ToString::to_string));
     grown
 }

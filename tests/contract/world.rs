@@ -6,19 +6,17 @@ use ndarray::Array2;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use starple::Model;
-use starple::data::{Batch, DataSet, DomainId, Field, Ids, Layout, Pooling};
+use starple::data::{Batch, DataSet, DomainId, Ids, Layout, Pooling};
 use starple::model::Cache;
 use starple::nn::{Leaf, Train};
 use starple::optim::{AdamConfig, Optimizer, OptimizerConfig};
 
 pub(crate) fn layout() -> Layout {
-    let field = |name: &str, rows, bag| Field { name: name.into(), rows, bag };
-    Layout {
-        fields: vec![field("user", 12, None), field("item", 9, None), field("tags", 6, Some(Pooling::Mean))],
-        numeric: vec!["price".into(), "age".into()],
-        domains: ["search", "feed", "cart"].map(String::from).to_vec(),
-        tasks: ["click", "buy"].map(String::from).to_vec(),
-    }
+    Layout::new(["search", "feed", "cart"], ["click", "buy"])
+        .field("user", 12)
+        .field("item", 9)
+        .bag("tags", 6, Pooling::Mean)
+        .numeric(["price", "age"])
 }
 
 pub(crate) fn rng(seed: u64) -> ChaCha8Rng {

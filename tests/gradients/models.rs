@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array2, Axis, array, concatenate, s};
 use rand::Rng as _;
-use starple::data::{Batch, DomainId, Field, Ids, Layout, Pooling};
+use starple::data::{Batch, DomainId, Ids, Layout, Pooling};
 use starple::model::{Branches, Cache, MranConfig};
 use starple::nn::{ActivationKind, Combination, Infer, Leaf, LeafMut, NormKind, Params as _, Part, Path, Train};
 use starple::{AnyConfig, Model, PleConfig, PooledConfig, StarConfig};
@@ -16,17 +16,11 @@ use crate::reference::{self, Attention, MranShape, PleShape, Style, Values};
 const DIM: usize = 3;
 
 fn layout() -> Layout {
-    let field = |name: &str, rows, bag| Field { name: name.into(), rows, bag };
-    Layout {
-        fields: vec![
-            field("user", 5, None),
-            field("tags", 6, Some(Pooling::Mean)),
-            field("words", 4, Some(Pooling::Sum)),
-        ],
-        numeric: vec!["age".into(), "price".into()],
-        domains: ["search", "feed", "cart", "partner"].map(String::from).to_vec(),
-        tasks: ["click", "buy"].map(String::from).to_vec(),
-    }
+    Layout::new(["search", "feed", "cart", "partner"], ["click", "buy"])
+        .field("user", 5)
+        .bag("tags", 6, Pooling::Mean)
+        .bag("words", 4, Pooling::Sum)
+        .numeric(["age", "price"])
 }
 
 /// Nine rows, not grouped; `feed` is absent, `cart` has one row; ids repeat between and inside rows.

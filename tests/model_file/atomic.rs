@@ -10,7 +10,7 @@ use std::{env, fs, thread};
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use starple::data::{Field, Layout};
+use starple::data::Layout;
 use starple::persist::{ModelFile, Saved};
 use starple::{Star, StarConfig};
 
@@ -19,12 +19,7 @@ const SAVED: &str = "another one is saved";
 
 /// A file of about a megabyte, so that much of the time is spent writing it.
 fn star(seed: u64) -> Star {
-    let layout = Layout {
-        fields: vec![Field { name: "item".into(), rows: 60_000, bag: None }],
-        domains: vec!["home".into()],
-        tasks: vec!["click".into()],
-        ..Layout::default()
-    };
+    let layout = Layout::new(["home"], ["click"]).field("item", 60_000);
     Star::new(StarConfig::builder(&layout).embedding_dim(4).hidden([4]).seed(seed).build().unwrap())
 }
 

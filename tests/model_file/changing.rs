@@ -5,7 +5,7 @@ use std::io::{Cursor, Read, Seek, SeekFrom, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use starple::data::{Field, Layout};
+use starple::data::Layout;
 use starple::nn::StarLinear;
 use starple::persist::{ModelFile, Saved};
 use starple::{Error, ErrorKind, Star, StarConfig};
@@ -134,12 +134,7 @@ fn a_file_that_is_cut_off_while_it_is_read_is_an_error() {
 fn a_file_that_another_thread_overwrites_is_loaded_whole_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("star.safetensors");
-    let layout = Layout {
-        fields: vec![Field { name: "item".into(), rows: 20_000, bag: None }],
-        domains: vec!["home".into()],
-        tasks: vec!["click".into()],
-        ..Layout::default()
-    };
+    let layout = Layout::new(["home"], ["click"]).field("item", 20_000);
     let star = |seed| Star::new(StarConfig::builder(&layout).embedding_dim(4).hidden([4]).seed(seed).build().unwrap());
     let files = [1, 2].map(|seed| bytes(&ModelFile::new(&star(seed))));
     assert_eq!(files[0].len(), files[1].len());

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Cursor, Seek, SeekFrom};
 
 use safetensors::{Dtype, SafeTensors};
-use starple::data::{Field, Layout};
+use starple::data::Layout;
 use starple::loss::weighting::Learned;
 use starple::model::{AnyConfig, Model};
 use starple::nn::{Leaf, StarLinear};
@@ -189,12 +189,8 @@ fn a_file_may_stand_inside_another() {
 #[test]
 fn any_names_of_fields_domains_and_tasks_work() {
     let names = ["a.b", "a/b", "a%2Eb", "\"", "\\", "ü\u{0}\n", "__metadata__", "encoder", "net"];
-    let layout = Layout {
-        fields: names.iter().map(|&name| Field { name: name.into(), rows: 2, bag: None }).collect(),
-        numeric: vec!["number".into()],
-        domains: names.map(String::from).to_vec(),
-        tasks: names.map(String::from).to_vec(),
-    };
+    let layout =
+        names.iter().fold(Layout::new(names, names), |layout, &name| layout.field(name, 2)).numeric(["number"]);
     for &kind in AnyConfig::KINDS {
         let config = AnyConfig::from_settings(serde_json::json!({ "kind": kind, "embedding_dim": 1 }), &layout, 1);
         let mut model = Model::new(config.unwrap());

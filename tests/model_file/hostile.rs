@@ -3,7 +3,7 @@
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
-use starple::data::{Field, Layout};
+use starple::data::Layout;
 use starple::model::{AnyConfig, Model};
 use starple::persist::ModelFile;
 use starple::{ErrorKind, StarConfig};
@@ -108,12 +108,9 @@ fn brackets_without_end() {
 }
 
 fn layout(domains: usize, tasks: usize) -> Layout {
-    Layout {
-        fields: vec![Field { name: "item".into(), rows: 3, bag: None }],
-        numeric: vec!["price".into()],
-        domains: (0..domains).map(|i| format!("d{i}")).collect(),
-        tasks: (0..tasks).map(|i| format!("t{i}")).collect(),
-    }
+    Layout::new((0..domains).map(|i| format!("d{i}")), (0..tasks).map(|i| format!("t{i}")))
+        .field("item", 3)
+        .numeric(["price"])
 }
 
 /// A small file of every kind of model.

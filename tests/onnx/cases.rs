@@ -4,9 +4,11 @@ use ndarray::{Array1, Array2, ArrayD, Axis};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
-use starple::data::{Batch, DomainId, Field, Ids, Layout, Pooling};
+use starple::data::{Batch, DomainId, Ids, Layout, Pooling};
 use starple::model::{AnyConfig, Model};
 use starple::nn::LeafMut;
+
+use crate::reading::{self, Reading};
 
 /// One model.
 pub(crate) struct Case {
@@ -35,26 +37,21 @@ const QUIET: &str = "quiet/1.5%";
 
 /// Fields of every sort, and numbers.
 pub(crate) fn layout() -> Layout {
-    let field = |name: &str, rows, bag| Field { name: name.into(), rows, bag };
-    Layout {
-        fields: vec![
-            field("user", 40, None),
-            field("item id", 60, None),
-            field("tags", 30, Some(Pooling::Mean)),
-            field("words", 20, Some(Pooling::Sum)),
-        ],
-        numeric: vec!["age".into(), "price".into()],
-        domains: vec!["home".into(), "search".into(), QUIET.into()],
-        tasks: vec!["click".into(), "buy".into()],
-    }
+    Layout::new(["home", "search", QUIET], ["click", "buy"])
+        .field("user", 40)
+        .field("item id", 60)
+        .bag("tags", 30, Pooling::Mean)
+        .bag("words", 20, Pooling::Sum)
+        .numeric(["age", "price"])
 }
 
 /// Random rows; a bag has 0 to 4 ids.
 pub(crate) fn rows(layout: &Layout, rows: usize, seed: u64) -> Batch {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut ids = |field: &Field| {
-        let mut ids = |count: usize| (0..count).map(|_| rng.random_range(0..field.rows as u32)).collect::<Vec<_>>();
-        if field.bag.is_none() {
+    let mut ids = |f: usize| {
+        let mut ids =
+            |count: usize| (0..count).map(|_| rng.random_range(0..layout.rows_of(f) as u32)).collect::<Vec<_>>();
+        if layout.fields[f].bag.is_none() {
             return Ids::One(ids(rows));
         }
         let mut offsets = vec![0];
@@ -65,24 +62,24 @@ pub(crate) fn rows(layout: &Layout, rows: usize, seed: u64) -> Batch {
         let ids = ids(offsets[rows] as usize);
         Ids::Bag { offsets, ids }
     };
-    let ids = layout.fields.iter().map(&mut ids).collect();
+    let ids = (0..layout.fields.len()).map(&mut ids).collect();
     let numeric = Array2::from_shape_simple_fn((rows, layout.numeric.len()), || rng.random_range(-2.0..2.0));
     let labels = Array2::from_elem((rows, layout.tasks.len()), f32::NAN);
     Batch { ids, numeric, labels, domains: vec![DomainId::new(0); rows], ..Batch::default() }
 }
 
 /// The ids of a field as a graph takes them: `[rows]`, or for a bag `[rows, length]` with -1 where there is no id.
-pub(crate) fn ids(batch: &Batch, field: usize) -> ArrayD<i64> {
-    let ids = &batch.ids[field];
+pub(crate) fn ids(layout: &Layout, batch: &Batch, field: usize) -> ArrayD<i64> {
+    let (ids, kept) = (&batch.ids[field], matches!(layout.fields[field].bag, Some(Pooling::Keep(_))));
     let Ids::Bag { offsets, .. } = ids else {
         return (0..batch.rows()).map(|row| i64::from(ids.row(row)[0])).collect::<Array1<_>>().into_dyn();
     };
     let length = offsets.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or_default() as usize;
     let mut padded = Array2::from_elem((batch.rows(), length), -1);
     for (row, mut padded) in padded.rows_mut().into_iter().enumerate() {
-        // Where the ids stand among the padding does not matter.
+        // Where the ids stand among the padding does not matter, unless they are kept.
         for (i, &id) in ids.row(row).iter().enumerate() {
-            padded[(row + i) % length] = id.into();
+            padded[if kept { i } else { (row + i) % length }] = id.into();
         }
     }
     padded.into_dyn()
@@ -156,7 +153,8 @@ fn own_options(kind: &str) -> Vec<Value> {
 
 /// Layouts of one sort of input, for the kinds that treat sorts apart.
 fn narrow() -> Vec<(&'static str, Layout)> {
-    let (fields, numbers) = (Layout { numeric: Vec::new(), ..layout() }, Layout { fields: Vec::new(), ..layout() });
+    let (fields, numbers) =
+        (Layout { numeric: Vec::new(), ..layout() }, Layout { tables: Vec::new(), fields: Vec::new(), ..layout() });
     let one = Layout { domains: vec!["all".into()], tasks: vec!["click".into()], ..layout() };
     let of = |layout: &Layout| ["single", "star", "ple", "mran", "pepnet"].map(|kind| (kind, layout.clone()));
     [of(&fields), of(&numbers), of(&one)].concat()
@@ -180,7 +178,11 @@ pub(crate) fn cases() -> impl Iterator<Item = Case> {
         options.extend(own_options(kind));
         options.into_iter().map(move |options| case(kind, &layout(), &options))
     });
-    of_kinds.chain(narrow().into_iter().map(|(kind, layout)| case(kind, &layout, &json!({}))))
+    let narrow = narrow().into_iter().map(|(kind, layout)| case(kind, &layout, &json!({})));
+    // Tables that are shared and have widths of their own, and values that are kept, in nets that read rows and one that reads fields.
+    let shared = ["star", "ple", "single"].map(|kind| case(kind, &reading::layout(), &json!({})));
+    let own = away("reading", &json!({}), Model::new(Reading { layout: reading::layout() }));
+    of_kinds.chain(narrow).chain(shared).chain([own])
 }
 
 fn case(kind: &'static str, layout: &Layout, options: &Value) -> Case {
@@ -189,15 +191,19 @@ fn case(kind: &'static str, layout: &Layout, options: &Value) -> Case {
         settings[key] = value.clone();
     }
     let config = AnyConfig::from_settings(settings, layout, 3).unwrap_or_else(|error| panic!("{kind}: {error}"));
-    let mut start = Model::new(config);
+    away(kind, options, Model::new(config))
+}
+
+/// A model away from its start, with one domain more.
+fn away(kind: &'static str, settings: &Value, mut start: Model) -> Case {
     start.add_domain("new").expect("no domain has that name");
-    let rows = rows(layout, 100, 1);
+    let rows = rows(start.layout(), 100, 1);
     // As large as the logits of a model that could have been trained, and no task's of any domain nearly the same for all rows: a graph that
     // leaves out half of such a net would differ too little to be noticed.
     for seed in 8..200 {
         let mut scale = 1.0;
         loop {
-            let mut case = Case { kind, settings: options.clone(), model: start.clone() };
+            let mut case = Case { kind, settings: settings.clone(), model: start.clone() };
             leave_the_start(&mut case.model, scale, seed);
             let logits: Vec<_> = case.domains().map(|domain| case.model.forward(&rows, domain)).collect();
             if logits.iter().flatten().all(|logit| logit.abs() < 4.0) {
@@ -209,7 +215,7 @@ fn case(kind: &'static str, layout: &Layout, options: &Value) -> Case {
             scale *= 0.8;
         }
     }
-    panic!("{kind} {options}: no draw of its parameters gives logits that depend on the row");
+    panic!("{kind} {settings}: no draw of its parameters gives logits that depend on the row");
 }
 
 /// Moves every parameter and every average, and scales those of the net.

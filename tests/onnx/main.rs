@@ -4,12 +4,14 @@ mod cases;
 mod own;
 #[path = "../../src/onnx/proto.rs"]
 mod proto;
+#[path = "../reading/mod.rs"]
+mod reading;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
-use starple::data::{Batch, DomainId, Field, Layout};
+use starple::data::{Batch, DomainId, Layout};
 use starple::model::Model;
 use starple::nn::Leaf;
 use starple::{ErrorKind, Pooled, PooledConfig, onnx};
@@ -36,7 +38,7 @@ fn first_of(kind: &str) -> Case {
 fn inputs(layout: &Layout, batch: &Batch) -> BTreeMap<String, Tensor> {
     let fields = layout.fields.iter().enumerate();
     let mut inputs: BTreeMap<String, Tensor> =
-        fields.map(|(i, field)| (field.name.clone(), ids(batch, i).mapv(|id| id as f64))).collect();
+        fields.map(|(i, field)| (field.name.clone(), ids(layout, batch, i).mapv(|id| id as f64))).collect();
     if !layout.numeric.is_empty() {
         inputs.insert("numeric".into(), batch.numeric.mapv(f64::from).into_dyn());
     }
@@ -107,7 +109,8 @@ fn every_graph_is_well_formed_and_scores_as_its_model() {
         }
         kinds.insert(case.kind);
     }
-    assert_eq!(kinds.len(), starple::AnyConfig::KINDS.len());
+    // Every kind of the crate, and the net of the tests.
+    assert_eq!(kinds.len(), starple::AnyConfig::KINDS.len() + 1);
 }
 
 #[test]
@@ -133,7 +136,7 @@ fn a_parameter_as_it_stands_keeps_its_name_and_its_values() {
                 assert!(found.iter().zip(values).all(|(&found, &value)| found == f64::from(value)));
                 tables += usize::from(tensor.name.starts_with("embeddings."));
             }
-            assert!(tables >= case.model.layout().fields.len(), "{}: a table for each field", case.kind);
+            assert!(tables >= case.model.layout().tables.len(), "{}: all tables", case.kind);
         }
     }
     // Nothing of MMoE is folded: what reads all rows is there with all its tensors.
@@ -222,8 +225,7 @@ fn what_cannot_be_exported_is_refused() {
     let error = onnx::export(&first_of("pooled").model, DomainId::new(4)).unwrap_err();
     assert_eq!((error.kind(), error.value()), (ErrorKind::UnknownDomain, Some("4")));
 
-    let mut layout = layout();
-    layout.fields.extend(["numeric", "logits"].map(|name| Field { name: name.into(), rows: 3, bag: None }));
+    let mut layout = layout().field("numeric", 3).field("logits", 3);
     let export =
         |layout: &Layout| onnx::export(&Pooled::new(PooledConfig::builder(layout).build().unwrap()), DomainId::new(0));
     let error = export(&layout).unwrap_err();
@@ -233,9 +235,10 @@ fn what_cannot_be_exported_is_refused() {
     // Without numbers there is no such input.
     layout.numeric.clear();
     layout.fields.pop();
+    layout.tables.pop();
     assert!(export(&layout).is_ok());
     // A field may have the name of a parameter, or of a node.
-    layout.fields.extend(["embeddings.user", "Gemm"].map(|name| Field { name: name.into(), rows: 3, bag: None }));
+    layout = layout.field("embeddings.user", 3).field("Gemm", 3);
     let bytes = export(&layout).unwrap();
     assert_well_formed(&read(&bytes).graph.unwrap());
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{ArrayD, ArrayView2, ArrayViewD, Axis, IxDyn, Slice, Zip, concatenate};
+use ndarray::{ArrayD, ArrayView2, ArrayViewD, Axis, IxDyn, Slice, Zip, concatenate, s};
 
 use crate::proto::{GraphProto, INT64, NodeProto, TensorProto};
 
@@ -43,7 +43,9 @@ fn operator(node: &NodeProto, of: &[&Tensor]) -> Tensor {
             x.clone()
         }
         "Add" => broadcast(x, of[1], |x, y| x + y),
+        "Sub" => broadcast(x, of[1], |x, y| x - y),
         "Mul" => broadcast(x, of[1], |x, y| x * y),
+        "Less" => broadcast(x, of[1], |x, y| f64::from(u8::from(x < y))),
         "Div" => broadcast(x, of[1], |x, y| x / y),
         "Max" => broadcast(x, of[1], f64::max),
         "GreaterOrEqual" => broadcast(x, of[1], |x, y| f64::from(u8::from(x >= y))),
@@ -79,7 +81,21 @@ fn operator(node: &NodeProto, of: &[&Tensor]) -> Tensor {
         "Squeeze" => x.index_axis(axis(only(of[1]), x.ndim()), 0).to_owned(),
         "Slice" => {
             let along = axis(only(of[3]), x.ndim());
-            x.slice_axis(along, Slice::from(only(of[1]) as isize..only(of[2]) as isize)).to_owned()
+            let end = (only(of[2]) as usize).min(x.len_of(along));
+            x.slice_axis(along, Slice::from(only(of[1]) as usize..end)).to_owned()
+        }
+        "Pad" => {
+            assert_eq!(
+                (x.ndim(), of[1].len(), of[2].ndim()),
+                (2, 4, 0),
+                "a matrix, and how many rows and columns on each side"
+            );
+            let pads: Vec<usize> = of[1].iter().map(|&pad| pad as usize).collect();
+            let (rows, columns) = (x.shape()[0], x.shape()[1]);
+            let shape = IxDyn(&[rows + pads[0] + pads[2], columns + pads[1] + pads[3]]);
+            let mut padded = ArrayD::from_elem(shape, of[2].first().copied().expect("a value"));
+            padded.slice_mut(s![pads[0]..pads[0] + rows, pads[1]..pads[1] + columns]).assign(x);
+            padded
         }
         "ReduceSum" => {
             let along = axis(only(of[1]), x.ndim());

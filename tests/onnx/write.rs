@@ -5,6 +5,8 @@
 //! ```
 
 mod cases;
+#[path = "../reading/mod.rs"]
+mod reading;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -77,7 +79,7 @@ fn write_rows(folder: &Path, number: usize, layout: &Layout, batch: &Batch) -> O
         Ok(())
     };
     for (i, field) in layout.fields.iter().enumerate() {
-        let ids = ids(batch, i);
+        let ids = ids(layout, batch, i);
         list(&field.name, "<i8", ids.shape().to_vec(), ids.iter().flat_map(|id| id.to_le_bytes()).collect())?;
     }
     if !layout.numeric.is_empty() {

@@ -441,7 +441,7 @@ fn a_batch_of_another_layout_is_an_error() {
     refused(&spoilt(&given, user, bag(1)), &batch, ErrorKind::Layout, one_id);
     let a_bag = "column \"tags\": expected a bag of ids a row, found one id a row";
     refused(&given, &spoilt(&batch, tags, Ids::One(vec![1; 5])), ErrorKind::Layout, a_bag);
-    let rows = layout.fields[item].rows as u32;
+    let rows = layout.tables[item].rows as u32;
     refused(&given, &spoilt(&batch, item, Ids::One(vec![rows; 5])), ErrorKind::Data, "expected an id below");
     refused(&given, &spoilt(&batch, item, Ids::One(vec![1; 4])), ErrorKind::Layout, "expected 5 ids");
     refused(&batch, &batch, ErrorKind::Layout, "expected one row for what all candidates share, found 5");

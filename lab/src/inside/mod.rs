@@ -8,16 +8,11 @@
 //!
 //! ```
 //! use starple_lab::inside::star_distance;
-//! use starple::data::{Field, Layout};
+//! use starple::data::Layout;
 //! use starple::{Star, StarConfig};
 //!
 //! # fn main() -> starple::Result<()> {
-//! let layout = Layout {
-//!     fields: vec![Field { name: "item".into(), rows: 100, bag: None }],
-//!     domains: vec!["search".into(), "feed".into()],
-//!     tasks: vec!["click".into()],
-//!     ..Layout::default()
-//! };
+//! let layout = Layout::new(["search", "feed"], ["click"]).field("item", 100);
 //! let star = Star::new(StarConfig::builder(&layout).hidden([8]).build()?);
 //! let heat = star_distance(star.net(), star.layout());
 //! // At the start every domain is the shared network.

@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayRef2, Axis};
 use ndarray_rand::rand_distr::StandardNormal;
 use rand::Rng;
 use rand::seq::SliceRandom;
-use starple::data::{Batch, DataSet, DomainId, Field, Ids, Layout, Pooling};
+use starple::data::{Batch, DataSet, DomainId, Ids, Layout, Pooling};
 use starple::loss::sigmoid;
 
 use super::columns::Columns;
@@ -87,15 +87,14 @@ impl SyntheticLog {
     /// The shape of [`SyntheticLog::data_set`]: the fields (row 0 of each stays unused), then the bags, pooled by mean.
     pub fn layout(&self) -> Layout {
         let settings = self.config.settings();
-        let field = |name: &String, values: usize, bag| Field { name: name.clone(), rows: values + 1, bag };
-        let fields = settings.categorical.iter().map(|column| field(&column.name, column.values, None));
-        let bags = settings.bags.iter().map(|column| field(&column.name, column.values, Some(Pooling::Mean)));
-        Layout {
-            fields: fields.chain(bags).collect(),
-            numeric: settings.numeric.iter().map(|column| column.name.clone()).collect(),
-            domains: settings.domains.clone(),
-            tasks: settings.tasks.iter().map(|task| task.name.clone()).collect(),
+        let mut layout = Layout::new(&settings.domains, settings.tasks.iter().map(|task| &task.name));
+        for column in &settings.categorical {
+            layout = layout.field(&column.name, column.values + 1);
         }
+        for column in &settings.bags {
+            layout = layout.bag(&column.name, column.values + 1, Pooling::Mean);
+        }
+        layout.numeric(settings.numeric.iter().map(|column| &column.name))
     }
 
     /// All rows as a model reads them, without a detour by a file; groups are the values of the first field.

@@ -15,8 +15,11 @@ impl Encoder {
     /// # Panics
     /// If the batch is not one that this encoder made.
     pub fn unknown_values(&self, batch: &Batch) -> Vec<(String, Share)> {
-        let with_field = self.schema.features().iter().zip(&self.fitted).filter(|(_, fitted)| fitted.inputs() == 0);
-        let counted = with_field.zip(&batch.ids).filter(|((_, fitted), _)| matches!(fitted, Fitted::Vocabulary(_)));
+        let with_fitted = self.schema.features().iter().enumerate().map(|(i, feature)| (feature, self.fitted(i)));
+        let counted = with_fitted
+            .filter(|(_, fitted)| fitted.inputs() == 0)
+            .zip(&batch.ids)
+            .filter(|((_, fitted), _)| matches!(fitted, Fitted::Vocabulary(_)));
         let share = |((feature, _), ids): ((&Feature, _), &Ids)| {
             let (Ids::One(ids) | Ids::Bag { ids, .. }) = ids;
             let count = ids.iter().filter(|&&id| id == 0).count();

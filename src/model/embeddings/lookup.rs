@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayViewMut2};
 
 use super::{Embeddings, LINES};
-use crate::data::{Batch, Field, Ids, Pooling};
+use crate::data::{Batch, FieldColumns, Ids, InputColumns, Pooling};
 use crate::nn::RowGrad;
 use crate::parallel::Divide;
 use crate::simd::Work;
@@ -13,7 +13,7 @@ const PART: usize = 1 << 14;
 
 /// Rows of `x` that are to be written, in parts of about [`PART`] values.
 pub(super) struct Embed<'a> {
-    pub(super) embeddings: &'a Embeddings,
+    pub(super) columns: &'a InputColumns,
     pub(super) batch: &'a Batch,
     pub(super) tables: &'a [Array2<f32>],
     pub(super) order: &'a [u32],
@@ -22,7 +22,7 @@ pub(super) struct Embed<'a> {
 
 impl Embed<'_> {
     fn rows(&self) -> usize {
-        PART.div_ceil(self.embeddings.width)
+        PART.div_ceil(self.columns.width)
     }
 }
 
@@ -34,7 +34,7 @@ impl Divide for Embed<'_> {
     fn divide(self, pieces: usize) -> (Self, Self) {
         let rows = pieces * self.rows();
         let (order, rest) = self.order.split_at(rows);
-        let (x, rest_of_x) = self.x.split_at_mut(rows * self.embeddings.width);
+        let (x, rest_of_x) = self.x.split_at_mut(rows * self.columns.width);
         (Self { order, x, ..self }, Self { order: rest, x: rest_of_x, ..self })
     }
 }
@@ -44,14 +44,14 @@ impl Work for Embed<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { embeddings, batch, tables, order, x } = self;
-        let (dim, width) = (embeddings.dim, embeddings.width);
-        for (f, ((field, table), ids)) in embeddings.fields.iter().zip(tables).zip(&batch.ids).enumerate() {
-            let order = order.iter().map(|&row| row as usize);
-            let rows = x.chunks_exact_mut(width).map(|x| &mut x[f * dim..][..dim]).zip(order);
-            embed(field, table, ids, rows);
+        let Self { columns, batch, tables, order, x } = self;
+        let (width, mut first) = (columns.width, 0);
+        for (field, ids) in columns.fields.iter().zip(&batch.ids) {
+            let (own, order) = (field.all(), order.iter().map(|&row| row as usize));
+            first = own.end;
+            let rows = x.chunks_exact_mut(width).map(|x| &mut x[own.clone()]).zip(order);
+            embed(*field, &tables[field.table], ids, rows);
         }
-        let first = embeddings.fields.len() * dim;
         let rows = x.chunks_exact_mut(width).map(|x| &mut x[first..]).zip(order);
         match batch.numeric.as_slice() {
             Some(numeric) => {
@@ -69,22 +69,32 @@ impl Work for Embed<'_> {
     }
 }
 
-/// Writes the vectors of one field for some rows of a batch.
+/// Writes the columns of one field for some rows of a batch.
 #[inline(always)]
-fn embed<'x>(field: &Field, table: &Array2<f32>, ids: &Ids, rows: impl Iterator<Item = (&'x mut [f32], usize)>) {
-    let (values, dim) = (table.as_slice().expect(LINES), table.ncols());
+fn embed<'x>(field: FieldColumns, table: &Array2<f32>, ids: &Ids, rows: impl Iterator<Item = (&'x mut [f32], usize)>) {
+    let (values, dim) = (table.as_slice().expect(LINES), field.dim);
     let embedding = |id: u32| &values[id as usize * dim..][..dim];
-    match ids {
-        Ids::One(ids) => {
+    match (ids, field.bag) {
+        (Ids::One(ids), _) => {
             for (out, row) in rows {
                 out.copy_from_slice(embedding(ids[row]));
             }
         }
-        Ids::Bag { offsets, ids } => {
+        (Ids::Bag { offsets, ids }, Some(Pooling::Keep(n))) => {
+            for (out, row) in rows {
+                let kept = kept(offsets, ids, row, n);
+                let (filled, out) = out.split_last_mut().expect("a column for how many there are");
+                *filled = kept.len() as f32 / n as f32;
+                let (own, rest) = out.split_at_mut(kept.len() * dim);
+                own.chunks_exact_mut(dim).zip(kept).for_each(|(out, &id)| out.copy_from_slice(embedding(id)));
+                rest.fill(0.0);
+            }
+        }
+        (Ids::Bag { offsets, ids }, pooling) => {
             for (out, row) in rows {
                 out.fill(0.0);
                 let ids = bag(offsets, ids, row);
-                let share = share(field, ids.len());
+                let share = share(pooling, ids.len());
                 for &id in ids {
                     out.iter_mut().zip(embedding(id)).for_each(|(out, &e)| *out += share * e);
                 }
@@ -120,14 +130,16 @@ impl Selection {
 impl Embeddings {
     /// The fields and numeric inputs at these positions, side by side. With them, their columns of the whole row.
     pub(crate) fn side_by_side(&self, fields: &[usize], numeric: &[usize]) -> (Selection, Vec<usize>) {
-        let (dim, first) = (self.dim, self.fields.len() * self.dim);
-        let of_fields = fields.iter().flat_map(|&f| f * dim..(f + 1) * dim);
-        let columns = of_fields.chain(numeric.iter().map(|&j| first + j)).collect();
-        let behind = fields.len() * dim;
-        let selection = Selection {
-            fields: fields.iter().enumerate().map(|(at, &f)| (f, at * dim)).collect(),
-            numeric: numeric.iter().enumerate().map(|(at, &j)| (j, behind + at)).collect(),
-        };
+        let first = self.columns.fields.last().map_or(0, |field| field.all().end);
+        let (mut selection, mut columns) = (Selection::default(), Vec::new());
+        for &f in fields {
+            selection.fields.push((f, columns.len()));
+            columns.extend(self.columns.fields[f].all());
+        }
+        for &j in numeric {
+            selection.numeric.push((j, columns.len()));
+            columns.push(first + j);
+        }
         (selection, columns)
     }
 
@@ -145,18 +157,18 @@ impl Embeddings {
             return;
         }
         let x = x.into_slice().expect(LINES);
-        let tables = &self.tables[owner * self.fields.len()..];
+        let tables = self.tables_of(owner);
         for &(f, at) in &selection.fields {
-            let rows = x.chunks_exact_mut(width).map(|x| &mut x[at..][..self.dim]).zip(start..);
-            let (field, ids) = (&self.fields[f], &batch.ids[f]);
+            let (field, ids) = (self.columns.fields[f], &batch.ids[f]);
+            let count = field.all().len();
+            let rows = x.chunks_exact_mut(width).map(|x| &mut x[at..][..count]).zip(start..);
             let bag = matches!(ids, Ids::Bag { .. });
             assert_eq!(
                 bag,
                 field.bag.is_some(),
-                "field {:?}: a bag of ids a row where the layout has bags, else one id",
-                field.name
+                "field {f}: a bag of ids a row where the layout has bags, else one id"
             );
-            embed(field, &tables[f], ids, rows);
+            embed(field, &tables[field.table], ids, rows);
         }
         for (x, row) in x.chunks_exact_mut(width).zip(start..) {
             for &(j, at) in &selection.numeric {
@@ -166,13 +178,13 @@ impl Embeddings {
     }
 }
 
-/// Fields whose gradients are to be added to, each by itself.
+/// Tables whose gradients are added to, each by itself.
 pub(super) struct Scatter<'a> {
-    pub(super) embeddings: &'a Embeddings,
+    pub(super) columns: &'a InputColumns,
     pub(super) batch: &'a Batch,
     pub(super) order: &'a [u32],
     pub(super) dx: &'a [f32],
-    /// The first field's position.
+    /// The position of the first table.
     pub(super) first: usize,
     pub(super) grad: &'a mut [RowGrad],
 }
@@ -193,24 +205,39 @@ impl Work for Scatter<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { embeddings, batch, order, dx, first, grad } = self;
-        let dim = embeddings.dim;
-        for (f, grad) in (first..).zip(grad) {
-            let rows = dx.chunks_exact(embeddings.width).map(|dx| &dx[f * dim..][..dim]).zip(order);
-            match &batch.ids[f] {
-                Ids::One(ids) => {
-                    for (dx, &row) in rows {
-                        grad.touch(ids[row as usize]).iter_mut().zip(dx).for_each(|(d, &g)| *d += g);
-                    }
+        let Self { columns, batch, order, dx, first, grad } = self;
+        for (table, grad) in (first..).zip(grad) {
+            for &f in &columns.readers[table] {
+                let field = columns.fields[f];
+                let rows = dx.chunks_exact(columns.width).map(|dx| &dx[field.values()]).zip(order);
+                scatter(field, &batch.ids[f], rows, grad);
+            }
+        }
+    }
+}
+
+/// Adds the gradients of one field's vectors to those of the table's rows.
+#[inline(always)]
+fn scatter<'x>(field: FieldColumns, ids: &Ids, rows: impl Iterator<Item = (&'x [f32], &'x u32)>, grad: &mut RowGrad) {
+    match (ids, field.bag) {
+        (Ids::One(ids), _) => {
+            for (dx, &row) in rows {
+                grad.touch(ids[row as usize]).iter_mut().zip(dx).for_each(|(d, &g)| *d += g);
+            }
+        }
+        (Ids::Bag { offsets, ids }, Some(Pooling::Keep(n))) => {
+            for (dx, &row) in rows {
+                for (&id, dx) in kept(offsets, ids, row as usize, n).iter().zip(dx.chunks_exact(field.dim)) {
+                    grad.touch(id).iter_mut().zip(dx).for_each(|(d, &g)| *d += g);
                 }
-                Ids::Bag { offsets, ids } => {
-                    for (dx, &row) in rows {
-                        let ids = bag(offsets, ids, row as usize);
-                        let share = share(&embeddings.fields[f], ids.len());
-                        for &id in ids {
-                            grad.touch(id).iter_mut().zip(dx).for_each(|(d, &g)| *d += share * g);
-                        }
-                    }
+            }
+        }
+        (Ids::Bag { offsets, ids }, pooling) => {
+            for (dx, &row) in rows {
+                let ids = bag(offsets, ids, row as usize);
+                let share = share(pooling, ids.len());
+                for &id in ids {
+                    grad.touch(id).iter_mut().zip(dx).for_each(|(d, &g)| *d += share * g);
                 }
             }
         }
@@ -222,9 +249,15 @@ fn bag<'a>(offsets: &[u32], ids: &'a [u32], row: usize) -> &'a [u32] {
     &ids[offsets[row] as usize..offsets[row + 1] as usize]
 }
 
-/// What each of `len` embeddings counts for in a bag's vector.
-fn share(field: &Field, len: usize) -> f32 {
-    match field.bag {
+/// The ids of one row of a bag, of which at most `n` are kept.
+fn kept<'a>(offsets: &[u32], ids: &'a [u32], row: usize, n: usize) -> &'a [u32] {
+    let ids = bag(offsets, ids, row);
+    &ids[..ids.len().min(n)]
+}
+
+/// The weight of each of `len` embeddings in a bag's vector.
+fn share(pooling: Option<Pooling>, len: usize) -> f32 {
+    match pooling {
         Some(Pooling::Mean) if len > 0 => 1.0 / len as f32,
         _ => 1.0,
     }

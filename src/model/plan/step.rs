@@ -33,6 +33,10 @@ pub(crate) enum PlanStep<'a> {
     Concat { parts: Vec<Value> },
     /// `factor·σ(gate) ⊙ input`.
     Scale { input: Value, gate: Value, factor: f32 },
+    /// `a ⊙ b`.
+    Product { a: Value, b: Value },
+    /// Attention of a query over vectors side by side, of which `filled` says how many a row has.
+    Attend { query: Value, values: Value, filled: Value },
     /// A layer of the user's own, for rows of this domain.
     Custom { input: Value, layer: &'a Custom, domain: Option<usize> },
     /// The tokens of a row, side by side.
@@ -65,7 +69,8 @@ impl PlanStep<'_> {
             | Self::Attention { input, .. }
             | Self::Align { input, .. } => see(*input),
             Self::Mix { scores, parts } => [*scores].into_iter().chain(parts.iter().copied()).for_each(see),
-            Self::Scale { input, gate, .. } => [*input, *gate].into_iter().for_each(see),
+            Self::Scale { input: a, gate: b, .. } | Self::Product { a, b } => [*a, *b].into_iter().for_each(see),
+            Self::Attend { query, values, filled } => [*query, *values, *filled].into_iter().for_each(see),
             Self::Join { parts, .. } | Self::Stitch { parts, .. } | Self::Concat { parts } => {
                 parts.iter().copied().for_each(see);
             }

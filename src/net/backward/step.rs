@@ -7,7 +7,10 @@ use crate::net::layer::Layer;
 use crate::net::program::{Op, Step, Value};
 use crate::net::tape::{AlignedCache, Cell, Place, StarCache, StepCache};
 use crate::nn::buffer::{clear, resize};
-use crate::nn::{AttentionMask, InputGrad, Rectified, align_backward, mix_backward_rows, scale_backward};
+use crate::nn::{
+    AttentionMask, InputGrad, Rectified, align_backward, attend_backward, mix_backward_rows, product_backward,
+    scale_backward,
+};
 
 impl Layer {
     /// The scale of the rectifier that ends a step with these layers, if one does: see [`PostAffine::rectifies`](crate::nn::PostAffine::rectifies).
@@ -82,6 +85,28 @@ impl Below<'_> {
         let rows = if steps[i].fixed.is_some() { places[i].rows() } else { places[i].within(reader) };
         self.cells[i - self.first].out.slice(s![rows, value.of_step()])
     }
+
+    /// [`Below::of`], or of a stopped value its gradient in `unread`, for layers that always write it.
+    fn unless_stopped<'s>(
+        &'s mut self,
+        value: Value,
+        reader: usize,
+        unread: &'s mut Array2<f32>,
+    ) -> (ArrayView2<'s, f32>, InputGrad<'s>) {
+        if !value.is_stopped() {
+            return self.of(value, reader);
+        }
+        let x = self.value(value, reader);
+        *unread = Array2::zeros(x.dim());
+        (x, InputGrad::overwrite(unread))
+    }
+
+    /// Adds to the gradient of a value, unless it is stopped.
+    fn add(&mut self, value: Value, reader: usize, gradient: &ArrayRef2<f32>) {
+        if !value.is_stopped() {
+            self.of(value, reader).1.assign(gradient);
+        }
+    }
 }
 
 /// Makes a value active; the first to do so finds what it leaves out cleared. Returns whether there is something to add to.
@@ -115,7 +140,12 @@ pub(super) fn back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Be
         Op::Tokens { .. } | Op::Attention { .. } | Op::Queries | Op::Directions { .. } | Op::Align { .. } => {
             return attention_back(i, cell, grads, below);
         }
-        Op::Stitch { .. } | Op::Join { .. } | Op::Concat { .. } | Op::Scale { .. } => {
+        Op::Stitch { .. }
+        | Op::Join { .. }
+        | Op::Concat { .. }
+        | Op::Scale { .. }
+        | Op::Product { .. }
+        | Op::Attend { .. } => {
             return combined_back(i, cell, grads, below);
         }
         _ => {}
@@ -215,20 +245,27 @@ fn combined_back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Belo
         (Op::Concat { parts }, [], [], _) => {
             let mut start = 0;
             for &part in parts {
-                let own = dout.slice(s![.., start..start + part.width()]);
+                below.add(part, i, &dout.slice(s![.., start..start + part.width()]));
                 start += part.width();
-                if part.is_stopped() {
-                    continue;
-                }
-                let (_, dx) = below.of(part, i);
-                dx.assign(&own);
             }
         }
+        (Op::Product { a, b }, [], [], StepCache::Product(cache)) => {
+            let mut unread = Array2::default((0, 0));
+            let (x, dx) = below.unless_stopped(*a, i, &mut unread);
+            product_backward(&x, dout, cache, dx);
+            below.add(*b, i, &cache.db);
+        }
+        (Op::Attend { query, values, .. }, [], [], StepCache::Attend(cache)) => {
+            let mut unread = Array2::default((0, 0));
+            let (v, dv) = below.unless_stopped(*values, i, &mut unread);
+            attend_backward(&v, dout, cache, dv);
+            below.add(*query, i, &cache.dq);
+        }
         (Op::Scale { input, gate, factor }, [], [], StepCache::Scale(cache)) => {
-            let (x, dx) = below.of(*input, i);
+            let mut unread = Array2::default((0, 0));
+            let (x, dx) = below.unless_stopped(*input, i, &mut unread);
             scale_backward(*factor, &x, dout, cache, dx);
-            let (_, dz) = below.of(*gate, i);
-            dz.assign(&cache.dz);
+            below.add(*gate, i, &cache.dz);
         }
         _ => unreachable!("a step has the layers, gradients and cache of its kind"),
     }

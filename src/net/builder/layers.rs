@@ -1,6 +1,6 @@
 //! The steps that a builder has a method for.
 
-use super::{Builder, Built, Stack};
+use super::{Builder, Built, Sequence, Stack};
 use crate::model::Fusion;
 use crate::net::custom::{Custom, CustomLayer};
 use crate::net::layer::{IntoName, Layer};
@@ -139,6 +139,34 @@ impl Builder<'_> {
     pub fn concat(&mut self, parts: Vec<Value>) -> Built<Value> {
         let width = parts.iter().map(|part| part.width()).sum();
         self.push([(); 0], Op::Concat { parts }, width, Size::default(), 2.0 * width as f64, |_| Vec::new())
+    }
+
+    /// `a ⊙ b`, of the embeddings of two fields, for example. See [`product`](crate::nn::product).
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    ///
+    /// # Panics
+    /// If the two are not of one width.
+    pub fn product(&mut self, a: Value, b: Value) -> Built<Value> {
+        let width = a.width();
+        assert_eq!(width, b.width(), "two values of one width");
+        self.push([(); 0], Op::Product { a, b }, width, Size::default(), 4.0 * width as f64, |_| Vec::new())
+    }
+
+    /// `Σ_m α_m·v_m` with `α = softmax_m(⟨query, v_m⟩ / √width)` over the values that a row has of a field that keeps them. The query is as
+    /// wide as one of them: the embedding of a field of the same table, or what a stack makes of several. See [`attend`](crate::nn::attend).
+    ///
+    /// # Errors
+    /// As [`Builder::row`].
+    ///
+    /// # Panics
+    /// If the query has another width.
+    pub fn attend(&mut self, query: Value, over: Sequence) -> Built<Value> {
+        let (width, Sequence { values, filled, len }) = (query.width(), over);
+        assert_eq!(len * width, values.width(), "a query as wide as one of the {len} values");
+        let kept = 4.0 * width as f64 + 2.0 * len as f64;
+        self.push([(); 0], Op::Attend { query, values, filled }, width, Size::default(), kept, |_| Vec::new())
     }
 
     /// `factor·σ(gate) ⊙ input`. See [`scale`](crate::nn::scale).

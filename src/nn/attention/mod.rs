@@ -5,12 +5,14 @@
 //! `[rows, tokens·width]`, which is how a stack of layers reads all tokens of a row at once.
 
 mod alignment;
+mod attend;
 mod mask;
 mod multi_head;
 mod representation;
 mod tokens;
 
 pub use alignment::{AlignCache, Alignment, align, align_backward};
+pub use attend::{AttendCache, attend, attend_backward};
 pub use mask::AttentionMask;
 pub use multi_head::{AttentionSettings, MultiHeadAttention, MultiHeadAttentionCache};
 pub(crate) use representation::RepresentationsCache;

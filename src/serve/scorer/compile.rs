@@ -183,6 +183,14 @@ impl Writing<'_> {
                 let [input, gate] = [input, gate].map(|value| self.parts[value]);
                 Run::Scale { input, gate, factor: *factor }
             }
+            PlanStep::Product { a, b } => {
+                let [a, b] = [a, b].map(|value| self.parts[value]);
+                Run::Product { a, b }
+            }
+            PlanStep::Attend { query, values, filled } => {
+                let [query, values, filled] = [query, values, filled].map(|value| self.parts[value]);
+                Run::Attend { query, values, filled }
+            }
             PlanStep::Custom { input, layer, domain } => {
                 Run::Custom { input: self.parts[input], layer: copies.of(value, *layer), domain: *domain }
             }

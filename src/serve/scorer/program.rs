@@ -12,8 +12,8 @@ use crate::net::{Custom, CustomCache};
 use crate::nn::buffer::{grow, resize};
 use crate::nn::matmul::{Output, PostOp, Right, product_with};
 use crate::nn::{
-    AlignCache, AttentionMask, GateCache, Gated, Mode, MultiHeadAttention, MultiHeadAttentionCache, PostAffine,
-    PostAffineCache, ScaleCache, Segment, Stitch, Tokens, align, mix, scale,
+    AlignCache, AttendCache, AttentionMask, GateCache, Gated, Mode, MultiHeadAttention, MultiHeadAttentionCache,
+    PostAffine, PostAffineCache, ProductCache, ScaleCache, Segment, Stitch, Tokens, align, attend, mix, product, scale,
 };
 
 /// The steps to one domain's logits. Each has a buffer of its own, behind those of the rows.
@@ -70,6 +70,15 @@ pub(super) enum Run {
         input: Part,
         gate: Part,
         factor: f32,
+    },
+    Product {
+        a: Part,
+        b: Part,
+    },
+    Attend {
+        query: Part,
+        values: Part,
+        filled: Part,
     },
     /// The row as the model has it: what is given, and what each candidate has for itself.
     Whole {
@@ -129,6 +138,8 @@ pub(super) struct Buffers {
     attention: BTreeMap<usize, MultiHeadAttentionCache>,
     weights: AlignCache,
     scale: ScaleCache,
+    product: ProductCache,
+    attend: AttendCache,
     /// By step.
     custom: BTreeMap<usize, CustomCache>,
 }
@@ -212,7 +223,17 @@ impl Program {
         logits: &mut ArrayRef2<f32>,
     ) {
         let (rows, before) = (logits.nrows(), self.owners.len());
-        let Buffers { values, gate, hidden, attention: attentions, weights, scale: scales, custom } = buffers;
+        let Buffers {
+            values,
+            gate,
+            hidden,
+            attention: attentions,
+            weights,
+            scale: scales,
+            product: products,
+            attend: attended,
+            custom,
+        } = buffers;
         grow(values, before + self.steps.len());
         for (i, Step { width, run }) in self.steps.iter().enumerate() {
             let (values, rest) = values.split_at_mut(before + i);
@@ -245,6 +266,10 @@ impl Program {
                 }
                 Run::Scale { input, gate, factor } => {
                     scale(*factor, &input.of(values), &gate.of(values), scales, out);
+                }
+                Run::Product { a, b } => product(&a.of(values), &b.of(values), products, out),
+                Run::Attend { query, values: own, filled } => {
+                    attend(&query.of(values), &own.of(values), &filled.of(values), attended, out);
                 }
                 Run::Whole { row, columns } => {
                     columns.fill(&given.slice(s![row.buffer..=row.buffer, ..]), &row.of(values), out);

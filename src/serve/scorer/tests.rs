@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 
 use super::*;
-use crate::data::{Field, Ids, Pooling};
+use crate::data::{Ids, Pooling};
 use crate::loss::Objective;
 use crate::model::{AnyConfig, Mran, MranConfig, Plan};
 use crate::nn::{ActivationKind, Combination, HiddenSettings, InitRng, Mlp, MlpCache, Mode, NormKind, Tokens};
@@ -16,13 +16,11 @@ use crate::train::{Step, in_pool};
 use crate::{PooledConfig, Star, StarConfig};
 
 fn layout() -> Layout {
-    let field = |name: &str, rows, bag| Field { name: name.into(), rows, bag };
-    Layout {
-        fields: vec![field("user", 50, None), field("item", 90, None), field("tags", 30, Some(Pooling::Mean))],
-        numeric: vec!["age".into(), "price".into()],
-        domains: vec!["home".into(), "search".into(), "partner".into()],
-        tasks: vec!["click".into(), "buy".into()],
-    }
+    Layout::new(["home", "search", "partner"], ["click", "buy"])
+        .field("user", 50)
+        .field("item", 90)
+        .bag("tags", 30, Pooling::Mean)
+        .numeric(["age", "price"])
 }
 
 fn batch(rows: usize, seed: u64) -> Batch {

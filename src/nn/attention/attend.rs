@@ -1,0 +1,128 @@
+//! Attention of a query over the values of a field.
+
+use ndarray::{Array2, ArrayRef2};
+
+use super::add_scaled;
+use crate::math::dot_f32;
+use crate::nn::InputGrad;
+use crate::nn::buffer::resize;
+use crate::nn::softmax::{softmax_rows, softmax_rows_backward};
+
+/// What [`attend`] keeps from forward to backward.
+#[derive(Debug, Default)]
+pub struct AttendCache {
+    /// By row, how many values it has.
+    counts: Vec<usize>,
+    /// `q`, `[rows, width]`.
+    q: Array2<f32>,
+    /// α, `[rows, len]`; 0 for values that a row does not have.
+    weights: Array2<f32>,
+    dweights: Array2<f32>,
+    /// The gradient of `q`, `[rows, width]`: [`attend_backward`] writes it.
+    pub dq: Array2<f32>,
+}
+
+/// `y = Σ_m α_m·v_m` with `α = softmax_m(⟨q, v_m⟩ / √width)`, over the first `filled·len` of the `len` vectors of a row; a row without any
+/// gets 0. This is scaled dot-product attention (Vaswani et al., "Attention Is All You Need", NeurIPS 2017, section 3.2.1) with one query
+/// a row, for example the candidate item over a user's history.
+///
+/// `q` and `y` are `[rows, width]`, `v` is `[rows, len·width]` and `filled` is `[rows, 1]`, in `0 ..= 1`.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::nn::{AttendCache, attend};
+///
+/// // Three places of two values; the second row has one vector, the third none.
+/// let v = array![[1.0, 0.0, 0.0, 1.0, 5.0, 5.0], [7.0, 8.0, 0.0, 0.0, 0.0, 0.0], [0.0; 6]];
+/// let (q, filled) = (Array2::zeros((3, 2)), array![[2.0 / 3.0], [1.0 / 3.0], [0.0]]);
+/// let mut y = Array2::zeros((3, 2));
+/// attend(&q, &v, &filled, &mut AttendCache::default(), &mut y);
+/// // A query of 0 weighs all vectors that are there alike.
+/// assert_eq!(y, array![[0.5, 0.5], [7.0, 8.0], [0.0, 0.0]]);
+/// ```
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn attend(
+    q: &ArrayRef2<f32>,
+    v: &ArrayRef2<f32>,
+    filled: &ArrayRef2<f32>,
+    cache: &mut AttendCache,
+    y: &mut ArrayRef2<f32>,
+) {
+    let (rows, width) = q.dim();
+    let len = v.ncols() / width;
+    assert_eq!((y.dim(), v.dim()), (q.dim(), (rows, len * width)), "a query and {len} vectors of {width} values a row");
+    assert_eq!(filled.dim(), (rows, 1), "a share of vectors that are there for each row");
+    let AttendCache { counts, q: kept, weights, .. } = cache;
+    resize(kept, rows, width);
+    kept.assign(q);
+    counts.clear();
+    counts.extend(filled.iter().map(|&filled| ((filled * len as f32).round() as usize).min(len)));
+    resize(weights, rows, len);
+    let scale = scale(width);
+    for (((mut weights, q), v), &count) in weights.rows_mut().into_iter().zip(kept.rows()).zip(v.rows()).zip(&*counts) {
+        let (q, v) = (q.to_slice().expect(LINES), v.to_slice().expect(LINES));
+        for (m, (weight, v)) in weights.iter_mut().zip(v.chunks_exact(width)).enumerate() {
+            // In a row without any, all are 0 afterwards.
+            *weight = if m < count || count == 0 { scale * dot_f32::<8>(q, v) } else { f32::NEG_INFINITY };
+        }
+    }
+    softmax_rows(weights.as_slice_mut().expect(LINES), len);
+    for (((mut weights, mut y), v), &count) in
+        weights.rows_mut().into_iter().zip(y.rows_mut()).zip(v.rows()).zip(&*counts)
+    {
+        if count == 0 {
+            weights.fill(0.0);
+        }
+        let (y, v) = (y.as_slice_mut().expect(LINES), v.to_slice().expect(LINES));
+        y.fill(0.0);
+        for (&weight, v) in weights.iter().zip(v.chunks_exact(width)).take(count) {
+            add_scaled(y, weight, v);
+        }
+    }
+}
+
+/// With `dα_m = ⟨dy, v_m⟩` and `ds = α ⊙ (dα − Σ_m α_m·dα_m) / √width`: `dv_m = α_m·dy + ds_m·q`, and in
+/// the cache `dq = Σ_m ds_m·v_m`. Vectors that a row does not have get 0.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn attend_backward(v: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, cache: &mut AttendCache, dv: InputGrad<'_>) {
+    let mut dv = dv.for_adding();
+    let AttendCache { counts, q, weights, dweights, dq } = cache;
+    let ((rows, width), len) = (q.dim(), weights.ncols());
+    assert_eq!(
+        (v.dim(), dv.dim(), dy.dim()),
+        ((rows, len * width), v.dim(), q.dim()),
+        "the shapes of the forward pass"
+    );
+    resize(dweights, rows, len);
+    for ((mut dweights, v), dy) in dweights.rows_mut().into_iter().zip(v.rows()).zip(dy.rows()) {
+        let (v, dy) = (v.to_slice().expect(LINES), dy.to_slice().expect(LINES));
+        dweights.iter_mut().zip(v.chunks_exact(width)).for_each(|(dweight, v)| *dweight = dot_f32::<8>(dy, v));
+    }
+    softmax_rows_backward(weights.as_slice().expect(LINES), dweights.as_slice_mut().expect(LINES), len);
+    resize(dq, rows, width);
+    dq.fill(0.0);
+    let scale = scale(width);
+    for (i, mut dv) in dv.rows_mut().into_iter().enumerate() {
+        let dv = dv.as_slice_mut().expect(LINES);
+        let (q, dy, v) = (q.row(i), dy.row(i), v.row(i));
+        let (q, dy, v) = (q.to_slice().expect(LINES), dy.to_slice().expect(LINES), v.to_slice().expect(LINES));
+        let mut dq = dq.row_mut(i);
+        let dq = dq.as_slice_mut().expect(LINES);
+        for (m, (dv, v)) in dv.chunks_exact_mut(width).zip(v.chunks_exact(width)).take(counts[i]).enumerate() {
+            let ds = scale * dweights[[i, m]];
+            add_scaled(dv, weights[[i, m]], dy);
+            add_scaled(dv, ds, q);
+            add_scaled(dq, ds, v);
+        }
+    }
+}
+
+fn scale(width: usize) -> f32 {
+    1.0 / (width as f32).sqrt()
+}
+
+const LINES: &str = "the values of a row stand side by side";

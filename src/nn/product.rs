@@ -1,0 +1,50 @@
+//! The product of two values, column by column.
+
+use ndarray::{Array2, ArrayRef2, Zip};
+
+use super::InputGrad;
+use super::buffer::resize;
+
+/// What [`product`] keeps from forward to backward.
+#[derive(Debug, Default)]
+pub struct ProductCache {
+    /// `b`, `[rows, width]`.
+    b: Array2<f32>,
+    /// The gradient of `b`, `[rows, width]`: [`product_backward`] writes it.
+    pub db: Array2<f32>,
+}
+
+/// `y = a ⊙ b`, all of `[rows, width]`: of the embeddings of two fields, what a factorization machine sums up (Rendle, "Factorization
+/// Machines", ICDM 2010).
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::nn::{InputGrad, ProductCache, product, product_backward};
+///
+/// let (a, b) = (array![[1.0, 2.0]], array![[3.0, -1.0]]);
+/// let (mut cache, mut y, mut da) = (ProductCache::default(), Array2::zeros((1, 2)), Array2::zeros((1, 2)));
+/// product(&a, &b, &mut cache, &mut y);
+/// assert_eq!(y, array![[3.0, -2.0]]);
+/// product_backward(&a, &array![[1.0, 10.0]], &mut cache, InputGrad::overwrite(&mut da));
+/// assert_eq!((da, cache.db), (array![[3.0, -10.0]], array![[1.0, 20.0]]));
+/// ```
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn product(a: &ArrayRef2<f32>, b: &ArrayRef2<f32>, cache: &mut ProductCache, y: &mut ArrayRef2<f32>) {
+    resize(&mut cache.b, b.nrows(), b.ncols());
+    cache.b.assign(b);
+    Zip::from(y).and(a).and(b).for_each(|y, &a, &b| *y = a * b);
+}
+
+/// `da = dy ⊙ b`, and in the cache `db = dy ⊙ a`.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn product_backward(a: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, cache: &mut ProductCache, da: InputGrad<'_>) {
+    let InputGrad { dx: da, add } = da;
+    let ProductCache { b, db } = cache;
+    resize(db, a.nrows(), a.ncols());
+    Zip::from(db).and(a).and(dy).for_each(|db, &a, &dy| *db = dy * a);
+    Zip::from(da).and(&*b).and(dy).for_each(|da, &b, &dy| *da = if add { *da + dy * b } else { dy * b });
+}

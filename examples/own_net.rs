@@ -44,14 +44,6 @@ impl NetConfig for LinearConfig {
     fn embedding_dim(&self) -> usize {
         self.embedding_dim
     }
-
-    fn embedding_std(&self) -> f32 {
-        0.01
-    }
-
-    fn seed(&self) -> u64 {
-        0
-    }
 }
 
 impl Describe for LinearConfig {

@@ -209,16 +209,24 @@ struct BagColumn {
     #[serde(default)]
     pooling: starple::data::Pooling,
     min_count: Option<usize>,
+    table: Option<String>,
+    dim: Option<usize>,
 }
 
 impl BagColumn {
     fn bag(self) -> Bag {
         let name = self.name.unwrap_or_else(|| self.column.clone());
-        let bag = Bag::new(name, self.separator).column(self.column).pooling(self.pooling);
-        match self.min_count {
-            Some(count) => bag.min_count(count),
-            None => bag,
+        let mut bag = Bag::new(name, self.separator).column(self.column).pooling(self.pooling);
+        if let Some(count) = self.min_count {
+            bag = bag.min_count(count);
         }
+        if let Some(table) = self.table {
+            bag = bag.table(table);
+        }
+        if let Some(dim) = self.dim {
+            bag = bag.dim(dim);
+        }
+        bag
     }
 }
 

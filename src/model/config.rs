@@ -39,14 +39,18 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
     /// The fields, numeric inputs, domains and tasks, for changes: a model that grows adds domains and table rows.
     fn layout_mut(&mut self) -> &mut Layout;
 
-    /// The width of every embedding.
+    /// The width of embedding tables that have none of their own.
     fn embedding_dim(&self) -> usize;
 
-    /// The standard deviation of the embeddings at the start.
-    fn embedding_std(&self) -> f32;
+    /// The standard deviation of the embeddings at the start; 0.01 by default.
+    fn embedding_std(&self) -> f32 {
+        0.01
+    }
 
-    /// The seed that all starting values are drawn from.
-    fn seed(&self) -> u64;
+    /// The seed that all starting values are drawn from; 0 by default.
+    fn seed(&self) -> u64 {
+        0
+    }
 
     /// How many values an embedded row has: see [`Layout::columns`].
     fn width(&self) -> usize {

@@ -11,6 +11,20 @@
 //! | forward and backward pass | `forward.rs`, `backward.rs` |
 //! | inference, for [`serve`](crate::serve) and ONNX | `lower.rs`, which writes a [`Plan`](crate::model::Plan) |
 //!
+//! A net reads the whole embedded row ([`Builder::row`]), single fields ([`Builder::field`]), the values of a field that keeps them apart
+//! ([`Builder::sequence`]), or any columns of a value ([`Value::columns`]). [`Value::stopped`] stops a gradient. So a part of DIN (Zhou et al.,
+//! KDD 2018) and a factorization machine's product read:
+//!
+//! ```
+//! # use starple::net::{Builder, Built, Value};
+//! # fn part(net: &mut Builder<'_>) -> Built<Value> {
+//! let (user, item, history) = (net.field("user")?, net.field("item")?, net.sequence("history")?);
+//! let interest = net.attend(item, history)?;
+//! let crossed = net.product(user, item)?;
+//! net.concat(vec![user, item, interest, crossed])
+//! # }
+//! ```
+//!
 //! A net of your own is a configuration that implements [`Describe`]. This one has a stack that all domains share and a star layer after it:
 //!
 //! ```
@@ -39,12 +53,6 @@
 //!     }
 //!     fn embedding_dim(&self) -> usize {
 //!         8
-//!     }
-//!     fn embedding_std(&self) -> f32 {
-//!         0.01
-//!     }
-//!     fn seed(&self) -> u64 {
-//!         7
 //!     }
 //! }
 //!

@@ -218,7 +218,7 @@ impl Batch {
         self.take(rows, out);
     }
 
-    /// Checks that the batch is what `layout` describes, and that all its values can be.
+    /// Checks that the batch has this layout, and that all its values are valid.
     ///
     /// [`DomainId::SHARED`] is permitted: it is an answer of prediction's.
     ///

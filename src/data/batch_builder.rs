@@ -110,7 +110,7 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
-    /// The batch, if it is what the layout describes.
+    /// The batch, if it has the layout's columns.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming every column that the layout does not have, that is missing or given twice, or whose
@@ -151,7 +151,7 @@ impl<'a> BatchBuilder<'a> {
     }
 }
 
-/// Puts `column` where it belongs, or notes why it cannot be there.
+/// Puts `column` at its position, or records the problem.
 fn place<T>(
     what: &str,
     name: &str,

@@ -1,4 +1,4 @@
-//! Turns rows into what a model reads, by what the fitting rows taught.
+//! Encodes rows by vocabularies, scales and domains that were fitted on other rows.
 
 mod counts;
 
@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Problems, Result};
 /// The name of the one domain when the schema names no domain column.
 const ALL: &str = "all";
 
-/// What becomes of rows of a domain that the encoder was not fitted on.
+/// What to do with rows of a domain that the encoder was not fitted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownDomain {
@@ -141,7 +141,7 @@ impl Encoder {
         self.layout = layout;
     }
 
-    /// What becomes of rows of a domain that is not among the fitted ones. Default: [`UnknownDomain::Error`].
+    /// What to do with rows of a domain that is not among the fitted ones. Default: [`UnknownDomain::Error`].
     pub fn on_unknown_domain(mut self, unknown: UnknownDomain) -> Self {
         self.unknown_domain = unknown;
         self
@@ -177,7 +177,7 @@ impl Encoder {
         }
     }
 
-    /// Adds a domain behind the others, for rows to come. A model needs the domain added too.
+    /// Adds a domain after the others, for future rows. Add it to the model too.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if the name is empty or is a domain's already, or if the schema names no domain column.
@@ -196,8 +196,8 @@ impl Encoder {
         Ok(DomainId::new(self.layout.domains.len() - 1))
     }
 
-    /// Gives ids to what these rows hold and the encoder does not know yet, behind those there are: values of vocabularies, and
-    /// domains. A model needs to grow with it ([`Model::grow`](crate::Model::grow)).
+    /// Gives ids to the values and domains of these rows that the encoder does not know yet, after the existing ids. Let the model grow with
+    /// it ([`Model::grow`](crate::Model::grow)).
     ///
     /// * A value that occurs at least the feature's `min_count` times **among these rows** gets the next id, in order of first
     ///   appearance; until then it had id 0, and rarer values keep that. What came before these rows is not counted.

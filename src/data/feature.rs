@@ -136,12 +136,12 @@ impl Categorical {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Transform {
-    /// `(x − mean) / std` (the default), brought to ±65,536 if it is further from 0; no fitting row can be.
+    /// `(x − mean) / std` (the default), clipped to ±65,536; no fitting row is that far from 0.
     #[default]
     Standard,
     /// `t = sign(x)·ln(1 + |x|)`, then `(t − mean) / std`: for counts, prices and whatever else has a long tail.
     SignedLog,
-    /// The number as it is, brought to ±1e18 if it is further from 0.
+    /// The number as it is, clipped to ±1e18.
     Unscaled,
     /// An embedded field of at most this many quantile buckets. Id 0 is a missing value; bucket `i` has id `i + 1`.
     ///

@@ -16,9 +16,9 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) enum Fitted {
     /// The value at position `i` has id `i + 1`.
     Vocabulary(Vocabulary),
-    /// So many buckets.
+    /// The number of buckets.
     Hashed(usize),
-    /// So many ids.
+    /// The number of ids.
     Ids(usize),
     Quantiles(Quantiles),
     Scaler(Scaler),
@@ -177,7 +177,7 @@ impl Fitted {
         Ok(Ids::Bag { offsets, ids })
     }
 
-    /// Whether id 0 says that the fitting rows did not have the value.
+    /// Whether id 0 stands for values that the fitting rows did not have.
     pub(super) fn has_vocabulary(&self) -> bool {
         matches!(self, Self::Vocabulary(_))
     }

@@ -1,4 +1,4 @@
-//! Which columns of an embedded row are whose.
+//! The columns of the fields in an embedded row.
 
 use std::collections::HashMap;
 use std::ops::Range;

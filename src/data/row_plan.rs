@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) struct RowPlan {
     /// The columns that every row has, in the schema's order.
     names: Vec<String>,
-    /// By column, who reads it.
+    /// By column, its readers.
     readers: Vec<Vec<Reader>>,
     known: HashMap<Box<str>, Known>,
 }
@@ -66,7 +66,7 @@ pub(crate) struct RowWriter<'a> {
 }
 
 impl RowPlan {
-    /// A plan for rows that have every column of features, and that of the domain, but those of which `elsewhere` says why not.
+    /// A plan for rows that have the columns of all features and of the domain, except those that `elsewhere` gives a reason for.
     pub(crate) fn new(encoder: &Encoder, elsewhere: impl Fn(&str) -> Option<&'static str>) -> Self {
         let schema = encoder.schema();
         let others = [schema.weight(), schema.split(), schema.group()].into_iter().flatten();

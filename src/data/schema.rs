@@ -80,7 +80,7 @@ impl Schema {
         self.weight.as_deref()
     }
 
-    /// The column that says to which split a row belongs.
+    /// The column with the split of each row.
     pub fn split(&self) -> Option<&str> {
         self.split.as_deref()
     }
@@ -90,7 +90,7 @@ impl Schema {
         self.group.as_deref()
     }
 
-    /// The schema with its features and its domain only, to read rows that are to be scored and have no labels yet.
+    /// The schema with its features and its domain only, to read rows that have no labels yet.
     pub fn unlabelled(&self) -> Self {
         Self {
             features: self.features.clone(),
@@ -167,7 +167,7 @@ impl SchemaBuilder {
         self
     }
 
-    /// The column that says to which split (`train`, `val`, …) a row belongs. Default: none.
+    /// The column with the split (`train`, `val`, …) of each row. Default: none.
     pub fn split(mut self, column: impl Into<String>) -> Self {
         self.split = Some(column.into());
         self
@@ -179,11 +179,11 @@ impl SchemaBuilder {
         self
     }
 
-    /// The schema, if all declarations can be.
+    /// The schema, if all declarations are valid.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming everything that is wrong: no feature; two features of one
-    /// name; a setting out of its range; a label, split or weight column that is also used as something else (it would
+    /// name; a setting out of its range; features of one table that differ in coding or width; a label, split or weight column that is also used as something else (it would
     /// leak into the input).
     pub fn build(self) -> Result<Schema> {
         let mut problems = Problems::default();

@@ -131,7 +131,7 @@ impl Routes {
     ///
     /// Rows of no known domain take the mean of the domains among the first `built_with` branches, those the model was
     /// built with: a domain that is added later does not change their scores.
-    pub(crate) fn lay(&mut self, rows: usize, segments: &[Segment], branches: &[Branch], built_with: usize) {
+    pub(crate) fn find(&mut self, rows: usize, segments: &[Segment], branches: &[Branch], built_with: usize) {
         self.all.clear();
         self.answering.clear();
         let whole = Segment { domain: None, start: 0, end: rows };

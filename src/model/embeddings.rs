@@ -16,7 +16,7 @@ use crate::optim::Optimizer;
 use crate::parallel;
 use crate::simd::widest;
 
-const LINES: &str = "tables and rows of x stand one below the other";
+const LINES: &str = "tables and x are in standard layout";
 
 /// The embedding tables, and the rows that a net reads: `x = [e_1, …, e_F, numeric]`, `[rows, width]`, with the embeddings `e_f` of each field
 /// in the layout's order and the numeric inputs after them.
@@ -42,11 +42,11 @@ pub struct Embeddings {
     built_with: usize,
 }
 
-/// Which rows of a batch read which owner's tables.
+/// The rows of a batch that read each owner's tables.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     routes: Routes,
-    /// Owner's position, rows in grouped order, and where they start in `x`.
+    /// One for each owner of tables and domain.
     blocks: Vec<Block>,
 }
 
@@ -58,7 +58,7 @@ struct Block {
 }
 
 impl Block {
-    /// Its values of `x`.
+    /// The range of its values in `x`.
     fn values(&self, width: usize) -> Range<usize> {
         self.start * width..(self.start + self.rows.len()) * width
     }
@@ -74,7 +74,7 @@ impl Embeddings {
         embeddings
     }
 
-    /// Tables for these settings that hold 0, to be filled.
+    /// Tables of zeros for these settings, to fill from a file.
     pub(super) fn zeros(config: &dyn NetConfig) -> Self {
         let embeddings = Self::without_tables(config);
         let tables = || shapes(config).map(|(rows, dim)| Array2::zeros((rows, dim)));
@@ -90,17 +90,17 @@ impl Embeddings {
         Self { columns, tables: Vec::new(), count: layout.tables.len(), owners, built_with }
     }
 
-    /// The size of its tables.
+    /// The size of all tables.
     pub(crate) fn size(config: &dyn NetConfig) -> Size {
         Self::owners(config) * shapes(config).map(|(rows, dim)| Size::tensor(rows as f64 * dim as f64)).sum::<Size>()
     }
 
-    /// How many rows all tables have.
+    /// The number of rows of all tables.
     pub(crate) fn table_rows(config: &dyn NetConfig) -> f64 {
         Self::owners(config) * shapes(config).map(|(rows, _)| rows as f64).sum::<f64>()
     }
 
-    /// How many owners of tables there are.
+    /// The number of owners of tables.
     fn owners(config: &dyn NetConfig) -> f64 {
         let owners = config.own_tables().map_or(1, |branches| branches.count(config.layout()));
         owners.max(1) as f64
@@ -110,10 +110,10 @@ impl Embeddings {
         self.tables.extend(shapes(config).map(|(rows, dim)| draws.normal(rows, dim, config.embedding_std())));
     }
 
-    /// Gives the branches of a new domain their tables, if branches have any.
+    /// Adds the tables of a new domain's branches, if branches have tables.
     pub(super) fn add_domain(&mut self, config: &dyn NetConfig, domain: DomainId) {
         let branches = config.own_tables().map_or(Vec::new(), |branches| branches.of_domain(domain, config.layout()));
-        // After those of the net's parts that are added with the domain.
+        // Streams after those of the net's new parts.
         let rng = &mut InitRng::later(config.seed(), usize::from(u16::MAX) + self.owners.len());
         for branch in branches {
             self.owners.push(branch);
@@ -144,7 +144,7 @@ impl Embeddings {
         }
     }
 
-    /// How many values an embedded row has.
+    /// The width of an embedded row.
     pub fn width(&self) -> usize {
         self.columns.width
     }
@@ -155,7 +155,7 @@ impl Embeddings {
         &self.tables
     }
 
-    /// The tables, for changes: to put pretrained embeddings in, for example.
+    /// The tables, mutable: to load pretrained embeddings, for example.
     pub fn tables_mut(&mut self) -> &mut [Array2<f32>] {
         &mut self.tables
     }
@@ -165,7 +165,7 @@ impl Embeddings {
         &self.tables[owner * self.count..][..self.count]
     }
 
-    /// Which columns of an embedded row are whose.
+    /// The columns of the fields in an embedded row.
     #[cfg(feature = "onnx")]
     pub(crate) fn columns(&self) -> &InputColumns {
         &self.columns
@@ -176,15 +176,15 @@ impl Embeddings {
         self.tables.iter().map(|table| RowGrad::new(table.nrows(), table.ncols())).collect()
     }
 
-    /// Finds who reads what, and gives the number of rows of `x`.
-    pub(super) fn lay(&self, rows: usize, segments: &[Segment], blocks: &mut Blocks) -> usize {
+    /// Computes the rows that read each owner's tables, and returns the number of rows of `x`.
+    pub(super) fn find_blocks(&self, rows: usize, segments: &[Segment], blocks: &mut Blocks) -> usize {
         let Blocks { routes, blocks } = blocks;
         blocks.clear();
         if self.owners.is_empty() {
             blocks.push(Block { owner: 0, rows: Segment { domain: None, start: 0, end: rows }, start: 0 });
             return rows;
         }
-        routes.lay(rows, segments, &self.owners, self.built_with);
+        routes.find(rows, segments, &self.owners, self.built_with);
         let mut start = 0;
         for route in &routes.answering {
             blocks.push(Block { owner: route.branch, rows: route.rows, start });
@@ -224,7 +224,7 @@ impl Embeddings {
         }
     }
 
-    /// Moves the tables; they take the first slots. A table that a branch owns and no row reads is absent from the step.
+    /// Updates the tables; they have the first slots. A table that a branch owns and no row reads is absent from the step.
     pub(super) fn apply(&mut self, grad: &mut [RowGrad], frozen: &[bool], optimizer: &mut dyn Optimizer) {
         for (slot, (table, grad)) in self.tables.iter_mut().zip(grad).enumerate() {
             let present = self.owners.is_empty() || !grad.rows().is_empty();
@@ -234,7 +234,7 @@ impl Embeddings {
         }
     }
 
-    /// Walks the tables, as `embeddings.TABLE`, or `embeddings.BRANCH.TABLE` where branches own them.
+    /// Visits the tables, as `embeddings.TABLE`, or `embeddings.BRANCH.TABLE` where branches own them.
     pub(super) fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>)) {
         path.within(Part::Field("embeddings"), |path| {
             for (i, table) in self.tables.iter().enumerate() {
@@ -249,7 +249,7 @@ impl Embeddings {
         });
     }
 
-    /// Walks the tables as [`Embeddings::visit`] does, and may change them.
+    /// Visits the tables as [`Embeddings::visit`] does, mutable.
     pub(super) fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>)) {
         path.within(Part::Field("embeddings"), |path| {
             for (i, table) in self.tables.iter_mut().enumerate() {
@@ -313,7 +313,7 @@ mod tests {
         let (embeddings, batch, mut blocks) = (Embeddings::new(config), batch(), Blocks::default());
         let order: Vec<u32> = (0..ROWS as u32).collect();
         let segment = |domain, start, end| Segment { domain: Some(domain), start, end };
-        let rows = embeddings.lay(ROWS, &[segment(0, 0, 1100), segment(1, 1100, ROWS)], &mut blocks);
+        let rows = embeddings.find_blocks(ROWS, &[segment(0, 0, 1100), segment(1, 1100, ROWS)], &mut blocks);
         let mut x = Array2::from_elem((rows, embeddings.width()), f32::NAN);
         let dx = Array2::from_shape_fn(x.dim(), |(i, j)| ((i * 31 + j * 17) % 101) as f32 / 64.0 - 0.5);
         let mut grad = embeddings.zero_grad();

@@ -248,7 +248,7 @@ impl Model {
         cache.order.group(batch, domain.into(), layout.domains.len());
         let known = cache.order.segments.iter().all(|segment| segment.domain.is_some());
         assert!(known || mode.training().is_none(), "training rows have a domain; DomainId::SHARED is for prediction");
-        let embedded = self.embeddings.lay(rows, &cache.order.segments, &mut cache.blocks);
+        let embedded = self.embeddings.find_blocks(rows, &cache.order.segments, &mut cache.blocks);
         resize(&mut cache.x, embedded, self.embeddings.width());
         resize(&mut cache.grouped, rows, layout.tasks.len());
         self.embeddings.forward(batch, &cache.order.rows, &cache.blocks, &mut cache.x);

@@ -1,4 +1,4 @@
-//! What a net computes in inference, written down step by step.
+//! The steps of a net in inference.
 
 mod step;
 
@@ -14,23 +14,23 @@ use super::Fusion;
 use crate::net::Custom;
 use crate::nn::{Gate, Linear, Mlp, MultiHeadAttention, PostAffine, Stitch, Tokens};
 
-/// What a net computes in inference, from the embedded row to the logits of each domain.
+/// The computation of a net in inference, from the embedded row to the logits of each domain.
 ///
-/// It is the one description of inference: [`Scorer`](crate::serve::Scorer) serves it, and with the feature `onnx` `starple::onnx` writes
+/// Inference is described only here: [`Scorer`](crate::serve::Scorer) serves it, and with the feature `onnx` `starple::onnx` writes
 /// it as graphs. Both take for a domain only the steps that its answers need.
 ///
-/// A step takes values of steps before it and gives a new one; [`Plan::answer`] says which values are added to which logits. A value is
+/// A step reads values of earlier steps and gives a new one; [`Plan::answer`] adds a value to logits. A value is
 /// `[rows, width]`. The row itself is read by affine maps, which are the first layers of [stacks](Plan::stack) and [gates](Plan::mix),
 /// by [tokens](Plan::tokens), and by [columns](Plan::columns).
 ///
-/// Layers are borrowed from the net. A weight that inference uses as it is should be borrowed too: an ONNX graph then has it under the
-/// name it has in the model.
+/// Layers are borrowed from the net. Borrow a weight too if inference uses it unchanged: an ONNX graph then has it under its name in the
+/// model.
 ///
 /// ```
 /// use starple::model::Plan;
 /// use starple::nn::{InitRng, Gate, HiddenSettings, Mlp};
 ///
-/// // Two experts, a gate and a tower that all domains share: one for 2 known domains, and the rows of no known one.
+/// // Two experts, a gate and a tower that all rows share: those of 2 known domains, and rows of no known domain.
 /// let (rng, style) = (&mut InitRng::new(0), HiddenSettings::default());
 /// let experts = [(); 2].map(|()| Mlp::new(36, &[16], None, style, rng));
 /// let (gate, tower) = (Gate::new(36, 2, rng), Mlp::new(16, &[8], Some(1), style, rng));
@@ -48,14 +48,14 @@ use crate::nn::{Gate, Linear, Mlp, MultiHeadAttention, PostAffine, Stitch, Token
 pub struct Plan<'a> {
     pub(crate) steps: Vec<PlanStep<'a>>,
     answers: Vec<Answer>,
-    /// How many values each step gives for a row. How many the row itself has, its first reader says.
+    /// The width of each step's value. That of the row is known once a step reads it.
     widths: Vec<Option<usize>>,
     domains: usize,
-    /// The rows that are read, by who owns the tables.
+    /// The rows that are read, by owner of the tables.
     rows: BTreeMap<usize, Value>,
 }
 
-/// A value of a [`Plan`]: what one of its steps gives for a row.
+/// A value of a [`Plan`]: the output of one of its steps, `[rows, width]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Value(pub(crate) usize);
 
@@ -65,7 +65,7 @@ impl<'a> Plan<'a> {
         Self { steps: Vec::new(), answers: Vec::new(), widths: Vec::new(), domains, rows: BTreeMap::new() }
     }
 
-    /// The domains that need an answer: all known ones, then `None`, which is no known one.
+    /// The domains that need an answer: all known ones, then `None` for rows of no known domain.
     pub fn domains(&self) -> impl Iterator<Item = Option<usize>> + use<> {
         (0..self.domains).map(Some).chain([None])
     }
@@ -75,7 +75,7 @@ impl<'a> Plan<'a> {
         self.row_of(0)
     }
 
-    /// The row as the tables of the branch at this position embed it, where branches have tables of their own
+    /// The row embedded by the tables of the branch at this position, where branches have tables of their own
     /// ([`NetConfig::own_tables`](super::NetConfig::own_tables)).
     pub fn row_of(&mut self, branch: usize) -> Value {
         if let Some(&row) = self.rows.get(&branch) {
@@ -89,14 +89,14 @@ impl<'a> Plan<'a> {
     /// `mlp(input)`.
     ///
     /// # Panics
-    /// If `input` is a value of another plan or has not the width that is read; as all methods here.
+    /// If `input` is a value of another plan, or its width is not what the layer reads; so do all methods here.
     pub fn stack(&mut self, input: Value, mlp: &'a Mlp) -> Value {
         let layers = mlp.layers.iter().enumerate();
         layers.fold(input, |value, (i, layer)| self.layer(value, Cow::Borrowed(layer), mlp.hidden.get(i)))
     }
 
-    /// One layer: `input·W + b`, and what follows it if it is a hidden one. What a domain owns may be part of the map, which is then
-    /// an owned one.
+    /// One layer: `input·W + b`, then the rest of a hidden layer if `hidden` is given. An owned map may be combined from the shared parameters and
+    /// a domain's own.
     ///
     /// # Panics
     /// If the map does not have one bias for each column of its weight.
@@ -126,7 +126,7 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Affine { input, weight, bias, rectified }, Some(width))
     }
 
-    /// What follows the affine map of a hidden layer: normalisation and activation.
+    /// The part of a hidden layer after its affine map: normalisation and activation.
     ///
     /// # Panics
     /// If the value is the row.
@@ -146,20 +146,20 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Mix { scores, parts: parts.to_vec() }, Some(width))
     }
 
-    /// Several values of one width as one.
+    /// Several values of one width: concatenated, summed or averaged.
     ///
     /// # Panics
     /// If there are none, or one is the row.
     pub fn join(&mut self, parts: &[Value], fusion: Fusion) -> Value {
         let width = fusion.width(parts.len(), self.common_width(parts));
-        // One alone is, whatever the fusion, itself.
+        // Every fusion leaves a single value as it is.
         match parts {
             [only] => *only,
             _ => self.push(PlanStep::Join { parts: parts.to_vec(), fusion }, Some(width)),
         }
     }
 
-    /// A unit's linear combination of what several stacks gave.
+    /// A unit's linear combination of several values.
     ///
     /// # Panics
     /// If the unit reads another number of values or other blocks, or one is the row.
@@ -179,13 +179,13 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Gated { shared, own, gate }, Some(width))
     }
 
-    /// The tokens of a row side by side, `[t_1, …, t_M]`, `[rows, M·width]`: a token is a field's embedding, or `x_j·v_j + b_j` of a number.
+    /// The concatenated tokens of a row, `[t_1, …, t_M]`, `[rows, M·width]`: a token is a field's embedding, or `x_j·v_j + b_j` for a number.
     pub fn tokens(&mut self, row: Value, tokens: &'a Tokens) -> Value {
         self.reads(row, tokens.input());
         self.push(PlanStep::Tokens { input: row, tokens }, Some(tokens.count() * tokens.width()))
     }
 
-    /// Attention among the tokens of a row, each of which sees all; from tokens side by side, `[rows, M·in]`, to `[rows, M·width]`. See
+    /// Attention among the concatenated tokens of a row, each of which attends to all: from `[rows, M·in]` to `[rows, M·width]`. See
     /// [`MultiHeadAttention::forward`].
     ///
     /// # Panics
@@ -195,8 +195,8 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Attention { input: tokens, attention }, Some(count * attention.width()))
     }
 
-    /// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨direction, x_m⟩)`, of tokens that stand side by side, `[rows, M·width]`, for a direction
-    /// that in inference is the same for all rows. See [`Alignment`](crate::nn::Alignment).
+    /// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨direction, x_m⟩)`, for concatenated tokens, `[rows, M·width]`. In inference all rows have
+    /// the same direction. See [`Alignment`](crate::nn::Alignment).
     ///
     /// # Panics
     /// If the value is the row.
@@ -206,10 +206,10 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Align { input: tokens, direction }, Some(width))
     }
 
-    /// Some columns of a value of `width` values, which may be the row.
+    /// Some columns of a value of this width, which may be the row.
     ///
     /// # Panics
-    /// If it does not have them.
+    /// If it has fewer columns.
     pub fn columns(&mut self, input: Value, columns: Range<usize>, width: usize) -> Value {
         self.reads(input, width);
         assert!(columns.start <= columns.end && columns.end <= width, "{columns:?} of {width} columns");
@@ -217,7 +217,7 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Columns { input, columns }, Some(width))
     }
 
-    /// Several values side by side, of any width.
+    /// Concatenates values of any width.
     ///
     /// # Panics
     /// If one is the row.
@@ -244,7 +244,7 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Product { a, b }, Some(width))
     }
 
-    /// `Σ_m α_m·v_m` with `α = softmax_m(⟨query, v_m⟩ / √width)` over the first `filled·len` of `len` vectors `v` that stand side by side.
+    /// `Σ_m α_m·v_m` with `α = softmax_m(⟨query, v_m⟩ / √width)` over the first `filled·len` of the `len` concatenated vectors `v`.
     /// See [`attend`](crate::nn::attend).
     ///
     /// # Panics
@@ -256,14 +256,14 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Attend { query, values, filled }, Some(width))
     }
 
-    /// A layer of the user's own, for rows of this domain, that gives `width` values.
+    /// A layer of the user's own with `width` outputs, for rows of this domain.
     pub(crate) fn custom(&mut self, input: Value, layer: &'a Custom, domain: Option<usize>, width: usize) -> Value {
         self.width(input);
         self.push(PlanStep::Custom { input, layer, domain }, Some(width))
     }
 
-    /// Adds `share` times a value to the logits of one domain, `None` for rows of no known one: to those of one task, for which the value
-    /// is one number, or to those of all.
+    /// Adds `share` times a value to the logits of one domain, `None` for rows of no known domain. With a `task` the value has width 1 and is added
+    /// to that task's logit; otherwise it has one column for each task.
     ///
     /// # Panics
     /// If there is no such domain, or the value is the row.
@@ -293,7 +293,7 @@ impl<'a> Plan<'a> {
         (0..self.steps.len()).filter(|&i| is_needed[i]).collect()
     }
 
-    /// How many values a step gives.
+    /// The width of a value.
     ///
     /// # Panics
     /// If it is the row's.
@@ -303,10 +303,10 @@ impl<'a> Plan<'a> {
         self.widths[value.0].expect("every step but the row says it")
     }
 
-    /// Refuses a plan that is not one of a model with rows of `width` values and this number of tasks.
+    /// Checks that the plan is for a model with rows of this width and this number of tasks.
     ///
     /// # Panics
-    /// If the row that it reads has another width, or a task has no answer in a domain, or one of another width.
+    /// If it reads a row of another width, or a task has no answer in a domain, or an answer of another width.
     pub(crate) fn assert_fits(&self, width: usize, tasks: usize) {
         for row in self.rows.values() {
             let read = self.widths[row.0].unwrap_or(width);
@@ -332,20 +332,20 @@ impl<'a> Plan<'a> {
         Value(self.steps.len() - 1)
     }
 
-    /// Notes that a step reads this number of values of another, which may be the row.
+    /// Records that a step reads a value of this width; the value may be the row.
     fn reads(&mut self, value: Value, width: usize) {
         let known = *self.widths.get_mut(value.0).expect(OF_THIS_PLAN).get_or_insert(width);
         assert_eq!(known, width, "a step reads {width} values where there are {known}");
     }
 
-    /// The width of values that have the same.
+    /// The common width of several values.
     fn common_width(&self, values: &[Value]) -> usize {
         let first = self.width(*values.first().expect("at least one value"));
         assert!(values.iter().all(|&value| self.width(value) == first), "values of one width");
         first
     }
 
-    /// How many tokens of this width stand side by side in a value.
+    /// The number of concatenated tokens of this width in a value.
     fn count_tokens(&self, value: Value, token: usize) -> usize {
         let width = self.width(value);
         assert!(width.is_multiple_of(token), "{width} values are no tokens of {token}");

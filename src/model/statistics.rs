@@ -36,7 +36,7 @@ impl<'a> Statistics<'a> {
         let Cache { order, blocks, x, dx, grouped: logits, tape, .. } = &mut **cache;
         let layout = model.config.layout();
         order.group(rows, rows.domains(), layout.domains.len());
-        let embedded = model.embeddings.lay(rows.rows(), &order.segments, blocks);
+        let embedded = model.embeddings.find_blocks(rows.rows(), &order.segments, blocks);
         resize(x, embedded, model.embeddings.width());
         model.embeddings.forward(rows, &order.rows, blocks, x);
         let input = Input { x, segments: &order.segments, rows: &order.rows };

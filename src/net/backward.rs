@@ -1,7 +1,7 @@
 //! The backward pass of a program: the chain rule, in reverse order of the steps.
 //!
-//! A step takes part where labels reach it: where a step that reads its value took part, or its value is some logits that have a gradient.
-//! All others are left out, with what they own. The first reader of a value writes its gradient, the others add to it.
+//! A step is active if labels reach it: an active step reads its value, or its value is added to logits that have a gradient. Other steps are
+//! skipped, and their layers stay absent. The first reader of a value overwrites its gradient; later readers add to it.
 
 mod mixtures;
 mod step;
@@ -18,7 +18,7 @@ use super::tape::{Cell, Part};
 use crate::nn::buffer::{clear, resize};
 use crate::parallel::{self, Divide, join};
 
-/// Neighbouring strands of a group, all but whose first steps are to be taken back.
+/// Neighbouring strands of a group, for the backward pass of all their steps but the first.
 struct Tails<'a> {
     given: Given<'a>,
     starts: &'a [usize],
@@ -27,7 +27,7 @@ struct Tails<'a> {
 }
 
 impl<'a> Tails<'a> {
-    /// Where the layers of a strand start, of those of step `from` on.
+    /// The position of a strand's first layer, counted from the first layer of step `from`.
     fn layer(given: Given<'a>, from: usize, strand: usize) -> usize {
         let at = |i: usize| given.steps.get(i).map_or(given.layers.len(), |step| step.at);
         at(strand) - at(from)
@@ -50,7 +50,7 @@ impl Divide for Tails<'_> {
     }
 }
 
-/// Takes the steps of one strand back, but for the first.
+/// The backward pass of the steps of one strand, except the first.
 fn tail(strand: Tails<'_>) {
     let Tails { given, starts, cells, grads } = strand;
     let first = starts[0];
@@ -64,7 +64,7 @@ fn tail(strand: Tails<'_>) {
     }
 }
 
-/// Takes the first step of a strand back.
+/// The backward pass of the first step of a strand.
 fn head(i: usize, own: &mut Cell, grads: &mut [Layer], below: Below<'_>) {
     if own.active {
         back(i, own, grads, below);
@@ -72,7 +72,7 @@ fn head(i: usize, own: &mut Cell, grads: &mut [Layer], below: Below<'_>) {
 }
 
 impl Program {
-    /// Takes `dlogits` back: adds into `grads`, overwrites `dx`.
+    /// The backward pass, given the gradient of the logits: adds to `grads`, overwrites `dx`.
     pub(super) fn backward(
         &self,
         layers: &[Layer],
@@ -83,8 +83,8 @@ impl Program {
         dx: &mut ArrayRef2<f32>,
     ) {
         self.start(dlogits, part);
-        let Part { places, cells, active_rows, .. } = part;
-        let given = Given { steps: &self.steps, layers, places, x };
+        let Part { ranges, cells, active_rows, .. } = part;
+        let given = Given { steps: &self.steps, layers, ranges, x };
         for group in self.groups.iter().rev() {
             let Range { start, end } = group.steps();
             let (outside, rest) = cells.split_at_mut(start);
@@ -99,7 +99,7 @@ impl Program {
                 mixtures_back(given, group, outside, cells, grads, (dx, active_rows));
                 continue;
             }
-            // The last strand is the first to write to what all read; the others do so one after the other.
+            // All strands may read the same values: the last strand writes their gradients first, then the others one by one.
             let last = starts.len() - 2;
             let tails = Tails { given, starts, cells: &mut *cells, grads: &mut *grads };
             let whole = |strand: Tails<'_>, below: Below<'_>| {
@@ -124,31 +124,31 @@ impl Program {
                 head(strand.start, &mut cells[strand.start - start], grads, below);
             }
         }
-        for (i, (step, place)) in self.steps.iter().zip(places).enumerate() {
+        for (i, (step, range)) in self.steps.iter().zip(ranges).enumerate() {
             if let (Op::Row { .. }, false) = (&step.op, active_rows[i]) {
-                clear(&mut dx.slice_mut(s![place.embedded(*place), ..]));
+                clear(&mut dx.slice_mut(s![range.embedded(*range), ..]));
             }
         }
     }
 
-    /// Gives the values that are logits their gradients.
+    /// Writes the gradients of the values that are added to logits.
     fn start(&self, dlogits: &ArrayRef2<f32>, part: &mut Part) {
         part.cells.iter_mut().for_each(|cell| cell.active = false);
         part.active_rows.fill(false);
         for answer in &self.answers {
             let Some(answered) = part.answered(answer) else { continue };
             let given = answer.of(dlogits, answered.rows);
-            // No row of it has a label.
+            // None of its rows has a label.
             if answer.by_labels && given.iter().all(|&d| d == 0.0) {
                 continue;
             }
-            let (place, value) = (part.places[answer.value.index()], answer.value.index());
+            let (range, value) = (part.ranges[answer.value.index()], answer.value.index());
             let Cell { out, dout, active, .. } = &mut part.cells[value];
-            let within = place.within(answered.rows);
+            let within = range.within(answered.rows);
             if !*active {
                 resize(dout, out.nrows(), out.ncols());
             }
-            let add = claim(active, within.len() < place.len(), || clear(dout));
+            let add = claim(active, within.len() < range.len(), || clear(dout));
             let mut dout = dout.slice_mut(s![within, ..]);
             if !add {
                 clear(&mut dout);

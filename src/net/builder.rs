@@ -1,4 +1,4 @@
-//! How a net is said.
+//! The builder that a net is described with.
 
 mod layers;
 
@@ -8,16 +8,16 @@ use crate::data::{DomainId, FieldColumns, InputColumns, Layout};
 use crate::model::{Branches, NetConfig};
 use crate::nn::{Branch, HiddenSettings, InitRng, Size};
 
-/// The most steps of a program, branches, and values that steps read. No net that is meant comes near it.
+/// The most steps of a program, branches, and values that steps read. No sensible net comes near these numbers.
 const MOST: usize = 1 << 22;
 const MOST_BRANCHES: usize = 1 << 20;
 const MOST_READ: usize = 1 << 25;
 
-/// That settings ask for more steps than a program may have.
+/// The error of settings that ask for more steps than a program may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLarge;
 
-/// What a builder says of its success.
+/// The result of a [`Builder`]'s methods.
 pub type Built<T = ()> = Result<T, TooLarge>;
 
 /// The values of a field that keeps them, side by side: vectors, and the share of places that a row fills.
@@ -31,25 +31,25 @@ pub struct Sequence {
     pub len: usize,
 }
 
-/// Writes a [`Program`] step by step, and makes the layers of its steps or only measures them.
+/// Writes a [`Program`] step by step, and makes the layers of its steps, or only computes their size.
 ///
-/// Every layer has a dotted name, written as a tuple: `("levels", 0, "own", branch, 1)`. What it starts from depends on the seed, this name
-/// and its shape alone. So a net that has grown is built anew, and what has a name that was there is copied.
+/// Every layer has a dotted name, written as a tuple: `("levels", 0, "own", branch, 1)`. Its starting values depend only on the seed, this name
+/// and its shape. So to grow a net, build it anew and copy the layers whose names were there before.
 #[derive(Debug)]
 pub struct Builder<'a> {
     layout: &'a Layout,
-    /// The steps, unless only the size of their layers is asked for.
+    /// The steps; `None` if only the size is needed.
     program: Option<Program>,
-    /// The seed and the layers, where they are made.
+    /// The seed and the layers, if layers are made.
     made: Option<(u64, Vec<Layer>)>,
     steps: usize,
     layers: usize,
     size: Size,
-    /// By step, how many values a training step keeps for a row.
+    /// By step, the number of values that a training step keeps for a row.
     kept: Vec<f64>,
-    /// What the last stack was measured by: many are alike.
+    /// The shape and size of the last stack: neighbouring stacks often have the same.
     last: Option<(Stack, (Size, f64))>,
-    /// How many values all steps read.
+    /// The number of values that all steps read.
     read: usize,
     rows: Vec<Option<Value>>,
     columns: InputColumns,
@@ -94,10 +94,10 @@ impl<'a> Builder<'a> {
         self.layout
     }
 
-    /// Says what the branches stand for, and how many of them, the first ones, the shared path reads; all by default. Returns them in order.
+    /// Sets what the branches stand for, and returns them in order. The shared path reads the first `built_with` of them, by default all.
     ///
     /// # Errors
-    /// If there are too many.
+    /// [`TooLarge`] if there are too many branches.
     pub fn branches(&mut self, branches: Branches, built_with: Option<usize>) -> Built<Vec<Branch>> {
         if branches.count(self.layout) > MOST_BRANCHES {
             return Err(TooLarge);
@@ -107,25 +107,25 @@ impl<'a> Builder<'a> {
         Ok(self.branches.clone())
     }
 
-    /// How many branches, the first ones, the shared path reads.
+    /// The number of branches that the shared path reads: the first ones.
     pub fn built_with(&self) -> usize {
         self.built_with
     }
 
-    /// How many logits a branch gives: one, or one for each task.
+    /// The number of logits of a branch: one, or one for each task.
     pub fn outputs(&self, branch: Branch) -> usize {
         if branch.task().is_some() { 1 } else { self.layout.tasks.len() }
     }
 
-    /// The embedded row.
+    /// The embedded row: the fields' embeddings, then the numeric inputs.
     ///
     /// # Errors
-    /// [`TooLarge`], as all methods here, if the program has too many steps.
+    /// [`TooLarge`] if the program has too many steps; so do all methods here.
     pub fn row(&mut self) -> Built<Value> {
         self.row_of(0)
     }
 
-    /// The row as the tables of the branch at this position embed it, where branches have tables of their own.
+    /// The row embedded by the tables of the branch at this position, where branches have tables of their own.
     ///
     /// # Errors
     /// As [`Builder::row`].
@@ -174,7 +174,7 @@ impl<'a> Builder<'a> {
         self.columns.fields[position.unwrap_or_else(|| panic!("the layout has no field {name:?}"))]
     }
 
-    /// The tower of a branch, by its position, and its logits: hidden layers of these widths, and an affine map.
+    /// The tower of the branch at this position: hidden layers of these widths, then an affine map to the branch's logits.
     ///
     /// # Errors
     /// As [`Builder::row`].
@@ -190,7 +190,7 @@ impl<'a> Builder<'a> {
         self.push_answer(Answer { value, domain: None, task, unknown: 1.0, by_labels: false });
     }
 
-    /// Adds a value to the logits of the rows and the task that a branch, by its position, answers for. Rows of no known domain get the mean
+    /// Adds a value to the logits of the branch at this position: to its task, in the rows of its domain. Rows of no known domain get the mean
     /// over the domains that the model was built with.
     pub fn answer_branch(&mut self, branch: usize, value: Value) {
         let of = self.branches[branch];
@@ -227,7 +227,7 @@ impl<'a> Builder<'a> {
         self.push_fixed(None, names, op, width, size, kept, make)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what there is to say of a step")]
+    #[expect(clippy::too_many_arguments, reason = "the properties of a step")]
     fn push_fixed<N: IntoName>(
         &mut self,
         fixed: Option<usize>,
@@ -293,7 +293,7 @@ impl<'a> Builder<'a> {
         self.size
     }
 
-    /// How many values a training step keeps for a row, on average over domains.
+    /// The number of values that a training step keeps for a row, on average over domains.
     pub(super) fn kept(mut self) -> f64 {
         let kept = std::mem::take(&mut self.kept);
         let (program, _) = self.finish();

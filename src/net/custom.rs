@@ -9,14 +9,14 @@ use super::layer::{Layer, LayerType};
 use crate::data::DomainId;
 use crate::nn::{InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, Segment};
 
-/// A layer of your own, `y = f(x)`, for [`Builder::custom`](super::Builder::custom): hand-written forward and backward pass, like the layers
-/// of this crate.
+/// A layer of your own, `y = f(x)`, for [`Builder::custom`](super::Builder::custom), with a hand-written forward and backward pass, as the layers
+/// of this crate have.
 ///
-/// [`params!`](crate::params!) writes [`Params`]. From it come the optimizers' updates, model files and checkpoints. The layer is trained,
-/// saved and served with the net; it has no ONNX form, so a model that has one is not exported.
+/// The macro [`params!`](crate::params!) implements [`Params`], which optimizers, model files and checkpoints use. The layer is trained, saved and
+/// served with the net. It has no ONNX form: exporting such a model is an error.
 ///
-/// `x` is `[rows, in]` and `y` is `[rows, out]`, with the width that the builder was told. Rows are grouped by domain; `segments` say
-/// which rows are of which domain, counted from the first row of `x`.
+/// `x` is `[rows, in]` and `y` is `[rows, out]`; `out` is the width that the builder was given. Rows are grouped by domain; `segments` are the
+/// rows of each domain, counted from the first row of `x`.
 ///
 /// ```
 /// use ndarray::{Array1, ArrayRef2};
@@ -57,12 +57,12 @@ use crate::nn::{InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, Segment};
 /// }
 /// ```
 pub trait CustomLayer: Params + PartialEq + fmt::Debug + Send + Sync + 'static {
-    /// What the forward pass leaves for the backward pass. The caller keeps it between steps, so that a warm step allocates nothing.
+    /// What the forward pass keeps for the backward pass. It is reused in every step, so that a warm step allocates nothing.
     type Cache: Default + Send + Sync + 'static;
 
     /// Writes every value of `y`.
     ///
-    /// [`Mode`] says whether dropout and batch statistics are wanted. In inference a row's values must not depend on other rows.
+    /// [`Mode`] says whether the pass uses dropout and batch statistics. In inference a row's values must not depend on other rows.
     fn forward(
         &self,
         x: &ArrayRef2<f32>,
@@ -72,8 +72,8 @@ pub trait CustomLayer: Params + PartialEq + fmt::Debug + Send + Sync + 'static {
         y: &mut ArrayRef2<f32>,
     );
 
-    /// Adds the gradient of the parameters to `grad`, and writes every value of `dx`. The forward pass with this cache went before, in training
-    /// mode and with the same `x`.
+    /// Adds the gradient of the parameters to `grad`, and writes every value of `dx`. It follows a forward pass in training mode with the same
+    /// `x` and `cache`.
     fn backward(
         &self,
         x: &ArrayRef2<f32>,
@@ -84,22 +84,22 @@ pub trait CustomLayer: Params + PartialEq + fmt::Debug + Send + Sync + 'static {
         dx: &mut ArrayRef2<f32>,
     );
 
-    /// Whether `y` depends on a row's domain: true unless said otherwise. If not, serving computes the layer once for all domains.
+    /// Whether `y` depends on a row's domain; true by default. If not, serving compiles the layer once for all domains.
     fn reads_domain(&self) -> bool {
         true
     }
 
-    /// Gives a new domain what it owns here, drawn from `rng` if it is drawn; by default nothing.
+    /// Adds the parameters of a new domain, drawn from `rng` where they are random; by default nothing.
     fn add_domain(&mut self, domain: DomainId, rng: &mut InitRng) {
         let _ = (domain, rng);
     }
 }
 
-/// A [`CustomLayer`] whose type is not known.
+/// A [`CustomLayer`] of any type.
 #[derive(Debug)]
 pub struct Custom(Box<dyn Erased>);
 
-/// What a [`Custom`] layer keeps of a pass.
+/// The cache of a [`Custom`] layer.
 #[derive(Default)]
 pub(crate) struct CustomCache(Option<Box<dyn Any + Send + Sync>>);
 
@@ -118,7 +118,7 @@ impl CustomCache {
     }
 }
 
-/// What a `Custom` layer is asked for.
+/// [`CustomLayer`] as an object-safe trait.
 trait Erased: Any + fmt::Debug + Send + Sync {
     fn boxed(&self) -> Box<dyn Erased>;
     fn equals(&self, other: &dyn Any) -> bool;

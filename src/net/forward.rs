@@ -4,21 +4,21 @@ use ndarray::{ArrayRef2, ArrayView2, ArrayViewMut2, s};
 
 use super::layer::Layer;
 use super::program::{Answer, Op, Program, Step};
-use super::tape::{Cell, Part, Place, Reads, StepCache, cache_of};
+use super::tape::{Cell, Part, Reads, RowRange, StepCache, cache_of};
 use crate::nn::buffer::resize;
 use crate::nn::{AttentionMask, Mode, MultiHeadAttention, Segment, align, attend, mix, product, scale};
 use crate::parallel::{self, Divide};
 
-/// Some neighbouring strands of a group, to be run.
+/// Neighbouring strands of a group, with what a thread needs to run them.
 struct Strands<'a> {
     program: &'a Program,
     layers: &'a [Layer],
-    places: &'a [Place],
+    ranges: &'a [RowRange],
     segments: &'a [Segment],
     x: &'a ArrayRef2<f32>,
     mode: Mode<'a>,
     outside: &'a [Cell],
-    /// Where the strands start, and behind them their end.
+    /// The first step of each strand, then the end of the last.
     starts: &'a [usize],
     cells: &'a mut [Cell],
 }
@@ -40,10 +40,10 @@ impl Strands<'_> {
         let first = self.starts[0];
         for i in first..self.starts[1] {
             let (strand, rest) = self.cells.split_at_mut(i - first);
-            let Self { places, x, outside, .. } = self;
+            let Self { ranges, x, outside, .. } = self;
             let steps = &self.program.steps;
-            let reads = Reads { steps, places, x, outside, strand, first, step: i };
-            if places[i].len() > 0 {
+            let reads = Reads { steps, ranges, x, outside, strand, first, step: i };
+            if ranges[i].len() > 0 {
                 run(&steps[i], &self.layers[steps[i].layers()], &reads, self.segments, self.mode, &mut rest[0]);
             }
         }
@@ -52,14 +52,14 @@ impl Strands<'_> {
 
 /// One step.
 fn run(step: &Step, layers: &[Layer], reads: &Reads<'_>, segments: &[Segment], mode: Mode<'_>, cell: &mut Cell) {
-    let (Step { op, width, .. }, place) = (step, reads.places[reads.step]);
-    let mode = if step.fixed.is_some() { mode.of_no_row() } else { mode.of_rows(place.rows()) };
+    let (Step { op, width, .. }, range) = (step, reads.ranges[reads.step]);
+    let mode = if step.fixed.is_some() { mode.of_no_row() } else { mode.of_rows(range.rows()) };
     if let Op::Row { .. } = op {
         return;
     }
-    resize(&mut cell.out, place.len(), *width);
+    resize(&mut cell.out, range.len(), *width);
     if let Op::DomainMlp { .. } | Op::Norm { .. } | Op::Star { .. } | Op::Custom { .. } = op {
-        cell.lay_segments(segments, place);
+        cell.find_segments(segments, range);
     }
     let Cell { out, segments, cache, .. } = cell;
     match (op, layers) {
@@ -81,7 +81,7 @@ fn run(step: &Step, layers: &[Layer], reads: &Reads<'_>, segments: &[Segment], m
                 linear.forward_into(&x, segments, &mut cache.linear, out, true);
                 hidden.drop_out(mode, &mut cache.hidden, out);
             } else {
-                resize(&mut cache.z, place.len(), *width);
+                resize(&mut cache.z, range.len(), *width);
                 linear.forward(&x, segments, &mut cache.linear, &mut cache.z);
                 hidden.forward(&cache.z, mode, &mut cache.hidden, out);
             }
@@ -177,14 +177,14 @@ impl Program {
         part: &mut Part,
         logits: &mut ArrayRef2<f32>,
     ) {
-        let Part { places, cells, segments, .. } = part;
+        let Part { ranges, cells, segments, .. } = part;
         for group in &self.groups {
             let steps = group.steps();
             let (outside, rest) = cells.split_at_mut(steps.start);
             let strands = Strands {
                 program: self,
                 layers,
-                places,
+                ranges,
                 segments,
                 x,
                 mode,
@@ -198,7 +198,7 @@ impl Program {
         for answer in &self.answers {
             if let Some(answered) = part.answered(answer) {
                 let out = &part.cells[answer.value.index()].out;
-                let within = part.places[answer.value.index()].within(answered.rows);
+                let within = part.ranges[answer.value.index()].within(answered.rows);
                 let mut logits = answer.of_mut(logits, answered.rows);
                 logits.scaled_add(answered.share, &out.slice(s![within, ..]));
             }
@@ -206,23 +206,25 @@ impl Program {
     }
 }
 
-/// The rows of a part that an answer is for.
+/// The rows of a part that an answer is for, and its weight in them.
 #[derive(Clone, Copy)]
 pub(super) struct Answered {
-    pub(super) rows: Place,
+    pub(super) rows: RowRange,
     pub(super) share: f32,
 }
 
 impl Part {
-    /// The rows that an answer is for, if there are any, and what it counts for in them.
+    /// The rows that an answer is for, if there are any, and its weight in them.
     pub(super) fn answered(&self, answer: &Answer) -> Option<Answered> {
-        let place = self.places[answer.value.index()];
+        let range = self.ranges[answer.value.index()];
         let rows = match answer.domain {
-            _ if place.len() == 0 => return None,
-            None => return Some(Answered { rows: place, share: 1.0 }),
+            _ if range.len() == 0 => return None,
+            None => return Some(Answered { rows: range, share: 1.0 }),
             Some(d) => match self.segment_of(d as usize) {
-                Some(segment) => Answered { rows: Place { start: segment.start, end: segment.end, at: 0 }, share: 1.0 },
-                None if self.is_unknown() => Answered { rows: place, share: answer.unknown },
+                Some(segment) => {
+                    Answered { rows: RowRange { start: segment.start, end: segment.end, at: 0 }, share: 1.0 }
+                }
+                None if self.is_unknown() => Answered { rows: range, share: answer.unknown },
                 None => return None,
             },
         };
@@ -232,14 +234,14 @@ impl Part {
 
 impl Answer {
     /// Its entries of a `[rows, tasks]` matrix.
-    pub(super) fn of_mut<'a>(&self, matrix: &'a mut ArrayRef2<f32>, rows: Place) -> ndarray::ArrayViewMut2<'a, f32> {
+    pub(super) fn of_mut<'a>(&self, matrix: &'a mut ArrayRef2<f32>, rows: RowRange) -> ndarray::ArrayViewMut2<'a, f32> {
         match self.task {
             Some(task) => matrix.slice_mut(s![rows.rows(), task..=task]),
             None => matrix.slice_mut(s![rows.rows(), ..]),
         }
     }
 
-    pub(super) fn of<'a>(&self, matrix: &'a ArrayRef2<f32>, rows: Place) -> ndarray::ArrayView2<'a, f32> {
+    pub(super) fn of<'a>(&self, matrix: &'a ArrayRef2<f32>, rows: RowRange) -> ndarray::ArrayView2<'a, f32> {
         match self.task {
             Some(task) => matrix.slice(s![rows.rows(), task..=task]),
             None => matrix.slice(s![rows.rows(), ..]),

@@ -6,31 +6,31 @@ use crate::nn::{
     Representations, StarLinear, Stitch, Tokens,
 };
 
-/// A layer of a net, by its kind.
+/// A layer of a net.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Layer {
-    /// A stack of layers.
+    /// A multilayer perceptron.
     Mlp(Mlp),
-    /// A stack that reads the row and an embedding of its domain.
+    /// A multilayer perceptron that also reads an embedding of the row's domain.
     DomainMlp(DomainMlp),
     /// Partitioned Normalization.
     Norm(PartitionedNorm),
     /// A star layer.
     Star(StarLinear),
-    /// What follows an affine map.
+    /// Normalisation, activation and dropout after an affine map.
     PostAffine(PostAffine),
     /// A softmax gate.
     Gate(Gate),
-    /// A linear combination.
+    /// A learned linear combination.
     Stitch(Stitch),
-    /// Tokens of a row.
+    /// The tokens of a row.
     Tokens(Tokens),
     /// Attention among tokens.
     Attention(MultiHeadAttention),
-    /// What stands for branches.
+    /// The learned representations of branches.
     Representations(Representations),
-    /// What a branch's query asks tokens for.
+    /// The map from queries to directions.
     Alignment(Alignment),
     /// A layer of your own.
     Custom(Custom),
@@ -53,7 +53,7 @@ crate::params!(
     }
 );
 
-/// A type of layers.
+/// A type of layer, for [`Net::get`](super::Net::get).
 pub trait LayerType: Sized {
     /// The layer, if it is of this type.
     fn of(layer: &Layer) -> Option<&Self>;
@@ -93,7 +93,7 @@ layer_types! {
 /// The dotted name of a layer.
 pub(crate) type Name = Vec<Part>;
 
-/// Runs `inside` below a name. What a branch owns that is absent is not present.
+/// Runs `inside` below a name. Parameters of an absent branch are not present.
 pub(super) fn within<R>(path: &mut Path, name: &[Part], present: bool, inside: impl FnOnce(&mut Path) -> R) -> R {
     match name {
         [] => inside(path),
@@ -104,7 +104,7 @@ pub(super) fn within<R>(path: &mut Path, name: &[Part], present: bool, inside: i
     }
 }
 
-/// The branch that owns what has this name.
+/// The branch that owns the layer of this name.
 pub(super) fn owner(name: &[Part]) -> Option<Branch> {
     name.iter().find_map(|part| if let Part::Branch(branch) = part { Some(*branch) } else { None })
 }
@@ -118,7 +118,7 @@ impl Layer {
     }
 }
 
-/// A part of a name: a field, a position, or the branch that owns what follows.
+/// A part of a name: a field, a position, or a branch.
 pub trait IntoPart {
     /// The part.
     fn part(self) -> Part;

@@ -1,4 +1,4 @@
-//! From a program to what it computes in inference.
+//! From a program to its plan: the steps of inference.
 
 use std::borrow::Cow;
 
@@ -13,35 +13,36 @@ use crate::model::{Plan, Value as PlanValue};
 use crate::nn::buffer::resize;
 use crate::nn::{DomainLinear, Gated, Linear, Mode, RepresentationsCache, StarLinear};
 
-/// What a step is in the plan, for rows of one domain.
+/// What a step becomes in the plan, for rows of one domain.
 #[derive(Clone)]
 enum Lowered {
     Value(PlanValue),
-    /// `scale ⊙ x + shift`, which becomes part of the maps that read it.
+    /// `scale ⊙ x + shift`, which is merged into the affine maps that read it.
     Affine(PlanValue, Vec<f64>, Vec<f64>),
-    /// What is the same for all rows.
+    /// A value that is equal for all rows.
     Constant(Array2<f32>),
 }
 
-/// What Partitioned Normalization is for rows of a domain: see [`PartitionedNorm::affine`](crate::nn::PartitionedNorm).
+/// Partitioned Normalization as an affine map, by domain: see [`PartitionedNorm::affine`](crate::nn::PartitionedNorm).
 type Norm<'a> = Box<dyn Fn(Option<usize>) -> (Vec<f64>, Vec<f64>) + 'a>;
 
 impl Lowered {
     fn value(&self) -> PlanValue {
         match self {
             Self::Value(value) => *value,
-            Self::Affine(..) => panic!("Partitioned Normalization is read by star layers alone"),
-            Self::Constant(_) => panic!("what is the same for all rows is read by tokens alone"),
+            Self::Affine(..) => panic!("only star layers read Partitioned Normalization"),
+            Self::Constant(_) => panic!("only steps over tokens read a value that is equal for all rows"),
         }
     }
 }
 
-/// The plan of a program for this number of domains and for rows of no known one. A step that does not depend on the domain is written once.
+/// The plan of a program for this number of domains and for rows of no known domain. A step that does not depend on the domain is written
+/// once.
 pub(super) fn plan<'a>(program: &'a Program, layers: &'a [Layer], domains: usize) -> Plan<'a> {
     let mut plan = Plan::new(domains);
     let by_domain = depends_on_domain(program, layers);
     let mut common: Vec<Option<Lowered>> = vec![None; program.steps.len()];
-    // Pooled once for all domains.
+    // The statistics are pooled once for all domains.
     let mut norms: BTreeMap<usize, Norm<'a>> = BTreeMap::new();
     for (i, step) in program.steps.iter().enumerate() {
         if let [Layer::Norm(norm)] = &layers[step.layers()] {
@@ -101,7 +102,7 @@ pub(super) fn plan<'a>(program: &'a Program, layers: &'a [Layer], domains: usize
     plan
 }
 
-/// By step, whether what it computes depends on the domain of a row.
+/// By step, whether its value depends on the domain of a row.
 fn depends_on_domain(program: &Program, layers: &[Layer]) -> Vec<bool> {
     let mut depends: Vec<bool> = Vec::with_capacity(program.steps.len());
     for step in &program.steps {
@@ -123,13 +124,13 @@ fn step_of<'a>(
     domain: Option<usize>,
     known: &dyn Fn(Value) -> Lowered,
 ) -> Lowered {
-    /// A value that is computed, or some columns of one; of the row, a copy.
+    /// A value, or a copy of some of its columns; of the row, always a copy.
     fn computed(steps: &[Step], plan: &mut Plan<'_>, known: &dyn Fn(Value) -> Lowered, value: Value) -> PlanValue {
         let (of, whole) = (&steps[value.index()], known(value).value());
         let is_row = matches!(of.op, Op::Row { .. });
         if is_row || value.width() < of.width { plan.columns(whole, value.of_step(), of.width) } else { whole }
     }
-    /// A value for an affine map, which may read the whole row.
+    /// A value for an affine map, which may read the row directly.
     fn read(steps: &[Step], plan: &mut Plan<'_>, known: &dyn Fn(Value) -> Lowered, value: Value) -> PlanValue {
         let whole = value.width() == steps[value.index()].width;
         if whole { known(value).value() } else { computed(steps, plan, known, value) }
@@ -220,7 +221,7 @@ fn step_of<'a>(
     })
 }
 
-/// A star layer and what follows it, for rows of a domain.
+/// A star layer, and the rest of its hidden layer, for rows of a domain.
 fn star<'a>(
     layer: &'a StarLinear,
     rest: &'a [Layer],

@@ -1,19 +1,19 @@
-//! Nets as programs: what a net computes is said once, as steps over layers, and everything else reads the steps.
+//! Nets as programs: a net is described once, as steps over layers; everything else is derived from the steps.
 //!
-//! A model's settings [describe](Describe) its net to a [`Builder`], step by step. Training, inference, sizes, what gates show, growth by a
-//! domain, serving and ONNX are each written once, over the [`Program`]. The derivative of a layer stands beside its forward pass; the program adds
-//! the order of the chain rule.
+//! A model's settings [describe](Describe) its net to a [`Builder`], step by step. Training, inference, sizes, views of gates, growth by a
+//! domain, serving and ONNX are each written once, over the [`Program`]. Each layer has its hand-written derivative; the program adds the order
+//! of the chain rule.
 //!
-//! | asked | where |
+//! | part | file |
 //! |---|---|
-//! | which rows need a step, which steps run side by side | `program.rs`, once for each model |
-//! | the values of a pass, their gradients | `tape.rs`, lent by the caller |
+//! | the rows that need a step, the steps that run in parallel | `program.rs`, computed once for a model |
+//! | the values of a pass and their gradients | `tape.rs`, kept by the caller |
 //! | forward and backward pass | `forward.rs`, `backward.rs` |
 //! | inference, for [`serve`](crate::serve) and ONNX | `lower.rs`, which writes a [`Plan`](crate::model::Plan) |
 //!
 //! A net reads the whole embedded row ([`Builder::row`]), single fields ([`Builder::field`]), the values of a field that keeps them apart
-//! ([`Builder::sequence`]), or any columns of a value ([`Value::columns`]). [`Value::stopped`] stops a gradient. So a part of DIN (Zhou et al.,
-//! KDD 2018) and a factorization machine's product read:
+//! ([`Builder::sequence`]), or any columns of a value ([`Value::columns`]). [`Value::stopped`] stops a gradient. For example, attention of the
+//! candidate item over the user's history, and the product of two fields that a factorization machine sums up:
 //!
 //! ```
 //! # use starple::net::{Builder, Built, Value};
@@ -25,7 +25,7 @@
 //! # }
 //! ```
 //!
-//! A net of your own is a configuration that implements [`Describe`]. This one has a stack that all domains share and a star layer after it:
+//! A net of your own is a configuration that implements [`Describe`]. This one has layers that all domains share, and a star layer after them:
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};
@@ -100,7 +100,7 @@ pub use self::net::Net;
 pub use self::program::{Program, Value};
 pub use self::tape::Tape;
 
-/// Settings that say their net.
+/// Settings that describe their net.
 pub trait Describe {
     /// Writes the net's steps.
     ///

@@ -12,15 +12,15 @@ use crate::data::DomainId;
 use crate::model::{ExpertId, GateReader, GateView, NetConfig, Plan};
 use crate::nn::{Branch, InitRng, Leaf, LeafMut, Mode, Pair, Params, Part, Path, Segment, Size, orthogonality};
 
-/// What a net reads: embedded rows, grouped by domain.
+/// The input of a net: embedded rows, grouped by domain.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Input<'a> {
-    /// `[rows, width]`: the fields' embeddings, then the numeric inputs. Where branches have tables of their own, one block of rows
+    /// `[rows, width]`: the fields' embeddings, then the numeric inputs. If branches have tables of their own, there is one block of rows
     /// for each branch that answers: see [`NetConfig::own_tables`].
     pub(crate) x: &'a ArrayRef2<f32>,
-    /// Which rows belong to which domain. Segments follow each other, cover all rows, and no domain has two.
+    /// The rows of each domain. Segments are consecutive and cover all rows; a domain has at most one.
     pub(crate) segments: &'a [Segment],
-    /// Which row of the batch each row is: what dropout is keyed by.
+    /// The batch's row at each position: the key of dropout.
     pub(crate) rows: &'a [u32],
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Input<'a> {
 pub struct Net {
     program: Arc<Program>,
     layers: Vec<Layer>,
-    /// In a gradient, by step, whether it took part.
+    /// In a gradient, by step, whether it was active in the training step.
     present: Vec<bool>,
 }
 
@@ -53,7 +53,7 @@ impl Net {
         T::of(&self.layers[self.position(name)?])
     }
 
-    /// [`Net::get`], to change it.
+    /// [`Net::get`], mutable.
     pub fn get_mut<T: LayerType>(&mut self, name: impl IntoName) -> Option<&mut T> {
         let i = self.position(name)?;
         T::of_mut(&mut self.layers[i])
@@ -64,7 +64,7 @@ impl Net {
         self.layers.iter().filter_map(T::of)
     }
 
-    /// [`Net::all`], to change them.
+    /// [`Net::all`], mutable.
     pub fn all_mut<T: LayerType + 'static>(&mut self) -> impl Iterator<Item = &mut T> {
         self.layers.iter_mut().filter_map(T::of_mut)
     }
@@ -74,7 +74,7 @@ impl Net {
         self.names().position(|of| *of == name)
     }
 
-    /// What it computes.
+    /// Its program.
     pub fn program(&self) -> &Program {
         &self.program
     }
@@ -83,7 +83,7 @@ impl Net {
         names_of(&self.program)
     }
 
-    /// Each layer with its name, and whether its owner is present.
+    /// Each layer with its name, and whether the branch that owns it is present.
     fn named(&self) -> impl Iterator<Item = (&[Part], bool, &Layer)> {
         let names = self.program.steps.iter().zip(&self.present);
         let names = names.flat_map(|(step, &present)| step.names.iter().map(move |name| (&name[..], present)));
@@ -106,17 +106,17 @@ impl Net {
         Self { program: Arc::new(program), layers, present }
     }
 
-    /// How large the parameters of a net of these settings are, without making it.
+    /// The size of the parameters of a net with these settings, without making it.
     ///
-    /// Settings that ask for more than there is memory, and a model file whose settings ask for a larger model than it holds, are
-    /// refused by this number before anything is allocated.
+    /// This number refuses settings that need more memory than there is, and model files whose settings ask for a larger model than the file
+    /// holds, before anything is allocated.
     pub fn size(config: &dyn NetConfig) -> Size {
         let mut builder = Builder::measuring(config);
         let built = config.describe(&mut builder);
         built.map_or(Size { values: f64::INFINITY, tensors: 0.0 }, |()| builder.size())
     }
 
-    /// About how many values a training step keeps on the tape for each row of its batch. Inference keeps fewer.
+    /// The approximate number of values that a training step keeps on the tape for a row of its batch. Inference keeps fewer.
     pub(crate) fn row(config: &dyn NetConfig) -> f64 {
         let mut builder = Builder::writing(config);
         config.describe(&mut builder).map_or(f64::INFINITY, |()| builder.kept())
@@ -130,10 +130,10 @@ impl Net {
         let last = segments.last().filter(|last| last.domain.is_none() && !program.common);
         tape.apart = last.map_or(rows..rows, Segment::rows);
         let known = if last.is_some() { &segments[..segments.len() - 1] } else { segments };
-        let next = tape.known.lay(program, known, 0, 0);
+        let next = tape.known.find_ranges(program, known, 0, 0);
         program.forward(layers, x, mode, &mut tape.known, &mut logits.slice_mut(s![..tape.apart.start, ..]));
         if let Some(last) = last {
-            tape.unknown.lay(program, std::slice::from_ref(last), last.start, next);
+            tape.unknown.find_ranges(program, std::slice::from_ref(last), last.start, next);
             program.forward(layers, x, mode, &mut tape.unknown, &mut logits.slice_mut(s![last.start.., ..]));
         }
     }
@@ -155,8 +155,8 @@ impl Net {
         }
     }
 
-    /// Notes the batch statistics of these rows in `grad`, as [`Net::backward`] does, where the input alone gives them; returns whether it
-    /// does. Otherwise a forward and a backward pass note them.
+    /// Adds the batch statistics of these rows to `grad`, as [`Net::backward`] does, if they depend on the input alone, and returns whether they
+    /// do. Otherwise a forward and a backward pass are needed.
     pub(crate) fn note_statistics(&self, input: Input<'_>, grad: &mut Self) -> bool {
         let rows = |step: &super::program::Step| match step.op {
             Op::Norm { input } => matches!(self.program.steps[input.index()].op, Op::Row { owner: 0 }),
@@ -173,14 +173,14 @@ impl Net {
         true
     }
 
-    /// Shows the weights of every gate in the pass that left `tape`; a net without gates shows none.
+    /// Calls `see` with the weights of every gate in the pass that filled `tape`.
     pub fn visit_gates(&self, tape: &Tape, see: &mut dyn FnMut(GateView<'_>)) {
         let parts = [(&tape.known, 0), (&tape.unknown, tape.apart.start)];
         let parts = &parts[..if tape.apart.is_empty() { 1 } else { 2 }];
         for (part, first) in parts {
             for (i, step) in self.program.steps.iter().enumerate() {
                 let (Op::Mix { parts, .. }, StepCache::Mix(cache)) = (&step.op, &part.cells[i].cache) else { continue };
-                if part.places[i].len() == 0 {
+                if part.ranges[i].len() == 0 {
                     continue;
                 }
                 let name = |value: super::Value| &self.program.steps[value.index()].names[0][..];
@@ -190,20 +190,20 @@ impl Net {
                     level: level.unwrap_or_default(),
                     reader: reader(&step.names[0]),
                     experts: &experts,
-                    start: first + part.places[i].start,
+                    start: first + part.ranges[i].start,
                     weights: cache.weights().view(),
                 });
             }
         }
     }
 
-    /// What the net computes in inference, step by step, for this number of known domains and for rows of no known one.
+    /// The net's steps in inference, for this number of known domains and for rows of no known domain.
     pub(crate) fn plan(&self, domains: usize) -> Plan<'_> {
         super::lower::plan(&self.program, &self.layers, domains)
     }
 
-    /// Adds to `grad` the gradient of what the net adds to the loss by itself (a penalty on weights) and returns its value. It runs once a
-    /// step, after all backward passes. What is absent from the step pays nothing.
+    /// Adds the gradient of the net's penalties on weights to `grad`, and returns the penalties' sum. Run it once a training step, after all
+    /// backward passes. Layers that are absent from the step have no penalty.
     pub(crate) fn penalize(&self, tape: &mut Tape, grad: &mut Self) -> f64 {
         let mut sum = 0.0;
         for (step, &present) in self.program.steps.iter().zip(&grad.present) {
@@ -217,13 +217,13 @@ impl Net {
         sum
     }
 
-    /// The net of the grown settings, in which what was there is as it was.
+    /// Grows the net to the settings with the new domain. All earlier parameters keep their values.
     pub(crate) fn add_domain(&mut self, config: &mut dyn NetConfig, domain: DomainId) {
         let branches = self.branches();
         config.keep_built_with(branches);
         let grown = Self::new(config);
         let names = Arc::clone(&self.program);
-        // What was there stands in the same order; what is new comes in between.
+        // Earlier layers keep their order; new ones stand between them.
         let mut old = names_of(&names).zip(std::mem::take(&mut self.layers)).peekable();
         let mut layers = grown.layers;
         for (name, new) in names_of(&grown.program).zip(&mut layers) {
@@ -240,7 +240,7 @@ impl Net {
         *self = Self { layers, ..grown };
     }
 
-    /// How many branches own something.
+    /// The number of branches that own layers.
     fn branches(&self) -> usize {
         let mut branches: Vec<Branch> = self.names().filter_map(|name| owner(name)).collect();
         branches.sort_unstable();
@@ -250,7 +250,7 @@ impl Net {
 }
 
 impl Layer {
-    /// Gives a new domain what it owns.
+    /// Adds the parameters of a new domain.
     fn add_domain(&mut self, domain: DomainId, rng: &mut InitRng) {
         match self {
             Self::Norm(norm) => norm.add_domain(domain),
@@ -271,7 +271,7 @@ fn expert(name: &[Part]) -> ExpertId {
     }
 }
 
-/// Who reads what the gate of this name mixes.
+/// The reader of the mixture of the gate with this name.
 fn reader(name: &[Part]) -> GateReader {
     match name.last() {
         Some(Part::Branch(branch)) => GateReader::Branch(*branch),
@@ -322,12 +322,12 @@ impl Params for Net {
 }
 
 impl Net {
-    /// Runs `f` on what is owned and present, and on what is not owned; from then on nothing is present.
+    /// Calls `f` for layers that are present or that no branch owns, and then marks all as absent.
     fn each_present(&mut self, f: impl Fn(&mut Layer)) {
         for (step, present) in self.program.steps.iter().zip(&mut self.present) {
-            let took_part = std::mem::take(present);
+            let was_present = std::mem::take(present);
             for (name, layer) in step.names.iter().zip(&mut self.layers[step.layers()]) {
-                if took_part || owner(name).is_none() {
+                if was_present || owner(name).is_none() {
                     f(layer);
                 }
             }
@@ -341,7 +341,7 @@ mod tests {
     use crate::data::Layout;
     use crate::model::AnyConfig;
 
-    /// Whatever the settings, a net says how many values it has, which is what a hostile file is measured by.
+    /// The size that is computed before a net is made is its true size, for all settings: hostile files are refused by it.
     #[test]
     fn every_net_says_its_size_with_all_that_hidden_layers_may_be() {
         let layout = Layout::new(["home", "search", "cart", "mail"], ["click", "buy", "keep"])

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::layer::Name;
 use crate::model::Fusion;
 
-/// A value of a [`Program`]: what one of its steps gives for every row that needs it.
+/// A value of a [`Program`]: the output of one of its steps, `[rows, width]`, or some columns of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Value {
     index: u32,
@@ -20,17 +20,18 @@ impl Value {
         Self { index: small(index), start: 0, width: small(width), stopped: false }
     }
 
-    /// Some columns of it.
+    /// Some of its columns.
     ///
     /// # Panics
-    /// If it does not have them.
+    /// If it has fewer columns.
     #[must_use]
     pub fn columns(self, columns: Range<usize>) -> Self {
         assert!(columns.start <= columns.end && columns.end <= self.width(), "{columns:?} of {} columns", self.width);
         Self { start: self.start + columns.start as u32, width: columns.len() as u32, ..self }
     }
 
-    /// `sg(x)`: the value, whose reader takes no gradient back to it.
+    /// `sg(x)`: the value with a stopped gradient; its reader sends no gradient back. Read it with a stack, a concatenation, a product, a scale
+    /// or attention over a sequence.
     #[must_use]
     pub fn stopped(self) -> Self {
         Self { stopped: true, ..self }
@@ -49,87 +50,87 @@ impl Value {
         self.index as usize
     }
 
-    /// How many values it has for each row.
+    /// Its number of columns.
     pub fn width(self) -> usize {
         self.width as usize
     }
 }
 
-/// What a net computes, from the embedded row to the logits: a list of steps, each of which reads values of steps before it.
+/// The computation of a net, from the embedded row to the logits: a list of steps. A step reads values of earlier steps.
 ///
-/// The derivative of every layer stands beside its forward pass. A program adds what is between layers: their order, which rows
-/// need which value, which layers take part in a training step, and in which order gradients are added up.
+/// The derivative of every layer is written beside its forward pass. A program adds what connects the layers: their order, the rows that
+/// need each value, the layers that are active in a training step, and the order in which gradients are summed.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Program {
     pub(crate) steps: Vec<Step>,
     pub(crate) answers: Vec<Answer>,
-    /// Steps that run side by side, from the input up.
+    /// Steps that run in parallel, from the input up.
     pub(crate) groups: Vec<Group>,
-    /// How many domains the net knows.
+    /// The number of known domains.
     pub(crate) domains: usize,
-    /// Whether rows of no known domain go with the others: whether no answer is for one domain.
+    /// Whether rows of no known domain are computed together with the others: no answer is for a single domain.
     pub(crate) common: bool,
-    /// Where domains own tables: by domain, one more for rows of no known one, the steps that read its rows.
+    /// If domains own tables: by domain, then for rows of no known domain, the steps that read its rows.
     pub(crate) own_rows: Vec<Vec<u32>>,
 }
 
-/// One step. Its value has its position.
+/// One step. Its value has the step's position as its index.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Step {
-    /// The dotted names of its layers, and where they stand among the net's.
+    /// The dotted names of its layers, and the position of the first in the net's layers.
     pub(crate) names: Vec<Name>,
     pub(crate) at: usize,
     pub(crate) op: Op,
-    /// How many values it gives for a row.
+    /// The number of its columns.
     pub(crate) width: usize,
-    /// If it is the same for all rows of a batch, how many rows it has.
+    /// For a value that does not depend on the batch: its number of rows.
     pub(crate) fixed: Option<usize>,
-    /// Which rows need it.
+    /// The rows that need it.
     pub(crate) needs: Needs,
-    /// Whether all its readers take the gradient back through the rectifier that it ends with.
+    /// Whether all its readers apply the derivative of the ReLU that it ends with.
     pub(crate) rectified_by_readers: bool,
 }
 
-/// What a step does with the values it reads. Its parameters are its [`Layer`](super::Layer)s.
+/// The operation of a step. Its parameters are its [`Layer`](super::Layer)s.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Op {
-    /// The embedded row, by the tables of this owner.
+    /// The row embedded by the tables of this owner.
     Row { owner: usize },
-    /// `mlp(x)`, with a penalty on subspaces of its first weight that are not orthogonal.
+    /// `mlp(x)`, perhaps with a penalty that keeps subspaces of its first weight orthogonal.
     Mlp { input: Value, penalty: Option<Penalty> },
     /// `mlp([x, e_d])`.
     DomainMlp { input: Value },
     /// Partitioned Normalization.
     Norm { input: Value },
-    /// A star layer and what follows it.
+    /// A star layer, and the rest of a hidden layer if there is one.
     Star { input: Value },
     /// `Σ_i softmax(selector·W)_i · parts_i`.
     Mix { selector: Value, parts: Vec<Value> },
     /// A learned linear combination.
     Stitch { parts: Vec<Value> },
-    /// Several values as one.
+    /// Several values of one width, concatenated, summed or averaged.
     Join { parts: Vec<Value>, fusion: Fusion },
-    /// Several values side by side, of any width, rows among them.
+    /// Values of any width, concatenated; the row may be one of them.
     Concat { parts: Vec<Value> },
     /// `factor·σ(gate) ⊙ input`.
     Scale { input: Value, gate: Value, factor: f32 },
     /// `a ⊙ b`.
     Product { a: Value, b: Value },
-    /// Attention of a query over the vectors of a sequence, of which `filled` says how many a row has.
+    /// Attention of a query over the vectors of a sequence; `filled` is the share of vectors that a row has.
     Attend { query: Value, values: Value, filled: Value },
-    /// What follows an affine map.
+    /// The part of a hidden layer after its affine map.
     PostAffine { input: Value },
-    /// The tokens of the row side by side, `[rows, tokens·width]`.
+    /// The concatenated tokens of the row, `[rows, tokens·width]`.
     Tokens { input: Value },
     /// Attention among the tokens of a row.
     Attention { input: Value, tokens: usize },
     /// A layer of the user's own.
     Custom { input: Value },
-    /// What each branch asks for, `[branches, width]`: the same for all rows.
+    /// One query for each branch, `[branches, width]`, equal for all rows.
     Queries,
-    /// What tokens are multiplied by for their scores, `[branches, token width]`: the same for all rows.
+    /// One direction for each branch, `[branches, token width]`, equal for all rows: a token's score is its inner product with it.
     Directions { queries: Value },
-    /// Tokens weighed by one branch's direction.
+    /// Tokens weighted by one branch's direction.
     Align { tokens: Value, directions: Value, branch: usize },
 }
 
@@ -140,11 +141,11 @@ pub(crate) struct Penalty {
     pub(crate) lambda: f32,
 }
 
-/// Which rows need a value.
+/// The rows that need a value.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Needs {
     pub(crate) known: Domains,
-    /// Whether rows of no known domain do.
+    /// Whether rows of no known domain need it.
     pub(crate) unknown: bool,
 }
 
@@ -152,7 +153,7 @@ pub(crate) struct Needs {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Domains {
     All,
-    /// In order, each once.
+    /// Sorted, without repetition.
     Some(Vec<u32>),
 }
 
@@ -166,22 +167,22 @@ impl Default for Domains {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) value: Value,
-    /// The one domain whose rows it answers; `None` is every row.
+    /// The domain whose rows it answers; `None` is every row.
     pub(crate) domain: Option<u32>,
-    /// The one task it answers; `None` is all.
+    /// The task it answers; `None` is all tasks.
     pub(crate) task: Option<usize>,
-    /// What it counts for in rows of no known domain.
+    /// Its weight in rows of no known domain.
     pub(crate) unknown: f32,
-    /// Whether what leads to it takes part in a step by its labels; else by its rows.
+    /// Whether the steps that lead to it are active in a training step if it has labels; otherwise, if it has rows.
     pub(crate) by_labels: bool,
 }
 
-/// Steps that follow each other, in strands that run side by side. In a strand every step but the first reads steps of the strand alone.
+/// Neighbouring steps, cut into strands that run in parallel. Every step of a strand but the first reads only steps of its own strand.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Group {
-    /// The first step of each strand, and behind the last strand its end.
+    /// The first step of each strand, then the end of the last.
     pub(crate) starts: Vec<usize>,
-    /// Where all strands begin with a mixture: the values that are mixed, in order, and who mixes them.
+    /// If all strands begin with a mixture: the values that are mixed, in order, and the mixtures that read them.
     pub(crate) mixed: Vec<Mixed>,
 }
 
@@ -229,14 +230,14 @@ impl Group {
 }
 
 impl Step {
-    /// Where its layers stand among the net's.
+    /// The positions of its layers in the net's layers.
     pub(crate) fn layers(&self) -> std::ops::Range<usize> {
         self.at..self.at + self.names.len()
     }
 }
 
 impl Program {
-    /// Finds what the engines ask for again and again: who needs what, and what can run side by side.
+    /// Computes what the engines need repeatedly: the rows that need each value, and the steps that can run in parallel.
     pub(super) fn finish(&mut self) {
         self.find_needs();
         self.find_rows();
@@ -301,10 +302,10 @@ impl Program {
         let mut group = Group::default();
         let (mut first, mut strand) = (0, 0);
         for (i, step) in self.steps.iter().enumerate() {
-            // Of the last strand alone, of another one of the group, or of what was there before.
+            // Whether it reads the last strand, another strand of the group, or steps before the group.
             let (mut of_strand, mut of_group, mut outside) = (false, false, false);
             step.op.inputs(|input| match input.index() {
-                // The row is there from the start.
+                // The row is known before the first step.
                 input if input < first || matches!(self.steps[input].op, Op::Row { .. }) => outside = true,
                 input if input < strand => of_group = true,
                 _ => of_strand = true,
@@ -357,7 +358,7 @@ impl Program {
     }
 }
 
-/// Who mixes what, if every strand of the group begins with a mixture.
+/// The readers of every mixed value, if every strand of the group begins with a mixture.
 fn mixed(steps: &[Step], group: &Group) -> Vec<Mixed> {
     let mut readers: std::collections::BTreeMap<usize, Vec<(usize, usize)>> = std::collections::BTreeMap::new();
     for strand in group.strands() {

@@ -1,4 +1,4 @@
-//! What a pass through a program leaves behind.
+//! The values and gradients of a pass through a program.
 
 use std::ops::Range;
 
@@ -11,55 +11,55 @@ use crate::nn::{
     PostAffineCache, ProductCache, RepresentationsCache, ScaleCache, Segment, StarLinearCache,
 };
 
-/// The values of all steps of a pass, and in training their gradients. The caller lends it, so that one net serves many threads and a warm step
+/// The values of all steps of a pass, and in training their gradients. The caller keeps it, so that many threads share a net and a warm step
 /// allocates nothing.
 #[derive(Debug, Default)]
 pub struct Tape {
-    /// Rows of known domains, or all where every row needs every value; then rows of no known domain.
+    /// The rows of known domains, or all rows if every row needs every value; and the rows of no known domain.
     pub(crate) known: Part,
     pub(crate) unknown: Part,
-    /// Which rows of the batch are those of no known domain, where they are apart.
+    /// The batch's rows of no known domain, if they are apart.
     pub(crate) apart: Range<usize>,
 }
 
 /// The values for some rows of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct Part {
-    pub(crate) places: Vec<Place>,
+    pub(crate) ranges: Vec<RowRange>,
     pub(crate) cells: Vec<Cell>,
-    /// By domain, the position of its segment, if the part has one.
+    /// By domain, the position of its segment, if it has one.
     by_domain: Vec<Option<u32>>,
     pub(crate) segments: Vec<Segment>,
-    /// Of rows, which have a gradient.
+    /// By step, for embedded rows: whether they have a gradient.
     pub(crate) active_rows: Vec<bool>,
     /// The products of two subspaces' weights.
     pub(crate) products: Array2<f32>,
 }
 
-/// Which rows a value is for.
+/// The rows that a value is computed for.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct RowRange {
     pub(crate) start: usize,
     pub(crate) end: usize,
-    /// Of embedded rows, where they start in the net's input.
+    /// For embedded rows: the position of the first in the net's input.
     pub(crate) at: usize,
 }
 
-/// What one step keeps.
+/// The value of one step, its gradient, and the caches of its layers.
 #[derive(Debug, Default)]
 pub(crate) struct Cell {
     pub(crate) out: Array2<f32>,
-    /// The gradient of `out`; of the value in front of the rectifier, where its readers take it back through that.
+    /// The gradient of `out`. If readers apply the derivative of a ReLU: the gradient before the ReLU.
     pub(crate) dout: Array2<f32>,
-    /// Whether `dout` holds something: whether the step took part in the training step.
+    /// Whether `dout` holds a gradient: whether the step is active in this training step.
     pub(crate) active: bool,
-    /// Of what mixtures read: the gradients of the weights they gave it, `[mixtures, rows]`.
+    /// For a value that mixtures read: the gradients of its weights in them, `[mixtures, rows]`.
     pub(crate) dweights: Array2<f32>,
     pub(crate) segments: Vec<Segment>,
     pub(crate) cache: StepCache,
 }
 
-/// What the layer of a step keeps.
+/// The cache of a step's layer.
 #[derive(Debug, Default)]
 pub(crate) enum StepCache {
     #[default]
@@ -79,7 +79,7 @@ pub(crate) enum StepCache {
     Custom(CustomCache),
 }
 
-/// What the alignment of one branch keeps.
+/// The cache of one branch's alignment.
 #[derive(Debug, Default)]
 pub(crate) struct AlignedCache {
     pub(crate) weights: AlignCache,
@@ -88,7 +88,7 @@ pub(crate) struct AlignedCache {
     pub(crate) dp: Array2<f32>,
 }
 
-/// What a star layer and what follows it keep.
+/// The cache of a star layer and the rest of its hidden layer.
 #[derive(Debug, Default)]
 pub(crate) struct StarCache {
     pub(crate) linear: StarLinearCache,
@@ -97,7 +97,7 @@ pub(crate) struct StarCache {
     pub(crate) hidden: PostAffineCache,
 }
 
-/// Gives a cache of the wrong kind, or none, the kind that is wanted.
+/// Replaces a cache of another kind by one of the wanted kind.
 macro_rules! cache_of {
     ($cache:expr, $kind:ident) => {{
         if !matches!($cache, StepCache::$kind(_)) {
@@ -109,7 +109,7 @@ macro_rules! cache_of {
 }
 pub(crate) use cache_of;
 
-impl Place {
+impl RowRange {
     pub(crate) fn rows(self) -> Range<usize> {
         self.start..self.end
     }
@@ -118,12 +118,12 @@ impl Place {
         self.end - self.start
     }
 
-    /// Where the rows of a reader are among these.
+    /// The positions of a reader's rows among these.
     pub(crate) fn within(self, reader: Self) -> Range<usize> {
         reader.start - self.start..reader.end - self.start
     }
 
-    /// The rows of a reader among the embedded rows.
+    /// The positions of a reader's rows among the embedded rows.
     pub(crate) fn embedded(self, reader: Self) -> Range<usize> {
         let Range { start, end } = self.within(reader);
         self.at + start..self.at + end
@@ -131,10 +131,10 @@ impl Place {
 }
 
 impl Part {
-    /// Finds which rows every step runs for. `segments` follow each other from row `first` on; embedded rows start at `at`. Returns where they
-    /// end.
-    pub(crate) fn lay(&mut self, program: &Program, segments: &[Segment], first: usize, at: usize) -> usize {
-        let Self { places, cells, by_domain, active_rows, segments: own, .. } = self;
+    /// Computes the rows that every step runs for. `segments` are consecutive from row `first` on; embedded rows start at `at`. Returns the end
+    /// of the embedded rows.
+    pub(crate) fn find_ranges(&mut self, program: &Program, segments: &[Segment], first: usize, at: usize) -> usize {
+        let Self { ranges, cells, by_domain, active_rows, segments: own, .. } = self;
         let steps = &program.steps;
         if cells.len() < steps.len() {
             cells.resize_with(steps.len(), Cell::default);
@@ -153,23 +153,23 @@ impl Part {
             }
         }
         let unknown = !program.common && own.iter().any(|segment| segment.domain.is_none());
-        places.clear();
-        places.extend(steps.iter().map(|step| {
+        ranges.clear();
+        ranges.extend(steps.iter().map(|step| {
             if let Some(rows) = step.fixed {
-                return Place { start: 0, end: rows, at };
+                return RowRange { start: 0, end: rows, at };
             }
-            let whole = Place { start: 0, end, at };
+            let whole = RowRange { start: 0, end, at };
             match &step.needs.known {
                 Domains::All => whole,
                 Domains::Some(_) if unknown => {
                     if step.needs.unknown {
                         whole
                     } else {
-                        Place::default()
+                        RowRange::default()
                     }
                 }
                 Domains::Some(domains) => {
-                    let mut rows = Place { at, ..Place::default() };
+                    let mut rows = RowRange { at, ..RowRange::default() };
                     for segment in domains.iter().filter_map(|&d| by_domain[d as usize]) {
                         let Segment { start, end, .. } = own[segment as usize];
                         let empty = rows.start == rows.end;
@@ -182,16 +182,16 @@ impl Part {
         }));
         let mut next = at;
         if program.own_rows.is_empty() {
-            // One owner's rows after the other's; one owner is the usual case.
-            for (place, _) in places.iter_mut().zip(steps).filter(|(_, step)| matches!(step.op, Op::Row { .. })) {
-                place.at = next;
-                next += place.len();
+            // The rows of one owner after those of another; usually there is one owner.
+            for (range, _) in ranges.iter_mut().zip(steps).filter(|(_, step)| matches!(step.op, Op::Row { .. })) {
+                range.at = next;
+                next += range.len();
             }
             return next;
         }
         for segment in &*own {
             for &step in &program.own_rows[segment.domain.unwrap_or(program.domains)] {
-                places[step as usize].at = next;
+                ranges[step as usize].at = next;
                 next += segment.len();
             }
         }
@@ -211,27 +211,27 @@ impl Part {
 }
 
 impl Cell {
-    /// The segments of these rows, counted from the first of them.
-    pub(crate) fn lay_segments(&mut self, all: &[Segment], place: Place) {
+    /// Computes the segments of these rows, counted from the first of them.
+    pub(crate) fn find_segments(&mut self, all: &[Segment], range: RowRange) {
         self.segments.clear();
-        let own = all.iter().filter(|segment| place.start <= segment.start && segment.end <= place.end);
+        let own = all.iter().filter(|segment| range.start <= segment.start && segment.end <= range.end);
         self.segments.extend(own.map(|segment| Segment {
-            start: segment.start - place.start,
-            end: segment.end - place.start,
+            start: segment.start - range.start,
+            end: segment.end - range.start,
             ..*segment
         }));
     }
 }
 
-/// Values that a step reads.
+/// Access to the values that a step reads.
 #[derive(Clone, Copy)]
 pub(crate) struct Reads<'a> {
     pub(crate) steps: &'a [Step],
-    pub(crate) places: &'a [Place],
+    pub(crate) ranges: &'a [RowRange],
     pub(crate) x: &'a ArrayRef2<f32>,
-    /// The cells before the group's.
+    /// The cells before the group.
     pub(crate) outside: &'a [Cell],
-    /// The strand's, up to the step's own, from step `first` on.
+    /// The strand's cells from step `first` up to the step's own.
     pub(crate) strand: &'a [Cell],
     pub(crate) first: usize,
     /// The step that reads.
@@ -239,16 +239,16 @@ pub(crate) struct Reads<'a> {
 }
 
 impl<'a> Reads<'a> {
-    /// A value, in the rows of the step that reads it.
+    /// A value, for the rows of the step that reads it.
     pub(crate) fn value(&self, value: Value) -> ArrayView2<'a, f32> {
-        let (i, reader) = (value.index(), self.places[self.step]);
+        let (i, reader) = (value.index(), self.ranges[self.step]);
         if let Op::Row { .. } = self.steps[i].op {
-            return self.x.slice(s![self.places[i].embedded(reader), value.of_step()]);
+            return self.x.slice(s![self.ranges[i].embedded(reader), value.of_step()]);
         }
         let cell = if i < self.outside.len() { &self.outside[i] } else { &self.strand[i - self.first] };
         if self.steps[i].fixed.is_some() {
             return cell.out.view();
         }
-        cell.out.slice(s![self.places[i].within(reader), value.of_step()])
+        cell.out.slice(s![self.ranges[i].within(reader), value.of_step()])
     }
 }

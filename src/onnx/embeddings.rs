@@ -55,7 +55,7 @@ fn read(graph: &mut Graph<'_>, field: &Field) -> Ids {
     let mut ids = graph.input(&field.name, INT64, &[Dim::Named(ROWS), Dim::Named(&length)]);
     let (zero, one) = (graph.integers(&[0]), graph.integers(&[1]));
     if let Pooling::Keep(n) = pooling {
-        // The first n, with -1 behind them where there are fewer.
+        // The first n ids, padded with -1.
         let (before, none, end) =
             (graph.integers(&[0, 0, 0, n as i64]), graph.integers(&[-1]), graph.integers(&[n as i64]));
         let none = graph.squeeze(none, 0);

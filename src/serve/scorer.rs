@@ -21,7 +21,7 @@ const PIECE: usize = 64;
 
 /// A trained model compiled for serving: what does not depend on the row is computed once, by [`Scorer::new`].
 ///
-/// All weights are laid out for the matrix product; layers and gates that read the same values become one; and for each domain only what
+/// All weights are packed for the matrix product; layers and gates that read the same values become one; and for each domain only what
 /// its own logits need is computed. In STAR `W ⊙ W_d` is multiplied, Partitioned Normalization (in inference an affine map) is folded into
 /// the layer that reads it, and the domain's embedding into a bias. Scores are those of [`Model::forward`] but for rounding, to about 1e-5.
 ///

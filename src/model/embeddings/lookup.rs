@@ -1,4 +1,4 @@
-//! The work of the embedding layer's two passes, cut so that threads share it: rows on the way forward, fields on the way back.
+//! The two passes of the embedding layer, divided among threads: by rows in the forward pass, by tables in the backward pass.
 
 use ndarray::{Array2, ArrayViewMut2};
 
@@ -8,10 +8,10 @@ use crate::nn::RowGrad;
 use crate::parallel::Divide;
 use crate::simd::Work;
 
-/// How many values of `x` a thread writes at a time.
+/// The number of values of `x` that a thread writes at a time.
 const PART: usize = 1 << 14;
 
-/// Rows of `x` that are to be written, in parts of about [`PART`] values.
+/// The forward pass of some rows, in parts of about [`PART`] values.
 pub(super) struct Embed<'a> {
     pub(super) columns: &'a InputColumns,
     pub(super) batch: &'a Batch,
@@ -59,7 +59,7 @@ impl Work for Embed<'_> {
                     x.copy_from_slice(&numeric[row as usize * x.len()..][..x.len()]);
                 }
             }
-            // A caller's matrix may lie in memory in another order.
+            // A caller's matrix may be in another memory layout.
             None => {
                 for (x, &row) in rows {
                     x.iter_mut().zip(batch.numeric.row(row as usize)).for_each(|(x, &value)| *x = value);
@@ -103,7 +103,7 @@ fn embed<'x>(field: FieldColumns, table: &Array2<f32>, ids: &Ids, rows: impl Ite
     }
 }
 
-/// Some of the values of an embedded row, whole fields and numeric inputs, and where they go.
+/// Some fields and numeric inputs of an embedded row, and the columns they are written to.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Selection {
     /// Positions in the layout, and the first column that each is written to.
@@ -128,7 +128,7 @@ impl Selection {
 }
 
 impl Embeddings {
-    /// The fields and numeric inputs at these positions, side by side. With them, their columns of the whole row.
+    /// Selects the fields and numeric inputs at these positions. Also returns their columns in the whole row.
     pub(crate) fn side_by_side(&self, fields: &[usize], numeric: &[usize]) -> (Selection, Vec<usize>) {
         let first = self.columns.fields.last().map_or(0, |field| field.all().end);
         let (mut selection, mut columns) = (Selection::default(), Vec::new());
@@ -143,7 +143,7 @@ impl Embeddings {
         (selection, columns)
     }
 
-    /// Writes the selected values of neighbouring rows of a batch, from `start` on, as this owner's tables have them, into the rows of `x`.
+    /// Embeds the selected inputs of the batch's rows from `start` on by this owner's tables, into the rows of `x`.
     pub(crate) fn select(
         &self,
         selection: &Selection,
@@ -178,7 +178,7 @@ impl Embeddings {
     }
 }
 
-/// Tables whose gradients are added to, each by itself.
+/// The backward pass of some tables.
 pub(super) struct Scatter<'a> {
     pub(super) columns: &'a InputColumns,
     pub(super) batch: &'a Batch,

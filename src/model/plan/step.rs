@@ -13,15 +13,15 @@ use crate::nn::{MultiHeadAttention, PostAffine, Stitch, Tokens};
 /// One step of a [`Plan`](super::Plan).
 #[derive(Debug)]
 pub(crate) enum PlanStep<'a> {
-    /// The row as an owner of tables embeds it.
+    /// The row embedded by the tables of this owner.
     Row { owner: usize },
-    /// `x·W + b`, and then a rectifier if there is to be one.
+    /// `x·W + b`, then a ReLU if `rectified`.
     Affine { input: Value, weight: Cow<'a, Array2<f32>>, bias: Option<Cow<'a, Array1<f32>>>, rectified: bool },
-    /// What follows the affine map of a hidden layer, where that is not a rectifier.
+    /// The part of a hidden layer after its affine map, if that is not a ReLU alone.
     PostAffine { input: Value, hidden: &'a PostAffine },
     /// `Σ_i softmax(scores)_i · parts_i`.
     Mix { scores: Value, parts: Vec<Value> },
-    /// Several values as one.
+    /// Several values of one width, concatenated, summed or averaged.
     Join { parts: Vec<Value>, fusion: Fusion },
     /// A linear combination, block by block.
     Stitch { parts: Vec<Value>, stitch: &'a Stitch },
@@ -29,25 +29,25 @@ pub(crate) enum PlanStep<'a> {
     Gated { shared: Value, own: Value, gate: Value },
     /// Some columns of a value, which may be the row.
     Columns { input: Value, columns: Range<usize> },
-    /// Several values side by side, of any width.
+    /// Values of any width, concatenated.
     Concat { parts: Vec<Value> },
     /// `factor·σ(gate) ⊙ input`.
     Scale { input: Value, gate: Value, factor: f32 },
     /// `a ⊙ b`.
     Product { a: Value, b: Value },
-    /// Attention of a query over vectors side by side, of which `filled` says how many a row has.
+    /// Attention of a query over concatenated vectors; `filled` is the share of vectors that a row has.
     Attend { query: Value, values: Value, filled: Value },
     /// A layer of the user's own, for rows of this domain.
     Custom { input: Value, layer: &'a Custom, domain: Option<usize> },
-    /// The tokens of a row, side by side.
+    /// The concatenated tokens of a row.
     Tokens { input: Value, tokens: &'a Tokens },
-    /// Attention among tokens that stand side by side.
+    /// Attention among concatenated tokens.
     Attention { input: Value, attention: &'a MultiHeadAttention },
-    /// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨direction, x_m⟩)`, for tokens that stand side by side.
+    /// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨direction, x_m⟩)`, for concatenated tokens.
     Align { input: Value, direction: Array1<f32> },
 }
 
-/// A value that is, or is added to, some logits of a domain, or of rows of no known one.
+/// A value that is added to logits of a domain, or of rows of no known domain.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(super) domain: Option<usize>,

@@ -1,4 +1,4 @@
-//! Mixtures on their way back, all of a group together.
+//! The backward pass of all mixtures of a group together.
 
 use ndarray::{ArrayRef2, s};
 
@@ -11,12 +11,12 @@ use crate::nn::buffer::{clear, resize};
 use crate::nn::{InputGrad, mix_backward_rows};
 use crate::parallel::{self, Divide};
 
-/// Rows of a mixed value whose gradient is added up at a time: what is added to stays in the cache.
+/// The number of rows whose gradient is summed at a time, so that the sum stays in the processor's cache.
 const MIXED: usize = 64;
 
 const GATE: &str = "a mixture has run before it is taken back";
 
-/// Takes the mixtures that begin a group's strands back together: value by value over all that mix it, then gate by gate.
+/// The backward pass of the mixtures that begin a group's strands: value by value over all mixtures of it, then gate by gate.
 pub(super) fn mixtures_back(
     given: Given<'_>,
     group: &Group,
@@ -41,7 +41,7 @@ pub(super) fn mixtures_back(
         for &(mixture, part) in readers {
             let Cell { active: true, cache, .. } = &mut cells[mixture - start] else { continue };
             let StepCache::Mix(cache) = cache else { unreachable!("{GATE}") };
-            let rows = given.places[*value].within(given.places[mixture]);
+            let rows = given.ranges[*value].within(given.ranges[mixture]);
             cache.dweights.column_mut(part).assign(&outside[*value].dweights.slice(s![found, rows]));
             found += 1;
         }
@@ -64,13 +64,13 @@ pub(super) fn mixtures_back(
     }
 }
 
-/// Values that mixtures read, in order, and the cells in which they are.
+/// Values that mixtures read, in order, and their cells.
 struct MixedValues<'a> {
     mixed: &'a [Mixed],
-    /// From step `first` on.
+    /// The cells from step `first` on.
     outside: &'a mut [Cell],
     first: usize,
-    /// The mixtures', from step `start` on.
+    /// The cells of the mixtures, from step `start` on.
     cells: &'a [Cell],
     start: usize,
 }
@@ -88,11 +88,11 @@ impl Divide for MixedValues<'_> {
     }
 }
 
-/// The gradient of a mixed value, `Σ w·dy` over the mixtures that took part, and of the weights that they gave it.
+/// The gradient of a mixed value, `Σ w·dy` over the active mixtures, and of its weights in them.
 fn mixed_back(given: Given<'_>, mixed: &Mixed, cell: &mut Cell, cells: &[Cell], start: usize) {
     let active = |&&(mixture, _): &&(usize, usize)| cells[mixture - start].active;
     let readers = || mixed.readers.iter().filter(active);
-    let place = given.places[mixed.value];
+    let range = given.ranges[mixed.value];
     let count = readers().count();
     if count == 0 {
         return;
@@ -100,13 +100,13 @@ fn mixed_back(given: Given<'_>, mixed: &Mixed, cell: &mut Cell, cells: &[Cell], 
     let rectified = given.rectified(mixed.value);
     let Cell { out, dout, active, dweights, .. } = cell;
     resize(dout, out.nrows(), out.ncols());
-    resize(dweights, count, place.len());
-    for block in (0..place.len()).step_by(MIXED) {
-        let end = place.len().min(block + MIXED);
+    resize(dweights, count, range.len());
+    for block in (0..range.len()).step_by(MIXED) {
+        let end = range.len().min(block + MIXED);
         let mut add = *active;
         for (found, &(mixture, part)) in readers().enumerate() {
-            let read = place.within(given.places[mixture]);
-            // The first one overwrites what is there, unless it leaves rows out.
+            let read = range.within(given.ranges[mixture]);
+            // The first mixture overwrites the gradient, unless it does not cover all rows.
             if found == 0 && !add && (block < read.start || read.end < end) {
                 clear(&mut dout.slice_mut(s![block..end, ..]));
                 add = true;

@@ -1,11 +1,11 @@
-//! One step on its way back.
+//! The backward pass of one step.
 
 use ndarray::{Array2, ArrayRef2, ArrayView2, Zip, s};
 
 use crate::net::forward::{LINES, lines, lines_mut};
 use crate::net::layer::Layer;
 use crate::net::program::{Op, Step, Value};
-use crate::net::tape::{AlignedCache, Cell, Place, StarCache, StepCache};
+use crate::net::tape::{AlignedCache, Cell, RowRange, StarCache, StepCache};
 use crate::nn::buffer::{clear, resize};
 use crate::nn::{
     AttentionMask, InputGrad, Rectified, align_backward, attend_backward, mix_backward_rows, product_backward,
@@ -13,7 +13,7 @@ use crate::nn::{
 };
 
 impl Layer {
-    /// The scale of the rectifier that ends a step with these layers, if one does: see [`PostAffine::rectifies`](crate::nn::PostAffine::rectifies).
+    /// The scale of the ReLU that ends a step with these layers, if there is one: see [`PostAffine::rectifies`](crate::nn::PostAffine::rectifies).
     fn ends_rectified(layers: &[Self]) -> Option<f32> {
         match layers {
             [Self::Mlp(mlp)] => mlp.ends_rectified(),
@@ -23,17 +23,17 @@ impl Layer {
     }
 }
 
-/// What does not change in a backward pass.
+/// The inputs of a backward pass, which it does not change.
 #[derive(Clone, Copy)]
 pub(super) struct Given<'a> {
     pub(super) steps: &'a [Step],
     pub(super) layers: &'a [Layer],
-    pub(super) places: &'a [Place],
+    pub(super) ranges: &'a [RowRange],
     pub(super) x: &'a ArrayRef2<f32>,
 }
 
 impl Given<'_> {
-    /// Where the reader of a value takes its gradient back through the rectifier that made it: with this scale.
+    /// The scale of the ReLU that a value ends with, if its readers apply the derivative.
     pub(super) fn rectified(&self, value: usize) -> Option<f32> {
         let step = &self.steps[value];
         step.rectified_by_readers.then(|| Layer::ends_rectified(&self.layers[step.layers()])).flatten()
@@ -46,19 +46,19 @@ pub(super) struct Below<'a> {
     /// The cells from step `first` on.
     pub(super) cells: &'a mut [Cell],
     pub(super) first: usize,
-    /// The gradient of the embedded rows, and which of them have one.
+    /// The gradient of the embedded rows, and by step whether it holds something.
     pub(super) rows: Option<(&'a mut ArrayRef2<f32>, &'a mut [bool])>,
 }
 
 impl Below<'_> {
-    /// A value in the rows of its reader, and where its gradient goes.
+    /// A value for the rows of its reader, and where its gradient goes.
     pub(super) fn of(&mut self, value: Value, reader: usize) -> (ArrayView2<'_, f32>, InputGrad<'_>) {
-        let Given { steps, places, x, .. } = self.given;
+        let Given { steps, ranges, x, .. } = self.given;
         let i = value.index();
-        let (place, reader) = (places[i], places[reader]);
+        let (range, reader) = (ranges[i], ranges[reader]);
         if let Op::Row { .. } = steps[i].op {
             let (dx, active) = self.rows.as_mut().expect("rows are read by the first steps of strands");
-            let (own, rows) = (place.embedded(place), place.embedded(reader));
+            let (own, rows) = (range.embedded(range), range.embedded(reader));
             let (columns, width) = (value.of_step(), steps[i].width);
             let leaves_out = own != rows || columns.len() < width;
             let add = claim(&mut active[i], leaves_out, || clear(&mut dx.slice_mut(s![own, ..])));
@@ -67,22 +67,22 @@ impl Below<'_> {
         }
         let (columns, width) = (value.of_step(), steps[i].width);
         let Cell { out, dout, active, .. } = &mut self.cells[i - self.first];
-        let rows = if steps[i].fixed.is_some() { place.rows() } else { place.within(reader) };
+        let rows = if steps[i].fixed.is_some() { range.rows() } else { range.within(reader) };
         if !*active {
             resize(dout, out.nrows(), out.ncols());
         }
-        let add = claim(active, rows.len() < place.len() || columns.len() < width, || clear(dout));
+        let add = claim(active, rows.len() < range.len() || columns.len() < width, || clear(dout));
         (out.slice(s![rows.clone(), columns.clone()]), InputGrad { dx: dout.slice_mut(s![rows, columns]), add })
     }
 
-    /// The value alone, for a reader that takes nothing back to it.
+    /// The value alone, for a reader that sends no gradient back.
     fn value(&self, value: Value, reader: usize) -> ArrayView2<'_, f32> {
-        let Given { steps, places, x, .. } = self.given;
-        let (i, reader) = (value.index(), places[reader]);
+        let Given { steps, ranges, x, .. } = self.given;
+        let (i, reader) = (value.index(), ranges[reader]);
         if let Op::Row { .. } = steps[i].op {
-            return x.slice(s![places[i].embedded(reader), value.of_step()]);
+            return x.slice(s![ranges[i].embedded(reader), value.of_step()]);
         }
-        let rows = if steps[i].fixed.is_some() { places[i].rows() } else { places[i].within(reader) };
+        let rows = if steps[i].fixed.is_some() { ranges[i].rows() } else { ranges[i].within(reader) };
         self.cells[i - self.first].out.slice(s![rows, value.of_step()])
     }
 
@@ -109,7 +109,7 @@ impl Below<'_> {
     }
 }
 
-/// Makes a value active; the first to do so finds what it leaves out cleared. Returns whether there is something to add to.
+/// Marks a value as active. The first reader that covers only a part of the gradient has all of it cleared first. Returns whether to add.
 pub(super) fn claim(active: &mut bool, leaves_out: bool, clear: impl FnOnce()) -> bool {
     if std::mem::replace(active, true) {
         return true;
@@ -131,7 +131,7 @@ fn write(mut dx: InputGrad<'_>, back: impl FnOnce(&mut ArrayRef2<f32>)) {
     }
 }
 
-/// Takes the gradient of one step's value back to its parameters and to what it reads.
+/// The backward pass of one step: to its parameters and to the values that it reads.
 pub(super) fn back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Below<'_>) {
     let given = below.given;
     let step = &given.steps[i];
@@ -224,7 +224,7 @@ pub(super) fn back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Be
     }
 }
 
-/// [`back`] of the steps that put values together.
+/// [`back`] for the steps that combine values.
 fn combined_back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Below<'_>) {
     let given = below.given;
     let step = &given.steps[i];
@@ -271,7 +271,7 @@ fn combined_back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Belo
     }
 }
 
-/// [`back`] of the steps over tokens.
+/// [`back`] for the steps over tokens.
 fn attention_back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Below<'_>) {
     let given = below.given;
     let step = &given.steps[i];

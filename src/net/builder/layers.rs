@@ -1,4 +1,4 @@
-//! The steps that a builder has a method for.
+//! The builder's methods: one for each kind of step.
 
 use super::{Builder, Built, Sequence, Stack};
 use crate::model::Fusion;
@@ -27,7 +27,7 @@ impl Builder<'_> {
         self.mlp_with(name, input, hidden, output, style, None, false)
     }
 
-    /// [`Builder::mlp`] whose last affine map starts at 0, so that it gives 0 at first.
+    /// [`Builder::mlp`] whose last affine map starts at 0: its first outputs are 0.
     ///
     /// # Errors
     /// As [`Builder::row`].
@@ -42,7 +42,8 @@ impl Builder<'_> {
         self.mlp_with(name, input, hidden, Some(output), style, None, true)
     }
 
-    /// [`Builder::mlp`], with a penalty on blocks of columns of the first weight that are not orthogonal; none if λ is 0.
+    /// One hidden layer of this width. The penalty `λ·Σ ‖G_aᵀ·G_b‖²_F` over pairs of its `blocks` blocks of columns pulls the blocks towards
+    /// orthogonal subspaces; λ = 0 is no penalty.
     ///
     /// # Errors
     /// As [`Builder::row`].
@@ -59,7 +60,7 @@ impl Builder<'_> {
         self.mlp_with(name, input, &[width], None, style, penalty, false)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what there is to say of a stack")]
+    #[expect(clippy::too_many_arguments, reason = "the properties of a stack")]
     fn mlp_with(
         &mut self,
         name: impl IntoName,
@@ -110,7 +111,7 @@ impl Builder<'_> {
         })
     }
 
-    /// [`Builder::domain_mlp`] whose last affine map starts at 0, so that it gives 0 at first.
+    /// [`Builder::domain_mlp`] whose last affine map starts at 0: its first outputs are 0.
     ///
     /// # Errors
     /// As [`Builder::row`].
@@ -132,7 +133,7 @@ impl Builder<'_> {
         Ok(value)
     }
 
-    /// Several values side by side, of any width; the row, columns of it and [stopped](Value::stopped) values may be among them.
+    /// Concatenates values of any width. They may be the row, columns of it, and [stopped](Value::stopped) values.
     ///
     /// # Errors
     /// As [`Builder::row`].
@@ -201,8 +202,8 @@ impl Builder<'_> {
         })
     }
 
-    /// A star layer; with `style`, what follows a hidden layer too, whose dotted name has `hidden` where that of the layer has `layers`. See
-    /// [`StarLinear`].
+    /// A star layer. With `style` it is a hidden layer: normalisation, activation and dropout follow, and their dotted name has `hidden` where
+    /// the layer's has `layers`. See [`StarLinear`].
     ///
     /// # Errors
     /// As [`Builder::row`].
@@ -274,7 +275,7 @@ impl Builder<'_> {
         })
     }
 
-    /// Several values as one. One alone is itself.
+    /// Joins several values of one width by concatenation, sum or mean. A single value stays as it is.
     ///
     /// # Errors
     /// As [`Builder::row`].
@@ -289,7 +290,7 @@ impl Builder<'_> {
         self.push([(); 0], Op::Join { parts, fusion }, width, Size::default(), 2.0 * width as f64, |_| Vec::new())
     }
 
-    /// `y = φ(norm(z))`, as it follows the affine map of a hidden layer. See [`PostAffine`].
+    /// `y = dropout(φ(norm(z)))`, the part of a hidden layer after its affine map. See [`PostAffine`].
     ///
     /// # Errors
     /// As [`Builder::row`].
@@ -302,7 +303,7 @@ impl Builder<'_> {
         })
     }
 
-    /// One token for each field and number of the row, side by side, for embeddings of `width` values. See [`Tokens`].
+    /// One token for each field and number of the row, concatenated, for embeddings of `width` values. See [`Tokens`].
     ///
     /// # Errors
     /// As [`Builder::row`].
@@ -315,7 +316,7 @@ impl Builder<'_> {
         })
     }
 
-    /// Attention among `tokens` tokens of a row, side by side. See [`MultiHeadAttention`].
+    /// Attention among the `tokens` concatenated tokens of a row. See [`MultiHeadAttention`].
     ///
     /// # Errors
     /// As [`Builder::row`].
@@ -335,8 +336,8 @@ impl Builder<'_> {
         })
     }
 
-    /// What each branch asks for, `[branches, width]`, the same for all rows: a learned representation each (`representations`), and with
-    /// `relations` attention among them (`relations`). See [`Representations`].
+    /// One query for each branch, `[branches, width]`, equal for all rows: learned representations (named `representations`), and with
+    /// `relations` attention among them (named `relations`). See [`Representations`].
     ///
     /// # Errors
     /// As [`Builder::row`].
@@ -357,9 +358,9 @@ impl Builder<'_> {
         })
     }
 
-    /// A layer of your own that gives `width` values for a row. `make` makes it at step 0; it may draw from the random numbers that it is given.
+    /// A layer of your own with `width` outputs for a row. `make` makes it, and may draw its starting values from the given random numbers.
     ///
-    /// `make` runs also where only the size of the net is asked for.
+    /// `make` also runs when only the size of the net is computed.
     ///
     /// # Errors
     /// As [`Builder::row`].
@@ -384,7 +385,7 @@ impl Builder<'_> {
         })
     }
 
-    /// What tokens of `width` values are multiplied by for their scores by each query, `[branches, width]`. See [`Alignment`].
+    /// One direction for each query, `[branches, width]`: a token's score is its inner product with the direction. See [`Alignment`].
     ///
     /// # Errors
     /// As [`Builder::row`].
@@ -402,7 +403,7 @@ impl Builder<'_> {
         })
     }
 
-    /// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨p, x_m⟩)` for the tokens `x` of a row, side by side, and the direction `p` of a branch.
+    /// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨p, x_m⟩)`, for the concatenated tokens `x` of a row and the direction `p` of a branch.
     ///
     /// # Errors
     /// As [`Builder::row`].
@@ -414,7 +415,7 @@ impl Builder<'_> {
     }
 }
 
-/// The one width of several values.
+/// The common width of several values.
 fn width_of(parts: &[Value]) -> usize {
     let width = parts.first().map(|part| part.width()).expect("a step reads at least one value");
     assert!(parts.iter().all(|part| part.width() == width), "all parts have one width");

@@ -101,7 +101,7 @@ fn what_follows_a_product_is_done_once_at_its_end() {
 }
 
 #[test]
-fn what_follows_sums_that_are_added_is_done_once_too() {
+fn a_masked_product_is_added_to_what_is_there() {
     // Packed in two parts.
     let (a, w, h) = (matrix(9, 1000), matrix(1000, 90), matrix(9, 90));
     let sums = in_f64(a.view(), w.view());
@@ -111,7 +111,8 @@ fn what_follows_sums_that_are_added_is_done_once_too() {
         Operand::One(w.view()),
         Output::add(&mut y).post_op(PostOp::WherePositive(RowMajor::new(h.view()), 1.5)),
     );
-    let masked = Array2::from_shape_fn((9, 90), |at| if h[at] > 0.0 { (sums[at] + 2.0) * 1.5 } else { 0.0 });
+    // The gradient before the ReLU is added: what was there is one already.
+    let masked = Array2::from_shape_fn((9, 90), |at| 2.0 + if h[at] > 0.0 { sums[at] * 1.5 } else { 0.0 });
     assert_near(&y.view(), &masked, "mask");
 }
 

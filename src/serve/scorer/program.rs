@@ -16,7 +16,7 @@ use crate::nn::{
     PostAffine, PostAffineCache, ProductCache, ScaleCache, Segment, Stitch, Tokens, align, attend, mix, product, scale,
 };
 
-/// The steps to one domain's logits. Each has a buffer of its own, behind those of the rows.
+/// The steps to one domain's logits. Each has a buffer of its own, after those of the rows.
 #[derive(Debug, Default)]
 pub(super) struct Program {
     /// Whose tables embed the rows that are read.
@@ -132,7 +132,7 @@ pub(super) struct Part {
 pub(super) struct Buffers {
     values: Vec<Array2<f32>>,
     gate: GateCache,
-    /// By width: one of another width would lay out its statistics of columns anew.
+    /// By width: a cache reused for another width would allocate again.
     hidden: BTreeMap<usize, PostAffineCache>,
     /// By the width of a token.
     attention: BTreeMap<usize, MultiHeadAttentionCache>,

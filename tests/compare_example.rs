@@ -296,5 +296,5 @@ fn a_net_that_does_not_read_the_domain_is_warned_of() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     let warned: Vec<&str> = stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
     assert_eq!(warned.len(), 3, "{stderr}");
-    assert!(warned[1].starts_with("warning: mmoe: branches = \"tasks\" leaves the domain unread"), "{stderr}");
+    assert!(warned[1].starts_with("warning: mmoe: branches = \"tasks\" ignores the domain"), "{stderr}");
 }

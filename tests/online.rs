@@ -317,7 +317,7 @@ fn a_name_of_nothing_is_refused_before_a_step() {
         ],
     );
     refused(settings().freeze([""]), &[r#"starts with """#]);
-    refused(settings().freeze(["embeddings", "net"]), &["expected to leave something to learn"]);
+    refused(settings().freeze(["embeddings", "net"]), &["expected at least one tensor to train"]);
     let gradnorm = Objective::builder()
         .weighting(Weighting::GradNorm(GradNormConfig::builder().lr(0.1).build().unwrap()))
         .build()

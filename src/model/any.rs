@@ -1,4 +1,4 @@
-//! The settings of any model, for a model that a file names.
+//! The settings of any model, for models that are named in a file.
 
 use std::any::Any;
 use std::ops::{Deref, DerefMut};
@@ -14,9 +14,9 @@ use super::{
 use crate::data::Layout;
 use crate::{Error, ErrorKind, Result};
 
-/// The settings of any model. In a file, `kind` says which, beside the model's own settings.
+/// The settings of any model. In a file, the key `kind` names the model; the other keys are its settings.
 ///
-/// It dereferences to [`NetConfig`]; [`AnyConfig::get`] gives back the settings of one model.
+/// It dereferences to [`NetConfig`]. [`AnyConfig::get`] returns the settings as their own type.
 ///
 /// ```
 /// # use starple::data::Layout;
@@ -33,13 +33,13 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug)]
 pub struct AnyConfig(Box<dyn NetConfig>);
 
-/// How the settings of one kind are read.
+/// A function that reads the settings of one kind.
 type Read = fn(Value) -> serde_json::Result<AnyConfig>;
 
 macro_rules! kinds {
     ($($kind:literal => $config:ty),* $(,)?) => {
         impl AnyConfig {
-            /// The kinds of this crate, as files name them.
+            /// The names of all models in this crate, as in files.
             pub const KINDS: &[&str] = &[$($kind),*];
         }
 
@@ -66,7 +66,7 @@ kinds! {
 }
 
 impl AnyConfig {
-    /// The settings of this model, if they are of it.
+    /// The settings as type `C`; `None` if they have another type.
     pub fn get<C: NetConfig>(&self) -> Option<&C> {
         let any: &dyn Any = &*self.0;
         any.downcast_ref()
@@ -76,16 +76,16 @@ impl AnyConfig {
         serde_json::from_value::<C>(settings).map(Self::from)
     }
 
-    /// Settings of a kind of this crate, without `kind`.
+    /// Reads the settings of a kind of this crate, which do not contain the key `kind`.
     pub(crate) fn of_kind(kind: &str, settings: Value) -> serde_json::Result<Self> {
         let known = Self::KINDS.iter().position(|&known| known == kind);
         known.map_or_else(|| Err(serde_json::Error::unknown_variant(kind, Self::KINDS)), |i| READERS[i](settings))
     }
 
-    /// The kind that settings name.
+    /// The value of the key `kind`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] that names those there are, if they name none or one that there is not.
+    /// [`ErrorKind::Config`], with a list of the known kinds, if the key is missing or its value is not one of them.
     pub fn kind_of(settings: &Value) -> Result<&'static str> {
         let kind = settings.get("kind");
         let known = Self::KINDS.iter().find(|&&known| kind.and_then(Value::as_str) == Some(known));
@@ -96,11 +96,11 @@ impl AnyConfig {
         })
     }
 
-    /// Reads settings that name no layout, as run files have them: `kind`, and the settings of that model. The layout is
-    /// put in, and `seed` where they have none.
+    /// Reads the settings of a model from a run file: `kind` and the model's own settings, without a layout. `layout` is added, and `seed` if the
+    /// settings have none.
     ///
     /// # Errors
-    /// As [`AnyConfig::kind_of`]; [`ErrorKind::Config`] also for an unknown setting, and for invalid settings, all named.
+    /// As [`AnyConfig::kind_of`]. Also [`ErrorKind::Config`] for an unknown key, and for invalid settings, all of which are named.
     pub fn from_settings(mut settings: Value, layout: &Layout, seed: u64) -> Result<Self> {
         Self::kind_of(&settings)?;
         let wrong = |message: String| Error::new(ErrorKind::Config, message);
@@ -222,7 +222,7 @@ mod tests {
                 let config = of(tasks.clone(), domains, count);
                 assert!(!tells_domains_apart(&config), "{kind}");
                 let [warning] = &config.warnings(None)[..] else { panic!("one warning") };
-                assert!(warning.contains("leaves the domain unread") && warning.contains("3 domains"), "{warning}");
+                assert!(warning.contains("ignores the domain") && warning.contains("3 domains"), "{warning}");
             }
             assert!(of(tasks.clone(), 1, 2).warnings(None).is_empty());
             // By default: the paper's branches where there are several tasks, and a warning.
@@ -257,7 +257,7 @@ mod tests {
         let config = of(3);
         assert!(!config.reads_domain() && !tells_domains_apart(&config));
         let [warning] = &config.warnings(None)[..] else { panic!("one warning") };
-        assert!(warning.starts_with("epnet = false leaves the domain unread"), "{warning}");
+        assert!(warning.starts_with("epnet = false ignores the domain"), "{warning}");
         assert!(warning.contains("set epnet = true, or list the domain's column"), "{warning}");
         assert!(of(1).warnings(None).is_empty());
     }

@@ -12,15 +12,15 @@ use crate::nn::Branch;
 model_config! {
     /// The settings of [`Asymmetric`](super::Asymmetric).
     AsymmetricConfig, AsymmetricConfigBuilder, "asymmetric", branches: Branches::Auto => {
-        /// The widths of a bottom's layers, at least one; default 128.
+        /// The widths of a bottom's layers, at least one layer; default one layer of 128.
         bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
         /// The widths of a tower's hidden layers; default 64, 32.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
-        /// How a tower joins the bottoms that it reads; default side by side.
+        /// How a tower joins the bottoms that it reads; default by concatenation.
         fusion: Fusion = Fusion::Concatenate;
-        /// Whose bottoms a branch reads beside its own, by the names of branches (the task, the domain, or
-        /// `domain/task`; see [`Branch::name`](crate::nn::Branch::name)). Default, an
-        /// empty map: every branch reads those before it. In a map, a branch that is not named reads its own alone.
+        /// Which other bottoms a branch reads, in addition to its own. Keys and values are names of branches (the task, the domain, or
+        /// `domain/task`; see [`Branch::name`](crate::nn::Branch::name)). By default the map is empty, and every branch reads the bottoms of
+        /// all branches before it. In a map that is not empty, a branch without an entry reads only its own bottom.
         reads: BTreeMap<String, Vec<String>> = BTreeMap::new(), from impl Into<BTreeMap<String, Vec<String>>>,
             as &BTreeMap<String, Vec<String>>;
     }
@@ -32,29 +32,28 @@ model_config! {
             let mut known = HashSet::from([reader]);
             for name in read {
                 problems.require(known.insert(name), || {
-                    format!("reads.{reader}: {name:?} is listed twice, or is the reader, which reads its own anyway")
+                    format!("reads.{reader}: {name:?} is listed twice, or is the reader, which reads its own bottom anyway; remove it")
                 });
             }
             strangers.extend(std::iter::once(reader).chain(read).filter(|name| names.position(name).is_none()));
         }
         problems.require(strangers.is_empty(), || {
-            format!("reads: {} is no branch, expected one of {}", listed(&strangers), names.shown())
+            format!("reads: {} is not a branch, expected one of {}", listed(&strangers), names.shown())
         });
     }
 }
 
-/// Asymmetric sharing's dense part (Tang et al., RecSys 2020, figure 1 b): every branch has a bottom, and some also read
-/// those of others.
+/// Asymmetric sharing (Tang et al., RecSys 2020, figure 1 b): every branch has a bottom; its tower can read the bottoms of other branches too.
 ///
 /// ```text
-///  tower A      tower B         ŷ^k = t^k(fusion(b^j(x) for the j that k reads, own first))
+///  tower A      tower B         ŷ^k = t^k(fusion(b^j(x) for all j that k reads, k first))
 ///     │        ╱   │
 ///  bottom A      bottom B
 ///        ╲      ╱
 ///           x
 /// ```
 ///
-/// A bottom learns from every tower that reads it.
+/// A bottom gets gradients from every tower that reads it.
 pub type Asymmetric = Model;
 
 impl Describe for AsymmetricConfig {
@@ -81,7 +80,7 @@ impl Describe for AsymmetricConfig {
     }
 }
 
-/// Finds branches by their names, without a list of them all: with branches for domains and tasks they may be very many.
+/// Finds branches by name without a list of all branches: domains × tasks can be very many.
 struct Names<'a> {
     branches: Branches,
     layout: &'a Layout,
@@ -108,7 +107,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// The first names, for an error.
+    /// The first names, for an error text.
     fn shown(&self) -> String {
         let count = self.branches.count(self.layout);
         let names = (0..count.min(30)).map(|index| self.branches.nth(index, self.layout).name(self.layout));

@@ -1,4 +1,4 @@
-//! Bottoms and towers: shared bottom, asymmetric and customized sharing.
+//! Bottoms and towers, for shared bottom, asymmetric and customized sharing.
 
 use super::Fusion;
 use super::branches::BranchedConfig;
@@ -12,22 +12,22 @@ pub(super) struct Bottoms<'a> {
     pub(super) bottom_hidden: &'a [usize],
     /// The widths of a tower's hidden layers.
     pub(super) tower_hidden: &'a [usize],
-    /// Whether there is a bottom that all branches share.
+    /// Whether there is a shared bottom.
     pub(super) shared: bool,
-    /// How a tower joins what it reads.
+    /// How a tower joins the bottoms that it reads.
     pub(super) fusion: Fusion,
-    /// How hidden layers are made.
+    /// The settings of hidden layers.
     pub(super) style: HiddenSettings,
 }
 
 impl Bottoms<'_> {
     /// Bottoms read the row, towers read bottoms (Tang et al., RecSys 2020, figure 1 a to c):
-    /// `ŷ^k = t^k(fusion(b^j(x) for the bottoms j that k reads, own first, then the shared one))`.
+    /// `ŷ^k = t^k(fusion(b^j(x) for all bottoms j that k reads: own first, the shared one last))`.
     ///
-    /// `reads` gives, for each branch, the positions of those whose bottoms its tower reads; nothing where branches have no bottoms.
+    /// `reads` returns the branches whose bottoms the tower of a branch reads. It is `None` if branches have no own bottoms.
     ///
-    /// A bottom runs once over the rows from the first to the last that some tower reads it for. Rows of other domains that stand between
-    /// them pass it too, unread.
+    /// A bottom runs once, over the range from the first to the last row that a tower needs. Rows of other domains inside this range are
+    /// computed too, but not used.
     pub(super) fn describe<R: IntoIterator<Item = usize>>(
         self,
         config: &impl BranchedConfig,

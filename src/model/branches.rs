@@ -1,4 +1,4 @@
-//! The branches of a model with several outputs, and which rows pass which.
+//! The branches of a model, and which rows pass which branch.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,25 +7,25 @@ use crate::data::{DomainId, Layout};
 use crate::error::Problems;
 use crate::nn::{Branch, Segment};
 
-/// What the branches of a model (its own experts, bottoms, gates, towers) stand for.
+/// What the branches of a model are: the parts with their own experts, bottoms, gates or towers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Branches {
-    /// What there are several of: [`Branches::Domains`] where there are several domains and one task, else [`Branches::Tasks`]. A
-    /// configuration that was built has the one that was chosen, not this.
+    /// [`Branches::Domains`] if there are several domains and one task, otherwise [`Branches::Tasks`]. The default. Settings that are built
+    /// hold the choice instead of `Auto`.
     #[default]
     Auto,
-    /// One for each task, as in the papers. Rows of all domains pass all branches, so the net does not know the domain: with several,
-    /// [`NetConfig::warnings`] says so. Give the domain as a feature, or choose other branches.
+    /// One branch per task, as in the papers. Rows of all domains pass all branches, so the net ignores the domain. With several domains,
+    /// [`NetConfig::warnings`] says so; list the domain among the features, or choose other branches.
     Tasks,
-    /// One for each domain, with a tower that answers all tasks.
+    /// One branch per domain. Its tower predicts all tasks.
     Domains,
-    /// One for each domain and task.
+    /// One branch per domain and task.
     DomainsAndTasks,
 }
 
 impl Branches {
-    /// What this stands for with rows of this layout: itself, or for [`Branches::Auto`] what is chosen.
+    /// The choice for this layout if this is [`Branches::Auto`], otherwise the value itself.
     pub fn resolve(self, layout: &Layout) -> Self {
         match self {
             Self::Auto if layout.domains.len() > 1 && layout.tasks.len() == 1 => Self::Domains,
@@ -34,7 +34,7 @@ impl Branches {
         }
     }
 
-    /// All branches for rows of this layout, domain by domain.
+    /// All branches for this layout, in order: by domain, then by task.
     pub fn of(self, layout: &Layout) -> Vec<Branch> {
         match self.resolve(layout) {
             Self::Auto | Self::Tasks => (0..layout.tasks.len()).map(Branch::Task).collect(),
@@ -42,7 +42,7 @@ impl Branches {
         }
     }
 
-    /// How many branches there are for rows of this layout.
+    /// The number of branches for this layout.
     pub(crate) fn count(self, layout: &Layout) -> usize {
         let (domains, tasks) = (layout.domains.len(), layout.tasks.len());
         match self.resolve(layout) {
@@ -52,12 +52,12 @@ impl Branches {
         }
     }
 
-    /// How many of them answer for a row of a known domain.
+    /// The number of branches that predict for a row of a known domain.
     pub(crate) fn answering(self, layout: &Layout) -> usize {
         if self.resolve(layout) == Self::Domains { 1 } else { layout.tasks.len() }
     }
 
-    /// The branch at this position, of those that [`Branches::of`] gives.
+    /// The branch at this position in [`Branches::of`].
     pub(crate) fn nth(self, index: usize, layout: &Layout) -> Branch {
         match self.resolve(layout) {
             Self::Auto | Self::Tasks => Branch::Task(index),
@@ -69,7 +69,7 @@ impl Branches {
         }
     }
 
-    /// The branches of one domain; none where branches stand for tasks.
+    /// The branches of one domain; empty if branches are tasks.
     pub fn of_domain(self, domain: DomainId, layout: &Layout) -> Vec<Branch> {
         match self.resolve(layout) {
             Self::Auto | Self::Tasks => Vec::new(),
@@ -85,7 +85,7 @@ impl Branches {
         problems.require(built_with <= count && (built_with >= 1 || count == 0), || {
             format!("built_with: 1 to {count}, the number of branches, found {built_with}")
         });
-        // Domains are added one by one, tasks never.
+        // Domains can be added, tasks cannot.
         let (what, each) = match self.resolve(layout) {
             Self::Auto | Self::Tasks => ("all tasks", count),
             Self::Domains => ("whole domains", 1),
@@ -99,38 +99,38 @@ impl Branches {
 
 /// The settings of a net with branches.
 pub trait BranchedConfig: NetConfig {
-    /// What the branches stand for.
+    /// What the branches are.
     fn branches(&self) -> Branches;
 
-    /// How many branches, the first ones, the shared path reads; `None` is all.
+    /// The number of branches before any domain was added. Only these are used for rows of no known domain. `None` means all branches.
     fn built_with(&self) -> Option<usize>;
 }
 
-/// Some rows that pass one branch.
+/// A range of rows that passes one branch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Route {
     /// The branch's position.
     pub(crate) branch: usize,
-    /// The rows, as a run.
+    /// The rows.
     pub(crate) rows: Segment,
-    /// What the branch's logits count for in these rows: 1, or less where rows of no known domain take a mean.
+    /// The weight of the branch's logits for these rows: 1, or less for rows of no known domain, which take a mean.
     pub(crate) share: f32,
 }
 
 /// The routes of one batch.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
-    /// Every row through every branch: what mixes branches needs them all.
+    /// Every row passes every branch, for parts that mix branches.
     pub(crate) all: Vec<Route>,
-    /// Every row through the branches that answer for its domain.
+    /// Every row passes the branches that predict for its domain.
     pub(crate) answering: Vec<Route>,
 }
 
 impl Routes {
-    /// Lays the routes of a batch of `rows` rows.
+    /// Computes the routes of a batch of `rows` rows.
     ///
-    /// Rows of no known domain take the mean of the domains among the first `built_with` branches, those the model was
-    /// built with: a domain that is added later does not change their scores.
+    /// Rows of no known domain take the mean over the domains of the first `built_with` branches. A domain that is added later does not change
+    /// their scores.
     pub(crate) fn find(&mut self, rows: usize, segments: &[Segment], branches: &[Branch], built_with: usize) {
         self.all.clear();
         self.answering.clear();

@@ -1,4 +1,4 @@
-//! What a forward pass lends and leaves: order of rows, activations, logits.
+//! The buffers of a forward and backward pass: order of rows, activations, logits.
 
 use ndarray::{Array2, Axis};
 
@@ -10,24 +10,24 @@ use crate::nn::buffer::resize;
 
 /// Activations and buffers of one forward pass, and in training of its backward pass.
 ///
-/// The caller keeps one for each thread and lends it to [`Model::forward_with`](super::Model::forward_with); a warm one
-/// makes no allocation. `M` says what it is for: [`Infer`](crate::nn::Infer) or [`Train`](crate::nn::Train).
+/// Keep one per thread and pass it to [`Model::forward_with`](super::Model::forward_with). A pass allocates only if it needs more memory than
+/// the passes before. `M` is [`Infer`](crate::nn::Infer) or [`Train`](crate::nn::Train).
 #[derive(Debug)]
 pub struct Cache<M> {
-    /// How the pass runs; in training, set seed and step here before each step.
+    /// The mode of the pass. In training, set seed and step here before each step.
     pub mode: M,
     pub(super) order: Order,
     pub(super) blocks: Blocks,
     pub(super) x: Array2<f32>,
     pub(super) dx: Array2<f32>,
-    /// In the order of `order`; then in the caller's.
+    /// Logits, or their gradients, in the order of `order`. `logits` has the order of the batch.
     pub(super) grouped: Array2<f32>,
     pub(super) logits: Array2<f32>,
     pub(super) tape: Tape,
 }
 
 impl<M> Cache<M> {
-    /// An empty cache for passes of this mode.
+    /// An empty cache for passes in this mode.
     pub fn new(mode: M) -> Self {
         Self {
             mode,
@@ -46,12 +46,12 @@ impl<M> Cache<M> {
         &self.logits
     }
 
-    /// Which rows of the last pass, in the order that the net saw them, belong to which domain.
+    /// The domains of the rows of the last pass: ranges of rows in the net's order, which groups rows by domain.
     pub fn segments(&self) -> &[Segment] {
         &self.order.segments
     }
 
-    /// The values of the net's steps, to look inside after a pass.
+    /// The values of the net's steps in the last pass, for inspection.
     pub fn tape(&self) -> &Tape {
         &self.tape
     }
@@ -66,19 +66,19 @@ impl<M: Default> Default for Cache<M> {
 /// The rows of a batch grouped by domain.
 #[derive(Debug, Default)]
 pub(super) struct Order {
-    /// The batch's row at each place.
+    /// For each position in the grouped order, the row of the batch.
     pub(super) rows: Vec<u32>,
     pub(super) segments: Vec<Segment>,
-    /// Whether the batch stood in this order already.
+    /// Whether the batch has this order already.
     identity: bool,
     starts: Vec<usize>,
 }
 
 impl Order {
-    /// Groups the rows by domain, in order of domain, rows of no known domain last; stable, in two passes.
+    /// Groups the rows by domain, in the order of domains, with rows of no known domain last. Rows of one domain keep their order.
     ///
     /// # Panics
-    /// If a domain is out of range or there is not one for each row.
+    /// If a domain is out of range, or the number of domains is not the number of rows.
     pub(super) fn group(&mut self, batch: &Batch, domains: Domains<'_>, known: usize) {
         let count = batch.rows();
         let last =
@@ -104,7 +104,7 @@ impl Order {
             }
             Domains::PerRow(domains) => domains,
         };
-        assert_eq!(domains.len(), count, "one domain for each row");
+        assert_eq!(domains.len(), count, "one domain per row");
         self.starts.clear();
         self.starts.resize(known + 2, 0);
         for &domain in domains {
@@ -129,7 +129,7 @@ impl Order {
         }
     }
 
-    /// From the batch's order to the grouped one.
+    /// Copies rows from the order of the batch to the grouped order.
     pub(super) fn gather(&self, from: &Array2<f32>, to: &mut Array2<f32>) {
         resize(to, from.nrows(), from.ncols());
         if self.identity {
@@ -141,7 +141,7 @@ impl Order {
         }
     }
 
-    /// From the grouped order to the batch's.
+    /// Copies rows from the grouped order to the order of the batch.
     pub(super) fn scatter(&self, from: &Array2<f32>, to: &mut Array2<f32>) {
         resize(to, from.nrows(), from.ncols());
         if self.identity {

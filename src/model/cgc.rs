@@ -8,11 +8,11 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`Cgc`](super::Cgc).
     CgcConfig, CgcConfigBuilder, "cgc", branches: Branches::Auto => {
-        /// How many experts all branches share; default 2.
+        /// The number of shared experts; default 2.
         shared_experts: usize = 2;
-        /// How many experts each branch has for itself; default 1.
+        /// The number of own experts of each branch; default 1.
         own_experts: usize = 1;
-        /// The widths of an expert's layers, at least one; default one layer of 128.
+        /// The widths of an expert's layers, at least one layer; default one layer of 128.
         expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
         /// The widths of a tower's hidden layers; default 64, 32.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
@@ -24,11 +24,12 @@ model_config! {
     }
 }
 
-/// CGC's dense part (Tang et al., RecSys 2020, section 4.1): PLE with one level.
+/// CGC (Tang et al., "Progressive Layered Extraction", RecSys 2020, section 4.1): shared experts, own experts of each branch, and a softmax gate
+/// per branch. It is [`Ple`](super::Ple) with one level.
 ///
 /// ```text
 ///   tower k    ŷ^k = t^k(h^k)
-///   gate k     h^k = Σ_i w^k_i E_i(x)   over own experts, then shared ones;  w^k = softmax(x·W^k)
+///   gate k     h^k = Σ_i w^k_i E_i(x)   over the own experts of k and the shared experts;  w^k = softmax(x·W^k)
 /// ```
 pub type Cgc = Model;
 

@@ -1,4 +1,4 @@
-//! Configurations of models: what each has, and the macro that writes them alike.
+//! The settings of models: the traits that they implement, and the macro that writes their types.
 
 use std::any::Any;
 use std::collections::HashSet;
@@ -14,21 +14,21 @@ use crate::metrics::SHARED_DOMAIN;
 use crate::net::Describe;
 use crate::nn::HiddenSettings;
 
-/// The widest that a layer or embedding may be. Nothing a log needs comes near it, and no size overflows below it.
+/// The largest width of a layer or embedding. It is far above practical sizes, and no size computation overflows below it.
 pub(crate) const MAX_WIDTH: usize = 1 << 16;
 
-/// The most experts, heads or subspaces that a setting may ask for.
+/// The largest number of experts, heads or subspaces.
 pub(crate) const MAX_COUNT: usize = 1 << 12;
 
-/// The most levels or layers.
+/// The largest number of levels or layers.
 pub(crate) const MAX_DEPTH: usize = 1 << 8;
 
-/// The settings of a model. A value is valid: it was checked when it was built or read from a file.
+/// The settings of a model. In this crate, a value of such a type is always valid: it is checked when it is built or read from a file.
 ///
-/// Every model in this crate has such a type, and a model of your own is one more: implement this trait and [`Describe`], which writes
-/// the net. Embeddings, training, prediction, serving and ONNX come from the crate; see [`net`](crate::net) for an example.
+/// Implement this trait and [`Describe`] for a model of your own; [`Describe`] lists the steps of its net. The crate adds embeddings,
+/// training, prediction, serving and ONNX export. See [`net`](crate::net) for an example.
 ///
-/// `Clone`, `PartialEq` and serde give the rest of what is needed, [`ConfigObject`].
+/// Derive `Clone`, `PartialEq`, `Serialize` and `Deserialize`; the type then implements [`ConfigObject`] too.
 pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
     /// The name of the model in run files and model files.
     fn kind(&self) -> &'static str;
@@ -36,60 +36,62 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
     /// The fields, numeric inputs, domains and tasks.
     fn layout(&self) -> &Layout;
 
-    /// The fields, numeric inputs, domains and tasks, for changes: a model that grows adds domains and table rows.
+    /// The fields, numeric inputs, domains and tasks, mutably. A model that grows adds domains and table rows here.
     fn layout_mut(&mut self) -> &mut Layout;
 
-    /// The width of embedding tables that have none of their own.
+    /// The width of embedding tables that do not set their own width.
     fn embedding_dim(&self) -> usize;
 
-    /// The standard deviation of the embeddings at the start; 0.01 by default.
+    /// The standard deviation of the initial embeddings; default 0.01.
     fn embedding_std(&self) -> f32 {
         0.01
     }
 
-    /// The seed that all starting values are drawn from; 0 by default.
+    /// The seed of all initial values; default 0.
     fn seed(&self) -> u64 {
         0
     }
 
-    /// How many values an embedded row has: see [`Layout::columns`].
+    /// The width of an embedded row; see [`Layout::columns`].
     fn width(&self) -> usize {
         self.layout().columns(self.embedding_dim())
     }
 
-    /// Whether every branch has embedding tables of its own, and what the branches then stand for; `None`, the default, is
-    /// one table for each field.
+    /// `Some` if every branch has its own embedding tables; the value says what the branches are. `None`, the default, means one table per
+    /// field, shared by all branches.
     ///
-    /// With own tables an embedded row stands in the net's input once for each branch that answers for it: one block of rows for
-    /// each segment and branch that answers for it, segment by segment, the branches in their order. A segment of no known domain
-    /// has a block for each of the first `tables_built_with` branches.
+    /// With tables per branch, the net's input `x` holds one block of rows for each (segment, branch) pair in which the branch predicts for
+    /// the segment's domain. Blocks are ordered by segment, then by branch. A segment of no known domain has one block for each of the first
+    /// [`tables_built_with`](NetConfig::tables_built_with) branches.
     fn own_tables(&self) -> Option<Branches> {
         None
     }
 
-    /// Of branches with own tables, how many, the first ones, rows of no known domain read; `None` is all.
+    /// With tables per branch: rows of no known domain use the first n branches. `None`, the default, means all branches.
     fn tables_built_with(&self) -> Option<usize> {
         None
     }
 
-    /// Notes, before a domain is added, what the model was built with: `branches` is how many it has. By default nothing.
+    /// Called before a domain is added: stores how many branches the model had until now, unless a number is stored already. By default it
+    /// does nothing.
     fn keep_built_with(&mut self, branches: usize) {
         let _ = branches;
     }
 
-    /// Whether the net's scores depend on a row's domain; true by default. Where they do not, all domains get the same.
+    /// Whether the net's scores depend on a row's domain; default true. If false, a row gets the same scores in every domain.
     fn reads_domain(&self) -> bool {
         true
     }
 
-    /// The setting that leaves the domain unread, and the one that reads it, as a file has them; by default those of a net with branches.
+    /// For warnings: a setting with which the net ignores the domain, and one with which it reads the domain, as in a run file. The default
+    /// is for a net with branches.
     fn domain_setting(&self) -> [&'static str; 2] {
         ["branches = \"tasks\"", "branches = \"domains_and_tasks\""]
     }
 
-    /// What is probably not meant, though it is valid: sentences to show before a model is trained.
+    /// Warnings about settings that are valid but probably a mistake, one sentence each. Show them before training.
     ///
-    /// `schema` is that of the rows, if it is known: a domain's column that is a feature too is read.
+    /// `schema` is the schema of the rows, if it is known. A net can read the domain if the domain's column is a feature too.
     fn warnings(&self, schema: Option<&Schema>) -> Vec<String> {
         let column = schema.and_then(Schema::domain);
         let fed = schema.is_some_and(|schema| schema.features().iter().any(|f| Some(f.column()) == column));
@@ -99,27 +101,28 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
         }
         let [unread, read] = self.domain_setting();
         vec![format!(
-            "{unread} leaves the domain unread: a row gets the same scores in each of the {domains} domains; set {read}, or list the \
-             domain's column among the features too"
+            "{unread} ignores the domain: a row gets the same scores in each of the {domains} domains; set {read}, or list the domain's \
+             column among the features too"
         )]
     }
 
-    /// [`NetConfig::width`] as an f64, which does not overflow for any settings.
+    /// [`NetConfig::width`] as an f64, which cannot overflow.
     fn width_f64(&self) -> f64 {
         InputColumns::width_f64(self.layout(), self.embedding_dim())
     }
 }
 
-/// What every [`NetConfig`] can do that is `Clone`, `PartialEq`, serializable and deserializable: be copied, compared and written without
-/// its type being known.
+/// Operations on a `dyn NetConfig`: copy, compare, change one setting, serialize.
+///
+/// Every [`NetConfig`] that is `Clone + PartialEq + Serialize + DeserializeOwned` implements it; do not implement it yourself.
 pub trait ConfigObject: Any + erased_serde::Serialize {
-    /// A copy.
+    /// A boxed copy.
     fn boxed(&self) -> Box<dyn NetConfig>;
 
     /// Whether `other` has the same type and the same values.
     fn equals(&self, other: &dyn Any) -> bool;
 
-    /// A copy with another value of one setting; `None` if that is invalid.
+    /// A copy with one setting changed; `None` if the result is invalid.
     fn with(&self, key: &str, value: Value) -> Option<Box<dyn NetConfig>>;
 }
 
@@ -141,7 +144,7 @@ impl<C: NetConfig + Clone + PartialEq + Serialize + DeserializeOwned> ConfigObje
 
 erased_serde::serialize_trait_object!(NetConfig);
 
-/// Notes what cannot be in the settings that all models share.
+/// Notes invalid values in the settings that all models have.
 pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenSettings, problems: &mut Problems) {
     let Layout { tables, fields, numeric, domains, tasks } = layout;
     problems.require(!fields.is_empty() || !numeric.is_empty(), || "layout: at least one field or number".into());
@@ -156,7 +159,7 @@ pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenS
         ("tasks", tasks.iter().collect()),
     ];
     problems.require(!domains.iter().any(|name| name == SHARED_DOMAIN), || {
-        format!("layout.domains: {SHARED_DOMAIN:?} names the rows of no known domain")
+        format!("layout.domains: {SHARED_DOMAIN:?} names the rows of no known domain; rename the domain")
     });
     for (what, mut names) in lists {
         problems.require(names.iter().all(|name| !name.is_empty()), || format!("layout.{what}: no name may be empty"));
@@ -172,7 +175,7 @@ pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenS
     problems.require((0.0..1.0).contains(&dropout), || format!("dropout: 0 <= dropout < 1, found {dropout}"));
 }
 
-/// Notes invalid tables, and fields that read none.
+/// Notes invalid tables, and fields without a table.
 fn check_tables(layout: &Layout, problems: &mut Problems) {
     for table in &layout.tables {
         let (name, rows, most) = (&table.name, table.rows, u32::MAX);
@@ -199,7 +202,7 @@ fn check_tables(layout: &Layout, problems: &mut Problems) {
     }
 }
 
-/// The first widths of a list, for an error.
+/// The first widths of a list, for an error text.
 pub(crate) fn shown(widths: &[usize]) -> String {
     let more = if widths.len() > 16 { ", …" } else { "" };
     let first: Vec<String> = widths.iter().take(16).map(usize::to_string).collect();
@@ -218,38 +221,38 @@ pub(crate) fn check_widths(name: &str, widths: &[usize], problems: &mut Problems
     });
 }
 
-/// Notes a number that is above what it may be.
+/// Notes a number above its maximum.
 pub(crate) fn check_most(name: &str, number: usize, most: usize, problems: &mut Problems) {
     problems.require(number <= most, || format!("{name}: at most {most}, found {number}"));
 }
 
-/// Notes invalid experts: `count` is how many a gate chooses from, as the settings `keys` say.
+/// Notes invalid settings of experts. `count` is the number of experts that a gate mixes; the settings `keys` determine it.
 pub(crate) fn check_experts(hidden: &[usize], keys: &str, count: usize, problems: &mut Problems) {
     check_widths("expert_hidden", hidden, problems);
-    problems.require(!hidden.is_empty(), || "expert_hidden: at least one layer".into());
-    problems.require(count >= 1, || format!("{keys}: at least one expert for a gate to choose, found 0"));
+    problems.require(!hidden.is_empty(), || "expert_hidden: at least one layer, found none".into());
+    problems.require(count >= 1, || format!("{keys}: at least one expert for a gate to mix, found 0"));
     check_most(keys, count, MAX_COUNT, problems);
 }
 
-/// Notes the invalid widths of a bottom.
+/// Notes invalid widths of a bottom.
 pub(crate) fn check_bottoms(hidden: &[usize], problems: &mut Problems) {
     check_widths("bottom_hidden", hidden, problems);
-    problems.require(!hidden.is_empty(), || "bottom_hidden: at least one layer".into());
+    problems.require(!hidden.is_empty(), || "bottom_hidden: at least one layer, found none".into());
 }
 
 /// Notes invalid widths of stitched stacks, and an invalid `own_weight`.
 pub(crate) fn check_stacks(hidden: &[usize], own_weight: f32, problems: &mut Problems) {
     check_widths("hidden", hidden, problems);
-    problems.require(!hidden.is_empty(), || "hidden: at least one layer".into());
+    problems.require(!hidden.is_empty(), || "hidden: at least one layer, found none".into());
     problems
         .require((0.0..=1.0).contains(&own_weight), || format!("own_weight: 0 <= own_weight <= 1, found {own_weight}"));
 }
 
-/// Writes a model's [settings](crate::settings!) from the list of its own.
+/// Writes the settings type of a model and its builder with [`settings!`](crate::settings!).
 ///
-/// The settings that all models have (`layout`, `seed`, `embedding_dim`, `embedding_std`, `activation`, `norm`, `dropout`, `init`) are
-/// added; with `branches: DEFAULT` those of a net with branches too (`branches`, `built_with`), and [`BranchedConfig`](super::BranchedConfig).
-/// With `domain: FLAG` the net reads the domain where this setting is true.
+/// The list has the model's own settings. The macro adds the settings that all models have (`layout`, `seed`, `embedding_dim`, `embedding_std`,
+/// `activation`, `norm`, `dropout`, `init`). With `branches: DEFAULT` it also adds the settings `branches` and `built_with`, and implements
+/// [`BranchedConfig`](super::BranchedConfig). With `domain: FLAG`, the net reads the domain if the setting `FLAG` is true.
 macro_rules! model_config {
     (
         $(#[$doc:meta])*
@@ -265,29 +268,30 @@ macro_rules! model_config {
             #[derive(PartialEq, serde::Serialize, serde::Deserialize)]
             #[serde(default, deny_unknown_fields)]
             $builder {
-                /// The fields, domains and tasks of the rows.
+                /// The fields, numeric inputs, domains and tasks of the rows.
                 layout: $crate::data::Layout = $crate::data::Layout::default(), as &$crate::data::Layout;
-                /// The seed of all starting values; default 0.
+                /// The seed of all initial values; default 0.
                 seed: u64 = 0;
                 /// The width of every embedding, at least 1; default 16.
                 embedding_dim: usize = 16;
-                /// The standard deviation of the embeddings at the start, at least 0; default 0.01.
+                /// The standard deviation of the initial embeddings, at least 0; default 0.01.
                 embedding_std: f32 = 0.01;
                 /// The activation of hidden layers; default ReLU.
                 activation: $crate::nn::ActivationKind = $crate::nn::ActivationKind::default();
                 /// The normalisation between the affine map and the activation of hidden layers; default none.
                 norm: $crate::nn::NormKind = $crate::nn::NormKind::default();
-                /// The share of hidden values silenced in training, in [0, 1); default 0.
+                /// The dropout rate of hidden layers in training, in [0, 1); default 0.
                 dropout: f32 = 0.0;
-                /// The distribution of the starting weights of hidden layers; default the fan-in rule.
+                /// How the weights of hidden layers are initialised; default by the fan-in rule.
                 init: $crate::nn::Init = $crate::nn::Init::default();
                 $(
-                    #[doc = concat!("What the branches stand for; default `", stringify!($branches), "`.")]
-                    /// [`Branches::Auto`](crate::model::Branches::Auto) is replaced by what it chooses when the settings are built.
+                    #[doc = concat!("What the branches are; default `", stringify!($branches), "`.")]
+                    /// `build` replaces [`Branches::Auto`](crate::model::Branches::Auto) by the choice for this layout.
                     branches: $crate::model::Branches = $branches;
-                    /// How many branches, the first ones and of whole domains, are read by rows of no known domain, and by what mixes branches
-                    /// (shared gates, the units of stitched stacks, attention among branches); at least 1, default all. Adding a domain keeps
-                    /// this at what the model was built with, so that the scores of other domains stay as they are.
+                    /// The number of branches before any domain was added, at least 1 and a multiple of the branches per domain; default all.
+                    /// Only these first branches are used for rows of no known domain and by parts that mix branches (shared gates, the units of
+                    /// cross-stitch and sluice, attention among branches). So an added domain does not change the scores of the others. You
+                    /// rarely set this: [`Model::add_domain`](crate::model::Model::add_domain) does.
                     built_with: Option<usize> = None, from impl Into<Option<usize>>;
                 )?
                 $($list)*
@@ -303,7 +307,7 @@ macro_rules! model_config {
                     $this.branches.check(&$this.layout, $this.built_with, $problems);
                 )?
                 $check
-                // No size can be known of settings that are wrong.
+                // Invalid settings have no size.
                 if $problems.is_empty()
                     && let Some(why) = $config($this.clone()).too_large()
                 {
@@ -314,12 +318,12 @@ macro_rules! model_config {
         $crate::settings!(@files $config $builder);
 
         impl $config {
-            /// Starts from the defaults, for rows of this layout.
+            /// A builder with the default settings, for rows of this layout.
             pub fn builder(layout: &$crate::data::Layout) -> $builder {
                 $builder { layout: layout.clone(), ..$builder::default() }
             }
 
-            /// Why the model does not fit into memory, if it does not.
+            /// An error text if the model does not fit into memory.
             fn too_large(&self) -> Option<String> {
                 let settings = || serde_json::to_value($builder { layout: Default::default(), ..self.0.clone() });
                 let with = |key: &str, value| {
@@ -333,7 +337,7 @@ macro_rules! model_config {
         }
 
         impl $builder {
-            /// How hidden layers are made.
+            /// The settings of hidden layers.
             pub(crate) fn style(&self) -> $crate::nn::HiddenSettings {
                 let Self { activation, norm, dropout, init, .. } = *self;
                 $crate::nn::HiddenSettings { activation, norm, dropout, init }

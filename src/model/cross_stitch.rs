@@ -8,11 +8,11 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`CrossStitch`](super::CrossStitch).
     CrossStitchConfig, CrossStitchConfigBuilder, "cross_stitch", branches: Branches::Auto => {
-        /// The widths of a stack's layers, at least one, each with a unit behind it; default 128, 64, 32.
+        /// The widths of a stack's layers, at least one layer; default 128, 64, 32. A cross-stitch unit follows each layer.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of a tower's hidden layers; default none, which leaves the output layer.
+        /// The widths of a tower's hidden layers; default none: the tower is only an output layer.
         tower_hidden: Vec<usize> = Vec::new(), from impl Into<Vec<usize>>, as &[usize];
-        /// The weight α of its own stack that a unit starts with, in [0, 1]; the others share the rest equally. Default 0.9.
+        /// The initial weight α of a unit for its own stack, in [0, 1]; default 0.9. The other stacks share the rest equally.
         own_weight: f32 = 0.9;
     }
     check(this, problems) {
@@ -21,13 +21,13 @@ model_config! {
     }
 }
 
-/// Cross-stitch's dense part (Misra, Shrivastava, Gupta and Hebert, "Cross-stitch Networks for Multi-task Learning", CVPR 2016, section 3):
-/// every branch has a stack, and behind each layer learns how much of every stack it goes on with.
+/// Cross-stitch networks (Misra, Shrivastava, Gupta and Hebert, "Cross-stitch Networks for Multi-task Learning", CVPR 2016, section 3): every
+/// branch has a stack of layers. After each layer, a unit mixes the outputs of all stacks with learned weights α.
 ///
 /// ```text
 ///   tower A    tower B       ŷ^k = t^k(x̃^k)
 ///      │          │
-///      ├─ α ×  × α ─┤        x̃^k = Σ_j α_kj x^j, for every layer
+///      ├─ α ×  × α ─┤        x̃^k = Σ_j α_kj x^j, after every layer
 ///   layer A    layer B       x^k = φ(x̃^k·W^k + b^k)
 ///      │          │
 ///      ├─ α ×  × α ─┤
@@ -36,8 +36,8 @@ model_config! {
 ///           x
 /// ```
 ///
-/// Every α is one number for a layer and a pair of branches, without bounds; the paper also has one for each channel, which is not
-/// implemented. In the paper the stacks are pre-trained on their own and joined afterwards; here all start from scratch.
+/// There is one α per layer and pair of branches. It is not bounded. Differences from the paper: the paper also has one α per channel, which is
+/// not implemented. The paper trains each stack alone before it joins them; here all stacks start untrained.
 pub type CrossStitch = Model;
 
 impl Describe for CrossStitchConfig {

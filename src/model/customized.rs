@@ -8,11 +8,11 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`Customized`](super::Customized).
     CustomizedConfig, CustomizedConfigBuilder, "customized", branches: Branches::Auto => {
-        /// The widths of a bottom's layers, at least one; default 128.
+        /// The widths of a bottom's layers, at least one layer; default one layer of 128.
         bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
         /// The widths of a tower's hidden layers; default 64, 32.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
-        /// How a tower joins the bottoms that it reads; default side by side.
+        /// How a tower joins the two bottoms that it reads; default by concatenation.
         fusion: Fusion = Fusion::Concatenate;
     }
     check(this, problems) {
@@ -21,7 +21,7 @@ model_config! {
     }
 }
 
-/// Customized sharing's dense part (Tang et al., RecSys 2020, figure 1 c): a bottom for all branches, and one for each.
+/// Customized sharing (Tang et al., RecSys 2020, figure 1 c): one shared bottom b, and one bottom `b^k` per branch. A tower reads both.
 ///
 /// ```text
 ///     tower A        tower B        ŷ^k = t^k(fusion(b^k(x), b(x)))

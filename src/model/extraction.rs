@@ -1,4 +1,4 @@
-//! Experts, gates and towers: what PLE, CGC, MMoE and MoE are made of.
+//! Experts, gates and towers, for PLE, CGC, MMoE and MoE.
 
 use super::branches::BranchedConfig;
 use crate::net::{Builder, Built, Value};
@@ -7,36 +7,36 @@ use crate::nn::HiddenSettings;
 /// The sizes of levels of experts, and of the towers above them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Extraction<'a> {
-    /// How many levels there are.
+    /// The number of levels.
     pub(super) levels: usize,
-    /// Experts that all branches share, at each level.
+    /// The number of shared experts at each level.
     pub(super) shared_experts: usize,
-    /// Experts of each branch, at each level.
+    /// The number of own experts of each branch at each level.
     pub(super) own_experts: usize,
     /// The widths of an expert's layers.
     pub(super) expert_hidden: &'a [usize],
     /// The widths of a tower's hidden layers.
     pub(super) tower_hidden: &'a [usize],
-    /// Whether all branches take one gate.
+    /// Whether there is one gate for all branches.
     pub(super) one_gate: bool,
-    /// How hidden layers are made.
+    /// The settings of hidden layers.
     pub(super) style: HiddenSettings,
 }
 
 impl Extraction<'_> {
-    /// Levels of shared and own experts mixed by softmax gates, and a tower for every branch (Tang et al., "Progressive Layered Extraction",
-    /// RecSys 2020, section 4).
+    /// Levels of shared experts and own experts of each branch, mixed by softmax gates, and a tower per branch (Tang et al., "Progressive
+    /// Layered Extraction", RecSys 2020, section 4).
     ///
     /// ```text
     ///   tower k      ŷ^k = t^k(h^k)
-    ///   level j      h^k ← Σ_i w^k_i E_i   over own experts (which read h^k), then shared ones (which read h^s),
-    ///                                      w^k = softmax(h^k·W^k): linear, no bias, no normalisation
-    ///                h^s ← Σ_i w^s_i E_i   over all experts of the level; not at the last level, where no expert would read it
+    ///   level j      h^k ← Σ_i w^k_i E_i   over own experts (which read h^k), then shared experts (which read h^s);
+    ///                                      w^k = softmax(h^k·W^k), without bias or normalisation
+    ///                h^s ← Σ_i w^s_i E_i   over all experts of the level; not computed at the last level
     ///   input        h^k = h^s = x
     /// ```
     ///
-    /// A shared gate reads the experts of the branches that the model was built with alone: one more term under its softmax would change
-    /// the scores of all.
+    /// A shared gate mixes only the experts of the branches that the model was built with. One more term in its softmax would change the
+    /// scores of all domains.
     pub(super) fn describe(self, config: &impl BranchedConfig, net: &mut Builder<'_>) -> Built {
         let branches = net.branches(config.branches(), config.built_with())?;
         let row = net.row()?;

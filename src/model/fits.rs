@@ -1,4 +1,4 @@
-//! Whether a model fits into memory, before it is made.
+//! Checks, before a model is made, whether it fits into memory.
 
 use std::fmt::Write as _;
 
@@ -9,15 +9,15 @@ use crate::data::Layout;
 use crate::memory;
 use crate::net::Net;
 
-/// Below this number of bytes, memory is not checked.
+/// Memory is not checked for models smaller than this, in bytes.
 const SMALL: f64 = 64e6;
 
-/// How many settings an error names.
+/// How many settings an error text names.
 const NAMED: usize = 3;
 
-/// Why a model of these settings does not fit into memory, what takes the most, and what to make smaller; `None` if it fits.
+/// An error text if a model with these settings does not fit into memory: what it needs, and what to make smaller. `None` if it fits.
 ///
-/// `with` gives the same settings with another value of one of them, unchecked.
+/// `with` returns the settings with one of them changed, unchecked.
 pub(crate) fn too_large<C: NetConfig>(
     config: &C,
     settings: impl Fn() -> Value,
@@ -40,7 +40,7 @@ pub(crate) fn too_large<C: NetConfig>(
     })
 }
 
-/// The bytes of a model's parameters.
+/// The bytes of a model's parameters and moving averages.
 pub(crate) fn parameters(config: &dyn NetConfig) -> f64 {
     (Embeddings::size(config) + Net::size(config)).bytes()
 }
@@ -51,10 +51,10 @@ pub(crate) fn refusal(needs: &str, there_is: f64, advice: &str) -> String {
     format!("memory: {needs}, there is {there_is}{advice}, or set {variable} if there is more")
 }
 
-/// What to make smaller, the settings that matter most first: `; make smaller: …`.
+/// The text `; make smaller: …`, which names the settings that save the most first.
 ///
-/// `bytes` is what the settings take now, and `measure` what others would; `found` has further settings, and what is left with the
-/// least of each.
+/// `bytes` is the size with the current settings; `measure` computes it for others. `found` has further settings, each with the size that
+/// remains at its smallest value.
 pub(crate) fn advice(
     config: &dyn NetConfig,
     settings: &Value,
@@ -69,7 +69,7 @@ pub(crate) fn advice(
             Value::Array(list) if !list.is_empty() && list.iter().all(Value::is_u64) => Value::from(vec![1]),
             _ => continue,
         };
-        // What some settings are cannot be changed alone: such a one is not named.
+        // Some settings are valid only together with others: they are not named.
         if let Some(smaller) = with(key, least) {
             found.push((measure(&*smaller), format!("{key} = {}", cut(&value.to_string()))));
         }
@@ -89,7 +89,7 @@ pub(crate) fn advice(
         let bytes = without(&|layout| layout.numeric.truncate(1));
         found.push((bytes, format!("the number of numeric features ({numbers})")));
     }
-    // What does not take a fifth off is not worth a word.
+    // Name only settings that save at least a fifth.
     found.retain(|(left, _)| *left < 0.8 * bytes);
     found.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut advice = String::new();

@@ -1,17 +1,17 @@
-//! Which tensors of a model names stand for.
+//! Finds the tensors of a model by the beginnings of their names.
 
 use super::Model;
 use crate::data::names::{closest, listed};
 use crate::nn::Leaf;
 use crate::{Error, ErrorKind, Result};
 
-/// Whether a dotted name starts with `start`, in whole parts, of which `*` is any one.
+/// Whether a dotted name starts with `start`, compared in whole parts. `*` matches any one part.
 pub(crate) fn is_below(name: &str, start: &str) -> bool {
     let mut parts = name.split('.');
     start.split('.').all(|wanted| parts.next().is_some_and(|part| wanted == "*" || wanted == part))
 }
 
-/// By position in the model's walk, whether the tensor is below one of `starts`; empty if there are none.
+/// For every tensor, in the order of [`Model::visit`], whether its name starts with one of `starts`. Empty if `starts` is empty.
 pub(super) fn frozen<S: AsRef<str>>(model: &Model, starts: &[S]) -> Result<Vec<bool>> {
     if starts.is_empty() {
         return Ok(Vec::new());
@@ -29,7 +29,7 @@ pub(super) fn frozen<S: AsRef<str>>(model: &Model, starts: &[S]) -> Result<Vec<b
     let mut problems: Vec<String> =
         starts.iter().filter(unknown).map(|start| problem(start.as_ref(), &names)).collect();
     if !learns {
-        problems.push("expected to leave something to learn, found every tensor".into());
+        problems.push("expected at least one tensor to train, found all of them frozen".into());
     }
     if problems.is_empty() {
         return Ok(frozen);
@@ -37,7 +37,7 @@ pub(super) fn frozen<S: AsRef<str>>(model: &Model, starts: &[S]) -> Result<Vec<b
     Err(Error::new(ErrorKind::Config, format!("freeze: {}", problems.join("; "))))
 }
 
-/// What is wrong with the start of no tensor's name, and what there is.
+/// The error text for a start that matches no tensor, with the names that there are.
 fn problem(start: &str, names: &[String]) -> String {
     let parts: Vec<&str> = start.split('.').collect();
     let is_known = |depth: usize| names.iter().any(|name| is_below(name, &parts[..depth].join(".")));
@@ -50,7 +50,7 @@ fn problem(start: &str, names: &[String]) -> String {
     let there = match (next.is_empty(), known.is_empty()) {
         (true, _) => String::new(),
         (false, true) => format!("; names start with {}", listed(&next)),
-        (false, false) => format!("; behind {known:?} there is {}", listed(&next)),
+        (false, false) => format!("; after {known:?} comes {}", listed(&next)),
     };
     let close = closest(parts[depth], &next).map_or(String::new(), |close| {
         let meant = if known.is_empty() { close.to_owned() } else { format!("{known}.{close}") };
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn starts_are_whole_parts_and_a_star_is_any_one() {
+    fn starts_match_whole_parts_and_a_star_any_one() {
         let name = "net.layers.0.domain.search.weight";
         for start in ["net", "net.layers.0", "net.layers.*.domain", "*.layers", name, "net.layers.0.domain.*.weight"] {
             assert!(is_below(name, start), "{start}");
@@ -76,10 +76,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_told_what_there_is() {
+    fn an_unknown_start_is_answered_with_the_names_that_there_are() {
         let names = ["embeddings.user", "net.layers.0.weight", "net.layers.1.weight"].map(String::from);
         let text = problem("net.layers.2.weight", &names);
-        assert!(text.contains(r#"behind "net.layers" there is "0", "1""#), "{text}");
+        assert!(text.contains(r#"after "net.layers" comes "0", "1""#), "{text}");
         let text = problem("embedings", &names);
         assert!(text.contains(r#"names start with "embeddings", "net" (did you mean "embeddings"?)"#), "{text}");
         assert_eq!(

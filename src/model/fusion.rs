@@ -9,27 +9,27 @@ use crate::nn::InputGrad;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fusion {
-    /// Side by side; the default.
+    /// Concatenation, `[rows, bottoms · width]`; the default.
     #[default]
     Concatenate,
-    /// Their sum.
+    /// The sum, `[rows, width]`.
     Sum,
-    /// Their mean.
+    /// The mean, `[rows, width]`.
     Mean,
 }
 
 impl Fusion {
-    /// The width of what `parts` outputs of `width` values become.
+    /// The width of the result for `parts` outputs of `width` columns.
     pub(crate) fn width(self, parts: usize, width: usize) -> usize {
         if self == Self::Concatenate { parts * width } else { width }
     }
 
-    /// What each output counts for.
+    /// The weight of each output.
     fn share(self, parts: usize) -> f32 {
         if self == Self::Mean { 1.0 / parts as f32 } else { 1.0 }
     }
 
-    /// Joins outputs of one shape.
+    /// Joins outputs, which all have the same shape.
     pub(crate) fn forward<'a>(
         self,
         parts: impl ExactSizeIterator<Item = ArrayView2<'a, f32>>,

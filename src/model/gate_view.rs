@@ -1,34 +1,33 @@
-//! What a net shows of its gates.
+//! The gate weights of a forward pass.
 
 use ndarray::ArrayView2;
 
 use crate::data::Layout;
 use crate::nn::Branch;
 
-/// One gate in a forward pass: see [`Net::visit_gates`](super::Net::visit_gates).
+/// The weights of one softmax gate in a forward pass; see [`Net::visit_gates`](super::Net::visit_gates).
 #[derive(Debug, Clone, Copy)]
 pub struct GateView<'a> {
-    /// The level of the experts that it mixes, from the input up.
+    /// The level of the experts that it mixes. Levels count from 0 at the input.
     pub level: usize,
-    /// Who reads what it mixes.
+    /// The part of the net that reads the mixture.
     pub reader: GateReader,
-    /// What it mixes.
+    /// The experts that it mixes, in the order of the columns of `weights`.
     pub experts: &'a [ExpertId],
-    /// The first row of the pass that the weights are of; the others follow it. Rows stand in the order of
-    /// [`Cache::segments`](super::Cache::segments).
+    /// The position of the first row of `weights` in the pass. Rows are in the order of [`Cache::segments`](super::Cache::segments).
     pub start: usize,
-    /// `[rows, experts]`; every row sums to 1.
+    /// The softmax weights, `[rows, experts]`; every row sums to 1.
     pub weights: ArrayView2<'a, f32>,
 }
 
-/// Who reads what a gate mixes.
+/// The part of a net that reads the mixture of a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GateReader {
-    /// One branch.
+    /// A branch: its experts at the next level, or its tower.
     Branch(Branch),
-    /// One expert of the level above.
+    /// One expert of the next level, by position (ML-MMoE).
     Expert(usize),
-    /// All branches, or the shared experts of the level above.
+    /// All branches (MoE), or the shared experts of the next level (PLE).
     Shared,
 }
 
@@ -36,7 +35,7 @@ impl GateReader {
     /// The gate's name: `gates.BRANCH`, `gates.I` or `shared_gate`.
     ///
     /// # Panics
-    /// If `layout` does not have its branch.
+    /// If `layout` does not have the branch.
     pub fn name(self, layout: &Layout) -> String {
         match self {
             Self::Branch(branch) => format!("gates.{}", branch.name(layout)),
@@ -46,20 +45,20 @@ impl GateReader {
     }
 }
 
-/// An expert of a level.
+/// An expert within its level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExpertId {
-    /// One branch's, and which of them.
+    /// An own expert of a branch: the branch, and the expert's position among that branch's experts.
     Own(Branch, usize),
-    /// One that all branches share.
+    /// A shared expert, by position.
     Shared(usize),
 }
 
 impl ExpertId {
-    /// Its name: `own.BRANCH.I` or `shared.I`.
+    /// The expert's name: `own.BRANCH.I` or `shared.I`.
     ///
     /// # Panics
-    /// If `layout` does not have its branch.
+    /// If `layout` does not have the branch.
     pub fn name(self, layout: &Layout) -> String {
         match self {
             Self::Own(branch, i) => format!("own.{}.{i}", branch.name(layout)),

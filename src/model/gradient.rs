@@ -9,39 +9,43 @@ use crate::math::dot_f64;
 use crate::net::Net;
 use crate::nn::{Leaf, LeafMut, Pair, Params as _, Path, RowGrad};
 
-/// The gradient of a [`Model`](super::Model): table rows that were read, and the dense part.
+/// The gradient of a [`Model`](super::Model): of the table rows that were read, and of the net.
 #[derive(Debug, Clone)]
 pub struct Gradient {
-    /// Of the embedding tables, in the order of [`Embeddings::tables`](super::Embeddings::tables).
+    /// The gradients of the embedding tables, in the order of [`Embeddings::tables`](super::Embeddings::tables).
     pub tables: Vec<RowGrad>,
-    /// Of the net: a net of the same shape.
+    /// The gradient of the net: a net of the same shape.
     pub net: Net,
-    /// By position in the model's walk, what stays as it is; empty where nothing does.
+    /// For every tensor, in the order of [`Model::visit`], whether it is frozen. Empty if none is.
     pub(super) frozen: Vec<bool>,
 }
 
-/// Which members of a gradient had rows or labels in the step (what domains, branches and steps of a program own), as bits: those of several parts of a step
-/// are combined by OR.
+/// Which members of a gradient are present, one bit each.
+///
+/// A member is the set of parameters that belong to one domain, one branch or one step of the net. It is present if it had rows or labels in
+/// this training step. If a step is split into parts, combine the presence of the parts with `|=`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Presence {
     words: Vec<u64>,
 }
 
 impl Presence {
-    /// The bits, 64 in a word; how many words there are is the same for all gradients of a model.
+    /// The bits, 64 per word. All gradients of a model have the same number of words.
     pub fn words(&self) -> &[u64] {
         &self.words
     }
 
-    /// The bits, to put in those of all parts of a step.
+    /// The bits, mutably, for example to combine them over several processes.
     pub fn words_mut(&mut self) -> &mut [u64] {
         &mut self.words
     }
 }
 
 impl BitOrAssign<&Self> for Presence {
+    /// Combines the presence of two parts of a step.
+    ///
     /// # Panics
-    /// If the two are of different models.
+    /// If the two belong to gradients of different models.
     fn bitor_assign(&mut self, other: &Self) {
         assert_eq!(self.words.len(), other.words.len(), "the presence of one model's gradients");
         self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word |= other);
@@ -49,12 +53,14 @@ impl BitOrAssign<&Self> for Presence {
 }
 
 impl Gradient {
-    /// Freezes these tensors of the model whose gradient it is, and no others: from now on their gradients are zero, and
-    /// [`Model::apply`] leaves values, moving averages and optimizer state as they are, to the bit. No names freeze nothing.
+    /// Freezes these tensors, and unfreezes all others. `model` is the model of this gradient.
     ///
-    /// A name is the start of a dotted name as [`Model::visit`] gives it, in whole parts, `*` standing for any one part: `embeddings` is
-    /// all tables, `embeddings.user` one, and `net.layers.*.shared` what STAR's layers share. Passes are not changed: rows are still
-    /// normalised by their batch's statistics, and units still drop out.
+    /// The gradients of frozen tensors stay 0. [`Model::apply`] does not change their values, moving averages and optimizer state. An empty list
+    /// freezes nothing.
+    ///
+    /// A name matches all tensors whose dotted name ([`Model::visit`]) starts with it, in whole parts; `*` matches any one part. `embeddings`
+    /// means all tables, `embeddings.user` one table, `net.layers.*.shared` the shared weights of STAR's layers. The forward pass does not
+    /// change: rows are still normalised by the statistics of their batch, and dropout stays active.
     ///
     /// ```
     /// # use starple::data::Layout;
@@ -62,7 +68,7 @@ impl Gradient {
     /// # let layout = Layout::new(["home", "search"], ["click"]).field("user", 9);
     /// let star = Star::new(StarConfig::builder(&layout).build()?);
     /// let mut gradient = star.zero_grad();
-    /// // Only what each domain owns learns.
+    /// // Train only the parameters that domains own.
     /// let shared = ["embeddings", "net.norm.gamma", "net.norm.beta", "net.layers.*.shared", "net.auxiliary.mlp"];
     /// gradient.freeze(&star, &shared)?;
     /// let error = gradient.freeze(&star, &["net.layer"]).unwrap_err().to_string();
@@ -71,15 +77,14 @@ impl Gradient {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming all that is wrong, if a name is the start of no tensor's, or nothing is
-    /// left to learn.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming every problem, if a name matches no tensor or no tensor is left to train.
     pub fn freeze<S: AsRef<str>>(&mut self, model: &Model, names: &[S]) -> Result<()> {
         self.frozen = frozen(model, names)?;
         self.silence();
         Ok(())
     }
 
-    /// Sets the gradients of what is frozen to zero, as they are before a pass adds to them.
+    /// Sets the gradients of frozen tensors to 0.
     pub(super) fn silence(&mut self) {
         if self.frozen.is_empty() {
             return;
@@ -95,31 +100,31 @@ impl Gradient {
         });
     }
 
-    /// By position in the model's walk, what stays as it is; empty where nothing does.
+    /// For every tensor, in the order of [`Model::visit`], whether it is frozen. Empty if none is.
     pub(crate) fn frozen(&self) -> &[bool] {
         &self.frozen
     }
 
-    /// Sets it back to zero, with no member present.
+    /// Sets all values to 0, and no member is present.
     pub fn zero(&mut self) {
         self.tables.iter_mut().for_each(RowGrad::clear);
         self.net.zero();
     }
 
-    /// Adds the gradient of other rows of the same step; what is present in either is from then on present here.
+    /// Adds the gradient of other rows of the same step. A member that is present in `other` becomes present in `self`.
     ///
-    /// Of batch statistics it keeps the mean over the parts, each of which has those of its own rows.
+    /// Batch statistics become the mean over both parts; each part has the statistics of its own rows.
     ///
     /// # Panics
-    /// If it is the gradient of another model.
+    /// If `other` is the gradient of another model.
     pub fn add(&mut self, other: &mut Self) {
         self.add_scaled(1.0, other);
     }
 
-    /// Which members of [`Gradient::net`] are present. (The gradient is borrowed to change because its walk is also that of
-    /// [`Gradient::set_presence`]; nothing changes.)
+    /// Which members of [`Gradient::net`] are present. The gradient does not change; it is borrowed mutably because
+    /// [`Gradient::set_presence`] uses the same code.
     ///
-    /// Rows of tables are present where [`RowGrad::rows`] has them.
+    /// For tables, [`RowGrad::rows`] lists the rows that have a gradient.
     pub fn presence(&mut self) -> Presence {
         let (mut words, mut count) = (Vec::new(), 0);
         self.net.visit_presence(&mut |present| {
@@ -132,23 +137,23 @@ impl Gradient {
         Presence { words }
     }
 
-    /// Makes these members present. The values of a member that was absent are zero; add to them what other parts of the step have.
+    /// Makes these members present. A member that was not present before has the values 0; add the values of the other parts of the step to it.
     ///
     /// # Panics
-    /// If it is the presence of another model's gradient, or a member is left out that is present: its values would stay for a later step.
+    /// If `presence` is from the gradient of another model, or lacks a member that is present here.
     pub fn set_presence(&mut self, presence: &Presence) {
         let mut count = 0_usize;
         self.net.visit_presence(&mut |present| {
             let wanted = presence.words[count / 64] >> (count % 64) & 1 == 1;
-            assert!(wanted || !*present, "what is present stays so until the gradient is zero");
+            assert!(wanted || !*present, "a present member stays present until the gradient is set to zero");
             *present = wanted;
             count += 1;
         });
         assert_eq!(count.div_ceil(64), presence.words.len(), "the presence of another model's gradient");
     }
 
-    /// Adds `scale` times another gradient of the same model, and its batch statistics; who is present in either is
-    /// from then on present here. Statistics that both have taken from one forward pass stay as they are.
+    /// Adds `scale` times another gradient of the same model, and its batch statistics. A member that is present in `other` becomes present in
+    /// `self`. Statistics that both have from the same forward pass do not change.
     pub(crate) fn add_scaled(&mut self, scale: f32, other: &mut Self) {
         for (table, other) in self.tables.iter_mut().zip(&other.tables) {
             table.add_scaled(scale, other);
@@ -164,8 +169,8 @@ impl Gradient {
         });
     }
 
-    /// The inner product with another gradient of the same model, over all that is learned by gradient. (Both are
-    /// borrowed to change because the walk that sees two at once is the one that moves parameters; no value changes.)
+    /// The inner product with another gradient of the same model, over all trained tensors. No value changes; both are borrowed mutably because
+    /// the only walk over two nets is mutable.
     pub(crate) fn dot(&mut self, other: &mut Self) -> f64 {
         let mut product: f64 = self.tables.iter().zip(&other.tables).map(|(table, other)| table.dot(other)).sum();
         self.net.visit_pair(&mut other.net, &mut Path::starting_at(0), &mut |path, pair| {
@@ -176,13 +181,13 @@ impl Gradient {
         product
     }
 
-    /// `Σ g²` over all that is learned by gradient.
+    /// `Σ g²` over all trained tensors.
     pub(crate) fn squares(&self) -> f64 {
         self.tables.iter().map(|table| dot_f64(table.values(), table.values())).sum::<f64>()
             + self.squares_where(|_| true)
     }
 
-    /// `Σ g²` over the dense tensors at these positions of the model's walk.
+    /// `Σ g²` over the net's tensors at the positions for which `counts` is true. Positions are in the order of [`Model::visit`].
     pub(crate) fn squares_where(&self, counts: impl Fn(usize) -> bool) -> f64 {
         let mut squares = 0.0;
         self.net.visit(&mut Path::starting_at(self.tables.len()), &mut |path, leaf| {

@@ -1,31 +1,31 @@
-//! A trained model for a layout that has grown: more rows in its tables, more domains.
+//! Growth of a trained model: more rows in its tables, more domains.
 
 use super::Model;
 use crate::Result;
 use crate::data::Layout;
 
-/// What the new rows of an embedding table start from.
+/// The initial values of new rows of an embedding table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum NewRows {
-    /// A copy of row 0, the out-of-vocabulary row of a fitted vocabulary (the default). A value that gets its own row was read from row 0
-    /// until then, so no score changes on the day it does; with a `min_count` above 1 that row has learned what rare values are like.
+    /// A copy of row 0, the out-of-vocabulary row of a fitted vocabulary; the default. A value without its own row reads row 0, so its score
+    /// does not change when it gets its own row. With a `min_count` above 1, row 0 has been trained on rare values.
     #[default]
     OutOfVocabulary,
-    /// Draws from the distribution that a new model's tables start from, for fields that already are ids, whose row 0 is a row like any
-    /// other. A row's values depend on the model's seed, the table and the row's number alone.
+    /// Random values from the distribution of a new model. Use it for fields whose values are already ids, where row 0 has no special meaning.
+    /// A row's values depend only on the model's seed, the table and the row's number.
     Drawn,
 }
 
 impl Model {
-    /// Brings a trained model to a layout that has grown: rows behind those of its tables, domains behind its own.
+    /// Extends a trained model to a layout with more table rows and more domains. The new rows and domains come after the existing ones.
     ///
-    /// Every table gets its new rows, those that branches own too, and each new domain is added as by
-    /// [`Model::add_domain`]. Whatever was there keeps its values: the score of a row whose ids and domain were there keeps its bits, and
-    /// what `add_domain` says of rows of no known domain holds here.
+    /// Every table gets its new rows, also tables per branch. Each new domain is added as by [`Model::add_domain`]. All existing values stay.
+    /// The score of a row whose ids and domain existed before keeps its bits. For rows of no known domain, see [`Model::add_domain`]. If the
+    /// layout has not grown, nothing changes.
     ///
-    /// Make new gradients, caches, [`Step`](crate::train::Step)s and optimizers: those made before are for the smaller model. Moments start
-    /// anew, as in every [`Trainer::fit`](crate::train::Trainer::fit). A layout that has not grown changes nothing.
+    /// After this call, make new gradients, caches, [`Step`](crate::train::Step)s and optimizers: the old ones do not fit the larger model. The
+    /// optimizer state starts from zero, as in every [`Trainer::fit`](crate::train::Trainer::fit).
     ///
     /// ```
     /// use starple::data::{Encoder, Format, Schema, Table};
@@ -52,9 +52,9 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`](crate::ErrorKind::Layout), naming every difference, if `layout` is not the model's with rows and domains
-    /// added: other fields, numeric inputs or tasks, or in another order; fewer rows; a field that was a bag and is none, or is pooled
-    /// otherwise; a domain that is gone, renamed or elsewhere, or whose name cannot be. The model stays as it was.
+    /// [`ErrorKind::Layout`](crate::ErrorKind::Layout), naming every difference, if `layout` is not the model's layout plus rows and domains:
+    /// it has other fields, numeric inputs or tasks, or another order of them; fewer rows; a field that changes between bag and no bag, or its
+    /// pooling; or a domain that is missing, renamed, moved, or has an invalid name. The model then stays unchanged.
     pub fn grow(&mut self, layout: &Layout, rows: NewRows) -> Result<()> {
         self.layout().check_growth(layout)?;
         self.config.layout_mut().tables.clone_from(&layout.tables);

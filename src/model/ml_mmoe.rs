@@ -7,11 +7,11 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`MlMmoe`](super::MlMmoe).
     MlMmoeConfig, MlMmoeConfigBuilder, "ml_mmoe", branches: Branches::Auto => {
-        /// How many levels there are, at least 1 (one is [`Mmoe`](super::Mmoe)); default 2.
+        /// The number of levels, at least 1; default 2. One level is [`Mmoe`](super::Mmoe).
         levels: usize = 2;
-        /// How many experts there are at each level, at least 1; default 3.
+        /// The number of experts at each level, at least 1; default 3.
         experts: usize = 3;
-        /// The widths of an expert's layers, at least one; default one layer of 128.
+        /// The widths of an expert's layers, at least one layer; default one layer of 128.
         expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
         /// The widths of a tower's hidden layers; default 64, 32.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
@@ -24,18 +24,17 @@ model_config! {
     }
 }
 
-/// ML-MMoE's dense part (Tang et al., RecSys 2020, section 5.1): levels of experts that all branches share, every gate of which
-/// selects on the row itself.
+/// ML-MMoE (Tang et al., RecSys 2020, section 5.1): levels of shared experts, mixed by softmax gates. Every gate reads the input row x.
 ///
 /// ```text
 ///   tower k    ŷ^k = t^k(h^k)
-///   gates      h^k = Σ_i w^k_i E_i       over the experts of the last level;  w^k = softmax(x·W^k)
-///   level j    E_i reads Σ_e w^i_e E_e   over the experts of the level below;  w^i = softmax(x·W^i)
+///   gate k     h^k = Σ_i w^k_i E_i       over the experts of the last level;  w^k = softmax(x·W^k)
+///   level j    E_i reads Σ_e w^i_e E_e   over the experts of level j − 1;     w^i = softmax(x·W^i)
 ///   level 1    E_i reads x
 /// ```
 ///
-/// The paper names it as a baseline. Here every expert above the first level has a gate of its own, as every tower has.
-/// A row of no known domain takes the mean of the logits of the domains that the model was built with.
+/// The paper uses it as a baseline. Here every expert above the first level has its own gate, and so has every
+/// tower. The logits of a row of no known domain are the mean over the domains that the model was built with.
 pub type MlMmoe = Model;
 
 impl Describe for MlMmoeConfig {

@@ -8,9 +8,9 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`Mmoe`](super::Mmoe).
     MmoeConfig, MmoeConfigBuilder, "mmoe", branches: Branches::Auto => {
-        /// How many experts there are, at least 1; default 3.
+        /// The number of experts, at least 1; default 3.
         experts: usize = 3;
-        /// The widths of an expert's layers, at least one; default one layer of 128.
+        /// The widths of an expert's layers, at least one layer; default one layer of 128.
         expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
         /// The widths of a tower's hidden layers; default 64, 32.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
@@ -21,12 +21,12 @@ model_config! {
     }
 }
 
-/// MMoE's dense part (Ma et al., "Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts", KDD 2018,
-/// section 4): CGC without own experts.
+/// MMoE (Ma et al., "Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts", KDD 2018, section 4): shared
+/// experts and a softmax gate per branch. It is [`Cgc`](super::Cgc) without own experts.
 ///
 /// ```text
 ///   tower k    ŷ^k = t^k(h^k)
-///   gate k     h^k = Σ_i w^k_i E_i(x)   over the experts, which all branches share;  w^k = softmax(x·W^k)
+///   gate k     h^k = Σ_i w^k_i E_i(x)   over all experts;  w^k = softmax(x·W^k)
 /// ```
 pub type Mmoe = Model;
 

@@ -1,27 +1,27 @@
-//! Models: embeddings in front, a net behind.
+//! Models: each is embedding tables, followed by a net.
 //!
 //! | type | what it is | paper |
 //! |---|---|---|
-//! | [`Single`] | a model of its own for every branch, embeddings too: what sharing is measured against | |
-//! | [`Pooled`] | one network, the domain as a feature: what the others have to beat | |
-//! | [`Star`] | shared weights times each domain's own, normalisation by domain, auxiliary network | Sheng et al., CIKM 2021 |
-//! | [`SharedBottom`] | one bottom, a tower for every branch | Caruana, 1997 |
-//! | [`Asymmetric`] | a bottom for every branch, read by others too | Tang et al., RecSys 2020 |
-//! | [`Customized`] | a shared bottom and one for every branch | Tang et al., RecSys 2020 |
-//! | [`CrossStitch`] | a stack for every branch, mixed behind each layer | Misra et al., CVPR 2016 |
-//! | [`Sluice`] | the same by subspaces, towers that read all layers | Ruder et al., AAAI 2019 |
-//! | [`Moe`] | experts, one gate | Jacobs et al., 1991 |
-//! | [`Mmoe`] | experts, a gate for every branch | Ma et al., KDD 2018 |
-//! | [`MlMmoe`] | levels of experts, all gates select on the row | Tang et al., RecSys 2020 |
-//! | [`Cgc`] | shared and own experts, a gate for every branch | Tang et al., RecSys 2020 |
-//! | [`Ple`] | the same, level by level | Tang et al., RecSys 2020 |
-//! | [`Pepnet`] | gates by domain on the row, by user and item on every task's layers | Chang et al., KDD 2023 |
+//! | [`Single`] | a separate model for every branch, with its own embeddings: the baseline to measure sharing against | |
+//! | [`Pooled`] | one network; the domain is one more feature | |
+//! | [`Star`] | shared weights times weights of the domain, normalisation per domain, auxiliary network | Sheng et al., CIKM 2021 |
+//! | [`SharedBottom`] | one bottom, a tower per branch | Caruana, 1997 |
+//! | [`Asymmetric`] | a bottom per branch, which other branches can read too | Tang et al., RecSys 2020 |
+//! | [`Customized`] | a shared bottom and a bottom per branch | Tang et al., RecSys 2020 |
+//! | [`CrossStitch`] | a stack of layers per branch, mixed after each layer | Misra et al., CVPR 2016 |
+//! | [`Sluice`] | stacks mixed by subspaces, towers that read all layers | Ruder et al., AAAI 2019 |
+//! | [`Moe`] | experts, one gate for all branches | Jacobs et al., 1991 |
+//! | [`Mmoe`] | experts, a gate per branch | Ma et al., KDD 2018 |
+//! | [`MlMmoe`] | levels of experts; every gate reads the input row | Tang et al., RecSys 2020 |
+//! | [`Cgc`] | shared experts and experts per branch, a gate per branch | Tang et al., RecSys 2020 |
+//! | [`Ple`] | several levels of CGC, with a shared gate between levels | Tang et al., RecSys 2020 |
+//! | [`Pepnet`] | a gate that reads the domain, on the embedded row; gates that read user and item, on every task's layers | Chang et al., KDD 2023 |
 //! | [`Mran`] | attention among features, among branches, and from branches to features | after Zhao et al., KDD 2019 |
 //!
-//! All of them are one type, [`Model`]: `Star` is another name of it, under which the equations stand. Which model it is, its settings say; those of
-//! a model that a file names are an [`AnyConfig`].
+//! All of them have one type, [`Model`]. `Star`, `Ple` and the others are aliases of it; each alias documents the equations of its model. The
+//! settings ([`StarConfig`], [`PleConfig`], …) decide which model it is. [`AnyConfig`] holds the settings of any model.
 //!
-//! A *branch* is what a model has an output for: a task, a domain, or one task in one domain ([`Branches`]).
+//! A *branch* is what a model has a separate output for: a task, a domain, or one task in one domain ([`Branches`]).
 
 mod any;
 mod asymmetric;
@@ -99,33 +99,33 @@ pub use self::sluice::{Sluice, SluiceConfig, SluiceConfigBuilder};
 pub use self::star::{Star, StarConfig, StarConfigBuilder};
 pub(crate) use self::statistics::{Statistics, has_averages};
 
-/// How many rows [`Model::score`], and other code that reads many rows, takes at a time.
+/// How many rows [`Model::score`] and similar loops process at a time.
 pub(crate) const PIECE: usize = 4096;
 
-/// A model: embedding tables in front of a [`Net`], from encoded rows to one logit for each row and task.
+/// A model: embedding tables followed by a [`Net`]. It computes one logit for each encoded row and task.
 ///
-/// Calls that predict take `&self` and may come from many threads at once.
+/// Prediction takes `&self` and can run on many threads at once.
 #[derive(Debug)]
 pub struct Model {
     config: AnyConfig,
     embeddings: Embeddings,
     net: Net,
-    /// Caches of the simple calls, so that they too allocate only once.
+    /// Caches for [`Model::forward`], so that it does not allocate them in every call.
     pool: Mutex<Vec<Cache<Infer>>>,
 }
 
 impl Model {
-    /// The model at step 0. It cannot fail: a configuration was checked when it was built.
+    /// An untrained model with these settings. It cannot fail, because settings are checked when they are built.
     pub fn new(config: impl Into<AnyConfig>) -> Self {
         let config = config.into();
         let (embeddings, net) = (Embeddings::new(&*config), Net::new(&*config));
         Self { config, embeddings, net, pool: Mutex::default() }
     }
 
-    /// A model of these settings to read a file into: its tables hold 0. `None` if that would take more than `limit` values.
+    /// A model into which a file is read; its tables are 0. `None` if it would have more than `limit` values.
     pub(crate) fn to_fill(config: AnyConfig, limit: f64) -> Option<Self> {
         let size = Embeddings::size(&*config).values + Net::size(&*config).values;
-        // Not a number is too large too.
+        // NaN counts as too large.
         if size.partial_cmp(&limit).is_none_or(std::cmp::Ordering::is_gt) {
             return None;
         }
@@ -133,23 +133,22 @@ impl Model {
         Some(Self { config, embeddings, net, pool: Mutex::default() })
     }
 
-    /// What it was built from.
+    /// The settings.
     pub fn config(&self) -> &AnyConfig {
         &self.config
     }
 
-    /// Its fields, domains and tasks.
+    /// The fields, numeric inputs, domains and tasks.
     pub fn layout(&self) -> &Layout {
         self.config.layout()
     }
 
-    /// The embeddings alone.
+    /// The embeddings, without the net.
     pub(crate) fn into_embeddings(self) -> Embeddings {
         self.embeddings
     }
 
-    /// What it computes in inference.
-    ///
+    /// The steps of inference.
     pub(crate) fn plan(&self) -> Plan<'_> {
         let layout = self.layout();
         let plan = self.net.plan(layout.domains.len());
@@ -162,34 +161,34 @@ impl Model {
         &self.embeddings
     }
 
-    /// The embedding tables, for changes.
+    /// The embedding tables, mutably.
     pub fn embeddings_mut(&mut self) -> &mut Embeddings {
         &mut self.embeddings
     }
 
-    /// The dense part.
+    /// The net: everything after the embeddings.
     pub fn net(&self) -> &Net {
         &self.net
     }
 
-    /// The dense part, for changes.
+    /// The net, mutably.
     pub fn net_mut(&mut self) -> &mut Net {
         &mut self.net
     }
 
-    /// How many values are learned by gradient.
+    /// The number of values that training learns by gradient descent. Moving averages do not count.
     pub fn parameters(&self) -> usize {
         self.embeddings.tables().iter().map(Array2::len).sum::<usize>() + self.net.count()
     }
 
-    /// The logits of a batch, `[rows, tasks]`, in inference.
+    /// The logits of a batch in inference, `[rows, tasks]`.
     ///
-    /// `domain` is one id for the whole batch, or a slice with one for each row, in any order. Rows of
-    /// [`DomainId::SHARED`] take the shared path. A row's logits do not depend on its neighbours.
+    /// `domain` is one id for the whole batch, or a slice with one id for each row, in any order. Rows with [`DomainId::SHARED`] take the
+    /// shared path. A row's logits do not depend on the other rows of the batch.
     ///
     /// # Panics
-    /// If the batch does not have this model's layout ([`Batch::check`] says so with an error), a domain is out of range, or there are
-    /// 2³² rows or more ([`Model::score`] takes any number).
+    /// If the batch does not have the layout of this model ([`Batch::check`] returns an error instead), a domain is out of range, or the
+    /// batch has 2³² rows or more ([`Model::score`] has no such limit).
     pub fn forward<'a>(&self, batch: &Batch, domain: impl Into<Domains<'a>>) -> Array2<f32> {
         let lent = self.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
         let mut cache = lent.unwrap_or_default();
@@ -198,7 +197,7 @@ impl Model {
         logits
     }
 
-    /// The probabilities of a batch, `p = σ(logit)`, `[rows, tasks]`. Arguments as for [`Model::forward`].
+    /// The probabilities of a batch in inference, `p = σ(logit)`, `[rows, tasks]`. Arguments are those of [`Model::forward`].
     ///
     /// # Panics
     /// As [`Model::forward`].
@@ -206,11 +205,13 @@ impl Model {
         self.forward(batch, domain).mapv_into(probability)
     }
 
-    /// The logits of any number of rows with their own domains, `[rows, tasks]`: [`Model::forward`] in pieces, so that memory stays bounded.
-    /// Inside a rayon pool the pieces run side by side; the result is the same.
+    /// The logits of any number of rows in inference, `[rows, tasks]`. Each row has the domain that the batch gives it.
+    ///
+    /// It calls [`Model::forward`] for a few thousand rows at a time, so that memory stays bounded. Inside a rayon pool it uses all threads;
+    /// the result is the same.
     ///
     /// # Panics
-    /// As [`Model::forward`].
+    /// If the batch does not have the layout of this model, or a domain is out of range.
     pub fn score(&self, rows: &Batch) -> Array2<f32> {
         let mut logits = Array2::zeros((rows.rows(), self.layout().tasks.len()));
         self.score_into(rows, 0, logits.view_mut());
@@ -229,8 +230,8 @@ impl Model {
         join(|| self.score_into(rows, start, first), || self.score_into(rows, start + middle, second));
     }
 
-    /// The logits of a batch, as [`Model::forward`] gives them, computed in a cache of the caller: in inference with `Cache<Infer>`, or as the first half of a training step
-    /// with `Cache<Train>`.
+    /// [`Model::forward`] with a cache from the caller. A `Cache<Infer>` gives the logits in inference. A `Cache<Train>` gives the logits in
+    /// training and keeps what [`Model::backward`] needs.
     ///
     /// # Panics
     /// As [`Model::forward`]; in training also if a row has no known domain.
@@ -242,7 +243,7 @@ impl Model {
     ) -> &'c Array2<f32> {
         let layout = self.layout();
         if let Err(error) = batch.check_shape(layout) {
-            panic!("a batch has the model's layout: {error}");
+            panic!("the batch does not have the model's layout: {error}");
         }
         let (rows, mode) = (batch.rows(), cache.mode.into());
         cache.order.group(batch, domain.into(), layout.domains.len());
@@ -259,12 +260,13 @@ impl Model {
         &cache.logits
     }
 
-    /// The second half of a training step: adds the gradients of all parameters to `grad`, given those of the logits,
-    /// `[rows, tasks]`, in the batch's order. One forward pass may be followed by any number of them, each with its own
-    /// `dlogits`.
+    /// The backward pass after [`Model::forward_with`]: adds the gradients of all parameters to `grad`.
+    ///
+    /// `dlogits` is the gradient of the logits, `[rows, tasks]`, in the order of the batch. You can call this several times after one forward
+    /// pass, each time with other `dlogits`.
     ///
     /// # Panics
-    /// If `batch` and `cache` are not those of the forward pass before.
+    /// If `batch` and `cache` are not those of the last forward pass.
     pub fn backward(&self, batch: &Batch, dlogits: &Array2<f32>, cache: &mut Cache<Train>, grad: &mut Gradient) {
         cache.order.gather(dlogits, &mut cache.grouped);
         resize(&mut cache.dx, cache.x.nrows(), cache.x.ncols());
@@ -275,24 +277,28 @@ impl Model {
         grad.silence();
     }
 
-    /// What the net adds to the loss by itself, beside what labels give: adds the gradient of it to `grad` and returns it, 0 for most
-    /// nets. Once a step, after all backward passes, since only who took part in the step pays; [`Step`](crate::train::Step) calls it.
+    /// Adds the gradient of the net's own penalty to `grad` and returns the penalty. It is 0 for most nets; [`Sluice`] has one.
+    ///
+    /// Call it once per step, after all backward passes, because only layers that have a gradient in this step are penalised.
+    /// [`Step`](crate::train::Step) calls it for you.
     pub fn penalize(&self, cache: &mut Cache<Train>, grad: &mut Gradient) -> f64 {
         let penalty = self.net.penalize(&mut cache.tape, &mut grad.net);
         grad.silence();
         penalty
     }
 
-    /// A gradient for this model, all zero.
+    /// A gradient for this model, with all values 0.
     pub fn zero_grad(&self) -> Gradient {
         Gradient { tables: self.embeddings.zero_grad(), net: self.net.zeros_like(), frozen: Vec::new() }
     }
 
-    /// Moves every parameter that has a gradient, and the moving averages; then sets `grad` back to zero.
+    /// Updates every parameter that has a gradient, and the moving averages. Then sets `grad` back to 0.
     ///
-    /// What a domain or branch owns that took no part keeps its values and its optimizer state, and so does what the gradient has
-    /// [frozen](Gradient::freeze). A domain takes part by its rows
-    /// (STAR, pooled), a branch by its labels, and what others read also through those that read it.
+    /// These keep their values and their optimizer state:
+    ///
+    /// * parameters of a domain that has no rows in this step, for example in STAR;
+    /// * parameters of a branch that has no labels in this step, unless another branch that has labels reads them;
+    /// * tensors that are [frozen](Gradient::freeze).
     pub fn apply(&mut self, grad: &mut Gradient, optimizer: &mut dyn Optimizer) {
         self.embeddings.apply(&mut grad.tables, &grad.frozen, optimizer);
         let (path, frozen) = (&mut Path::starting_at(self.embeddings.tables().len()), &grad.frozen);
@@ -302,32 +308,37 @@ impl Model {
             Pair::Average(average, batch) if path.present() => average.take(batch),
             Pair::Tensor(..) | Pair::Average(..) => {}
         });
-        // What was present the optimizer has left zero, what was not was zero before.
+        // The optimizer has set the gradients of present members to 0; the others were 0 before.
         grad.net.dismiss();
     }
 
-    /// Adds a domain to a trained model. No score of another domain changes, nor, up to rounding, of rows of no known domain.
+    /// Adds a domain to a trained model. The scores of other domains do not change. The scores of rows of no known domain change at most
+    /// by rounding.
     ///
-    /// In STAR and the pooled model it starts as what is shared. Where branches stand for domains it starts from new parts (experts,
-    /// gates, bottoms, stacks, representations, towers, and in [`Single`] embedding tables), whose scores mean nothing before they were
-    /// trained; it reads older parts, no older part reads it, and rows of no known domain do not take its branches. In STAR and the pooled
-    /// model they do, once it has trained, by its embedding and statistics. Where branches stand for tasks it owns nothing.
+    /// | model | the new domain starts with | rows of no known domain use it |
+    /// |---|---|---|
+    /// | STAR | the shared weights | yes: once it has trained, its embedding and statistics count |
+    /// | pooled, PEPNet | the mean of the other domains' embeddings | yes: once it has trained, its embedding counts |
+    /// | branches are domains, or domains and tasks | new parts (experts, gates, bottoms, stacks, representations, towers; in [`Single`] embedding tables), which have to be trained first | no |
+    /// | branches are tasks | nothing: it owns no parameters | – |
     ///
-    /// Make new gradients, caches and optimizers: those made before are for a model without the domain.
+    /// New parts read older parts. No older part reads a new one.
+    ///
+    /// After this call, make new gradients, caches and optimizers: the old ones do not fit the larger model.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the name is empty or [`SHARED_DOMAIN`], or the model has a domain of that name.
+    /// [`ErrorKind::Config`] if the name is empty or [`SHARED_DOMAIN`], or the model already has a domain of that name.
     pub fn add_domain(&mut self, name: &str) -> Result<DomainId> {
         let domain = self.push_domain(name)?;
         self.settle();
         Ok(domain)
     }
 
-    /// A domain behind the others; to be [settled](Model::settle).
+    /// Appends a domain. Call [`Model::settle`] afterwards.
     fn push_domain(&mut self, name: &str) -> Result<DomainId> {
         let layout = self.config.layout_mut();
         if name.is_empty() || name == SHARED_DOMAIN || layout.domains.iter().any(|known| known == name) {
-            let message = "cannot add a domain: expected a name that the model does not have yet";
+            let message = "cannot add a domain: expected a non-empty name that no domain of the model has";
             return Err(Error::new(ErrorKind::Config, message).with_value(name));
         }
         layout.domains.push(name.to_owned());
@@ -337,8 +348,8 @@ impl Model {
         Ok(domain)
     }
 
-    /// Makes a model that has grown the same as one of its settings from a file: what is no parameter, the random streams of dropout, goes
-    /// by the order in which a net is made.
+    /// Rebuilds the net after growth, so that it equals a net that is loaded from a file. The random streams of dropout depend on the order
+    /// in which the layers were made.
     fn settle(&mut self) {
         let mut net = Net::new(&*self.config);
         net.visit_pair(&mut self.net, &mut Path::starting_at(0), &mut |_, pair| match pair {
@@ -349,14 +360,14 @@ impl Model {
         self.pool = Mutex::default();
     }
 
-    /// Walks all tensors: `embeddings.FIELD` (`embeddings.BRANCH.FIELD` where branches own them), then `net.…`.
+    /// Calls `see` for every tensor: first `embeddings.FIELD` (`embeddings.BRANCH.FIELD` with tables per branch), then `net.…`.
     pub fn visit<'a>(&'a self, mut see: impl FnMut(&Path, Leaf<'a>)) {
         let path = &mut Path::starting_at(0);
         self.embeddings.visit(path, &mut see);
         path.within(Part::Field("net"), |path| self.net.visit(path, &mut see));
     }
 
-    /// Walks all tensors as [`Model::visit`] does, and may change them.
+    /// Calls `see` for every tensor, mutably, in the order of [`Model::visit`].
     pub fn visit_mut(&mut self, mut see: impl FnMut(&Path, LeafMut<'_>)) {
         let path = &mut Path::starting_at(0);
         self.embeddings.visit_mut(path, &mut see);

@@ -8,9 +8,9 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`Moe`](super::Moe).
     MoeConfig, MoeConfigBuilder, "moe", branches: Branches::Auto => {
-        /// How many experts there are, at least 1; default 3.
+        /// The number of experts, at least 1; default 3.
         experts: usize = 3;
-        /// The widths of an expert's layers, at least one; default one layer of 128.
+        /// The widths of an expert's layers, at least one layer; default one layer of 128.
         expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
         /// The widths of a tower's hidden layers; default 64, 32.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
@@ -21,12 +21,12 @@ model_config! {
     }
 }
 
-/// MoE's dense part (Jacobs et al., "Adaptive Mixtures of Local Experts", Neural Computation 1991; as a baseline in Ma et al., KDD 2018,
-/// section 3.3): MMoE with one gate for all branches.
+/// MoE (Jacobs et al., "Adaptive Mixtures of Local Experts", Neural Computation 1991; a baseline in Ma et al., KDD 2018, section 3.3): shared
+/// experts and one softmax gate for all branches.
 ///
 /// ```text
 ///   tower k    ŷ^k = t^k(h)
-///   gate       h = Σ_i w_i E_i(x)   over the experts;  w = softmax(x·W)
+///   gate       h = Σ_i w_i E_i(x)   over all experts;  w = softmax(x·W)
 /// ```
 pub type Moe = Model;
 

@@ -9,16 +9,15 @@ use crate::nn::{ActivationKind, AttentionSettings, HiddenSettings, NormKind};
 model_config! {
     /// The settings of [`Mran`](super::Mran).
     MranConfig, MranConfigBuilder, "mran", branches: Branches::Auto => {
-        /// How many heads every attention has, at least 1; default 2.
+        /// The number of heads of every attention, at least 1; default 2.
         heads: usize = 2;
-        /// How many values a head gives, at least 1; default 16.
+        /// The output width of a head, at least 1; default 16.
         head_width: usize = 16;
-        /// Whether attention scores are divided by the root of how many products they sum; default true.
+        /// Whether attention scores, which are inner products, are divided by the square root of the width of their vectors; default true.
         scaled: bool = true;
-        /// How many layers of attention among features there are; default 1, and 0 leaves it out.
+        /// The number of layers of attention among features; default 1. With 0 there is no such attention.
         attention_layers: usize = 1;
-        /// Whether the branches attend to each other; default true. A model built with one branch has no other branch to attend to, and
-        /// leaves it out.
+        /// Whether the branches attend to each other; default true. A model that was built with one branch ignores this setting.
         branch_attention: bool = true;
         /// The widths of a tower's hidden layers; default 64, 32.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
@@ -38,42 +37,42 @@ model_config! {
     }
 }
 
-/// MRAN's dense part (Zhao et al., "Multiple Relational Attention Network for Multi-task Learning", KDD 2019): three attentions, and
-/// a tower for every branch.
+/// MRAN (Zhao et al., "Multiple Relational Attention Network for Multi-task Learning", KDD 2019): attention among features, among branches, and
+/// from branches to features, then a tower per branch.
 ///
 /// ```text
 ///   tower k              ŷ^k = t^k(h^k)
 ///   branch to features   h^k = norm^k([e_1 + α^k_1·e_1, …, e_M + α^k_M·e_M])   α^k = softmax_m(⟨q^k, e_m·K⟩ / √width)
 ///   among branches       q^k = Σ_j β_kj·r_j·V + r_k·W_R                        β_k = softmax_j(⟨r_k·Q, r_j·K⟩ / √head_width)
 ///   among features       e_m = dropout(φ(norm(Σ_n γ_mn·x_n·V + x_m·W_R)))      γ_m = softmax_n(⟨x_m·Q, x_n·K⟩ / √head_width)
-///   input                x_m = a field's embedding, or x_j·v_j + b_j for a number
+///   input                x_m = the embedding of a field, or x_j·v_j + b_j for a numeric input x_j
 /// ```
 ///
-/// Among branches and among features head by head; among features also layer by layer. All branches share the attentions
-/// ([`MultiHeadAttention`](crate::nn::MultiHeadAttention), [`Alignment`](crate::nn::Alignment)); a branch owns its representation `r_k`, its norm and its tower. With branches for domains
-/// a row passes those of its domain alone, and a row of no known domain takes the mean of the logits of the domains that the model was
-/// built with.
+/// The formulas among branches and among features are for one head; the formula among features is for one layer. All branches share the
+/// attentions ([`MultiHeadAttention`](crate::nn::MultiHeadAttention), [`Alignment`](crate::nn::Alignment)). A branch owns its representation
+/// `r_k`, its norm and its tower. If branches are domains, a row passes only the branches of its domain. The logits of a row of no known domain
+/// are the mean over the domains that the model was built with.
 ///
-/// A branch attends to those that the model was built with, and one that is added also to itself, so that no other `q^k` changes when
-/// a domain is added. Who attends to a branch also teaches it: `r_k` learns from the rows of others.
+/// A branch attends to the branches that the model was built with. A branch that is added later also attends to itself. So adding a domain
+/// changes no other `q^k`. `r_k` also gets gradients from the rows of the branches that attend to it.
 ///
-/// `activation`, `norm` and `dropout` follow the sum of heads and residual among features as they follow the maps of towers; `norm`
-/// also stands in front of every tower, over all tokens of a row together. The paper normalises over the batch there (`norm`:
-/// `batch`); AutoInt does not, and has ReLU. Among branches there is none of the three: a handful of representations has no statistics.
+/// `activation`, `norm` and `dropout` are applied in the towers and, among features, after the sum of heads and residual. `norm` is also
+/// applied to the input of every tower. The paper uses batch normalisation there (`norm`: `batch`); AutoInt uses ReLU without normalisation.
+/// Attention among branches has none of the three, because a few representations give no useful statistics.
 ///
-/// # What is the paper's, and what is not
+/// # Differences from the paper
 ///
-/// The paper's are the three modules and their order: multi-head self-attention among tasks (section 3.2) and among features (3.3), an
-/// alignment of the features by each task's representation, whose weights are laid on the features and not summed over (3.4), each
-/// with a residual, and a feed-forward tower for each task (3.5); and that all attention is shared. So much say its abstract, the PLE
-/// paper (Tang et al., RecSys 2020, section 2) and published notes on it; its own formulas were not at hand. Those of heads and residual
-/// are AutoInt's (Song et al., CIKM 2019, section 4.4), which treats the fields of a CTR log as this does.
+/// From the paper are the three attentions and their order: multi-head self-attention among tasks (section 3.2) and among features (3.3), an
+/// alignment of the features with each task's representation, whose weights scale the features and are not summed over (3.4), a residual for
+/// each, a feed-forward tower per task (3.5), and attention weights that all tasks share. The sources are its abstract, the PLE paper (Tang et
+/// al., RecSys 2020, section 2) and published notes; the formulas of the paper itself were not available. The formulas of heads and residual
+/// are from AutoInt (Song et al., CIKM 2019, section 4.4), which also applies attention to the fields of a CTR log.
 ///
-/// Not the paper's: it represents a task by its *labels* over the training rows, and keeps the alignment's weights for prediction.
-/// Labels cannot be an input where the same row is scored, so here a task's representation is learned, and the alignment looks at the
-/// row. A feature of the paper is one number; here it is a field's embedding, or a number made as wide. Branches for domains are ours.
-///
-/// Left out: the paper's other scores among tasks (dot product, general, concatenation), and its penalty on the weights of attention.
+/// * The paper represents a task by its *labels* in the training rows and keeps the alignment's weights for prediction. A label cannot be an
+///   input for the row that is scored. So here the representation of a task is learned, and the alignment depends on the row.
+/// * A feature is one number in the paper. Here it is the embedding of a field, or a number mapped to that width.
+/// * Branches that are domains are an addition.
+/// * Not implemented: the paper's other scores among tasks (dot product, general, concatenation), and its penalty on attention weights.
 pub type Mran = Model;
 
 impl Describe for MranConfig {

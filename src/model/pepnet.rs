@@ -1,4 +1,4 @@
-//! PEPNet: gates that personalise what a net reads, and how it goes on.
+//! PEPNet: gates that scale the embedded row and the hidden layers for each domain, user and item.
 
 use std::collections::HashSet;
 
@@ -11,24 +11,25 @@ use crate::nn::HiddenSettings;
 model_config! {
     /// The settings of [`Pepnet`](super::Pepnet).
     PepnetConfig, PepnetConfigBuilder, "pepnet", domain: epnet => {
-        /// The names of the fields that PPNet's gates read (user, item, author), in any order; default none, which leaves PPNet out.
+        /// The names of the fields that PPNet's gates read (for example user, item, author), in any order; default none: there is no PPNet.
         priors: Vec<String> = Vec::new(), each String, as &[String];
         /// Whether there is an EPNet; default true.
         epnet: bool = true;
-        /// Whether PPNet also gates what the towers read, not only their hidden layers; default false.
+        /// Whether PPNet also gates the input of the towers, not only their hidden layers; default false.
         gate_input: bool = false;
-        /// The width of a gate's hidden layer, at least 1; default 64. Where it is absent (`null`), it is as wide as the gate's output.
+        /// The width of a gate's hidden layer, at least 1; default 64. `None` (`null` in a file): the width of the gate's output.
         gate_hidden: Option<usize> = Some(64), from impl Into<Option<usize>>;
-        /// Whether a gate's last map starts at 0, so that every gate is 1 at first; default true. Otherwise it is drawn by Xavier's rule.
+        /// Whether the last map of a gate starts at 0, so that every gate starts at 1; default true. Otherwise it is initialised by Xavier's
+        /// rule.
         gates_from_zero: bool = true;
         /// The width of the domain's embedding that EPNet's gate reads, at least 1; default 16.
         domain_dim: usize = 16;
-        /// The widths of a tower's hidden layers, at least one; default 128, 64, 32.
+        /// The widths of a tower's hidden layers, at least one layer; default 128, 64, 32.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
         check_widths("hidden", &this.hidden, problems);
-        problems.require(!this.hidden.is_empty(), || "hidden: at least one layer".into());
+        problems.require(!this.hidden.is_empty(), || "hidden: at least one layer, found none".into());
         check_most("domain_dim", this.domain_dim, MAX_WIDTH, problems);
         problems.require(this.domain_dim >= 1, || "domain_dim: at least 1, found 0".into());
         let width = this.gate_hidden.unwrap_or(1);
@@ -42,17 +43,17 @@ model_config! {
             format!("priors: expected categorical or multi-valued features ({expected}), each once, found {found}")
         });
         problems.require(this.epnet || !this.priors.is_empty(), || {
-            "priors: at least one field, or epnet = true; else there is no gate".into()
+            "priors: at least one field, or set epnet = true; found neither, so there is no gate".into()
         });
         problems.require(!this.gate_input || !this.priors.is_empty(), || {
-            "gate_input: PPNet's gates need priors".into()
+            "gate_input: needs at least one field in priors, found none".into()
         });
     }
 }
 
-/// PEPNet's dense part (Chang et al., "PEPNet: Parameter and Embedding Personalized Network for Infusing with Personalized Prior
-/// Information", KDD 2023): one gate for the domain on the embedded row, and gates for the user and the item on the hidden layers of
-/// every task's tower.
+/// PEPNet (Chang et al., "PEPNet: Parameter and Embedding Personalized Network for Infusing with Personalized Prior Information", KDD 2023). EPNet
+/// is a gate that reads the domain and scales the embedded row. PPNet is gates that read user, item or other prior fields and scale the hidden
+/// layers of every task's tower.
 ///
 /// ```text
 ///   tower t    O_l^t = δ_l^t ⊙ φ(O_{l−1}^t·A_l + a_l)      ŷ^t = O_L^t·A + a
@@ -62,22 +63,22 @@ model_config! {
 ///   input      E: the embedded row; e_d: an embedding of its domain; priors: the embeddings of some fields, in the row's order
 /// ```
 ///
-/// * `sg` stops the gradient: EPNet's gate does not move the embeddings that it reads, and PPNet's gates do not move EPNet's output. The
-///   embeddings of the priors do learn through PPNet's gates, and `e_d` through EPNet's (sections 3.2 and 3.3).
-/// * A gate has two layers. Its last map starts at 0, so that every δ is exactly 1: the untrained net is a stack for each task. The paper
-///   does not say how gates start.
-/// * One gate for each layer gives the values of all tasks.
-/// * Domain and prior fields share the tables of the row. Dropout follows a hidden layer before its gate. Domain side fields (what a user did in a
-///   domain) are not implemented: the gate reads the domain's embedding and the row, in which they may be features.
+/// * `sg` stops the gradient. EPNet's gate sends no gradient to the embeddings that it reads, and PPNet's gates send none to EPNet's output. The
+///   embeddings of the priors do get gradients through PPNet's gates, and `e_d` through EPNet's (sections 3.2 and 3.3).
+/// * A gate has two layers. Its last map starts at 0, so every δ starts at exactly 1 and the untrained net is one stack of layers per task. The
+///   paper does not give the initial values of gates.
+/// * One gate per layer computes the values of all tasks.
+/// * The priors use the same embedding tables as the row. Dropout is applied to a hidden layer before its gate.
+/// * Domain side features (what a user did in a domain) are not implemented. They can be ordinary features, since EPNet's gate reads the row.
 ///
-/// A row of no known domain gets the mean of all domains' embeddings. A domain that is added starts with that mean.
+/// A row of no known domain uses the mean of all domain embeddings. A domain that is added starts with that mean.
 pub type Pepnet = Model;
 
-/// γ: gates lie between 0 and 2, and 1 is neutral.
+/// γ: gates are between 0 and 2, and 1 is neutral.
 const FACTOR: f32 = 2.0;
 
 impl PepnetConfig {
-    /// The logits of a gate for `width` values.
+    /// The step for the logits of PPNet's gate at `layer`, `width` columns.
     fn gate(&self, net: &mut Builder<'_>, layer: usize, input: Value, width: usize) -> Built<Value> {
         let hidden = [self.0.gate_hidden.unwrap_or(width)];
         let style = HiddenSettings { init: self.0.init, ..HiddenSettings::default() };

@@ -8,13 +8,13 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`Ple`](super::Ple).
     PleConfig, PleConfigBuilder, "ple", branches: Branches::Auto => {
-        /// How many levels there are, at least 1 (one is [`Cgc`](super::Cgc)); default 2.
+        /// The number of levels, at least 1; default 2. One level is [`Cgc`](super::Cgc).
         levels: usize = 2;
-        /// How many experts all branches share at each level; default 2.
+        /// The number of shared experts at each level; default 2.
         shared_experts: usize = 2;
-        /// How many experts each branch has for itself at each level; default 1.
+        /// The number of own experts of each branch at each level; default 1.
         own_experts: usize = 1;
-        /// The widths of an expert's layers, at least one; default one layer of 128.
+        /// The widths of an expert's layers, at least one layer; default one layer of 128.
         expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
         /// The widths of a tower's hidden layers; default 64, 32.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
@@ -26,12 +26,13 @@ model_config! {
         check_most("levels", this.levels, MAX_DEPTH, problems);
         problems.require(this.levels >= 1, || "levels: at least 1, found 0".into());
         problems.require(this.levels == 1 || this.shared_experts >= 1, || {
-            "shared_experts: at least 1 with more than one level, since shared gates feed them".into()
+            "shared_experts: at least 1 with more than one level, because shared gates feed them; found 0".into()
         });
     }
 }
 
-/// PLE's dense part (Tang et al., "Progressive Layered Extraction", RecSys 2020, section 4.2): levels of shared and own experts, mixed by softmax gates.
+/// PLE (Tang et al., "Progressive Layered Extraction", RecSys 2020, section 4.2): levels of shared experts and own experts of each branch, mixed
+/// by softmax gates.
 ///
 /// ```text
 ///      tower A          tower B
@@ -45,6 +46,15 @@ model_config! {
 ///  experts A   shared experts   experts B
 ///       ╲            │            ╱
 ///                    x
+/// ```
+///
+/// The equations, for level j (`h^k = h^s = x` at the input):
+///
+/// ```text
+///   tower k       ŷ^k = t^k(h^k)
+///   gate k        h^k ← Σ_i w^k_i E_i   over the own experts of k, which read h^k, and the shared experts, which read h^s
+///                 w^k = softmax(h^k·W^k)
+///   shared gate   h^s ← Σ_i w^s_i E_i   over all experts of the level, w^s = softmax(h^s·W^s)
 /// ```
 pub type Ple = Model;
 

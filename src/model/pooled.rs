@@ -1,4 +1,4 @@
-//! One model for all domains, with the domain as a feature.
+//! One network for all domains; the domain is one more feature.
 
 use super::Model;
 use super::config::{MAX_WIDTH, check_most, check_widths, model_config};
@@ -19,8 +19,10 @@ model_config! {
     }
 }
 
-/// `logits = mlp([x, e_d])`: one stack for all domains, which reads an embedding of the row's domain. See
+/// The pooled model: one network for all domains and tasks, `logits = mlp([x, e_d])`, where `e_d` is an embedding of the row's domain. See
 /// [`DomainMlp`](crate::nn::DomainMlp).
+///
+/// A row of no known domain uses the mean of all domain embeddings.
 pub type Pooled = Model;
 
 impl Describe for PooledConfig {

@@ -8,7 +8,7 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`SharedBottom`](super::SharedBottom).
     SharedBottomConfig, SharedBottomConfigBuilder, "shared_bottom", branches: Branches::Auto => {
-        /// The widths of a bottom's layers, at least one; default 128.
+        /// The widths of the bottom's layers, at least one layer; default one layer of 128.
         bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
         /// The widths of a tower's hidden layers; default 64, 32.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
@@ -19,8 +19,8 @@ model_config! {
     }
 }
 
-/// The shared bottom's dense part (Caruana, "Multitask Learning", Machine Learning 1997; Tang et al., RecSys 2020, figure 1 a): all
-/// branches read one bottom.
+/// Shared bottom (Caruana, "Multitask Learning", Machine Learning 1997; Tang et al., RecSys 2020, figure 1 a): one bottom b, whose output the
+/// tower `t^k` of every branch k reads.
 ///
 /// ```text
 ///   tower A    tower B       ŷ^k = t^k(b(x))

@@ -1,4 +1,4 @@
-//! A model of its own for every branch: nothing is shared.
+//! A separate model for every branch: nothing is shared.
 
 use super::config::{check_widths, model_config};
 use super::{Branches, Model};
@@ -15,7 +15,7 @@ model_config! {
     }
 }
 
-/// The dense part of one model for each branch, every one with embedding tables of its own: `logits^k = mlp^k(x^k)`.
+/// A separate model for each branch k, with its own embedding tables: `logits^k = mlp^k(x^k)`.
 ///
 /// ```text
 ///   logits A      logits B
@@ -25,12 +25,12 @@ model_config! {
 ///  tables A       tables B
 /// ```
 ///
-/// Nothing is shared, so nothing is lost to a neighbour and nothing is gained from one: it is what "gain" and "negative transfer" of
-/// the other models are measured against (Tang et al., RecSys 2020, section 1).
+/// No parameters are shared. It is the baseline against which "gain" and "negative transfer" of the other models are measured (Tang et al.,
+/// RecSys 2020, section 1).
 ///
-/// What they do share is the run: an objective over tasks averages over the rows of all domains
-/// ([`Units::DomainsAndTasks`](crate::loss::Units::DomainsAndTasks) averages for each model by itself), and clipping by norm, weighting
-/// of losses and early stop see all models together.
+/// The models still train in one run. A loss per task averages over the rows of all domains;
+/// [`Units::DomainsAndTasks`](crate::loss::Units::DomainsAndTasks) averages per model instead. Gradient clipping, loss weighting and early
+/// stopping apply to all models together.
 pub type Single = Model;
 
 impl Describe for SingleConfig {

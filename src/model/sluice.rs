@@ -8,18 +8,17 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`Sluice`](super::Sluice).
     SluiceConfig, SluiceConfigBuilder, "sluice", branches: Branches::Auto => {
-        /// The widths of a stack's layers, at least one, all the same and a multiple of `subspaces`; default 128, 128.
+        /// The widths of a stack's layers, at least one layer; default 128, 128. All widths must be equal, and a multiple of `subspaces`.
         hidden: Vec<usize> = vec![128, 128], from impl Into<Vec<usize>>, as &[usize];
         /// The widths of a tower's hidden layers; default 64, 32.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
-        /// How many subspaces a layer's output is cut into, at least 1; default 2.
+        /// The number of equal subspaces (blocks of columns) of a layer's output, at least 1; default 2.
         subspaces: usize = 2;
-        /// The weight α of the same subspace of its own stack that a subspace starts with, in [0, 1]; all others share the rest
-        /// equally. Default 0.9.
+        /// The initial weight α of a subspace for itself, in [0, 1]; default 0.9. All other subspaces, of all stacks, share the rest equally.
         own_weight: f32 = 0.9;
-        /// The weight β of the last layer that a tower starts with, in [0, 1]; the layers below share the rest equally. Default 0.9.
+        /// The initial weight β of a tower for the last layer, in [0, 1]; default 0.9. The other layers share the rest equally.
         last_weight: f32 = 0.9;
-        /// λ of the penalty on subspaces that are not orthogonal, at least 0; default 0.1.
+        /// The weight λ of the penalty on subspaces that are not orthogonal, at least 0; default 0.1.
         orthogonality: f32 = 0.1;
     }
     check(this, problems) {
@@ -29,10 +28,10 @@ model_config! {
         check_most("subspaces", subspaces, MAX_COUNT, problems);
         problems.require(subspaces >= 1, || "subspaces: at least 1, found 0".into());
         problems.require(hidden.iter().all(|width| subspaces == 0 || width % subspaces == 0), || {
-            format!("hidden: every width a multiple of subspaces, {subspaces}, found {}", shown(hidden))
+            format!("hidden: every width a multiple of subspaces = {subspaces}, found {}", shown(hidden))
         });
         problems.require(hidden.windows(2).all(|pair| pair[0] == pair[1]), || {
-            format!("hidden: one width for all layers, since towers read a mixture of them, found {}", shown(hidden))
+            format!("hidden: one width for all layers, because towers mix them, found {}", shown(hidden))
         });
         let (weight, lambda) = (this.last_weight, this.orthogonality);
         problems.require((0.0..=1.0).contains(&weight), || format!("last_weight: 0 <= last_weight <= 1, found {weight}"));
@@ -40,8 +39,8 @@ model_config! {
     }
 }
 
-/// Sluice's dense part (Ruder, Bingel, Augenstein and Søgaard, "Latent Multi-task Architecture Learning", AAAI 2019, section 3):
-/// cross-stitch between subspaces of the stacks' layers, and towers that read all layers.
+/// Sluice networks (Ruder, Bingel, Augenstein and Søgaard, "Latent Multi-task Architecture Learning", AAAI 2019, section 3): every branch has a
+/// stack of layers. After each layer, a unit mixes the subspaces of all stacks. A tower reads a mixture of all layers of its stack.
 ///
 /// ```text
 ///   tower k    ŷ^k = t^k(Σ_l β^k_l h^k_l)
@@ -50,15 +49,15 @@ model_config! {
 ///   penalty    λ Σ_{k,l} Σ_{r<s} ‖(G^k_lr)ᵀ G^k_ls‖²_F
 /// ```
 ///
-/// * α and β are single numbers, without bounds, learned with everything else.
-/// * The penalty is on the weights, `[in, out]`, of every layer of every stack that takes part in the step, the first layer included, and is
-///   counted once a step beside the mean loss. The paper has two subspaces; with more, every pair is penalised. λ is a setting of the
-///   authors' too; 0.1 is what their example runs with.
-/// * The layers are fully connected where the paper's are recurrent. Of the ways to read several layers, β is implemented; the authors' code
-///   can also add or concatenate them. The paper starts α with a bias towards one subspace of another stack in each direction; here it
-///   starts near the identity, as in cross-stitch.
+/// * Every α and β is one learned number. It is not bounded.
+/// * The penalty is on the weights, `[in, out]`, of every layer of every stack that has a gradient in the step, also of the first layer. It is
+///   added once per step to the mean loss. The paper has two subspaces; with more, every pair is penalised. The authors' example also
+///   has λ = 0.1.
+/// * Differences from the paper: the layers are fully connected; the paper's are recurrent. Towers read several layers through β; the authors'
+///   code can also add or concatenate the layers. α starts near the identity, as in cross-stitch; the paper's α starts with a larger weight
+///   between one pair of subspaces of different stacks.
 ///
-/// With one subspace and β fixed on the last layer, it is [`CrossStitch`](super::CrossStitch).
+/// With one subspace and all weight of β on the last layer, it is [`CrossStitch`](super::CrossStitch).
 pub type Sluice = Model;
 
 impl Describe for SluiceConfig {
@@ -83,14 +82,14 @@ mod tests {
     use crate::data::Layout;
 
     #[test]
-    fn settings_that_cannot_be_are_all_named() {
+    fn every_invalid_setting_is_named() {
         let layout = Layout::new(["search"], ["click"]).field("item", 3);
         let config = SluiceConfig::builder(&layout).hidden([8, 9]).own_weight(1.5).last_weight(-0.1);
         let error = config.orthogonality(f32::NAN).build().unwrap_err().to_string();
         for wrong in [
             "own_weight: 0 <= own_weight <= 1, found 1.5",
-            "hidden: every width a multiple of subspaces, 2, found [8, 9]",
-            "hidden: one width for all layers, since towers read a mixture of them, found [8, 9]",
+            "hidden: every width a multiple of subspaces = 2, found [8, 9]",
+            "hidden: one width for all layers, because towers mix them, found [8, 9]",
             "last_weight: 0 <= last_weight <= 1, found -0.1",
             "orthogonality: at least 0, found NaN",
         ] {

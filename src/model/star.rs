@@ -10,20 +10,20 @@ model_config! {
     StarConfig, StarConfigBuilder, "star" => {
         /// The widths of the hidden layers of the star topology; default 128, 64, 32.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
-        /// How the shared weights and a domain's own are combined; default their product, as in the paper.
+        /// How the shared weights and the weights of a domain are combined; default their product, as in the paper.
         combination: Combination = Combination::Product;
-        /// Whether the input goes through Partitioned Normalization; default true.
+        /// Whether Partitioned Normalization is applied to the input; default true.
         partitioned_norm: bool = true;
         /// ε of Partitioned Normalization, above 0; default 1e-5.
         norm_epsilon: f32 = 1e-5;
-        /// The rate at which moving averages move once they are warm, in (0, 1]; default 0.05.
+        /// The rate of Partitioned Normalization's moving averages after their first steps, in (0, 1]; default 0.05.
         norm_rate: f32 = 0.05;
-        /// The fewest rows of a domain in a batch that Partitioned Normalization standardises by their own statistics, at least 2; default
-        /// 64. Fewer rows take the moving averages of their domain.
+        /// The fewest rows of a domain in a batch that Partitioned Normalization standardises by the statistics of these rows, at least 2;
+        /// default 64. Fewer rows are standardised by the moving averages of their domain.
         norm_min_rows: usize = 64;
-        /// φ of Partitioned Normalization: the share of the pooled variance of all domains that is added to a domain's variance, at least 0;
-        /// default 0. Above 0 it bounds what becomes of a new value in a column that was nearly constant in a domain, and lets the
-        /// scores of a domain depend on the statistics of the others.
+        /// φ of Partitioned Normalization: φ times the pooled variance of all domains is added to the variance of each domain; at least 0,
+        /// default 0. Above 0, a new value in a column that was nearly constant in a domain cannot become very large. The scores of a domain
+        /// then depend on the statistics of the other domains.
         norm_floor: f32 = 0.0;
         /// Whether there is an auxiliary network; default true.
         auxiliary: bool = true;
@@ -48,7 +48,7 @@ model_config! {
     }
 }
 
-/// The dense part of STAR (Sheng et al., "One Model to Serve All", CIKM 2021, section 3):
+/// STAR (Sheng et al., "One Model to Serve All", CIKM 2021, section 3): every layer multiplies shared weights by weights of the row's domain.
 ///
 /// ```text
 ///              ┌─ PN ── star layer, φ ── … ── star layer ──┐
@@ -56,16 +56,19 @@ model_config! {
 ///              └─ [x, e_d] ── auxiliary network ───────────┘
 /// ```
 ///
-/// * [`PartitionedNorm`](crate::nn::PartitionedNorm) at the input (section 3.3, equations 3 and 4),
-/// * a fully connected net every layer of which, the last included, is a [`StarLinear`](crate::nn::StarLinear) (section 3.4, equations 5 and 6): `W*_d = W ⊙ W_d`,
-///   or another [`Combination`],
-/// * an auxiliary network that reads the domain ([`DomainMlp`](crate::nn::DomainMlp); section 3.5), whose logit is added (equation 7): `p = σ(s_main + s_a)`.
+/// It has three parts:
 ///
-/// At its start, whatever the combination, the star topology is a shared bottom. A row of no known domain takes W alone, the pooled statistics
-/// and the mean domain embedding.
+/// * [`PartitionedNorm`](crate::nn::PartitionedNorm), PN, normalises the input x per domain (section 3.3, equations 3 and 4).
+/// * The star topology is a fully connected net. Every layer, also the last, is a [`StarLinear`](crate::nn::StarLinear) (section 3.4,
+///   equations 5 and 6): `W*_d = W ⊙ W_d`, or another [`Combination`].
+/// * The auxiliary network reads x and an embedding `e_d` of the domain ([`DomainMlp`](crate::nn::DomainMlp); section 3.5). Its logits are
+///   added (equation 7): `p = σ(s_main + s_a)`.
 ///
-/// Hidden layers may have a batch normalisation or Dice: those take their statistics over all rows of a batch, of whatever
-/// domain, which is what Partitioned Normalization avoids at the input.
+/// An untrained STAR computes the same star topology for all domains, with every combination. A row of no known domain uses the shared
+/// weights W alone, the pooled statistics and the mean of the domain embeddings.
+///
+/// Batch normalisation and Dice in hidden layers take their statistics over all rows of a batch, of all domains together. Partitioned
+/// Normalization avoids this at the input.
 pub type Star = Model;
 
 impl Describe for StarConfig {

@@ -1,4 +1,4 @@
-//! The statistics of rows with the weights as they are: what moving averages should be.
+//! Recomputes normalisation statistics with the current weights, to replace moving averages.
 
 use ndarray::Array2;
 
@@ -8,29 +8,29 @@ use crate::net::{Input, Net};
 use crate::nn::buffer::resize;
 use crate::nn::{Leaf, Mode, Pair, Params as _, Path, PreciseStatistics, Train};
 
-/// Takes the statistics that a net's normalisations have over many rows, batch by batch.
+/// Collects the statistics of a net's normalisation layers over many rows, batch by batch.
 ///
-/// Cache and gradient are lent: in a training run they are those of its steps, so that it takes no more memory.
+/// It borrows the cache and the gradient of a training step, so that it needs no more memory.
 #[derive(Debug)]
 pub(crate) struct Statistics<'a> {
     cache: &'a mut Cache<Train>,
     dlogits: &'a mut Array2<f32>,
-    /// All zero; holds the statistics of one batch.
+    /// Holds the statistics of one batch; 0 between batches.
     grad: &'a mut Net,
-    /// By position in the net's walk.
+    /// In the order in which the net visits its tensors.
     precise: Vec<PreciseStatistics>,
 }
 
 impl<'a> Statistics<'a> {
-    /// With what a step lends; `grad` is zero, and is so afterwards.
+    /// Starts a collection. `grad` must be 0, and is 0 afterwards.
     pub(crate) fn new(cache: &'a mut Cache<Train>, dlogits: &'a mut Array2<f32>, grad: &'a mut Net) -> Self {
         Self { cache, dlogits, grad, precise: Vec::new() }
     }
 
     /// Adds the statistics of these rows.
     ///
-    /// Where only the input is normalised, its rows tell them. Elsewhere a forward pass without dropout does, and a backward pass, which
-    /// notes them; the gradients are thrown away.
+    /// If only the input is normalised, the embedded rows are enough. Otherwise this runs a forward pass without dropout and a backward pass,
+    /// which records the statistics. The gradients are not used.
     pub(crate) fn add(&mut self, model: &mut Model, rows: &Batch) {
         let Self { cache, dlogits, grad, precise } = self;
         let Cache { order, blocks, x, dx, grouped: logits, tape, .. } = &mut **cache;
@@ -45,7 +45,7 @@ impl<'a> Statistics<'a> {
             resize(dlogits, rows.rows(), layout.tasks.len());
             resize(dx, x.nrows(), x.ncols());
             model.net.forward(input, Mode::Measure, tape, logits);
-            // So that every branch has a gradient, and notes its statistics.
+            // Every branch needs a gradient, or it does not record its statistics.
             dlogits.fill(1.0);
             model.net.backward(input, dlogits, tape, grad, dx);
         }
@@ -59,7 +59,7 @@ impl<'a> Statistics<'a> {
         grad.zero();
     }
 
-    /// Puts the statistics in place of the moving averages, but for those that are frozen by their position in the model's walk.
+    /// Replaces the moving averages by the statistics, except those that are `frozen`, which is in the order of [`Model::visit`].
     pub(crate) fn replace(self, model: &mut Model, frozen: &[bool]) {
         let tables = model.embeddings.tables().len();
         model.net.visit_pair(self.grad, &mut Path::starting_at(0), &mut |path, pair| {
@@ -73,7 +73,7 @@ impl<'a> Statistics<'a> {
     }
 }
 
-/// Whether there is a moving average among these tensors.
+/// Whether one of these tensors is a moving average.
 pub(crate) fn has_averages(net: &impl crate::nn::Params) -> bool {
     let mut found = false;
     net.visit(&mut Path::starting_at(0), &mut |_, leaf| found |= matches!(leaf, Leaf::Average(..)));

@@ -1,4 +1,4 @@
-//! A stack for every branch, stitched to the others layer by layer: cross-stitch and sluice.
+//! Stacks of layers, one per branch, mixed after every layer: cross-stitch and sluice.
 
 use super::branches::BranchedConfig;
 use crate::net::{Builder, Built};
@@ -11,19 +11,20 @@ pub(super) struct Stacks<'a> {
     pub(super) hidden: &'a [usize],
     /// The widths of a tower's hidden layers.
     pub(super) tower_hidden: &'a [usize],
-    /// How many subspaces a layer's output is cut into.
+    /// The number of subspaces of a layer's output.
     pub(super) subspaces: usize,
-    /// The weight of its own that a unit starts with.
+    /// The initial weight of a unit for its own stack or subspace.
     pub(super) own_weight: f32,
-    /// Whether towers read a mixture of all layers, and the weight of the last that it starts with.
+    /// `Some`: towers read a mixture of all layers, and this is its initial weight for the last layer.
     pub(super) last_weight: Option<f32>,
     /// λ of the penalty on subspaces that are not orthogonal.
     pub(super) orthogonality: f32,
-    /// How hidden layers are made.
+    /// The settings of hidden layers.
     pub(super) style: HiddenSettings,
 }
 
-/// How many branches the unit of one reads: all that the model was built with, and if it came later those up to the last of its domain.
+/// The unit of `branch` mixes the stacks of the first n branches; this is n. A branch that the model was built with reads all branches of that
+/// time. A branch that was added later reads all branches up to the last one of its own domain.
 fn reads(branches: &[Branch], built_with: usize, branch: usize) -> usize {
     if branch < built_with {
         return built_with;
@@ -33,7 +34,7 @@ fn reads(branches: &[Branch], built_with: usize, branch: usize) -> usize {
 }
 
 impl Stacks<'_> {
-    /// One stack of hidden layers for every branch, and behind each layer units that combine the stacks' outputs for the next.
+    /// One stack of hidden layers per branch. After each layer, one unit per branch combines the outputs of the stacks.
     ///
     /// ```text
     ///   tower k    ŷ^k = t^k(Σ_l β^k_l h^k_l)                 sluice; in cross-stitch t^k(h^k_L)
@@ -42,9 +43,9 @@ impl Stacks<'_> {
     ///   input      h^k_0 = x
     /// ```
     ///
-    /// Mixing needs the outputs of all stacks in every row: with branches for domains too, every row passes every stack, and so every stack
-    /// learns from all rows. Only the units of the last layer, β and the towers run for the rows of their domain alone. The stack of a
-    /// domain that is added later reads all stacks; those before it do not read the newcomer's.
+    /// Mixing needs the outputs of all stacks. So every row passes every stack and every stack learns from all rows, also if branches are
+    /// domains. Only the units of the last layer, β and the towers run only for the rows of their domain. The stack of a domain that is added
+    /// later reads all stacks; older stacks do not read it.
     pub(super) fn describe(self, config: &impl BranchedConfig, net: &mut Builder<'_>) -> Built {
         let branches = net.branches(config.branches(), config.built_with())?;
         let mut below = vec![net.row()?; branches.len()];

@@ -260,8 +260,8 @@ fn who_reads_whose_bottom_is_said_once_and_by_names_that_there_are() {
     };
     assert!(reads("click", &["buy"]).is_ok());
     for (reader, read, expected) in [
-        ("click", &["cart"][..], "reads: \"cart\" is no branch, expected one of click, buy"),
-        ("view", &["click"], "reads: \"view\" is no branch, expected one of click, buy"),
+        ("click", &["cart"][..], "reads: \"cart\" is not a branch, expected one of click, buy"),
+        ("view", &["click"], "reads: \"view\" is not a branch, expected one of click, buy"),
         ("click", &["click"], "reads.click: \"click\" is listed twice, or is the reader"),
         ("click", &["buy", "buy"], "reads.click: \"buy\" is listed twice, or is the reader"),
     ] {

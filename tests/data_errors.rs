@@ -131,7 +131,7 @@ fn id_out_of_range() {
             ErrorKind::Data,
             &format!(
                 "log.csv:3: column \"slot\": found {value:?}: expected an integer id from 0 to 7 \
-                 (leave out `ids` to have values numbered)"
+                 (leave out `ids` to number the values by a vocabulary)"
             ),
         );
     }
@@ -143,13 +143,13 @@ fn ragged_rows() {
         &error_of("u2,3,31,a,b,home,0,1,train"),
         ErrorKind::Data,
         "log.csv:3: expected 8 cells, as in the header, found 9 \
-         (quote cells that hold the delimiter, a quote or a line break)",
+         (quote cells that contain the delimiter, a quote or a line break)",
     );
     assert_text(
         &error_of("u2,3"),
         ErrorKind::Data,
         "log.csv:3: expected 8 cells, as in the header, found 2 \
-         (quote cells that hold the delimiter, a quote or a line break)",
+         (quote cells that contain the delimiter, a quote or a line break)",
     );
 }
 
@@ -160,7 +160,7 @@ fn quote_that_is_never_closed() {
         &error,
         ErrorKind::Data,
         "log.csv:3: the quoted cell that begins here is never closed \
-         (write a quote inside a quoted cell twice, or set quote = false if quotes are content like any other)",
+         (write a quote inside a quoted cell twice, or set quote = \"\" if quotes are ordinary characters)",
     );
 }
 
@@ -222,7 +222,7 @@ fn unknown_extension() {
             ErrorKind::Config,
             &format!(
                 "{name}: expected a file named *.csv, *.tsv, *.csv.gz, *.tsv.gz or *.parquet, or a folder of such files \
-                 (rename the file, or read it by Table::from_reader)"
+                 (rename the file, or read it with Table::from_reader)"
             ),
         );
     }
@@ -234,7 +234,7 @@ fn parquet_without_the_feature() {
     assert_text(
         &Table::read("log.parquet", &schema()).unwrap_err(),
         ErrorKind::Config,
-        "log.parquet: reading Parquet is a feature that this program is built without \
+        "log.parquet: this program is built without the feature that reads Parquet \
          (build it with `--features parquet`, or save the log as CSV)",
     );
 }
@@ -277,7 +277,7 @@ fn truncated_gzip() {
     assert_text(
         &error,
         ErrorKind::Data,
-        &format!("{}:{line}: the gzip stream is cut off (copy or compress the file again)", path.display()),
+        &format!("{}:{line}: the gzip stream is truncated (copy or compress the file again)", path.display()),
     );
     // All data are there, but not their checksum.
     fs::write(&path, &bytes[..bytes.len() - 4]).unwrap();
@@ -388,7 +388,7 @@ fn table_of_another_schema() {
     assert_text(
         &fitted().encode(&table, &[0]).unwrap_err(),
         ErrorKind::Layout,
-        "log.csv: column \"user_id\": the table does not hold this column as text \
+        "log.csv: column \"user_id\": the table does not have this column as text \
          (read the table with the encoder's own schema)",
     );
 }

@@ -121,7 +121,11 @@ fn limits_are_errors_that_name_their_key() {
     assert!(read_with(&long, Format::Csv, &ReadOptions::builder().max_cell_bytes(1 << 21).build().unwrap()).is_ok());
     // Nor is the whole read to find the end of a quote.
     let open = format!("{HEADER}1,\"{}", "x\n".repeat(1 << 20));
-    assert_error(&read_with(&open, Format::Csv, &ReadOptions::default()).unwrap_err(), 2, "is its quote never closed?");
+    assert_error(
+        &read_with(&open, Format::Csv, &ReadOptions::default()).unwrap_err(),
+        2,
+        "close the quote of the cell",
+    );
 }
 
 #[test]

@@ -271,10 +271,10 @@ fn what_goes_wrong_in_a_source_ends_the_run() {
     // What it says of its rows is checked, before and after.
     let counts = |counts: RowCounts| failed(Made { counts, ..Made::new() }).to_string();
     let all = Made::new().counts;
-    assert!(counts(RowCounts { rows: 0, ..all.clone() }).contains("training needs rows"));
-    assert!(counts(RowCounts { shared: 1, ..all.clone() }).contains("every row a known domain"));
-    assert!(counts(RowCounts { weighted: 0, ..all.clone() }).contains("the weights of all training rows are 0"));
-    assert!(counts(RowCounts { labelled: vec![0], ..all.clone() }).contains("no training row has a label"));
+    assert!(counts(RowCounts { rows: 0, ..all.clone() }).contains("expected training rows, found none"));
+    assert!(counts(RowCounts { shared: 1, ..all.clone() }).contains("with known domains, found 1 without"));
+    assert!(counts(RowCounts { weighted: 0, ..all.clone() }).contains("a weight above 0, found none"));
+    assert!(counts(RowCounts { labelled: vec![0], ..all.clone() }).contains("a training row with a label, found none"));
     assert!(counts(RowCounts { rows: ROWS + 1, ..all }).contains("701 rows, found 700"));
     let other = Layout { numeric: vec!["price".into()], ..layout() };
     assert_eq!(failed(Made { layout: other, ..Made::new() }).kind(), ErrorKind::Layout);

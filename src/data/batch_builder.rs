@@ -1,10 +1,10 @@
-//! Builds a batch from rows that are ids already.
+//! Builds a batch from values that are encoded already.
 
 use super::batch::join;
 use super::{Batch, DomainId, Ids, Layout};
 use crate::error::{Problems, Result};
 
-/// Fills a [`Batch`] column by column, for rows that need no [`Encoder`](super::Encoder).
+/// Builds a [`Batch`] column by column, from values that are encoded already and need no [`Encoder`](super::Encoder).
 ///
 /// ```
 /// use starple::data::{Batch, DomainId, Layout, Pooling};
@@ -54,19 +54,19 @@ impl<'a> BatchBuilder<'a> {
         }
     }
 
-    /// The ids of a field with one id a row, each below the field's number of rows.
+    /// The ids of a field with one id per row. Each id must be less than the number of rows of the field's table.
     pub fn ids(mut self, field: &str, ids: Vec<u32>) -> Self {
         let position = self.layout.fields.iter().position(|other| other.name == field);
         place("field", field, position, &mut self.ids, Ids::One(ids), &mut self.problems);
         self
     }
 
-    /// The ids of a field with a bag of ids a row: one list a row, which may be empty.
+    /// The ids of a field with a bag of ids per row: one list per row, which can be empty.
     pub fn bag<B: AsRef<[u32]>>(mut self, field: &str, rows: impl IntoIterator<Item = B>) -> Self {
         let (mut offsets, mut ids) = (vec![0], Vec::new());
         for row in rows {
             ids.extend_from_slice(row.as_ref());
-            // Too many ids leave an offset that does not match, which `build` refuses.
+            // With too many ids an offset is wrong, and `build` returns an error.
             offsets.push(u32::try_from(ids.len()).unwrap_or(u32::MAX));
         }
         let position = self.layout.fields.iter().position(|other| other.name == field);
@@ -74,7 +74,7 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
-    /// The values of a numeric input: finite, and best standardised.
+    /// The values of a numeric input. They must be finite; standardise them first.
     pub fn numeric(mut self, name: &str, values: Vec<f32>) -> Self {
         let position = self.layout.numeric.iter().position(|other| other == name);
         let values = self.sized("numeric", name, values);
@@ -82,7 +82,7 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
-    /// The labels of a task: 0, 1, or NaN where the label is missing. Default: all are missing.
+    /// The labels of a task: 0, 1, or NaN for a missing label. By default all labels are missing.
     pub fn labels(mut self, task: &str, values: Vec<f32>) -> Self {
         let position = self.layout.tasks.iter().position(|other| other == task);
         let values = self.sized("labels", task, values);
@@ -90,31 +90,31 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
-    /// The domain of each row. It may be left out where the layout has one domain.
+    /// The domain of each row. Optional if the layout has one domain.
     pub fn domains(mut self, domains: Vec<DomainId>) -> Self {
         let (rows, found) = (self.rows, domains.len());
-        self.problems.require(found == rows, || format!("domains: expected {rows}, one a row, found {found}"));
+        self.problems.require(found == rows, || format!("domains: expected {rows}, one per row, found {found}"));
         self.domains = Some(domains);
         self
     }
 
-    /// The weight of each row in the loss, finite and at least 0. Default: none, and all rows weigh 1.
+    /// The weight of each row in the loss and in metrics, finite and at least 0. By default every weight is 1.
     pub fn weights(mut self, weights: Vec<f32>) -> Self {
         self.weights = weights;
         self
     }
 
-    /// The group of each row, for metrics that rank inside groups. Default: none.
+    /// The group of each row, for metrics that rank within groups, such as GAUC. By default there are no groups.
     pub fn groups(mut self, groups: Vec<u32>) -> Self {
         self.groups = groups;
         self
     }
 
-    /// The batch, if it has the layout's columns.
+    /// Checks all columns and builds the batch.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming every column that the layout does not have, that is missing or given twice, or whose
-    /// length is not the number of rows; then the errors of [`Batch::check`].
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming every column that is not in the layout, is missing, is given twice, or does not have
+    /// one value per row. Then the errors of [`Batch::check`].
     pub fn build(self) -> Result<Batch> {
         let Self { layout, rows, ids, numeric, labels, domains, weights, groups, mut problems } = self;
         for (field, ids) in layout.fields.iter().zip(&ids) {
@@ -125,7 +125,7 @@ impl<'a> BatchBuilder<'a> {
         }
         let one = layout.domains.len() == 1;
         problems.require(one || domains.is_some(), || {
-            format!("domains: missing, and the layout has {}", layout.domains.len())
+            format!("domains: missing, and the layout has {} domains", layout.domains.len())
         });
         problems.into_result("Batch")?;
         let missing = || vec![f32::NAN; rows];
@@ -143,7 +143,7 @@ impl<'a> BatchBuilder<'a> {
         Ok(batch)
     }
 
-    /// `values`, having noted if they are not one a row.
+    /// Returns `values`, and notes a problem if there is not one value per row.
     fn sized(&mut self, what: &str, name: &str, values: Vec<f32>) -> Vec<f32> {
         let (rows, found) = (self.rows, values.len());
         self.problems.require(found == rows, || format!("{what} {name:?}: expected {rows} values, found {found}"));
@@ -151,7 +151,7 @@ impl<'a> BatchBuilder<'a> {
     }
 }
 
-/// Puts `column` at its position, or records the problem.
+/// Stores `column` at its position, or notes a problem.
 fn place<T>(
     what: &str,
     name: &str,
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_come_in_any_order_and_lie_in_that_of_the_layout() {
+    fn columns_are_given_in_any_order_and_stored_in_that_of_the_layout() {
         let layout = layout(1);
         let batch = Batch::builder(&layout, 2)
             .labels("buy", vec![0.0, 1.0])
@@ -217,7 +217,7 @@ mod tests {
             error.to_string(),
             "Batch: field \"usr\": not in the layout; field \"tags\": given twice; \
              numeric \"age\": expected 2 values, found 1; task \"sale\": not in the layout; \
-             field \"user\": missing; numeric \"price\": missing; domains: missing, and the layout has 2"
+             field \"user\": missing; numeric \"price\": missing; domains: missing, and the layout has 2 domains"
         );
     }
 

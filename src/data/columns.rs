@@ -1,4 +1,4 @@
-//! From cells to a [`Table`]: what every source of rows shares.
+//! Builds a [`Table`] from cells. All file formats use it.
 
 #[cfg(feature = "parquet")]
 mod typed;
@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 #[cfg(feature = "parquet")]
 pub(super) use typed::{TypedBuilder, Value};
 
-/// Takes rows cell by cell, checks them and builds the columns of a [`Table`].
+/// Receives rows cell by cell, checks them, and builds the columns of a [`Table`].
 pub(super) struct TableBuilder {
     /// Names of the columns to read, each once.
     sources: Vec<String>,
@@ -25,11 +25,11 @@ pub(super) struct TableBuilder {
     lines: Lines,
     split: Option<String>,
     bounds: Bounds,
-    /// What a row takes in all columns, without the values of dictionaries and bags.
+    /// The bytes of a row in all columns, without the values of dictionaries and bags.
     row_bytes: u64,
 }
 
-/// From here on a column may spend memory to be read faster; a few rows to be scored are not worth it.
+/// From this number of rows on, columns use extra memory to be read faster. It does not pay for a few rows.
 const MANY_ROWS: usize = 1000;
 
 struct ColumnBuilder {
@@ -48,7 +48,7 @@ enum Cells {
 
 struct BagCells {
     separator: String,
-    /// The separator if it is one character, for which the search is much faster.
+    /// The separator if it is one character: the search is then much faster.
     single: Option<char>,
     offsets: Vec<usize>,
     codes: Vec<u32>,
@@ -57,7 +57,7 @@ struct BagCells {
 }
 
 impl TableBuilder {
-    /// A builder of the columns that `schema` names.
+    /// A builder for the columns that `schema` names.
     pub(super) fn new(schema: &Schema, bounds: Bounds) -> Self {
         let mut builder = Self {
             sources: Vec::new(),
@@ -90,30 +90,30 @@ impl TableBuilder {
         builder
     }
 
-    /// The rows to come are those of this file.
+    /// The next rows are from this file.
     pub(super) fn start(&mut self, part: &Path) {
         self.parts.push((self.rows, part.to_owned()));
     }
 
-    /// How much may be read.
+    /// The limits of the read.
     pub(super) fn bounds(&self) -> &Bounds {
         &self.bounds
     }
 
-    /// What the table takes in memory.
+    /// The bytes of the table in memory.
     fn bytes(&self) -> u64 {
         let values: u64 = self.columns.iter().map(|column| column.cells.value_bytes()).sum();
         self.rows as u64 * self.row_bytes + values
     }
 
-    /// The columns to read: [`TableBuilder::push`] asks for cells by position in this list.
+    /// The names of the columns to read. [`TableBuilder::push`] asks for cells by position in this list.
     pub(super) fn sources(&self) -> &[String] {
         &self.sources
     }
 
-    /// Adds a row that starts at `line`; `cell` gives the cell of the source at a position.
+    /// Adds a row that starts at `line`. `cell` returns the cell of the column at a position in [`TableBuilder::sources`].
     ///
-    /// The error names column and value; the caller knows file and line.
+    /// An error names column and value; the caller adds file and line.
     pub(super) fn push<'a>(&mut self, line: u64, cell: impl Fn(usize) -> &'a [u8]) -> Result<()> {
         self.expect(1)?;
         for column in &mut self.columns {
@@ -127,7 +127,7 @@ impl TableBuilder {
         self.bounds.check_bytes(self.bytes())
     }
 
-    /// Prepares for that many rows more.
+    /// Prepares for `rows` more rows.
     fn expect(&mut self, rows: usize) -> Result<()> {
         self.check_rows(rows as u64)?;
         if (self.rows..self.rows + rows).contains(&MANY_ROWS) {
@@ -138,13 +138,13 @@ impl TableBuilder {
         Ok(())
     }
 
-    /// Refuses that many rows more if they are too many, before anything is taken for them.
+    /// Checks, before anything is allocated, that `rows` more rows are within the limits.
     pub(super) fn check_rows(&self, rows: u64) -> Result<()> {
         self.bounds.check_rows(rows.saturating_add(self.rows as u64))?;
         self.bounds.check_bytes(rows.saturating_mul(self.row_bytes).saturating_add(self.bytes()))
     }
 
-    /// The table of the rows so far.
+    /// The finished table.
     pub(super) fn finish(self, source: PathBuf) -> Table {
         let Self { sources, columns, parts, rows, lines, split, .. } = self;
         let columns = columns.into_iter().map(|column| (sources[column.source].clone(), column.cells.finish()));
@@ -158,7 +158,7 @@ impl TableBuilder {
         })
     }
 
-    /// Adds these cells unless the column already has some of their kind.
+    /// Adds these cells, unless the column already has cells of this kind.
     fn add(&mut self, column: &str, cells: Cells) {
         let source = self.source(column);
         let same = |other: &ColumnBuilder| {
@@ -205,7 +205,7 @@ impl TableBuilder {
     }
 }
 
-/// How many ids a column of ids may have.
+/// The limit for ids in a column of ids.
 fn id_limit(coding: Coding) -> Option<usize> {
     if let Coding::Ids { rows } = coding { Some(rows) } else { None }
 }
@@ -218,7 +218,7 @@ impl Cells {
         }
     }
 
-    /// What a row takes, without what [`Cells::value_bytes`] counts.
+    /// The bytes of a row, without those that [`Cells::value_bytes`] counts.
     fn row_bytes(&self) -> u64 {
         match self {
             Self::Text { .. } | Self::Label(_) | Self::Weight(_) => 4,
@@ -226,7 +226,7 @@ impl Cells {
         }
     }
 
-    /// What distinct values take, and the codes of bags.
+    /// The bytes of the distinct values, and of the codes of bags.
     fn value_bytes(&self) -> u64 {
         match self {
             Self::Text { values, .. } => values.bytes(),
@@ -289,7 +289,7 @@ impl BagCells {
     }
 }
 
-/// What is written, if it is a number; spaces around it do not matter.
+/// The number in a cell, if it is one.
 fn parse(cell: &[u8]) -> Option<f64> {
     std::str::from_utf8(cell).ok()?.parse().ok()
 }
@@ -311,7 +311,7 @@ pub(super) fn as_number(number: f64) -> Result<f64> {
             Error::new(ErrorKind::Data, "expected a finite number").with_help("an empty cell is a missing value")
         );
     }
-    // Models compute in 32 bits.
+    // Models compute in f32.
     if number.abs() > f32::MAX.into() {
         return Err(Error::new(ErrorKind::Data, "expected a number from -3.4e38 to 3.4e38, as 32 bits hold it")
             .with_help("an empty cell is a missing value"));
@@ -329,7 +329,7 @@ fn label(cell: &[u8]) -> Result<f32> {
     if cell.is_empty() {
         return Ok(f32::NAN);
     }
-    // Written by a data frame, a label column with gaps holds 0.0 and 1.0.
+    // Data frames write a label column with missing values as 0.0 and 1.0.
     as_label(parse(cell).unwrap_or(f64::NAN))
 }
 

@@ -1,18 +1,18 @@
-//! What of a log's rows an encoder does not know, what is missing, and what was left out.
+//! Counts of values that the encoder does not know, of missing numbers, and of rows that were left out.
 
 use serde::Serialize;
 
 use super::{Batch, Encoder, Table};
 use crate::error::{Result, quoted};
 
-/// One value for each split.
+/// One value per split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct BySplit<T> {
-    /// Of the training rows.
+    /// The value for the training rows.
     pub train: T,
-    /// Of the validation rows.
+    /// The value for the validation rows.
     pub val: T,
-    /// Of the test rows.
+    /// The value for the test rows.
     pub test: T,
 }
 
@@ -26,49 +26,49 @@ impl<T> BySplit<T> {
     }
 }
 
-/// How many of some values.
+/// A count out of a total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Share {
-    /// Those that are counted.
+    /// The number of values that are counted, for example unknown values.
     pub count: usize,
-    /// All values: one a row, and in a bag any number.
+    /// The number of all values. A row has one value, or any number in a bag.
     pub of: usize,
 }
 
 impl Share {
-    /// Whether it is more than half.
+    /// Whether `count` is more than half of `of`.
     pub fn is_most(self) -> bool {
         self.count > self.of / 2
     }
 }
 
-/// How many values of one feature are unknown or missing.
+/// How many values of one feature are unknown or missing, per split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FeatureShare {
     /// The feature's name.
     pub feature: String,
-    /// By split.
+    /// The counts per split.
     #[serde(flatten)]
     pub splits: BySplit<Share>,
 }
 
-/// Rows that have no place, by the value that is the reason.
+/// Rows that were left out, or that take the shared path, because of one value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
-    /// The column of the value: that of splits or domains.
+    /// The column of that value: the split column or the domain column.
     pub column: String,
-    /// What the rows have there.
+    /// The value.
     pub value: String,
-    /// Their split, if they have one.
+    /// The split of the rows, if they have one.
     pub split: Option<&'static str>,
-    /// How many there are.
+    /// The number of rows.
     pub rows: usize,
     #[serde(skip)]
     pub(super) first: u32,
 }
 
 impl LeftOut {
-    /// No rows yet; `first` will be the first one.
+    /// An entry without rows; `first` is the number of the first row.
     pub(super) fn new(column: &str, value: &str, split: Option<&'static str>, first: u32) -> Self {
         Self { column: column.to_owned(), value: value.to_owned(), split, rows: 0, first }
     }
@@ -78,23 +78,23 @@ impl LeftOut {
     }
 }
 
-/// What of the rows of [`Splits`](super::Splits) an encoder does not know, what is missing, and what was left out.
+/// Counts of unknown values, missing numbers and rows left out in [`Splits`](super::Splits).
 ///
-/// A feature whose values are mostly unknown in one split was likely written in another way there.
+/// If most values of a feature are unknown in one split, that split probably writes them in another way.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct DataReport {
-    /// Rows by split.
+    /// The number of rows per split.
     pub rows: BySplit<usize>,
-    /// By feature with a vocabulary, the values that are not in it: no training row has them, or fewer than the feature's `min_count`.
+    /// For each feature with a vocabulary, the values that are not in it: fewer than `min_count` training rows have them.
     pub unknown: Vec<FeatureShare>,
-    /// By numeric feature, the empty cells.
+    /// For each numeric feature, the empty cells.
     pub missing: Vec<FeatureShare>,
     /// Rows that were left out.
     pub left_out: Vec<LeftOut>,
-    /// Rows of domains that no training row has, which take the shared path.
+    /// Rows of domains that no training row has. They take the shared path.
     pub shared: Vec<LeftOut>,
-    /// What is likely a mistake, as sentences.
+    /// Warnings about probable mistakes, one sentence each.
     pub warnings: Vec<String>,
 }
 
@@ -154,7 +154,7 @@ impl DataReport {
     }
 }
 
-/// From splits with features to features with splits.
+/// Turns lists of features per split into lists of splits per feature.
 fn shares(splits: &[Vec<(String, Share)>; 3]) -> Vec<FeatureShare> {
     let names = splits[0].iter().map(|(name, _)| name.clone()).enumerate();
     names.map(|(i, feature)| FeatureShare { feature, splits: BySplit::of(|split| splits[split][i].1) }).collect()

@@ -1,4 +1,4 @@
-//! Many encoded rows in memory.
+//! Encoded rows in memory.
 
 use std::ops::{Deref, Range};
 
@@ -7,10 +7,10 @@ use crc32fast::Hasher;
 use super::{Batch, DomainId, Ids, Layout, RowCounts};
 use crate::error::Result;
 
-/// All rows of a split in memory, with their layout: what is trained on, evaluated and drawn from.
+/// Encoded rows in memory, with their layout, for training and evaluation.
 ///
-/// An [`Encoder`](super::Encoder) makes it from a log; [`DataSet::new`] from rows that are ids already. Every value of this type is valid: its rows
-/// have its layout, as [`Batch::check`] says. It dereferences to the [`Batch`] of all its rows, to read columns and to score the rows at once.
+/// An [`Encoder`](super::Encoder) makes a data set from a log; [`DataSet::new`] makes one from rows that are encoded already. The rows always have
+/// the layout ([`Batch::check`]). A data set dereferences to the [`Batch`] of all its rows.
 ///
 /// ```
 /// use starple::data::{Batch, DataSet, Layout};
@@ -30,7 +30,7 @@ pub struct DataSet {
 }
 
 impl DataSet {
-    /// The data set of these rows.
+    /// A data set of these rows.
     ///
     /// # Errors
     /// Those of [`Batch::check`].
@@ -39,12 +39,12 @@ impl DataSet {
         Ok(Self::of_valid(layout, rows))
     }
 
-    /// The data set of rows that were checked, or made so that they are valid.
+    /// A data set of rows that are known to be valid.
     pub(super) fn of_valid(layout: &Layout, rows: Batch) -> Self {
         Self { layout: layout.clone(), rows }
     }
 
-    /// Fields, domains and tasks of the rows.
+    /// The fields, numeric inputs, domains and tasks of the rows.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -54,7 +54,7 @@ impl DataSet {
         self.rows
     }
 
-    /// Changes the rows, and checks them again.
+    /// Changes the rows with `change` and checks them again.
     ///
     /// # Errors
     /// Those of [`Batch::check`].
@@ -64,17 +64,17 @@ impl DataSet {
         Ok(self)
     }
 
-    /// Replaces `out` by these rows, in this order; a row may come more than once.
+    /// Copies these rows to `out`, in this order. A row can occur more than once.
     ///
-    /// `out` keeps its buffers: once they are large enough, nothing is allocated.
+    /// The contents of `out` are replaced and its buffers are reused: nothing is allocated if they are large enough.
     ///
     /// # Panics
-    /// If there is no such row, or if the bags of `out` would hold 2³² ids or more.
+    /// If a row does not exist, or a bag field of `out` would have 2³² ids or more.
     pub fn gather_into(&self, rows: &[u32], out: &mut Batch) {
         self.rows.take(rows.iter().map(|&row| row as usize), out);
     }
 
-    /// These rows, in this order; a row may come more than once.
+    /// A data set of these rows, in this order. A row can occur more than once.
     ///
     /// # Panics
     /// As [`DataSet::gather_into`].
@@ -84,7 +84,7 @@ impl DataSet {
         Self::of_valid(&self.layout, out)
     }
 
-    /// The rows of a range, in order. There may be any number of rows.
+    /// A data set of a range of rows.
     ///
     /// # Panics
     /// If the range ends after the last row.
@@ -92,8 +92,7 @@ impl DataSet {
         Self::of_valid(&self.layout, self.rows.slice(rows))
     }
 
-    /// A checksum (CRC-32) of all values of the rows. It tells whether two data sets have the same rows in the same order; the layout's
-    /// names do not count.
+    /// A checksum (CRC-32) of all values of the rows and of their order. The names in the layout do not count.
     pub fn checksum(&self) -> u32 {
         let Batch { ids, numeric, labels, domains, weights, groups } = &self.rows;
         let mut hasher = Hasher::new();
@@ -117,7 +116,7 @@ impl DataSet {
         hasher.finalize()
     }
 
-    /// What training asks of the rows beforehand.
+    /// The counts that training checks before it starts.
     pub fn counts(&self) -> RowCounts {
         let rows = self.rows.rows();
         let weighted = self.weights.iter().filter(|&&weight| weight > 0.0).count();
@@ -130,10 +129,10 @@ impl DataSet {
         }
     }
 
-    /// Checks that a model of this layout can read the rows: it has their layout, or one that has grown from it.
+    /// Checks that a model with the layout `model` can read the rows: it has the layout of the rows, or one that has grown from it.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`](crate::ErrorKind::Layout), naming every difference.
+    /// [`ErrorKind::Layout`](crate::ErrorKind::Layout), naming every difference, if it cannot.
     pub fn check_for(&self, model: &Layout) -> Result<()> {
         self.layout.check_model(model)
     }

@@ -1,4 +1,4 @@
-//! The records of delimited text, read strictly: what two programs would read differently is an error.
+//! Reads the records of delimited text strictly: text that two programs could read differently is an error.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -6,45 +6,46 @@ use std::ops::Range;
 use super::read_options::{Bounds, Dialect};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Large enough that system calls do not show, small enough for the cache.
+/// The initial size of the buffer: large enough to make system calls cheap, small enough for the cache.
 const BUFFER: usize = 1 << 16;
 
-/// What begins a file in UTF-8 that some programs write, and is no part of it.
+/// Some programs write these bytes at the start of a UTF-8 file. They are not content.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Reads records from a source of bytes, one after the other.
+/// Reads records one by one from a source of bytes.
 pub(super) struct Records<'a, R> {
     inner: R,
     dialect: Dialect,
     bounds: &'a Bounds,
-    /// What was read and not yet passed over: `buffer[start..end]`.
+    /// `buffer[start..end]` holds the bytes that were read and not yet parsed.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
     ended: bool,
-    /// Why there is no more to read, to be said after what was read before.
+    /// An error of the source. It is reported after the records that were read before it.
     failed: Option<Error>,
-    /// Bytes that were read.
+    /// The number of bytes that were read.
     total: u64,
-    /// The line that the record at `start` begins at.
+    /// The line at which the record at `start` begins.
     next_line: u64,
-    /// Of the record that was read last.
+    /// The line of the last record.
     line: u64,
     cells: Vec<Cell>,
-    /// The content of cells that is not theirs byte by byte: without escapes and doubled quotes.
+    /// The content of cells with escapes or doubled quotes, after these are resolved.
     unescaped: Vec<u8>,
     classes: [Class; 256],
 }
 
-/// Where the content of a cell is.
+/// The place of a cell's content.
 #[derive(Debug, Clone)]
 enum Cell {
-    /// In the buffer.
+    /// In `buffer`.
     Plain(Range<usize>),
+    /// In `unescaped`.
     Unescaped(Range<usize>),
 }
 
-/// What a byte is outside quotes.
+/// The meaning of a byte outside quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
     Content,
@@ -54,17 +55,17 @@ enum Class {
     Escape,
 }
 
-/// A record, from `start` on.
+/// The size of a complete record that begins at `start`.
 #[derive(Debug, Clone, Copy)]
 struct Whole {
     bytes: usize,
     line_feeds: u64,
 }
 
-/// How a cell ends.
+/// A complete cell.
 struct End {
     cell: Cell,
-    /// Where the byte after it is.
+    /// The position of the byte after it.
     at: usize,
 }
 
@@ -95,17 +96,17 @@ impl<'a, R: Read> Records<'a, R> {
         }
     }
 
-    /// The line that the last record starts at; at the end of the source, and where reading failed, the last line that was reached.
+    /// The line at which the last record starts. At the end of the source and after an error, the last line that was reached.
     pub(super) fn line(&self) -> u64 {
         self.line
     }
 
-    /// How cells are told apart.
+    /// The delimiter, quotes and escapes.
     pub(super) fn dialect(&self) -> Dialect {
         self.dialect
     }
 
-    /// How many cells the last record has.
+    /// The number of cells of the last record.
     pub(super) fn len(&self) -> usize {
         self.cells.len()
     }
@@ -118,7 +119,7 @@ impl<'a, R: Read> Records<'a, R> {
         }
     }
 
-    /// Reads the next record that is not a blank line; false if there is none. Errors of the content say their line.
+    /// Reads the next record, without blank lines; false if there is none. Errors about content have a line.
     pub(super) fn next(&mut self, failure: &impl Fn(&io::Error) -> Error) -> Result<bool> {
         if self.total == 0 {
             self.fill(failure)?;
@@ -144,7 +145,7 @@ impl<'a, R: Read> Records<'a, R> {
         }
     }
 
-    /// Reads until the buffer, which grows if all of it is one record, is full.
+    /// Reads until the buffer is full. If one record fills the whole buffer, the buffer grows.
     fn fill(&mut self, failure: &impl Fn(&io::Error) -> Error) -> Result<()> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -173,7 +174,7 @@ impl<'a, R: Read> Records<'a, R> {
         Ok(())
     }
 
-    /// Cuts the record at `start` into cells; `None` if its end is not in the buffer.
+    /// Splits the record at `start` into cells; `None` if its end is not in the buffer yet.
     fn parse(&mut self) -> Result<Option<Whole>> {
         self.cells.clear();
         self.unescaped.clear();
@@ -196,17 +197,17 @@ impl<'a, R: Read> Records<'a, R> {
                     return Ok(Some(Whole { bytes: end + 2 - self.start, line_feeds: line_feeds + 1 }));
                 }
                 [b'\n', ..] => return Ok(Some(Whole { bytes: end + 1 - self.start, line_feeds: line_feeds + 1 })),
-                // Only a file that ends there has these.
+                // These occur only at the end of the file.
                 [] | [b'\r'] => return Ok(Some(Whole { bytes: end + rest.len() - self.start, line_feeds })),
                 _ => at = end + 1,
             }
         }
     }
 
-    /// The cell at `at`, which begins with no quote.
+    /// Parses the cell at `at`, which does not begin with a quote.
     fn plain(&mut self, at: usize, line_feeds: &mut u64) -> Result<Option<End>> {
         let data = &self.buffer[..self.end];
-        // Where the part begins that is not among the unescaped yet.
+        // `part` is the start of the content that is not in `unescaped` yet.
         let (mut end, mut part, first) = (at, at, self.unescaped.len());
         loop {
             while end < data.len() && self.classes[usize::from(data[end])] == Class::Content {
@@ -246,10 +247,10 @@ impl<'a, R: Read> Records<'a, R> {
         Ok(Some(End { cell: Cell::Unescaped(first..self.unescaped.len()), at: end }))
     }
 
-    /// The cell at `at`, which begins with a quote.
+    /// Parses the cell at `at`, which begins with a quote.
     fn quoted(&mut self, at: usize, line_feeds: &mut u64) -> Result<Option<End>> {
         let Dialect { quote: Some(quote), escape, .. } = self.dialect else {
-            unreachable!("without quotes none is quoted")
+            unreachable!("a cell is quoted only if there is a quote character")
         };
         let opened = self.line + *line_feeds;
         let data = &self.buffer[..self.end];
@@ -281,7 +282,7 @@ impl<'a, R: Read> Records<'a, R> {
             match &data[end + 1..] {
                 [] | [_] if !self.ended => return Ok(None),
                 [next, rest @ ..] if *next == quote => {
-                    // One program reads a quote and goes on, another ends the cell.
+                    // One program reads a quote and continues, another ends the cell.
                     if data[end - 1] == b'\\' && self.dialect.escape_unsaid && ends_cell(self.dialect, rest) {
                         return Err(ambiguous().at_line(opened + line_feeds_before(&data[at..end])));
                     }
@@ -303,7 +304,7 @@ impl<'a, R: Read> Records<'a, R> {
             self.unescaped.extend_from_slice(&data[part..end]);
             Cell::Unescaped(first..self.unescaped.len())
         };
-        // An empty one is no blank line.
+        // A line with one empty quoted cell is not a blank line.
         let cell = if let Cell::Plain(range) = &cell
             && range.is_empty()
         {
@@ -315,7 +316,7 @@ impl<'a, R: Read> Records<'a, R> {
     }
 }
 
-/// How many of these bytes an escape before them makes content: 0 if it is content itself, `None` if more bytes are needed to tell.
+/// How many of the bytes after an escape become content. 0 if the escape is content itself; `None` if more bytes are needed to decide.
 fn escaped(dialect: Dialect, rest: &[u8]) -> Option<usize> {
     match rest {
         [] | [b'\r'] => None,
@@ -327,7 +328,7 @@ fn escaped(dialect: Dialect, rest: &[u8]) -> Option<usize> {
     }
 }
 
-/// Whether a closing quote may stand before these bytes.
+/// Whether a quote before these bytes closes its cell.
 fn ends_cell(dialect: Dialect, rest: &[u8]) -> bool {
     matches!(rest, [] | [b'\n' | b'\r'] | [b'\n', ..] | [b'\r', b'\n', ..]) || rest.first() == Some(&dialect.delimiter)
 }
@@ -337,9 +338,9 @@ fn line_feeds_before(bytes: &[u8]) -> u64 {
 }
 
 const DOUBLE_OR_ESCAPE: &str =
-    "write a quote inside a quoted cell twice; if quotes are written \\\", set escape = \"\\\\\"";
+    "write a quote inside a quoted cell twice; if the file writes quotes as \\\", set escape = \"\\\\\"";
 const DOUBLE_OR_OFF: &str =
-    "write a quote inside a quoted cell twice, or set quote = false if quotes are content like any other";
+    "write a quote inside a quoted cell twice, or set quote = \"\" if quotes are ordinary characters";
 
 fn never_closed(backslash: bool) -> Error {
     Error::new(ErrorKind::Data, "the quoted cell that begins here is never closed").with_help(if backslash {
@@ -360,15 +361,13 @@ fn closed_inside(opened: u64, closed: u64, rest: &[u8], backslash: bool) -> Erro
 }
 
 fn ambiguous() -> Error {
-    Error::new(ErrorKind::Data, "a backslash before two quotes: the cell may end here or go on").with_help(
-        "set escape = \"\\\\\" if a backslash stands before the quotes of a cell, or escape = false if quotes are written twice",
-    )
+    Error::new(ErrorKind::Data, "a backslash before two quotes: the cell could end here or continue")
+        .with_help("set escape = \"\\\\\" if backslashes escape quotes, or escape = \"\" if quotes are written twice")
 }
 
 fn lone_carriage_return() -> Error {
-    Error::new(ErrorKind::Data, "a carriage return without a line feed after it").with_help(
-        "end lines by a line feed, with or without a carriage return before it, and quote cells that hold one",
-    )
+    Error::new(ErrorKind::Data, "a carriage return without a line feed after it")
+        .with_help("end lines with a line feed or with both, and quote cells that contain a carriage return")
 }
 
 #[cfg(test)]

@@ -1,20 +1,20 @@
-//! Which domain a row belongs to.
+//! The domain of a row.
 
 use serde::{Deserialize, Serialize};
 
-/// A domain, as its position in [`Layout::domains`](super::Layout::domains).
+/// A domain, given by its position in [`Layout::domains`](super::Layout::domains).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DomainId(u32);
 
 impl DomainId {
-    /// No known domain: the model answers by its shared path. Only prediction takes it; training does not.
+    /// The id for rows of no known domain: the model scores them by its shared path. Only prediction accepts it, training does not.
     pub const SHARED: Self = Self(u32::MAX);
 
     /// The domain at this position.
     ///
     /// # Panics
-    /// If `index` does not fit in 32 bits or is the one that stands for [`DomainId::SHARED`].
+    /// If `index` is 2³² − 1 (reserved for [`DomainId::SHARED`]) or larger.
     pub fn new(index: usize) -> Self {
         let id = u32::try_from(index).ok().filter(|&id| id != u32::MAX);
         Self(id.unwrap_or_else(|| panic!("domain index {index} is out of range")))
@@ -26,12 +26,12 @@ impl DomainId {
     }
 }
 
-/// The domain of every row of a batch: one for all, or one a row.
+/// The domains of the rows of a batch: one for all rows, or one per row.
 #[derive(Debug, Clone, Copy)]
 pub enum Domains<'a> {
-    /// All rows belong to this one.
+    /// All rows belong to this domain.
     One(DomainId),
-    /// Row `i` belongs to the `i`-th, in any order.
+    /// Row `i` belongs to the `i`-th domain of the slice. The domains can be in any order.
     PerRow(&'a [DomainId]),
 }
 

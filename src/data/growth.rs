@@ -1,19 +1,19 @@
-//! What new rows have added to an encoder.
+//! What an encoder learned from new rows.
 
 use std::fmt;
 
-/// What [`Encoder::extend`](super::Encoder::extend) found in new rows and gave ids of its own.
+/// The new values and domains that [`Encoder::extend`](super::Encoder::extend) found and gave ids to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Growth {
-    /// The tables whose vocabularies grew, in the layout's order, each with the number of its new values. A table has the name of its feature
-    /// unless the feature says otherwise.
+    /// The tables whose vocabularies grew, each with the number of new values, in the order of the layout. A table has the name of its feature
+    /// unless the feature names another table.
     pub values: Vec<(String, usize)>,
     /// The names of the new domains, in the order of their ids.
     pub domains: Vec<String>,
 }
 
 impl Growth {
-    /// Whether everything was known already.
+    /// Whether nothing was new.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty() && self.domains.is_empty()
     }

@@ -1,4 +1,4 @@
-//! A gzip file: members one after the other, and padding after the last.
+//! Reads gzip files: one or more members, optionally followed by zeros.
 
 use std::io::{self, BufRead, Read};
 
@@ -7,9 +7,9 @@ use flate2::bufread::GzDecoder;
 /// The first byte of every member.
 const MAGIC: u8 = 0x1f;
 
-/// Decompresses all members. After them there may be zeros, with which tapes and block devices fill their blocks.
+/// Decompresses all members. Zeros after the last member are ignored: tapes and block devices pad with them.
 pub(super) struct Members<R> {
-    /// Is there until the file ends.
+    /// `None` at the end of the file.
     member: Option<GzDecoder<R>>,
 }
 
@@ -26,7 +26,7 @@ impl<R: BufRead> Read for Members<R> {
             if count > 0 || buffer.is_empty() {
                 return Ok(count);
             }
-            let mut file = self.member.take().expect("it is there").into_inner();
+            let mut file = self.member.take().expect("the loop has one").into_inner();
             if !padding(&mut file)? {
                 self.member = Some(GzDecoder::new(file));
             }
@@ -35,7 +35,7 @@ impl<R: BufRead> Read for Members<R> {
     }
 }
 
-/// Whether all that is left is zeros; if there is something else, it is left.
+/// Whether the rest of the file is zeros, which are consumed. The bytes of another member are not consumed.
 fn padding(file: &mut impl BufRead) -> io::Result<bool> {
     let mut padded = false;
     loop {
@@ -46,7 +46,7 @@ fn padding(file: &mut impl BufRead) -> io::Result<bool> {
         let zeros = left.iter().take_while(|&&byte| byte == 0).count();
         if zeros < left.len() {
             if padded || zeros > 0 || left[0] != MAGIC {
-                let text = "after a member there is neither another one nor zeros to the end";
+                let text = "expected another gzip member or only zeros after a member, found other bytes";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }
             return Ok(false);

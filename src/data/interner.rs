@@ -1,34 +1,34 @@
-//! Codes for the distinct values of a column.
+//! Gives codes to the distinct values of a column.
 
 use std::collections::HashMap;
 
 use super::id_spelling;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Distinct values in their one spelling, and their codes.
+/// The distinct values of a column, spelled by [`id_spelling`], and their codes.
 #[derive(Default)]
 pub(super) struct Interner {
     codes: HashMap<Box<[u8]>, u32>,
-    /// The value before: logs are often sorted by user, so the next one is mostly the same.
+    /// The previous value. Logs are often sorted by user, so the next value is often the same.
     last: Vec<u8>,
     last_code: u32,
-    /// Short values and their codes, each in the one slot that its bits point to; empty until there are many rows.
-    /// A hit saves the map's hash, which is made to withstand hostile input and takes its time for it.
+    /// A cache of short values and their codes; each value has one possible slot. Empty until there are many rows. A hit saves the map's
+    /// hash, which is slow because it resists hostile input.
     recent: Vec<(u64, u32)>,
-    /// If given, values must be integers below this.
+    /// If set, values must be integers below this.
     limit: Option<usize>,
-    /// What the values take in memory.
+    /// The approximate bytes of the values in memory.
     bytes: u64,
 }
 
-/// What a value takes beside its bytes, about: its entry in the map, and the allocator's part.
+/// The approximate bytes of a value in addition to its text: its entry in the map, and the allocator's overhead.
 const VALUE_BYTES: u64 = 64;
 
-/// `recent` has two to this power slots.
+/// `recent` has 2^RECENT_BITS slots.
 const RECENT_BITS: u32 = 12;
 
 impl Interner {
-    /// Keeps the smaller limit.
+    /// Sets the limit, unless the current limit is smaller.
     pub(super) fn narrow(&mut self, limit: Option<usize>) {
         self.limit = match (self.limit, limit) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -36,12 +36,12 @@ impl Interner {
         };
     }
 
-    /// Makes room for what pays in long columns only.
+    /// Allocates the cache, which pays only in long columns.
     pub(super) fn expect_many(&mut self) {
         self.recent = vec![(NO_VALUE, 0); 1 << RECENT_BITS];
     }
 
-    /// The code of a value, a new one if it was not met before.
+    /// The code of a value. A value that is new gets a new code.
     pub(super) fn code(&mut self, value: &[u8]) -> Result<u32> {
         if self.last == value && !self.codes.is_empty() {
             return Ok(self.last_code);
@@ -64,7 +64,7 @@ impl Interner {
     }
 
     fn look_up(&mut self, value: &[u8]) -> Result<u32> {
-        // Text of another encoding is refused when it is inserted.
+        // `insert` refuses bytes that are not UTF-8.
         let value = str::from_utf8(value).map_or(value, |text| id_spelling(text).as_bytes());
         match self.codes.get(value) {
             Some(&code) => Ok(code),
@@ -72,14 +72,14 @@ impl Interner {
         }
     }
 
-    /// Checks are made here, once a distinct value.
+    /// Adds a new value. Each distinct value is checked only here.
     #[cold]
     fn insert(&mut self, value: &[u8]) -> Result<u32> {
         let text = std::str::from_utf8(value).map_err(|_| invalid_utf8())?;
         if let Some(limit) = self.limit {
             id(text, limit)?;
         }
-        // Fewer than the cells of a table, save in a bag of billions of distinct values.
+        // Only a bag column can have this many distinct values.
         let code = u32::try_from(self.codes.len())
             .map_err(|_| Error::new(ErrorKind::Data, "a column holds fewer than 2^32 distinct values"))?;
         self.codes.insert(value.into(), code);
@@ -87,7 +87,7 @@ impl Interner {
         Ok(code)
     }
 
-    /// What the values take in memory, about.
+    /// The approximate bytes of the values in memory.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -103,10 +103,10 @@ impl Interner {
     }
 }
 
-/// What [`packed`] gives for no value.
+/// A number that [`packed`] returns for no value.
 const NO_VALUE: u64 = u64::MAX;
 
-/// The length and the bytes of a value of at most 7 bytes: different for different values.
+/// The length and the bytes of a value of at most 7 bytes in one number, which differs for different values.
 fn packed(value: &[u8]) -> Option<u64> {
     (value.len() <= 7).then(|| value.iter().fold(value.len() as u64, |packed, &byte| (packed << 8) | u64::from(byte)))
 }
@@ -115,11 +115,11 @@ pub(super) fn invalid_utf8() -> Error {
     Error::new(ErrorKind::Data, "expected UTF-8").with_help("save the file in UTF-8")
 }
 
-/// An id of an embedding table of `rows` rows, in its one spelling.
+/// Parses the id of a row of an embedding table with `rows` rows. `text` is spelled by [`id_spelling`].
 pub(super) fn id(text: &str, rows: usize) -> Result<u32> {
     text.parse::<u32>().ok().filter(|&id| (id as usize) < rows).ok_or_else(|| {
         Error::new(ErrorKind::Data, format!("expected an integer id from 0 to {}", rows - 1))
-            .with_help("leave out `ids` to have values numbered")
+            .with_help("leave out `ids` to number the values by a vocabulary")
     })
 }
 
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn many_values_of_all_lengths_keep_their_codes() {
-        // Twice around, in an order that meets the slots of short values again and again.
+        // Three passes, so that short values use their slots several times.
         let values: Vec<String> = (0..20_000_u64).map(|i| (i * i * i).to_string()).chain([String::new()]).collect();
         let mut interner = Interner::default();
         let mut wanted = HashMap::new();

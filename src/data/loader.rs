@@ -1,4 +1,4 @@
-//! Cuts the rows of a data set into batches.
+//! Splits the rows of a data set into batches.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,28 +9,28 @@ use super::{Batch, BatchOrder, DataSet, DomainId, Layout, LoaderConfig, Pass, Ro
 use crate::error::Result;
 use crate::random::{Purpose, keyed};
 
-/// The [`RowSource`] of a [`DataSet`]: cuts its rows into batches, in an order that the seed and the epoch's number decide alone.
+/// The [`RowSource`] of a [`DataSet`]: splits its rows into batches. The order depends only on the seed and the number of the epoch.
 ///
-/// Every row comes once an epoch, whatever the [`BatchOrder`]; no short batch is dropped. Inside a batch the rows of a domain
-/// lie together, in ascending order of domains ([`DomainId::SHARED`] is the last). See [`RowSource`] for an example.
+/// Every row occurs once per epoch, with any [`BatchOrder`]; short batches are kept. Within a batch, rows are grouped by domain, in ascending
+/// order of domains ([`DomainId::SHARED`] is last). See [`RowSource`] for an example.
 #[derive(Debug, Clone)]
 pub struct Loader {
     rows: Arc<DataSet>,
-    /// The domains that have rows, ascending.
+    /// The domains that have rows, in ascending order.
     domains: Vec<DomainId>,
-    /// For each row the position of its domain in `domains`.
+    /// For each row, the position of its domain in `domains`.
     positions: Vec<u32>,
-    /// The rows of the pass; a batch is a range of it.
+    /// The rows of the pass in order; a batch is a range of it.
     order: Vec<u32>,
     batches: Vec<Range<usize>>,
     position: usize,
-    /// Scratch of the sort by domain.
+    /// Scratch space of the sort by domain.
     counts: Vec<usize>,
     sorted: Vec<u32>,
 }
 
 impl Loader {
-    /// A loader of all these rows: a [`DataSet`], or an `Arc` of one to share it.
+    /// A loader for all rows of a [`DataSet`], or of an `Arc<DataSet>` to share it.
     ///
     /// # Panics
     /// If there are 2³² rows or more.
@@ -46,12 +46,12 @@ impl Loader {
         Self { rows, domains, positions, order, batches, position: 0, counts, sorted }
     }
 
-    /// The rows it cuts.
+    /// The rows of all batches.
     pub fn rows(&self) -> &Arc<DataSet> {
         &self.rows
     }
 
-    /// Puts all rows in the order of an epoch, and cuts them.
+    /// Puts all rows in the order of an epoch and splits them into batches.
     fn order_epoch(&mut self, epoch: u64, config: &LoaderConfig) {
         let Self { rows, domains, positions, order, batches, counts, .. } = self;
         let mut rng = keyed(config.seed(), Purpose::Shuffle, epoch, 0);
@@ -76,7 +76,7 @@ impl Loader {
 
         batches.clear();
         let mut start = 0;
-        // The sort has left the end of each group in its count.
+        // After the sort, `counts` holds the end of each group.
         for &end in &*counts {
             if shuffle {
                 order[start..end].shuffle(&mut rng);
@@ -89,8 +89,8 @@ impl Loader {
         }
     }
 
-    /// Draws at most `per_domain` rows of each domain, puts them in random order, so that every batch is like those of training, and
-    /// cuts them.
+    /// Draws at most `per_domain` rows of each domain, puts them in random order and splits them into batches. So the batches have mixed domains,
+    /// as in training.
     fn order_sample(&mut self, per_domain: usize, number: u64, config: &LoaderConfig) {
         let known = self.rows.layout().domains.len();
         let mut of_domain = vec![Vec::new(); known];
@@ -133,7 +133,7 @@ impl RowSource for Loader {
             Pass::Epoch(epoch) => self.order_epoch(epoch, config),
             Pass::Sample { per_domain, number } => self.order_sample(per_domain, number, config),
         }
-        // So that no batch of the pass allocates.
+        // Then no batch of the pass allocates.
         let largest = self.batches.iter().map(Range::len).max().unwrap_or(0);
         self.sorted.resize(largest, 0);
         self.counts.resize(self.domains.len(), 0);
@@ -167,14 +167,14 @@ impl RowSource for Loader {
     }
 }
 
-/// The batches of neighbouring rows.
+/// Splits a range into ranges of `batch_rows`; the last one can be shorter.
 fn cuts(rows: Range<usize>, batch_rows: usize) -> impl Iterator<Item = Range<usize>> {
     let end = rows.end;
     rows.step_by(batch_rows).map(move |from| from..end.min(from.saturating_add(batch_rows)))
 }
 
-/// Writes `rows` into `sorted`, by ascending key and, where keys are equal, in their own order. Keys are below `keys`;
-/// afterwards `counts[k]` is the end of key `k` in `sorted`.
+/// Writes `rows` to `sorted` in ascending order of their keys. Rows with equal keys keep their order. Keys are less than `keys`. Afterwards
+/// `counts[k]` is the end of key `k` in `sorted`.
 fn counting_sort(
     rows: impl Iterator<Item = u32> + Clone,
     keys: usize,
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::data::Ids;
 
-    /// Rows whose one id is their number.
+    /// Rows with one id each: the number of the row.
     fn rows(domains: &[usize]) -> DataSet {
         of(domains.iter().map(|&domain| DomainId::new(domain)).collect())
     }
@@ -230,7 +230,7 @@ mod tests {
         (0..batch.rows()).map(|row| batch.ids[0].row(row)[0]).collect()
     }
 
-    /// The row numbers of every batch that is left.
+    /// The row numbers of all remaining batches.
     fn remaining(loader: &mut Loader) -> Vec<Vec<u32>> {
         let (mut all, mut batch) = (Vec::new(), Batch::default());
         while loader.next_into(&mut batch).unwrap() {
@@ -285,9 +285,9 @@ mod tests {
                 prop_assert!(of.is_sorted());
                 prop_assert!(of.iter().collect::<HashSet<_>>().len() <= cap);
             }
-            // The same key gives the same batches, from any place in the epoch.
+            // The same seed and epoch give the same batches, from any position in the epoch.
             let half = batches.len() / 2;
-            // What was read before does not matter.
+            // Earlier passes have no effect.
             loader.begin(Pass::Sample { per_domain: 3, number: 0 }, &config).unwrap();
             loader.begin(Pass::Epoch(epoch), &config).unwrap();
             loader.skip(half).unwrap();
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_has_so_many_rows_of_each_domain() {
+    fn a_sample_has_at_most_this_many_rows_of_each_domain() {
         let mut domains = vec![DomainId::SHARED; 4];
         domains.extend((0..60).map(|row| DomainId::new(usize::from(row >= 50))));
         let config = LoaderConfig::builder().batch_rows(8).seed(3).build().unwrap();

@@ -1,23 +1,23 @@
-//! How rows are cut into batches.
+//! Settings for batches.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problems;
 
-/// Which rows may share a batch.
+/// Which rows can be in one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BatchOrder {
-    /// Rows of any domain (the default), so that layers that all domains share run once over many rows.
+    /// Rows of several domains; the default. It is the fastest, because shared layers run once over many rows.
     Mixed {
-        /// At most this many domains in one batch, at least 1: domains are dealt into groups anew each epoch, and rows
-        /// mix inside a group. `None` sets no bound.
+        /// The largest number of domains in a batch, at least 1. Each epoch, domains are divided into random groups of this size, and a batch
+        /// has rows of one group. `None`, the default, means no limit.
         #[serde(default)]
         max_domains: Option<usize>,
     },
-    /// Rows of one domain; the batches of all domains take turns in random order. This is how STAR's paper trains
-    /// (Sheng et al., CIKM 2021, "Architecture Overview": a domain is drawn, then a mini-batch of its rows).
+    /// Rows of one domain. The batches of all domains follow each other in random order. STAR's paper trains in this way (Sheng et al., CIKM 2021,
+    /// "Architecture Overview": a domain is drawn, then a mini-batch of its rows).
     OneDomain,
 }
 
@@ -37,16 +37,16 @@ impl BatchOrder {
 }
 
 crate::settings! {
-    /// How a [`RowSource`](super::RowSource) cuts rows into batches.
+    /// How a [`RowSource`](super::RowSource) splits rows into batches.
     #[derive(Default)]
     LoaderConfig, LoaderConfigBuilder, in files {
-        /// The rows of a batch, at least 1; default 4096. The last batch of an epoch, or of a group of domains, may hold fewer.
+        /// The number of rows in a batch, at least 1; default 4096. The last batch of an epoch, or of a group of domains, can have fewer.
         batch_rows: usize = 4096;
-        /// The seed of the order of rows; default 0.
+        /// The seed of the random order of rows; default 0.
         seed: u64 = 0;
-        /// Which rows may share a batch; default [`BatchOrder::Mixed`] without a bound.
+        /// Which rows can be in one batch; default [`BatchOrder::Mixed`] without a limit.
         order: BatchOrder = BatchOrder::default();
-        /// Whether every epoch draws a new order, the default; if not, all epochs have the order of the rows.
+        /// Whether rows are shuffled in every epoch; default true. If false, every epoch uses the order of the rows.
         shuffle: bool = true;
     }
     check(this, problems) {

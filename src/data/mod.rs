@@ -1,8 +1,8 @@
 //! From logs to batches: schema, encoder, readers and loader.
 //!
-//! A [`Schema`] says what the columns of a log mean. [`Table::read`] reads those columns of a CSV, TSV or Parquet file; [`Encoder::fit`] learns
-//! vocabularies, scales and domains from the training rows alone, and [`Encoder::encode`] turns the rows of any split
-//! into a [`DataSet`], which is in memory. A [`Loader`] cuts that into the batches of an epoch; it is one [`RowSource`], and training takes any.
+//! A [`Schema`] says what each column of a log is. [`Table::read`] reads these columns from a CSV, TSV or Parquet file. [`Encoder::fit`] learns
+//! vocabularies, scales and domains, from the training rows only. [`Encoder::encode`] turns the rows of any split into a [`DataSet`], which is
+//! held in memory. A [`Loader`] splits a data set into the batches of an epoch. Training accepts any [`RowSource`]; [`Loader`] is one.
 //!
 //! ```
 //! use starple::data::{Batch, Encoder, Format, Loader, LoaderConfig, Pass, RowSource, Schema, Table};
@@ -33,7 +33,7 @@
 //!     }
 //! }
 //! let test = encoder.encode(&table, &table.split("test")?)?;
-//! assert_eq!(test.ids[0].row(0), [0]); // eve was not among the training rows
+//! assert_eq!(test.ids[0].row(0), [0]); // no training row has the user eve, so her id is 0
 //! # Ok::<(), starple::Error>(())
 //! ```
 

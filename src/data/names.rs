@@ -1,11 +1,11 @@
-//! Names that are looked up, lists of them and near misses, for error texts.
+//! Looks up names. For error texts: lists of names, and names that were probably meant.
 
 use crate::error::{Error, ErrorKind, Result, quoted};
 
-/// How many names an error text lists before it only counts the rest.
+/// How many names an error text lists. It counts the rest.
 const LISTED: usize = 30;
 
-/// `"a", "b", "c"`, shortened to `… and 70 more` where there are very many.
+/// `"a", "b", "c"`; a long list ends with `… and 70 more`.
 pub(crate) fn listed<S: AsRef<str>>(names: &[S]) -> String {
     let shown: Vec<_> = names.iter().take(LISTED).map(|name| quoted(name).to_string()).collect();
     match names.len().saturating_sub(LISTED) {
@@ -14,7 +14,7 @@ pub(crate) fn listed<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
-/// Where `column` is among the names of a file's columns, which `holder` (its header, the file) has.
+/// The position of `column` among the column names of a file. `holder` is what has the names in an error text: "header" or "file".
 pub(super) fn position(column: &str, names: &[&str], holder: &str) -> Result<usize> {
     let mut found = (0..names.len()).filter(|&i| names[i] == column);
     match (found.next(), found.next()) {
@@ -36,8 +36,10 @@ pub(super) fn position(column: &str, names: &[&str], holder: &str) -> Result<usi
     }
 }
 
-/// The name that is most like `wanted`, for "did you mean": by `1 − edits / length of the longer`, where an edit replaces, adds, removes or
-/// swaps letters (Damerau and Levenshtein) and case does not count. The first one of equals; `None` below 0.5.
+/// The name that is most similar to `wanted`, for "did you mean"; `None` if no similarity is at least 0.5.
+///
+/// The similarity is `1 − edits / length of the longer name`, without regard to case. An edit replaces, adds, removes or swaps letters (the
+/// Damerau-Levenshtein distance). Of equally similar names, the first is returned.
 ///
 /// ```
 /// assert_eq!(starple::closest("lable", &["user", "label"]), Some("label"));
@@ -56,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_misses_are_found_and_strangers_are_not() {
+    fn similar_names_are_found_and_others_are_not() {
         let names = ["user_id", "item_id", "label"];
         assert_eq!(closest("user", &names), Some("user_id"));
         assert_eq!(closest("userid", &names), Some("user_id"));
@@ -68,7 +70,7 @@ mod tests {
 
     #[test]
     fn half_the_letters_may_differ_and_the_first_of_equals_is_named() {
-        // Two swaps are two edits of four letters, and so are a swap and another letter. One more is too many.
+        // Two of four letters: two swaps, or a swap and a replacement. Three edits are too many.
         assert_eq!(closest("badc", &["abcd"]), Some("abcd"));
         assert_eq!(closest("bacx", &["abcd"]), Some("abcd"));
         assert_eq!(closest("bayx", &["abcd"]), None);

@@ -19,13 +19,13 @@ use super::columns::{TableBuilder, TypedBuilder, Value};
 use super::names::position;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Rows that are decoded at a time: enough that a call does not show, few enough for the cache.
+/// How many rows are decoded at a time: enough to make a call cheap, few enough for the cache.
 const CHUNK: usize = 4096;
 
 /// The first and the last bytes of every file.
 const MARK: &[u8; 4] = b"PAR1";
 
-/// Adds the rows of a file; `path` is its path.
+/// Adds the rows of the file at `path`.
 pub(super) fn read(file: File, path: &Path, builder: &mut TableBuilder) -> Result<()> {
     fill(file, &mut TypedBuilder::new(builder)).map_err(|error| error.at_path(path))
 }
@@ -48,8 +48,8 @@ fn fill(mut file: File, builder: &mut TypedBuilder<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a file that would take too much memory, by what it says of itself, before anything is decoded. What it does not say is
-/// counted while it is read.
+/// Checks, before anything is decoded, that the sizes in the file's metadata are within the limits. Other sizes are checked while the file is
+/// read.
 fn check_sizes(metadata: &ParquetMetaData, columns: &[Located], builder: &TypedBuilder<'_>) -> Result<()> {
     let (mut rows, mut bytes) = (0_u64, 0_u64);
     for group in metadata.row_groups() {
@@ -82,14 +82,14 @@ fn read_group(group: &dyn RowGroupReader, columns: &[Located], builder: &mut Typ
     Ok(())
 }
 
-/// A column of the file that is wanted and can be read.
+/// A column of the file that the schema names.
 struct Located {
     leaf: usize,
-    /// Integers are to be taken without sign.
+    /// Whether integers are unsigned.
     unsigned: bool,
 }
 
-/// Every wanted column.
+/// Finds every column in `wanted`.
 fn locate(schema: &SchemaDescriptor, wanted: &[String]) -> Result<Vec<Located>> {
     let fields = schema.root_schema().get_fields();
     let names: Vec<&str> = fields.iter().map(|field| field.name()).collect();
@@ -106,7 +106,7 @@ fn check_type(field: &Type) -> Result<()> {
     let info = field.get_basic_info();
     if field.is_group() || info.repetition() == Repetition::REPEATED {
         return Err(Error::new(ErrorKind::Data, "expected one value a row, found a list or another nested column")
-            .with_help("write the values of a bag as one text, with a separator between them"));
+            .with_help("write the values of a bag as one text with separators"));
     }
     let physical = !matches!(field.get_physical_type(), Physical::INT96 | Physical::FIXED_LEN_BYTE_ARRAY);
     let logical = matches!(
@@ -116,11 +116,11 @@ fn check_type(field: &Type) -> Result<()> {
                 | LogicalType::Enum
                 | LogicalType::Json
                 | LogicalType::Integer(_)
-                // Of a column that is null throughout.
+                // A column in which all cells are null.
                 | LogicalType::Unknown
         )
     );
-    // All that there is in files of older writers.
+    // Older writers set only this type.
     let converted = !matches!(
         info.converted_type(),
         ConvertedType::DECIMAL
@@ -153,7 +153,7 @@ fn is_unsigned(field: &Type) -> bool {
 }
 
 impl Located {
-    /// The decoder of the column in a group of that many rows.
+    /// The decoder of the column in a group of `rows` rows.
     fn open(&self, group: &dyn RowGroupReader, rows: i64) -> Result<Box<dyn Decode>> {
         use CompressionCodec::{GZIP, SNAPPY, UNCOMPRESSED, ZSTD};
         let metadata = group.metadata().column(self.leaf);
@@ -186,20 +186,20 @@ impl Located {
     }
 }
 
-/// A column that is being read, a chunk of rows at a time.
+/// Reads a column in chunks of rows.
 trait Decode {
-    /// Decodes the next rows.
+    /// Decodes the next `rows` rows.
     fn next(&mut self, rows: usize) -> Result<()>;
 
-    /// Hands the cells of those rows to `each`, until it fails.
+    /// Calls `each` with the cells of these rows, until it returns an error.
     fn cells<'a>(&'a self, each: &mut dyn FnMut(Value<'a>) -> Result<()>) -> Result<()>;
 }
 
 struct Decoder<T: DataType, F> {
     reader: ColumnReaderImpl<T>,
-    /// 1 where there is a value, 0 where there is none; empty if the column is declared to have values everywhere.
+    /// For each row 1 if it has a value, 0 if it is null; empty if the column is declared without nulls.
     levels: Vec<i16>,
-    /// The values that there are.
+    /// The values that are not null.
     values: Vec<T::T>,
     as_cell: F,
 }
@@ -235,7 +235,7 @@ impl<T: DataType, F: Fn(&T::T) -> Value<'_>> Decode for Decoder<T, F> {
     }
 }
 
-/// Tells a file of another format, or a part of a file, from one that is damaged inside.
+/// Checks the first and last bytes, to report another format or a truncated file as such and not as a damaged file.
 fn check_marks(file: &mut File) -> Result<()> {
     let unreadable = |error: io::Error| failure(error.into());
     let mut mark = Vec::new();
@@ -252,17 +252,15 @@ fn check_marks(file: &mut File) -> Result<()> {
     match &mark[..] {
         b"PARE" => Err(Error::new(ErrorKind::Data, "the file is encrypted").with_help("write it without encryption")),
         mark if mark == MARK => Ok(()),
-        _ => Err(Error::new(ErrorKind::Data, "the file is cut off: it does not end with \"PAR1\"")
+        _ => Err(Error::new(ErrorKind::Data, "the file is truncated: it does not end with \"PAR1\"")
             .with_help("copy or write the file again")),
     }
 }
 
-/// What `step` of the decoder gives.
-///
-/// The decoder checks much of a file by assertions, and so panics on some that are damaged. To the caller they are like
-/// all others; the message of the panic still shows, as the hook decides.
+/// Runs a step of the decoder. The decoder uses assertions and can panic on a damaged file; such a panic becomes an error. The panic hook still
+/// runs.
 fn decoded<T>(step: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
-    // What `step` was at work on is dropped with the error.
+    // The values that `step` was changing are dropped with the error.
     match catch_unwind(AssertUnwindSafe(step)) {
         Ok(outcome) => outcome.map_err(failure),
         Err(panic) => Err(corrupt(message(&*panic))),
@@ -278,9 +276,9 @@ fn failure(error: ParquetError) -> Error {
     match error {
         ParquetError::General(text) | ParquetError::EOF(text) | ParquetError::NYI(text) => corrupt(text),
         ParquetError::External(error) => match error.downcast_ref::<io::Error>() {
-            // Decompressors too fail with such errors, but not with the system's.
+            // Errors of decompressors are of this type too, but have no code of the operating system.
             Some(error) if error.raw_os_error().is_some() => {
-                Error::new(ErrorKind::Io, format!("cannot read on: {error}"))
+                Error::new(ErrorKind::Io, format!("cannot read the rest of the file: {error}"))
             }
             _ => corrupt(error.to_string()),
         },

@@ -1,4 +1,4 @@
-//! What a number becomes that is embedded: the quantile bucket it falls into.
+//! Quantile buckets: ids for numeric values that are embedded.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -6,22 +6,22 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// Boundaries between buckets, ascending: bucket `i` is `boundaries[i − 1] <= x < boundaries[i]`.
+/// The boundaries between buckets, in ascending order: bucket `i` is `boundaries[i − 1] <= x < boundaries[i]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Quantiles(Vec<f64>);
 
-/// A value and how many rows have it.
+/// A value and the number of rows that have it.
 type Run = (f64, usize);
 
 impl Quantiles {
-    /// `count` buckets of about equally many of those `values` that are not NaN.
+    /// Fits `count` buckets with about equal numbers of `values`. NaN does not count.
     ///
-    /// A value that has more rows than one bucket's share is a bucket of its own, and the others are cut at the quantiles of what is left:
-    /// with 92 % zeros and ten buckets, one is 0 and nine share the rest. Where there are no more distinct values than buckets, each has
-    /// its own, and there are no others.
+    /// A value that has more rows than an equal share gets its own bucket. The other boundaries are quantiles of the remaining rows: with 92 %
+    /// zeros and ten buckets, one bucket is 0 and nine share the rest. If there are at most `count` distinct values, each value gets its own
+    /// bucket and there are no other buckets.
     pub(super) fn fit(count: usize, values: impl Iterator<Item = f64>) -> Self {
-        // Zero has one sign.
+        // Turns -0 into 0.
         let mut sorted: Vec<f64> = values.filter(|x| !x.is_nan()).map(|x| x + 0.0).collect();
         sorted.sort_unstable_by(f64::total_cmp);
         let runs: Vec<Run> = sorted.chunk_by(|a, b| a == b).map(|run| (run[0], run.len())).collect();
@@ -33,17 +33,17 @@ impl Quantiles {
         Self(boundaries(&runs, &heavy, buckets))
     }
 
-    /// How many buckets there are.
+    /// The number of buckets.
     pub(super) fn buckets(&self) -> usize {
         self.0.len() + 1
     }
 
-    /// Rows of the embedding table: one for missing values, then one a bucket.
+    /// The number of rows of the embedding table: one for missing values, then one per bucket.
     pub(super) fn rows(&self) -> usize {
         self.buckets() + 1
     }
 
-    /// The id for `x`: 0 if it is NaN, else 1 + its bucket.
+    /// The id of `x`: 0 for NaN, otherwise 1 + its bucket.
     pub(super) fn encode(&self, x: f64) -> u32 {
         if x.is_nan() { 0 } else { 1 + self.0.partition_point(|&boundary| boundary <= x) as u32 }
     }
@@ -53,12 +53,12 @@ impl Quantiles {
     }
 }
 
-/// Which runs are a bucket of their own, as they have more rows than one bucket's share of what the others leave, and how many buckets are
-/// left for the rest: at least one for each piece between those runs.
+/// Decides which runs get their own bucket: those with more rows than an equal share of the rows that the larger runs leave. Also returns how
+/// many buckets remain for the other runs: at least one for each piece between the runs with their own bucket.
 fn heavy(runs: &[Run], count: usize) -> (Vec<bool>, usize) {
     let mut heavy = vec![false; runs.len()];
     let (mut rows, mut buckets, mut pieces) = (runs.iter().map(|&(_, rows)| rows).sum::<usize>(), count, 1);
-    // The most frequent first: each takes more than the share, so that those before it make the share smaller.
+    // From the most to the least frequent: each takes more than the share, so the share of the others becomes smaller.
     let mut order: Vec<usize> = (0..runs.len()).collect();
     order.sort_unstable_by_key(|&run| (Reverse(runs[run].1), run));
     for run in order {
@@ -77,7 +77,7 @@ fn heavy(runs: &[Run], count: usize) -> (Vec<bool>, usize) {
     (heavy, buckets)
 }
 
-/// The boundaries around heavy runs, and those that cut the pieces between them into `buckets` parts.
+/// The boundaries around heavy runs, and the boundaries that split the pieces between them into `buckets` parts.
 fn boundaries(runs: &[Run], heavy: &[bool], buckets: usize) -> Vec<f64> {
     let mut pieces = Vec::new();
     let mut at = 0;
@@ -93,7 +93,7 @@ fn boundaries(runs: &[Run], heavy: &[bool], buckets: usize) -> Vec<f64> {
     let mut run = 0;
     while run < runs.len() {
         if run > 0 {
-            // A heavy value is alone in its bucket, whatever lies between it and the next one.
+            // The bucket of a heavy value contains nothing else, also no later value between it and the next run.
             let between = if heavy[run - 1] && !heavy[run] { runs[run - 1].0.next_up() } else { runs[run].0 };
             boundaries.push(between);
         }
@@ -109,7 +109,7 @@ fn boundaries(runs: &[Run], heavy: &[bool], buckets: usize) -> Vec<f64> {
     boundaries
 }
 
-/// Rows and buckets of a piece, and its number: ordered by rows a bucket, without rounding; the first of equals is the largest.
+/// Rows and buckets of a piece, and its number. Ordered by rows per bucket, without rounding; of equals, the first is the largest.
 struct Fullness(u128, u128, usize);
 impl Ord for Fullness {
     fn cmp(&self, other: &Self) -> Ordering {
@@ -128,8 +128,8 @@ impl PartialEq for Fullness {
 }
 impl Eq for Fullness {}
 
-/// How many of the buckets each piece gets: at least one, at most as many as it has runs, and otherwise each bucket goes where buckets are
-/// fullest.
+/// How many buckets each piece gets: at least one, and at most its number of runs. Every further bucket goes to the piece with the most rows per
+/// bucket.
 fn share_out(runs: &[Run], pieces: &[Range<usize>], buckets: usize) -> Vec<usize> {
     let rows = |piece: &Range<usize>| runs[piece.clone()].iter().map(|&(_, rows)| rows as u128).sum::<u128>();
     let mut shares = vec![1; pieces.len()];
@@ -149,7 +149,7 @@ fn share_out(runs: &[Run], pieces: &[Range<usize>], buckets: usize) -> Vec<usize
     shares
 }
 
-/// Adds the boundaries that cut these runs into this number of buckets, of which there are no more than runs, of about equally many rows.
+/// Adds the boundaries that split these runs into `buckets` buckets with about equal numbers of rows. There are at least as many runs as buckets.
 fn cut(runs: &[Run], buckets: usize, boundaries: &mut Vec<f64>) {
     let mut left: usize = runs.iter().map(|&(_, rows)| rows).sum();
     let (mut buckets, mut rows) = (buckets, 0);
@@ -157,7 +157,7 @@ fn cut(runs: &[Run], buckets: usize, boundaries: &mut Vec<f64>) {
         if buckets == 1 {
             return;
         }
-        // The bucket ends before this run if that is nearer to its share of what was left when it began, or if there are just enough runs.
+        // The bucket ends before this run if that is nearer to an equal share, or if the other buckets need all remaining runs.
         let (share, other) = (left as f64 / buckets as f64, (rows + of_run) as f64);
         let enough = i > 0 && rows > 0 && (other - share > share - rows as f64 || runs.len() - i < buckets);
         if enough {
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_spike_is_a_bucket_and_the_rest_is_cut_among_the_others() {
-        // 920 zeros and 80 numbers above, of which no two are alike.
+        // 920 zeros and 80 distinct positive numbers.
         let values: Vec<f64> = (0..1000).map(|i: i32| f64::from((i - 919).max(0))).collect();
         let quantiles = Quantiles::fit(10, values.iter().copied());
         let rows = full(&quantiles, &values);
@@ -258,7 +258,7 @@ mod tests {
             prop_assert!(rows[0] == 0 && rows[1..].iter().all(|&rows| rows > 0), "{:?}", rows);
             let of = |x: f64| values.iter().filter(|&&y| x == y).count();
             let spikes = distinct.iter().filter(|&&x| of(x) * count > values.len());
-            // Room for each spike and for what lies between.
+            // There are enough buckets for each spike and for the pieces between them.
             if distinct.len() <= count || 2 * spikes.clone().count() < count {
                 for &spike in spikes {
                     prop_assert_eq!(rows[quantiles.encode(spike) as usize], of(spike));

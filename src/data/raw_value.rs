@@ -1,4 +1,4 @@
-//! A value as a request carries it.
+//! A value of a request, before it is encoded.
 
 use std::fmt::{self, Write as _};
 
@@ -6,25 +6,27 @@ use super::columns::{as_number, number};
 use super::spelling::FloatId;
 use crate::Result;
 
-/// One raw value of a row that is in memory: text as it would be written in a file, or a number.
+/// A value that is not encoded yet: text as in a file, a number or a boolean.
 ///
-/// Either serves for any column. Text in a numeric column is read as a number, and empty text is a missing value there, an empty bag in
-/// a bag. A number or boolean in another column is an id in its one spelling ([`id_spelling`](super::id_spelling)): the same as in a
-/// file. A boolean in a numeric column is 1 or 0.
+/// Every variant can be used in every column:
+///
+/// * In a numeric column, text is parsed as a number, empty text is a missing value, and a boolean is 1 or 0.
+/// * In a bag column, text has the separators of the schema, and empty text is an empty bag.
+/// * In all other columns, a number or boolean is an id, with the spelling of [`id_spelling`](super::id_spelling), as in a file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RawValue<'a> {
-    /// What would be in the cell.
+    /// The text of the cell.
     Text(&'a str),
     /// A finite number.
     Number(f64),
-    /// A whole number of up to 64 bits with all its digits, as ids are.
+    /// An integer, with all its digits; use it for ids.
     Integer(i128),
     /// A boolean.
     Boolean(bool),
 }
 
 impl<'a> RawValue<'a> {
-    /// The text, written to `buffer` if it has to be.
+    /// The text of the value. A number or boolean is written to `buffer`.
     pub(super) fn text<'b>(self, buffer: &'b mut String) -> &'b str
     where
         'a: 'b,
@@ -38,7 +40,7 @@ impl<'a> RawValue<'a> {
         buffer
     }
 
-    /// The number; NaN for an empty text.
+    /// The number; NaN for empty text.
     pub(super) fn number(self) -> Result<f64> {
         match self {
             Self::Text(text) => number(text.as_bytes()),

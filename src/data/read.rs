@@ -1,4 +1,4 @@
-//! Reads delimited text, plain or gzipped, and folders of files into a [`Table`].
+//! Reads files and folders of files into a [`Table`].
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
@@ -11,16 +11,16 @@ use super::names::position;
 use super::{ReadOptions, Schema, Table};
 use crate::error::{Error, ErrorKind, Result, quoted};
 
-/// Large enough that system calls do not show, small enough for the cache.
+/// The size of the read buffer: large enough to make system calls cheap, small enough for the cache.
 const BUFFER: usize = 1 << 16;
 
-/// How the cells of a line are told apart; the first line names the columns.
+/// A format of delimited text. The first line has the column names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
-    /// By commas. A cell may be quoted with `"`.
+    /// Cells are separated by commas and can be quoted with `"`.
     Csv,
-    /// By tabs. Quotes are content, unless [`ReadOptions::quote`] says otherwise.
+    /// Cells are separated by tabs. Quotes are content unless [`ReadOptions::quote`] is set.
     Tsv,
 }
 
@@ -33,7 +33,7 @@ impl Format {
     }
 }
 
-/// What a file is by its name.
+/// The format of a file, according to its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text { format: Format, gzipped: bool },
@@ -52,7 +52,7 @@ impl Kind {
         }
     }
 
-    /// Whether files of both kinds may be parts of one log.
+    /// Whether files of both kinds can be parts of one log.
     fn goes_with(self, other: Self) -> bool {
         match (self, other) {
             (Self::Text { format: a, .. }, Self::Text { format: b, .. }) => a == b,
@@ -62,46 +62,46 @@ impl Kind {
 }
 
 impl Table {
-    /// Reads the columns that `schema` names from a `.csv`, `.tsv`, `.csv.gz`, `.tsv.gz` or, with the feature `parquet`,
-    /// `.parquet` file, or from a folder of such files, with the default [`ReadOptions`].
+    /// Reads the columns that `schema` names from a file or a folder of files, with the default [`ReadOptions`]. The name of a file must end
+    /// with `.csv`, `.tsv`, `.csv.gz`, `.tsv.gz` or, with the feature `parquet`, `.parquet`.
     ///
-    /// Names of columns must be exact. Cells of numeric features, labels and weights may be surrounded by spaces; ids have one spelling
-    /// ([`id_spelling`](super::id_spelling)) and are otherwise taken as they are. In delimited text, blank lines are skipped, and so is a
-    /// byte order mark. Lines end by `\n` or `\r\n`.
+    /// Column names must match exactly. Spaces around numbers, labels and weights are ignored. Ids are spelled by
+    /// [`id_spelling`](super::id_spelling) and otherwise not changed. In delimited text, a byte order mark and blank lines are skipped, and lines
+    /// end with `\n` or `\r\n`.
     ///
     /// # Folders
-    /// The files of a folder are read one after the other in the order of their names, as one log. Names that begin with `_` or `.`
-    /// (`_SUCCESS`) are passed over. All files have one format (text may be gzipped or not), each has the columns that the schema names,
-    /// in any order, and each text file has a header. Errors name the file.
+    /// The files of a folder are read in the order of their names, as one log. Files whose names begin with `_` or `.` (such as `_SUCCESS`) are
+    /// skipped. All files must have the same format; gzipped and plain text can be mixed. Every file must have the columns that the schema
+    /// names, in any order, and every text file must have a header. Errors name the file.
     ///
     /// # Parquet
-    /// The columns may be of type `BYTE_ARRAY` (text), `INT32`, `INT64`, `FLOAT`, `DOUBLE` or `BOOLEAN`, not nested, and
-    /// not decimals, dates or times; plain or compressed by Snappy, gzip or Zstandard. Null is an empty cell.
+    /// Columns can have the types `BYTE_ARRAY` (text), `INT32`, `INT64`, `FLOAT`, `DOUBLE` and `BOOLEAN`. Nested columns, decimals, dates and
+    /// times are errors. Data can be uncompressed or compressed with Snappy, gzip or Zstandard. Null is an empty cell.
     ///
-    /// A table is that of the CSV file with the same cells, so that an encoder fitted on one encodes the other. Numbers and
-    /// booleans that are used as ids have one spelling ([`id_spelling`](super::id_spelling)): `3` for the integer and for the float,
-    /// `0.1` (by the fewest digits that tell the value apart), `true`, `false`. A float too large to tell an integer from its neighbours
-    /// (from 2⁵³, a `FLOAT` from 2²⁴) has an exponent, `1e16`, and is no integer's id. Booleans that are used as numbers are 1 and 0, and
-    /// a `FLOAT` is the number that its fewest digits write, 0.1 and not 0.10000000149.
+    /// The table equals that of a CSV file with the same cells, so an encoder that was fitted on one can encode the other. Numbers and booleans
+    /// that are used as ids have one spelling ([`id_spelling`](super::id_spelling)): `3` for the integer and the float, the shortest decimal form
+    /// (`0.1`) for other floats, and `true` or `false`. A float that is too large to be an exact integer (from 2⁵³, for `FLOAT` from 2²⁴) is
+    /// written with an exponent, `1e16`, so that it does not match the id of an integer. Booleans that are used as numbers are 1 and 0. A `FLOAT`
+    /// that is used as a number is its shortest decimal form: 0.1, not 0.10000000149.
     ///
-    /// There are no lines: where an error or [`Table::line`] says line, it is the number of the row, counted from 1.
+    /// A Parquet file has no lines. The line in an error or of [`Table::line`] is the number of the row, counted from 1.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for another extension, `.parquet` without the feature, or a folder with something else in it;
-    /// [`ErrorKind::Io`] if a file cannot be read; [`ErrorKind::Data`] if its content is not what the schema asks for: see
-    /// [`Table::from_reader`], and in Parquet also a column of a wrong type or compression, or a file that is corrupt or cut off.
+    /// [`ErrorKind::Config`] for another file name, for `.parquet` without the feature, or for a folder that contains anything else.
+    /// [`ErrorKind::Io`] if a file cannot be read. [`ErrorKind::Data`] if the content does not match the schema (see [`Table::from_reader`]), and
+    /// for Parquet also if a column has a wrong type or compression, or the file is corrupt or truncated.
     pub fn read(path: impl AsRef<Path>, schema: &Schema) -> Result<Self> {
         Self::read_with(path, schema, &ReadOptions::default())
     }
 
-    /// Reads a file or folder as [`Table::read`] does, with other quotes, escapes or limits.
+    /// [`Table::read`] with other quotes, escapes or limits.
     ///
     /// # Errors
     /// Those of [`Table::read`], and [`ErrorKind::Config`] for an invalid quote or escape character.
     pub fn read_with(path: impl AsRef<Path>, schema: &Schema, options: &ReadOptions) -> Result<Self> {
         let path = path.as_ref();
         let parts = if path.is_dir() { parts(path)? } else { vec![(path.to_owned(), kind(path)?)] };
-        // Before a file is opened: without the feature it matters little whether it is there.
+        // Checked before any file is opened: without the feature, this error is the useful one.
         #[cfg(not(feature = "parquet"))]
         if let Some((part, _)) = parts.iter().find(|(_, kind)| matches!(kind, Kind::Parquet)) {
             return Err(without_parquet(part));
@@ -130,21 +130,24 @@ impl Table {
         Ok(builder.finish(path.to_owned()))
     }
 
-    /// Reads the columns that `schema` names from any source of bytes, with the default [`ReadOptions`]; `name` stands for the file in
-    /// error texts.
+    /// Reads the columns that `schema` names from any reader of delimited text, with the default [`ReadOptions`]. `name` is the file name in error
+    /// texts.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] if the reader fails, [`ErrorKind::Data`] with line and column if the content is not what the
-    /// schema asks for: a column that is missing or there twice, a row with more or fewer cells than the header, text
-    /// in a numeric column, a number that is not finite or beyond what 32 bits hold, a label other than 0 and 1, a negative weight, an id
-    /// out of range, bytes that are not UTF-8, no rows at all; a quoted cell that is never closed, or after whose closing quote there is
-    /// neither a separator nor the end of the line; a carriage return without a line feed after it outside quotes; more than a limit of
-    /// the options allows.
+    /// [`ErrorKind::Io`] if the reader fails. [`ErrorKind::Data`] with line and column if the content does not match the schema:
+    ///
+    /// * a column is missing or occurs twice, or there are no rows;
+    /// * a row has more or fewer cells than the header;
+    /// * a number is not a number, not finite, or too large for f32; a label is not 0, 1 or empty; a weight is negative; an id is out of range;
+    /// * bytes are not UTF-8;
+    /// * a quoted cell is never closed, or is followed by neither a separator nor the end of the line;
+    /// * there is a carriage return without a line feed outside quotes;
+    /// * the content exceeds a limit of [`ReadOptions`].
     pub fn from_reader(reader: impl Read, format: Format, name: impl Into<PathBuf>, schema: &Schema) -> Result<Self> {
         Self::from_reader_with(reader, format, name, schema, &ReadOptions::default())
     }
 
-    /// Reads from a source of bytes as [`Table::from_reader`] does, with other quotes, escapes or limits.
+    /// [`Table::from_reader`] with other quotes, escapes or limits.
     ///
     /// # Errors
     /// Those of [`Table::from_reader`], and [`ErrorKind::Config`] for an invalid quote or escape character.
@@ -166,11 +169,13 @@ impl Table {
 fn kind(path: &Path) -> Result<Kind> {
     Kind::of(path).ok_or_else(|| {
         let text = "expected a file named *.csv, *.tsv, *.csv.gz, *.tsv.gz or *.parquet, or a folder of such files";
-        Error::new(ErrorKind::Config, text).at_path(path).with_help("rename the file, or read it by Table::from_reader")
+        Error::new(ErrorKind::Config, text)
+            .at_path(path)
+            .with_help("rename the file, or read it with Table::from_reader")
     })
 }
 
-/// The files of a folder, in order.
+/// The files of a folder, in the order of their names.
 fn parts(folder: &Path) -> Result<Vec<(PathBuf, Kind)>> {
     let unreadable =
         |error: io::Error| Error::new(ErrorKind::Io, format!("cannot read the folder: {error}")).at_path(folder);
@@ -187,18 +192,19 @@ fn parts(folder: &Path) -> Result<Vec<(PathBuf, Kind)>> {
     let mut parts: Vec<(PathBuf, Kind)> = Vec::new();
     for path in paths {
         if path.is_dir() {
-            return refuse(&path, "expected the files of a log, found a folder in their folder")
-                .map_err(|error| error.with_help("name the folder that holds the files, or put all files in one"));
+            return refuse(&path, "expected the files of a log, found a folder in their folder").map_err(|error| {
+                error.with_help("give the folder that holds the files, or put all files into one folder")
+            });
         }
-        let kind = kind(&path)
-            .map_err(|error| error.with_help("move it away, or have its name begin with `_` to have it passed over"))?;
+        let kind =
+            kind(&path).map_err(|error| error.with_help("move it away, or let its name begin with `_` to skip it"))?;
         if let Some((first, other)) = parts.first()
             && !kind.goes_with(*other)
         {
             let first = first.file_name().unwrap_or_default().to_string_lossy().into_owned();
             return refuse(
                 &path,
-                &format!("expected files of one format in a folder, found another than that of {}", quoted(&first)),
+                &format!("expected all files of the folder to have the format of {}", quoted(&first)),
             );
         }
         parts.push((path, kind));
@@ -232,7 +238,7 @@ fn read_parquet(path: &Path, _: &mut TableBuilder) -> Result<()> {
 
 #[cfg(not(feature = "parquet"))]
 fn without_parquet(path: &Path) -> Error {
-    Error::new(ErrorKind::Config, "reading Parquet is a feature that this program is built without")
+    Error::new(ErrorKind::Config, "this program is built without the feature that reads Parquet")
         .at_path(path)
         .with_help("build it with `--features parquet`, or save the log as CSV")
 }
@@ -254,7 +260,7 @@ fn read(
     })
 }
 
-/// Reads all rows into `builder`. An error without a line is at that of the last record.
+/// Reads all rows into `builder`. An error without a line belongs to the last record.
 fn fill<R: Read>(
     records: &mut Records<'_, R>,
     builder: &mut TableBuilder,
@@ -283,7 +289,7 @@ fn fill<R: Read>(
     Ok(())
 }
 
-/// The position of every wanted column in the header, which is the last record.
+/// The position of every column in `wanted` in the header, which is the last record that was read.
 fn locate<R: Read>(header: &Records<'_, R>, wanted: &[String]) -> Result<Vec<usize>> {
     let names = (0..header.len())
         .map(|position| {
@@ -299,13 +305,13 @@ fn locate<R: Read>(header: &Records<'_, R>, wanted: &[String]) -> Result<Vec<usi
 }
 
 fn read_failure(error: &io::Error) -> Error {
-    Error::new(ErrorKind::Io, format!("cannot read on: {error}"))
+    Error::new(ErrorKind::Io, format!("cannot read the rest of the file: {error}"))
 }
 
 fn gzip_failure(error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => {
-            Error::new(ErrorKind::Data, "the gzip stream is cut off").with_help("copy or compress the file again")
+            Error::new(ErrorKind::Data, "the gzip stream is truncated").with_help("copy or compress the file again")
         }
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
             Error::new(ErrorKind::Data, format!("the gzip stream is corrupt: {error}"))

@@ -1,21 +1,21 @@
-//! How text is cut into cells, and how much of a log is read.
+//! Options for reading a log: quotes, escapes and limits.
 
 use super::Format;
 use crate::error::{Error, ErrorKind, Problems, Result};
 
-/// A row may have this many times the bytes of one cell.
+/// The limit for the bytes of a row is the limit for a cell times this.
 const ROW_CELLS: usize = 16;
 
-/// The least that a file may take in memory.
+/// The smallest default of `max_bytes`.
 const LEAST_BYTES: u64 = 1 << 30;
 
-/// How many times its own size a larger file may take in memory.
+/// The default of `max_bytes` is the size of the file times this, if that is larger than [`LEAST_BYTES`].
 const EXPANSION: u64 = 256;
 
 crate::settings! {
-    /// How a log is read: the quotes and escapes of delimited text, and limits that keep a small file from taking all memory.
+    /// How a log is read: the quotes and escapes of delimited text, and limits, which keep a small file from taking all memory.
     ///
-    /// Errors of reading name the setting that they come from.
+    /// An error of reading names the setting that caused it.
     ///
     /// ```
     /// use starple::data::{Format, ReadOptions, Schema, Table};
@@ -29,24 +29,27 @@ crate::settings! {
     /// ```
     #[derive(Default)]
     ReadOptions, ReadOptionsBuilder, in files {
-        /// The character that quotes a cell, ASCII and neither the separator nor a line break. Empty: quotes are content. Default: `"` in
-        /// CSV, empty in TSV.
+        /// The character that quotes cells; an empty text turns quotes off. It must be ASCII, and neither the separator nor a line break.
+        /// Default: `"` in CSV, empty in TSV.
         ///
-        /// A quoted cell may hold separators and line breaks; a quote in it is written twice. A quote inside a cell that does not begin
-        /// with one is content.
+        /// A quoted cell can contain separators and line breaks. A quote inside it is written twice. In a cell that does not begin with a
+        /// quote, quotes are content.
         quote: Option<String> = None, some impl Into<String>, as Option<&str>;
-        /// The character that makes content of a quote, separator, line break or escape after it, and is content itself before anything
-        /// else; ASCII, and neither the quote, the separator nor a line break. Empty: none. Default: none, and it is an error
-        /// if a backslash leaves open whether a quoted cell ends.
+        /// The escape character; an empty text turns escapes off. It must be ASCII, and neither the quote, the separator nor a line break. A
+        /// quote, separator, line break or escape character after it is content. Before any other character, the escape character itself is
+        /// content.
+        ///
+        /// By default there are no escapes, and it is an error if the end of a quoted cell depends on the meaning of a backslash. With an
+        /// empty text, a backslash is always content.
         escape: Option<String> = None, some impl Into<String>, as Option<&str>;
-        /// The most rows of a table, at most 2³² − 1, the default.
+        /// The largest number of rows of a table; default and maximum 2³² − 1.
         max_rows: usize = u32::MAX as usize;
-        /// The most bytes that may come out of a file: text after decompression, and the table in memory, each of them. Default: 256
-        /// times the file's size, or 1 GiB if that is more; no bound for [`Table::from_reader`](super::Table::from_reader).
+        /// The largest number of bytes of the decompressed text, and of the table in memory. Default: 256 times the size of the file, but at
+        /// least 1 GiB; no limit for [`Table::from_reader`](super::Table::from_reader).
         max_bytes: Option<u64> = None, some u64;
-        /// The most bytes of a cell; a row may have 16 times as many. Default: 1 MiB.
+        /// The largest number of bytes of a cell; default 1 MiB. A row can have 16 times as many.
         max_cell_bytes: usize = 1 << 20;
-        /// The most columns of a file; default 65,536.
+        /// The largest number of columns of a file; default 65,536.
         max_columns: usize = 1 << 16;
     }
     check(this, problems) {
@@ -62,10 +65,10 @@ crate::settings! {
 }
 
 impl ReadOptions {
-    /// How cells of this format are told apart.
+    /// The delimiter, quote and escape for this format.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] that names each character that this format does not permit.
+    /// [`ErrorKind::Config`], naming each character that this format does not permit.
     pub(super) fn dialect(&self, format: Format) -> Result<Dialect> {
         let delimiter = format.delimiter();
         let of_format = if format == Format::Csv { "\"" } else { "" };
@@ -78,13 +81,13 @@ impl ReadOptions {
             });
         }
         problems.require(quote != escape || quote.is_none(), || {
-            "escape: another character than the quote, which may be written twice anyway".into()
+            "escape: expected another character than the quote; a quote inside a quoted cell can be written twice anyway".into()
         });
         problems.into_result("ReadOptions")?;
         Ok(Dialect { delimiter, quote, escape, escape_unsaid: self.escape().is_none() })
     }
 
-    /// The limits for files of this number of bytes, if that is known.
+    /// The limits for files of `size` bytes in total, if that is known.
     pub(super) fn bounds(&self, size: Option<u64>) -> Bounds {
         let by_size = || size.map_or(u64::MAX, |size| size.saturating_mul(EXPANSION).max(LEAST_BYTES));
         Bounds {
@@ -96,31 +99,31 @@ impl ReadOptions {
     }
 }
 
-/// How the cells of a line are told apart.
+/// The characters that separate and quote the cells of a line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Dialect {
     pub(super) delimiter: u8,
     pub(super) quote: Option<u8>,
     pub(super) escape: Option<u8>,
-    /// Whether nothing was said of escapes, so that a backslash before a quote is looked at twice.
+    /// Whether `escape` was not set: a backslash before a quote can then be an error.
     pub(super) escape_unsaid: bool,
 }
 
 impl Dialect {
-    /// What to do about a row with too many or too few cells.
+    /// Advice for a row with too many or too few cells.
     pub(super) fn advice(self) -> &'static str {
         match (self.quote, self.escape) {
-            (Some(_), None) => "quote cells that hold the delimiter, a quote or a line break",
-            (Some(_), Some(_)) => "quote cells that hold the delimiter or a line break, or escape these",
+            (Some(_), None) => "quote cells that contain the delimiter, a quote or a line break",
+            (Some(_), Some(_)) => "quote cells that contain the delimiter or a line break, or escape these characters",
             (None, Some(_)) => "escape delimiters and line breaks in cells; if cells are quoted, set quote = \"\\\"\"",
             (None, None) => {
-                "if cells that hold the delimiter or a line break are quoted, set quote = \"\\\"\"; if these are escaped, escape = \"\\\\\""
+                "if cells that contain the delimiter or a line break are quoted, set quote = \"\\\"\"; if these characters are escaped, set escape = \"\\\\\""
             }
         }
     }
 }
 
-/// How much is read.
+/// The limits of a read.
 #[derive(Debug, Clone)]
 pub(super) struct Bounds {
     pub(super) rows: usize,
@@ -136,7 +139,7 @@ impl Bounds {
             return Ok(());
         }
         let help = if limit < u32::MAX as usize { "set max_rows" } else { "read it in parts" };
-        Err(Error::new(ErrorKind::Data, format!("expected at most {limit} rows (max_rows)")).with_help(help))
+        Err(Error::new(ErrorKind::Data, format!("expected at most {limit} rows (max_rows), found more")).with_help(help))
     }
 
     pub(super) fn check_bytes(&self, bytes: u64) -> Result<()> {
@@ -144,18 +147,18 @@ impl Bounds {
         if bytes <= limit {
             return Ok(());
         }
-        let text = format!("expected a log that takes at most {limit} bytes when it is unpacked (max_bytes)");
-        Err(Error::new(ErrorKind::Data, text).with_help("set max_bytes if the file is to be trusted"))
+        let text = format!("expected a log of at most {limit} bytes after decompression (max_bytes), found more");
+        Err(Error::new(ErrorKind::Data, text).with_help("set max_bytes if you trust the file"))
     }
 
     pub(super) fn check_cell(&self, bytes: usize, quoted: bool) -> Result<()> {
-        // Quotes are no content.
+        // The quotes around a cell do not count.
         let (limit, quotes) = (self.cell_bytes, 2 * usize::from(quoted));
         if bytes <= limit.saturating_add(quotes) {
             return Ok(());
         }
-        let help = if quoted { "is its quote never closed? else set max_cell_bytes" } else { "set max_cell_bytes" };
-        Err(Error::new(ErrorKind::Data, format!("expected a cell of at most {limit} bytes (max_cell_bytes)"))
+        let help = if quoted { "close the quote of the cell, or set max_cell_bytes" } else { "set max_cell_bytes" };
+        Err(Error::new(ErrorKind::Data, format!("expected a cell of at most {limit} bytes (max_cell_bytes), found more"))
             .with_help(help))
     }
 
@@ -164,7 +167,7 @@ impl Bounds {
         if bytes <= limit {
             return Ok(());
         }
-        let text = format!("expected a row of at most {limit} bytes, {ROW_CELLS} times max_cell_bytes");
+        let text = format!("expected a row of at most {limit} bytes ({ROW_CELLS} times max_cell_bytes), found more");
         Err(Error::new(ErrorKind::Data, text).with_help("set max_cell_bytes"))
     }
 
@@ -173,7 +176,7 @@ impl Bounds {
         if columns <= limit {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Data, format!("expected at most {limit} columns (max_columns)"))
+        Err(Error::new(ErrorKind::Data, format!("expected at most {limit} columns (max_columns), found more"))
             .with_help("set max_columns"))
     }
 }

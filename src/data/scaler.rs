@@ -1,30 +1,31 @@
-//! What a number becomes that is an input of its own: standardised.
+//! Standardises the values of a numeric feature.
 
 use serde::{Deserialize, Serialize};
 
 use super::Transform;
 
-/// How far from 0 a standardised number may be, in standard deviations. None of n rows is further than √(n − 1) from their mean, and fewer
-/// than 2³² are fitted on: so only values unlike all of those are moved, and a net gets nothing that it would make infinite.
+/// The largest absolute value of a standardised number. A value among n rows is at most √(n − 1) standard deviations from their mean, and a
+/// scaler is fitted on fewer than 2³² rows. So only values far outside the fitted rows are clamped, and the net gets no input that would
+/// overflow.
 const FARTHEST: f64 = 65_536.0;
 
-/// How far from 0 a number may be that is not standardised: its square is still finite in 32 bits.
+/// The largest absolute value of a number that is not standardised: its square is still finite in f32.
 const FARTHEST_UNSCALED: f64 = 1e18;
 
-/// `(t(x) − mean) / std`, where `t` is the feature's [`Transform`].
+/// Computes `(t(x) − mean) / std`, where `t` is the [`Transform`] of the feature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Scaler {
     mean: f64,
     std: f64,
-    /// Some fitting row had no value, so there is an indicator input.
+    /// Whether a fitted row had no value. Then there is a second input that marks missing values.
     missing: bool,
 }
 
 impl Scaler {
-    /// Mean and standard deviation (of the population) of those `values` that are not NaN.
+    /// Fits the mean and the population standard deviation of `values`. NaN does not count.
     ///
-    /// A constant column is divided by 1, so that it becomes 0.
+    /// A constant column gets the standard deviation 1, so that its values become 0.
     pub(super) fn fit(transform: Transform, values: impl Iterator<Item = f64>) -> Self {
         let (mut count, mut mean, mut squares, mut missing) = (0.0, 0.0, 0.0, false);
         for x in values {
@@ -32,7 +33,7 @@ impl Scaler {
                 missing = true;
                 continue;
             }
-            // Welford: a sum of squares would cancel where the mean is far from 0.
+            // Welford's algorithm: a plain sum of squares loses precision if the mean is far from 0.
             let t = transformed(transform, x);
             count += 1.0;
             let delta = t - mean;
@@ -50,7 +51,7 @@ impl Scaler {
         self.missing
     }
 
-    /// The input for `x`: 0 if it is NaN, and never further from 0 than a net can take.
+    /// The input for `x`: 0 for NaN, otherwise the standardised value, clamped to the largest absolute value.
     pub(super) fn encode(&self, transform: Transform, x: f64) -> f32 {
         if x.is_nan() {
             return 0.0;
@@ -103,7 +104,7 @@ mod tests {
         let unscaled = fit(Transform::Unscaled, &[1.0, 5.0]);
         assert_eq!(unscaled.encode(Transform::Unscaled, 2.5), 2.5);
         assert_eq!(unscaled.encode(Transform::Unscaled, f32::MIN.into()), -1e18);
-        // What is further from the mean than any of 2^32 rows could be is brought there.
+        // Values farther from the mean than any of 2^32 rows could be are clamped.
         let small = fit(Transform::Standard, &[0.0, 1e-30]);
         assert_eq!(small.encode(Transform::Standard, -1.0), -65_536.0);
         assert_eq!(small.encode(Transform::Standard, f32::MAX.into()), 65_536.0);
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_farthest_row_that_was_fitted_on_is_not_moved() {
+    fn the_farthest_fitted_row_is_not_clamped() {
         let mut values = vec![0.0; 1_000_000];
         values[0] = 1e30;
         let farthest = fit(Transform::Standard, &values).encode(Transform::Standard, 1e30);

@@ -1,19 +1,19 @@
-//! Where training gets its rows from.
+//! The source of training rows.
 
 use std::sync::Arc;
 
 use super::{Batch, DataSet, DomainId, Layout, Loader, LoaderConfig};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Rows to train on, batch by batch: the [`Loader`] of a [`DataSet`] in memory, or a source of your own, such as a file that does not fit into
-/// memory.
+/// A source of training rows, batch by batch. [`Loader`] is the source for a [`DataSet`] in memory. Implement this trait for your own source, for
+/// example a file that does not fit into memory.
 ///
-/// A reader begins a [`Pass`] and takes its batches one after the other. The batches of a pass are a function of the rows, the pass and the
-/// [`LoaderConfig`] alone. So a run that was interrupted begins the same epoch again and [skips](RowSource::skip) the batches that are done: it
-/// then goes on bit for bit. Beginning another pass ends the one before.
+/// The caller begins a [`Pass`] and then takes its batches one by one. The batches must depend only on the rows, the pass and the
+/// [`LoaderConfig`]. Then an interrupted run can begin the same epoch again, [skip](RowSource::skip) the batches that are done, and continue bit
+/// for bit. A new pass ends the previous one.
 ///
-/// Give it to [`Trainer::fit`](crate::train::Trainer::fit), which checks every batch of a source (not those of a data set, which was checked when
-/// it was made). A batch may have its rows in any order; [`Loader`] groups them by domain, which is fastest.
+/// [`Trainer::fit`](crate::train::Trainer::fit) takes a source and checks every batch. (A data set is checked when it is made.) The rows of a batch
+/// can be in any order; it is fastest to group them by domain, as [`Loader`] does.
 ///
 /// ```
 /// use starple::data::{Batch, DataSet, Layout, Loader, LoaderConfig, Pass, RowSource};
@@ -31,88 +31,92 @@ use crate::error::{Error, ErrorKind, Result};
 /// # Ok::<(), starple::Error>(())
 /// ```
 pub trait RowSource: Send {
-    /// Fields, domains and tasks of the rows.
+    /// The fields, numeric inputs, domains and tasks of the rows.
     fn layout(&self) -> &Layout;
 
-    /// What training asks of the rows before it reads them.
+    /// Counts that training checks before it reads the rows.
     fn counts(&self) -> RowCounts;
 
-    /// A number that other rows, or the same rows in another order, likely do not have: a checkpoint keeps it, and a run goes on only with
-    /// the rows that it began with. [`DataSet::checksum`] is that of a data set.
+    /// A checksum of the rows and their order. A checkpoint stores it, so that a run resumes only with the same rows. For a data set it is
+    /// [`DataSet::checksum`].
     fn fingerprint(&self) -> u32;
 
-    /// Goes to the first batch of a pass.
+    /// Starts a pass, at its first batch.
     ///
     /// # Errors
-    /// Those of the source.
+    /// Depends on the source, for example if a file cannot be read.
     fn begin(&mut self, pass: Pass, config: &LoaderConfig) -> Result<()>;
 
-    /// How many batches the pass has, those that are past included; 0 before the first pass.
+    /// The number of batches of the pass, including those that were read; 0 before the first pass.
     fn batches(&self) -> usize;
 
-    /// How many batches of the pass are past.
+    /// The number of batches of the pass that were read or skipped.
     fn position(&self) -> usize;
 
-    /// Passes over `count` batches without giving them; over all that are left if there are fewer.
+    /// Skips the next `count` batches, or all remaining ones if there are fewer.
     ///
     /// # Errors
-    /// Those of the source.
+    /// Depends on the source.
     fn skip(&mut self, count: usize) -> Result<()>;
 
-    /// Writes the next batch over `batch`, whose buffers it keeps; false, and `batch` is left alone, when the pass is over.
+    /// Replaces the contents of `batch` by the next batch and returns true. At the end of the pass it returns false and does not change `batch`.
+    /// Reuse the buffers of `batch`.
     ///
     /// # Errors
-    /// Those of the source.
+    /// Depends on the source.
     fn next_into(&mut self, batch: &mut Batch) -> Result<bool>;
 }
 
-/// What is read of a [`RowSource`].
+/// One pass over the rows of a [`RowSource`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
-    /// Every row once, in the order of this epoch, in batches of `batch_rows` rows at most.
+    /// Every row once, in the order of this epoch (counted from 0), in batches of at most `batch_rows` rows.
     Epoch(u64),
-    /// A sample, for [statistics](crate::train::recompute_statistics): of each domain all rows, or a random `per_domain` of them where it has more,
-    /// in random order and in batches of `batch_rows` rows; no rows of no known domain. Only the size of batches and the seed of the [`LoaderConfig`]
-    /// count.
+    /// A random sample of each domain, in random order and in batches of at most `batch_rows` rows, for
+    /// [statistics](crate::train::recompute_statistics). Rows of no known domain are left out. Of the [`LoaderConfig`], only `batch_rows` and
+    /// `seed` have an effect.
     Sample {
-        /// The most rows of each domain.
+        /// The largest number of rows of each domain. A domain with fewer rows gives all of them.
         per_domain: usize,
-        /// Which sample of the seed: other numbers have other rows.
+        /// The number of the sample: different numbers give different random samples.
         number: u64,
     },
 }
 
-/// What training asks of rows before it reads them.
+/// Counts that training checks before it reads the rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RowCounts {
-    /// How many rows an epoch has.
+    /// The number of rows of an epoch.
     pub rows: usize,
-    /// How many of them are of no known domain ([`DomainId::SHARED`]); training permits none.
+    /// The number of rows of no known domain ([`DomainId::SHARED`]). Training accepts none.
     pub shared: usize,
-    /// How many weigh more than 0.
+    /// The number of rows with a weight above 0.
     pub weighted: usize,
-    /// By task, how many have a label.
+    /// For each task, the number of rows with a label.
     pub labelled: Vec<usize>,
 }
 
 impl RowCounts {
-    /// Checks that a model can learn from such rows. [`Trainer::fit`](crate::train::Trainer::fit) does so before it starts.
+    /// Checks that a model can learn from these rows. [`Trainer::fit`](crate::train::Trainer::fit) does so before it starts.
     ///
     /// # Errors
-    /// [`ErrorKind::Data`] if there are no rows, one of no known domain, no weight above 0, or no label.
+    /// [`ErrorKind::Data`] if there are no rows, if a row has no known domain, if no weight is above 0, or if there are no labels.
     pub fn check(&self) -> Result<()> {
-        if self.rows == 0 || self.shared > 0 {
-            return Err(Error::new(ErrorKind::Data, "training needs rows, and every row a known domain"));
+        if self.rows == 0 {
+            return Err(Error::new(ErrorKind::Data, "expected training rows, found none"));
+        }
+        if self.shared > 0 {
+            let message = format!("expected training rows with known domains, found {} without", self.shared);
+            return Err(Error::new(ErrorKind::Data, message).with_help("leave these rows out, or give them a domain"));
         }
         if self.weighted == 0 {
-            let message = "the weights of all training rows are 0, so that nothing can be learned from them";
-            return Err(Error::new(ErrorKind::Data, message).with_help("see whether `weight` names the right column"));
+            let message = "expected a training row with a weight above 0, found none";
+            return Err(Error::new(ErrorKind::Data, message).with_help("check whether `weight` names the right column"));
         }
         if self.labelled.iter().all(|&labelled| labelled == 0) {
-            let message = "no training row has a label for any task, so that nothing can be learned from them";
-            return Err(
-                Error::new(ErrorKind::Data, message).with_help("read the table with a schema that has its labels")
-            );
+            let message = "expected a training row with a label, found none for any task";
+            return Err(Error::new(ErrorKind::Data, message)
+                .with_help("read the table with a schema that names the label columns"));
         }
         Ok(())
     }
@@ -152,9 +156,9 @@ impl<S: RowSource + ?Sized> RowSource for &mut S {
     }
 }
 
-/// What rows can be trained on: a [`DataSet`], an `Arc` of one to share it, or any [`RowSource`], also as `&mut`.
+/// Types that training accepts as rows: a [`DataSet`], an `Arc<DataSet>`, and any [`RowSource`], also as `&mut`.
 pub trait IntoSource<'a> {
-    /// The source to read.
+    /// Converts the value into a source.
     fn into_source(self) -> Box<dyn RowSource + 'a>;
 }
 
@@ -176,7 +180,7 @@ impl<'a, S: RowSource + 'a> IntoSource<'a> for S {
     }
 }
 
-/// A source whose batches are checked as they come.
+/// A source that checks each batch of another source.
 struct Checked<S>(S);
 
 impl<S: RowSource> RowSource for Checked<S> {
@@ -216,7 +220,7 @@ impl<S: RowSource> RowSource for Checked<S> {
         let of_batch = |error: Error| Error::new(error.kind(), format!("batch {number} of the source: {error}"));
         batch.check(self.0.layout()).map_err(of_batch)?;
         if batch.rows() == 0 || batch.domains.contains(&DomainId::SHARED) {
-            let message = "a batch to train on has rows, and every row a known domain";
+            let message = "expected rows with known domains, found no rows or a row without one";
             return Err(of_batch(Error::new(ErrorKind::Data, message)));
         }
         Ok(true)

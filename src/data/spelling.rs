@@ -1,24 +1,24 @@
-//! One spelling for the numbers and booleans that are ids, whatever they were read from.
+//! One spelling for numbers and booleans that are used as ids, for every source of values.
 
 use std::fmt;
 
-/// From here on an `f64` no longer tells all integers apart.
+/// From 2⁵³ on, an `f64` cannot represent every integer.
 const EXACT_F64: f64 = 9_007_199_254_740_992.0;
 
-/// From here on an `f32` no longer tells all integers apart.
+/// From 2²⁴ on, an `f32` cannot represent every integer.
 #[cfg(any(test, feature = "parquet"))]
 const EXACT_F32: f32 = 16_777_216.0;
 
-/// The one spelling of an id that is written as `text`: of a value of a categorical feature or a bag, of a domain, split or group.
+/// The standard spelling of an id. Ids are the values of categorical features and bags, and of the domain, split and group columns.
 ///
-/// Programs write the same id as `3` or `3.0` (a column of integers becomes one of floats as soon as a value is missing) and the same
-/// boolean as `true`, `True` or `TRUE`. Vocabularies, hashes and domains know the first of these alone, and everything that reads ids
-/// comes through here: delimited text, Parquet, [`Encoder::encode_rows`](super::Encoder::encode_rows) and predictors.
+/// Programs write the same id in several ways: `3` or `3.0` (a data frame turns integers into floats if a value is missing), `true`, `True` or
+/// `TRUE`. Vocabularies, hashes and domains know only the standard spelling. Every source of ids uses this function: delimited text, Parquet,
+/// [`Encoder::encode_rows`](super::Encoder::encode_rows) and predictors.
 ///
-/// * An integer with a fraction of zeros loses the fraction: `3.0` and `3.00` are `3`, `-2.0` is `-2`. It is done on the digits, so
-///   that ids of any length keep them. `-0` is `0`.
-/// * `True`, `TRUE` and other such spellings are `true`; likewise `false`.
-/// * Any other text is an id of its own: `007` and `007.0`, `3.10`, `1e3`, `+3`, ` 3`.
+/// * An integer with a fraction of zeros loses the fraction: `3.0` and `3.00` become `3`, `-2.0` becomes `-2`. The function works on digits, so
+///   integers of any length stay exact. `-0` becomes `0`.
+/// * `true` and `false` in any case become lowercase.
+/// * Every other text is not changed, for example `007`, `007.0`, `3.10`, `1e3`, `+3` and ` 3`. Each of these is a different id.
 ///
 /// ```
 /// use starple::data::id_spelling;
@@ -37,10 +37,10 @@ pub fn id_spelling(text: &str) -> &str {
     }
 }
 
-/// The integer that `text`, which ends in a zero, writes with a fraction of zeros; else the text.
+/// `text`, which ends with a zero, without a fraction of zeros if it is an integer; otherwise `text`.
 fn integer(text: &str) -> &str {
     let zeros = text.trim_end_matches('0');
-    // Without a point the zeros are digits of the integer.
+    // Without a point, the zeros belong to the integer.
     let whole = zeros.strip_suffix('.').unwrap_or(text);
     let digits = whole.strip_prefix('-').unwrap_or(whole);
     let plain = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
@@ -52,11 +52,11 @@ fn integer(text: &str) -> &str {
     }
 }
 
-/// A float as the id it is: an integer where the float tells it from its neighbours; beyond, with an exponent, so that it is not taken
-/// for an integer whose last digits the float does not have.
+/// Writes a float as an id. An integer that the float represents exactly is written as an integer. A larger one is written with an exponent, so
+/// that it does not match the id of an integer whose last digits are lost in the float.
 pub(super) struct FloatId(pub(super) f64);
 
-/// How a 32-bit number is written as an id.
+/// Writes an `f32` as an id, as [`FloatId`] does for an `f64`.
 #[cfg(any(test, feature = "parquet"))]
 pub(super) struct SingleId(pub(super) f32);
 

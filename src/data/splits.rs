@@ -1,4 +1,4 @@
-//! Rows to learn from, to stop by, and to be judged on.
+//! Training, validation and test rows.
 
 use std::sync::Arc;
 
@@ -12,39 +12,39 @@ use crate::error::{Error, ErrorKind, Result, quoted};
 /// The values of a split column.
 const NAMES: [&str; 3] = ["train", "val", "test"];
 
-/// How many values an error or warning lists.
+/// How many values an error text or warning lists.
 const LISTED: usize = 10;
 
 /// What to do with validation and test rows of a domain that no training row has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownDomainRows {
-    /// They are an error that counts and names them (the default).
+    /// Return an error that names these domains and counts their rows; the default.
     #[default]
     Error,
-    /// They keep their place, and models answer by their shared path ([`UnknownDomain::Shared`]), in service too.
+    /// Keep the rows. Models score them by the shared path ([`UnknownDomain::Shared`]), in serving too.
     Shared,
-    /// They are left out, and counted in [`DataReport::left_out`].
+    /// Leave the rows out. [`DataReport::left_out`] counts them.
     Drop,
 }
 
-/// What to do with rows whose split column holds none of `train`, `val` and `test`.
+/// What to do with rows whose value in the split column is not `train`, `val` or `test`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownSplitRows {
-    /// They are an error that counts and names them (the default): `Train` is likely a mistake.
+    /// Return an error that names these values and counts their rows; the default. A value such as `Train` is probably a mistake.
     #[default]
     Error,
-    /// They are left out, and counted in [`DataReport::left_out`].
+    /// Leave the rows out. [`DataReport::left_out`] counts them.
     Drop,
 }
 
-/// What to do with rows that have no place in [`Splits`]. Run files have keys of the same names in `[data]`.
+/// What to do with rows of an unknown domain or split in [`Splits`]. Run files have keys with the same names in `[data]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SplitOptions {
-    /// Rows of a domain that no training row has.
+    /// What to do with validation and test rows of a domain that no training row has.
     pub unknown_domain: UnknownDomainRows,
-    /// Rows of no split.
+    /// What to do with rows whose value in the split column is not `train`, `val` or `test`.
     pub unknown_split: UnknownSplitRows,
 }
 
@@ -52,42 +52,42 @@ pub struct SplitOptions {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Splits {
-    /// What encoded them, fitted on the first part; none where rows never were text.
+    /// The encoder, which is fitted on the training rows; `None` for [`Splits::of_sets`].
     pub encoder: Option<Encoder>,
-    /// Fields, domains and tasks of all three.
+    /// The fields, numeric inputs, domains and tasks of all three splits.
     pub layout: Layout,
-    /// What models learn from.
+    /// The training rows.
     pub train: Arc<DataSet>,
-    /// What early stop and the choice of the best epoch look at.
+    /// The validation rows, for early stopping and the choice of the best epoch.
     pub val: DataSet,
-    /// What models are judged by. No training run sees it.
+    /// The test rows. Training does not use them.
     pub test: DataSet,
-    /// What of the rows is unknown to the encoder, missing or left out; empty where rows never were text.
+    /// Counts of unknown values, missing numbers and rows left out; empty for [`Splits::of_sets`].
     pub report: DataReport,
 }
 
 impl Splits {
-    /// Splits of rows that are ids already.
+    /// Splits of rows that are encoded already.
     pub fn of_sets(train: impl Into<Arc<DataSet>>, val: DataSet, test: DataSet) -> Self {
         let train = train.into();
         Self { encoder: None, layout: train.layout().clone(), train, val, test, report: DataReport::default() }
     }
 
-    /// Encodes these rows of these tables: those to learn from, to stop by, and to be judged on. Vocabularies, scales
-    /// and domains are fitted on the first alone.
+    /// Encodes training, validation and test rows, in this order; each part is a table and row numbers. Vocabularies, scales and domains are
+    /// fitted on the training rows only.
     ///
     /// # Errors
-    /// Those of [`Encoder::fit`] and [`Encoder::encode`]; [`ErrorKind::UnknownDomain`], with the number of rows of each, for domains that
-    /// no training row has, unless the options say otherwise; [`ErrorKind::Data`] if all rows of a split weigh 0.
+    /// Those of [`Encoder::fit`] and [`Encoder::encode`]. [`ErrorKind::UnknownDomain`], with domains and row counts, if validation or test rows
+    /// have a domain that no training row has and the options do not allow it. [`ErrorKind::Data`] if all weights of a split are 0.
     pub fn encode(schema: &Schema, parts: [(&Table, &[u32]); 3], options: SplitOptions) -> Result<Self> {
         Self::encode_all(schema, parts, options, Vec::new())
     }
 
-    /// Encodes the rows of one table whose split column holds `train`, `val` and `test`.
+    /// Encodes the rows of one table, by the values `train`, `val` and `test` of its split column.
     ///
     /// # Errors
-    /// Those of [`Table::split`] and [`Splits::encode`]; [`ErrorKind::Data`], with the number of rows of each, for other values in the split
-    /// column, unless the options say otherwise.
+    /// Those of [`Table::split`] and [`Splits::encode`]. [`ErrorKind::Data`], with values and row counts, if the split column has other values and
+    /// the options do not allow it.
     pub fn of_table(schema: &Schema, table: &Table, options: SplitOptions) -> Result<Self> {
         let strangers = strangers(table)?;
         if let (false, UnknownSplitRows::Error) = (strangers.is_empty(), options.unknown_split) {
@@ -123,7 +123,7 @@ impl Splits {
                 }
             }
         } else if options.unknown_domain == UnknownDomainRows::Shared {
-            // The service that gets the model may meet some.
+            // Serving can meet unknown domains even if these rows have none.
             encoder = encoder.on_unknown_domain(UnknownDomain::Shared);
         }
         let encode = |split: usize| {
@@ -142,18 +142,16 @@ impl Splits {
     }
 }
 
-/// Weights that are all 0 leave nothing to learn from or to measure.
+/// Returns an error if all weights of a split are 0: then there is nothing to learn or measure.
 fn check_weights(batch: &DataSet, table: &Table, split: &str) -> Result<()> {
     if batch.weights.is_empty() || batch.weights.iter().any(|&weight| weight > 0.0) {
         return Ok(());
     }
     let text = format!("all {} rows of the {split} split weigh 0", batch.rows());
-    Err(Error::new(ErrorKind::Data, text)
-        .at_path(table.source())
-        .with_help("leave `weight` out for rows that all weigh 1"))
+    Err(Error::new(ErrorKind::Data, text).at_path(table.source()).with_help("leave `weight` out if all rows weigh 1"))
 }
 
-/// The values of the split column that name no split.
+/// The values of the split column that are not a split.
 fn strangers(table: &Table) -> Result<Vec<LeftOut>> {
     let (column, text) = table.split_column()?;
     let mut found: Vec<LeftOut> = Vec::new();
@@ -181,7 +179,7 @@ fn unknown_splits(table: &Table, strangers: &[LeftOut]) -> Error {
         .with_help("correct them, or set unknown_split = \"drop\" to leave these rows out")
 }
 
-/// The domains that validation and test rows have and the encoder does not know.
+/// The domains of validation and test rows that the encoder does not know.
 fn unknown_domains(encoder: &Encoder, parts: [(&Table, &[u32]); 3]) -> Result<Vec<LeftOut>> {
     let mut found = Vec::new();
     for ((table, rows), split) in parts.into_iter().zip(NAMES) {

@@ -1,4 +1,4 @@
-//! A log in memory, column by column, before it is encoded.
+//! A log in memory, before it is encoded.
 
 use std::path::{Path, PathBuf};
 
@@ -7,21 +7,21 @@ use crate::error::{Error, ErrorKind, Result, quoted};
 
 /// The columns of a log that a [`Schema`](super::Schema) names, in memory.
 ///
-/// Text is kept as codes into a dictionary of the distinct values, numbers as they were written. Nothing here depends on
-/// what an encoder was fitted on, so one table serves any encoder of the same schema.
+/// Text is stored as codes into a dictionary of distinct values, numbers as f64. A table does not depend on an encoder, so every encoder with the
+/// same schema can encode it.
 #[derive(Debug, Clone)]
 pub struct Table {
     pub(super) source: PathBuf,
-    /// Each file of a folder, with the row it begins at.
+    /// Each file of a folder, with its first row.
     pub(super) parts: Vec<(usize, PathBuf)>,
     pub(super) rows: usize,
     pub(super) lines: Lines,
     pub(super) columns: Vec<(String, Column)>,
-    /// The column of the schema's splits.
+    /// The name of the split column.
     pub(super) split: Option<String>,
 }
 
-/// One column by what its cells are. A column of the file that is used in two ways is here twice.
+/// A column. A column of the file that is used in two ways is stored twice.
 #[derive(Debug, Clone)]
 pub(super) enum Column {
     Text(Text),
@@ -34,7 +34,7 @@ pub(super) enum Column {
     Weight(Vec<f32>),
 }
 
-/// One value a row.
+/// A column with one value per row.
 #[derive(Debug, Clone)]
 pub(super) struct Text {
     pub(super) codes: Vec<u32>,
@@ -42,11 +42,11 @@ pub(super) struct Text {
     pub(super) dictionary: Vec<Box<str>>,
 }
 
-/// Any number of values a row.
+/// A column with any number of values per row.
 #[derive(Debug, Clone)]
 pub(super) struct Bags {
     pub(super) separator: String,
-    /// One more than there are rows.
+    /// Where the codes of each row begin; one more entry than rows.
     pub(super) offsets: Vec<usize>,
     pub(super) codes: Vec<u32>,
     pub(super) dictionary: Vec<Box<str>>,
@@ -58,10 +58,10 @@ impl Bags {
     }
 }
 
-/// The line each row starts at. Rows mostly are one line each, so only the exceptions are kept.
+/// The line at which each row starts. Most rows are one line, so only the exceptions are stored.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lines {
-    /// From this row on, lines count up from this one.
+    /// From this row on, rows are one line each, starting at this line.
     runs: Vec<(usize, u64)>,
 }
 
@@ -81,36 +81,36 @@ impl Lines {
 }
 
 impl Table {
-    /// How many rows there are; at most 2³² − 1, so that a row number fits in 32 bits.
+    /// The number of rows, at most 2³² − 1.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// The file or folder, or the name given to [`Table::from_reader`].
+    /// The file or folder that was read, or the name given to [`Table::from_reader`].
     pub fn source(&self) -> &Path {
         &self.source
     }
 
-    /// The file of a folder that a row was read from; else [`Table::source`].
+    /// The file from which a row was read.
     ///
     /// # Panics
-    /// If there is no such row.
+    /// If the row does not exist.
     pub fn file(&self, row: u32) -> &Path {
         assert!((row as usize) < self.rows, "row {row} of a table of {} rows", self.rows);
         let part = self.parts.partition_point(|&(from, _)| from <= row as usize) - 1;
         &self.parts[part].1
     }
 
-    /// The line of its file that a row starts at, counted from 1; in a Parquet file, which has no lines, the row.
+    /// The line of its file at which a row starts, counted from 1. For a Parquet file, the number of the row in the file, counted from 1.
     ///
     /// # Panics
-    /// If there is no such row.
+    /// If the row does not exist.
     pub fn line(&self, row: u32) -> u64 {
         assert!((row as usize) < self.rows, "row {row} of a table of {} rows", self.rows);
         self.lines.of(row as usize)
     }
 
-    /// All row numbers, in order.
+    /// All row numbers, in order: 0 to `rows() − 1`.
     pub fn all(&self) -> Vec<u32> {
         (0..self.rows as u32).collect()
     }
@@ -123,11 +123,11 @@ impl Table {
         Ok(self.split_column()?.1.dictionary.iter().map(AsRef::as_ref).collect())
     }
 
-    /// The rows whose split column holds `name`, in order.
+    /// The numbers of the rows whose value in the split column is `name`, in order.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the schema names no split column; [`ErrorKind::Data`] if no row holds that value: the
-    /// text lists those that occur.
+    /// [`ErrorKind::Config`] if the schema names no split column. [`ErrorKind::Data`], with a list of the values that occur, if no row has this
+    /// value.
     pub fn split(&self, name: &str) -> Result<Vec<u32>> {
         let (column, text) = self.split_column()?;
         let Some(code) = text.dictionary.iter().position(|value| &**value == name) else {
@@ -188,14 +188,14 @@ impl Table {
     ) -> Result<&'a T> {
         let found = self.columns.iter().filter(|(name, _)| name == column).find_map(|(_, data)| of(data));
         found.ok_or_else(|| {
-            Error::new(ErrorKind::Layout, format!("the table does not hold this column as {what}"))
+            Error::new(ErrorKind::Layout, format!("the table does not have this column as {what}"))
                 .at_path(&self.source)
                 .in_column(column)
                 .with_help("read the table with the encoder's own schema")
         })
     }
 
-    /// `error` with the place of `row`.
+    /// Adds the file, line and column of a cell to an error.
     pub(super) fn locate(&self, error: Error, row: u32, column: &str) -> Error {
         error.at_path(self.file(row)).at_line(self.line(row)).in_column(column)
     }

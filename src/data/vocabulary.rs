@@ -1,4 +1,4 @@
-//! Distinct values and their positions.
+//! A list of distinct values with fast look-up.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::id_spelling;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A list of distinct values that also finds the position of one. On disk it is the list alone.
+/// A list of distinct values that also finds the position of a value. It is serialized as the list.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Arc<str>>", into = "Vec<Arc<str>>")]
 pub(super) struct Vocabulary {
@@ -68,7 +68,7 @@ impl Vocabulary {
         &self.values
     }
 
-    /// Adds the values of another one that are not there yet, in their order, and gives those.
+    /// Appends the values of `other` that are new, in their order, and returns them.
     pub(super) fn extend(&mut self, other: &Self) -> &[Arc<str>] {
         let known = self.values.len();
         for value in &other.values {
@@ -77,7 +77,7 @@ impl Vocabulary {
         &self.values[known..]
     }
 
-    /// Adds `value` at the end; false if it is there already.
+    /// Appends `value`; false if the list has it already.
     pub(super) fn insert(&mut self, value: &str) -> bool {
         if self.positions.contains_key(value) {
             return false;
@@ -101,9 +101,9 @@ impl TryFrom<Vec<Arc<str>>> for Vocabulary {
     fn try_from(values: Vec<Arc<str>>) -> Result<Self> {
         let mut vocabulary = Self::default();
         for value in values {
-            // What was saved before ids had one spelling is found by it.
+            // Older files can have other spellings.
             if !vocabulary.insert(id_spelling(&value)) {
-                return Err(Error::new(ErrorKind::Config, "expected distinct values, this one is there twice")
+                return Err(Error::new(ErrorKind::Config, "expected distinct values, this one occurs twice")
                     .with_value(&*value));
             }
         }

@@ -6,9 +6,9 @@ use super::proto::FLOAT;
 use super::{Attribute, Graph, Tensor};
 use crate::nn::{MultiHeadAttention, Tokens};
 
-/// Attention in inference: from and to tokens side by side, `[rows, tokens·width]`.
+/// Attention in inference. Tokens of a row are concatenated, `[rows, tokens·width]`.
 impl Graph<'_> {
-    /// `t = [e_1, …, e_F, x_1·v_1 + b_1, …]` of embedded rows `[rows, fields·width + numbers]`.
+    /// `t = [e_1, …, e_F, x_1·v_1 + b_1, …]` for embedded rows x, `[rows, fields·width + numbers]`.
     pub(super) fn tokens(&mut self, x: Tensor, tokens: &Tokens) -> Tensor {
         let Some(numbers) = &tokens.numbers else { return x };
         let (count, embedded) = (numbers.weight.nrows(), tokens.fields() * tokens.width());
@@ -23,8 +23,8 @@ impl Graph<'_> {
         self.concat(&[embeddings, own], 1)
     }
 
-    /// `y_m = φ(norm([Σ_n α_mn·x_n·V_h]_h + x_m·W_R))`, `α_mn = softmax_n(⟨x_m·Q_h, x_n·K_h⟩ / √head_width)`, for `x` of `size` values
-    /// in a row: every token sees every other.
+    /// `y_m = φ(norm([Σ_n α_mn·x_n·V_h]_h + x_m·W_R))`, `α_mn = softmax_n(⟨x_m·Q_h, x_n·K_h⟩ / √head_width)`, for x of `[rows, size]`. Every
+    /// token attends to every token.
     pub(super) fn attention(&mut self, x: Tensor, attention: &MultiHeadAttention, size: usize) -> Tensor {
         let settings = attention.settings();
         let (token, width) = (attention.projection.nrows(), settings.width());
@@ -50,7 +50,7 @@ impl Graph<'_> {
         self.side_by_side(y, size / token * width)
     }
 
-    /// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨direction, x_m⟩)`, for `x` of `size` values in a row.
+    /// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨direction, x_m⟩)`, for x of `[rows, size]`.
     pub(super) fn align(&mut self, x: Tensor, direction: &Array1<f32>, size: usize) -> Tensor {
         let x = self.one_by_one(x, size, direction.len());
         let direction = self.constant(&direction.view().insert_axis(Axis(1)));
@@ -62,16 +62,17 @@ impl Graph<'_> {
         self.side_by_side(y, size)
     }
 
-    /// `y = Σ_m α_m·v_m` with `α = softmax_m(⟨q, v_m⟩ / √width)` over the first `filled·len` of the vectors in a row's `size` values.
+    /// `y = Σ_m α_m·v_m` with `α = softmax_m(⟨q, v_m⟩ / √width)`, over the first `filled·len` of the `len = size / width` vectors of a row, `[rows,
+    /// size]`.
     pub(super) fn attend(&mut self, q: Tensor, v: Tensor, filled: Tensor, width: usize, size: usize) -> Tensor {
-        /// What takes a score out of the softmax: its exponential is 0 in f32.
+        /// Added to the score of an absent vector: its exponential becomes 0 in f32.
         const OUT: f32 = -1e9;
         let len = size / width;
         let v = self.one_by_one(v, size, width);
         let q = self.unsqueeze(q, 2);
         let scores = self.matmul(v, q);
         let scores = self.scale(scores, 1.0 / (width as f32).sqrt());
-        // 1 for a vector that is there, else 0: filled·len is a whole number but for rounding.
+        // 1 for a vector that is present, 0 for an absent one. filled·len is an integer up to rounding.
         let places = self.constant(&Array2::from_shape_fn((len, 1), |(m, _)| m as f32 + 0.5));
         let filled = self.scale(filled, len as f32);
         let filled = self.unsqueeze(filled, 2);
@@ -88,12 +89,12 @@ impl Graph<'_> {
         self.node("ReduceSum", &[weighed, axis], &[("keepdims", Attribute::Int(0))])
     }
 
-    /// `[rows, tokens·width]` as `[rows, tokens, width]`.
+    /// Reshapes `[rows, tokens·width]` to `[rows, tokens, width]`.
     fn one_by_one(&mut self, x: Tensor, size: usize, width: usize) -> Tensor {
         self.reshape(x, &[0, (size / width) as i64, width as i64])
     }
 
-    /// `[rows, tokens, width]` as `[rows, tokens·width]`.
+    /// Reshapes `[rows, tokens, width]` to `[rows, tokens·width]`.
     fn side_by_side(&mut self, x: Tensor, size: usize) -> Tensor {
         self.reshape(x, &[0, size as i64])
     }

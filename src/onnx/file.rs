@@ -1,4 +1,4 @@
-//! From a model to the bytes of an ONNX file.
+//! Writes the ONNX file of a model.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -20,16 +20,16 @@ use crate::{Error, ErrorKind, Result, persist};
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
 
-/// A model as it is for rows of one domain, as an ONNX file: see [the module](super) for its inputs and outputs.
+/// The bytes of an ONNX file with the graph of a model for one domain. See [the module](super) for inputs and outputs.
 ///
-/// [`DomainId::SHARED`] gives the one for rows of no known domain. The embedding tables are part of each.
+/// [`DomainId::SHARED`] gives the graph for rows of no known domain. Every graph contains the embedding tables.
 ///
 /// # Errors
-/// [`ErrorKind::UnknownDomain`] if the model has no such domain; [`ErrorKind::Config`] if a field has the name of an output or of the input
-/// `numeric`, if the net has a [layer of your own](crate::net::CustomLayer), or if the file would be larger than 2 GiB, which the format does not allow.
+/// [`ErrorKind::UnknownDomain`] if the model does not have the domain. [`ErrorKind::Config`] if a field has the name of an output or of the input
+/// `numeric`, if the net has a [layer of your own](crate::net::CustomLayer), or if the file would be larger than 2 GiB, the limit of the format.
 ///
 /// # Panics
-/// If the plan of a net of your own does not fit the model: it reads rows of another width, or leaves a task without an answer.
+/// If your own net does not fit the model: it reads rows of another width, or gives no logit for a task.
 pub fn export(model: &Model, domain: DomainId) -> Result<Vec<u8>> {
     let layout = model.layout();
     let name = domain_name(layout, domain)?;
@@ -37,7 +37,7 @@ pub fn export(model: &Model, domain: DomainId) -> Result<Vec<u8>> {
     let fields = layout.fields.iter().map(|field| field.name.clone());
     let plan = model.plan();
     if plan.steps.iter().any(|step| matches!(step, PlanStep::Custom { .. })) {
-        let message = "the net has a layer of your own, which has no ONNX form";
+        let message = "expected a net of this crate's layers, found a layer of your own, which has no ONNX form";
         return Err(Error::new(ErrorKind::Config, message).with_help("serve it with starple::serve"));
     }
     let mut graph = Graph::new(model, [NUMERIC, LOGITS, PROBABILITIES].map(String::from).into_iter().chain(fields));
@@ -67,13 +67,13 @@ pub fn export(model: &Model, domain: DomainId) -> Result<Vec<u8>> {
     };
     let size = file.encoded_len();
     if i32::try_from(size).is_err() {
-        let message = format!("an ONNX file is smaller than 2 GiB, this model's would have {size} bytes");
+        let message = format!("expected an ONNX file of less than 2 GiB, found {size} bytes for this model");
         return Err(Error::new(ErrorKind::Config, message).with_help("make embedding tables smaller"));
     }
     Ok(file.encode_to_vec())
 }
 
-/// Writes [`export`]'s bytes into a file, which is replaced if it is there.
+/// Writes the bytes of [`export`] to a file. An existing file is replaced.
 ///
 /// # Errors
 /// As [`export`]; [`ErrorKind::Io`] if the file cannot be written.
@@ -86,11 +86,11 @@ pub fn save(model: &Model, domain: DomainId, path: impl AsRef<Path>) -> Result<(
     persist::replace(path, |file| file.write_all(&bytes))
 }
 
-/// Writes a file for each domain, `NAME.onnx`, and `(shared).onnx` for rows of no known domain, into a folder, which is made if it is not
-/// there. In a name `.`, `/` and `%` are written `%2E`, `%2F` and `%25`. Gives the paths, domain by domain, the shared one last.
+/// Writes one file per domain, `NAME.onnx`, and `(shared).onnx` for rows of no known domain, to a folder. The folder is created if it does not
+/// exist. In a name, `.`, `/` and `%` are written as `%2E`, `%2F` and `%25`. Returns the paths in the order of domains, the shared one last.
 ///
 /// # Errors
-/// As [`save`]; [`ErrorKind::Io`] also if the folder cannot be made.
+/// As [`save`]; [`ErrorKind::Io`] also if the folder cannot be created.
 ///
 /// # Panics
 /// As [`export`].
@@ -108,12 +108,12 @@ pub fn save_all(model: &Model, folder: impl AsRef<Path>) -> Result<Vec<PathBuf>>
 fn domain_name(layout: &Layout, domain: DomainId) -> Result<&str> {
     let Some(index) = domain.index() else { return Ok(SHARED_DOMAIN) };
     layout.domains.get(index).map(String::as_str).ok_or_else(|| {
-        let message = format!("expected a domain of the model, which has {}", layout.domains.len());
+        let message = format!("expected the position of a domain, below {}", layout.domains.len());
         Error::new(ErrorKind::UnknownDomain, message).with_value(index.to_string())
     })
 }
 
-/// Inputs are named as fields are, so no field may have the name of another input or of an output.
+/// An input has the name of its field. So a field must not have the name of another input or of an output.
 fn check_names(layout: &Layout) -> Result<()> {
     let mut problems = Problems::default();
     let numeric = (!layout.numeric.is_empty()).then_some(NUMERIC);

@@ -1,4 +1,4 @@
-//! A graph while it is being built.
+//! Builds an ONNX graph.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -12,7 +12,7 @@ use super::proto::{
 use crate::Model;
 use crate::nn::Leaf;
 
-/// A tensor in a [`Graph`]: an input, a constant, or what a node gives.
+/// A tensor in a [`Graph`]: an input, a constant, or the output of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Tensor(usize);
 
@@ -34,16 +34,16 @@ pub(super) enum Dim<'a> {
     Fixed(usize),
 }
 
-/// An ONNX graph while it is being built: constants and nodes in, a [`Tensor`] out of each call.
+/// Builds an ONNX graph. Each call adds constants and nodes and returns a [`Tensor`].
 ///
-/// A constant that is a parameter of the model as it stands gets the parameter's dotted name, and is written once however often it is
-/// used; all others get names of their own. What a call gives is to be used: nothing is left out when the graph is written.
+/// A constant that is an unchanged parameter of the model gets the dotted name of the parameter, and is written only once. Other constants get
+/// new names. Use every tensor that a call returns: unused nodes are written too.
 #[derive(Debug)]
 pub(super) struct Graph<'m> {
-    /// By value.
+    /// The names of the tensors, by [`Tensor`].
     names: Vec<String>,
     taken: HashSet<String>,
-    /// How often a name was asked for.
+    /// How often each name was requested.
     asked: HashMap<String, usize>,
     parameters: HashMap<usize, Parameter<'m>>,
     constants: Vec<TensorProto>,
@@ -53,7 +53,7 @@ pub(super) struct Graph<'m> {
     outputs: Vec<ValueInfoProto>,
 }
 
-/// A tensor of the model, by the address of its values, which stay where they are for `'m`.
+/// A tensor of the model. It is found by the address of its values, which do not move during `'m`.
 #[derive(Debug)]
 struct Parameter<'m> {
     values: &'m [f32],
@@ -71,7 +71,7 @@ struct Node {
 }
 
 impl<'m> Graph<'m> {
-    /// An empty graph that knows the parameters of a model by name; `reserved` names are for inputs and outputs alone.
+    /// An empty graph that knows the parameters of a model. No constant or node gets a name in `reserved`, which are for inputs and outputs.
     pub(super) fn new(model: &'m Model, reserved: impl IntoIterator<Item = String>) -> Self {
         let mut parameters = HashMap::new();
         model.visit(|path, leaf| {
@@ -92,13 +92,13 @@ impl<'m> Graph<'m> {
         }
     }
 
-    /// A value of this name.
+    /// A new tensor with this name.
     fn named(&mut self, name: String) -> Tensor {
         self.names.push(name);
         Tensor(self.names.len() - 1)
     }
 
-    /// A value of this name, or if there is one already, of this name and a number.
+    /// A new tensor with this name, followed by a number if the name is taken.
     fn fresh(&mut self, name: &str) -> Tensor {
         let asked = self.asked.entry(name.to_owned()).or_default();
         let name = loop {
@@ -111,13 +111,13 @@ impl<'m> Graph<'m> {
         self.named(name)
     }
 
-    /// An input of the graph.
+    /// Adds an input of the graph.
     pub(super) fn input(&mut self, name: &str, data_type: i32, dims: &[Dim<'_>]) -> Tensor {
         self.inputs.push(info(name, data_type, dims));
         self.named(name.to_owned())
     }
 
-    /// Makes a value an output of the graph.
+    /// Adds an output of the graph.
     pub(super) fn output(&mut self, name: &str, value: Tensor, dims: &[Dim<'_>]) {
         let output = self.named(name.to_owned());
         let node = Node { op: "Identity".into(), inputs: vec![value], output, attributes: Vec::new() };
@@ -151,7 +151,7 @@ impl<'m> Graph<'m> {
         self.constant(&ndarray::arr0(number))
     }
 
-    /// A constant list of integers: axes, shapes, ends.
+    /// A constant list of integers, for axes and shapes.
     pub(super) fn integers(&mut self, integers: &[i64]) -> Tensor {
         if let Some(&value) = self.integers.get(integers) {
             return value;
@@ -168,7 +168,7 @@ impl<'m> Graph<'m> {
         value
     }
 
-    /// What an operator of ONNX opset 17 gives; its first output, if it has several.
+    /// Adds a node with an operator of ONNX opset 17 and returns its first output.
     pub(super) fn node(&mut self, op: &str, inputs: &[Tensor], attributes: &[(&str, Attribute<'_>)]) -> Tensor {
         let attributes = attributes.iter().map(|&(name, value)| attribute(name, value)).collect();
         let output = self.fresh(op);
@@ -176,7 +176,7 @@ impl<'m> Graph<'m> {
         output
     }
 
-    /// The graph as it is written: nodes in the order they were made.
+    /// The graph's message, with nodes in the order in which they were added.
     pub(super) fn finish(self, name: &str) -> GraphProto {
         let Self { names, constants, nodes, inputs, outputs, .. } = self;
         let written = |node: Node| NodeProto {
@@ -196,20 +196,20 @@ impl<'m> Graph<'m> {
     }
 }
 
-/// Operators, as equations are written in them. Shapes are those of numpy: the shorter one is broadcast.
+/// Operators. Shapes are broadcast as in numpy.
 impl Graph<'_> {
     /// `x + y`.
     pub(super) fn add(&mut self, x: Tensor, y: Tensor) -> Tensor {
         self.node("Add", &[x, y], &[])
     }
 
-    /// The sum of several values of one shape.
+    /// The sum of tensors of the same shape.
     ///
     /// # Panics
-    /// If there are none.
+    /// If `values` is empty.
     pub(super) fn sum(&mut self, values: &[Tensor]) -> Tensor {
         match values {
-            [] => panic!("a sum has terms"),
+            [] => panic!("a sum needs a term"),
             [only] => *only,
             _ => self.node("Sum", values, &[]),
         }
@@ -256,48 +256,48 @@ impl Graph<'_> {
         self.node("Softmax", &[x], &[("axis", Attribute::Int(axis))])
     }
 
-    /// Values side by side along one axis.
+    /// The concatenation along one axis.
     ///
     /// # Panics
-    /// If there are none.
+    /// If `values` is empty.
     pub(super) fn concat(&mut self, values: &[Tensor], axis: i64) -> Tensor {
         match values {
-            [] => panic!("something to put side by side"),
+            [] => panic!("a concatenation needs a part"),
             [only] => *only,
             _ => self.node("Concat", values, &[("axis", Attribute::Int(axis))]),
         }
     }
 
-    /// Matrices `[rows, width]` below each other in every row, `[rows, matrices, width]`.
+    /// Stacks matrices `[rows, width]` to `[rows, matrices, width]`.
     pub(super) fn stack(&mut self, values: &[Tensor]) -> Tensor {
         let layers: Vec<Tensor> = values.iter().map(|&value| self.unsqueeze(value, 1)).collect();
         self.concat(&layers, 1)
     }
 
-    /// Gives the values another shape. A size of 0 is that of `x` in the same place, so that the first may be that of the rows.
+    /// Reshapes. A size of 0 means the size of `x` at the same position; use it for the rows.
     pub(super) fn reshape(&mut self, x: Tensor, shape: &[i64]) -> Tensor {
         let shape = self.integers(shape);
         self.node("Reshape", &[x, shape], &[])
     }
 
-    /// The axes in another order.
+    /// Permutes the axes.
     pub(super) fn transpose(&mut self, x: Tensor, order: &[i64]) -> Tensor {
         self.node("Transpose", &[x], &[("perm", Attribute::Ints(order))])
     }
 
-    /// A new axis of size 1.
+    /// Adds an axis of size 1.
     pub(super) fn unsqueeze(&mut self, x: Tensor, axis: i64) -> Tensor {
         let axis = self.integers(&[axis]);
         self.node("Unsqueeze", &[x, axis], &[])
     }
 
-    /// Without an axis of size 1.
+    /// Removes an axis of size 1.
     pub(super) fn squeeze(&mut self, x: Tensor, axis: i64) -> Tensor {
         let axis = self.integers(&[axis]);
         self.node("Squeeze", &[x, axis], &[])
     }
 
-    /// Some entries along the last axis.
+    /// A range of the last axis.
     pub(super) fn columns(&mut self, x: Tensor, columns: Range<usize>) -> Tensor {
         let [start, end, axis] = [columns.start as i64, columns.end as i64, -1].map(|at| self.integers(&[at]));
         self.node("Slice", &[x, start, end, axis], &[])

@@ -1,4 +1,4 @@
-//! Layers, as they are in inference: each written once, for every net.
+//! The layers in inference.
 
 use ndarray::{Array1, Array2, Zip};
 
@@ -6,7 +6,7 @@ use super::{Attribute, Graph, Tensor};
 use crate::nn::norm::CONSTANT;
 use crate::nn::{Activation, BatchNorm, Dice, LayerNorm, MovingAverage, Norm, PostAffine, Stitch};
 
-/// Layers in inference. Rows stand along the first axis; what works on columns works on the last.
+/// Layers in inference. The first axis is rows. Operations on columns use the last axis.
 impl Graph<'_> {
     /// `y = x·W + b`, for `x` of `[rows, in]`.
     pub(super) fn affine(&mut self, x: Tensor, weight: &Array2<f32>, bias: Option<&Array1<f32>>) -> Tensor {
@@ -25,7 +25,7 @@ impl Graph<'_> {
         self.node("Relu", &[z], &[])
     }
 
-    /// `y = φ(norm(z))`; dropout is nothing in inference.
+    /// `y = φ(norm(z))`. Inference has no dropout.
     pub(super) fn hidden(&mut self, z: Tensor, hidden: &PostAffine) -> Tensor {
         let normed = match &hidden.norm {
             None => z,
@@ -35,7 +35,7 @@ impl Graph<'_> {
         self.activation(normed, &hidden.activation)
     }
 
-    /// `y = γ ⊙ (z − E)/√(Var + ε) + β` with the moving averages.
+    /// `y = γ ⊙ (z − E)/√(Var + ε) + β`, with the moving averages E and Var.
     fn batch_norm(&mut self, z: Tensor, norm: &BatchNorm) -> Tensor {
         let (mut scale, mut shift) = standardise(&norm.moving, BatchNorm::EPSILON);
         Zip::from(&mut scale).and(&norm.gamma).for_each(|scale, &gamma| *scale *= f64::from(gamma));
@@ -82,7 +82,7 @@ impl Graph<'_> {
         self.mul(z, slope)
     }
 
-    /// `y = ½z·(1 + tanh(√(2/π)·(z + 0.044715 z³)))`: opset 17 has no operator for it.
+    /// `y = ½z·(1 + tanh(√(2/π)·(z + 0.044715 z³)))`. Opset 17 has no operator for it.
     fn gelu(&mut self, z: Tensor) -> Tensor {
         let squared = self.mul(z, z);
         let cubed = self.mul(squared, z);
@@ -96,7 +96,7 @@ impl Graph<'_> {
         self.mul(half, open)
     }
 
-    /// `y = Σ_i w_i ⊙ s_i`: experts' outputs `[rows, width]`, weighed by `weights`, `[rows, experts]`.
+    /// `y = Σ_i w_i ⊙ s_i`, `[rows, width]`: the outputs `s_i` of experts, `[rows, width]`, weighted by `weights`, `[rows, experts]`.
     pub(super) fn mix(&mut self, weights: Tensor, experts: &[Tensor]) -> Tensor {
         let experts = self.stack(experts);
         let weights = self.unsqueeze(weights, 1);
@@ -104,7 +104,7 @@ impl Graph<'_> {
         self.squeeze(mixed, 1)
     }
 
-    /// `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`: every `x_j` and `y` are `[rows, width]`, cut into as many blocks of columns as the unit has.
+    /// `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`. Every `x_j` and y is `[rows, width]` and consists of `unit.blocks()` blocks of columns.
     pub(super) fn stitch(&mut self, unit: &Stitch, inputs: &[Tensor], width: usize) -> Tensor {
         let alpha = self.constant(&unit.alpha);
         let side_by_side = self.concat(inputs, 1);
@@ -115,7 +115,7 @@ impl Graph<'_> {
     }
 }
 
-/// `(z − E)/√(Var + ε)` as `scale ⊙ z + shift`.
+/// The scale and shift for which `(z − E)/√(Var + ε) = scale ⊙ z + shift`.
 fn standardise(moving: &MovingAverage, epsilon: f32) -> (Array1<f64>, Array1<f64>) {
     let inverse = |var: f32| 1.0 / (f64::from(var) + f64::from(epsilon)).sqrt();
     let scale = moving.var.mapv(|var| if var < CONSTANT { 0.0 } else { inverse(var) });

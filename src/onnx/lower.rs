@@ -1,4 +1,4 @@
-//! From a [`Plan`] to a graph: what every step is in ONNX.
+//! Writes the steps of a [`Plan`] as ONNX nodes.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::embeddings::Rows;
 use super::{Graph, Tensor};
 use crate::model::{Fusion, Plan, PlanStep, Value};
 
-/// Adds the steps that a domain's answers need, `None` for rows of no known one; gives the logits, `[rows, tasks]`.
+/// Adds the steps that the logits of a domain need and returns the logits, `[rows, tasks]`. `None` is for rows of no known domain.
 pub(super) fn lower(
     plan: &Plan<'_>,
     domain: Option<usize>,

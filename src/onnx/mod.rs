@@ -1,8 +1,9 @@
-//! Models as ONNX graphs, to be served by whatever runs those; with the feature `onnx`.
+//! Export of models as ONNX graphs, for any program that runs ONNX. It needs the feature `onnx`.
 //!
-//! A model is one graph for each domain, and one for rows of no known domain: what the domain owns is folded into constants, and what it does
-//! not read is left out. Every model can be exported, with all its settings, and so can a net of your own that has no [layer of your own](crate::net::CustomLayer): a graph is written from the
-//! net's [`Plan`](crate::model::Plan). Scores are those of [`Model::forward`](crate::Model::forward) but for rounding.
+//! A model is exported as one graph per domain, and one graph for rows of no known domain. Parameters of the domain are folded into constants, and
+//! parts that the domain does not use are left out. Every model of this crate can be exported, and so can your own net, unless it contains a
+//! [layer of your own](crate::net::CustomLayer). Graphs are written from the net's [`Plan`](crate::model::Plan). Scores equal those of
+//! [`Model::forward`](crate::Model::forward) up to rounding.
 //!
 //! ```
 //! use starple::data::{DomainId, Layout, Pooling};
@@ -24,16 +25,17 @@
 //!
 //! # Inputs
 //!
-//! `rows` is free, and may be 0.
+//! `rows` can be any number, also 0.
 //!
-//! | name | type | what |
+//! | name | type | contents |
 //! |---|---|---|
-//! | a field's name | int64 `[rows]` | its id in each row, as an [`Encoder`](crate::data::Encoder) gives them |
-//! | a bag's name | int64 `[rows, length]` | its ids, filled up with −1 to any length; a row of −1 alone is an empty bag |
-//! | `numeric` | float `[rows, numbers]` | [`Batch::numeric`](crate::data::Batch::numeric): the encoded numbers, in the order of the metadata entry `numeric`; absent where there are none |
+//! | the name of a field | int64 `[rows]` | the id of each row, from an [`Encoder`](crate::data::Encoder) |
+//! | the name of a bag | int64 `[rows, length]` | the ids of each row, padded with −1; `length` can differ between calls; a row of only −1 is an empty bag |
+//! | `numeric` | float `[rows, numbers]` | the encoded numbers ([`Batch::numeric`](crate::data::Batch::numeric)), in the order of the metadata entry `numeric`; absent if the model has none |
 //!
-//! Ids are not checked by the graph: one that the table does not have is an error of the runtime, but that ONNX counts −1, −2, … of a field
-//! that is not a bag from the table's end. In a bag every id below 0 is none; in a bag that keeps its values such ids come last.
+//! The graph does not check ids. An id that is too large is an error of the runtime. In a bag, every negative id is ignored; in a bag that keeps
+//! its values apart, negative ids must come last. In a field that is not a bag, ONNX counts negative ids from the end of the table, so do not use
+//! them.
 //!
 //! # Outputs
 //!
@@ -41,8 +43,8 @@
 //!
 //! # Metadata
 //!
-//! `kind` (the model's), `domain` (its name; `(shared)` for rows of no known one), `tasks` and `numeric` (lists of names, as JSON), and
-//! `version` (this crate's). The graph is of opset 17 and IR version 8.
+//! `kind` (of the model), `domain` (its name, or `(shared)` for rows of no known domain), `tasks` and `numeric` (lists of names, as JSON), and
+//! `version` (of this crate). Graphs have opset 17 and IR version 8.
 
 mod attention;
 mod embeddings;
@@ -55,10 +57,10 @@ mod proto;
 pub use self::file::{export, save, save_all};
 use self::graph::{Attribute, Graph, Tensor};
 
-/// The numeric input, and the outputs.
+/// The names of the numeric input and of the outputs.
 const NUMERIC: &str = "numeric";
 const LOGITS: &str = "logits";
 const PROBABILITIES: &str = "probabilities";
 
-/// The dimension that is free.
+/// The name of the dimension that can have any size.
 const ROWS: &str = "rows";

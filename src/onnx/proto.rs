@@ -1,4 +1,4 @@
-//! The part of onnx.proto (IR version 8) that a graph of tensors needs, by hand: tags and types are those of the ONNX repository.
+//! The messages of onnx.proto (IR version 8) that a graph of tensors needs, written by hand. Tags and types are those of the ONNX repository.
 
 use prost::Message;
 
@@ -110,7 +110,7 @@ pub(crate) struct ValueInfoProto {
     pub(crate) r#type: Option<TypeProto>,
 }
 
-/// A type: here always that of a tensor.
+/// A type, here always of a tensor.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct TypeProto {
     #[prost(message, optional, tag = "1")]
@@ -131,7 +131,7 @@ pub(crate) struct TensorShapeProto {
     pub(crate) dim: Vec<DimensionProto>,
 }
 
-/// One of the two.
+/// A dimension: exactly one of the fields is set.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct DimensionProto {
     #[prost(int64, optional, tag = "1")]

@@ -131,7 +131,7 @@ fn missing_and_duplicate_columns() {
 #[test]
 fn nested_columns() {
     let text = "column \"a\": expected one value a row, found a list or another nested column \
-                (write the values of a bag as one text, with a separator between them)";
+                (write the values of a bag as one text with separators)";
     let rest = COLUMNS.split_once(';').unwrap().1;
     for column in [
         "REPEATED BYTE_ARRAY a (UTF8);",
@@ -224,7 +224,7 @@ fn truncated_files() {
     let bytes = fs::read(&file.path).unwrap();
     for length in [5, bytes.len() / 2, bytes.len() - 1] {
         fs::write(&file.path, &bytes[..length]).unwrap();
-        file.assert(None, "the file is cut off: it does not end with \"PAR1\" (copy or write the file again)");
+        file.assert(None, "the file is truncated: it does not end with \"PAR1\" (copy or write the file again)");
     }
     for length in [4, 11] {
         fs::write(&file.path, [&bytes[..length - 4], &bytes[bytes.len() - 4..]].concat()).unwrap();

@@ -1,4 +1,4 @@
-//! Rows from a source whose cells have types, column by column.
+//! Rows from a source with typed cells, such as Parquet, column by column.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use crate::data::read_options::Bounds;
 use crate::data::spelling::{FloatId, SingleId};
 use crate::error::{Error, Result};
 
-/// A cell as such a source holds it.
+/// A typed cell.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::data) enum Value<'a> {
     /// An empty cell.
@@ -21,7 +21,7 @@ pub(in crate::data) enum Value<'a> {
 }
 
 impl Value<'_> {
-    /// The cell as delimited text has it; of numbers and booleans, the spelling of the id.
+    /// The text that this cell would have in a CSV file. Numbers and booleans get the spelling of an id.
     fn text<'a>(&'a self, buffer: &'a mut Vec<u8>) -> &'a [u8] {
         buffer.clear();
         let written = match *self {
@@ -33,13 +33,13 @@ impl Value<'_> {
             Self::Float(float) => write!(buffer, "{}", FloatId(float)),
             Self::Single(float) => write!(buffer, "{}", SingleId(float)),
         };
-        written.expect("a vector takes all that is written");
+        written.expect("writing to a vector cannot fail");
         buffer
     }
 
-    /// Different for different values of a column, whose values are all of one type.
+    /// A key that differs for different values of one column. All values of a column have the same type.
     ///
-    /// Text stands where it stands for as long as it lives, and values of a dictionary are there once.
+    /// The key of a text is its address, so that it is valid only while the text lives.
     fn key(&self) -> (u64, usize) {
         match *self {
             Self::Missing => (0, 0),
@@ -52,7 +52,7 @@ impl Value<'_> {
         }
     }
 
-    /// `None` for what is not a number by its type.
+    /// The number, or `None` if the type is not numeric.
     fn number(&self) -> Option<f64> {
         match *self {
             Self::Missing | Self::Text(_) => None,
@@ -65,55 +65,54 @@ impl Value<'_> {
     }
 }
 
-/// The number that the fewest digits of `value` write, as if it had been read from text.
+/// The f64 with the shortest decimal form of `value`, as if it had been read from text.
 fn widen(value: f32) -> f64 {
-    // Integers this small are exact either way.
+    // Integers of this size are exact in both types.
     if value.fract() == 0.0 && value.abs() < 1e7 {
         return value.into();
     }
-    value.to_string().parse().expect("floats read what floats write")
+    value.to_string().parse().expect("a written float can be parsed")
 }
 
-/// Takes rows with types, column by column, for the [`Table`] that is being built.
+/// Adds rows with typed cells, column by column, to a [`TableBuilder`].
 pub(in crate::data) struct TypedBuilder<'b> {
     builder: &'b mut TableBuilder,
-    /// One a column of the table.
+    /// One per column of the table.
     recent: Vec<Recent>,
-    /// The rows of files before this one.
+    /// The number of rows of earlier files.
     before: usize,
 }
 
 impl<'b> TypedBuilder<'b> {
-    /// Rows of one file, to be added to those that are there.
+    /// Starts to add the rows of one file.
     pub(in crate::data) fn new(builder: &'b mut TableBuilder) -> Self {
         let recent = builder.columns.iter().map(|_| Recent::default()).collect();
         Self { recent, before: builder.rows, builder }
     }
 
-    /// How much may be read.
+    /// The limits of the read.
     pub(in crate::data) fn bounds(&self) -> &Bounds {
         &self.builder.bounds
     }
 
-    /// Refuses that many rows more if they are too many.
+    /// Checks that `rows` more rows are within the limits.
     pub(in crate::data) fn check_rows(&self, rows: u64) -> Result<()> {
         self.builder.check_rows(rows)
     }
 
-    /// The columns to read: [`TypedBuilder::push`] asks for cells by position in this list.
+    /// The names of the columns to read. [`TypedBuilder::push`] asks for cells by position in this list.
     pub(in crate::data) fn sources(&self) -> &[String] {
         self.builder.sources()
     }
 
-    /// How many rows of the file there are so far.
+    /// The number of rows of this file that were added.
     pub(in crate::data) fn rows(&self) -> usize {
         self.builder.rows - self.before
     }
 
-    /// Adds that many rows, whose lines are their numbers; `cells` gives the cells of the source at a position, in order,
-    /// to the function it is handed.
+    /// Adds `rows` rows. Their line numbers are their row numbers. `cells(position, each)` calls `each` with the cells of one column, in order.
     ///
-    /// The error names line, column and value. As if the rows came one by one, it is that of the first wrong row.
+    /// An error names line, column and value. It is the error of the first invalid row.
     pub(in crate::data) fn push<'a>(
         &mut self,
         rows: usize,
@@ -122,7 +121,7 @@ impl<'b> TypedBuilder<'b> {
         let Self { builder, recent, before } = self;
         let first = builder.rows - *before + 1;
         builder.expect(rows)?;
-        // What the columns may take in this call; each is looked at on its own.
+        // The bytes that the columns may add in this call; each column is compared with it alone.
         let others = rows as u64 * builder.row_bytes + builder.bytes();
         let left = builder.bounds.bytes.saturating_sub(others);
         let mut buffer = Vec::new();
@@ -131,7 +130,7 @@ impl<'b> TypedBuilder<'b> {
         for (column, recent) in builder.columns.iter_mut().zip(recent) {
             let mut row = 0;
             let allowed = column.cells.value_bytes().saturating_add(left);
-            // Text lives as long as this call.
+            // Texts live only during this call, so keys of texts must not be kept.
             let mut text = false;
             let pushed = cells(column.source, &mut |value| {
                 if row < correct {
@@ -168,7 +167,7 @@ impl<'b> TypedBuilder<'b> {
 }
 
 impl Cells {
-    /// `buffer` is scratch.
+    /// Adds one cell. `buffer` is scratch space.
     fn push_value(&mut self, value: &Value, recent: &mut Recent, buffer: &mut Vec<u8>) -> Result<()> {
         match (self, value.number()) {
             (Self::Text { codes, values }, _) => {
@@ -183,15 +182,15 @@ impl Cells {
     }
 }
 
-/// Values of a column by their keys, and their codes, each in the one slot that its key points to: a hit saves writing a
-/// number as text, and comparing and hashing text.
+/// A small cache from keys of values to their codes. Each key has one possible slot. A hit saves writing a number as text, and comparing and
+/// hashing text.
 #[derive(Default)]
 struct Recent(Vec<((u64, usize), u32)>);
 
 impl Recent {
-    /// It has two to this power slots, once there are any.
+    /// It has 2^BITS slots after the first value.
     const BITS: u32 = 12;
-    /// Of an empty slot. Codes are fewer than rows, and so below.
+    /// The code of an empty slot. Codes are smaller, because there are fewer codes than rows.
     const NO_CODE: u32 = u32::MAX;
 
     fn code(&mut self, key: (u64, usize), look_up: impl FnOnce() -> Result<u32>) -> Result<u32> {

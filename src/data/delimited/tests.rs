@@ -1,11 +1,11 @@
-//! Records by hand, and against the csv crate.
+//! Records compared with hand-written results, and with the csv crate.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::data::{Format, ReadOptions};
 
-/// Gives a few bytes at a time.
+/// A reader that returns a few bytes at a time.
 struct Drops<'a>(&'a [u8], usize);
 
 impl Read for Drops<'_> {
@@ -81,7 +81,7 @@ fn malformed_quotes_are_errors_at_their_line() {
 }
 
 #[test]
-fn escapes_where_they_are_asked_for() {
+fn escapes_are_resolved_if_they_are_set() {
     let options = ReadOptions::builder().escape('\\').build().unwrap();
     let read = |text: &str| records(text.as_bytes(), Format::Csv, &options).unwrap();
     assert_eq!(read("\"say \\\"hi\\\"\",b\n"), [row(1, &["say \"hi\"", "b"])]);
@@ -89,16 +89,16 @@ fn escapes_where_they_are_asked_for() {
     assert_eq!(read("\"C:\\new\\\nx\",a\\,b,c\"\\\"d\n1"), [row(1, &["C:\\new\nx", "a,b", "c\"\"d"]), row(3, &["1"])]);
     assert_eq!(read("a\\\nb,\"\"\"\"\nc"), [row(1, &["a\nb", "\""]), row(3, &["c"])]);
     assert_eq!(read("a\\"), [row(1, &["a\\"])]);
-    // MySQL's own way.
+    // As MySQL writes it.
     let tsv = records(b"a\\\tb\tc\\\\\t\"d\n", Format::Tsv, &options).unwrap();
     assert_eq!(tsv, [row(1, &["a\tb", "c\\", "\"d"])]);
-    // Said to be none, a backslash is content.
+    // With escapes turned off, a backslash is content.
     let options = ReadOptions::builder().escape("").build().unwrap();
     assert_eq!(records(b"\"x\\\"\",1\"\n", Format::Csv, &options).unwrap(), [row(1, &["x\\\",1"])]);
 }
 
 #[test]
-fn tabs_have_no_quotes_unless_they_are_asked_for() {
+fn tsv_has_no_quotes_unless_they_are_set() {
     let text = b"\"a\tb\"\n\"c\"\td\n";
     let plain = records(text, Format::Tsv, &ReadOptions::default()).unwrap();
     assert_eq!(plain, [row(1, &["\"a", "b\""]), row(2, &["\"c\"", "d"])]);
@@ -111,7 +111,7 @@ fn tabs_have_no_quotes_unless_they_are_asked_for() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
-    /// Whatever the csv crate writes is read as it was.
+    /// What the csv crate writes is read back unchanged.
     #[test]
     fn what_another_program_writes_is_read(
         rows in prop::collection::vec(prop::collection::vec("[ab,\"\r\n\t]{0,5}", 1..4), 0..6),
@@ -128,7 +128,7 @@ proptest! {
         prop_assert_eq!(read.into_iter().map(|(_, cells)| cells).collect::<Vec<_>>(), rows);
     }
 
-    /// Whatever is accepted is what the lenient csv crate reads.
+    /// The csv crate, which is lenient, reads every accepted text in the same way.
     #[test]
     fn what_is_accepted_is_read_as_others_do(text in "[ab,\"\n]{0,24}") {
         if let Ok(read) = csv(&text) {
@@ -140,7 +140,7 @@ proptest! {
         }
     }
 
-    /// Nothing panics, and lines ascend.
+    /// No input panics, and line numbers increase.
     #[test]
     fn any_bytes(text in "[a,\"\\\\\r\n\u{feff}]{0,40}", escape: bool, drop in 1_usize..9) {
         let options = if escape { ReadOptions::builder().escape('\\').build().unwrap() } else { ReadOptions::default() };

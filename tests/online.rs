@@ -311,8 +311,8 @@ fn a_name_of_nothing_is_refused_before_a_step() {
     refused(
         settings().freeze(["embeddings", "net.layrs.0", "net.layers.7", "embedding"]),
         &[
-            r#"starts with "net.layrs.0"; behind "net" there is "norm", "layers", "auxiliary" (did you mean "net.layers"?)"#,
-            r#"starts with "net.layers.7"; behind "net.layers" there is "0", "1""#,
+            r#"starts with "net.layrs.0"; after "net" comes "norm", "layers", "auxiliary" (did you mean "net.layers"?)"#,
+            r#"starts with "net.layers.7"; after "net.layers" comes "0", "1""#,
             r#"starts with "embedding"; names start with "embeddings", "net" (did you mean "embeddings"?)"#,
         ],
     );

@@ -33,9 +33,9 @@
 //! | the name of a bag | int64 `[rows, length]` | the ids of each row, padded with −1; `length` can differ between calls; a row of only −1 is an empty bag |
 //! | `numeric` | float `[rows, numbers]` | the encoded numbers ([`Batch::numeric`](crate::data::Batch::numeric)), in the order of the metadata entry `numeric`; absent if the model has none |
 //!
-//! The graph does not check ids. An id that is too large is an error of the runtime. In a bag, every negative id is ignored; in a bag that keeps
-//! its values apart, negative ids must come last. In a field that is not a bag, ONNX counts negative ids from the end of the table, so do not use
-//! them.
+//! The graph does not check ids. An id that is too large is an error of the runtime. In a bag, every negative id is ignored; with
+//! [`Pooling::Keep`](crate::data::Pooling::Keep), negative ids must come last. In a field that is not a bag, ONNX counts negative ids from the end
+//! of the table, so do not use them.
 //!
 //! # Outputs
 //!

@@ -1,41 +1,41 @@
-//! Compares any models on any log, without writing code: does sharing help or hurt each domain and task?
+//! Compares models on your log, without code: does sharing help or hurt each domain and task?
 //!
 //! ```text
 //! cargo run --release --example compare -- examples/compare/toy.toml
 //! cargo run --release --example compare -- examples/compare/toy.toml --set seeds=[1,2,3] --report report.json --svg report.svg
 //! ```
 //!
-//! The file has `[data]`, `[features]` and `[train]` as run files have them (`examples/runs/README.md`), and besides
+//! The file has the sections `[data]`, `[features]` and `[train]` of run files (`examples/runs/README.md`), and these keys:
 //!
 //! ```toml
-//! seeds = [1, 2, 3, 4, 5]      # these, unless others are named
-//! baseline = "single"          # the contender that gains are measured from: this one, if there is one of that name
-//! level = 0.05                 # the chance of a false flag for each contender
-//! parallel_runs = 1            # how many runs train at the same time
+//! seeds = [1, 2, 3, 4, 5]      # the default
+//! baseline = "single"          # gains are measured from this model; the default if a model has this name
+//! level = 0.05                 # the probability of a false flag per model; the default
+//! parallel_runs = 1            # the number of runs that train at the same time; the default
 //!
-//! [model]                      # settings of every model that does not have its own
+//! [model]                      # defaults for all models
 //! embedding_dim = 16
 //!
 //! [[models]]
-//! kind = "single"              # and the settings of that model
+//! kind = "single"              # then the settings of this model
 //! hidden = [64, 32]
 //!
 //! [[models]]
 //! kind = "ple"
-//! name = "ple, slowly"         # its kind, unless it is named
-//! train = { optimizer = { kind = "adam", lr = 0.0005 } }   # instead of those keys of [train]
+//! name = "ple, slowly"         # default: the kind
+//! train = { optimizer = { kind = "adam", lr = 0.0005 } }   # replaces these keys of [train]
 //! ```
 //!
-//! `starple_lab::compare` explains the figures and flags. Tables go to stdout, progress to stderr, and `--report` and
-//! `--svg` write files. Settings of one model are set by its number from 0: `--set models.1.dropout=0.2`.
+//! `starple_lab::compare` explains the figures and flags. Tables go to stdout, progress goes to stderr. `--report` and `--svg` write files.
+//! To change a setting of one model, use its number, counted from 0: `--set models.1.dropout=0.2`.
 //!
-//! Every run that is done goes into a journal at once: the file that `--journal` names, or with `--report report.json` the file
-//! `report.runs.jsonl` beside it. The same command given again takes from there what is done and trains the rest, after Ctrl-C, SIGTERM or a
-//! crash; so does one with more seeds or models. Runs of other settings or rows are left alone, and a line says how many. To start anew,
-//! delete the file.
+//! Every finished run is written to a journal at once. The journal is the file of `--journal`, or `report.runs.jsonl` next to
+//! `--report report.json`. After Ctrl-C, SIGTERM or a crash, run the same command again: it reads finished runs from the journal and trains the
+//! others. You can also add seeds or models in this way. Runs with other settings or rows are ignored; a message counts them. To start from
+//! scratch, delete the journal.
 //!
-//! The exit code is 0 if every model has a run that went well, 130 after Ctrl-C and 143 after SIGTERM (then no report or picture is written; a
-//! second signal ends the process at once), 2 if the arguments cannot be read, and else 1.
+//! Exit codes: 0 if every model has at least one run without failure; 130 after Ctrl-C and 143 after SIGTERM, without report and picture (a second
+//! signal ends the process at once); 2 if the arguments are invalid; 1 otherwise.
 
 #[path = "run_file/interrupt.rs"]
 mod interrupt;
@@ -52,19 +52,19 @@ use serde::Deserialize;
 use starple::{ErrorKind, Result};
 use starple_lab::compare::{CompareConfig, CompareProgress, Contender, compare};
 
-/// Compares models on a log over seeds.
+/// Compares models on a log with several seeds.
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
     input: Input,
     #[command(flatten)]
     results: Results,
-    /// Where runs that are done are noted; by default beside the report.
+    /// The journal of finished runs; by default next to the report.
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
 }
 
-/// The file.
+/// The contents of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CompareFile {
@@ -81,7 +81,7 @@ struct CompareFile {
     parallel_runs: Option<usize>,
 }
 
-/// One of `[[models]]`; its `train` is laid over that of the file.
+/// Reads one of `[[models]]`. Its `train` replaces keys of `[train]`.
 fn contender(mut model: toml::Table, shared: &toml::Table, path: &Path) -> Result<Contender> {
     let own = model.remove("train");
     let contender = Contender::from_settings(serde_json::to_value(model).map_err(wrong)?)?;
@@ -92,19 +92,18 @@ fn contender(mut model: toml::Table, shared: &toml::Table, path: &Path) -> Resul
             settings.extend(own);
             Ok(contender.train(train_settings(settings, path)?))
         }
-        Some(toml::Value::Table(_)) => Err(wrong("train.seed: each run has its own; name it among `seeds`")),
+        Some(toml::Value::Table(_)) => Err(wrong("train.seed: every run has another seed; list seeds under `seeds`")),
         Some(other) => Err(wrong(format!("train: expected a table, found {other}"))),
     }
 }
 
-/// Where runs that are done are noted.
+/// The path of the journal.
 fn journal(arguments: &Arguments) -> Option<PathBuf> {
     let beside = || arguments.results.report.as_ref().filter(|path| !path.exists() || path.is_file());
     arguments.journal.clone().or_else(|| Some(beside()?.with_extension("runs.jsonl")))
 }
 
-/// Compares, writes what was asked for, and shows the tables. Gives the exit code: 0 if there was a run of every contender that did not
-/// fail.
+/// Compares the models, writes the files and prints the tables. Returns the exit code: 0 if every contender has a run that did not fail.
 fn run(arguments: &Arguments) -> Result<u8> {
     let Arguments { input, results, journal: noted } = arguments;
     let outputs = results.outputs().text("--journal", noted.as_ref());
@@ -112,7 +111,7 @@ fn run(arguments: &Arguments) -> Result<u8> {
     let path = &input.file;
     let file: CompareFile = read_file(path, &input.sets)?;
     if file.train.contains_key("seed") {
-        return Err(wrong("[train]: unknown key `seed`: each run has its own; name it among `seeds`").at_path(path));
+        return Err(wrong("[train]: unknown key `seed`: every run has another seed; list seeds under `seeds`").at_path(path));
     }
     let mut config = CompareConfig::builder().train(train_settings(file.train.clone(), path)?);
     for (number, mut model) in file.models.into_iter().enumerate() {

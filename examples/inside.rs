@@ -1,12 +1,12 @@
-//! Trains the model of a run file and looks inside: how far STAR's domains went from the shared network, which experts the gates use.
+//! Trains the model of a run file and looks inside: how far STAR's domains moved from the shared network, or which experts the gates use.
 //!
 //! ```text
 //! cargo run --release --example inside -- examples/runs/toy-star.toml
 //! cargo run --release --example inside -- examples/runs/toy-ple.toml --report gates.json --svg gates.svg
 //! ```
 //!
-//! Run files are those of the example `train` (`examples/runs/README.md`). Experts are watched on the test rows. Tables go to
-//! stdout, progress to stderr; `--report` and `--svg` write files.
+//! Run files are those of the example `train` (`examples/runs/README.md`). Gate weights are measured on the test rows. Tables go to stdout,
+//! progress goes to stderr. `--report` and `--svg` write files.
 
 #[path = "run_file/run.rs"]
 mod run;
@@ -36,10 +36,10 @@ fn run(arguments: &Arguments) -> Result<u8> {
     let (Ready { mut model, config, splits, .. }, _) = ready(input, &results.outputs(), false)?;
     let kind = model.config().kind();
     let threads = config.threads();
-    // Before it is trained: one row tells whether there are gates.
+    // Check before training: one row shows whether there are gates.
     let is_star = model.config().get::<StarConfig>().is_some();
     if !is_star && gates(&model, &splits.train.slice(0..1))?.is_empty() {
-        let message = format!("[model]: {kind} has neither gates nor factors of domains to look at");
+        let message = format!("[model]: expected a model with gates, or star; found {kind}, which has no gates");
         return Err(wrong(message).at_path(&input.file));
     }
     let fit = Trainer::new(config).callback(Progress::stderr(kind)).fit(&mut model, splits.train, Some(&splits.val))?;

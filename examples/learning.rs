@@ -1,4 +1,4 @@
-//! Do the models learn what their papers say they do? Two planted worlds, several seeds, paired tests.
+//! Do the models learn what their papers claim? Compares them on generated logs with several seeds and paired tests.
 //!
 //! ```text
 //! cargo run --release --example learning -- domains 8
@@ -6,19 +6,17 @@
 //! cargo run --release --example learning -- tasks 5
 //! ```
 //!
-//! `domains`: logs with planted domain structure (`starple_lab::synthetic`), a new world each seed. The pooled model, one model for each
-//! domain, STAR, and PLE with branches for domains; the mean of the domains' AUCs.
+//! * `domains`: logs with several domains (`starple_lab::synthetic`), a new log per seed. Half of each domain's click model is its own. It compares
+//!   the pooled model, one model per domain, shared bottom, MMoE, PLE and STAR, by the mean of the domains' AUCs. Branches are domains.
+//! * `importance`: logs with twelve domains that have one click model but weight the columns differently. It also includes PEPNet, whose gates
+//!   scale the embedded columns by domain.
+//! * `tasks`: the synthetic protocol of the MMoE paper (Ma et al., KDD 2018, section 3.2), which PLE's paper uses too. With orthonormal `u₁, u₂`,
+//!   `w₁ = u₁` and `w₂ = p·u₁ + √(1 − p²)·u₂`, where p is the correlation of the tasks; `s_k = w_kᵀx + Σ_i sin(α_i·w_kᵀx + β_i)`; here the label
+//!   is drawn with probability `σ(4·(s_k − mean)/std)`. It compares single models, shared bottom, MMoE, CGC and PLE, by the mean of the tasks' AUCs.
 //!
-//! `importance`: the same, with twelve domains that have one click model but for how much each column counts. With PEPNet, whose gates
-//! scale the embedded columns by the domain.
-//!
-//! `tasks`: the synthetic protocol of the MMoE paper (Ma et al., KDD 2018, section 3.2), which PLE's paper takes up. With orthonormal
-//! `u₁, u₂`, `w₁ = u₁` and `w₂ = p·u₁ + √(1 − p²)·u₂`; `s_k = w_kᵀx + Σ_i sin(α_i·w_kᵀx + β_i)`; here the label is a draw of
-//! `σ(4·(s_k − mean)/std)`. `p` is the tasks' correlation. Single models, the shared bottom, MMoE, CGC and PLE; the mean of the tasks' AUCs.
-//!
-//! The second argument is the number of seeds, from 2 to 20. Tables go to stdout. A difference is tested by flipping the signs of the
-//! seeds' differences in all 2ⁿ ways (`starple_lab::compare::sign_flip`), where p is the share of ways that give a mean at least as far
-//! from 0, with Holm's correction over each column of p. A run that diverges is in no mean and no difference.
+//! The second argument is the number of seeds, from 2 to 20. Tables go to stdout. Differences are tested with a sign-flip test
+//! (`starple_lab::compare::sign_flip`): p is the share of all 2ⁿ sign patterns of the seeds' differences whose mean is at least as far from 0. Every
+//! column of p has Holm's correction. A diverged run counts in no mean and no difference.
 
 use clap::{Args, Parser, Subcommand, value_parser};
 use ndarray::{Array1, Array2};
@@ -37,9 +35,9 @@ use starple_lab::compare::{CompareConfig, Comparison, Contender, Standing, Summa
 use starple_lab::synthetic::{SyntheticConfig, SyntheticConfigBuilder, SyntheticLog};
 use starple_lab::table::{Cell, TextTable};
 
-const UNTESTED: &str = "no two runs that went well, or none that differ.";
+const UNTESTED: &str = "fewer than two seeds with successful runs of both models, or no difference.";
 
-/// Trains these models in a world of its own for each seed.
+/// Trains these models on a new log per seed.
 fn compare_in_worlds(models: &[Value], seeds: u64, world: impl Fn(u64) -> Result<Splits>) -> Result<Comparison> {
     let early_stop = EarlyStop::builder().patience(4).build()?;
     let settings = TrainConfig::builder().epochs(40).batch_rows(512).early_stop(early_stop);
@@ -58,7 +56,7 @@ fn compare_in_worlds(models: &[Value], seeds: u64, world: impl Fn(u64) -> Result
     Ok(all.expect("there is a seed"))
 }
 
-/// One number of every run of a contender, in the seeds' order; NaN of a run that failed.
+/// One metric of every run of a contender, in the order of the seeds; NaN for a failed run.
 fn values(contender: &Standing, monitor: &Monitor) -> Result<Vec<f64>> {
     let values = contender.runs.iter().map(|run| {
         let value = run.judged().map(|report| report.value(monitor)).transpose()?;
@@ -67,7 +65,7 @@ fn values(contender: &Standing, monitor: &Monitor) -> Result<Vec<f64>> {
     values.collect()
 }
 
-/// A log with planted domain structure, which `world` completes, read as any log is.
+/// A generated log with domains; `world` completes its settings. It is encoded like any other log.
 fn planted(
     world: impl Fn(SyntheticConfigBuilder) -> SyntheticConfigBuilder,
     seed: u64,
@@ -111,7 +109,7 @@ fn best_possible(log: &SyntheticLog) -> Result<f64> {
     Ok(best.report().tasks[0].mean_domain_auc.unwrap_or(f64::NAN))
 }
 
-/// The models in worlds of domains that share half of their click model.
+/// Compares the models on logs whose domains share half of their click model.
 fn domains(seeds: u64) -> Result<TextTable> {
     let stack = [64, 32];
     let star = |name: &str, combination: Value| json!({"kind": "star", "name": name, "combination": combination, "hidden": stack});
@@ -133,7 +131,7 @@ fn domains(seeds: u64) -> Result<TextTable> {
     by_mean_domain_auc(models, seeds, world, [(0, "− pooled"), (1, "− one each")])
 }
 
-/// The models in worlds of domains that share one click model, but for how much each column counts.
+/// Compares the models on logs whose domains share one click model but weight the columns differently.
 fn importance(seeds: u64) -> Result<TextTable> {
     let stack = [64, 32];
     let models = vec![
@@ -150,7 +148,7 @@ fn importance(seeds: u64) -> Result<TextTable> {
     by_mean_domain_auc(models, seeds, world, [(0, "− pooled"), (1, "− shared bottom")])
 }
 
-/// A shared bottom with a tower for each domain.
+/// A shared bottom with a tower per domain.
 fn shared_bottom() -> Value {
     json!({
         "kind": "shared_bottom", "name": "shared bottom", "branches": "domains", "bottom_hidden": [64],
@@ -158,7 +156,7 @@ fn shared_bottom() -> Value {
     })
 }
 
-/// The models in planted worlds by the mean of the domains' AUCs, and what they gain over two of them: number, header.
+/// Compares the models by the mean of the domains' AUCs. `references` are two models (position and column header) whose scores are subtracted.
 fn by_mean_domain_auc(
     mut models: Vec<Value>,
     seeds: u64,
@@ -196,7 +194,7 @@ fn by_mean_domain_auc(
     Ok(table)
 }
 
-/// Two tasks of this correlation.
+/// Rows with two tasks of this correlation.
 fn correlated(p: f64, seed: u64) -> Splits {
     const INPUTS: usize = 24;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -234,7 +232,7 @@ fn correlated(p: f64, seed: u64) -> Splits {
     Splits::of_sets(train, val, test)
 }
 
-/// The models in worlds of two tasks, by the mean of the tasks' AUCs.
+/// Compares the models on two tasks, by the mean of the tasks' AUCs.
 fn tasks(seeds: u64) -> Result<TextTable> {
     let models = [
         json!({"kind": "single", "hidden": [16, 8]}),
@@ -265,14 +263,14 @@ fn tasks(seeds: u64) -> Result<TextTable> {
     Ok(table)
 }
 
-/// Mean and spread of the values that there are.
+/// Mean and standard deviation of the finite values.
 fn show(values: &[f64]) -> Cell {
     let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
     Summary::of(&finite).map_or(Cell::Undefined, |summary| Cell::Number(summary.to_string()))
 }
 
-/// Two columns of a table: of each pair of runs the mean and spread of the seeds' differences, and the p of no difference,
-/// corrected over the column.
+/// Two columns of a table for pairs of models: mean and standard deviation of the seeds' differences, and p with Holm's correction over the
+/// column.
 fn paired<'a>(pairs: impl Iterator<Item = (&'a [f64], &'a [f64])>) -> Vec<[Cell; 2]> {
     let differences = pairs.map(|(values, others)| {
         let differences = values.iter().zip(others).map(|(value, other)| value - other);
@@ -288,7 +286,7 @@ fn paired<'a>(pairs: impl Iterator<Item = (&'a [f64], &'a [f64])>) -> Vec<[Cell;
     cells.collect()
 }
 
-/// Lets models learn in planted worlds.
+/// Compares models on generated logs.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -299,7 +297,7 @@ struct Arguments {
 enum Worlds {
     /// Domains that share half of their click model.
     Domains(Seeds),
-    /// Domains that share one click model, but for how much each column counts.
+    /// Domains that share one click model but weight the columns differently.
     Importance(Seeds),
     /// Two tasks of known correlation.
     Tasks(Seeds),

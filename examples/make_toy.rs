@@ -1,11 +1,11 @@
-//! Writes the toy log that the other examples read, or a log of a world of one's own.
+//! Writes the toy log that the other examples read, or another generated log.
 //!
 //! ```text
 //! cargo run --release --example make_toy -- [path [world.toml]]
 //! ```
 //!
-//! Without a path it writes `examples/data/toy.csv`. A world's keys are the setters of `starple_lab::synthetic::SyntheticConfigBuilder`;
-//! `examples/worlds/` has some. The bytes are always the same.
+//! Without a path it writes `examples/data/toy.csv`. A world file describes a generated log: its keys are the setters of
+//! `starple_lab::synthetic::SyntheticConfigBuilder`. `examples/worlds/` has examples. The same settings always give the same bytes.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -20,10 +20,10 @@ use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 /// Writes a generated log.
 #[derive(Parser)]
 struct Arguments {
-    /// Where it is written.
+    /// The file to write.
     #[arg(default_value = "examples/data/toy.csv")]
     path: PathBuf,
-    /// A file that describes the world; by default the one of the toy log.
+    /// A file with the settings of the generated log; by default those of the toy log.
     #[arg(value_name = "WORLD.toml")]
     world: Option<PathBuf>,
 }
@@ -41,7 +41,7 @@ fn main() -> Result<()> {
     let file = File::create(&path).map_err(|error| Error::from(error).at_path(&path))?;
     log.write_csv(BufWriter::new(file))?;
 
-    println!("{} rows in {}. The best that a model can do on them:\n", log.rows(), path.display());
+    println!("{} rows in {}. The best possible scores:\n", log.rows(), path.display());
     let mut evaluator = Evaluator::new(&log.layout());
     evaluator.add(&log.oracle_logits(), log.labels(), log.domains(), &[], &[])?;
     print!("{}", evaluator.report());

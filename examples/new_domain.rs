@@ -1,12 +1,12 @@
-//! One idea: a domain that nobody has seen takes the shared path; then it gets weights of its own.
+//! Scores a domain that training has not seen by the shared path, then adds it to the model and trains it.
 //!
 //! ```text
 //! cargo run --release --example new_domain
 //! ```
 //!
-//! STAR is trained without the scene `partner`, whose rows then take the shared path. Adding the scene changes nobody's score. Training goes
-//! on over the rows of all scenes, the new one among them: what is shared moves for everybody, so the others' rows keep it in place. The
-//! last row is the best that any model could do.
+//! STAR is trained without the scene `partner`; rows of this scene take the shared path. Adding the scene changes no score. Then training continues
+//! on the rows of all scenes, because it also changes shared weights, and the rows of the other scenes keep these useful for them. The last
+//! line of the table is the best possible score.
 
 use starple::data::{Encoder, Numeric, Schema, Table, UnknownDomain};
 use starple::metrics::auc;
@@ -32,7 +32,7 @@ fn main() -> Result<()> {
         .build()?;
     let table = Table::read(LOG, &schema)?;
 
-    // An encoder that has never seen the new scene lets its rows take the shared path.
+    // `everyone` knows all scenes. The encoder of the model does not know the new one, so its rows take the shared path.
     let everyone = Encoder::fit(&schema, &table, &table.split("train")?)?;
     let new = everyone.domain(NEW)?;
     let of = |split: &str, is_new: bool| -> Result<Vec<u32>> {
@@ -66,7 +66,7 @@ fn main() -> Result<()> {
     let before = star.score(&old);
     encoder.add_domain(NEW)?;
     star.add_domain(NEW)?;
-    assert_eq!(star.score(&old), before, "adding a domain changes nobody's scores");
+    assert_eq!(star.score(&old), before, "adding a domain changes no score");
 
     let new_rows = of("train", true)?.len();
     let all = encoder.encode(&table, &table.split("train")?)?;
@@ -83,8 +83,8 @@ fn main() -> Result<()> {
     let mut out =
         TextTable::new(["AUC of click".into(), format!("{NEW}, {} test rows", test_rows.len()), "other scenes".into()]);
     let cell = |auc: Option<f64>| auc.map_or(Cell::Undefined, |auc| Cell::number(auc, 4));
-    out.row([Cell::from("never seen: the shared path"), cell(shared), cell(others_before)]);
-    out.row([Cell::from(format!("added, 3 epochs with {new_rows} rows of its own")), cell(own), cell(others_after)]);
+    out.row([Cell::from("not in training: the shared path"), cell(shared), cell(others_before)]);
+    out.row([Cell::from(format!("added, 3 epochs with {new_rows} of its rows")), cell(own), cell(others_after)]);
     out.row([Cell::from("best possible"), cell(best), Cell::Blank]);
     println!("{out}");
     Ok(())

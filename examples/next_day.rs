@@ -1,13 +1,15 @@
-//! One idea: a trained model goes on with the next day's log, in which there are items and a scene that it has never seen.
+//! Continues to train a model on the next day's log, which has new items and a new scene.
 //!
 //! ```text
 //! cargo run --release --example next_day
 //! ```
 //!
-//! Yesterday is the first half of the toy log's training rows, without the scene `partner` and a quarter of the items;
-//! today is the other half, with everything. Model and encoder come out of their file; the encoder is extended by today's rows, the model grows with it, which changes nobody's
-//! score, and goes on in two ways: with all of today's rows, where what is shared moves for everybody; or with `partner`'s alone and what
-//! is shared frozen, where the other scenes' scores keep their bits.
+//! "Yesterday" is the first half of the toy log's training rows, without the scene `partner` and without a quarter of the items. "Today" is the
+//! second half, with everything. The example loads model and encoder from a file, extends the encoder with today's rows and grows the model,
+//! which changes no score. Then it continues training in two ways:
+//!
+//! * on all of today's rows; this changes shared weights and so the scores of all scenes;
+//! * only on the rows of `partner`, with shared weights frozen; the scores of the other scenes keep their bits.
 
 use starple::data::{Categorical, DataSet, Encoder, Numeric, Schema, Table, UnknownDomain};
 use starple::metrics::auc;
@@ -21,7 +23,7 @@ use starple_lab::table::{Cell, TextTable};
 const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/toy.csv");
 const NEW_SCENE: &str = "partner";
 
-/// What all scenes of a STAR share.
+/// The tensors that all scenes of a STAR share.
 const SHARED: [&str; 5] = ["embeddings", "net.norm.gamma", "net.norm.beta", "net.layers.*.shared", "net.auxiliary.mlp"];
 
 /// Row numbers of the table.
@@ -47,7 +49,7 @@ fn main() -> Result<()> {
         .build()?;
     let table = Table::read(LOG, &schema)?;
 
-    // Who knows the whole log says which rows are of the new scene, and which have one of the new items, every fourth.
+    // An encoder of the whole log finds the rows of the new scene and of the new items (every fourth item).
     let everything = Encoder::fit(&schema, &table, &table.all())?;
     let (all, scene) = (everything.encode(&table, &table.all())?, everything.domain(NEW_SCENE)?);
     let is_scene = |row: &u32| all.domains[*row as usize] == scene;
@@ -71,7 +73,7 @@ fn main() -> Result<()> {
         groups.iter().map(auc_of).collect()
     };
 
-    // Yesterday.
+    // Yesterday: train and save.
     let encoder = Encoder::fit(&schema, &table, &yesterday)?.on_unknown_domain(UnknownDomain::Shared);
     let config = StarConfig::builder(encoder.layout()).embedding_dim(8).hidden([64, 32]).dropout(0.1).build()?;
     let mut star = Star::new(config);
@@ -81,18 +83,18 @@ fn main() -> Result<()> {
     let file = std::env::temp_dir().join(format!("starple-yesterday-{}.safetensors", std::process::id()));
     ModelFile::new(&star).encoder(&encoder).save(&file)?;
 
-    // Today, in another process perhaps.
+    // Today: load, usually in another process.
     let saved = Saved::load_as::<StarConfig>(&file)?;
-    // The file was only for show.
+    // This example needs the file no longer.
     let _ = std::fs::remove_file(&file);
-    let (mut star, mut encoder) = (saved.model, saved.encoder.expect("it was saved with one"));
+    let (mut star, mut encoder) = (saved.model, saved.encoder.expect("the file has an encoder"));
 
-    // New values and domains get ids behind the old ones, the model rows and parts for them.
+    // New values and domains get the next ids. The model gets table rows and parameters for them.
     let old = encoder.encode(&table, &yesterday)?;
     let scores = star.score(&old);
     println!("{}\n", encoder.extend(&table, today)?);
     star.grow(encoder.layout(), NewRows::OutOfVocabulary)?;
-    assert_eq!(star.score(&old), scores, "growing changes nobody's scores");
+    assert_eq!(star.score(&old), scores, "growing changes no score");
 
     let mut alone = star.clone();
     let rows = encoder.encode(&table, today)?;
@@ -101,7 +103,7 @@ fn main() -> Result<()> {
     let of_scene: Rows = today.iter().copied().filter(is_scene).collect();
     let rows = encoder.encode(&table, &of_scene)?;
     fit("today, partner alone", &mut alone, settings.epochs(10).freeze(SHARED), rows)?;
-    assert_eq!(alone.score(&old), scores, "what nobody else reads changes nobody else's scores");
+    assert_eq!(alone.score(&old), scores, "parameters of one scene change no other scene's scores");
 
     let headers =
         ["AUC of click", "rows", "yesterday's model", "today's rows", &format!("{NEW_SCENE}'s rows, shared frozen")];

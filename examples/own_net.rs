@@ -1,12 +1,12 @@
-//! One idea: a net of your own, and a layer of your own, get embeddings, training, evaluation and serving without a change to the crate.
+//! A net and a layer of your own: the crate adds embeddings, training, evaluation and serving.
 //!
 //! ```text
 //! cargo run --release --example own_net
 //! ```
 //!
-//! The net here is the simplest multi-domain model there is: `logits = x·W + b + b_d`, a linear model of the embedded row
-//! with a bias of each domain's own. It needs two things: settings ([`NetConfig`]), and [`Describe`], which writes the net step by step.
-//! Most nets are made of the layers that [`Builder`] has a method for. `b_d` is a [`CustomLayer`], with its gradient written by hand.
+//! The net is the simplest multi-domain model: `logits = x·W + b + b_d`, a linear model of the embedded row with a bias per domain. It needs two
+//! things: settings ([`NetConfig`]) and [`Describe`], which lists the steps of the net. [`Builder`] has a method for every layer of the crate. `b_d`
+//! is a [`CustomLayer`] with a hand-written gradient.
 
 use ndarray::{Array1, ArrayRef2, Axis, s};
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use starple::{Model, Result};
 
 const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/toy.csv");
 
-/// The settings: here nothing but what every model has.
+/// The settings: only those that every model has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct LinearConfig {
     layout: Layout,
@@ -52,14 +52,14 @@ impl Describe for LinearConfig {
         let shared = net.mlp("shared", row, &[], Some(tasks), HiddenSettings::default())?;
         let domains = net.layout().domains.len();
         let own = net.custom("domain", row, tasks, |_| DomainBias::new(domains, tasks))?;
-        // What is answered twice is added up.
+        // Several answers for the same rows and tasks are summed.
         net.answer(shared, None);
         net.answer(own, None);
         Ok(())
     }
 }
 
-/// `y = b_d`, and 0 for rows of no known domain. A value of the same type is its gradient.
+/// `y = b_d`, and 0 for rows of no known domain. Its gradient is a value of the same type.
 #[derive(Debug, Clone, PartialEq)]
 struct DomainBias {
     domain: PerDomain<Bias>,
@@ -71,7 +71,7 @@ struct Bias {
     bias: Array1<f32>,
 }
 
-// One list of the fields makes them known to optimizers, counting and naming. `domain` says who owns what.
+// List all fields with parameters: optimizers, files and parameter counts use this list. `PerDomain` marks parameters that a domain owns.
 starple::params!(DomainBias { domain });
 starple::params!(Bias { bias: Decay::None });
 
@@ -104,11 +104,11 @@ impl CustomLayer for DomainBias {
         dx: &mut ArrayRef2<f32>,
     ) {
         for segment in segments {
-            // `touch` says that this domain took part; all others keep values and optimizer state.
+            // `touch` marks that this domain had rows in the step. All other domains keep values and optimizer state.
             let own = grad.domain.touch(segment.trained_domain());
             own.bias += &dy.slice(s![segment.rows(), ..]).sum_axis(Axis(0));
         }
-        // It reads no value of the row, so it gives none a gradient.
+        // The output does not depend on the row, so its gradient is 0.
         dx.fill(0.0);
     }
 
@@ -138,7 +138,7 @@ fn main() -> Result<()> {
     let test = test?;
     println!("{}", evaluate(&model, &test)?);
 
-    // What is served must give what the forward pass gives.
+    // Serving must give the logits of the forward pass.
     let domain = encoder.domain("search")?;
     let expected = model.forward(&test, domain);
     let (scorer, mut cache) = (Scorer::new(model, &[])?, ScorerCache::default());

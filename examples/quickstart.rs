@@ -1,11 +1,11 @@
-//! STAR and PLE on the toy log, beside a pooled model and the best any model could do.
+//! Trains a pooled model, STAR and PLE on the toy log and compares them with the best possible score.
 //!
 //! ```text
 //! cargo run --release --example quickstart
 //! ```
 //!
-//! The log (`examples/data/toy.csv`, written by the example `make_toy`) is generated, so the true probability of every click is
-//! known: its columns `p_click` and `p_cart` are no features, but give the AUC that no model can beat, except by luck.
+//! The log (`examples/data/toy.csv`, written by the example `make_toy`) is generated, so the true probability of every click is known. Its columns
+//! `p_click` and `p_cart` are not features. They give the AUC that no model can exceed, except by chance.
 
 use starple::data::{DataSet, Encoder, Feature, Numeric, Schema, SchemaBuilder, Table};
 use starple::metrics::{Evaluator, Report};
@@ -17,7 +17,7 @@ use starple_lab::table::{Cell, TextTable};
 
 const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/toy.csv");
 
-/// What every reading of the log shares.
+/// The domain, label and split columns of the log.
 fn columns() -> SchemaBuilder {
     Schema::builder().domain("scene").labels(["click", "cart"]).split("split")
 }

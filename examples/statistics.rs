@@ -1,12 +1,13 @@
-//! Does a model in inference say of its training rows what it said in training? Trains any model on any log, then compares.
+//! Do the scores of training rows in inference agree with those in training? Trains a model on a log, then compares.
 //!
 //! ```text
 //! cargo run --release --example statistics -- examples/runs/toy-star.toml --set train.epochs=1
 //! ```
 //!
-//! For each domain: the mean label of its training rows, and the mean prediction with the same weights, without dropout, in inference (`inference`), with the
-//! statistics of training's batches (`batches`), and with those of all its rows at once (`all rows`, up to 65,536). A model without batch statistics has
-//! one number for all three. `docs/statistics.md` has what it gives. `--report` writes everything as JSON.
+//! For each domain it shows the mean label of the training rows, and three mean predictions with the same weights, without dropout: in inference
+//! (`inference`), with the statistics of training batches (`batches`), and with the statistics of all rows of the domain at once (`all rows`, at
+//! most 65,536). Without batch statistics, a model has the same number in all three columns. `docs/statistics.md` has results. `--report` writes
+//! everything as JSON.
 
 #[path = "run_file/run.rs"]
 mod run;
@@ -30,7 +31,7 @@ use starple::nn::Mode;
 use starple::train::{Trainer, evaluate, in_pool};
 use starple_lab::table::{Cell, TextTable};
 
-/// Trains the model of a run file and compares what it says of its training rows in training and in inference.
+/// Trains the model of a run file and compares its mean predictions in training and in inference.
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
@@ -40,14 +41,14 @@ struct Arguments {
     report: Option<PathBuf>,
 }
 
-/// The most rows that are one batch.
+/// The largest number of rows for the statistics of `all rows`.
 const ALL: usize = 65_536;
 
 #[derive(Serialize)]
 struct OfRun {
     seed: u64,
     epochs: usize,
-    /// Counted from 1.
+    /// The first epoch is 1.
     best_epoch: Option<usize>,
     train_seconds: f64,
     evaluate_seconds: f64,
@@ -75,7 +76,7 @@ fn add(model: &Model, batch: &Batch, cache: &mut Cache<Mode<'static>>, sums: &mu
     }
 }
 
-/// What the domains of the training rows are given.
+/// Computes the mean predictions of all domains on the training rows.
 fn compare(model: &Model, rows: Arc<DataSet>, batch_rows: usize, seed: u64) -> Result<Vec<OfDomain>> {
     let names = &model.layout().domains;
     let (mut counts, mut labels) = (vec![0; names.len()], vec![0.0; names.len()]);

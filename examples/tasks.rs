@@ -1,12 +1,12 @@
-//! One idea: several tasks on one row, some labels missing, PLE with a branch for each task.
+//! Several tasks with missing labels: PLE with a branch per task, compared with one model per task.
 //!
 //! ```text
 //! cargo run --release --example tasks
 //! ```
 //!
-//! `cart` is rarer than `click`, and one scene does not report it: those labels are missing, and count for nothing. Beside
-//! PLE stands a model for each task alone; the difference is what sharing gave or took. (`Objective` also weighs tasks, and
-//! lets a weight decay over the epochs as the paper does.)
+//! `cart` is rarer than `click`, and one scene does not report it. Its labels are missing there and do not count in the loss. The difference between
+//! PLE with both tasks and a model per task is the effect of sharing. (With `Objective` you can also weight the tasks, and let weights decay over
+//! the epochs as in PLE's paper.)
 
 use starple::data::{Categorical, DataSet, Encoder, Numeric, Schema, Table};
 use starple::model::Branches;
@@ -17,7 +17,7 @@ use starple_lab::table::{Cell, TextTable};
 
 const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/toy.csv");
 
-/// The test AUC of every task that is left.
+/// The test AUC of every task in `tasks`.
 fn auc(name: &str, tasks: &[&str]) -> Result<Vec<Option<f64>>> {
     let schema = Schema::builder()
         .categorical("user")
@@ -27,7 +27,7 @@ fn auc(name: &str, tasks: &[&str]) -> Result<Vec<Option<f64>>> {
         .feature(Numeric::new("price").signed_log())
         .numeric("age")
         .bag("tags", "|")
-        // Branches are tasks here, so the scene is a feature like any other.
+        // Branches are tasks here, so the scene is also a feature.
         .feature(Categorical::new("scene"))
         .domain("scene")
         .labels(tasks.iter().copied())
@@ -41,7 +41,7 @@ fn auc(name: &str, tasks: &[&str]) -> Result<Vec<Option<f64>>> {
     let config = PleConfig::builder(encoder.layout()).embedding_dim(8).branches(Branches::Tasks).levels(2);
     let config = config.shared_experts(2).own_experts(1).expert_hidden([64]).tower_hidden([32]).dropout(0.1).build()?;
     let mut model = Ple::new(config);
-    // Both curves have a plateau before they rise, so a few epochs without improvement are no reason to stop.
+    // Both tasks have a plateau before they improve, so the patience must be long enough.
     let patience = EarlyStop::builder().patience(6).build()?;
     let settings = TrainConfig::builder().epochs(30).batch_rows(256).early_stop(patience);
     let settings = settings.optimizer(OptimizerConfig::adam(0.002)?).build()?;

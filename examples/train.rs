@@ -1,25 +1,25 @@
-//! Trains any model on any log, without writing code.
+//! Trains a model on your log, without code.
 //!
 //! ```text
 //! cargo run --release --example train -- examples/runs/toy-star.toml
 //! cargo run --release --example train -- examples/runs/toy-star.toml --set train.seed=2 --set model.dropout=0.1 --report report.json
 //! ```
 //!
-//! The run file says what the columns mean, which model to train and how; `examples/runs/README.md` lists its keys. Vocabularies and
-//! scalers are fitted on the training split alone; the validation split decides when to stop and which epoch is best; the test split is
-//! scored once, at the end. The table goes to stdout, progress to stderr, `--report` writes everything as JSON, and `--save` the model with
-//! its encoder, if the run ended well: a run that was stopped or diverged leaves a file that is there as it is. `--save-unfinished`
-//! saves all the same; the file says that its run did not finish.
+//! The run file says what the columns are, which model to train and how. `examples/runs/README.md` lists its keys. Vocabularies and scales are
+//! fitted on the training split only. The validation split decides when to stop and which epoch is best. The test split is scored once, at the
+//! end. The table goes to stdout, progress goes to stderr. `--report` writes everything as JSON. `--save` saves the model with its encoder if the
+//! run finishes. If it is stopped or diverges, an existing file is not changed. `--save-unfinished` saves in that case too; the file then says
+//! that its run did not finish.
 //!
-//! With `[checkpoints]` in the file, a run that was stopped (by Ctrl-C or SIGTERM, which save first, or by anything else) goes on where it was
-//! when the same command is given again:
+//! With `[checkpoints]` in the file, an interrupted run continues when you run the same command again. Ctrl-C and SIGTERM save a checkpoint
+//! first; after a crash, the run continues from the last checkpoint.
 //!
 //! ```text
 //! cargo run --release --example train -- examples/runs/toy-star.toml --set checkpoints.folder=runs/star --save star.safetensors
 //! ```
 //!
-//! The exit code is 0 if the run ended well and all files were written, 130 after Ctrl-C and 143 after SIGTERM (a second one ends the process
-//! at once), 2 if the arguments cannot be read, and else 1.
+//! Exit codes: 0 if the run finished and all files were written; 130 after Ctrl-C and 143 after SIGTERM (a second signal ends the process at
+//! once); 2 if the arguments are invalid; 1 otherwise.
 
 #[path = "run_file/interrupt.rs"]
 mod interrupt;
@@ -43,18 +43,18 @@ use starple::persist::{ModelFile, RunRecord};
 use starple::train::{Callback, EpochReport, FitReport, Progress, StepDone, StopReason, Trainer, evaluate, in_pool};
 use starple::{ErrorKind, Result};
 
-/// Trains a model on a log, as a run file says.
+/// Trains the model of a run file on a log.
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
     input: Input,
-    /// Writes how the run went and its metrics as JSON.
+    /// Writes the history and metrics of the run as JSON.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Saves the model with its encoder, if the run ended well.
+    /// Saves the model with its encoder, if the run finishes.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// Saves the model even if the run did not end well.
+    /// Saves the model even if the run does not finish.
     #[arg(long, requires = "save")]
     save_unfinished: bool,
 }
@@ -67,16 +67,16 @@ struct RunReport {
     epochs: usize,
     best_epoch: Option<usize>,
     stop: StopReason,
-    /// Whether the run ended well; the model is saved if it did.
+    /// Whether the run finished; only then the model is saved.
     finished: bool,
     parameters: usize,
     seconds: Seconds,
     train_rows_per_s: f64,
     val: Option<Report>,
-    /// `None` where a score is not finite, there is no best epoch, or the run was interrupted.
+    /// `None` if a score is not finite, there is no best epoch, or the run was interrupted.
     test: Option<Report>,
     history: Vec<EpochReport>,
-    /// What of the rows is unknown, missing or left out.
+    /// Counts of unknown values, missing numbers and rows left out.
     data: DataReport,
 }
 
@@ -88,13 +88,13 @@ struct Seconds {
 }
 
 impl Callback for Interrupt {
-    /// Ends the run after the step in which the signal came.
+    /// Ends the run after the current step if there was a signal.
     fn step_done(&mut self, _: &StepDone) -> ControlFlow<()> {
         if self.signal().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
-/// Trains the model, scores it, saves it and reports. Gives the exit code.
+/// Trains the model, scores it, saves it and reports. Returns the exit code.
 fn train(arguments: &Arguments) -> Result<u8> {
     let Arguments { input, report: report_path, save, save_unfinished } = arguments;
     let outputs = Outputs::default().text("--report", report_path.as_ref()).model("--save", save.as_ref());
@@ -117,7 +117,7 @@ fn train(arguments: &Arguments) -> Result<u8> {
     };
 
     let started = Instant::now();
-    // Who stops a run does not wait for its scores, and those of weights that learned nothing say nothing.
+    // A user who stops a run does not want to wait for scores. Scores of untrained weights are useless.
     let scored = fit.stop != StopReason::Callback && fit.best_epoch.is_some();
     let test = if scored { in_pool(threads, || evaluate(&model, &test))?.map(Some) } else { Ok(None) };
     let test = test.or_else(|error| match error.kind() {
@@ -131,7 +131,7 @@ fn train(arguments: &Arguments) -> Result<u8> {
     let mut record = RunRecord::new(&fit, seed);
     record.finished &= test.is_some();
 
-    // What was learned in hours is not lost because one file cannot be written.
+    // If one file cannot be written, still write the others.
     let mut problems = Vec::new();
     if let Some(path) = save {
         if record.finished || *save_unfinished {
@@ -139,7 +139,7 @@ fn train(arguments: &Arguments) -> Result<u8> {
             problems.extend(saved.err());
         } else {
             err(format_args!(
-                "{}: not saved, the run did not finish (--save-unfinished saves all the same)",
+                "{}: not saved, the run did not finish (use --save-unfinished to save anyway)",
                 path.display()
             ));
         }
@@ -162,7 +162,7 @@ fn train(arguments: &Arguments) -> Result<u8> {
     if let Some(path) = report_path {
         problems.extend(write_json(path, &report).err());
     }
-    // Last: they may be cut off, files may not.
+    // Printed last: a closed pipe must not prevent the files.
     show(&report, &interrupt);
     for problem in &problems {
         err(format_args!("error: {problem}"));
@@ -171,7 +171,7 @@ fn train(arguments: &Arguments) -> Result<u8> {
     Ok(interrupt.report(resumable && !report.finished).unwrap_or(failed.into()))
 }
 
-/// Shows the test metrics, and how the run went.
+/// Prints the test metrics and a summary of the run.
 fn show(report: &RunReport, interrupt: &Interrupt) {
     if let Some(test) = &report.test {
         out(test);

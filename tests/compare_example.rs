@@ -138,7 +138,7 @@ fn what_a_file_gets_wrong_is_named() {
     );
     assert_eq!(
         of("epochs = 1", "seed = 1"),
-        "error: file.toml: [train]: unknown key `seed`: each run has its own; name it among `seeds`"
+        "error: file.toml: [train]: unknown key `seed`: every run has another seed; list seeds under `seeds`"
     );
     let text = of("kind = \"star\"", "kind = \"star\"\ntrain = { epoch = 3 }");
     assert!(
@@ -146,7 +146,7 @@ fn what_a_file_gets_wrong_is_named() {
         "{text}"
     );
     let text = of("kind = \"star\"", "kind = \"star\"\ntrain = { seed = 3 }");
-    assert_eq!(text, "error: file.toml: [[models]] 2: train.seed: each run has its own; name it among `seeds`");
+    assert_eq!(text, "error: file.toml: [[models]] 2: train.seed: every run has another seed; list seeds under `seeds`");
     let text = of("kind = \"star\"\nhidden", "kind = \"star\"\nhiden");
     assert!(text.contains("contender \"star\": unknown field `hiden`, expected one of"), "{text}");
     let text = of("seeds = [1, 2]", "seed = 1");
@@ -258,7 +258,7 @@ fn a_comparison_that_was_stopped_goes_on_where_it_was_and_overwrites_nothing() {
         assert_eq!(output.status.code(), code, "{rest}");
         assert_eq!((std::fs::read_to_string(&report).unwrap(), output.stdout.len()), ("an older report".into(), 0));
         if code.is_some() {
-            let last = format!("stopped by {name}; the same command goes on where it was");
+            let last = format!("stopped by {name}; run the same command again to continue");
             assert_eq!(rest.lines().last(), Some(&*last), "{rest}");
         }
         assert!(lines() > before && lines() < 10, "{before} and {} of 10 runs", lines());

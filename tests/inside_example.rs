@@ -17,7 +17,7 @@ epochs = 5
 fn a_model_with_nothing_to_see_is_refused_before_it_is_trained() {
     assert_eq!(
         example::complaint("inside", RUN, example::LOG.as_bytes()),
-        "error: file.toml: [model]: pooled has neither gates nor factors of domains to look at"
+        "error: file.toml: [model]: expected a model with gates, or star; found pooled, which has no gates"
     );
 }
 

@@ -156,7 +156,7 @@ fn a_run_that_was_stopped_goes_on_and_ends_with_the_same_bytes() {
         assert!(!place.at("pieces.safetensors").exists());
         if code.is_some() {
             let stderr = text(&output.stderr);
-            assert!(stderr.trim_end().ends_with("; the same command goes on where it was"), "{stderr}");
+            assert!(stderr.trim_end().ends_with("; run the same command again to continue"), "{stderr}");
         }
     }
     let output = command().output().unwrap();

@@ -41,11 +41,11 @@ impl Interrupt {
         }
     }
 
-    /// Says on stderr that a signal ended the work, if one did, and whether the same command goes on. Gives the exit code.
+    /// If a signal ended the work, writes so to stderr, and whether the same command continues the run. Returns the exit code.
     pub(crate) fn report(&self, resumable: bool) -> Option<u8> {
         let (name, code) = self.signal()?;
-        let goes_on = if resumable { "; the same command goes on where it was" } else { "" };
-        err(format_args!("stopped by {name}{goes_on}"));
+        let resume = if resumable { "; run the same command again to continue" } else { "" };
+        err(format_args!("stopped by {name}{resume}"));
         Some(code)
     }
 }

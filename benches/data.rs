@@ -1,4 +1,4 @@
-//! Data: a log read, encoded, and cut into batches.
+//! Data: reading, encoding and batching a log.
 
 mod common;
 
@@ -10,13 +10,13 @@ use starple::data::{Batch, DataSet, Encoder, Loader, LoaderConfig, Pass, RowSour
 use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 use tempfile::TempDir;
 
-/// The rows of the log.
+/// The number of rows of the log.
 const ROWS: usize = 200_000;
 
-/// The rows of a batch.
+/// The number of rows of a batch.
 const BATCH: usize = 4096;
 
-/// A log on disk, and what its columns mean.
+/// A log on disk, and its schema.
 struct Log {
     directory: TempDir,
     bytes: u64,

@@ -1,6 +1,6 @@
-//! The embedding layer by itself: rows of tables gathered, their gradients added up, and moved by Adam.
+//! The embedding layer alone: gathering rows of tables, summing their gradients, and updating them with Adam.
 //!
-//! The net behind it costs next to nothing: its logit is the row's first value, whose gradient every other value gets too.
+//! The net costs almost nothing: its logit is the first value of the row, and every value gets the gradient of the logit.
 
 mod common;
 
@@ -16,7 +16,7 @@ use starple::optim::{Optimizer, OptimizerConfig};
 
 use common::workload::Workload;
 
-/// Table rows of all fields together.
+/// The number of table rows of all fields together.
 const VOCABULARIES: [usize; 3] = [100_000, 1_000_000, 10_000_000];
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,7 +86,7 @@ impl CustomLayer for Nothing {
     }
 }
 
-/// What the three benchmarks of one vocabulary share.
+/// The setup of the three benchmarks for one vocabulary.
 struct Warm {
     model: Model,
     batch: Batch,
@@ -97,7 +97,7 @@ struct Warm {
 }
 
 impl Warm {
-    /// 20 fields, each with its share of the vocabulary.
+    /// 20 fields, each with an equal share of the vocabulary.
     fn new(vocabulary: usize) -> Self {
         let workload = Workload { fields: vec![vocabulary / 20; 20], ..Workload::star_mid() };
         let model = Model::new(NothingConfig { layout: workload.layout() });

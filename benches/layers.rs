@@ -1,5 +1,5 @@
-//! The affine map, which is where the time goes: `y = x·W + b` and its way back, in the shapes of CTR models; `ndarray-…` is the same by
-//! ndarray's product, to see what this crate's own is worth.
+//! The affine map `y = x·W + b`, forward and backward, in shapes of CTR models. It takes most of the time of a step. `ndarray-…` is the same map
+//! with ndarray's matrix product, for comparison.
 
 mod common;
 
@@ -10,10 +10,10 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Axis};
 use starple::nn::{Init, InitRng, Linear, Params as _};
 
-/// From how many values to how many.
+/// Input and output widths.
 const SHAPES: [(usize, usize); 4] = [(324, 512), (512, 256), (256, 128), (128, 1)];
 
-/// One candidate, a few, a page of them; the rows of a domain in a batch, and whole batches.
+/// Numbers of rows: one candidate, a few, a page; the rows of a domain in a batch; whole batches.
 const ROWS: [usize; 5] = [1, 32, 200, 2048, 4096];
 
 fn linear(criterion: &mut Criterion) {

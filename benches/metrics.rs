@@ -1,4 +1,4 @@
-//! Metrics: one exact AUC, and the evaluator's report by task and domain.
+//! Metrics: an exact AUC, and the evaluator's report by task and domain.
 
 mod common;
 
@@ -13,7 +13,7 @@ use starple::metrics::{Evaluator, auc};
 
 use common::workload::Workload;
 
-/// Scores `[rows, tasks]`, and labels that have something to do with them.
+/// Scores `[rows, tasks]`, and labels that depend on them.
 fn scored(rows: usize, tasks: usize) -> (Array2<f32>, Array2<f32>) {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let logits = Array2::from_shape_simple_fn((rows, tasks), || rng.random_range(-3.0..3.0_f32));

@@ -1,4 +1,4 @@
-//! Optimizers: a dense tensor, and the rows of a table that were read.
+//! Optimizers: updates of a dense tensor, and of the rows of a table that were read.
 
 mod common;
 
@@ -8,7 +8,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use starple::nn::{Decay, RowGrad};
 use starple::optim::OptimizerConfig;
 
-/// The values of the dense tensor.
+/// The number of values of the dense tensor.
 const VALUES: usize = 1 << 20;
 
 /// The width of the table.
@@ -24,7 +24,7 @@ fn optimizers() -> [(&'static str, OptimizerConfig); 4] {
     ]
 }
 
-/// Gradients that come and go, so that neither values nor moments leave the range of what occurs.
+/// Gradients that change sign, so that values and moments stay in a realistic range.
 fn gradient(values: usize) -> Vec<f32> {
     (0..values).map(|i| (i as f32).sin() * 1e-3).collect()
 }
@@ -35,14 +35,14 @@ fn dense(criterion: &mut Criterion) {
     for (name, config) in optimizers() {
         group.bench_function(BenchmarkId::new("dense", format!("{name},values={VALUES}")), |bencher| {
             let (mut optimizer, mut values, gradient) = (config.build(), vec![0.1; VALUES], gradient(VALUES));
-            // A step leaves the gradient zero.
+            // A step sets the gradient to 0.
             let step = |grad: &mut Vec<f32>| optimizer.dense(0, black_box(&mut values), grad, Decay::Towards(0.0));
             bencher.iter_batched_ref(|| gradient.clone(), step, BatchSize::LargeInput);
         });
     }
 }
 
-/// Rows spread over the table, as those of a batch are.
+/// Rows spread over the table, as in a batch.
 fn rows(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("optim");
     for (name, config) in optimizers() {
@@ -53,13 +53,13 @@ fn rows(criterion: &mut Criterion) {
                 let (optimizer, values, gradient) = warm.get_or_insert_with(|| {
                     let mut gradient = RowGrad::new(table, DIM);
                     for (i, d) in self::gradient(read * DIM).chunks_exact(DIM).enumerate() {
-                        // A prime step visits rows in no order that a machine could guess.
+                        // A prime step visits rows in an order that prefetchers cannot predict.
                         let row = (i * 7919 % table) as u32;
                         gradient.touch(row).iter_mut().zip(d).for_each(|(sum, d)| *sum += d);
                     }
                     (config.build(), vec![0.1; table * DIM], gradient)
                 });
-                // A step leaves the gradient without rows.
+                // A step removes the rows of the gradient.
                 let step = |grad: &mut RowGrad| optimizer.rows(0, black_box(values), grad);
                 bencher.iter_batched_ref(|| gradient.clone(), step, BatchSize::LargeInput);
             });

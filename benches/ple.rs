@@ -1,11 +1,11 @@
-//! PLE: a step of training, a prediction, and a request to the scorer.
+//! PLE: a training step, a prediction, and a request to the scorer.
 
 mod common;
 
 use common::workload::{Shape, Workload};
 use common::{predictions, requests, train_steps};
 
-/// PLE with batches of so many rows, so many tasks and levels.
+/// PLE with this number of rows per batch, tasks and levels.
 fn workload((rows, tasks, levels): (usize, usize, usize)) -> (Workload, String) {
     let net = Shape::Ple { levels, expert: 128, shared: 2, own: 1, tower: 64 };
     let workload = Workload { net, tasks, rows, ..Workload::ple_wide() };

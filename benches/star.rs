@@ -1,11 +1,11 @@
-//! STAR: a step of training, a prediction, and a request to the scorer.
+//! STAR: a training step, a prediction, and a request to the scorer.
 
 mod common;
 
 use common::workload::Workload;
 use common::{predictions, requests, train_steps};
 
-/// STAR of a middling size, with batches of so many rows and domains.
+/// STAR of medium size, with this number of rows and domains per batch.
 fn workload((rows, domains): (usize, usize)) -> (Workload, String) {
     (Workload { domains, rows, ..Workload::star_mid() }, format!("rows={rows},domains={domains}"))
 }

@@ -1,5 +1,5 @@
-//! What a run does around its steps, read off a net whose gradients, losses and validation scores are scripted: learning rates from
-//! differences of weights, stops from scores written here, order and numbers from what the net saw.
+//! Checks what a run does around its steps, with a net whose gradients, losses and validation scores are scripted. Learning rates follow from
+//! differences of weights, stops from the scripted scores, the order and numbers of rows from the rows that the net saw.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -20,12 +20,12 @@ use starple::train::{
 };
 use starple::{AnyConfig, Model};
 
-/// Rows to train on, in two domains, and rows in a batch: two whole batches and one of two rows.
+/// The number of training rows, in two domains, and of rows in a batch: two full batches and one with two rows.
 const ROWS: usize = 10;
 const BATCH: usize = 4;
 const STEPS: u64 = 3;
 
-/// What the net and callbacks saw.
+/// A record of what the net and callbacks saw.
 #[derive(Debug, Clone, PartialEq)]
 enum Event {
     Started { by: usize, epoch: usize, epochs: usize, batches: usize },
@@ -36,12 +36,12 @@ enum Event {
     RunDone { by: usize, epochs: usize },
 }
 
-/// What the net plays back. Runs are on one thread, that of the test.
+/// The script of the net. Runs use one thread, that of the test.
 #[derive(Debug, Default)]
 struct Script {
-    /// The log loss on the validation rows after each epoch; the last one from then on.
+    /// The log loss on the validation rows after each epoch. The last value is repeated.
     val: Vec<f64>,
-    /// How many of them were given.
+    /// How many of them were used.
     given: usize,
     /// The gradient of both weights.
     gradient: f32,
@@ -69,7 +69,7 @@ fn loss_of(step: u64) -> f64 {
     1.0 + step as f64 / 8.0
 }
 
-/// The logit that a row without a click has this loss by.
+/// The logit that gives a row without a click this loss.
 fn logit(loss: f64) -> f32 {
     (loss.exp() - 1.0).ln() as f32
 }
@@ -153,7 +153,7 @@ impl CustomLayer for Probe {
         let gradient = SCRIPT.with_borrow(|script| script.gradient);
         grad.weight[0] += gradient;
         grad.other[0] += gradient;
-        // All rows read one row of the table, whose gradient is then 1.
+        // All rows read the same row of the table, so its gradient is 1.
         dx.fill(0.0);
         dx.column_mut(0).fill(1.0 / x.nrows() as f32);
     }
@@ -171,7 +171,7 @@ fn probe() -> Model {
     Model::new(ProbeConfig { layout: layout() })
 }
 
-/// Rows that nobody clicked on, which know their numbers.
+/// Rows without clicks; each row contains its number.
 fn rows(count: usize) -> DataSet {
     let rows = Batch {
         ids: vec![Ids::One(vec![2; count])],
@@ -189,7 +189,7 @@ fn settings(lr: f64) -> TrainConfigBuilder {
     TrainConfig::builder().batch_rows(BATCH).optimizer(OptimizerConfig::sgd(lr).unwrap()).early_stop(early_stop)
 }
 
-/// A callback that says who it is, and may end the run at a step or an epoch.
+/// A callback that records its name, and can end the run at a step or an epoch.
 #[derive(Clone, Copy, Default)]
 struct Noter {
     by: usize,
@@ -234,7 +234,7 @@ fn before_steps(of: fn(f32, f32, f32) -> f32, last: f32) -> Vec<f64> {
     events().iter().filter_map(forward).chain([f64::from(last)]).collect()
 }
 
-/// How far it fell in each step.
+/// The decrease of the value in each step.
 fn falls(values: &[f64]) -> Vec<f64> {
     values.windows(2).map(|pair| pair[0] - pair[1]).collect()
 }
@@ -247,12 +247,12 @@ fn assert_near(found: &[f64], expected: &[f64]) {
     }
 }
 
-/// The learning rate of each step of four epochs, read off the weight; what callbacks and reports say is the same.
+/// The learning rate of each step of four epochs, computed from the weight. Callbacks and reports must give the same rates.
 fn rates(settings: TrainConfigBuilder, val: &[f64]) -> Vec<f64> {
     script(val, 1.0);
     let (model, report) = fit(settings.epochs(val.len()), true);
     assert_eq!(report.steps, STEPS * val.len() as u64);
-    // The weight after the last step is what was scored last: the model may have that of an earlier epoch.
+    // Use the weight that was scored last: the model can have the weight of an earlier epoch.
     let scored = |event: &Event| if let Event::Scored { weight } = event { Some(*weight) } else { None };
     let last = events().iter().rev().find_map(scored).unwrap();
     let rates = falls(&before_steps(|weight, _, _| weight, last));
@@ -289,7 +289,7 @@ fn every_step_has_the_rate_that_the_schedule_gives_it() {
     assert_near(&rates(settings(0.5).schedule(step), &improving), &expected);
 }
 
-/// Better, no better, better, worse, worse, worse: with a patience of 0 each that is no better halves what follows.
+/// Better, equal, better, worse, worse, worse: with patience 0, every epoch without improvement halves the rate of the next.
 const PLATEAU: [f64; 6] = [1.0, 1.0, 0.9, 0.95, 0.95, 0.95];
 
 fn plateau_rates() -> Vec<f64> {
@@ -300,13 +300,13 @@ fn plateau_rates() -> Vec<f64> {
 fn a_plateau_slows_the_epochs_after_it() {
     let plateau = LrSchedule::Plateau(PlateauLr::builder().factor(0.5).patience(0).build().unwrap());
     assert_near(&rates(settings(0.5).schedule(plateau), &PLATEAU), &plateau_rates());
-    // One epoch of patience more, and a floor.
+    // Patience 1, and a smallest rate.
     let plateau = LrSchedule::Plateau(PlateauLr::builder().factor(0.1).patience(1).min_factor(0.5).build().unwrap());
     let expected = [0.5, 0.5, 0.5, 0.5, 0.5, 0.25].into_iter().flat_map(|rate| [rate; 3]).collect::<Vec<_>>();
     assert_near(&rates(settings(0.5).schedule(plateau), &PLATEAU), &expected);
 }
 
-/// Trains in pieces that end after these steps (or epochs), and gives the model and report of the last piece.
+/// Trains in pieces that end after these steps (or epochs). Returns the model and the report of the last piece.
 fn in_pieces(settings: &TrainConfigBuilder, stops: &[Noter]) -> (Model, FitReport) {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = Checkpoints::builder().folder(folder.path().join("run")).build().unwrap();
@@ -332,11 +332,11 @@ fn after_epoch(epoch: usize) -> Noter {
 }
 
 #[test]
-fn a_plateau_that_has_been_reached_is_remembered_by_the_run_that_goes_on() {
+fn a_resumed_run_remembers_the_plateau() {
     let settings = settings(0.5)
         .epochs(6)
         .schedule(LrSchedule::Plateau(PlateauLr::builder().factor(0.5).patience(0).build().unwrap()));
-    // Stopped in the third epoch, after it was slowed once; at the end of the fourth; and in the last.
+    // Stops in the third epoch, after one reduction of the rate; at the end of the fourth; and in the last.
     for stops in [&[after_step(7)][..], &[after_epoch(3)], &[after_step(7), after_epoch(3), after_step(16)]] {
         script(&PLATEAU, 1.0);
         let (_, report) = in_pieces(&settings, stops);
@@ -344,7 +344,7 @@ fn a_plateau_that_has_been_reached_is_remembered_by_the_run_that_goes_on() {
         assert_near(&events().iter().filter_map(told).collect::<Vec<_>>(), &plateau_rates());
         assert_eq!(report.best_epoch, Some(2));
     }
-    // So is what it waits for: an epoch without improvement before the stop, and one after it.
+    // The patience is restored too: one epoch without improvement before the stop, and one after it.
     let patient =
         settings.schedule(LrSchedule::Plateau(PlateauLr::builder().factor(0.5).patience(1).build().unwrap())).epochs(4);
     script(&[1.0, 1.0, 1.0, 1.0], 1.0);
@@ -358,14 +358,14 @@ fn stops(patience: usize, min_delta: f64) -> EarlyStop {
     EarlyStop::builder().patience(patience).min_delta(min_delta).monitor(Monitor::new(Metric::LogLoss)).build().unwrap()
 }
 
-/// Which epochs were called the best so far, the best of all, and why the run ended.
+/// The epochs that were the best so far, the best of all, and the reason why the run ended.
 fn stopped(early_stop: EarlyStop, val: &[f64]) -> (Vec<usize>, Option<usize>, StopReason) {
     script(val, 1.0);
     let (model, report) = fit(settings(1.0).epochs(val.len()).early_stop(early_stop), true);
     for (epoch, val) in report.epochs.iter().zip(val) {
         assert!((epoch.monitored.unwrap() - val).abs() < 1e-6, "{epoch:?}");
     }
-    // The weight falls by 1 a step: that of the best epoch is kept.
+    // The weight decreases by 1 per step. The weight of the best epoch is kept.
     let kept = -(STEPS as f32) * (report.best_epoch.unwrap() as f32 + 1.0);
     assert_eq!(probe_of(&model).weight[0], kept);
     let best = report.epochs.iter().filter(|epoch| epoch.best).map(|epoch| epoch.epoch);
@@ -374,21 +374,21 @@ fn stopped(early_stop: EarlyStop, val: &[f64]) -> (Vec<usize>, Option<usize>, St
 
 #[test]
 fn a_change_below_min_delta_is_no_improvement() {
-    // Falls by .1, .03, .03, .03 and then .3. With a min_delta of .05 the second fall is the last that counts on its own; the three small
-    // ones count when they add up to more since the best.
+    // The loss decreases by .1, .03, .03, .03 and then .3. With a min_delta of .05, a small decrease does not count alone; three small ones count
+    // when their sum since the best exceeds it.
     let val = [1.0, 0.9, 0.87, 0.84, 0.81, 0.51];
     let waited = StopReason::NoImprovement { waited: 2 };
     assert_eq!(stopped(stops(2, 0.0), &val), (vec![0, 1, 2, 3, 4, 5], Some(5), StopReason::Epochs));
     assert_eq!(stopped(stops(3, 0.05), &val), (vec![0, 1, 3, 5], Some(5), StopReason::Epochs));
     assert_eq!(stopped(stops(1, 0.05), &val), (vec![0, 1], Some(1), StopReason::NoImprovement { waited: 1 }));
     assert_eq!(stopped(stops(2, 0.2), &val), (vec![0], Some(0), waited.clone()));
-    // An equal value is none either, and a worse one before the best does not end it too early.
+    // An equal value is no improvement either. A worse value before the best one does not end the run early.
     assert_eq!(stopped(stops(2, 0.0), &[1.0, 1.0, 1.0, 0.5]), (vec![0], Some(0), waited.clone()));
     assert_eq!(stopped(stops(2, 0.0), &[1.0, 1.5, 0.9, 1.0, 1.0, 0.1]), (vec![0, 2], Some(2), waited));
 }
 
 #[test]
-fn the_run_that_goes_on_knows_the_best_and_how_long_it_waited() {
+fn a_resumed_run_knows_the_best_score_and_its_patience() {
     let val = [0.8, 0.9, 0.85, 0.7, 0.9, 0.9, 0.6];
     let settings = settings(1.0).epochs(7).early_stop(stops(3, 0.02));
     script(&val, 1.0);
@@ -416,7 +416,7 @@ fn without_validation_rows_the_last_weights_stay() {
 }
 
 #[test]
-fn every_epoch_has_every_row_once_in_an_order_of_its_own() {
+fn every_epoch_has_every_row_once_in_a_new_order() {
     let order = |seed| {
         script(&[1.0], 1.0);
         fit(settings(1.0).epochs(3).seed(seed), true);
@@ -436,7 +436,7 @@ fn every_epoch_has_every_row_once_in_an_order_of_its_own() {
     assert_eq!(order(1), batches);
     assert_ne!(order(2), batches);
 
-    // A run that goes on reads the rows that are left, and no others.
+    // A resumed run reads the remaining rows, and no others.
     script(&[1.0], 1.0);
     in_pieces(&settings(1.0).epochs(3).seed(1), &[after_step(0), after_step(4), after_epoch(1)]);
     let forward = |event: Event| if let Event::Forward { rows, .. } = event { Some(rows) } else { None };
@@ -498,7 +498,7 @@ fn given_weights_decay_by_epochs_or_by_steps() {
 
 #[test]
 fn gradients_are_clipped_before_the_optimizer_sees_them() {
-    // Two gradients of 3 and, in the table, one of 1: the norm is √19.
+    // The gradients are 3 and 3, and 1 in the table: the norm is √19.
     let moves = |settings: TrainConfigBuilder| {
         script(&[], 3.0);
         let (model, _) = fit(settings.epochs(1), false);
@@ -516,14 +516,14 @@ fn gradients_are_clipped_before_the_optimizer_sees_them() {
     assert_near(&[table], &[3.0 * 0.5 * 2.0 / 19.0_f64.sqrt()]);
     let (falls, _) = moves(settings(0.5).clip(Clip::norm(5.0).unwrap()));
     assert_near(&falls, &[1.5; 3]);
-    // Momentum adds up what was clipped: b ← ½b + 2.
+    // Momentum accumulates the clipped gradient: b ← ½b + 2.
     let momentum = SgdConfig::builder().lr(0.5).momentum(0.5).build().unwrap();
     let (falls, _) = moves(settings(0.5).optimizer(OptimizerConfig::Sgd(momentum)).clip(Clip::value(2.0).unwrap()));
     assert_near(&falls, &[1.0, 1.5, 1.75]);
 }
 
 #[test]
-fn what_is_frozen_stays_and_tables_have_their_own_rate_on_the_same_schedule() {
+fn frozen_tensors_stay_and_tables_have_their_own_rate_on_the_same_schedule() {
     script(&[], 1.0);
     let warm = LrSchedule::Constant(ConstantLr::builder().warm_up_steps(4).build().unwrap());
     let tables = OptimizerConfig::sgd(0.125).unwrap();
@@ -565,7 +565,7 @@ fn callbacks_are_told_in_their_order_and_all_of_them() {
     assert_eq!(run(after_epoch(0)).0, StopReason::Callback);
 }
 
-/// Which of 32 units every weight of 32 columns had silenced in a step on one row, by the weight's name.
+/// For every weight with 32 columns, by name: the units that dropout set to 0 in a step on one row.
 fn masks(kind: &str, step: u64, seed: u64) -> Vec<(String, Vec<bool>)> {
     let layout =
         Layout { tasks: vec!["click".into(), "buy".into()], numeric: vec!["x".into(), "y".into()], ..layout() };
@@ -593,7 +593,7 @@ fn masks(kind: &str, step: u64, seed: u64) -> Vec<(String, Vec<bool>)> {
     gradient.net.visit(&mut Path::starting_at(0), &mut |path, leaf| {
         let Leaf::Tensor(values, &[inputs, 32], _) = leaf else { return };
         let name = path.name(&layout);
-        // A domain's own weights have the shared ones' units.
+        // Weights of a domain belong to the same units as the shared weights.
         if name.contains(".domain.") {
             return;
         }
@@ -607,10 +607,10 @@ fn masks(kind: &str, step: u64, seed: u64) -> Vec<(String, Vec<bool>)> {
 }
 
 #[test]
-fn dropout_draws_another_mask_in_every_step_and_at_every_place() {
+fn dropout_draws_another_mask_in_every_step_and_layer() {
     for kind in AnyConfig::KINDS {
         let first = masks(kind, 0, 1);
-        // An auxiliary network or bottom or expert, and a tower; MRAN has towers alone.
+        // An auxiliary network, bottom or expert, and a tower. MRAN has only towers.
         assert!(first.len() >= 2, "{kind}: {first:?}");
         for (i, (name, mask)) in first.iter().enumerate() {
             let silent = mask.iter().filter(|&&silent| silent).count();

@@ -1,4 +1,4 @@
-//! The `compare` example as a user runs it: its report and picture, and its errors word by word.
+//! Runs the example `compare` as a user does, and checks its report, its picture and the texts of its errors.
 
 mod example;
 
@@ -25,7 +25,7 @@ hidden = [4]
 "#
 );
 
-/// The toy log and five small models, an epoch each.
+/// The toy log and five small models with one epoch each.
 const TOY: &str = r#"
 seeds = [7, 8]
 
@@ -69,7 +69,7 @@ expert_hidden = [8]
 tower_hidden = [4]
 "#;
 
-/// Compares these five, with further arguments.
+/// Compares these five models, with further arguments.
 fn compare_toy(arguments: &[&str]) -> std::process::Output {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("toy.toml");
@@ -77,7 +77,7 @@ fn compare_toy(arguments: &[&str]) -> std::process::Output {
     run(&[&[file.to_str().unwrap()], arguments].concat())
 }
 
-/// What the example says of this file, with the folder's name taken out.
+/// The error text of the example for this file, without the name of the folder.
 fn complaint(file: &str) -> String {
     example::complaint("compare", file, example::LOG.as_bytes())
 }
@@ -116,7 +116,7 @@ fn tables_report_and_picture_are_written() {
 }
 
 #[test]
-fn what_a_file_gets_wrong_is_named() {
+fn errors_in_the_file_are_named() {
     let of = |from: &str, to: &str| complaint(&FILE.replace(from, to));
     assert!(
         of("kind = \"star\"", "kind = \"stra\"")
@@ -181,7 +181,7 @@ fn the_file_of_the_toy_log_has_every_kind() {
     for kind in starple::AnyConfig::KINDS {
         assert!(kinds.contains(kind), "{kind}");
     }
-    // The baseline is looked for when all models have been read, and before the log is.
+    // The baseline is checked after all models are read and before the log is read.
     let output = run(&[file, "--set", "baseline=nobody"]);
     assert!(!output.status.success());
     let text = String::from_utf8(output.stderr).unwrap();
@@ -208,7 +208,7 @@ fn wrong_arguments_are_refused() {
 }
 
 #[test]
-fn files_are_written_though_the_tables_cannot_be() {
+fn files_are_written_even_if_the_tables_cannot_be() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     std::fs::write(at("log.csv"), example::LOG).unwrap();
@@ -221,7 +221,7 @@ fn files_are_written_though_the_tables_cannot_be() {
     assert!(std::fs::read_to_string(at("report.svg")).unwrap().starts_with("<svg"));
 }
 
-/// A comparison of these models that was started and has begun to train.
+/// A comparison of these models that has started to train.
 #[cfg(unix)]
 fn started(arguments: &[&str], folder: &std::path::Path) -> std::process::Child {
     let file = folder.join("toy.toml");
@@ -233,7 +233,7 @@ fn started(arguments: &[&str], folder: &std::path::Path) -> std::process::Child 
 
 #[cfg(unix)]
 #[test]
-fn a_comparison_that_was_stopped_goes_on_where_it_was_and_overwrites_nothing() {
+fn an_interrupted_comparison_resumes_and_overwrites_nothing() {
     use std::io::{BufRead as _, BufReader, Read as _};
 
     let folder = tempfile::tempdir().unwrap();
@@ -245,7 +245,7 @@ fn a_comparison_that_was_stopped_goes_on_where_it_was_and_overwrites_nothing() {
         std::fs::write(&report, "an older report").unwrap();
         let mut child = started(&arguments, folder.path());
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        // The next run has begun when one that was not done before is.
+        // Wait until the next run has started.
         let mut line = String::new();
         while lines() == before {
             line.clear();
@@ -269,7 +269,7 @@ fn a_comparison_that_was_stopped_goes_on_where_it_was_and_overwrites_nothing() {
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     assert!(stderr.contains(&format!("journal: {before} of 10 runs are done")), "{stderr}");
     assert_eq!(lines(), 10);
-    // As one that was never stopped, but for what a clock says.
+    // Equal to an uninterrupted comparison, except for times.
     let other = folder.path().join("other.json");
     let arguments = ["--set", "seeds=[7,8]", "--set", "train.epochs=3", "--report", other.to_str().unwrap()];
     assert!(started(&arguments, folder.path()).wait().unwrap().success());
@@ -282,7 +282,7 @@ fn a_comparison_that_was_stopped_goes_on_where_it_was_and_overwrites_nothing() {
             .collect::<Vec<_>>()
     };
     assert_eq!(figures(&report), figures(&other));
-    // With other settings nothing is taken, and a line says so.
+    // With other settings no run is reused, and a message says so.
     let slower = ["--set", "seeds=[7,8]", "--journal", journal.to_str().unwrap()];
     let output = started(&slower, folder.path()).wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();

@@ -1,4 +1,4 @@
-//! From log to batch, against an encoding that is written out naively here.
+//! Compares the encoding of logs with a simple implementation in this file.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -8,7 +8,7 @@ use starple::data::{
     Bag, Batch, Categorical, DomainId, Encoder, Format, Ids, Numeric, Pooling, Schema, Table, UnknownDomain,
 };
 
-/// One row of a random log, as it is written.
+/// One row of a random log, before it is written.
 #[derive(Debug, Clone)]
 struct Row {
     user: String,
@@ -63,7 +63,7 @@ fn table(rows: &[Row], schema: &Schema) -> Table {
     Table::from_reader(csv(rows).as_bytes(), Format::Csv, "log.csv", schema).unwrap()
 }
 
-/// Ids from 1 for the values that occur often enough, in order of first appearance.
+/// Ids from 1 for the values that occur at least `min_count` times, in order of first appearance.
 fn vocabulary<'a>(values: &(impl Iterator<Item = &'a String> + Clone), min_count: usize) -> HashMap<&'a str, u32> {
     let mut ids = HashMap::new();
     for value in values.clone() {
@@ -97,7 +97,7 @@ proptest! {
         }
         let encoder = Encoder::fit(&schema, &table(&log, &schema), &rows).unwrap();
         let encoder = encoder.on_unknown_domain(UnknownDomain::Shared);
-        // Another table, so other codes; and its rows in another order.
+        // Another table with other codes, and rows in another order.
         let chosen: Vec<u32> = (0..new.len() as u32).rev().collect();
         let batch = encoder.encode(&table(&new, &schema), &chosen).unwrap();
         batch.check(encoder.layout()).unwrap();
@@ -143,14 +143,14 @@ proptest! {
             }
         }
 
-        // Written and read again it encodes to the same bits.
+        // A serialized and deserialized encoder encodes to the same bits.
         let again: Encoder = serde_json::from_str(&serde_json::to_string(&encoder).unwrap()).unwrap();
         prop_assert_eq!(&again, &encoder);
         let second = again.encode(&table(&new, &schema), &chosen).unwrap();
         prop_assert_eq!(&second.ids, &batch.ids);
         prop_assert!(second.numeric.iter().zip(&batch.numeric).all(|(a, b)| a.to_bits() == b.to_bits()));
 
-        // Rows that never were in a file are encoded alike.
+        // Rows that are not from a file are encoded in the same way.
         let raw: Vec<Vec<(&str, String)>> = new.iter().rev().map(|row| vec![
             ("page", row.page.clone()),
             ("user", row.user.clone()),
@@ -189,7 +189,7 @@ fn only_the_fitting_rows_teach() {
     assert_eq!(one(&batch, 0), [1, 2, 0]);
     // Mean 2, standard deviation 1.
     assert_eq!(batch.numeric.column(0).to_vec(), [-1.0, 1.0, 998.0]);
-    // There is no indicator, for no fitting row lacks its price; so a gap is just the mean.
+    // No fitted row lacks its price, so there is no indicator input: a missing price becomes the mean.
     let gap = fit(text).encode_rows([[("item", "a"), ("price", "")]]).unwrap();
     assert_eq!(gap.numeric, ndarray::array![[0.0]]);
 }

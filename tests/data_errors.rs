@@ -1,4 +1,4 @@
-//! The whole text of every error that a data file can cause: where, what was found, what was expected, what to do.
+//! Checks the complete text of every error that a data file can cause: where, what was found, what was expected, what to do.
 
 use std::fs;
 use std::io::Write;
@@ -239,7 +239,7 @@ fn parquet_without_the_feature() {
     );
 }
 
-/// `members` gzip streams of one file, as parallel compressors write them.
+/// One file of `members` gzip streams, as parallel compressors write it.
 fn gzipped(text: &str, members: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for part in text.as_bytes().chunks(text.len().div_ceil(members)) {
@@ -279,7 +279,7 @@ fn truncated_gzip() {
         ErrorKind::Data,
         &format!("{}:{line}: the gzip stream is truncated (copy or compress the file again)", path.display()),
     );
-    // All data are there, but not their checksum.
+    // All data is complete, only the checksum is missing.
     fs::write(&path, &bytes[..bytes.len() - 4]).unwrap();
     assert!(Table::read(&path, &schema()).unwrap_err().to_string().contains("cut off"));
 }

@@ -1,4 +1,4 @@
-//! What text, folders and numbers are read as, what is refused, and how much is read.
+//! Checks how text, folders and numbers are read, what is refused, and the limits.
 
 use std::fs;
 use std::io::Write;
@@ -23,7 +23,7 @@ fn assert_error(error: &Error, line: u64, says: &str) {
     assert!(error.to_string().contains(says), "{error}");
 }
 
-/// 200 rows, of which every tenth has a title that begins with a quote.
+/// 200 rows; the title of every tenth begins with a quote.
 fn tsv(open: &str) -> String {
     let row = |i: usize| {
         let title = if i.is_multiple_of(10) { format!("{open}a\" title") } else { "a title".to_owned() };
@@ -47,7 +47,7 @@ fn quotes_in_tsv_are_content_unless_they_are_asked_for() {
 }
 
 #[test]
-fn quotes_with_backslashes_are_read_as_asked_for_or_not_at_all() {
+fn quotes_with_backslashes_need_an_escape_setting() {
     let log = |title: &str| format!("item,title,click,split\n1,{title},1,train\n2,x,0,train\n");
     let read = |title: &str, options: &ReadOptions| read_with(&log(title), Format::Csv, options);
     for title in [r#""say \"hi\"""#, r#""\"""#, r#""a \"b\", c""#] {
@@ -60,12 +60,12 @@ fn quotes_with_backslashes_are_read_as_asked_for_or_not_at_all() {
         let batch = encoder.encode_rows([[("item", "1"), ("title", &plain)]]).unwrap();
         assert_eq!(batch.ids[1].row(0), [1], "{title}");
     }
-    // A path that ends in a backslash is none of these.
+    // A path that ends with a backslash is not ambiguous.
     assert_eq!(read(r#""C:\""#, &ReadOptions::default()).unwrap().rows(), 2);
 }
 
 #[test]
-fn characters_that_cannot_be_quotes_or_escapes() {
+fn invalid_quote_and_escape_characters_are_named() {
     let builder = ReadOptions::builder;
     for options in [builder().quote('é'), builder().quote("<<"), builder().escape('\n')] {
         let error = options.build().unwrap_err();
@@ -108,7 +108,7 @@ fn limits_are_errors_that_name_their_key() {
     assert!(
         error(ReadOptions::builder().max_bytes(5000).build().unwrap())
             .to_string()
-            .contains("at most 5000 bytes when it is unpacked (max_bytes)")
+            .contains("at most 5000 bytes after decompression (max_bytes)")
     );
     assert_error(&error(ReadOptions::builder().max_columns(3).build().unwrap()), 1, "(max_columns)");
 
@@ -119,7 +119,7 @@ fn limits_are_errors_that_name_their_key() {
     assert_error(&error, 2, "at most 1048576 bytes (max_cell_bytes)");
     assert!(error.to_string().len() < 200, "{error}");
     assert!(read_with(&long, Format::Csv, &ReadOptions::builder().max_cell_bytes(1 << 21).build().unwrap()).is_ok());
-    // Nor is the whole read to find the end of a quote.
+    // The end of a quote is not searched in the whole file either.
     let open = format!("{HEADER}1,\"{}", "x\n".repeat(1 << 20));
     assert_error(
         &read_with(&open, Format::Csv, &ReadOptions::default()).unwrap_err(),
@@ -132,13 +132,13 @@ fn limits_are_errors_that_name_their_key() {
 fn a_small_file_cannot_take_all_memory() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.csv.gz");
-    // 60 MB of text in some 60 kB; what is taken is bounded by the file's size, though not below 1 GiB.
+    // 60 MB of text in about 60 kB. The limit depends on the size of the file, but is at least 1 GiB.
     fs::write(&path, gzipped(&format!("{HEADER}{}", "1,a,1,train\n".repeat(5_000_000)))).unwrap();
     assert!(fs::metadata(&path).unwrap().len() < 300_000);
     let read =
         |bytes: u64| Table::read_with(&path, &schema(), &ReadOptions::builder().max_bytes(bytes).build().unwrap());
     assert!(read(20_000_000).unwrap_err().to_string().contains("max_bytes"));
-    // The text fits here, but not the table of 16 bytes a row.
+    // The text is within the limit, but the table of 16 bytes per row is not.
     assert!(read(70_000_000).unwrap_err().line().unwrap() > 4_000_000);
     assert_eq!(read(90_000_000).unwrap().rows(), 5_000_000);
 }
@@ -152,7 +152,7 @@ fn folders_are_read_in_order() {
     assert!(error.to_string().contains("in this folder, found none"), "{error}");
 
     file("part-2.csv", format!("{HEADER}3,c,1,test\n").as_bytes());
-    // Columns in another order, and one more.
+    // Columns in another order, and one additional column.
     file("part-0.csv.gz", &gzipped("more,split,title,item,click\n,train,a,1,1\n,train,b,2,0\n"));
     file("_SUCCESS", b"");
     file(".part-0.csv.gz.crc", b"\x01");
@@ -225,7 +225,7 @@ fn ids_are_the_same_however_numbers_and_booleans_are_written() {
         }
         assert_eq!(floats.domain("2.0").unwrap(), integers.domain("2").unwrap());
     }
-    // As requests carry them.
+    // Values as in requests.
     let row = |number: RawValue<'static>, yes: RawValue<'static>, page: &'static str| {
         [("brand", number), ("slot", number), ("tags", number), ("member", yes), ("page", page.into())]
     };
@@ -262,7 +262,7 @@ fn numbers_beyond_32_bits_are_errors_in_every_source() {
     for w in ["1e300", "-1", "inf", "nan"] {
         assert_eq!(read(&format!("x,y,w\n1,0,{w}\n")).unwrap_err().column(), Some("w"));
     }
-    // What is left is finite, and no further away than a row of the largest table could be.
+    // The encoded values are finite and clamped.
     let encoder = Encoder::fit(&schema, &table, &[0, 1]).unwrap();
     let batch = encoder.encode(&table, &table.all()).unwrap();
     assert_eq!(batch.numeric.column(0).to_vec(), [-1.0, 1.0, 65_536.0]);

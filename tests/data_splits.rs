@@ -1,4 +1,4 @@
-//! Splits: what has no place in them, and what is counted.
+//! Checks which rows splits refuse or leave out, and what they count.
 
 use std::fmt::Write;
 
@@ -28,7 +28,7 @@ fn splits(text: &str, options: SplitOptions) -> Result<Splits> {
     Splits::of_table(&schema(), &table(&schema(), text), options)
 }
 
-/// Ten rows of each split, in which `change` may replace any.
+/// Ten rows per split; `change` can replace each of them.
 fn log(change: impl Fn(usize, &str) -> Option<String>) -> String {
     let mut log = "brand,tags,age,page,click,split\n".to_owned();
     for i in 0..30 {
@@ -109,7 +109,7 @@ fn rows_of_unknown_domains() {
 #[test]
 fn unknown_values_and_missing_numbers_are_counted_by_split() {
     let text = log(|i, row| match i % 3 {
-        // Two of ten brands, and six of ten bags' values.
+        // Two of ten brands are unknown, and six of ten values of bags.
         1 if i < 6 => Some(row.replace('b', "c")),
         2 => Some(row.replace(&format!(",{i},"), ",,").replace("t1|t0", "t1|z|y").replace("t1|t1", "z")),
         _ => None,
@@ -183,7 +183,7 @@ fn weights_that_are_all_zero() {
         (["0", "1", "1"], "all 2 rows to learn from weigh 0"),
         (["1", "0", "1"], "all 2 rows of the val split weigh 0"),
         (["1", "1", "0"], "all 2 rows of the test split weigh 0"),
-        // In 32 bits.
+        // The weight is 0 as an f32.
         (["1e-60", "1", "1"], "all 2 rows to learn from weigh 0"),
     ] {
         let error = read(weights).unwrap_err();

@@ -1,4 +1,4 @@
-//! Models that must be each other: what the papers say is a special case, is one.
+//! Checks identities between models: special cases that the papers state must hold.
 
 use ndarray::{Array2, Axis, concatenate, s};
 use rand::{Rng as _, SeedableRng as _};
@@ -30,7 +30,7 @@ fn batch() -> Batch {
     }
 }
 
-/// The embedded rows, looked up by hand.
+/// The embedded rows, looked up without the crate's code.
 fn embed(tables: &[Array2<f32>], batch: &Batch) -> Array2<f32> {
     let columns: Vec<Array2<f32>> = (tables.iter().zip(&batch.ids))
         .map(|(table, ids)| {
@@ -61,13 +61,13 @@ fn star(combination: Combination) -> Star {
     Star::new(config.combination(combination).partitioned_norm(false).auxiliary(false).build().unwrap())
 }
 
-/// STAR's main network as plain layers.
+/// STAR's main network as an ordinary MLP.
 fn as_stack(star: &Star, layer: impl Fn(&StarLinear) -> Linear) -> Mlp {
     let net = star.net();
     Mlp { layers: net.all().map(layer).collect(), hidden: net.all().cloned().collect() }
 }
 
-/// Moves every parameter off its start.
+/// Changes every parameter from its initial value.
 fn stir(model: &mut Model) {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     model.visit_mut(|_, leaf| {
@@ -88,7 +88,7 @@ fn star_at_its_start_is_the_shared_bottom_bit_for_bit() {
         let stack = as_stack(&star, |layer| layer.shared.clone());
         let shared = run(&stack, &x);
         for (segment, d) in [(0..4, 0), (4..7, 1), (7..10, 2)] {
-            // Rows as they lie in the mixed batch: a product's bits may depend on how many rows it has.
+            // Same number of rows as in the mixed batch: the bits of a product can depend on it.
             let rows = s![segment.clone(), ..];
             let own = run(&stack, &x.slice(rows).to_owned());
             assert_eq!(star.forward(&batch, &batch.domains).slice(rows), own, "{combination:?}, domain {d}");
@@ -119,7 +119,7 @@ fn star_with_combined_weights_is_star() {
         let mut star = star(combination);
         stir(&mut star);
         if combination == Combination::Gate {
-            // Open it: 30 on the bias is as good as infinity.
+            // Open the gate: a bias of 30 gives a sigmoid of 1.
             star.visit_mut(|path, leaf| match leaf {
                 LeafMut::Tensor(values, ..) if path.name(&layout()).ends_with("gate.bias") => values.fill(30.0),
                 _ => {}
@@ -168,7 +168,7 @@ fn ple(settings: impl FnOnce(PleConfigBuilder) -> PleConfigBuilder) -> Ple {
     Ple::new(settings(config).build().unwrap())
 }
 
-/// One level, put together from experts, gates and towers: `y^k = t^k(Σ_i softmax(x·W^k)_i E_i(x))`.
+/// One level, computed from experts, gates and towers: `y^k = t^k(Σ_i softmax(x·W^k)_i E_i(x))`.
 fn one_level(model: &Ple, batch: &Batch, own: bool, one_gate: bool) -> Array2<f32> {
     let x = embed(model.embeddings().tables(), batch);
     let (net, branch) = (model.net(), Branch::Task);
@@ -219,7 +219,7 @@ fn branches_for_domains_of_one_task_are_branches_for_domains_and_tasks() {
         Ple::new(config.build().unwrap())
     };
     let (domains, mut both) = (model(Branches::Domains), model(Branches::DomainsAndTasks));
-    // Their tensors have other names, and so start from other values.
+    // Tensors with other names have other initial values.
     let mut values = Vec::new();
     domains
         .visit(|_, leaf| values.extend(if let Leaf::Tensor(values, ..) = leaf { values.to_vec() } else { Vec::new() }));
@@ -241,7 +241,7 @@ fn pepnet(hidden: &[usize]) -> PepnetConfigBuilder {
     config.priors(["user"]).hidden(hidden)
 }
 
-/// The layers of one task's tower as a stack of its own.
+/// The layers of one task's tower as one stack.
 fn tower(model: &Pepnet, task: usize) -> Mlp {
     let (net, branch) = (model.net(), Branch::Task(task));
     let own: Vec<&Mlp> = (0..).map_while(|l| net.get(("layers", l, "own", branch))).collect();
@@ -266,16 +266,16 @@ fn pepnet_at_its_start_is_a_stack_for_each_task_bit_for_bit() {
         let model = Pepnet::new(config.clone().build().unwrap());
         assert_eq!(model.forward(&batch, &batch.domains), stacks(&model));
         assert_eq!(model.forward(&batch, DomainId::SHARED), stacks(&model));
-        // Not for want of gates.
+        // The gates do have an effect.
         let drawn = Pepnet::new(config.gates_from_zero(false).build().unwrap());
         let (ours, plain) = (drawn.forward(&batch, &batch.domains), stacks(&drawn));
         assert!(ours.iter().zip(&plain).all(|(a, b)| (a - b).abs() > 1e-5), "{ours} and {plain}");
     }
 }
 
-/// One step back by the chain rule, from the net's own stacks: what is stopped is left out.
+/// The backward pass by the chain rule, from the stacks of the net, without the stopped gradients.
 #[test]
-fn pepnet_takes_no_gradient_back_through_what_its_gates_read_but_for_the_priors() {
+fn pepnet_stops_the_gradients_of_gate_inputs_except_priors() {
     const WIDTH: usize = 12;
     let mut model = Pepnet::new(pepnet(&[WIDTH]).build().unwrap());
     stir(&mut model);
@@ -337,14 +337,14 @@ fn pepnet_takes_no_gradient_back_through_what_its_gates_read_but_for_the_priors(
         };
         let found = Array2::from_shape_fn(sums(&dx).dim(), |(row, i)| grad.tables[f].row(row).map_or(0.0, |d| d[i]));
         assert_near(&found, &sums(&dx), &layout().fields[f].name);
-        // What is stopped is no rounding.
+        // The stopped gradients are much larger than rounding.
         for stopped in [&d_epnet, &(&d_personal.slice(s![.., 4..]) * &delta_d)] {
             assert!(sums(stopped).iter().any(|d| d.abs() > 1e-3), "{stopped}");
         }
     }
 }
 
-/// What a stack gives in training, its gradient and that of `x`, layer after layer and each part of a layer by itself.
+/// The output of a stack in training, its gradient and that of `x`, layer by layer and with separate parts of each layer.
 fn layer_by_layer(mlp: &Mlp, x: &Array2<f32>, mode: Train, dy: &Array2<f32>) -> (Array2<f32>, Mlp, Array2<f32>) {
     let (mut grad, mut caches) = (mlp.zeros_like(), Vec::new());
     let mut values = vec![x.clone()];

@@ -1,4 +1,4 @@
-//! The `inside` example as a user runs it: what it refuses to look at.
+//! Runs the example `inside` as a user does, and checks its errors.
 
 mod example;
 
@@ -14,7 +14,7 @@ epochs = 5
 );
 
 #[test]
-fn a_model_with_nothing_to_see_is_refused_before_it_is_trained() {
+fn a_model_without_gates_is_refused_before_it_is_trained() {
     assert_eq!(
         example::complaint("inside", RUN, example::LOG.as_bytes()),
         "error: file.toml: [model]: expected a model with gates, or star; found pooled, which has no gates"
@@ -29,7 +29,7 @@ fn a_diverging_run_fails_and_says_where() {
 }
 
 #[test]
-fn files_are_written_though_the_tables_cannot_be() {
+fn files_are_written_even_if_the_tables_cannot_be() {
     let folder = tempfile::tempdir().unwrap();
     let (report, svg) = (folder.path().join("report.json"), folder.path().join("picture.svg"));
     let mut command = example::command("inside");

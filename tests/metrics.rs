@@ -1,4 +1,4 @@
-//! The metrics against their definitions, written out naively.
+//! Compares the metrics with simple implementations of their definitions.
 
 use approx::assert_relative_eq;
 use ndarray::{Array2, Axis};
@@ -15,7 +15,7 @@ fn label() -> impl Strategy<Value = f32> {
     prop_oneof![4 => Just(0.0_f32), 3 => Just(1.0), 1 => Just(f32::NAN)]
 }
 
-/// Rows whose scores come from a coarse grid, so that ties are common, or from all over.
+/// Rows whose scores are from a coarse grid, so that ties are common, or arbitrary.
 fn rows() -> impl Strategy<Value = Vec<Row>> {
     let score = prop_oneof![(-4_i8..4).prop_map(|step| f32::from(step) * 0.5), -30.0_f32..30.0];
     prop::collection::vec((score, label(), 0..=DOMAINS, 0_u32..5), 0..60)
@@ -65,7 +65,7 @@ fn naive_logloss(rows: &[Row]) -> Option<f64> {
     let rows = labelled(rows);
     let loss = |row: &Row| {
         let z = f64::from(row.0);
-        // ln(1 − σ(z)) = ln σ(−z); both are far from 0 on |z| <= 30.
+        // ln(1 − σ(z)) = ln σ(−z); both arguments of ln are far from 0 for |z| <= 30.
         -(if row.1 == 1.0 { probability(row) } else { 1.0 / (1.0 + z.exp()) }).ln()
     };
     (!rows.is_empty()).then(|| rows.iter().map(loss).sum::<f64>() / rows.len() as f64)
@@ -187,7 +187,7 @@ proptest! {
     #[test]
     fn auc_sees_the_order_of_the_scores_alone(rows in rows()) {
         let (scores, labels, groups) = columns(&rows);
-        // Exact in f32 on this range: a power of two, so that the order and the ties stay what they are.
+        // A power of two is exact in f32 here, so order and ties do not change.
         let scaled: Vec<f32> = scores.iter().map(|score| score * 8.0).collect();
         prop_assert_eq!(auc(&scaled, &labels), auc(&scores, &labels));
         prop_assert_eq!(gauc(&scaled, &labels, &groups), gauc(&scores, &labels, &groups));
@@ -216,7 +216,7 @@ fn weighted_rows() -> impl Strategy<Value = (Vec<Row>, Vec<f32>)> {
 /// A row and its weight.
 type Weighted = (Row, f64);
 
-/// `Σ w_i·w_j [s_i > s_j] …` over all pairs; half of a pair for a tie.
+/// `Σ w_i·w_j [s_i > s_j] …` over all pairs; a tie counts half.
 fn naive_weighted_auc(rows: &[Weighted]) -> Option<f64> {
     let (mut won, mut pairs) = (0.0, 0.0);
     for (positive, w) in rows.iter().filter(|(row, _)| row.1 == 1.0) {

@@ -1,4 +1,4 @@
-//! Going on with a trained model: an encoder that meets new values and domains, a model that grows, parts that stay frozen.
+//! Checks training on a new log: an encoder learns new values and domains, a model grows, frozen parts stay.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -38,7 +38,7 @@ ann,lamp,q1,2,,20,blue|old,10,0
 eve,vase,q3,3,20,7,,home,1
 ";
 
-/// `bob` and `dan` are twice there, `eve` and `old` once more and once again, `cat` once.
+/// `bob` and `dan` occur twice, `eve` and `cat` once.
 const TUESDAY: &str = "\
 dan,desk,q9,4,900,900,new|red,10,1
 bob,lamp,q1,5,30,5,new|old,9,0
@@ -53,12 +53,12 @@ fn one(ids: &Ids) -> Vec<u32> {
 }
 
 #[test]
-fn an_encoder_gives_new_ids_behind_the_old_ones() {
+fn an_encoder_gives_new_values_the_next_ids() {
     let (monday, tuesday) = (read(MONDAY), read(TUESDAY));
     let fitted = Encoder::fit(&schema(), &monday, &monday.all()).unwrap();
     let mut encoder = fitted.clone();
     let growth = encoder.extend(&tuesday, &tuesday.all()).unwrap();
-    // By hand: users ann 1 | bob 2, dan 3 by first appearance of those that are there twice on Tuesday; items lamp, sofa, vase |
+    // By hand: users ann 1 | bob 2, dan 3, in order of first appearance of those that occur twice on Tuesday; items lamp, sofa, vase |
     // desk, oven; tags red, blue | new, old; pages 10, home (not all are numbers) | by name.
     assert_eq!(growth.values, [("user".into(), 2), ("item".into(), 2), ("tags".into(), 2)]);
     assert_eq!(growth.domains, ["2", "9", "app"]);
@@ -75,7 +75,7 @@ fn an_encoder_gives_new_ids_behind_the_old_ones() {
     let domains: Vec<usize> = batch.domains.iter().map(|domain| domain.index().unwrap()).collect();
     assert_eq!(domains, [0, 3, 2, 4, 1, 1]);
 
-    // Fields of other codings and numbers are what they were, and so are rows of what was known.
+    // Fields with other codings, numbers, and rows with only known values do not change.
     let rows = |encoder: &Encoder| encoder.layout().tables.iter().map(|table| table.rows).collect::<Vec<_>>();
     assert_eq!(rows(&fitted), [2, 4, 7, 24, 4, 3]);
     assert_eq!(rows(&encoder), [4, 6, 7, 24, 4, 5]);
@@ -90,13 +90,13 @@ fn an_encoder_gives_new_ids_behind_the_old_ones() {
     assert_eq!(again, encoder);
     assert_eq!(again.layout(), encoder.layout());
 
-    // The second time all is known; no rows are nothing new.
+    // The second time everything is known. An empty list of rows has nothing new.
     for rows in [tuesday.all(), Vec::new()] {
         let growth = encoder.extend(&tuesday, &rows).unwrap();
         assert!(growth.is_empty() && growth.to_string() == "nothing new");
         assert_eq!(again, encoder);
     }
-    // Rows that are not named are not read: `bob` alone is twice in these.
+    // Only the given rows are read: in these, only `bob` occurs twice.
     let mut partly = fitted.clone();
     partly.extend(&tuesday, &[1, 3]).unwrap();
     assert_eq!(rows(&partly), [3, 5, 7, 24, 4, 3]);
@@ -104,7 +104,7 @@ fn an_encoder_gives_new_ids_behind_the_old_ones() {
 }
 
 #[test]
-fn an_encoder_that_cannot_be_extended_stays_as_it_was() {
+fn an_encoder_does_not_change_if_extending_fails() {
     let monday = read(MONDAY);
     let fitted = Encoder::fit(&schema(), &monday, &monday.all()).unwrap();
     let mut encoder = fitted.clone();
@@ -121,7 +121,7 @@ fn layout() -> Layout {
     Layout::new(["home", "search"], ["click"]).field("user", 5).bag("tags", 4, Pooling::Mean).numeric(["age"])
 }
 
-/// Bits of every tensor by name.
+/// The bits of every tensor, by name.
 fn values(model: &Model) -> BTreeMap<String, Vec<u32>> {
     let mut values = BTreeMap::new();
     model.visit(|path, leaf| {
@@ -184,7 +184,7 @@ fn drawn_rows_have_the_deviation_of_the_start() {
     grown.tables[0].rows += 4000;
     star.grow(&grown, NewRows::Drawn).unwrap();
     let new = star.embeddings().tables()[0].slice(ndarray::s![5.., ..]).mapv(f64::from);
-    // Of 32,000 draws the mean is known to 0.0028, the deviation to 0.002.
+    // For 32,000 draws, the mean is accurate to 0.0028 and the deviation to 0.002.
     assert!(new.mean().unwrap().abs() < 0.015 && (new.std(1.0) - 0.5).abs() < 0.01, "{}", new.std(1.0));
     star.grow(&grown, NewRows::OutOfVocabulary).unwrap();
     grown.tables[1].rows += 2;
@@ -193,7 +193,7 @@ fn drawn_rows_have_the_deviation_of_the_start() {
     assert!(tags.row(4) == tags.row(0) && tags.row(5) == tags.row(0) && tags.row(3) != tags.row(0));
 }
 
-/// A log's layout without its last domain, the one with it, the rows of old domains, and those of the new one.
+/// A layout without its last domain, the layout with it, rows of the old domains, and rows of the new one.
 fn days() -> (Layout, Layout, DataSet, DataSet) {
     let log = SyntheticLog::generate(&SyntheticConfig::toy());
     let (grown, rows) = (log.layout(), log.data_set());
@@ -213,7 +213,7 @@ fn settings() -> TrainConfigBuilder {
     TrainConfig::builder().epochs(2).batch_rows(64).optimizer(OptimizerConfig::adamw(0.01).unwrap())
 }
 
-/// A model of the first day that has grown for the second.
+/// A model of the first day, grown for the second day.
 fn next_day(config: impl Into<AnyConfig>, grown: &Layout, yesterday: &DataSet) -> Model {
     let mut model = Model::new(config);
     Trainer::new(settings().build().unwrap()).fit(&mut model, yesterday.clone(), None).unwrap();
@@ -223,8 +223,8 @@ fn next_day(config: impl Into<AnyConfig>, grown: &Layout, yesterday: &DataSet) -
     model
 }
 
-/// Trains on rows of the last domain alone; then what others own, but for what `read_by_others` names, and the table rows that were not
-/// read must be what they were. Gives the model and the names of what moved.
+/// Trains only on rows of the last domain. Parameters of other domains, except those that `read_by_others` accepts, and table rows that were not
+/// read must not change. Returns the model and the names of the tensors that changed.
 fn train_on_new(
     mut model: Model,
     today: &DataSet,
@@ -255,7 +255,7 @@ fn train_on_new(
 }
 
 #[test]
-fn a_day_of_a_new_domain_leaves_what_others_own_and_frozen_it_leaves_their_scores() {
+fn training_a_new_domain_keeps_parameters_of_others_and_with_freezing_their_scores() {
     let (layout, grown, yesterday, today) = days();
     let new = grown.domains.last().unwrap();
     let own = |name: &String| name.split('.').any(|part| part == new);
@@ -272,7 +272,7 @@ fn a_day_of_a_new_domain_leaves_what_others_own_and_frozen_it_leaves_their_score
     assert!(!moved.is_empty() && moved.iter().all(own), "{moved:?}");
     assert_eq!(star.score(&yesterday), scores);
 
-    // One level: nobody reads what another branch owns. Two: below the last, the shared gate reads everybody's experts.
+    // One level: no branch reads the parts of another. Two levels: the shared gate of the first level reads the experts of all branches.
     for levels in [1, 2] {
         let config = PleConfig::builder(&layout).embedding_dim(4).levels(levels).branches(Branches::Domains);
         let config = config.expert_hidden([8]).tower_hidden([4]).build().unwrap();
@@ -295,7 +295,7 @@ fn a_day_of_a_new_domain_leaves_what_others_own_and_frozen_it_leaves_their_score
 }
 
 #[test]
-fn a_name_of_nothing_is_refused_before_a_step() {
+fn a_name_without_a_tensor_is_refused_before_a_step() {
     let (layout, _, yesterday, _) = days();
     let config = StarConfig::builder(&layout).embedding_dim(4).hidden([8]).auxiliary_hidden([4]).build().unwrap();
     let mut star = Star::new(config);
@@ -327,13 +327,13 @@ fn a_name_of_nothing_is_refused_before_a_step() {
 }
 
 #[test]
-fn a_file_freezes_as_code_does_and_clipping_does_not_see_what_is_frozen() {
+fn a_file_freezes_as_code_does_and_clipping_ignores_frozen_tensors() {
     let text = r#"freeze = ["embeddings.user", "net.layers.*.shared"]"#;
     let config: TrainConfig = toml::from_str(text).unwrap();
     assert_eq!(config, TrainConfig::builder().freeze(["embeddings.user", "net.layers.*.shared"]).build().unwrap());
     assert_eq!(toml::from_str::<TrainConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
 
-    // One step of plain descent, clipped to a norm far below the gradient's, goes lr · norm far, whatever is frozen.
+    // One step of SGD, clipped to a norm far below that of the gradient, has the length lr · norm, with any frozen tensors.
     let (layout, _, yesterday, _) = days();
     for freeze in [&[][..], &["embeddings"], &["net"], &["net.layers.*.shared", "embeddings"]] {
         let mut ple = Ple::new(PleConfig::builder(&layout).embedding_dim(4).seed(3).build().unwrap());
@@ -346,7 +346,7 @@ fn a_file_freezes_as_code_does_and_clipping_does_not_see_what_is_frozen() {
     }
 }
 
-/// How far one clipped step goes.
+/// The length of one clipped step.
 fn moved(model: &mut Model, rows: &DataSet, freeze: &[&str]) -> f64 {
     let learned = |model: &Model| {
         let mut learned = Vec::new();

@@ -1,4 +1,4 @@
-//! What every optimizer must do, checked against the published equations in f64.
+//! Compares every optimizer with the published equations in f64.
 
 use proptest::prelude::*;
 use starple::nn::{Decay, RowGrad};
@@ -19,7 +19,7 @@ enum Rule {
     Adagrad,
 }
 
-/// One value with its state: `a` is the momentum, first moment or sum, `b` the second moment.
+/// One value and its state: `a` is the momentum, the first moment or the sum; `b` is the second moment.
 #[derive(Debug, Clone, Copy, Default)]
 struct Scalar {
     w: f64,
@@ -54,7 +54,7 @@ impl Rule {
     }
 }
 
-/// Every rule with the configuration that claims to follow it.
+/// Every update rule, with the configuration that should follow it.
 fn rules(updates: RowUpdates) -> Vec<(Rule, OptimizerConfig)> {
     let sgd = SgdConfig::builder().lr(LR).weight_decay(LAMBDA).row_updates(updates);
     let adam = AdamConfig::builder().lr(LR).beta1(0.9).beta2(0.99).eps(1e-3).row_updates(updates);
@@ -72,7 +72,7 @@ fn rules(updates: RowUpdates) -> Vec<(Rule, OptimizerConfig)> {
     ]
 }
 
-/// All optimizers, row-wise Adagrad too.
+/// All optimizers, also row-wise Adagrad.
 fn configs(updates: RowUpdates) -> Vec<OptimizerConfig> {
     let rowwise = AdagradConfig::builder().lr(LR).weight_decay(LAMBDA).row_updates(updates);
     let plain = SgdConfig::builder().lr(LR).row_updates(updates).build().unwrap();
@@ -82,7 +82,7 @@ fn configs(updates: RowUpdates) -> Vec<OptimizerConfig> {
     configs
 }
 
-/// A few steps: for each row its gradient, or `None` when the step does not read it.
+/// A few steps: the gradient of each row, or `None` if the step does not read the row.
 type Steps = Vec<Vec<Option<[f32; DIM]>>>;
 
 fn steps(read: f64) -> impl Strategy<Value = Steps> {
@@ -90,7 +90,7 @@ fn steps(read: f64) -> impl Strategy<Value = Steps> {
     prop::collection::vec(prop::collection::vec(row, ROWS), 1..12)
 }
 
-/// Rows in reverse, because the order of first use is no order of rows.
+/// Rows in reverse order: rows are not used in the order of the table.
 fn row_grad(step: &[Option<[f32; DIM]>]) -> RowGrad {
     let mut grad = RowGrad::new(ROWS, DIM);
     for (row, values) in step.iter().enumerate().rev() {
@@ -159,7 +159,7 @@ proptest! {
                         continue;
                     };
                     for (scalar, &g) in oracle[at].iter_mut().zip(grad) {
-                        // t is the table's step count, not the row's.
+                        // t counts the steps of the table, not of the row.
                         rule.update(scalar, f64::from(g), 0.0, true, t);
                     }
                 }
@@ -184,7 +184,7 @@ proptest! {
 
     #[test]
     fn lazy_and_exact_agree_when_every_row_is_read(mut steps in steps(0.8)) {
-        // A row may be read and have a gradient of zero.
+        // A row that was read can have a gradient of 0.
         steps.iter_mut().flatten().for_each(|row| *row = Some(row.unwrap_or_default()));
         for (lazy, exact) in configs(RowUpdates::Lazy).iter().zip(configs(RowUpdates::Exact)) {
             let (mut lazy, mut exact) = (lazy.build(), exact.build());
@@ -257,7 +257,7 @@ proptest! {
     }
 }
 
-/// Sizes of several blocks, and rows in an order that is not the table's.
+/// Sizes of several blocks, and rows in another order than the table.
 #[test]
 fn any_number_of_threads_moves_to_the_same_bits_and_leaves_no_gradient() {
     const ROWS: usize = 9000;
@@ -295,7 +295,7 @@ fn any_number_of_threads_moves_to_the_same_bits_and_leaves_no_gradient() {
     }
 }
 
-/// The step is `from` the state given, so a state that was not restored would show.
+/// A step `from` the given state; a state that was not restored would change the result.
 #[test]
 fn a_restored_state_is_used() {
     let mut optimizer = OptimizerConfig::adagrad(1.0).unwrap().build();

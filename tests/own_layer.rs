@@ -1,4 +1,4 @@
-//! A layer of one's own in a net of one's own: its gradient, growth by a domain, files, serving.
+//! Checks a user's layer in a user's net: gradient, adding a domain, files, serving.
 
 use std::io::Cursor;
 
@@ -47,7 +47,7 @@ impl NetConfig for OwnConfig {
 }
 
 impl Describe for OwnConfig {
-    /// The layer reads the row, and the row is read by another step too, so that its gradient has two parts.
+    /// Two steps read the row, this layer and another one, so the gradient of the row has two parts.
     fn describe(&self, net: &mut Builder<'_>) -> Built {
         let (row, width, layout) = (net.row()?, self.width(), net.layout());
         let scaled = net.custom("scale", row, width, |rng| Scale::new(width, layout.domains.len(), rng))?;
@@ -59,12 +59,12 @@ impl Describe for OwnConfig {
     }
 }
 
-/// Hidden layers without a kink, which differences could fall on.
+/// Hidden layers with a smooth activation, for finite differences.
 fn smooth() -> HiddenSettings {
     HiddenSettings { activation: ActivationKind::Tanh, ..HiddenSettings::default() }
 }
 
-/// `y = s ⊙ s_d ⊙ x`; rows of no known domain have `s` alone.
+/// `y = s ⊙ s_d ⊙ x`; for rows of no known domain `y = s ⊙ x`.
 #[derive(Debug, Clone, PartialEq)]
 struct Scale {
     shared: Array1<f32>,
@@ -150,14 +150,14 @@ fn model() -> Model {
     Model::new(OwnConfig { layout: layout() })
 }
 
-/// The mean loss in f64, of the model's own logits.
+/// The mean loss of the model's logits, in f64.
 fn loss(model: &Model, batch: &Batch) -> f64 {
     let logits = model.forward(batch, batch.domains());
     let of = |(&z, &y): (&f32, &f32)| (1.0 + f64::from(z).exp()).ln() - f64::from(y) * f64::from(z);
     logits.iter().zip(&batch.labels).map(of).sum::<f64>() / batch.rows() as f64
 }
 
-/// The value of this number of one tensor, moved by `by`.
+/// Adds `by` to one value of one tensor.
 fn moved(model: &Model, name: &str, i: usize, by: f32) -> Model {
     let (mut model, layout) = (model.clone(), model.layout().clone());
     model.visit_mut(|path, leaf| {
@@ -169,7 +169,7 @@ fn moved(model: &Model, name: &str, i: usize, by: f32) -> Model {
 }
 
 #[test]
-fn its_gradient_and_that_of_what_it_reads_are_those_of_differences() {
+fn the_gradients_of_parameters_and_input_equal_finite_differences() {
     let (model, batch) = (model(), rows(&layout()));
     let mut step = Step::new(&model, &Objective::default(), 0).unwrap();
     let gradient = step.gradient(&model, &batch, Clock { epoch: 0, step: 0 }).unwrap();

@@ -1,4 +1,4 @@
-//! Gradients of embedding tables: the touched rows hold what a dense gradient would.
+//! Checks the gradients of embedding tables: the rows that were read have the values of a dense gradient.
 
 use ndarray::Array2;
 use proptest::prelude::*;
@@ -15,7 +15,7 @@ proptest! {
         uses in prop::collection::vec((0_u32..13, -4_i8..5, -4_i8..5), 0..60),
         again in prop::collection::vec((0_u32..13, -4_i8..5, -4_i8..5), 0..20),
     ) {
-        // Small integers add exactly, so that the order of addition does not matter.
+        // Sums of small integers are exact in every order.
         let mut grad = RowGrad::new(13, 2);
         for uses in [&uses, &again] {
             grad.clear();
@@ -61,7 +61,7 @@ proptest! {
             domains: vec![DomainId::new(0); 6],
             ..Batch::default()
         };
-        // No hidden layer: the logit is x·W + b, so that the gradient of x is a row of W times that of the logit.
+        // Without hidden layers the logit is x·W + b, so the gradient of x is a row of W times the gradient of the logit.
         let config = PooledConfig::builder(&layout).embedding_dim(3).hidden([]).domain_dim(1).build().unwrap();
         let model = Model::new(config);
         let mut cache = Cache::<Train>::default();

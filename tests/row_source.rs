@@ -1,4 +1,4 @@
-//! Training on a row source that is not the loader: rows that are made when they are asked for, in a fixed order.
+//! Checks training on a row source other than the loader: it generates rows on demand, in a fixed order.
 
 mod bits;
 
@@ -24,7 +24,7 @@ fn layout() -> Layout {
     Layout::new(["home", "search", "cart"], ["click"]).field("user", 30).bag("tags", 9, Pooling::Mean).numeric(["age"])
 }
 
-/// A value from 0 to 1 for a row and a column.
+/// A value between 0 and 1 for a row and a column.
 fn value(row: usize, column: u32) -> f64 {
     let mixed = (row as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(7 * column + 3);
     (mixed.wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f64 / (1_u64 << 24) as f64
@@ -39,7 +39,7 @@ fn make(rows: &[usize]) -> Batch {
     let tags =
         |row| (0..(value(row, 2) * 4.0) as u32).map(move |i| (value(row, 3 + i) * 9.0) as u32).collect::<Vec<_>>();
     let user = |row| (value(row, 1) * 30.0) as u32;
-    // Users differ in how often they click.
+    // Users have different click rates.
     let click = |row| f32::from(u8::from(value(row, 8) < f64::from(user(row)) / 30.0));
     Batch::builder(&layout(), rows.len())
         .ids("user", rows.iter().map(|&row| user(row)).collect())
@@ -51,14 +51,14 @@ fn make(rows: &[usize]) -> Batch {
         .unwrap()
 }
 
-/// Makes the rows of a batch when it is asked for, and keeps none.
+/// Generates the rows of each batch on demand and keeps none.
 struct Made {
     layout: Layout,
     batch_rows: usize,
     position: usize,
-    /// How many rows were made.
+    /// How many rows were generated.
     count: Arc<AtomicUsize>,
-    /// What befalls the batches from the fourth on.
+    /// A change to the batches from the fourth on.
     fault: fn(&mut Batch) -> Result<()>,
     counts: RowCounts,
 }
@@ -83,7 +83,7 @@ impl RowSource for Made {
         17
     }
 
-    /// Every pass has all rows in order: so it is in the loader of [`InOrder`].
+    /// Every pass has all rows in order, as in the loader of [`InOrder`].
     fn begin(&mut self, _: Pass, config: &LoaderConfig) -> Result<()> {
         (self.batch_rows, self.position) = (config.batch_rows(), 0);
         Ok(())
@@ -108,7 +108,7 @@ impl RowSource for Made {
             return Ok(false);
         }
         let mut rows: Vec<usize> = (start..ROWS.min(start + self.batch_rows)).collect();
-        // As the loader does; the sum of a loss has its order.
+        // In the order of the loader: sums of losses depend on the order.
         rows.sort_by_key(|&row| domain(row));
         self.count.fetch_add(rows.len(), Ordering::Relaxed);
         *batch = make(&rows);
@@ -174,13 +174,13 @@ fn trainer(threads: usize) -> Trainer {
     Trainer::new(settings.optimizer(OptimizerConfig::adam(0.01).unwrap()).build().unwrap())
 }
 
-/// The report without what a clock says.
+/// The report without times.
 fn timeless(mut report: FitReport) -> FitReport {
     report.epochs.iter_mut().for_each(|epoch| (epoch.train_seconds, epoch.evaluate_seconds) = (0.0, 0.0));
     FitReport { train_seconds: 0.0, evaluate_seconds: 0.0, ..report }
 }
 
-/// The run over the loader.
+/// The run with the loader.
 fn expected() -> (Star, FitReport) {
     let mut model = star();
     let report = trainer(1).fit(&mut model, InOrder::new(), None).unwrap();
@@ -197,7 +197,7 @@ impl Callback for StopAfter {
 }
 
 #[test]
-fn rows_that_are_made_on_the_fly_train_as_the_loader_does() {
+fn generated_rows_train_as_with_the_loader() {
     let (whole, report) = expected();
     assert!(report.epochs[1].loss < report.epochs[0].loss, "something was learned");
     for threads in [1, 2] {
@@ -206,7 +206,7 @@ fn rows_that_are_made_on_the_fly_train_as_the_loader_does() {
         assert_eq!(timeless(found), report);
         assert!(bits(&model) == bits(&whole));
     }
-    // The source stays with the caller if it is lent.
+    // The caller keeps a borrowed source.
     let (mut model, mut source) = (star(), Made::new());
     trainer(1).fit(&mut model, &mut source, None).unwrap();
     assert!(bits(&model) == bits(&whole) && source.count.load(Ordering::Relaxed) > 2 * ROWS);
@@ -228,7 +228,7 @@ fn a_run_on_a_source_resumes_in_the_middle_of_an_epoch() {
     let found = trainer(1).checkpoints(checkpoints.clone()).resume(&mut model, source, None).unwrap();
     assert_eq!(timeless(found), report);
     assert!(bits(&model) == bits(&whole));
-    // The batches of the second epoch that are left, and one pass for the statistics at its end: what was skipped is not made.
+    // The remaining batches of the second epoch, and one pass for the statistics at its end. Skipped rows are not generated.
     assert_eq!(made.load(Ordering::Relaxed), (ROWS - 3 * BATCH) + ROWS);
 
     let error = trainer(1).checkpoints(checkpoints).resume(&mut star(), InOrder::new(), None).unwrap_err();
@@ -250,7 +250,7 @@ fn statistics_are_taken_from_a_source() {
 }
 
 #[test]
-fn what_goes_wrong_in_a_source_ends_the_run() {
+fn an_error_of_a_source_ends_the_run() {
     let failed = |source: Made| -> Error { trainer(1).fit(&mut star(), source, None).unwrap_err() };
     let faulty = |fault: fn(&mut Batch) -> Result<()>| failed(Made { fault, ..Made::new() });
     let error = faulty(|_| Err(Error::new(ErrorKind::Io, "the disk is gone")));
@@ -268,7 +268,7 @@ fn what_goes_wrong_in_a_source_ends_the_run() {
     assert_eq!(error.kind(), ErrorKind::Data);
     assert!(error.to_string().starts_with("batch 3 of the source: "), "{error}");
 
-    // What it says of its rows is checked, before and after.
+    // The counts of the source are checked before training and during it.
     let counts = |counts: RowCounts| failed(Made { counts, ..Made::new() }).to_string();
     let all = Made::new().counts;
     assert!(counts(RowCounts { rows: 0, ..all.clone() }).contains("expected training rows, found none"));

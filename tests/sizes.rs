@@ -1,4 +1,4 @@
-//! Settings that ask for more than there is: an error before anything is allocated, that says what, how much, and what to make smaller.
+//! Checks settings that need more memory than there is: an error before anything is allocated, which says how much and what to make smaller.
 
 #[path = "model_file/memory.rs"]
 mod memory;
@@ -21,7 +21,7 @@ fn config(kind: &str, key: &str, value: &Value) -> Result<AnyConfig, Error> {
     AnyConfig::from_settings(json!({ "kind": kind, key: value }), &layout(), 1)
 }
 
-/// The settings of a kind with their defaults.
+/// The default settings of a kind.
 fn settings(kind: &str) -> serde_json::Map<String, Value> {
     let config = AnyConfig::from_settings(json!({ "kind": kind }), &layout(), 1).unwrap();
     let Value::Object(mut settings) = serde_json::to_value(config).unwrap() else { panic!("settings have keys") };
@@ -29,10 +29,10 @@ fn settings(kind: &str) -> serde_json::Map<String, Value> {
     settings
 }
 
-/// Lists of names, not of widths: PEPNet's fields.
+/// Settings that are lists of names, not of widths.
 const NAMES: [&str; 1] = ["priors"];
 
-/// The error that `work` gives, which takes hardly any memory on the way.
+/// The error of `work`, which must allocate little memory.
 #[track_caller]
 fn refused<T>(work: impl FnOnce() -> Result<T, Error>) -> String {
     let (result, bytes) = peak(|| work().map(drop));
@@ -43,12 +43,12 @@ fn refused<T>(work: impl FnOnce() -> Result<T, Error>) -> String {
 }
 
 #[test]
-fn every_number_of_every_kind_has_a_bound() {
+fn every_number_of_every_kind_has_a_limit() {
     let mut tried = 0;
     for kind in AnyConfig::KINDS {
         for (key, value) in settings(kind).into_iter().filter(|(key, _)| !NAMES.contains(&&**key)) {
             let hostile: Vec<Value> = match value {
-                // How many rows a domain needs for statistics of its own is no size.
+                // The number of rows for batch statistics is not a size.
                 Value::Number(number) if number.is_u64() && key != "norm_min_rows" => {
                     [1_000_000, 100_000_000, 1 << 40, 1_000_000_000_000_000_000, i64::MAX as u64, u64::MAX]
                         .map(Value::from)
@@ -82,7 +82,7 @@ fn every_number_of_every_kind_has_a_bound() {
 
 #[test]
 fn numbers_that_are_too_large_together_are_refused_with_their_names_and_bytes() {
-    // Of each kind the lists of widths as long and as wide as any may be: terabytes.
+    // For each kind, lists of widths of the largest length and width: terabytes.
     for kind in AnyConfig::KINDS {
         let lists: Vec<String> = settings(kind)
             .into_iter()
@@ -97,13 +97,13 @@ fn numbers_that_are_too_large_together_are_refused_with_their_names_and_bytes() 
             assert!(text.contains("STARPLE_MEMORY_GIB"), "{text}");
         }
     }
-    // Very many very small parts take little for their values and much for themselves.
+    // Very many very small layers: more memory for the layers than for their values.
     let many = json!({
         "kind": "ple", "levels": 256, "shared_experts": 2000, "own_experts": 2000, "expert_hidden": vec![1; 256], "embedding_dim": 1,
     });
     let text = refused(|| AnyConfig::from_settings(many, &layout(), 1));
     assert!(text.contains("memory: ") && text.contains("levels = 256"), "{text}");
-    // What is in front of it stays as it is.
+    // The layers before it do not change.
     let fine =
         json!({ "kind": "ple", "levels": 3, "shared_experts": 12, "expert_hidden": [512, 256], "embedding_dim": 64 });
     AnyConfig::from_settings(fine, &layout(), 1).unwrap();
@@ -132,7 +132,7 @@ fn a_batch_that_is_too_large_is_refused_before_the_model_is_made() {
     let text = refused(|| train.check_memory(&*mran, 1 << 30, 1000));
     assert!(text.contains("a batch of 1048576 rows") && text.contains(" TB"), "{text}");
     assert!(text.contains("batch_rows = 1048576") && text.contains("the number of numeric features (2000)"), "{text}");
-    // No batch is larger than the rows that there are.
+    // A batch cannot have more rows than the data set.
     train.check_memory(&*mran, 10, 10).unwrap();
     let wide = json!({ "kind": "star", "hidden": [65536] });
     let star = AnyConfig::from_settings(wide, &layout(), 1).unwrap();
@@ -158,7 +158,7 @@ fn numbers_of_a_run_have_bounds() {
     assert!(refused(|| runs).contains("parallel_runs: at most 1024, found 100000"));
 }
 
-/// The most bytes that a run of two steps on batches of this many rows holds at once beyond the model and its rows.
+/// The peak memory of a run of two steps on batches of `batch_rows` rows, in bytes, without the model and its rows.
 fn measured(model: &AnyConfig, batch_rows: usize) -> usize {
     let log = SyntheticLog::generate(&SyntheticConfig::toy());
     let rows = log.data_set().slice(0..2 * batch_rows);
@@ -169,7 +169,7 @@ fn measured(model: &AnyConfig, batch_rows: usize) -> usize {
 }
 
 #[test]
-fn what_a_batch_is_said_to_take_is_about_what_it_takes() {
+fn the_estimated_memory_of_a_batch_is_close_to_the_measured_one() {
     let layout = SyntheticLog::generate(&SyntheticConfig::toy()).layout();
     let mut wrong = Vec::new();
     for kind in AnyConfig::KINDS {

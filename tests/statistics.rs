@@ -1,4 +1,4 @@
-//! In inference a model says of its training rows what it said in training: its statistics are those of its weights.
+//! Checks that predictions in inference agree with those in training: statistics belong to the current weights.
 
 use ndarray::{Array1, Array2, arr1, s};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use starple::nn::{
 use starple::train::{StatisticsRows, TrainConfig, Trainer, recompute_statistics};
 use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 
-/// A log on which embeddings move fast: rare clicks, few batches an epoch. Domains from half of the rows to a hundredth.
+/// A log on which embeddings change fast: rare clicks, few batches per epoch. Domains have between half and a hundredth of the rows.
 fn world() -> Splits {
     let config = SyntheticConfig::builder()
         .rows(20_000)
@@ -41,7 +41,7 @@ fn train(splits: &Splits, settings: Value, epochs: usize, seed: u64, statistics_
     model
 }
 
-/// The mean prediction of each domain's training rows, in batches of 512 rows as they come.
+/// The mean prediction for each domain's training rows, in batches of 512 rows.
 fn means(model: &Model, rows: &Batch, mode: Mode<'static>) -> Vec<f64> {
     let mut sums = vec![(0.0, 0.0); model.layout().domains.len()];
     let mut cache = Cache::new(mode);
@@ -58,7 +58,7 @@ fn means(model: &Model, rows: &Batch, mode: Mode<'static>) -> Vec<f64> {
     sums.into_iter().map(|(sum, count)| sum / count).collect()
 }
 
-/// The largest relative difference between inference and batch statistics, of domains with 1,000 rows and of smaller ones.
+/// The largest relative difference between inference and batch statistics: for domains with at least 1,000 rows, and for smaller ones.
 fn worst(model: &Model, rows: &Batch) -> (f64, f64) {
     let (inference, batches) = (means(model, rows, Mode::Infer), means(model, rows, Mode::Measure));
     let (mut large, mut small) = (0.0_f64, 0.0_f64);
@@ -71,7 +71,7 @@ fn worst(model: &Model, rows: &Batch) -> (f64, f64) {
 }
 
 #[test]
-fn a_domain_is_given_in_inference_what_it_is_given_in_training() {
+fn predictions_in_inference_agree_with_training() {
     let splits = world();
     let star = json!({"kind": "star", "hidden": [32, 16], "embedding_dim": 8});
     let batch_norm = json!({"kind": "pooled", "norm": "batch", "dropout": 0.2, "hidden": [32, 16], "embedding_dim": 8});
@@ -95,7 +95,7 @@ fn the_test_above_sees_averages_that_lag() {
     assert!(large > 0.05, "{large}");
 }
 
-/// Every moving average by its name.
+/// Every moving average, by name.
 fn averages(model: &Model) -> Vec<(String, Vec<f32>)> {
     let mut all = Vec::new();
     model.visit(|path: &Path, leaf: Leaf<'_>| {
@@ -115,7 +115,7 @@ fn the_statistics_are_the_moments_of_all_rows() {
     for (d, name) in layout.domains.iter().enumerate() {
         let rows: Vec<usize> =
             (0..splits.train.rows()).filter(|&row| splits.train.domains[row] == DomainId::new(d)).collect();
-        // The first column of the first field's table, and the number, which is the last column.
+        // The first column of the first field's embedding, and the numeric input, which is the last column.
         let ids = |row: usize| splits.train.ids[0].row(row)[0] as usize;
         let column: Array1<f64> =
             rows.iter().map(|&row| f64::from(model.embeddings().tables()[0][[ids(row), 0]])).collect();
@@ -193,7 +193,7 @@ fn constant_in_a_domain(settings: PartitionedNormSettings) -> (PartitionedNorm, 
 }
 
 #[test]
-fn a_column_that_is_constant_in_a_domain_passes_as_0_whatever_comes() {
+fn a_column_that_is_constant_in_a_domain_becomes_0() {
     for floor in [0.0, 0.1] {
         let settings = PartitionedNormSettings { floor, min_rows: 2, ..PartitionedNormSettings::default() };
         let (norm, segments) = constant_in_a_domain(settings);
@@ -207,7 +207,7 @@ fn a_column_that_is_constant_in_a_domain_passes_as_0_whatever_comes() {
             &mut y,
         );
         assert_eq!(y.slice(s![0..4, 0]), arr1(&[0.0; 4]));
-        // Domain 0 has mean 1 and variance 0, domain 1 mean 0 and variance 20/3: pooled 10/3 + 1/4.
+        // Domain 0 has mean 1 and variance 0, domain 1 has mean 0 and variance 20/3. The pooled variance is 10/3 + 1/4.
         let expected = 2.0 / (20.0 / 3.0 + f64::from(floor) * (10.0 / 3.0 + 0.25) + 1e-5).sqrt();
         assert!((f64::from(y[[5, 0]]) - expected).abs() < 1e-5, "{} and {expected}", y[[5, 0]]);
     }
@@ -219,7 +219,7 @@ fn a_small_segment_moves_its_averages_but_does_not_use_its_own_statistics() {
     let (norm, segments) = constant_in_a_domain(settings);
     assert_eq!((norm.domain[1].moving.mean[0], norm.domain[1].moving.steps), (0.0, 1));
     assert!((norm.domain[1].moving.var[0] - 20.0 / 3.0).abs() < 1e-5);
-    // Batch statistics and inference are one for segments below `min_rows`.
+    // Segments with fewer than `min_rows` rows use the moving averages in both modes.
     let z = Array2::from_shape_fn((8, 1), |(row, _)| row as f32);
     let (mut train, mut infer) = (Array2::zeros((8, 1)), Array2::zeros((8, 1)));
     norm.forward(&z, &segments, Mode::Measure, &mut PartitionedNormCache::default(), &mut train);

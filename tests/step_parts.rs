@@ -1,4 +1,4 @@
-//! A step whose rows are shared out: parts of a batch, each with a forward and a backward pass of its own, add up to the step of the batch.
+//! Checks a step that is split into parts: the parts of a batch, each with its own forward and backward pass, sum to the step of the whole batch.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use starple::train::Step;
 use starple::{AnyConfig, Model};
 
 const ROWS: usize = 40;
-/// The first part has no row of the last domain and no label of the last task, the second none of the first domain.
+/// The first part has no row of the last domain and no label of the last task. The second part has no row of the first domain.
 const CUT: usize = 17;
 
 fn layout() -> Layout {
@@ -23,7 +23,7 @@ fn layout() -> Layout {
         .numeric(["price"])
 }
 
-/// Rows whose domains lie apart, with weights; labels are missing here and there.
+/// Rows with domains in no order, with weights and some missing labels.
 fn batch() -> Batch {
     let value = |row: usize, column: usize| (row * 31 + column * 17 + row * row * column) % 97;
     let all = 0..ROWS;
@@ -48,7 +48,7 @@ fn batch() -> Batch {
         .unwrap()
 }
 
-/// All but `single`: a table of its own takes part with all rows of a segment of which one has a label in the part.
+/// All kinds except `single`: one label in a part makes all rows of its segment present in the tables of a branch.
 const KINDS: [&str; 15] = [
     "pooled",
     "star",
@@ -67,7 +67,7 @@ const KINDS: [&str; 15] = [
     "ple",
 ];
 
-/// A model with dropout and without statistics of the batch.
+/// A model with dropout and without batch statistics.
 fn model(kind: &str, last: bool) -> Model {
     let config = AnyConfig::from_settings(serde_json::json!({ "kind": kind }), &layout(), 3).unwrap();
     let mut settings = serde_json::to_value(config).unwrap();
@@ -80,7 +80,7 @@ fn model(kind: &str, last: bool) -> Model {
     settings["embedding_dim"] = 4.into();
     settings["embedding_std"] = 0.5.into();
     if kind == "star" {
-        // Constant averages in place of the statistics of the rows.
+        // Moving averages instead of batch statistics.
         settings["norm_min_rows"] = 1000.into();
     }
     if last {
@@ -98,7 +98,7 @@ fn objectives() -> Vec<Objective> {
     ]
 }
 
-/// Dense tensors by name with whether they are present, and rows of tables.
+/// Tensors by name, with their presence, and rows of tables.
 type Values = BTreeMap<String, (bool, Vec<f32>)>;
 
 fn values(model: &Model, gradient: &Gradient) -> Values {
@@ -136,7 +136,7 @@ fn assert_close(what: &str, ours: &Values, expected: &Values) {
     }
 }
 
-/// Batch statistics are not sums over rows, and each part has its own: the next step starts from the same averages.
+/// Batch statistics are not sums over rows; each part has its own. So both runs continue with the same averages.
 fn share_averages(from: &Model, to: &mut Model) {
     let (mut averages, mut counts) = (Vec::new(), Vec::new());
     from.net().visit(&mut Path::starting_at(0), &mut |_, leaf| match leaf {
@@ -152,13 +152,13 @@ fn share_averages(from: &Model, to: &mut Model) {
     });
 }
 
-/// Adam with an ε that hides the rounding of gradients near 0, and weight decay, which moves all that takes part.
+/// Adam with an ε that hides rounding of gradients near 0, and with weight decay, which changes every present parameter.
 fn optimizer() -> Box<dyn Optimizer> {
     let config = AdamConfig::builder().lr(0.02).eps(0.01).weight_decay(0.1).build().unwrap();
     OptimizerConfig::AdamW(config).build()
 }
 
-/// A gradient as another process would send it: bits, all dense values in the order of the walk, and rows of tables.
+/// A gradient as another process would send it: presence bits, all values of the net in order, and rows of tables.
 struct Sent {
     presence: Presence,
     dense: Vec<f32>,
@@ -207,7 +207,7 @@ fn assert_same_loss(ours: &Loss, expected: &Loss) {
     }
 }
 
-/// Two steps, whole and in two parts whose gradients meet in one process or go between two.
+/// Two steps, on the whole batch and in two parts. The gradients of the parts are added in one process or sent between two.
 fn assert_parts_add_up(kind: &str, last: bool, objective: &Objective, between: bool) {
     let what = format!("{kind}, {:?}, between processes: {between}", objective.units());
     let batch = batch();
@@ -237,7 +237,7 @@ fn assert_parts_add_up(kind: &str, last: bool, objective: &Objective, between: b
         }
         rest.zero();
         one.loss_mut().add(other.loss());
-        // The other process would do as much; here its weighting follows.
+        // The other process would do this itself; here its weighting is updated.
         other.loss_mut().clone_from(one.loss());
         other.finish(&cut).zero();
         let gradient = one.finish(&cut);

@@ -1,4 +1,4 @@
-//! The `train` example as a user runs it: its report, and its errors word by word.
+//! Runs the example `train` as a user does, and checks its report and the texts of its errors.
 
 mod example;
 
@@ -94,7 +94,7 @@ fn an_unknown_key_is_named_with_what_was_expected() {
 }
 
 #[test]
-fn settings_that_cannot_be_are_named() {
+fn invalid_settings_are_named() {
     let kinds = starple::AnyConfig::KINDS.join(", ");
     assert_eq!(
         complaint(&RUN.replace("kind = \"star\"", "kind = \"stra\""), LOG.as_bytes()),
@@ -235,7 +235,7 @@ fn a_value_of_another_form_is_named_with_its_key_and_an_example() {
     }
 }
 
-/// Runs the example on these rows, with more keys in `[data]`; what it prints on stderr, and its report.
+/// Runs the example on these rows, with more keys in `[data]`. Returns its stderr and its report.
 fn trained(rows: &str, keys: &str) -> (String, Value) {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! What the `train` example leaves behind, however it ends: its files, its exit codes, and what it says last.
+//! Checks the files, exit codes and last messages of the example `train` for every way in which it can end.
 
 mod example;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 use starple::persist::Saved;
 use starple::train::StopReason;
 
-/// A folder with a good model file in it.
+/// A folder that contains a good model file.
 struct Place {
     folder: tempfile::TempDir,
     good: Vec<u8>,
@@ -31,7 +31,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// The path of the good file, which is there again.
+    /// Restores the good file and returns its path.
     fn good(&self) -> PathBuf {
         let path = self.at("good.safetensors");
         fs::write(&path, &self.good).unwrap();
@@ -61,7 +61,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A run that was started and has begun to train.
+/// A run that has started to train.
 struct Running {
     child: Child,
     stderr: BufReader<std::process::ChildStderr>,
@@ -82,7 +82,7 @@ impl Running {
         assert!(sent.success());
     }
 
-    /// What it wrote after its first line.
+    /// Its output after the first line.
     fn end(mut self) -> Output {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         self.stderr.read_to_end(&mut stderr).unwrap();
@@ -119,7 +119,7 @@ fn a_run_that_is_stopped_leaves_the_good_file() {
         assert_eq!(report["stop"]["reason"], "callback");
     }
 
-    // Who asks for the file gets one that says what it is.
+    // With --save-unfinished the file is written, and says that its run did not finish.
     let running = Running::start(toy(&[LONG]).arg("--save").arg(place.good()).arg("--save-unfinished"));
     running.send("-INT");
     assert_eq!(running.end().status.code(), Some(130));
@@ -132,7 +132,7 @@ fn a_run_that_is_stopped_leaves_the_good_file() {
 
 #[cfg(unix)]
 #[test]
-fn a_run_that_was_stopped_goes_on_and_ends_with_the_same_bytes() {
+fn an_interrupted_run_resumes_and_ends_with_the_same_bytes() {
     let place = Place::new();
     let sets = ["train.epochs=2", "train.batch_rows=64"];
     let whole = toy(&sets).arg("--save").arg(place.at("whole.safetensors")).output().unwrap();
@@ -172,7 +172,7 @@ fn a_run_that_was_stopped_goes_on_and_ends_with_the_same_bytes() {
 #[test]
 fn a_second_signal_ends_the_process_at_once() {
     let place = Place::new();
-    // One step takes seconds: it is not waited for.
+    // One step takes seconds; a second signal does not wait for it.
     let mut command = toy(&["train.batch_rows=100000", "model.hidden=[1024,1024]", "train.threads=1"]);
     let running = Running::start(command.arg("--report").arg(place.at("report.json")));
     running.send("-INT");
@@ -201,7 +201,7 @@ fn a_run_that_diverges_leaves_the_good_file() {
 }
 
 #[test]
-fn what_cannot_be_written_is_found_before_training() {
+fn paths_that_cannot_be_written_are_found_before_training() {
     let place = Place::new();
     let (log, run) = (place.at("log.csv"), place.at("run.toml"));
     fs::write(&log, example::LOG).unwrap();
@@ -252,7 +252,7 @@ fn a_report_may_go_into_a_pipe_or_to_stdout() {
     assert!(
         output.status.success() && stdout.starts_with("{\n  \"model\": \"star\"") && stdout.contains("mean of domains")
     );
-    // Where it goes is a file.
+    // Stdout is redirected to a file.
     let path = place.at("out");
     let mut command = toy(&arguments[..2]);
     let status = command.args(&arguments[2..]).stdout(File::create(&path).unwrap()).stderr(Stdio::null()).status();
@@ -281,7 +281,7 @@ fn output_that_cannot_be_written_changes_nothing() {
         let status = command().stdout(full()).stderr(full()).status().unwrap();
         assert_eq!(status.code(), Some(0));
         assert!(fs::read(&model).unwrap() == place.good);
-        // Errors and usage too.
+        // The same for errors and usage.
         for (arguments, code) in [(&["none.toml"][..], 1), (&["--what"], 2), (&["--help"], 0)] {
             let mut command = example::command("train");
             let status = command.args(arguments).stdout(full()).stderr(full()).status().unwrap();
@@ -292,7 +292,7 @@ fn output_that_cannot_be_written_changes_nothing() {
 
 #[cfg(unix)]
 #[test]
-fn two_runs_in_one_folder_are_kept_apart_whatever_becomes_of_the_first() {
+fn only_one_run_at_a_time_uses_a_folder() {
     let place = Place::new();
     let folder = format!("checkpoints.folder={}", place.at("run").display());
     let running = Running::start(&mut toy(&["train.batch_rows=64", &folder, "checkpoints.every_steps=5"]));

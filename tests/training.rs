@@ -1,4 +1,4 @@
-//! The training loop: what it learns, when it stops, what it keeps, and that neither threads nor progress change a bit.
+//! Checks the training loop: what it learns, when it stops, what it keeps, and that threads and progress bars change no bit.
 
 mod bits;
 
@@ -82,7 +82,7 @@ fn every_model_learns() {
 #[test]
 fn the_loss_has_the_models_penalty_in_it_and_the_step_its_gradient() {
     let (layout, train, _) = log();
-    // Σ (g·g')² over pairs of columns from the two halves of every stack's weights.
+    // Σ (g·g')² over pairs of columns, one from each half of every stack's weights.
     let overlap = |model: &Model| -> f64 {
         let branches = [0, 1].map(Branch::Task);
         let of_branch = |l, branch| model.net().get::<Mlp>(("layers", l, "own", branch)).unwrap();
@@ -110,7 +110,7 @@ fn the_loss_has_the_models_penalty_in_it_and_the_step_its_gradient() {
 fn same_bits_whatever_the_threads(model: &Model, objective: &Objective, train: &DataSet, val: &DataSet) {
     let run = |threads| {
         let mut model = model.clone();
-        // More rows a batch, and a wider input, than one block of a matrix product takes.
+        // More rows per batch, and a wider input, than one block of a matrix product.
         let settings = settings().epochs(1).batch_rows(1500).threads(threads).objective(objective.clone());
         let report = fit(&mut model, settings, train, Some(val));
         let EpochReport { val, units, weighting, .. } = report.epochs[0].clone();
@@ -157,7 +157,7 @@ fn the_best_weights_are_restored_and_patience_ends_the_run() {
 }
 
 #[test]
-fn any_metric_of_any_task_and_domain_can_be_watched() {
+fn any_metric_of_any_task_and_domain_can_be_monitored() {
     let (layout, train, val) = log();
     for monitor in [
         Monitor::new(Metric::LogLoss).of_task("click"),
@@ -196,9 +196,9 @@ fn a_loss_that_is_not_finite_stops_with_its_place_and_keeps_the_last_good_weight
 }
 
 #[test]
-fn divergence_shows_without_validation_rows_and_behind_normalisation() {
+fn divergence_is_found_without_validation_rows_and_with_normalisation() {
     let (layout, train, val) = log();
-    // A batch normalisation keeps scores finite whatever the embeddings are.
+    // Batch normalisation keeps scores finite even for huge embeddings.
     let config = StarConfig::builder(&layout).hidden([16]).norm(NormKind::Batch).auxiliary(false);
     let config = config.partitioned_norm(false).build().unwrap();
     for (val, rate) in [(None, 1e3), (Some(&val), 1e3), (None, 3e38), (Some(&val), 3e38)] {
@@ -218,7 +218,7 @@ fn divergence_shows_without_validation_rows_and_behind_normalisation() {
     }
 }
 
-/// Finite, and worthless: such an epoch is not the best one, with validation rows or without.
+/// A huge finite loss: such an epoch is never the best one, with or without validation rows.
 #[test]
 fn a_loss_beyond_reason_is_no_best_epoch() {
     let (layout, train, val) = log();
@@ -244,7 +244,7 @@ fn a_loss_beyond_reason_is_no_best_epoch() {
         assert_eq!(bits(&model), bits(&start));
     }
     assert!(seen >= 2, "{seen}");
-    // A run that goes well is far from it.
+    // The loss of a normal run is far smaller.
     assert!(fit(&mut start.clone(), settings(), &train, Some(&val)).ended_well());
 }
 
@@ -337,7 +337,7 @@ fn a_unit_without_labels_has_no_loss_and_no_weight_in_the_report() {
 }
 
 #[test]
-fn a_run_goes_on_as_it_would_have_from_a_saved_weighting() {
+fn a_run_resumes_exactly_from_a_saved_weighting() {
     let (layout, train, _) = log();
     let batches: Vec<DataSet> = (0..6).map(|i| train.slice(200 * i..200 * (i + 1))).collect();
     for weighting in weightings() {
@@ -381,7 +381,7 @@ fn objectives_that_do_not_fit_the_model_are_refused() {
             refused(objective(Units::Tasks, Weighting::GradNorm(gradnorm.clone().shared(prefix).build().unwrap())));
         assert!(text.contains("net.layers.0.shared.weight") && text.contains(&format!("found {prefix:?}")), "{text}");
     }
-    // Experts of each task alone: there is nothing that all share.
+    // Only own experts of each task: no parameter is shared.
     let config = PleConfig::builder(&layout).levels(1).shared_experts(0).own_experts(1).build().unwrap();
     let mut trainer = Trainer::new(
         settings().objective(objective(Units::Tasks, Weighting::GradNorm(gradnorm.build().unwrap()))).build().unwrap(),
@@ -428,7 +428,7 @@ fn early_stop_watches_rows_by_their_weights() {
     assert!((best.monitored.unwrap() - expected).abs() < 1e-6, "{:?} and {expected}", best.monitored);
     let click = &best.val.as_ref().unwrap().tasks[0];
     assert!(click.weighted && (click.all.unweighted.unwrap().logloss.unwrap() - expected).abs() > 0.01);
-    // Weights that are all 0 leave nothing to watch.
+    // If all weights are 0, there is no metric to monitor.
     let val = val.edit(|rows| rows.weights.fill(0.0)).unwrap();
     let mut trainer = Trainer::new(settings().build().unwrap());
     let error = trainer.fit(&mut star(&layout), train, Some(&val)).unwrap_err();
@@ -446,7 +446,7 @@ fn batches_of_one_domain_train_too() {
     }
 }
 
-/// Notes what it is told, and stops at a step.
+/// Records its calls, and stops at a step.
 struct Spy {
     seen: Arc<Mutex<Vec<String>>>,
     stop_at: u64,
@@ -495,7 +495,7 @@ fn a_callback_that_ends_the_first_epoch_leaves_the_weights_of_its_last_step() {
     assert_eq!((report.stop, report.steps), (StopReason::Callback, 4));
     assert_ne!(stopped, start);
     assert_eq!(stopped, run(None, settings(), 3).1, "validation rows change nothing before they are looked at");
-    // Weights that went bad in that step are not kept.
+    // Weights that became invalid in that step are not kept.
     let wild = settings().optimizer(OptimizerConfig::sgd(3e38).unwrap());
     let heavy = Objective::builder().weights([1e6, 1e6]).build().unwrap();
     let (report, stopped) = run(Some(&val), wild.objective(heavy), 0);
@@ -553,7 +553,7 @@ fn rows_that_do_not_fit_are_refused() {
 
 #[test]
 fn a_pooled_model_ignores_nothing_the_log_has() {
-    // The domain is a feature: with everything else the same, another domain gives another score.
+    // The domain is a feature: another domain gives another score for otherwise equal rows.
     let (layout, train, _) = log();
     let mut model: Model = Pooled::new(PooledConfig::builder(&layout).embedding_dim(4).hidden([16]).build().unwrap());
     fit(&mut model, settings(), &train, None);

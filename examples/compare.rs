@@ -111,7 +111,9 @@ fn run(arguments: &Arguments) -> Result<u8> {
     let path = &input.file;
     let file: CompareFile = read_file(path, &input.sets)?;
     if file.train.contains_key("seed") {
-        return Err(wrong("[train]: unknown key `seed`: every run has another seed; list seeds under `seeds`").at_path(path));
+        return Err(
+            wrong("[train]: unknown key `seed`: every run has another seed; list seeds under `seeds`").at_path(path)
+        );
     }
     let mut config = CompareConfig::builder().train(train_settings(file.train.clone(), path)?);
     for (number, mut model) in file.models.into_iter().enumerate() {

@@ -146,7 +146,10 @@ fn errors_in_the_file_are_named() {
         "{text}"
     );
     let text = of("kind = \"star\"", "kind = \"star\"\ntrain = { seed = 3 }");
-    assert_eq!(text, "error: file.toml: [[models]] 2: train.seed: every run has another seed; list seeds under `seeds`");
+    assert_eq!(
+        text,
+        "error: file.toml: [[models]] 2: train.seed: every run has another seed; list seeds under `seeds`"
+    );
     let text = of("kind = \"star\"\nhidden", "kind = \"star\"\nhiden");
     assert!(text.contains("contender \"star\": unknown field `hiden`, expected one of"), "{text}");
     let text = of("seeds = [1, 2]", "seed = 1");

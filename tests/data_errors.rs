@@ -281,7 +281,7 @@ fn truncated_gzip() {
     );
     // All data is complete, only the checksum is missing.
     fs::write(&path, &bytes[..bytes.len() - 4]).unwrap();
-    assert!(Table::read(&path, &schema()).unwrap_err().to_string().contains("cut off"));
+    assert!(Table::read(&path, &schema()).unwrap_err().to_string().contains("truncated"));
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn invalid_quote_and_escape_characters_are_named() {
     }
     for (options, says) in [
         (builder().quote(','), "quote: another character than the separator ','"),
-        (builder().escape('"'), "escape: another character than the quote"),
+        (builder().escape('"'), "escape: expected another character than the quote"),
     ] {
         let error = read_with("item,title,click,split\n", Format::Csv, &options.build().unwrap()).unwrap_err();
         assert!(error.kind() == ErrorKind::Config && error.to_string().contains(says), "{error}");

@@ -139,7 +139,8 @@ impl Bounds {
             return Ok(());
         }
         let help = if limit < u32::MAX as usize { "set max_rows" } else { "read it in parts" };
-        Err(Error::new(ErrorKind::Data, format!("expected at most {limit} rows (max_rows), found more")).with_help(help))
+        Err(Error::new(ErrorKind::Data, format!("expected at most {limit} rows (max_rows), found more"))
+            .with_help(help))
     }
 
     pub(super) fn check_bytes(&self, bytes: u64) -> Result<()> {
@@ -158,8 +159,11 @@ impl Bounds {
             return Ok(());
         }
         let help = if quoted { "close the quote of the cell, or set max_cell_bytes" } else { "set max_cell_bytes" };
-        Err(Error::new(ErrorKind::Data, format!("expected a cell of at most {limit} bytes (max_cell_bytes), found more"))
-            .with_help(help))
+        Err(Error::new(
+            ErrorKind::Data,
+            format!("expected a cell of at most {limit} bytes (max_cell_bytes), found more"),
+        )
+        .with_help(help))
     }
 
     pub(super) fn check_row(&self, bytes: usize) -> Result<()> {

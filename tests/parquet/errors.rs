@@ -269,7 +269,7 @@ fn limits_are_checked_before_memory_is_taken() {
         (ReadOptions::builder().max_rows(rows - 1).build().unwrap(), "at most 2999999 rows (max_rows)"),
         (
             ReadOptions::builder().max_bytes(35_000_000).build().unwrap(),
-            "at most 35000000 bytes when it is unpacked (max_bytes)",
+            "at most 35000000 bytes after decompression (max_bytes)",
         ),
         (ReadOptions::builder().max_columns(1).build().unwrap(), "at most 1 columns (max_columns)"),
     ] {

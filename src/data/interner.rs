@@ -24,7 +24,7 @@ pub(super) struct Interner {
 /// The approximate bytes of a value in addition to its text: its entry in the map, and the allocator's overhead.
 const VALUE_BYTES: u64 = 64;
 
-/// `recent` has 2^RECENT_BITS slots.
+/// `recent` has `2^RECENT_BITS` slots.
 const RECENT_BITS: u32 = 12;
 
 impl Interner {

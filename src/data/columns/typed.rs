@@ -188,7 +188,7 @@ impl Cells {
 struct Recent(Vec<((u64, usize), u32)>);
 
 impl Recent {
-    /// It has 2^BITS slots after the first value.
+    /// It has `2^BITS` slots after the first value.
     const BITS: u32 = 12;
     /// The code of an empty slot. Codes are smaller, because there are fewer codes than rows.
     const NO_CODE: u32 = u32::MAX;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser};
 use serde::Serialize;
 use starple::Result;
-use starple::persist::check_place;
+use starple::persist::check_writable;
 
 use super::output::{check_text, err, out, resolved, write, write_json};
 use super::wrong;
@@ -41,7 +41,7 @@ impl Outputs {
     /// Adds a model file, if this flag names one.
     #[allow(dead_code, reason = "not every example saves a model")]
     pub(crate) fn model(self, flag: &'static str, path: Option<&PathBuf>) -> Self {
-        self.add(flag, path, |path| check_place(path))
+        self.add(flag, path, |path| check_writable(path))
     }
 
     fn add(mut self, flag: &'static str, path: Option<&PathBuf>, check: fn(&Path) -> Result<()>) -> Self {

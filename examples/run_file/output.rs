@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use starple::persist::{check_place, replace};
+use starple::persist::{check_writable, replace};
 use starple::{Error, Result};
 
 use super::wrong;
@@ -43,7 +43,7 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
 
 /// Sees that [`write`] could write there now.
 pub(crate) fn check_text(path: &Path) -> Result<()> {
-    if is_special(path) || is_stdout(path) { Ok(()) } else { check_place(path) }
+    if is_special(path) || is_stdout(path) { Ok(()) } else { check_writable(path) }
 }
 
 /// The file that a path leads to, so that two paths can be compared, whether there is such a file or not.

@@ -12,7 +12,7 @@ use crate::run_file::{Data, Features, Input, Outputs, culprit, err, of_section, 
 /// The file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Run {
+struct RunFile {
     data: Data,
     features: Features,
     model: toml::Table,
@@ -35,7 +35,7 @@ pub(crate) struct Ready {
 pub(crate) fn ready(input: &Input, outputs: &Outputs, saves: bool) -> Result<(Ready, f64)> {
     outputs.check(input)?;
     let path = &input.file;
-    let Run { data, features, model, train, checkpoints } = read_file(path, &input.sets)?;
+    let RunFile { data, features, model, train, checkpoints } = read_file(path, &input.sets)?;
     let config = train_settings(train, path)?;
     let settings = serde_json::to_value(&model).map_err(wrong)?;
     let of_model = |error| wrong(format!("[model]: {error}")).at_path(path);

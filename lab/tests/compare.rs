@@ -10,7 +10,7 @@ use starple::optim::OptimizerConfig;
 use starple::train::{EarlyStop, EpochReport, TrainConfig, TrainConfigBuilder, Trainer, evaluate};
 use starple::{Error, ErrorKind, Pooled, PooledConfig, StarConfig};
 use starple_lab::compare::{
-    CompareConfig, CompareConfigBuilder, Comparison, Contender, Observer, Run, RunName, compare,
+    CompareConfig, CompareConfigBuilder, Comparison, Contender, Observer, RunName, RunResult, compare,
 };
 use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 
@@ -122,7 +122,7 @@ impl Observer for Notes {
         self.0.lock().unwrap().push(format!("{} {} epoch {} of {}", run.contender, run.seed, epoch.epoch, run.epochs));
     }
 
-    fn run_done(&mut self, run: &RunName<'_>, result: &Run) {
+    fn run_done(&mut self, run: &RunName<'_>, result: &RunResult) {
         self.0.lock().unwrap().push(format!("{} {} done: {:?}", run.contender, run.seed, result.failed.is_some()));
     }
 }
@@ -284,7 +284,7 @@ impl Observer for Ender {
         self.notes.lock().unwrap().push(format!("{} {} starts", run.contender, run.seed));
     }
 
-    fn run_done(&mut self, run: &RunName<'_>, _: &Run) {
+    fn run_done(&mut self, run: &RunName<'_>, _: &RunResult) {
         self.notes.lock().unwrap().push(format!("{} {} done", run.contender, run.seed));
     }
 }

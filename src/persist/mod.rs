@@ -1,7 +1,8 @@
-//! Files: a trained model, whole, for other processes and other days.
+//! Model files.
 //!
 //! A model file holds one model, and optionally the [`Encoder`](crate::data::Encoder) that was fitted for it, a
-//! [`Calibration`](crate::serve::Calibration) and a [`RunRecord`], so that a process that serves needs nothing else. It is a valid safetensors file, which Python reads; `docs/model-file.md` describes it.
+//! [`Calibration`](crate::serve::Calibration) and a [`RunRecord`], so that a process that serves needs no other file. It is a valid
+//! safetensors file, which Python reads; `docs/model-file.md` describes it.
 //!
 //! ```
 //! use starple::data::{Encoder, Format, Schema, Table};
@@ -27,27 +28,26 @@
 //! # Ok::<(), starple::Error>(())
 //! ```
 //!
-//! # What may go wrong
+//! # Errors
 //!
-//! Saving replaces a file at once: whenever it fails, or the process is killed, the old file is there, whole. Loading is strict, and every
-//! way to be wrong has its [`ErrorKind`](crate::ErrorKind): `Foreign`, `Corrupt` (a checksum covers every byte that is used, also of a file
-//! that is overwritten while it is loaded), `Version`, `Kind`,
-//! `Missing`, `Unknown`, `Shape`, `NonFinite`, `Config`, `Layout`, `Io`. Files of strangers are safe to load: nothing panics, and no more
-//! memory is taken than in proportion to the file's length.
+//! Saving replaces a file whole or not at all: if it fails, or the process is killed, the old file is intact. Loading is strict, and each
+//! kind of defect has its [`ErrorKind`](crate::ErrorKind): `Foreign`, `Corrupt` (a checksum covers every byte that is used, also if the
+//! file is overwritten while it is loaded), `Version`, `Kind`, `Missing`, `Unknown`, `Shape`, `NonFinite`, `Config`, `Layout`, `Io`.
+//! Untrusted files are safe to load: nothing panics, and the memory used is proportional to the length of the file.
 
 pub(crate) mod container;
 mod model_file;
-mod place;
 mod record;
+mod replace;
 mod saved;
 
 pub use self::model_file::ModelFile;
-pub use self::place::{check_place, replace};
 pub use self::record::RunRecord;
+pub use self::replace::{check_writable, replace};
 pub use self::saved::Saved;
 pub(crate) use self::saved::{expected, fill};
 
-/// What the container of a model file holds.
+/// What a container says that it holds, if it is a model file.
 const MODEL: &str = "model";
 
 /// The metadata key of the model's kind.
@@ -56,11 +56,11 @@ pub(crate) const KIND: &str = "starple.kind";
 /// The metadata key of the model's settings.
 pub(crate) const CONFIG: &str = "starple.config";
 
-/// The metadata key of the run: in a model file a [`RunRecord`], in a checkpoint the state that a run goes on from.
+/// The metadata key of the run: in a model file a [`RunRecord`], in a checkpoint the state from which a run resumes.
 pub(crate) const RUN: &str = "starple.run";
 
-/// The tensor of bytes that is the encoder's JSON. Vocabularies may be longer than a header.
+/// The tensor of bytes with the encoder's JSON. It is no metadata because vocabularies may be longer than a header.
 const ENCODER: &str = "encoder";
 
-/// The tensor of bytes that is the calibration's JSON.
+/// The tensor of bytes with the calibration's JSON.
 const CALIBRATION: &str = "calibration";

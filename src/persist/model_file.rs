@@ -11,9 +11,9 @@ use crate::model::Model;
 use crate::serve::Calibration;
 use crate::{Error, ErrorKind, Result};
 
-/// What is to be saved: a model, and optionally what belongs to it.
+/// A model to be saved, optionally with its encoder, its calibration and the record of its run.
 ///
-/// It borrows model, encoder and calibration; the values go to the disk without being copied first.
+/// It borrows model, encoder and calibration; the values are written without a copy.
 #[derive(Debug)]
 pub struct ModelFile<'a> {
     model: &'a Model,
@@ -40,24 +40,24 @@ impl<'a> ModelFile<'a> {
         self
     }
 
-    /// With what is known of the run that trained it: whether it finished, above all.
+    /// With a record of the run that trained it, which says above all whether the run finished.
     pub fn run(mut self, run: RunRecord) -> Self {
         self.run = Some(run);
         self
     }
 
-    /// Writes the file at `path`: a file that is there is replaced at once, and keeps its mode; if that fails it stays as it was.
+    /// Writes the file at `path`. It replaces an existing file whole and keeps its mode; if that fails, the old file is unchanged.
     ///
     /// # Errors
     /// [`ErrorKind::NonFinite`] that names every tensor with a value that is not finite; [`ErrorKind::Layout`] if encoder or
-    /// calibration are not the model's; [`ErrorKind::Config`] if settings of your own cannot be written as JSON, or the [record of the run](ModelFile::run) contradicts
-    /// itself; [`ErrorKind::Io`].
+    /// calibration have another layout than the model; [`ErrorKind::Config`] if settings of your own cannot be written as JSON, or the
+    /// [record of the run](ModelFile::run) contradicts itself; [`ErrorKind::Io`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         self.contents().map_err(|error| error.at_path(path))?.save(path)
     }
 
-    /// Writes the same bytes into `out`, from where it stands.
+    /// Writes the bytes of the file into `out`, from its current position.
     ///
     /// # Errors
     /// As [`ModelFile::save`].
@@ -94,7 +94,7 @@ fn json(what: &str, json: serde_json::Result<String>) -> Result<String> {
     json.map_err(|error| Error::new(ErrorKind::Config, format!("the {what} cannot be written as JSON: {error}")))
 }
 
-/// Sees that an encoder gives what a model reads.
+/// Checks that an encoder has the model's layout.
 pub(super) fn check_layouts(encoder: &Encoder, model: &Model) -> Result<()> {
     if encoder.layout() == model.layout() {
         return Ok(());

@@ -1,11 +1,11 @@
-//! What a model file says of the run that trained its model.
+//! The record of a training run in a model file.
 
 use serde::{Deserialize, Serialize};
 
 use crate::train::{FitReport, StopReason};
 use crate::{Error, ErrorKind, Result};
 
-/// What a model file says of the run that trained its model: above all whether that run finished.
+/// The record of a training run in a model file: above all, whether the run finished.
 ///
 /// ```
 /// # fn save(star: starple::Star, fit: starple::train::FitReport) -> starple::Result<()> {
@@ -14,7 +14,7 @@ use crate::{Error, ErrorKind, Result};
 /// ModelFile::new(&star).run(RunRecord::new(&fit, 1)).save("star.safetensors")?;
 /// let saved = Saved::load("star.safetensors")?;
 /// if saved.run().is_some_and(|run| !run.finished) {
-///     println!("this model is of a run that did not finish");
+///     println!("the run of this model did not finish");
 /// }
 /// # Ok(()) }
 /// ```
@@ -22,30 +22,30 @@ use crate::{Error, ErrorKind, Result};
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RunRecord {
-    /// Whether the run [ended well](FitReport::ended_well): it came to its end, and has a best epoch. Set it where a callback of your own
-    /// ends a run that you call finished.
+    /// Whether the run [ended well](FitReport::ended_well): it ended by itself, and has a best epoch. Set it to true if a callback of your
+    /// own ended the run and you consider it finished.
     pub finished: bool,
-    /// Why the run ended; `None` if it was still under way when the file was written.
+    /// Why the run ended; `None` if it had not ended when the file was written.
     pub stop: Option<StopReason>,
     /// The epoch whose weights these are, counted from 1; `None` if no epoch was completed.
     pub best_epoch: Option<usize>,
-    /// How many epochs were completed.
+    /// The number of completed epochs.
     pub epochs: usize,
     /// Steps done.
     pub steps: u64,
-    /// Rows trained on, a row counted as often as it was seen.
+    /// Rows trained on; a row counts once for each epoch.
     pub rows: u64,
     /// The seed of batch order and dropout.
     pub seed: u64,
 }
 
 impl RunRecord {
-    /// The record of a run that is over and had this seed ([`TrainConfig::seed`](crate::train::TrainConfig::seed)).
+    /// The record of a run that has ended. `seed` is its [`TrainConfig::seed`](crate::train::TrainConfig::seed).
     pub fn new(fit: &FitReport, seed: u64) -> Self {
         Self { finished: fit.ended_well(), stop: Some(fit.stop.clone()), ..Self::under_way(fit, seed) }
     }
 
-    /// The record of a run that is not over.
+    /// The record of a run that has not ended.
     pub(crate) fn under_way(fit: &FitReport, seed: u64) -> Self {
         Self {
             finished: false,
@@ -58,7 +58,7 @@ impl RunRecord {
         }
     }
 
-    /// Sees that the record does not contradict itself.
+    /// Checks that the record does not contradict itself.
     pub(super) fn check(&self) -> Result<()> {
         let wrong = if self.finished && self.stop.as_ref().is_some_and(StopReason::diverged) {
             "a run that diverged is said to be finished".into()

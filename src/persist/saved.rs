@@ -15,16 +15,17 @@ use crate::nn::{Leaf, LeafMut};
 use crate::serve::{Calibration, Predictor, PredictorBuilder};
 use crate::{Error, ErrorKind, Result};
 
-/// How many times as many values as its file holds, and how many beyond that, a model may have that is made only to say what is missing.
+/// A model that does not fit its file is built, to list the missing tensors, only if it has at most `TIMES` times as many values as the
+/// file, and `SLACK` more.
 const TIMES: f64 = 4.0;
 const SLACK: f64 = 65_536.0;
 
-/// The most statistics that a moving average can have taken: sums of such counts stay in range.
+/// The largest count of a moving average: sums of such counts do not overflow.
 const MAX_COUNT: u64 = 1 << 38;
 
-/// What was in a model file.
+/// The contents of a model file.
 ///
-/// [`Saved::load`] takes every kind of model of this crate, [`Saved::load_as`] one kind alone, which may be your own.
+/// [`Saved::load`] reads every kind of model of this crate, [`Saved::load_as`] one kind, which may be your own.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Saved {
@@ -34,7 +35,7 @@ pub struct Saved {
     pub encoder: Option<Encoder>,
     /// The calibration of its scores, if it was saved with one.
     pub calibration: Option<Calibration>,
-    /// The file's checksum: which state of the model this is, for logs and answers.
+    /// The checksum of the file. It identifies the version of the model, in logs and responses.
     pub checksum: u32,
     run: Option<RunRecord>,
 }
@@ -44,21 +45,21 @@ impl Saved {
     ///
     /// # Errors
     /// * [`ErrorKind::Io`]: the system cannot open or read it.
-    /// * [`ErrorKind::Foreign`]: this crate did not write it.
+    /// * [`ErrorKind::Foreign`]: it is no file of this crate.
     /// * [`ErrorKind::Corrupt`]: it was cut off, appended to or damaged.
     /// * [`ErrorKind::Version`]: a newer version of this crate wrote it.
     /// * [`ErrorKind::Kind`]: it holds another kind of model, or no model.
     /// * [`ErrorKind::Missing`], [`ErrorKind::Unknown`], [`ErrorKind::Shape`]: its tensors are not those of its settings. The text lists them.
-    /// * [`ErrorKind::NonFinite`]: a value is not finite, or a count of statistics too large.
+    /// * [`ErrorKind::NonFinite`]: a value is not finite, or the count of a moving average too large.
     /// * [`ErrorKind::Config`]: invalid settings, or an invalid encoder, calibration or record of the run.
-    /// * [`ErrorKind::Layout`]: encoder or calibration are another model's.
+    /// * [`ErrorKind::Layout`]: encoder or calibration have another layout than the model.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let load = || Self::from_container(Container::open(path, MODEL)?, any);
         load().map_err(|error| error.at_path(path))
     }
 
-    /// Reads the file at `path`, which holds a model of settings `C`: of one kind of this crate, or of your own.
+    /// Reads the file at `path`, which holds a model with settings of type `C`: of one kind of this crate, or your own.
     ///
     /// # Errors
     /// As [`Saved::load`]; [`ErrorKind::Kind`] for every other kind.
@@ -68,14 +69,14 @@ impl Saved {
         load().map_err(|error| error.at_path(path))
     }
 
-    /// What the file says of the run that trained the model; `None` if it says nothing, as files of older versions and of models that were
-    /// saved without [`ModelFile::run`](super::ModelFile::run). Do not serve a model whose record says that its run did not
+    /// The record of the run that trained the model; `None` if the file has none: it was saved without
+    /// [`ModelFile::run`](super::ModelFile::run), or by an older version. Do not serve a model whose run did not
     /// [finish](RunRecord::finished).
     pub fn run(&self) -> Option<&RunRecord> {
         self.run.as_ref()
     }
 
-    /// A predictor of all that was in the file, but for which columns are given once a request.
+    /// Starts a predictor with model, encoder and calibration of the file. [`PredictorBuilder::given`] is still to be set.
     ///
     /// # Errors
     /// [`ErrorKind::Missing`] if the model was saved without an encoder.
@@ -95,7 +96,7 @@ impl Saved {
         })
     }
 
-    /// Reads all of `source`, from its beginning: `Cursor::new(bytes)`, say.
+    /// Reads all of `source`, from its beginning: for example a `Cursor::new(bytes)`.
     ///
     /// # Errors
     /// As [`Saved::load`].
@@ -144,10 +145,10 @@ impl Saved {
     }
 }
 
-/// Settings that older files lack: kind, key, and the value with which the model computes what it computed then.
+/// Settings that older files lack: kind, key, and the value that gives the scores of that time.
 const ADDED: [(&str, &str, f64); 1] = [("star", "norm_floor", 0.0)];
 
-/// The settings with those that the file is too old to have.
+/// Adds the settings that an older file lacks.
 fn with_added(kind: &str, mut settings: Value) -> Value {
     if let Value::Object(keys) = &mut settings {
         for (_, key, value) in ADDED.into_iter().filter(|(of, ..)| *of == kind) {
@@ -204,7 +205,7 @@ fn record(json: &str) -> Result<RunRecord> {
     Ok(record)
 }
 
-/// The tensors that a file of this model has, in the order of the walk.
+/// The tensors of this model's file, in the order of the walk.
 pub(crate) fn expected(model: &Model) -> Vec<Expected> {
     let mut expected = Vec::new();
     model.visit(|path, leaf| {
@@ -217,7 +218,7 @@ pub(crate) fn expected(model: &Model) -> Vec<Expected> {
     expected
 }
 
-/// Reads a model's tensors under the names in `expected`, which are in the order of the walk and were found in the file.
+/// Reads a model's tensors under the names in `expected`, which are in the order of the walk; the file was checked to have them.
 pub(crate) fn fill(
     container: &mut Container<impl Read + Seek>,
     model: &mut Model,
@@ -248,7 +249,7 @@ fn read(container: &mut Container<impl Read + Seek>, name: &str, leaf: LeafMut<'
     }
 }
 
-/// What the JSON in a tensor of bytes says, if there is such a tensor.
+/// The value of the JSON in a tensor of bytes, if the file has it.
 fn text<T: DeserializeOwned>(container: &mut Container<impl Read + Seek>, name: &str) -> Result<Option<T>> {
     if !container.has(name) {
         return Ok(None);

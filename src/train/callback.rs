@@ -1,4 +1,4 @@
-//! What a user hangs into the training loop.
+//! Hooks of the training loop.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -6,22 +6,22 @@ use std::path::Path;
 use super::{EpochReport, FitReport};
 use crate::Error;
 
-/// Called by the [`Trainer`](super::Trainer) as it goes; every method does nothing unless it is overridden.
+/// Called by the [`Trainer`](super::Trainer) during a run. By default every method does nothing.
 ///
-/// A method that returns [`ControlFlow::Break`] ends the training there; the model has the best weights so far, or those
-/// of the last step where no epoch was evaluated yet or there are no validation rows.
+/// A method that returns [`ControlFlow::Break`] ends the run. The model then has the best weights so far; without validation rows, or
+/// before the first evaluation, it has the weights of the last step.
 pub trait Callback: Send {
-    /// An epoch begins, with `batches` batches to come; the first is 0, of `epochs` at most.
+    /// An epoch begins: number `epoch`, from 0, of at most `epochs`. `batches` of its batches are still to come.
     fn epoch_started(&mut self, epoch: usize, epochs: usize, batches: usize) {
         let _ = (epoch, epochs, batches);
     }
 
-    /// The run goes on from the checkpoint `from`, after `steps` steps.
+    /// The run resumes from the checkpoint `from`, after `steps` steps.
     fn resumed(&mut self, from: &Path, steps: u64) {
         let _ = (from, steps);
     }
 
-    /// A checkpoint is damaged, as `error` says, which names it. It was set aside, and the run goes on from one before it.
+    /// A checkpoint is damaged; `error` names it. It was renamed, and the run resumes from an earlier one.
     fn checkpoint_damaged(&mut self, error: &Error) {
         let _ = error;
     }
@@ -32,7 +32,7 @@ pub trait Callback: Send {
         ControlFlow::Continue(())
     }
 
-    /// The run is over, for whatever reason.
+    /// The run has ended, for any reason.
     fn run_done(&mut self, report: &FitReport) {
         let _ = report;
     }
@@ -49,9 +49,9 @@ pub trait Callback: Send {
 pub struct StepDone {
     /// Its number, counted from 0 over the whole run.
     pub step: u64,
-    /// How many rows its batch had.
+    /// The rows of its batch.
     pub rows: usize,
-    /// The loss before the step, with what the model adds by itself.
+    /// The loss before the step, including the model's own penalty.
     pub loss: f64,
     /// The learning rate.
     pub lr: f64,

@@ -1,4 +1,4 @@
-//! The file of a run under way.
+//! Saving a run to a checkpoint, and resuming it.
 
 use std::fs::File;
 use std::path::Path;
@@ -7,8 +7,8 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoints::{Checkpoints, set_aside};
-use super::place::Place;
-use super::run::Run;
+use super::run::TrainingRun;
+use super::run_state::RunState;
 use super::{Callback, FitReport, StopReason, TrainConfig, TrainConfigBuilder};
 use crate::data::{DataSet, Encoder, Pass, RowSource};
 use crate::loss::weighting::WeightingState;
@@ -26,38 +26,38 @@ const NOW: &str = "model";
 const BEST: &str = "best";
 const OPTIMIZER: &str = "optimizer";
 
-/// What a checkpoint has beside tensors, under [`RUN`].
+/// The JSON of a checkpoint, under [`RUN`]; the rest of the file is tensors.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct State {
+struct Checkpoint {
     settings: TrainConfig,
     train: u32,
     val: Option<u32>,
-    place: Place,
+    state: RunState,
     weighting: WeightingState,
-    slots: Vec<Slot>,
+    slots: Vec<SavedSlot>,
 }
 
-/// What the optimizer remembers of one tensor, beside its values.
+/// The optimizer's state of one tensor, without the values.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Slot {
+struct SavedSlot {
     position: usize,
     steps: u64,
     tensors: Vec<String>,
 }
 
-/// Saves a run as it goes.
+/// Saves checkpoints of a run.
 pub(super) struct Saver<'a> {
     checkpoints: &'a Checkpoints,
     encoder: Option<&'a Encoder>,
     settings: &'a TrainConfig,
-    /// Of the rows: a run goes on with the same ones.
+    /// Checksums of the rows: a run resumes on the same rows.
     train: u32,
     val: Option<u32>,
     steps: u64,
     time: Instant,
-    /// The epoch whose weights the file of the best has.
+    /// The epoch whose weights are in the file of the best weights.
     best: Option<usize>,
 }
 
@@ -74,13 +74,13 @@ impl<'a> Saver<'a> {
     }
 
     /// Whether it is time to save the run.
-    pub(super) fn due(&self, run: &Run<'_>) -> bool {
-        self.checkpoints.due(run.place.report.steps - self.steps, self.time.elapsed())
+    pub(super) fn due(&self, run: &TrainingRun<'_>) -> bool {
+        self.checkpoints.due(run.state.report.steps - self.steps, self.time.elapsed())
     }
 
     /// Saves the run.
-    pub(super) fn save(&mut self, run: &Run<'_>) -> Result<()> {
-        let Run { model, best, place, step, optimizer, .. } = run;
+    pub(super) fn save(&mut self, run: &TrainingRun<'_>) -> Result<()> {
+        let TrainingRun { model, best, state, step, optimizer, .. } = run;
         let mut contents = Contents::new(CHECKPOINT);
         let json = |json: serde_json::Result<String>| {
             json.map_err(|error| Error::new(ErrorKind::Config, format!("a checkpoint cannot be written: {error}")))
@@ -95,34 +95,34 @@ impl<'a> Saver<'a> {
                     contents.tensor(format!("{OPTIMIZER}.{name}.{tensor}"), &[values.len()], Data::F32(values));
                 }
                 let tensors = state.tensors.iter().map(|(tensor, _)| (*tensor).to_owned()).collect();
-                slots.push(Slot { position: path.slot(), steps: state.steps, tensors });
+                slots.push(SavedSlot { position: path.slot(), steps: state.steps, tensors });
             }
             contents.leaf(format!("{NOW}.{name}"), leaf);
         });
         best.visit(|path, leaf| contents.leaf(format!("{BEST}.{}", path.name(model.layout())), leaf));
-        let state = State {
+        let checkpoint = Checkpoint {
             settings: self.settings.clone(),
             train: self.train,
             val: self.val,
-            place: place.clone(),
+            state: state.clone(),
             weighting: step.weighting().clone(),
             slots,
         };
-        contents.metadata(RUN, json(serde_json::to_string(&state))?);
-        // Before the checkpoint, which says that it is there: a process that dies in between comes by here again.
-        if self.best != place.report.best_epoch {
-            self.save_best(best, RunRecord::under_way(&place.report, self.settings.seed()))?;
-            self.best = place.report.best_epoch;
+        contents.metadata(RUN, json(serde_json::to_string(&checkpoint))?);
+        // Before the checkpoint, which refers to it. A process that dies in between saves it again when it resumes.
+        if self.best != state.report.best_epoch {
+            self.save_best(best, RunRecord::under_way(&state.report, self.settings.seed()))?;
+            self.best = state.report.best_epoch;
         }
-        contents.save(&self.checkpoints.path(place.report.steps))?;
+        contents.save(&self.checkpoints.path(state.report.steps))?;
         self.checkpoints.tidy()?;
-        (self.steps, self.time) = (place.report.steps, Instant::now());
+        (self.steps, self.time) = (state.report.steps, Instant::now());
         Ok(())
     }
 
-    /// Notes in the file of the best weights how the run ended. `best` are these weights.
+    /// Writes into the file of the best weights, `best`, how the run ended.
     pub(super) fn finish(&self, best: &Model, report: &FitReport) -> Result<()> {
-        // A run that a callback ended may go on.
+        // A run that a callback ended may be resumed.
         if report.best_epoch.is_none() || report.stop == StopReason::Callback {
             return Ok(());
         }
@@ -137,25 +137,25 @@ impl<'a> Saver<'a> {
         file.save(self.checkpoints.best())
     }
 
-    /// Makes the folder ready for a run that starts.
+    /// Prepares the folder for a new run.
     pub(super) fn start(&self) -> Result<()> {
         self.checkpoints.start()
     }
 
-    /// Brings a run that has not begun to where the latest checkpoint that is not damaged was; without any, makes the folder ready.
+    /// Restores a run from the latest undamaged checkpoint; without a checkpoint, prepares the folder for a new run.
     ///
     /// # Errors
     /// As [`Trainer::resume`](super::Trainer::resume).
     pub(super) fn resume(
         &mut self,
-        run: &mut Run<'_>,
+        run: &mut TrainingRun<'_>,
         rows: &mut dyn RowSource,
         callbacks: &mut [Box<dyn Callback>],
     ) -> Result<()> {
         let mut paths = self.checkpoints.list()?;
         let mut damaged = Vec::new();
         while let Some(path) = paths.pop() {
-            let (mut file, state) = match self.open(&path, run, rows) {
+            let (mut file, checkpoint) = match self.open(&path, run, rows) {
                 Ok(opened) => opened,
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Foreign) => {
                     damaged.push((error.at_path(&path), path));
@@ -163,8 +163,8 @@ impl<'a> Saver<'a> {
                 }
                 Err(error) => return Err(error.at_path(path)),
             };
-            go_on(&mut file, state, run).map_err(|error| error.at_path(&path))?;
-            (self.steps, self.best) = (run.place.report.steps, run.place.report.best_epoch);
+            go_on(&mut file, checkpoint, run).map_err(|error| error.at_path(&path))?;
+            (self.steps, self.best) = (run.state.report.steps, run.state.report.best_epoch);
             for (error, path) in damaged {
                 set_aside(&path)?;
                 for callback in &mut *callbacks {
@@ -183,13 +183,18 @@ impl<'a> Saver<'a> {
         }
     }
 
-    /// Opens a checkpoint of this run, and reads all but the tensors.
-    fn open(&self, path: &Path, run: &Run<'_>, rows: &mut dyn RowSource) -> Result<(Container<File>, State)> {
+    /// Opens a checkpoint of this run, and reads everything but the tensors.
+    fn open(
+        &self,
+        path: &Path,
+        run: &TrainingRun<'_>,
+        rows: &mut dyn RowSource,
+    ) -> Result<(Container<File>, Checkpoint)> {
         let mut file = Container::open(path, CHECKPOINT)?;
         let (kind, config) = (file.metadata(KIND)?, file.metadata(CONFIG)?);
-        let state: State = serde_json::from_str(&file.metadata(RUN)?)
+        let checkpoint: Checkpoint = serde_json::from_str(&file.metadata(RUN)?)
             .map_err(|error| Error::new(ErrorKind::Config, format!("the state of the run cannot be read: {error}")))?;
-        let State { settings, train, val, place, weighting, slots } = &state;
+        let Checkpoint { settings, train, val, state, weighting, slots } = &checkpoint;
         file.finish_metadata()?;
         let ours = run.model.config();
         if (kind.as_str(), Some(&config)) != (ours.kind(), serde_json::to_string(&**ours).ok().as_ref()) {
@@ -204,19 +209,19 @@ impl<'a> Saver<'a> {
         if (*train, *val) != (self.train, self.val) {
             return Err(other("the checkpoint is of a run on other rows".into(), "the same rows, in the same order"));
         }
-        rows.begin(Pass::Epoch(place.epoch as u64), &run.loader)?;
-        place.check(run.config, (run.epoch_rows, rows.batches()), self.val.is_some(), weighting)?;
-        if let Some(Slot { steps, .. }) = slots.iter().find(|slot| slot.steps > place.report.steps) {
-            let message = format!("a slot of the optimizer that took {steps} steps of {}", place.report.steps);
+        rows.begin(Pass::Epoch(state.epoch as u64), &run.loader)?;
+        state.check(run.config, (run.epoch_rows, rows.batches()), self.val.is_some(), weighting)?;
+        if let Some(SavedSlot { steps, .. }) = slots.iter().find(|slot| slot.steps > state.report.steps) {
+            let message = format!("a slot of the optimizer that took {steps} steps of {}", state.report.steps);
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
-        Ok((file, state))
+        Ok((file, checkpoint))
     }
 }
 
-/// Brings a run that has not begun to where the one in the file was.
-fn go_on(file: &mut Container<File>, state: State, run: &mut Run<'_>) -> Result<()> {
-    let State { place, weighting, slots, .. } = state;
+/// Restores a run from the file.
+fn go_on(file: &mut Container<File>, checkpoint: Checkpoint, run: &mut TrainingRun<'_>) -> Result<()> {
+    let Checkpoint { state, weighting, slots, .. } = checkpoint;
     let named = |part: &str, model: &Model| {
         let mut tensors = expected(model);
         for tensor in &mut tensors {
@@ -234,18 +239,18 @@ fn go_on(file: &mut Container<File>, state: State, run: &mut Run<'_>) -> Result<
     file.read(|file| {
         fill(file, run.model, &now)?;
         fill(file, &mut run.best, &best)?;
-        for ((slot, shape, names), Slot { steps, tensors, .. }) in saved.into_iter().zip(&slots) {
+        for ((slot, shape, names), SavedSlot { steps, tensors, .. }) in saved.into_iter().zip(&slots) {
             restore(file, run, (slot, shape, *steps), &names, tensors)?;
         }
         Ok(())
     })?;
     run.step.restore(weighting)?;
-    run.place = place;
+    run.state = state;
     Ok(())
 }
 
-/// For each saved slot its number, its shape, and the names of its tensors in the file.
-fn saved_slots(model: &Model, slots: &[Slot]) -> Result<Vec<(usize, SlotShape, Vec<String>)>> {
+/// The number, the shape and the names of the tensors of each saved slot.
+fn saved_slots(model: &Model, slots: &[SavedSlot]) -> Result<Vec<(usize, SlotShape, Vec<String>)>> {
     let tables = model.embeddings().tables().len();
     let (mut saved, mut left) = (Vec::new(), slots.iter().peekable());
     model.visit(|path, leaf| {
@@ -270,7 +275,7 @@ fn saved_slots(model: &Model, slots: &[Slot]) -> Result<Vec<(usize, SlotShape, V
 
 fn restore(
     file: &mut Container<File>,
-    run: &mut Run<'_>,
+    run: &mut TrainingRun<'_>,
     (slot, shape, steps): (usize, SlotShape, u64),
     names: &[String],
     tensors: &[String],
@@ -280,7 +285,7 @@ fn restore(
     run.optimizer.restore(slot, shape, &SlotState { steps, tensors })
 }
 
-/// The names of the settings that differ and matter: more epochs may be run, and the number of threads changes nothing.
+/// The settings that differ, except `epochs`, which may grow, and `threads`, which changes no result.
 fn different(theirs: &TrainConfig, ours: &TrainConfig) -> Vec<String> {
     let theirs = TrainConfigBuilder { epochs: ours.0.epochs, threads: ours.0.threads, ..theirs.0.clone() };
     let [theirs, ours] = [&theirs, &ours.0].map(|settings| serde_json::to_value(settings).unwrap_or_default());

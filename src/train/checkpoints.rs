@@ -1,4 +1,4 @@
-//! Where a run is saved while it is under way.
+//! The folder of a run's checkpoints.
 
 use std::fs;
 use std::io;
@@ -13,23 +13,23 @@ use crate::{Error, ErrorKind, Result};
 const PREFIX: &str = "step-";
 const ENDING: &str = ".safetensors";
 
-/// What is added to the name of a damaged checkpoint.
+/// The suffix that a damaged checkpoint gets.
 const DAMAGED: &str = ".damaged";
 
 /// The name of the model file with the best epoch's weights.
 const BEST: &str = "best.safetensors";
 
 crate::settings! {
-    /// Where a [`Trainer`](super::Trainer) saves a run while it is under way, and how often: at the end of each epoch, where a callback ends the
-    /// run, and as often in between as is asked for.
+    /// The folder into which a [`Trainer`](super::Trainer) saves its run, and how often: at the end of each epoch, when a callback ends
+    /// the run, and optionally more often.
     ///
-    /// The folder has `step-0000001200.safetensors`, from which [`Trainer::resume`](super::Trainer::resume) goes on with step 1200, and
-    /// `best.safetensors`, a [model file](crate::persist) of the best epoch's weights (of the last epoch's without validation rows), whose
-    /// [record](crate::persist::RunRecord) says that the run did not finish until it has. Files appear at once or not at all, so a process
-    /// can be killed at any moment; what it had half written is deleted by the next run.
+    /// The folder has `step-0000001200.safetensors`, from which [`Trainer::resume`](super::Trainer::resume) continues with step 1200, and
+    /// `best.safetensors`, a [model file](crate::persist) with the weights of the best epoch (without validation rows: of the last epoch).
+    /// Until the run has ended, its [record](crate::persist::RunRecord) says that the run did not finish. Each file appears whole or not at
+    /// all, so a process can be killed at any moment; the next run deletes its temporary files.
     ///
-    /// One run at a time saves into a folder: it holds a lock on the file `lock` there, which also has the number of its process. A damaged
-    /// checkpoint is renamed to `step-….safetensors.damaged` when a run goes on from one before it.
+    /// One run at a time saves into a folder: it locks the file `lock` there, which also holds its process id. When a run resumes from an
+    /// earlier checkpoint than a damaged one, the damaged one is renamed to `step-….safetensors.damaged`.
     ///
     /// ```
     /// use starple::train::Checkpoints;
@@ -60,10 +60,10 @@ crate::settings! {
 }
 
 impl Checkpoints {
-    /// The checkpoints that are there, the earliest first.
+    /// The checkpoints in the folder, the earliest first; none if the folder does not exist.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] if the folder cannot be read; one that is not there has none.
+    /// [`ErrorKind::Io`] if the folder cannot be read.
     pub fn list(&self) -> Result<Vec<PathBuf>> {
         let mut found: Vec<(u64, PathBuf)> = Vec::new();
         for path in files(self.folder()).map_err(|error| Error::from(error).at_path(self.folder()))? {
@@ -80,29 +80,29 @@ impl Checkpoints {
         self.folder().join(BEST)
     }
 
-    /// Sees that a run could save here now, to know it before rows are read: the folder, which is made if it is not there, can be written, and no
-    /// other run saves into it.
+    /// Checks, before rows are read, that a run can save here: the folder can be written (it is created if it does not exist), and no other
+    /// run saves into it.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`].
+    /// [`ErrorKind::Io`] if not.
     pub fn check(&self) -> Result<()> {
         let _held = self.lock()?;
         atomic::check(&self.best()).map_err(|error| Error::from(error).at_path(self.folder()))
     }
 
-    /// Makes the folder, and keeps other runs out of it.
+    /// Creates the folder, and locks it.
     pub(super) fn lock(&self) -> Result<Lock> {
         fs::create_dir_all(self.folder()).map_err(|error| Error::from(error).at_path(self.folder()))?;
         Lock::take(self.folder())
     }
 
-    /// Whether it is time for one, this number of steps and this much time after the last.
+    /// Whether a checkpoint is due, this number of steps and this much time after the last one.
     pub(super) fn due(&self, steps: u64, time: Duration) -> bool {
         self.0.every_steps.is_some_and(|every| steps >= every)
             || self.0.every_minutes.is_some_and(|minutes| time.as_secs_f64() >= 60.0 * minutes)
     }
 
-    /// Makes the folder ready for a run that starts at step 0.
+    /// Prepares the folder for a run that starts at step 0.
     pub(super) fn start(&self) -> Result<()> {
         if let Some(path) = self.list()?.pop() {
             let message = "the folder has checkpoints of an earlier run";
@@ -114,7 +114,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Deletes what a run that was killed had half written.
+    /// Deletes the temporary files of killed runs.
     pub(super) fn tidy_temporary(&self) {
         atomic::tidy(self.folder(), |name| name == BEST || steps_of(name).is_some());
     }
@@ -140,7 +140,7 @@ pub(super) fn set_aside(path: &Path) -> Result<()> {
     fs::rename(path, aside).map_err(|error| Error::from(error).at_path(path))
 }
 
-/// What is in a folder; nothing if there is none.
+/// The entries of a folder; none if it does not exist.
 fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

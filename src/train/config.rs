@@ -79,7 +79,7 @@ crate::settings! {
 }
 
 impl TrainConfig {
-    /// The optimizer of a model with this many embedding tables.
+    /// The optimizer of a model with this number of embedding tables.
     pub(super) fn build_optimizer(&self, tables: usize) -> Box<dyn Optimizer> {
         match &self.0.embedding_optimizer {
             None => self.0.optimizer.build(),
@@ -87,21 +87,21 @@ impl TrainConfig {
         }
     }
 
-    /// Whether models with this layout can be trained so: there is a weight for each unit of the objective, and the
-    /// monitored task and domain are there. [`Trainer::fit`](super::Trainer::fit) checks it; to know it earlier, ask.
+    /// Checks that models with this layout can be trained with these settings: there is a weight for each unit of the objective, and the
+    /// layout has the monitored task and domain. [`Trainer::fit`](super::Trainer::fit) checks it too.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] that says what the layout does not have.
+    /// [`ErrorKind::Config`] that says what the layout lacks.
     pub fn check(&self, layout: &Layout) -> Result<()> {
         self.0.objective.check(layout)?;
         self.0.early_stop.monitor().check(layout)
     }
 
-    /// Whether validation rows give what these settings ask of them: the monitored value is defined there, and a plateau has some to
-    /// watch. [`Trainer::fit`](super::Trainer::fit) checks it; to know it earlier, ask.
+    /// Checks that the validation rows fit these settings: the monitored value is defined on them, and a plateau schedule has validation
+    /// rows. [`Trainer::fit`](super::Trainer::fit) checks it too.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] that says which value is not defined, or that there are no rows.
+    /// [`ErrorKind::Config`] that says which value is undefined, or that there are no rows.
     pub fn check_val(&self, layout: &Layout, val: Option<&DataSet>) -> Result<()> {
         let Some(val) = val else {
             return if matches!(self.0.schedule, LrSchedule::Plateau(_)) {
@@ -122,7 +122,7 @@ impl TrainConfig {
     }
 }
 
-/// The error of a monitored value that there is not.
+/// The error of an undefined monitored value.
 pub(super) fn undefined(monitor: &Monitor) -> Error {
     Error::new(ErrorKind::Config, format!("early_stop: {monitor} is undefined on the validation rows"))
 }

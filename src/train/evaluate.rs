@@ -7,7 +7,7 @@ use crate::model::Model;
 
 /// Every metric of the model on these rows, by task and domain.
 ///
-/// Rows count by their weights, where they have any. It scores by [`Model::score`], which is what [`Model::forward`] and [`Model::predict`] give.
+/// Rows count by their weights, if they have weights. Scores are those of [`Model::score`].
 ///
 /// # Errors
 /// [`ErrorKind::Layout`](crate::ErrorKind::Layout) or [`ErrorKind::Data`](crate::ErrorKind::Data) if the rows do not have

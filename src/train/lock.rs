@@ -9,14 +9,14 @@ use crate::{Error, ErrorKind, Result};
 /// The name of the file that a run holds a lock on.
 const NAME: &str = "lock";
 
-/// Held by a run as long as it saves into a folder. The system releases it however the process ends.
+/// Held by a run while it saves into a folder. The system releases it when the process ends, in any way.
 ///
 /// The file stays in the folder: deleting it would let two runs hold a lock each, on the deleted file and on the new one.
 #[derive(Debug)]
 pub(super) struct Lock(File);
 
 impl Lock {
-    /// Takes the lock of a folder that is there.
+    /// Takes the lock of an existing folder.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if another run holds it, or the system cannot open the file.
@@ -29,7 +29,7 @@ impl Lock {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
-                // Some systems do not let others read what is locked.
+                // Some systems do not let other processes read a locked file.
                 let holder = match file.read_to_string(&mut holder) {
                     Ok(1..) => format!("another run, process {},", holder.trim()),
                     _ => "another run".into(),
@@ -54,7 +54,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // For those who look at the file; what counts is the lock, which ends here.
+        // Only for people who read the file; the lock itself ends here.
         let _ = self.0.set_len(0);
     }
 }

@@ -1,4 +1,4 @@
-//! What a training run takes of memory, before it takes it.
+//! The memory that a training run needs, estimated before it starts.
 
 use super::TrainConfig;
 use crate::memory::{self, shown};
@@ -13,29 +13,29 @@ const SMALL: f64 = 64e6;
 /// The most threads that are started.
 pub(crate) const MAX_THREADS: usize = 1024;
 
-/// What a training run takes of memory beside its rows, in bytes: an estimate, which knows what the settings ask for and not what the
-/// allocator makes of it.
+/// The memory that a training run needs besides its rows, in bytes. It is an estimate from the settings; the overhead of the allocator is
+/// not in it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct MemoryNeed {
     /// The model's parameters.
     pub parameters: f64,
-    /// The best epoch's parameters, the gradient, and what the optimizers remember.
+    /// The parameters of the best epoch, the gradient, and the state of the optimizers.
     pub copies: f64,
-    /// What a step keeps of its batch's rows.
+    /// The activations and gradients of a batch.
     pub batch: f64,
-    /// What the evaluation keeps of the rows that are scored at a time.
+    /// The activations of the rows that the evaluation scores at a time, and all scores.
     pub evaluation: f64,
 }
 
 impl MemoryNeed {
-    /// All of it.
+    /// The sum.
     pub fn total(self) -> f64 {
         self.parameters + self.copies + self.batch + self.evaluation
     }
 }
 
 impl TrainConfig {
-    /// What it takes to train a model of these settings on this many rows, with this many validation rows.
+    /// The memory that training needs: a model with these settings, `rows` training rows, `val` validation rows.
     pub fn memory(&self, model: &dyn NetConfig, rows: usize, val: usize) -> MemoryNeed {
         let config = &self.0;
         let (tables, net, table_rows) = (Embeddings::size(model), Net::size(model), Embeddings::table_rows(model));
@@ -52,26 +52,26 @@ impl TrainConfig {
         let gradient = net.bytes() + 4.0 * (table_rows + touched);
         let remembered = of_value * net.bytes() + 4.0 * (of_table_value * tables.values + of_table_row * table_rows);
 
-        // Embedded rows and their gradients; logits and theirs; the batch, and the next one that is put together beside the step.
+        // The batch, and the next one, which is built during the step.
         let data = 2.0 * (fields + layout.numeric.len() as f64 + tasks + 3.0);
         let row = 2.0 * model.width_f64() * answering + 5.0 * tasks + Net::row(model);
-        // Buffers for the rows of one domain grow with the largest batch that it had, and by more than they have to.
+        // Buffers for the rows of one domain have the size of its largest batch so far, and grow in larger steps than needed.
         let slack = if model.reads_domain() && layout.domains.len() > 1 { 1.6 } else { 1.0 };
         let at_once = (self.threads() as f64 * PIECE as f64).min(val as f64);
         MemoryNeed {
             parameters: parameters(model),
             copies: parameters(model) + (1.0 + kept) * gradient + remembered,
             batch: 4.0 * batch * (slack * row + data),
-            // Inference keeps no gradients. Every score is kept, and measured three times over.
+            // Inference keeps no gradients. All scores are kept; metrics need about three copies of them.
             evaluation: 4.0 * (at_once * 0.6 * row + val as f64 * tasks * 13.0),
         }
     }
 
-    /// Whether there is memory for a run of a model of these settings on this many rows: ask before the model is made.
-    /// [`Trainer::fit`](super::Trainer::fit) asks again.
+    /// Checks, before the model is built, that there is memory for a run: a model with these settings, `rows` training rows, `val`
+    /// validation rows. [`Trainer::fit`](super::Trainer::fit) checks it again.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] that says what it takes, what there is, and which settings matter most.
+    /// [`ErrorKind::Config`] that says how much memory the run needs, how much is available, and which settings to change.
     pub fn check_memory(&self, model: &dyn NetConfig, rows: usize, val: usize) -> Result<()> {
         self.check_runs(model, rows, val, 1)
     }

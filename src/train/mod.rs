@@ -7,10 +7,10 @@ mod config;
 mod evaluate;
 mod lock;
 mod memory;
-mod place;
 mod progress;
 mod report;
 mod run;
+mod run_state;
 mod statistics;
 mod step;
 mod trainer;
@@ -30,11 +30,10 @@ pub use trainer::Trainer;
 use crate::parallel::in_wakeful;
 use crate::{Error, ErrorKind, Result};
 
-/// Runs `work` in a pool of this many threads, which ends with it; with one, on the thread that called.
+/// Runs `work` in a new pool of this many threads, which ends with it; with one thread, on the calling thread.
 ///
-/// Whatever in this crate can be split is split when it runs inside a rayon pool, this one or a caller's own, and the
-/// result has the same bits either way. No global pool is ever started. Threads of this one that have nothing to do for a moment look for
-/// work; after about a millisecond they nap.
+/// Inside a rayon pool, this one or your own, this crate splits its work over the threads; the result has the same bits. The crate never
+/// starts a global pool. Idle threads of this pool poll for work for about a millisecond before they sleep.
 ///
 /// # Errors
 /// [`ErrorKind::Config`] for more than 1024 threads; [`ErrorKind::Io`] if the system gives no threads.

@@ -12,18 +12,18 @@ use super::FitReport;
 use super::{Callback, EpochReport, StepDone};
 use crate::Error;
 
-/// Writes a line to stderr. Where stderr is closed or full the line is lost, and the work goes on: `eprintln!` would panic.
+/// Writes a line to stderr. If stderr is closed or full, the line is lost; `eprintln!` would panic.
 fn say(line: fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// A loss of a run that goes well to five digits; any other to a few, however large it is.
+/// A loss with five decimals; in scientific notation from 1e5.
 fn loss(value: f64) -> String {
     if value.abs() < 1e5 { format!("{value:.5}") } else { format!("{value:.3e}") }
 }
 
-/// Shows a training run on stderr: a bar inside each epoch when stderr is a terminal and the feature `progress` is on, and
-/// in any case a line after each. What cannot be written is lost; the run goes on.
+/// Shows a training run on stderr: a bar during each epoch, if stderr is a terminal and the feature `progress` is on, and
+/// a line after each epoch. Lines that cannot be written are lost; the run continues.
 #[derive(Debug)]
 pub struct Progress {
     label: String,
@@ -33,7 +33,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Progress on stderr; `label` (a model's name) stands before each line.
+    /// Progress on stderr. Each line begins with `label`, such as the name of the model.
     pub fn stderr(label: impl Into<String>) -> Self {
         Self {
             label: label.into(),

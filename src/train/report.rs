@@ -1,4 +1,4 @@
-//! What a training run says of itself.
+//! Reports of a training run.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::loss::weighting::Learned;
 use crate::metrics::Report;
 
-/// The mean log loss above which weights are worthless, 24·ln 2 = 16.6: on average, what happened has a probability below the distance
-/// between 1 and the f32 before it, so that the prediction is certain, and wrong.
+/// The mean log loss above which a run stops, 24·ln 2 = 16.6: labels then have, in the geometric mean, a predicted probability below 2⁻²⁴, the
+/// distance between 1 and the next smaller f32. Such predictions are certain and wrong.
 pub(super) const HUGE_LOSS: f64 = 24.0 * std::f64::consts::LN_2;
 
 const KEPT: &str = "the last good weights were kept (lower the learning rate, or clip gradients)";
@@ -21,53 +21,51 @@ pub enum StopReason {
     /// All epochs were run.
     #[default]
     Epochs,
-    /// The monitored value did not get better for as many epochs as patience allows.
+    /// The monitored value did not improve for `patience` epochs.
     NoImprovement {
         /// Epochs since the best one.
         waited: usize,
     },
-    /// A loss or a score was not a finite number. The weights are those of the best epoch before, or those the run
+    /// A loss or a score was not a finite number. The model has the weights of the best epoch before, or the weights the run
     /// started with.
     NonFinite {
-        /// The step, counted from 0 over the whole run, or the first step that was not run when it showed in the
-        /// evaluation.
+        /// The step, counted from 0 over the whole run. If the evaluation found the value: the number of steps done.
         step: u64,
         /// The domain of the row.
         domain: String,
         /// The task.
         task: String,
     },
-    /// After an epoch, or where a callback ended it, a parameter or moving average was not finite though no loss had shown it. The weights are kept as for
-    /// [`StopReason::NonFinite`].
+    /// A parameter or moving average was not finite, although all losses were. This is checked after each epoch, before a checkpoint, and
+    /// when a callback ends the run. The model has the weights as for [`StopReason::NonFinite`].
     Diverged {
-        /// How many steps had been done.
+        /// The number of steps done.
         step: u64,
-        /// The tensor's name.
+        /// The name of the tensor.
         tensor: String,
     },
-    /// After an epoch, the log loss was finite and above 24·ln 2 = 16.6: on average, what happened has a probability below the smallest
-    /// distance between an f32 and 1, so that the model is certain, and wrong. It is that of the validation rows, or without them that of
-    /// the epoch's steps and of its last one. The weights are kept as for [`StopReason::NonFinite`].
+    /// After an epoch, the log loss was finite and above 24·ln 2 = 16.6: labels have, in the geometric mean, a predicted probability below
+    /// 2⁻²⁴, the distance between 1 and the next smaller f32. Such predictions are certain and wrong. The loss is that of the validation rows; without
+    /// them, the smaller of the epoch's mean and the last step's. The model has the weights as for [`StopReason::NonFinite`].
     HugeLoss {
-        /// How many steps had been done.
+        /// The number of steps done.
         step: u64,
-        /// The task; without validation rows the unit of the objective.
+        /// The task; without validation rows, the unit of the objective.
         of: String,
         /// The log loss.
         loss: f64,
     },
-    /// A callback asked for it.
+    /// A callback ended the run.
     Callback,
 }
 
 impl StopReason {
-    /// Whether the run came to its end: all epochs, or no improvement for as long as patience allows. False if it diverged or a callback
-    /// ended it.
+    /// Whether the run ended by itself: after all epochs, or by early stop. False if it diverged or a callback ended it.
     pub fn ended_well(&self) -> bool {
         matches!(self, Self::Epochs | Self::NoImprovement { .. })
     }
 
-    /// Whether the weights went bad: something was not finite, or the loss beyond reason.
+    /// Whether the run diverged: a value was not finite, or the loss too large.
     pub fn diverged(&self) -> bool {
         matches!(self, Self::NonFinite { .. } | Self::Diverged { .. } | Self::HugeLoss { .. })
     }
@@ -97,8 +95,7 @@ impl fmt::Display for StopReason {
 pub struct UnitReport {
     /// Its name.
     pub unit: String,
-    /// The mean of its losses `L_k` over the steps in which it took part: had labels, and a given weight above 0. `None`
-    /// when there were none.
+    /// The mean of its losses `L_k` over the steps in which it had labels and a given weight above 0; `None` if there was no such step.
     pub loss: Option<f64>,
     /// The mean of its weights `ω_k·v_k` over the same steps.
     pub weight: Option<f64>,
@@ -109,19 +106,20 @@ pub struct UnitReport {
 pub struct EpochReport {
     /// Its number, from 0.
     pub epoch: usize,
-    /// The mean of its batches' losses, weighed by rows; with what the model adds by itself ([`Model::penalize`](crate::Model::penalize)).
+    /// The mean loss of its batches, weighted by their rows, including the model's own penalty
+    /// ([`Model::penalize`](crate::Model::penalize)).
     pub loss: f64,
     /// Loss and weight of each unit of the objective.
     pub units: Vec<UnitReport>,
-    /// What the objective's weighting has learned by the end of it.
+    /// The state of the objective's weighting at its end.
     pub weighting: Learned,
     /// The learning rate of its last step.
     pub lr: f64,
-    /// Seconds spent on steps, and on the evaluation after them.
+    /// Seconds spent on steps.
     pub train_seconds: f64,
-    /// See `train_seconds`.
+    /// Seconds spent on the evaluation after the steps.
     pub evaluate_seconds: f64,
-    /// The metrics on the validation rows, where there are any.
+    /// The metrics on the validation rows, if there are any.
     pub val: Option<Report>,
     /// The monitored value.
     pub monitored: Option<f64>,
@@ -136,12 +134,12 @@ pub struct FitReport {
     pub stop: StopReason,
     /// Its epochs.
     pub epochs: Vec<EpochReport>,
-    /// The epoch whose weights the model has now, or the last whole one, as an index into `epochs`; `None` if there is none: then it has the weights
-    /// it started with if the run diverged, and those of the last step if a callback ended it.
+    /// The best epoch, as an index into `epochs`; without validation rows, the last whole epoch. `None` if no epoch was completed: the model then
+    /// has its starting weights if the run diverged, and the weights of the last step if a callback ended it.
     pub best_epoch: Option<usize>,
     /// Steps done.
     pub steps: u64,
-    /// Rows trained on, a row counted as often as it was seen.
+    /// Rows trained on; a row counts once for each epoch.
     pub rows: u64,
     /// Seconds spent on steps.
     pub train_seconds: f64,
@@ -150,17 +148,17 @@ pub struct FitReport {
 }
 
 impl FitReport {
-    /// Rows trained on in a second, a row counted as often as it was seen; 0 if no time was spent.
+    /// Rows trained on per second; a row counts once for each epoch. 0 if no time was spent.
     pub fn rows_per_second(&self) -> f64 {
         if self.train_seconds > 0.0 { self.rows as f64 / self.train_seconds } else { 0.0 }
     }
 
-    /// Whether the run came to its end and has a best epoch, so that its weights are worth keeping.
+    /// Whether the run [ended well](StopReason::ended_well) and has a best epoch.
     pub fn ended_well(&self) -> bool {
         self.stop.ended_well() && self.best_epoch.is_some()
     }
 
-    /// The validation metrics of the weights the model has now.
+    /// The validation metrics of the best epoch.
     pub fn val(&self) -> Option<&Report> {
         self.epochs.get(self.best_epoch?)?.val.as_ref()
     }

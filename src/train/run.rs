@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::checkpoint::Saver;
 use super::config::undefined;
-use super::place::Place;
 use super::report::HUGE_LOSS;
+use super::run_state::RunState;
 use super::statistics::StatisticsRows;
 use super::{Callback, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfigBuilder, evaluate};
 use crate::data::{Batch, DataSet, DomainId, LoaderConfig, Pass, RowSource};
@@ -18,23 +18,23 @@ use crate::optim::{Clock, Optimizer};
 use crate::parallel::join;
 use crate::{Error, ErrorKind, Result};
 
-/// Everything a run is made of. What it takes to go on with it is in `model`, `best`, `optimizer`, `step`'s weighting and `place`.
-pub(super) struct Run<'a> {
+/// The parts of a run. `model`, `best`, `optimizer`, the weighting of `step`, and `state` are what a checkpoint has.
+pub(super) struct TrainingRun<'a> {
     pub(super) config: &'a TrainConfigBuilder,
     pub(super) loader: LoaderConfig,
-    /// How many rows an epoch has.
+    /// The rows of an epoch.
     pub(super) epoch_rows: usize,
     pub(super) val: Option<&'a DataSet>,
     pub(super) model: &'a mut Model,
-    /// The weights of the best epoch so far, or of the last one without validation rows; of the start before the first.
+    /// The weights of the best epoch so far; without validation rows, of the last epoch; before the first epoch, the starting weights.
     pub(super) best: Model,
     pub(super) optimizer: Box<dyn Optimizer>,
     pub(super) step: Step,
-    pub(super) place: Place,
+    pub(super) state: RunState,
 }
 
-impl Run<'_> {
-    /// Runs to its end over these rows, and leaves the best weights in the model.
+impl TrainingRun<'_> {
+    /// Trains on these rows until the run ends, and leaves the best weights in the model.
     ///
     /// # Errors
     /// Those of the source, of an evaluation, and of saving.
@@ -53,13 +53,13 @@ impl Run<'_> {
             }
         };
         if matches!(stop, StopReason::Callback) {
-            // These may be the weights that stay.
+            // The model may keep these weights.
             self.recompute_statistics(rows)?;
         }
-        let Self { val, model, best, place: Place { mut report, seconds, .. }, .. } = self;
-        // Those of an epoch that was not finished.
+        let Self { val, model, best, state: RunState { mut report, seconds, .. }, .. } = self;
+        // Those of an unfinished epoch.
         report.train_seconds += seconds;
-        // Without an evaluation the last weights are the best, unless they went bad.
+        // Without an evaluation the last weights stay, unless the run diverged.
         if stop.diverged() || (val.is_some() && report.best_epoch.is_some()) {
             *model = best;
         }
@@ -71,9 +71,9 @@ impl Run<'_> {
         Ok(report)
     }
 
-    /// Why there is no further epoch, if there is none.
+    /// The reason to stop before the next epoch, if there is one.
     fn over(&self) -> Option<StopReason> {
-        let Place { epoch, report, .. } = &self.place;
+        let RunState { epoch, report, .. } = &self.state;
         if let (Some(_), Some(last), Some(best)) = (self.val, report.epochs.last(), report.best_epoch) {
             let waited = last.epoch - best;
             if waited >= self.config.early_stop.patience() {
@@ -83,34 +83,34 @@ impl Run<'_> {
         (*epoch >= self.config.epochs).then_some(StopReason::Epochs)
     }
 
-    /// What is left of an epoch, and its evaluation.
+    /// The remaining steps of an epoch, and its evaluation.
     fn epoch(
         &mut self,
         rows: &mut dyn RowSource,
         callbacks: &mut [Box<dyn Callback>],
         mut saver: Option<&mut Saver<'_>>,
     ) -> Result<ControlFlow<StopReason>> {
-        rows.begin(Pass::Epoch(self.place.epoch as u64), &self.loader)?;
-        rows.skip(self.place.batch)?;
+        rows.begin(Pass::Epoch(self.state.epoch as u64), &self.loader)?;
+        rows.skip(self.state.batch)?;
         let left = rows.batches().saturating_sub(rows.position());
         for callback in &mut *callbacks {
-            callback.epoch_started(self.place.epoch, self.config.epochs, left);
+            callback.epoch_started(self.state.epoch, self.config.epochs, left);
         }
-        let (started, before) = (Instant::now(), self.place.seconds);
+        let (started, before) = (Instant::now(), self.state.seconds);
         let (mut batch, mut next) = (Batch::default(), Batch::default());
         let mut more = rows.next_into(&mut batch)?;
         while more {
-            // The next batch is put together beside the step.
+            // The next batch is built in parallel with the step.
             let (loss, another) = join(|| self.learn(&batch), || rows.next_into(&mut next));
             let loss = match loss {
                 Ok(loss) => loss,
                 Err(at) => return Ok(ControlFlow::Break(self.non_finite(batch.domains[at.row], at.task))),
             };
-            self.place.seconds = before + started.elapsed().as_secs_f64();
-            let done = StepDone { step: self.place.report.steps - 1, rows: batch.rows(), loss, lr: self.place.lr };
+            self.state.seconds = before + started.elapsed().as_secs_f64();
+            let done = StepDone { step: self.state.report.steps - 1, rows: batch.rows(), loss, lr: self.state.lr };
             let breaks = any_breaks(callbacks, |callback| callback.step_done(&done));
             if breaks || saver.as_ref().is_some_and(|saver| saver.due(self)) {
-                // These weights may be the ones to stay.
+                // A checkpoint, or the model, may keep these weights.
                 if let Some(stop) = self.diverged() {
                     return Ok(ControlFlow::Break(stop));
                 }
@@ -141,51 +141,51 @@ impl Run<'_> {
         }
         self.end_epoch(val, started.elapsed().as_secs_f64())?;
         saver.map_or(Ok(()), |saver| saver.save(self))?;
-        let done = self.place.report.epochs.last().expect("an epoch was just done");
+        let done = self.state.report.epochs.last().expect("an epoch was just done");
         let stop = any_breaks(callbacks, |callback| callback.epoch_done(done));
         Ok(if stop { ControlFlow::Break(StopReason::Callback) } else { ControlFlow::Continue(()) })
     }
 
-    /// Sees that an epoch had the rows that its source has: otherwise a checkpoint could not be gone on with.
+    /// Checks that an epoch had as many rows as the source says; otherwise no run could resume from a checkpoint.
     fn check_rows(&self) -> Result<()> {
-        let (expected, found) = (self.epoch_rows, self.place.rows);
+        let (expected, found) = (self.epoch_rows, self.state.rows);
         if found == expected {
             return Ok(());
         }
-        let message = format!("epoch {} of the source: {expected} rows, found {found}", self.place.epoch);
+        let message = format!("epoch {} of the source: {expected} rows, found {found}", self.state.epoch);
         Err(Error::new(ErrorKind::Data, message).with_help("RowSource::counts says how many rows an epoch has"))
     }
 
-    /// One step; gives the loss before it.
+    /// Takes one step. Returns the loss before it.
     fn learn(&mut self, batch: &Batch) -> Result<f64, NonFiniteAt> {
-        let Self { config, model, optimizer, step, place, .. } = self;
-        let clock = Clock { epoch: place.epoch as u64, step: place.report.steps };
+        let Self { config, model, optimizer, step, state, .. } = self;
+        let clock = Clock { epoch: state.epoch as u64, step: state.report.steps };
         let grad = step.gradient(model, batch, clock)?;
         if let Some(clip) = &config.clip {
             clip.clip(&mut grad.net, &mut grad.tables);
         }
-        place.lr = config.schedule.factor(clock, &place.plateau) * config.optimizer.lr();
-        optimizer.set_lr(place.lr);
+        state.lr = config.schedule.factor(clock, &state.plateau) * config.optimizer.lr();
+        optimizer.set_lr(state.lr);
         model.apply(grad, &mut **optimizer);
         let loss = step.loss().total;
-        place.batch += 1;
-        place.rows += batch.rows();
-        place.loss += loss * batch.rows() as f64;
-        place.report.steps += 1;
-        place.report.rows += batch.rows() as u64;
+        state.batch += 1;
+        state.rows += batch.rows();
+        state.loss += loss * batch.rows() as f64;
+        state.report.steps += 1;
+        state.report.rows += batch.rows() as u64;
         Ok(loss)
     }
 
-    /// Takes note of an epoch, and keeps its weights if they are the best.
+    /// Records an epoch, and keeps its weights if they are the best.
     fn end_epoch(&mut self, val: Option<Report>, evaluate_seconds: f64) -> Result<()> {
-        let Self { config, model, best, step, place, .. } = self;
+        let Self { config, model, best, step, state, .. } = self;
         let mut done = EpochReport {
-            epoch: place.epoch,
-            loss: place.loss / place.rows as f64,
+            epoch: state.epoch,
+            loss: state.loss / state.rows as f64,
             units: step.end_epoch(),
             weighting: step.weighting().learned.clone(),
-            lr: place.lr,
-            train_seconds: place.seconds,
+            lr: state.lr,
+            train_seconds: state.seconds,
             evaluate_seconds,
             val,
             monitored: None,
@@ -195,29 +195,29 @@ impl Run<'_> {
             let monitor = config.early_stop.monitor();
             let value = val.value(monitor)?.ok_or_else(|| undefined(monitor))?;
             done.monitored = Some(value);
-            done.best = place.judge(config, value);
+            done.best = state.judge(config, value);
         }
-        // Without validation rows it is kept for the case that a later epoch diverges.
+        // Without validation rows the copy is needed if a later epoch diverges.
         if done.best || done.val.is_none() {
             *best = model.clone();
-            place.report.best_epoch = Some(place.epoch);
+            state.report.best_epoch = Some(state.epoch);
         }
-        place.report.train_seconds += place.seconds;
-        place.report.evaluate_seconds += evaluate_seconds;
-        place.report.epochs.push(done);
-        (place.epoch, place.batch) = (place.epoch + 1, 0);
-        (place.rows, place.loss, place.seconds) = (0, 0.0, 0.0);
+        state.report.train_seconds += state.seconds;
+        state.report.evaluate_seconds += evaluate_seconds;
+        state.report.epochs.push(done);
+        (state.epoch, state.batch) = (state.epoch + 1, 0);
+        (state.rows, state.loss, state.seconds) = (0, 0.0, 0.0);
         Ok(())
     }
 
-    /// Moving averages lag behind weights that move; what is evaluated, kept and saved has the statistics of its own weights.
+    /// Computes the normalisation statistics of the current weights, before these are evaluated, kept or saved: moving averages lag.
     fn recompute_statistics(&mut self, rows: &mut dyn RowSource) -> Result<()> {
-        let Self { config, model, step, place, .. } = self;
+        let Self { config, model, step, state, .. } = self;
         let sample = StatisticsRows {
             per_domain: config.statistics_rows,
             batch_rows: config.batch_rows,
             seed: config.seed,
-            number: place.epoch as u64,
+            number: state.epoch as u64,
         };
         if sample.per_domain > 0 {
             step.recompute_statistics(model, rows, sample)?;
@@ -228,10 +228,10 @@ impl Run<'_> {
     fn non_finite(&self, domain: DomainId, task: usize) -> StopReason {
         let layout = self.model.layout();
         let domain = domain.index().map_or(SHARED_DOMAIN, |index| &layout.domains[index]).to_owned();
-        StopReason::NonFinite { step: self.place.report.steps, domain, task: layout.tasks[task].clone() }
+        StopReason::NonFinite { step: self.state.report.steps, domain, task: layout.tasks[task].clone() }
     }
 
-    /// That of an epoch whose loss says that its weights are worthless: of the validation rows, else of the steps, the last one included.
+    /// [`StopReason::HugeLoss`], if the loss of the epoch is that high: of the validation rows, or without them of the steps.
     fn huge_loss(&self, val: Option<&Report>) -> Option<StopReason> {
         let layout = self.model.layout();
         let mut losses: Vec<(String, f64)> = Vec::new();
@@ -242,26 +242,26 @@ impl Run<'_> {
             let units = self.config.objective.units().names(layout);
             let sums = &self.step.weighting().epoch;
             for ((unit, sums), last) in units.zip(sums).zip(&self.step.loss().units) {
-                // A step that was far off at the start of the epoch does not count.
+                // High losses at the start of the epoch do not count.
                 losses.extend(sums.mean_loss().zip(*last).map(|(mean, last)| (unit, mean.min(last))));
             }
         }
         let (of, loss) = losses.into_iter().find(|(_, loss)| *loss > HUGE_LOSS)?;
-        Some(StopReason::HugeLoss { step: self.place.report.steps, of, loss })
+        Some(StopReason::HugeLoss { step: self.state.report.steps, of, loss })
     }
 
-    /// That of a parameter or moving average that is not finite, if there is one.
+    /// [`StopReason::Diverged`], if a parameter or moving average is not finite.
     fn diverged(&self) -> Option<StopReason> {
         let tensor = first_bad_tensor(self.model)?;
-        Some(StopReason::Diverged { step: self.place.report.steps, tensor })
+        Some(StopReason::Diverged { step: self.state.report.steps, tensor })
     }
 }
 
 /// The first row and task whose score is not finite.
 fn first_non_finite(model: &Model, rows: &Batch) -> (usize, usize) {
     let logits = model.score(rows);
-    let place = logits.indexed_iter().find(|(_, logit)| !logit.is_finite());
-    place.map(|(place, _)| place).expect("the evaluation met a score that is not finite")
+    let found = logits.indexed_iter().find(|(_, logit)| !logit.is_finite());
+    found.map(|(at, _)| at).expect("the evaluation met a score that is not finite")
 }
 
 /// The name of the first tensor with a value that is not finite.
@@ -277,7 +277,7 @@ fn first_bad_tensor(model: &Model) -> Option<String> {
     bad
 }
 
-/// Tells every callback, also those behind one that breaks.
+/// Calls every callback, also those after one that breaks.
 fn any_breaks(callbacks: &mut [Box<dyn Callback>], mut tell: impl FnMut(&mut dyn Callback) -> ControlFlow<()>) -> bool {
     let mut breaks = false;
     for callback in callbacks {

@@ -1,4 +1,4 @@
-//! Normalisation statistics over training rows, with the weights as they are.
+//! Normalisation statistics over training rows, for the current weights.
 
 use ndarray::Array2;
 
@@ -7,35 +7,35 @@ use crate::data::{Batch, IntoSource, LoaderConfig, Pass, RowSource};
 use crate::model::{Cache, Model, Statistics, has_averages};
 use crate::nn::Params as _;
 
-/// The most rows that are taken at a time.
+/// The most rows of one batch.
 const AT_ONCE: usize = 4096;
 
-/// Which rows statistics are taken over.
+/// The rows that statistics are computed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatisticsRows {
     /// The most rows of each domain; where it has more, a sample of them.
     pub per_domain: usize,
-    /// How many rows are taken at a time: those of a batch in training. It is at least 1; more than 4,096 are 4,096.
+    /// The rows of a batch, as in training: 1 to 4,096; other values are clamped.
     pub batch_rows: usize,
-    /// What the sample is drawn by.
+    /// The seed of the sample.
     pub seed: u64,
-    /// Which sample of that seed: the number of the epoch, say.
+    /// The number of the sample, such as the epoch: each number gives another sample of the same seed.
     pub number: u64,
 }
 
-/// Replaces every moving average by the statistics of these rows, with the model's weights as they are.
+/// Replaces every moving average by the statistics of these rows, for the model's current weights.
 ///
-/// Moving averages lag: they remember what the inputs of a normalisation were when the weights were others. Where embeddings move fast, a
-/// model in inference then gives scores that it never gave in training. [`Trainer`](super::Trainer) calls this before each evaluation and
-/// at its end; a loop of your own calls it before it evaluates or saves. A model without moving averages is left alone, and so are
-/// averages of a domain or branch that has fewer than 2 of the rows. The same rows, weights and `sample` give the same bits, whatever the number of
-/// threads.
+/// Moving averages lag: they still contain statistics of earlier weights. If embeddings change fast, a model's scores in inference then
+/// differ from its scores in training. [`Trainer`](super::Trainer) calls this before each evaluation and at the end of a run; in a loop of
+/// your own, call it before you evaluate or save. Averages of a domain or branch that has fewer than 2 of the rows stay as they are. Equal
+/// rows, weights and `sample` give equal bits, with any number of threads.
 ///
-/// Partitioned Normalization at the input costs a lookup of the embeddings of the rows; batch normalisation and Dice in hidden layers take a forward and
-/// backward pass, without dropout.
+/// The cost: for Partitioned Normalization at the input, a lookup of the embeddings of the rows; for batch normalisation and Dice in hidden
+/// layers, a forward and a backward pass without dropout.
 ///
 /// # Errors
-/// [`ErrorKind::Layout`](crate::ErrorKind::Layout) if the rows do not have the model's layout, and those of the source; nothing changes then.
+/// [`ErrorKind::Layout`](crate::ErrorKind::Layout) if the rows do not have the model's layout; the errors of the source. Nothing changes
+/// then.
 pub fn recompute_statistics<'a>(model: &mut Model, rows: impl IntoSource<'a>, sample: StatisticsRows) -> Result<()> {
     let mut rows = rows.into_source();
     rows.layout().check_model(model.layout())?;
@@ -46,7 +46,7 @@ pub fn recompute_statistics<'a>(model: &mut Model, rows: impl IntoSource<'a>, sa
     recompute(model, &mut *rows, sample, Statistics::new(&mut cache, &mut dlogits, &mut grad), &[])
 }
 
-/// [`recompute_statistics`], but for what is frozen by its position in the model's walk.
+/// [`recompute_statistics`], except for the averages that are `frozen`, by their position in the model's walk.
 pub(super) fn recompute(
     model: &mut Model,
     rows: &mut dyn RowSource,

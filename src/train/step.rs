@@ -1,4 +1,4 @@
-//! The first half of a training step: from rows to the gradient of an objective.
+//! The gradient of a training step.
 
 use ndarray::Array2;
 
@@ -13,11 +13,10 @@ use crate::nn::{Leaf, Train};
 use crate::optim::Clock;
 use crate::{Error, ErrorKind, Result};
 
-/// Takes the steps of a training run as far as their gradient: forward pass, losses, weights of the units, backward
-/// pass or passes.
+/// Computes the gradients of training steps: forward pass, losses, weights of the units, backward pass or passes.
 ///
-/// It owns what outlives a step: activations, buffers, and what the objective's [`Weighting`](crate::loss::Weighting)
-/// has learned. The [`Trainer`](super::Trainer) has one; with one of your own, a loop is
+/// It owns the buffers, and the state of the objective's [`Weighting`](crate::loss::Weighting). The [`Trainer`](super::Trainer) uses one.
+/// A training loop of your own:
 ///
 /// ```
 /// # fn run(model: &mut starple::Star, batches: &[starple::data::Batch]) -> starple::Result<()> {
@@ -40,9 +39,9 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// # Parts of a step
 ///
-/// The rows of a step can be shared out over several `Step`s of equal models, in one process or in many: each takes the forward pass of its rows; the
-/// normalisers of all are summed; each takes the backward pass; gradients and losses are summed; each finishes, and has the gradient of the whole
-/// step, but for the order of sums in f32.
+/// The rows of a step can be split over several `Step`s of equal models, in one process or in several. Each does the forward pass of its
+/// rows; sum the normalisers; each does the backward pass; sum gradients and losses; each finishes. Each then has the gradient of the whole
+/// step, except for rounding: sums of f32 have another order.
 ///
 /// ```
 /// # fn run(model: &starple::Star, rows: &starple::data::Batch, mut steps: [starple::train::Step; 2]) {
@@ -59,12 +58,11 @@ use crate::{Error, ErrorKind, Result};
 /// # }
 /// ```
 ///
-/// Between processes, [`Gradient::presence`] says which parameters take part, as bits to be combined by OR, and [`Gradient::net`] and
-/// [`Gradient::tables`] are read and added to. Two things are not sums over rows: batch normalisation, Partitioned Normalization and Dice take the
-/// statistics of each part alone, and [GradNorm](crate::loss::Weighting::GradNorm) and [PCGrad](crate::loss::Weighting::PcGrad) measure the gradients
-/// of each part alone.
-/// Of a [`Single`](crate::model::Single), a row without labels counts as read if another row of its domain in the same part has one, which lazy optimizers
-/// see.
+/// Between processes, combine [`Gradient::presence`] by OR, which says which parameters have a gradient, and add up [`Gradient::net`] and
+/// [`Gradient::tables`]. Two things are not sums over rows: batch normalisation, Partitioned Normalization and Dice use the
+/// statistics of each part alone, and [GradNorm](crate::loss::Weighting::GradNorm) and [PCGrad](crate::loss::Weighting::PcGrad) measure
+/// the gradients of each part alone. With a [`Single`](crate::model::Single) model and a lazy optimizer there is a third: the table rows
+/// of a row without labels count as read only if another row of its domain in the same part has a label.
 #[derive(Debug)]
 pub struct Step {
     seed: u64,
@@ -78,14 +76,14 @@ pub struct Step {
     by_unit: ByUnit,
 }
 
-/// What it takes to know the gradients of single units.
+/// Buffers for the gradients of single units.
 #[derive(Debug)]
 struct ByUnit {
-    /// `dlogits` of one unit, 0 where others' labels are.
+    /// `dlogits` of one unit; 0 for all other units.
     dlogits: Array2<f32>,
-    /// One when norms are needed, one for each unit when products are.
+    /// One if norms are needed, one for each unit if products are needed.
     grads: Vec<Gradient>,
-    /// The units that take part in the step.
+    /// The units that have labels and a weight above 0 in the step.
     active: Vec<usize>,
     measured: Vec<Measured>,
     /// By position in the model's walk, whether norms are taken over the tensor.
@@ -94,13 +92,13 @@ struct ByUnit {
 }
 
 impl Step {
-    /// The steps of `model` under an objective. `seed` is that of dropout and of random orders.
+    /// Steps of `model` with this objective. `seed` is that of dropout and of PCGrad's random orders.
     ///
-    /// Make a new one when the model has got a new domain.
+    /// After a domain was added to the model, make a new `Step`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the objective has weights for other units than the model's tasks and domains make, or
-    /// there is no tensor that norms could be taken over.
+    /// [`ErrorKind::Config`] if the number of the objective's weights is not the number of the model's units, or GradNorm has no tensor to
+    /// measure.
     pub fn new(model: &Model, objective: &Objective, seed: u64) -> Result<Self> {
         objective.check(model.layout())?;
         let units: Vec<String> = objective.units().names(model.layout()).collect();
@@ -131,10 +129,10 @@ impl Step {
         })
     }
 
-    /// Freezes some tensors in these steps: [`Gradient::freeze`] says which these names are.
+    /// Freezes the tensors with these names, as [`Gradient::freeze`] does.
     ///
     /// # Errors
-    /// Those of [`Gradient::freeze`], and [`ErrorKind::Config`] if all tensors are frozen that norms could be taken over.
+    /// Those of [`Gradient::freeze`]; [`ErrorKind::Config`] if all tensors that GradNorm measures are frozen.
     ///
     /// # Panics
     /// If the model is not the one of [`Step::new`].
@@ -148,13 +146,13 @@ impl Step {
         Ok(self)
     }
 
-    /// The gradient of the objective on a batch, for [`Model::apply`], which sets it back to zero before the next step.
+    /// The gradient of the objective on a batch, for [`Model::apply`], which resets it to zero.
     ///
-    /// What the weighting learns from the step counts from the next one on.
+    /// The weighting learns from the step; its new weights apply from the next step on.
     ///
     /// # Errors
-    /// [`NonFiniteAt`] names the first place where a logit, loss or gradient by a logit is not finite; nothing was
-    /// learned then.
+    /// [`NonFiniteAt`] with the first row and task for which a logit, a loss or a logit's gradient is not finite; the weighting learned
+    /// nothing then.
     ///
     /// # Panics
     /// If the batch does not have the model's layout, a row has no known domain, or the model is not the one of
@@ -168,12 +166,12 @@ impl Step {
         Ok(self.finish(model))
     }
 
-    /// The first part of [`Step::gradient`], on a part of the step's rows: the forward pass. It gives the [`Normalisers`] of these rows.
+    /// The first part of [`Step::gradient`], on a part of the step's rows: the forward pass. Returns the [`Normalisers`] of these rows.
     ///
-    /// `first_row` is the number in the step of the part's first row. With it dropout draws for every row what it draws where the step has one part.
+    /// `first_row` is the position in the step of the part's first row: dropout then draws the same masks as in an undivided step.
     ///
     /// # Panics
-    /// As [`Step::gradient`].
+    /// If the part does not have the model's layout, a row has no known domain, or the model is not the one of [`Step::new`].
     pub fn forward(&mut self, model: &Model, part: &Batch, first_row: u64, clock: Clock) -> &Normalisers {
         let Self { weights, normalisers, cache, .. } = self;
         cache.mode = Train { seed: self.seed, step: clock.step, first_row };
@@ -183,9 +181,9 @@ impl Step {
         normalisers
     }
 
-    /// The second part of [`Step::gradient`]: losses and backward pass of the rows of [`Step::forward`], with the
-    /// [`Normalisers`] of all parts, summed. Add to the gradient those of the other parts
-    /// ([`Gradient::add`]), and to [`Step::loss_mut`] their losses, before [`Step::finish`].
+    /// The second part of [`Step::gradient`]: losses and backward pass of the rows of [`Step::forward`]. `normalisers` is the sum over
+    /// all parts. Before [`Step::finish`], add the gradients of the other parts ([`Gradient::add`]), and their losses to
+    /// [`Step::loss_mut`].
     ///
     /// # Errors
     /// As [`Step::gradient`].
@@ -207,7 +205,7 @@ impl Step {
         self.by_unit.active.extend((0..loss.units.len()).filter(takes_part));
         self.by_unit.measured.clear();
         match weights.needs() {
-            // One unit alone has no other unit to be balanced with or to conflict with.
+            // A single unit needs no balance and has no conflict.
             Needs::Norms | Needs::Products if self.by_unit.active.len() == 1 => {
                 let unit = self.by_unit.active[0];
                 let loss = loss.units[unit].expect("the unit takes part");
@@ -221,19 +219,19 @@ impl Step {
         Ok(&mut self.grad)
     }
 
-    /// The last part of [`Step::gradient`], with the gradient and the loss of the whole step: the weighting learns from it, and the net adds what it
-    /// adds to the loss by itself. The gradient is then complete.
+    /// The last part of [`Step::gradient`], once gradient and loss are those of the whole step: the weighting learns from them, and the
+    /// model adds its own penalty. The gradient is then complete.
     ///
     /// # Panics
     /// If the model is not the one of [`Step::new`].
     pub fn finish(&mut self, model: &Model) -> &mut Gradient {
         self.weights.finish(&mut self.loss, &self.by_unit.measured);
-        // What the model adds by itself belongs to no unit: it is neither weighed nor projected.
+        // The model's penalty belongs to no unit: it is neither weighted nor projected.
         self.loss.total += model.penalize(&mut self.cache, &mut self.grad);
         &mut self.grad
     }
 
-    /// A backward pass for each unit, whose norm is measured; their sum is the gradient.
+    /// One backward pass for each unit; measures the norms. The gradient is the sum.
     fn balance(&mut self, model: &Model, batch: &Batch) {
         let Self { weights, loss, cache, dlogits, grad, by_unit, .. } = self;
         let ByUnit { dlogits: own, grads, active, measured, shared, .. } = by_unit;
@@ -247,7 +245,7 @@ impl Step {
         }
     }
 
-    /// A backward pass for each unit, all of which are kept; the sum of their projections is the gradient.
+    /// One backward pass for each unit; keeps all gradients. The gradient is the sum of their projections.
     fn project(&mut self, model: &Model, batch: &Batch) {
         let step = self.cache.mode.step;
         let Self { seed, weights, cache, dlogits, grad, by_unit, .. } = self;
@@ -268,7 +266,7 @@ impl Step {
         }
     }
 
-    /// [`recompute_statistics`](super::recompute_statistics) in the buffers of the steps; what is frozen stays.
+    /// [`recompute_statistics`](super::recompute_statistics) in the buffers of this step; frozen averages stay.
     pub(super) fn recompute_statistics(
         &mut self,
         model: &mut Model,
@@ -283,7 +281,7 @@ impl Step {
         Ok(())
     }
 
-    /// The logits of the last step, `[rows, tasks]`, in the order of its batch.
+    /// The logits of the last step, `[rows, tasks]`, in the order of the batch.
     pub fn logits(&self) -> &Array2<f32> {
         self.cache.logits()
     }
@@ -293,7 +291,7 @@ impl Step {
         &self.loss
     }
 
-    /// The loss of the rows of the last [`Step::backward`], to add that of the step's other rows to.
+    /// The loss of the rows of the last [`Step::backward`]: add the losses of the other parts to it.
     pub fn loss_mut(&mut self) -> &mut Loss {
         &mut self.loss
     }
@@ -304,7 +302,7 @@ impl Step {
         self.weights.step()
     }
 
-    /// Ends an epoch, which some weightings learn from, and says what its units were like.
+    /// Ends an epoch, from which some weightings learn. Returns the means of its units.
     pub fn end_epoch(&mut self) -> Vec<UnitReport> {
         let sums = self.units.iter().zip(&self.weights.state().epoch);
         let report = |(unit, sums): (&String, &crate::loss::weighting::UnitSums)| UnitReport {
@@ -317,22 +315,21 @@ impl Step {
         reports
     }
 
-    /// What the weighting remembers, to be saved.
+    /// The state of the weighting, to be saved.
     pub fn weighting(&self) -> &WeightingState {
         self.weights.state()
     }
 
-    /// Puts a saved state in place of what the weighting remembers: the next step is then, bit for bit, the one that
-    /// would have followed.
+    /// Restores a saved state of the weighting: the next step is then bit for bit the one that would have followed.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`] if it is that of another weighting or of other units; nothing changes then.
+    /// [`ErrorKind::Layout`] if the state is of another weighting or of other units; nothing changes then.
     pub fn restore(&mut self, state: WeightingState) -> Result<()> {
         self.weights.restore(state)
     }
 }
 
-/// Copies one unit's entries of `dlogits`; all others are 0.
+/// Copies the entries of one unit from `dlogits`, and sets all others to 0.
 fn select(objective: &Objective, unit: usize, batch: &Batch, dlogits: &Array2<f32>, own: &mut Array2<f32>) {
     let (rows, tasks) = dlogits.dim();
     resize(own, rows, tasks);
@@ -341,7 +338,7 @@ fn select(objective: &Objective, unit: usize, batch: &Batch, dlogits: &Array2<f3
     }
 }
 
-/// By position in the walk, the shared dense tensors that are not frozen, those under `prefix` alone if there is one.
+/// By position in the walk, whether a tensor is dense, shared, not frozen, and below `prefix` if there is one.
 fn shared_tensors(model: &Model, prefix: Option<&str>, frozen: &[bool]) -> Result<Vec<bool>> {
     let tables = model.embeddings().tables().len();
     let (mut shared, mut names) = (Vec::new(), Vec::new());

@@ -1,8 +1,8 @@
 //! The training loop.
 
 use super::checkpoint::Saver;
-use super::place::Place;
-use super::run::Run;
+use super::run::TrainingRun;
+use super::run_state::RunState;
 use super::{Callback, Checkpoints, FitReport, Step, TrainConfig, in_pool};
 use crate::data::{DataSet, Encoder, IntoSource, LoaderConfig, RowSource};
 use crate::model::Model;
@@ -34,37 +34,38 @@ impl Trainer {
         Self { config, callbacks: Vec::new(), checkpoints: None, encoder: None }
     }
 
-    /// Hangs a callback into the loop, behind those before it.
+    /// Adds a callback. Callbacks are called in the order in which they were added.
     pub fn callback(mut self, callback: impl Callback + 'static) -> Self {
         self.callbacks.push(Box::new(callback));
         self
     }
 
-    /// Saves each run while it is under way; default not at all.
+    /// Saves checkpoints of each run; default none.
     pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
         self.checkpoints = Some(checkpoints);
         self
     }
 
-    /// The encoder that is put into the file of the best weights; default none.
+    /// The encoder that is saved with the best weights; default none.
     pub fn encoder(mut self, encoder: Encoder) -> Self {
         self.encoder = Some(encoder);
         self
     }
 
-    /// Trains on `train`: a [`DataSet`], an `Arc` of one to share it, or any [`RowSource`]. With `val`, the model is evaluated after each epoch, and has the best epoch's weights at the end.
+    /// Trains on `train`: a [`DataSet`], an `Arc` of one to share it, or any [`RowSource`]. With `val`, the model is evaluated after each
+    /// epoch, and has the weights of the best epoch at the end.
     ///
-    /// Equal models, rows and settings give equal bytes, whatever the number of threads.
+    /// Equal models, rows and settings give equal bytes, with any number of threads. A loss that is not finite is no error but a
+    /// [`StopReason`](super::StopReason).
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`] if rows do not have the model's layout; [`ErrorKind::Data`] if nothing can be learned from them; [`ErrorKind::Config`] if a
-    /// setting names a unit, task, domain, tensor or part that the model does not have, the monitored value is undefined on
-    /// `val`, the schedule is a plateau and there is no `val`, or the folder for checkpoints has some, or the run takes more
-    /// memory than there is ([`TrainConfig::check_memory`]). Nothing was trained then.
-    /// [`ErrorKind::Io`] or [`ErrorKind::NonFinite`] if a checkpoint cannot be saved; the model has then the weights of the last step.
-    /// Those of the source, also in the middle of the run, and [`ErrorKind::Data`] for a batch of it that is invalid; the model has then the
-    /// weights of the last step.
-    /// A loss that is not finite is not an error but a [`StopReason`](super::StopReason).
+    /// Before training, and nothing changes then: [`ErrorKind::Layout`] if rows do not have the model's layout; [`ErrorKind::Data`] if there
+    /// is nothing to learn from; [`ErrorKind::Config`] if a setting names a unit, task, domain or tensor that the model does not have, the
+    /// monitored value is undefined on `val`, a plateau schedule has no `val`, the folder has checkpoints, or there is too little memory
+    /// ([`TrainConfig::check_memory`]).
+    ///
+    /// During training, and the model then has the weights of the last step: [`ErrorKind::Io`] or [`ErrorKind::NonFinite`] if a checkpoint
+    /// cannot be saved; the errors of the source; [`ErrorKind::Data`] for an invalid batch of the source.
     pub fn fit<'a>(
         &mut self,
         model: &mut Model,
@@ -74,18 +75,18 @@ impl Trainer {
         self.start(model, &mut *train.into_source(), val, false)
     }
 
-    /// Goes on with the run whose [checkpoints](Trainer::checkpoints) are in the folder, from the latest one; without any it starts, as
-    /// [`Trainer::fit`] does. So a job that is restarted whenever it dies still makes progress. If the latest checkpoint is damaged, it goes
-    /// on from the one before, and tells [callbacks](Callback::checkpoint_damaged).
+    /// Resumes the run from the latest [checkpoint](Trainer::checkpoints) in the folder; without a checkpoint it starts, as
+    /// [`Trainer::fit`] does. So a job that is restarted whenever it dies still makes progress. If the latest checkpoint is damaged, the run
+    /// resumes from the one before, and [callbacks](Callback::checkpoint_damaged) are told.
     ///
-    /// Give the model, rows and settings of that run; only `epochs` and `threads` may be others. The weights, moving averages and
-    /// metrics are to the byte those of a run that was never interrupted, in the middle of an epoch too; what callbacks remember is
-    /// theirs to keep.
+    /// Give the model, rows and settings of that run; only `epochs` and `threads` may differ. Weights, moving averages and metrics are then
+    /// bit for bit those of an uninterrupted run, also if it was interrupted in the middle of an epoch. Callbacks keep their own state.
     ///
     /// # Errors
-    /// As [`Trainer::fit`]; [`ErrorKind::Config`] if there is no folder for checkpoints; [`ErrorKind::Layout`] if the checkpoint is of
-    /// another model, other settings or other rows, which the text names; [`ErrorKind::Io`] if another run saves into the folder; for a
-    /// file that cannot be read those of [`Saved::load`](crate::persist::Saved::load), damage only if no checkpoint is sound. After an error the model's weights mean nothing.
+    /// Those of [`Trainer::fit`]; [`ErrorKind::Config`] if there is no folder for checkpoints; [`ErrorKind::Layout`] if the checkpoint is of
+    /// another model, other settings or other rows; [`ErrorKind::Io`] if another run saves into the folder; the errors of
+    /// [`Saved::load`](crate::persist::Saved::load) for a checkpoint that cannot be read, for a damaged one only if all are damaged. After
+    /// an error the model's weights are undefined: part of them may be those of the checkpoint.
     pub fn resume<'a>(
         &mut self,
         model: &mut Model,
@@ -127,11 +128,11 @@ impl Trainer {
     ) -> Result<FitReport> {
         let Self { config: settings, callbacks, checkpoints, encoder } = self;
         let config = &settings.0;
-        // Until the run is over. Before anything is looked for: the run of another process could take it away.
+        // Held until the run ends. Taken before the folder is read: another run could change the folder.
         let _lock = checkpoints.as_ref().map(Checkpoints::lock).transpose()?;
         let mut saver = checkpoints.as_ref().map(|to| Saver::new(to, encoder.as_ref(), settings, train, val));
         let loader = LoaderConfig::builder().batch_rows(config.batch_rows).seed(config.seed).order(config.batches);
-        let mut run = Run {
+        let mut run = TrainingRun {
             config,
             loader: loader.build()?,
             epoch_rows: train.counts().rows,
@@ -139,7 +140,7 @@ impl Trainer {
             best: model.clone(),
             optimizer: settings.build_optimizer(model.embeddings().tables().len()),
             step: Step::new(model, &config.objective, config.seed)?.freeze(model, &config.freeze)?,
-            place: Place::default(),
+            state: RunState::default(),
             model,
         };
         match &mut saver {

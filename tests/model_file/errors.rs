@@ -76,7 +76,7 @@ fn a_newer_format_asks_for_an_upgrade() {
     assert_error(&changed(|forge| *forge = forge.clone().metadata("starple.format", "2")), ErrorKind::Version, &texts);
     for wrong in ["0", "", "x", "-1", "99999999999"] {
         let error = changed(|forge| *forge = forge.clone().metadata("starple.format", wrong));
-        assert_error(&error, ErrorKind::Corrupt, &["no number of a format"]);
+        assert_error(&error, ErrorKind::Corrupt, &["no format number"]);
     }
 }
 
@@ -106,7 +106,7 @@ fn missing_unknown_and_misshaped_tensors_are_all_listed() {
     });
     let texts = [
         "missing: \"embeddings.item\", \"net.norm.domain.home.moving.steps\", \"net.norm.domain.se%2Far%2Ech.moving.steps\"",
-        "(the file was changed after it was saved; take it from where it came)",
+        "(the file was changed after it was saved; copy the original again)",
     ];
     assert_error(&missing, ErrorKind::Missing, &texts);
 

@@ -8,7 +8,7 @@ use starple::data::Layout;
 use starple::loss::weighting::Learned;
 use starple::model::{AnyConfig, Model};
 use starple::nn::{Leaf, StarLinear};
-use starple::persist::{ModelFile, RunRecord, Saved, check_place};
+use starple::persist::{ModelFile, RunRecord, Saved, check_writable};
 use starple::serve::{Calibration, CalibrationSettings, Method};
 use starple::train::{EpochReport, FitReport, StopReason};
 use starple::{ErrorKind, Star, StarConfig};
@@ -252,7 +252,7 @@ fn a_model_is_saved_into_a_regular_file_or_not_at_all() {
         (at(&long), ""),
         ("/proc/model".into(), ""),
     ] {
-        for result in [check_place(&path), ModelFile::new(&star).save(&path)] {
+        for result in [check_writable(&path), ModelFile::new(&star).save(&path)] {
             let error = result.unwrap_err();
             assert_eq!((error.kind(), error.path()), (ErrorKind::Io, Some(&*path)), "{error}");
             assert!(error.to_string().contains(found), "{error}");
@@ -264,7 +264,7 @@ fn a_model_is_saved_into_a_regular_file_or_not_at_all() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "nothing new is there");
     // The longest name there may be, also in letters of more than one byte.
     for name in [&long[1..], &"ü".repeat(127)] {
-        check_place(at(name)).unwrap();
+        check_writable(at(name)).unwrap();
         assert!(!at(name).exists());
         ModelFile::new(&star).save(at(name)).unwrap();
         assert!(Saved::load_as::<StarConfig>(at(name)).is_ok());

@@ -142,14 +142,14 @@ fn a_number_that_cannot_be_is_an_error_or_harmless() {
     // The metrics of past epochs are there to be shown.
     places.retain(|place| !place.contains("/val/") && !place.starts_with("/settings/"));
     let strict = [
-        "/place/epoch",
-        "/place/batch",
-        "/place/rows",
-        "/place/goodness",
-        "/place/plateau/",
-        "/place/report/steps",
-        "/place/report/rows",
-        "/place/report/best_epoch",
+        "/state/epoch",
+        "/state/batch",
+        "/state/rows",
+        "/state/goodness",
+        "/state/plateau/",
+        "/state/report/steps",
+        "/state/report/rows",
+        "/state/report/best_epoch",
     ];
     let (mut refused, mut harmless) = (0, Vec::new());
     for place in &places {

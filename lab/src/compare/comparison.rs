@@ -8,7 +8,7 @@ use starple::metrics::{Measures, Metric, Report, TaskReport};
 use starple::{Error, ErrorKind, Result};
 
 use super::by_name::{OfTask, by_name, by_task};
-use super::{Gains, Run, Summary};
+use super::{Gains, RunResult, Summary};
 
 /// All runs of all contenders, and what they say.
 ///
@@ -39,7 +39,7 @@ pub struct Standing {
     /// How many values it learns by gradient.
     pub parameters: usize,
     /// One run a seed.
-    pub runs: Vec<Run>,
+    pub runs: Vec<RunResult>,
 }
 
 /// The metrics of one set of test rows over seeds. `None`, and `null` in JSON, is undefined.
@@ -141,11 +141,11 @@ impl Comparison {
 
 impl Standing {
     /// The runs that are judged: those that did not fail.
-    pub fn judged(&self) -> impl Iterator<Item = &Run> {
+    pub fn judged(&self) -> impl Iterator<Item = &RunResult> {
         self.runs.iter().filter(|run| run.judged().is_some())
     }
 
-    /// How many runs [failed](Run::failed).
+    /// How many runs [failed](RunResult::failed).
     pub fn failed(&self) -> usize {
         self.runs.len() - self.judged().count()
     }
@@ -162,7 +162,7 @@ impl Standing {
 
     /// Its metrics on the test rows, by task and domain; nothing if all runs failed.
     pub fn scores(&self) -> Vec<TaskScores> {
-        let reports: Vec<_> = self.judged().filter_map(Run::judged).collect();
+        let reports: Vec<_> = self.judged().filter_map(RunResult::judged).collect();
         let tasks = places(reports.iter().copied()).into_iter().map(|(name, domains)| {
             let tasks: Vec<&TaskReport> = reports.iter().filter_map(|report| report.task(name)).collect();
             let means: Vec<f64> = tasks.iter().filter_map(|task| task.mean_domain_auc).collect();
@@ -204,7 +204,7 @@ impl Scores {
 impl Serialize for Comparison {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Entry<'a> {
+        struct ContenderJson<'a> {
             name: &'a str,
             kind: &'static str,
             model: &'a Value,
@@ -217,9 +217,9 @@ impl Serialize for Comparison {
             #[serde(serialize_with = "by_task")]
             test: Vec<TaskScores>,
             gains: Option<Gains>,
-            runs: &'a [Run],
+            runs: &'a [RunResult],
         }
-        let entries = self.contenders.iter().map(|standing| Entry {
+        let entries = self.contenders.iter().map(|standing| ContenderJson {
             name: &standing.name,
             kind: standing.kind,
             model: &standing.model,

@@ -61,7 +61,7 @@ impl Comparison {
                     let of = baseline.iter().flatten().find(|scores| scores.task == task.task);
                     let of = of.and_then(|task| task.domains.iter().find(|(name, _)| name == domain));
                     let x = MARGIN + frame.labels + GAP + number as f64 * (GAP + frame.column);
-                    let place = Place { task: &task.task, domain, scores, baseline: of.map(|(_, scores)| scores) };
+                    let place = Column { task: &task.task, domain, scores, baseline: of.map(|(_, scores)| scores) };
                     place.draw(&mut svg, &rows, (x, y), frame.column);
                 }
                 for (number, row) in rows.iter().enumerate() {
@@ -114,7 +114,7 @@ impl<'a> Row<'a> {
     }
 
     /// What is shown in one place: mean, spread, verdict.
-    fn shown(&self, place: &Place<'_>) -> Option<(Summary, Option<Gain>)> {
+    fn shown(&self, place: &Column<'_>) -> Option<(Summary, Option<Gain>)> {
         if let Some(gains) = &self.gains {
             let gain = gains.task(place.task)?.domain(place.domain)?;
             return Some((gain.difference, Some(*gain)));
@@ -126,14 +126,14 @@ impl<'a> Row<'a> {
 }
 
 /// One domain of one task: a column.
-struct Place<'a> {
+struct Column<'a> {
     task: &'a str,
     domain: &'a str,
     scores: &'a Scores,
     baseline: Option<&'a Scores>,
 }
 
-impl Place<'_> {
+impl Column<'_> {
     fn draw(&self, svg: &mut Svg, rows: &[Row<'_>], (x, y): (f64, f64), width: f64) {
         let Scores { rows: count, positives, .. } = *self.scores;
         let name = fit(self.domain, NORMAL, width);

@@ -12,7 +12,7 @@ use starple::metrics::Report;
 use starple::train::FitReport;
 use starple::{Error, ErrorKind, Result};
 
-use super::Run;
+use super::RunResult;
 
 /// What every line begins with; the checksum of what is after the comma follows.
 const START: &str = r#"{"sum":""#;
@@ -67,7 +67,7 @@ impl RunKey {
 
 /// A line without its checksum.
 #[derive(Serialize, Deserialize)]
-struct Entry {
+struct JournalLine {
     contender: String,
     key: RunKey,
     fit: FitReport,
@@ -79,7 +79,7 @@ struct Entry {
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
-    runs: HashMap<String, Run>,
+    runs: HashMap<String, RunResult>,
 }
 
 /// What was found in a journal that was there.
@@ -108,9 +108,9 @@ impl Journal {
         let (mut runs, mut found) = (HashMap::new(), Found::default());
         for line in bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
             match std::str::from_utf8(line).ok().and_then(read) {
-                Some(Entry { key, fit, failed, test, .. }) => {
+                Some(JournalLine { key, fit, failed, test, .. }) => {
                     found.runs += 1;
-                    runs.insert(key.text(), Run { seed: key.seed, fit, failed, test });
+                    runs.insert(key.text(), RunResult { seed: key.seed, fit, failed, test });
                 }
                 None => found.damaged += 1,
             }
@@ -128,14 +128,14 @@ impl Journal {
     }
 
     /// The run of this key, if it is done.
-    pub(super) fn take(&mut self, key: &RunKey) -> Option<Run> {
+    pub(super) fn take(&mut self, key: &RunKey) -> Option<RunResult> {
         self.runs.remove(&key.text())
     }
 
     /// Adds a run that is done: in one piece, and on the disk when this returns.
-    pub(super) fn add(&mut self, contender: &str, key: RunKey, run: &Run) -> Result<()> {
-        let Run { fit, failed, test, .. } = run.clone();
-        let entry = Entry { contender: contender.into(), key, fit, failed, test };
+    pub(super) fn add(&mut self, contender: &str, key: RunKey, run: &RunResult) -> Result<()> {
+        let RunResult { fit, failed, test, .. } = run.clone();
+        let entry = JournalLine { contender: contender.into(), key, fit, failed, test };
         let json = serde_json::to_string(&entry)
             .map_err(|error| Error::new(ErrorKind::Config, format!("a run cannot be written: {error}")))?;
         let rest = &json[1..];
@@ -146,7 +146,7 @@ impl Journal {
 }
 
 /// A line, if it is whole.
-fn read(line: &str) -> Option<Entry> {
+fn read(line: &str) -> Option<JournalLine> {
     let (sum, rest) = line.strip_prefix(START)?.split_once(AFTER_SUM)?;
     let sum = u32::from_str_radix(sum, 16).ok()?;
     (sum == crc32fast::hash(rest.as_bytes())).then(|| serde_json::from_str(&format!("{{{rest}")).ok())?
@@ -165,7 +165,7 @@ mod tests {
         RunKey::new("star", seed, &serde_json::json!({ "hidden": [8] }), &train, rows)
     }
 
-    fn runs() -> [(RunKey, Run); 3] {
+    fn runs() -> [(RunKey, RunResult); 3] {
         let reported = report(&["click"], &["search", "feed"], |_, d| (d == 0).then_some(0.1 + 1.0 / 3.0));
         [(key(1, 0.1), run(1, reported.clone())), (key(2, 0.1), failed(2)), (key(1, 0.2), run(1, reported))]
     }

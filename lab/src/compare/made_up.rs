@@ -4,7 +4,7 @@ use serde_json::Value;
 use starple::metrics::{Measures, Report, TaskReport};
 use starple::train::{FitReport, StopReason};
 
-use super::{Comparison, Run, Standing};
+use super::{Comparison, RunResult, Standing};
 
 /// The test metrics of one run, from its AUC in each domain of each task.
 pub(super) fn report(tasks: &[&str], domains: &[&str], auc: impl Fn(usize, usize) -> Option<f64>) -> Report {
@@ -32,16 +32,16 @@ pub(super) fn report(tasks: &[&str], domains: &[&str], auc: impl Fn(usize, usize
 }
 
 /// A run that went well.
-pub(super) fn run(seed: u64, test: Report) -> Run {
+pub(super) fn run(seed: u64, test: Report) -> RunResult {
     let fit = FitReport { best_epoch: Some(0), rows: 500, train_seconds: 0.5, ..FitReport::default() };
-    Run { seed, fit, failed: None, test: Some(test) }
+    RunResult { seed, fit, failed: None, test: Some(test) }
 }
 
 /// A run that did not.
-pub(super) fn failed(seed: u64) -> Run {
+pub(super) fn failed(seed: u64) -> RunResult {
     let stop = StopReason::NonFinite { step: 7, domain: "search".into(), task: "click".into() };
     let failed = Some(stop.to_string());
-    Run { seed, fit: FitReport { stop, ..FitReport::default() }, failed, test: None }
+    RunResult { seed, fit: FitReport { stop, ..FitReport::default() }, failed, test: None }
 }
 
 /// A contender of one task, `click`, of its name's kind if that is `single`, whose runs have these AUCs: one row a seed (1, 2, …), one entry a domain.

@@ -103,5 +103,5 @@ pub use contender::Contender;
 pub use gains::{Gain, Gains, TaskGains, Verdict};
 pub use observer::{Observer, RunName};
 pub use progress::CompareProgress;
-pub use run::{Run, compare};
+pub use run::{RunResult, compare};
 pub use statistics::{Summary, Test, holm, sign_flip, student_t};

@@ -2,7 +2,7 @@
 
 use starple::train::EpochReport;
 
-use super::Run;
+use super::RunResult;
 
 /// Told by [`compare`](super::compare()) how far it is; every method does nothing unless it is overridden. Where runs
 /// train at the same time, calls of different runs interleave, one at a time.
@@ -43,7 +43,7 @@ pub trait Observer: Send {
     }
 
     /// A run is over and judged, or was taken from the journal.
-    fn run_done(&mut self, run: &RunName<'_>, result: &Run) {
+    fn run_done(&mut self, run: &RunName<'_>, result: &RunResult) {
         let _ = (run, result);
     }
 }

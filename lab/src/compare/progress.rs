@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use starple::one_line;
 use starple::train::EpochReport;
 
-use super::{Observer, Run, RunName};
+use super::{Observer, RunName, RunResult};
 
 /// Shows a comparison on stderr: one bar over all epochs of all runs, which names the run that spoke last, when stderr
 /// is a terminal; and in any case a line after each run. What cannot be written is lost.
@@ -92,7 +92,7 @@ impl Observer for CompareProgress {
         }
     }
 
-    fn run_done(&mut self, run: &RunName<'_>, result: &Run) {
+    fn run_done(&mut self, run: &RunName<'_>, result: &RunResult) {
         self.done += 1;
         let (number, runs, seconds) = (self.done, self.runs, result.fit.train_seconds);
         let best = result.fit.best_epoch.map_or("none".into(), |best| (best + 1).to_string());

@@ -22,7 +22,7 @@ use super::{CompareConfig, Comparison, Contender, Observer, RunName, Standing};
 /// It serialises as `{"seed", "epochs", "best_epoch", "stop", "failed", "seconds": {"train", "evaluate"},
 /// "train_rows_per_s", "test"}`, `best_epoch` counted from 1 and `test` as a [`Report`] does.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Run {
+pub struct RunResult {
     /// The seed of starting values, batch order and dropout.
     pub seed: u64,
     /// How training went.
@@ -34,17 +34,17 @@ pub struct Run {
     pub test: Option<Report>,
 }
 
-impl Run {
+impl RunResult {
     /// The metrics of the test rows, if the run is judged.
     pub fn judged(&self) -> Option<&Report> {
         self.test.as_ref().filter(|_| self.failed.is_none())
     }
 }
 
-impl Serialize for Run {
+impl Serialize for RunResult {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { seed, fit, failed, test } = self;
-        let mut run = serializer.serialize_struct("Run", 8)?;
+        let mut run = serializer.serialize_struct("RunResult", 8)?;
         run.serialize_field("seed", seed)?;
         run.serialize_field("epochs", &fit.epochs.len())?;
         run.serialize_field("best_epoch", &fit.best_epoch.map(|best| best + 1))?;
@@ -61,7 +61,7 @@ impl Serialize for Run {
 /// Trains each contender with each seed on the same rows, and judges all of them by the same test rows.
 ///
 /// Everything but seconds is the same whatever the number of threads and of [parallel
-/// runs](super::CompareConfigBuilder::parallel_runs). A run that diverges, or ends in an error, is [noted](Run::failed)
+/// runs](super::CompareConfigBuilder::parallel_runs). A run that diverges, or ends in an error, is [noted](RunResult::failed)
 /// and enters no figure; the others go on. See the [module](super) for an example.
 ///
 /// # Errors
@@ -98,7 +98,7 @@ pub fn compare(config: &CompareConfig, splits: &Splits, observer: impl Observer 
         }
     }
 
-    let mut results: Vec<Option<Run>> = vec![None; jobs.len()];
+    let mut results: Vec<Option<RunResult>> = vec![None; jobs.len()];
     let mut journal = settings.journal.as_deref().map(Journal::open).transpose()?;
     let observer = Arc::new(Mutex::new(observer));
     lock(&observer).comparison_started(jobs.len(), epochs);
@@ -191,7 +191,7 @@ impl Job<'_> {
     ///
     /// # Errors
     /// [`ErrorKind::Interrupted`].
-    fn run<O: Observer + 'static>(&self, splits: &Splits, observer: &Arc<Mutex<O>>) -> Result<(Run, bool)> {
+    fn run<O: Observer + 'static>(&self, splits: &Splits, observer: &Arc<Mutex<O>>) -> Result<(RunResult, bool)> {
         if lock(observer).stopped() {
             return Err(interrupted());
         }
@@ -201,13 +201,13 @@ impl Job<'_> {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
             Err(error) => {
                 let (seed, failed) = (self.train.seed(), Some(error.to_string()));
-                (Run { seed, fit: FitReport::default(), failed, test: None }, false)
+                (RunResult { seed, fit: FitReport::default(), failed, test: None }, false)
             }
         };
         Ok((run, lasting))
     }
 
-    fn judge<O: Observer + 'static>(&self, splits: &Splits, observer: &Arc<Mutex<O>>) -> Result<Run> {
+    fn judge<O: Observer + 'static>(&self, splits: &Splits, observer: &Arc<Mutex<O>>) -> Result<RunResult> {
         let Self { contender, train } = self;
         let mut model = contender.model(&splits.layout, train.seed())?;
         let relay = Relay { contender: contender.name().into(), train: train.clone(), observer: Arc::clone(observer) };
@@ -224,7 +224,7 @@ impl Job<'_> {
             }
             test => Some(test?),
         };
-        Ok(Run { seed: train.seed(), fit, failed, test })
+        Ok(RunResult { seed: train.seed(), fit, failed, test })
     }
 }
 

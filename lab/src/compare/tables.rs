@@ -15,7 +15,7 @@ const SIDE_BY_SIDE: usize = 6;
 /// contender.
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let entries: Vec<Entry<'_>> = self.contenders.iter().map(|standing| Entry::new(self, standing)).collect();
+        let entries: Vec<Judged<'_>> = self.contenders.iter().map(|standing| Judged::new(self, standing)).collect();
         let tasks = entries.iter().map(|entry| &entry.scores).find(|scores| !scores.is_empty());
         let tasks: Vec<&str> = tasks.into_iter().flatten().map(|task| task.task.as_str()).collect();
         write!(f, "{}", self.overview(&entries, &tasks))?;
@@ -33,13 +33,13 @@ impl fmt::Display for Comparison {
 }
 
 /// A contender with its figures worked out.
-struct Entry<'a> {
+struct Judged<'a> {
     standing: &'a Standing,
     scores: Vec<TaskScores>,
     gains: Option<Gains>,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> Judged<'a> {
     fn new(comparison: &Comparison, standing: &'a Standing) -> Self {
         Self { standing, scores: standing.scores(), gains: comparison.gains_over_baseline(standing) }
     }
@@ -54,13 +54,13 @@ impl<'a> Entry<'a> {
 }
 
 impl Comparison {
-    fn overview(&self, entries: &[Entry<'_>], tasks: &[&str]) -> TextTable {
+    fn overview(&self, entries: &[Judged<'_>], tasks: &[&str]) -> TextTable {
         let headers = ["contender", "parameters", "seeds", "epochs", "rows/s"].map(str::to_owned);
         let headers = headers.into_iter().chain(tasks.iter().map(|task| format!("{task}: mean domain AUC")));
         let compared = self.baseline.is_some().then_some(["▲", "▼", "seesaw"]);
         let mut table = TextTable::new(headers.chain(compared.into_iter().flatten().map(str::to_owned)));
         for entry in entries {
-            let Entry { standing, gains, .. } = entry;
+            let Judged { standing, gains, .. } = entry;
             let mut row = vec![
                 Cell::from(standing.name.as_str()),
                 standing.parameters.into(),
@@ -86,12 +86,12 @@ impl Comparison {
     }
 
     /// By domain: the baseline's AUC, and the others' gains over it.
-    fn gain_tables(&self, entries: &[Entry<'_>], task: &str) -> Vec<TextTable> {
+    fn gain_tables(&self, entries: &[Judged<'_>], task: &str) -> Vec<TextTable> {
         let Some(baseline) = entries.iter().find(|entry| Some(&entry.standing.name) == self.baseline.as_ref()) else {
             return Vec::new();
         };
         let Some(scores) = baseline.scores(task) else { return Vec::new() };
-        let others: Vec<&Entry<'_>> = entries.iter().filter(|entry| entry.gains.is_some()).collect();
+        let others: Vec<&Judged<'_>> = entries.iter().filter(|entry| entry.gains.is_some()).collect();
         let tables = others.chunks(SIDE_BY_SIDE).map(|others| {
             let headers = [format!("{task}: gain in AUC"), "rows".into(), "positives".into()];
             let headers = headers.into_iter().chain([baseline.standing.name.clone()]);
@@ -122,7 +122,7 @@ impl Comparison {
     }
 
     /// Every figure by domain and contender.
-    fn details(&self, entries: &[Entry<'_>], task: &str) -> TextTable {
+    fn details(&self, entries: &[Judged<'_>], task: &str) -> TextTable {
         let headers = [task, "contender", "AUC", "log loss", "PCOC"].map(str::to_owned);
         let compared =
             self.baseline.as_ref().map(|baseline| [format!("gain over {baseline}"), "p (Holm)".into(), String::new()]);
@@ -162,7 +162,7 @@ impl Comparison {
         table
     }
 
-    fn write_notes(&self, f: &mut fmt::Formatter<'_>, entries: &[Entry<'_>]) -> fmt::Result {
+    fn write_notes(&self, f: &mut fmt::Formatter<'_>, entries: &[Judged<'_>]) -> fmt::Result {
         let seeds = self.contenders.iter().map(|standing| standing.runs.len()).max().unwrap_or(0);
         writeln!(f, "Mean ± sample standard deviation over {seeds} seed{}.", if seeds == 1 { "" } else { "s" })?;
         if entries.iter().flat_map(|entry| &entry.scores).any(|scores| scores.weighted) {

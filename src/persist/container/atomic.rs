@@ -1,4 +1,4 @@
-//! Files that appear at once or not at all.
+//! Files that appear whole or not at all.
 
 use std::fs::{self, File, FileType, Metadata};
 use std::io;
@@ -12,25 +12,25 @@ const LETTERS: usize = 12;
 /// The ending of a temporary file.
 const ENDING: &str = ".tmp";
 
-/// The most bytes of a file's name that the name of its temporary file has: names are bounded.
+/// The most bytes of a file's name in the name of its temporary file: the length of names is limited.
 const LONGEST: usize = 200;
 
-/// Writes a file at `path` by `write`, in place of the one that may be there.
+/// Writes a file at `path` by `write`; replaces an existing file.
 ///
-/// The content goes into a temporary file in the same folder, to the disk, and then takes the name `path`. Whenever the process or the
-/// machine stops, there is the old file or the new one, whole. A killed process may leave a temporary file, `.NAME.LETTERS.tmp`, which the
-/// next call for the same file deletes. Mode and owner are those of the file that is replaced (the owner as far as the system lets
-/// this user give files away), or what any new file gets. A symbolic link stays one: the file that it points to is replaced.
+/// The content is written to a temporary file in the same folder and synced to disk; then the file is renamed to `path`. Whenever the
+/// process or the machine stops, `path` is the old file or the new one, whole. A killed process may leave a temporary file,
+/// `.NAME.LETTERS.tmp`, which the next call for the same file deletes. The new file keeps the mode of the old one, and its owner if the
+/// system permits. A symbolic link stays a link: the file that it points to is replaced.
 ///
 /// # Errors
-/// Of `write`; and what is not a regular file is refused: a folder, a device, a pipe, a link to a file that is not there.
+/// Those of `write`, and of the system; `path` must not be a folder, a device, a pipe or a dangling link.
 pub(crate) fn replace<E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut File) -> Result<(), E>,
 ) -> Result<(), E> {
     let Target { path: target, folder, old } = Target::of(path)?;
     tidy(&folder, |of| of == shortened(&target));
-    // On every way out but the last it is deleted.
+    // It is deleted on return, unless it was renamed.
     let mut temporary = temporary(&target, &folder)?;
     if let Some(old) = old {
         keep_owner(temporary.as_file(), &old);
@@ -43,18 +43,18 @@ pub(crate) fn replace<E: From<io::Error>>(
     Ok(())
 }
 
-/// Sees that a file could be written at `path` now, as [`replace`] does it: nothing is written.
+/// Checks that [`replace`] can write a file at `path`. Nothing is written.
 ///
 /// # Errors
-/// What would keep [`replace`] from it.
+/// The reason why [`replace`] would fail.
 pub(crate) fn check(path: &Path) -> io::Result<()> {
     let target = Target::of(path)?;
     let temporary = temporary(&target.path, &target.folder)?;
     target.check_exchange(temporary.as_file())
 }
 
-/// Deletes the temporary files of processes that were killed while they wrote a file whose name `of` accepts. Files that are being written
-/// are left alone; so is what cannot be deleted.
+/// Deletes the temporary files of killed processes, of files whose name `of` accepts. Files that are being written stay, and so do files
+/// that cannot be deleted.
 pub(crate) fn tidy(folder: &Path, of: impl Fn(&str) -> bool) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
@@ -65,7 +65,7 @@ pub(crate) fn tidy(folder: &Path, of: impl Fn(&str) -> bool) {
     }
 }
 
-/// What sort of thing this is, for an error.
+/// The name of a file type, for an error.
 pub(crate) fn describe(found: FileType) -> &'static str {
     if found.is_dir() {
         return "folder";
@@ -83,12 +83,12 @@ pub(crate) fn describe(found: FileType) -> &'static str {
     "device"
 }
 
-/// Where a file is to be written.
+/// The place of a file to be written.
 struct Target {
     /// Its name, links followed.
     path: PathBuf,
     folder: PathBuf,
-    /// The file that is there.
+    /// The existing file.
     old: Option<Metadata>,
 }
 
@@ -118,7 +118,7 @@ impl Target {
         Ok(Self { path, folder, old })
     }
 
-    /// Sees that the old file may be exchanged for another, which is one of ours.
+    /// Checks that this process, to which `ours` belongs, may replace the old file.
     #[cfg(unix)]
     fn check_exchange(&self, ours: &File) -> io::Result<()> {
         use std::os::unix::fs::MetadataExt as _;
@@ -153,14 +153,14 @@ fn shortened(target: &Path) -> String {
     name
 }
 
-/// What [`shortened`] gave of the file that a temporary file of this name was to become.
+/// The [`shortened`] name of the file to which a temporary file of this name belongs.
 fn target_of(name: &str) -> Option<&str> {
     let name = name.strip_prefix('.')?.strip_suffix(ENDING)?;
     let (target, letters) = name.rsplit_once('.')?;
     (letters.len() == LETTERS && letters.bytes().all(|letter| letter.is_ascii_alphanumeric())).then_some(target)
 }
 
-/// A new file beside the target, which this process holds a lock on as long as it is open.
+/// A new file in the target's folder. This process locks it while it is open.
 fn temporary(target: &Path, folder: &Path) -> io::Result<NamedTempFile> {
     let prefix = format!(".{}.", shortened(target));
     let mut builder = Builder::new();
@@ -171,20 +171,20 @@ fn temporary(target: &Path, folder: &Path) -> io::Result<NamedTempFile> {
             let message = format!("a file cannot be written in the folder {}: {}", folder.display(), error.kind());
             io::Error::new(error.kind(), message)
         })?;
-        // Where there are no locks, nothing is tidied either.
+        // On a system without locks, `tidy` deletes nothing either.
         let _ = temporary.as_file().lock();
-        // Before it was locked, a process that tidies may have deleted it.
+        // Before it was locked, `tidy` of another process may have deleted it.
         if has_name(temporary.as_file())? {
             return Ok(temporary);
         }
     }
 }
 
-/// Deletes a temporary file on which no process holds a lock: it was left.
+/// Deletes a temporary file that no process locks: its process was killed.
 #[cfg(unix)]
 fn delete_if_left(path: &Path) {
     let Ok(file) = File::open(path) else { return };
-    // The lock is held until the file is deleted, so that its process, if it was about to take it, finds out.
+    // The lock is held until the file is deleted. A process that was about to lock it then sees that it is gone.
     if file.try_lock().is_ok() {
         let _ = fs::remove_file(path);
     }
@@ -204,7 +204,7 @@ fn has_name(_: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Gives a new file to whom the old one belongs, or at least to the group: a user who is not root may not give files away.
+/// Gives a new file the owner and group of the old one, or at least the group: only root may change the owner.
 #[cfg(unix)]
 fn keep_owner(new: &File, old: &Metadata) {
     use std::os::unix::fs::{MetadataExt as _, fchown};
@@ -220,7 +220,7 @@ fn keep_owner(new: &File, old: &Metadata) {
 #[cfg(not(unix))]
 fn keep_owner(_: &File, _: &Metadata) {}
 
-/// Asks for the mode that programs ask for when they make a file; the system takes away what the user's mask forbids.
+/// Sets the mode that programs usually ask for; the system applies the user's mask.
 #[cfg(unix)]
 fn like_any_new_file(builder: &mut Builder<'_, '_>) {
     use std::os::unix::fs::PermissionsExt as _;
@@ -230,7 +230,7 @@ fn like_any_new_file(builder: &mut Builder<'_, '_>) {
 #[cfg(not(unix))]
 fn like_any_new_file(_: &mut Builder<'_, '_>) {}
 
-/// Brings the new name to the disk too.
+/// Syncs the folder, so that the new name is on disk too.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()

@@ -1,4 +1,4 @@
-//! What goes into a file, and its way there.
+//! Writing a container.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crc32fast::Hasher;
 
-use super::header::{Dtype, Entry};
+use super::header::{Dtype, TensorInfo};
 use super::{BEFORE_CHECKSUM, BEFORE_FORMAT, CHUNK, FORMAT, LENGTH, MAX_HEADER, NO_CHECKSUM, OWN, WHAT, atomic};
 use crate::data::listed;
 use crate::{Error, ErrorKind, Result};
@@ -21,7 +21,7 @@ pub(crate) enum Data<'a> {
     U8(Cow<'a, [u8]>),
 }
 
-/// Tensors and metadata that are to be written: it borrows the values, so that tables of gigabytes are not copied.
+/// Tensors and metadata to be written. It borrows the values, so that tables of gigabytes are not copied.
 ///
 /// ```text
 /// let mut contents = Contents::new("checkpoint");
@@ -36,7 +36,7 @@ pub(crate) struct Contents<'a> {
 }
 
 impl<'a> Contents<'a> {
-    /// Nothing yet, of a file that holds `what` ("model", "checkpoint").
+    /// Empty contents of a file that holds `what`: "model" or "checkpoint".
     pub(crate) fn new(what: &str) -> Self {
         Self { metadata: vec![(WHAT, what.into())], tensors: Vec::new() }
     }
@@ -59,7 +59,7 @@ impl<'a> Contents<'a> {
         self.tensors.push((name, shape.to_vec(), data));
     }
 
-    /// Adds the tensors of a walk over parameters under their dotted names, counts of averages as a tensor without dimensions.
+    /// Adds a tensor of a walk over parameters under its dotted name; the count of an average is a tensor without dimensions.
     pub(crate) fn leaf(&mut self, name: String, leaf: crate::nn::Leaf<'a>) {
         use crate::nn::Leaf;
         match leaf {
@@ -70,11 +70,11 @@ impl<'a> Contents<'a> {
         }
     }
 
-    /// Writes the file at `path`, at once or not at all, in place of one that is there.
+    /// Writes the file at `path`, whole or not at all. It replaces an existing file.
     ///
     /// # Errors
-    /// [`ErrorKind::NonFinite`] that names every tensor with a value that is not finite; [`ErrorKind::Io`]. The file that was there is then
-    /// as it was.
+    /// [`ErrorKind::NonFinite`] that names every tensor with a value that is not finite; [`ErrorKind::Io`]. An existing file is then
+    /// unchanged.
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
         let write = || {
             self.check_finite()?;
@@ -83,7 +83,7 @@ impl<'a> Contents<'a> {
         write().map_err(|error| error.at_path(path))
     }
 
-    /// Writes the same bytes into `out`, from where it stands.
+    /// Writes the bytes of the file into `out`, from its current position.
     ///
     /// # Errors
     /// As [`Contents::save`].
@@ -126,7 +126,7 @@ impl<'a> Contents<'a> {
         Ok(())
     }
 
-    /// The widest numbers first, so that every tensor is aligned to its own.
+    /// The tensors, the widest types first: each is then aligned to its type.
     fn in_order(&self) -> Vec<&(String, Vec<usize>, Data<'a>)> {
         let mut tensors: Vec<_> = self.tensors.iter().collect();
         tensors.sort_by_key(|(_, _, data)| std::cmp::Reverse(data.dtype().size()));
@@ -144,7 +144,7 @@ impl<'a> Contents<'a> {
         let mut start = 0;
         for (name, shape, data) in tensors {
             let end = start + data.len() as u64 * data.dtype().size() as u64;
-            let entry = Entry { dtype: data.dtype(), shape: shape.clone(), data_offsets: (start, end) };
+            let entry = TensorInfo { dtype: data.dtype(), shape: shape.clone(), data_offsets: (start, end) };
             let entry = serde_json::to_string(&entry).expect("an entry becomes JSON");
             let _ = write!(header, ",{}:{entry}", text(name));
             start = end;
@@ -196,7 +196,7 @@ fn write_numbers<T: Copy, const N: usize>(
     Ok(())
 }
 
-/// Takes the checksum of what passes.
+/// Computes the checksum of the bytes that it passes on.
 struct Checked<'a, W> {
     out: &'a mut W,
     hasher: Hasher,

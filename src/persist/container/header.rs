@@ -1,4 +1,4 @@
-//! The header of a file: who stands where.
+//! The header of a file: metadata, and where each tensor is.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,19 +6,19 @@ use std::fmt;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What a tensor's values are.
+/// The type of a tensor's values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Dtype {
     F32,
     U64,
     U8,
-    /// Numbers that this crate does not write.
+    /// A type that this crate does not write.
     #[serde(untagged)]
     Other(String),
 }
 
 impl Dtype {
-    /// The bytes of one value; 0 where they are not known.
+    /// The bytes of one value; 0 if unknown.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::F32 => 4,
@@ -40,46 +40,46 @@ impl fmt::Display for Dtype {
     }
 }
 
-/// A tensor of a file.
+/// A tensor's entry in the header.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Entry {
+pub(super) struct TensorInfo {
     pub(super) dtype: Dtype,
     pub(super) shape: Vec<usize>,
-    /// Where its bytes start and end, from the end of the header.
+    /// The start and end of its bytes, counted from the end of the header.
     pub(super) data_offsets: (u64, u64),
 }
 
-/// A tensor that a file has to hold.
+/// A tensor that a file must have.
 #[derive(Debug, Clone)]
 pub(crate) struct Expected {
     pub(crate) name: String,
     pub(crate) dtype: Dtype,
-    /// `None` is a list of any length.
+    /// `None`: one dimension of any length.
     pub(crate) shape: Option<Vec<usize>>,
 }
 
-/// A header as it was read.
+/// A parsed header.
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) metadata: HashMap<String, String>,
-    pub(super) entries: HashMap<String, Entry>,
+    pub(super) entries: HashMap<String, TensorInfo>,
 }
 
 impl Header {
-    /// Reads a header, of a file with this number of bytes of values.
+    /// Parses the header of a file that has `values` bytes of values.
     pub(super) fn parse(json: &[u8], values: u64) -> Result<Self, String> {
         let header: Self = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         header.check(values)?;
         Ok(header)
     }
 
-    /// Every tensor has the bytes of its shape, and all together cover the values without gap or overlap.
+    /// Checks that every tensor has the bytes of its shape, and that all tensors cover the values without gap or overlap.
     fn check(&self, values: u64) -> Result<(), String> {
         let mut in_order: Vec<_> = self.entries.iter().collect();
         in_order.sort_unstable_by_key(|(_, entry)| entry.data_offsets);
         let mut expected = 0;
-        for (name, Entry { dtype, shape, data_offsets: (start, end) }) in in_order {
+        for (name, TensorInfo { dtype, shape, data_offsets: (start, end) }) in in_order {
             if *start != expected || end < start {
                 return Err(format!("tensor {name:?} has bytes {start} to {end}, expected {expected} to something"));
             }
@@ -126,7 +126,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 }
 
-/// Texts under distinct keys.
+/// A map of texts without duplicate keys.
 struct Distinct(HashMap<String, String>);
 
 impl<'de> Deserialize<'de> for Distinct {

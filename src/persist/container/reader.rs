@@ -1,4 +1,4 @@
-//! A file that is being read.
+//! Reading a container.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
@@ -7,18 +7,18 @@ use std::path::Path;
 
 use crc32fast::Hasher;
 
-use super::header::{Dtype, Entry, Expected, Header};
+use super::header::{Dtype, Expected, Header, TensorInfo};
 use super::{
     BEFORE_CHECKSUM, BEFORE_FORMAT, CHUNK, DIGITS, FORMAT, LENGTH, MAX_HEADER, NO_CHECKSUM, OWN, WHAT, atomic,
 };
 use crate::data::listed;
 use crate::{Error, ErrorKind, Result};
 
-/// A file whose checksum and header are right. Its tensors are read one by one, in any order, inside [`Container::read`], which sees that
-/// they are those that the checksum was of: a file may be overwritten while it is read.
+/// A file whose checksum and header were checked. Its tensors are read one by one, in any order, inside [`Container::read`], which checks
+/// that they are the bytes that the checksum covered: a file may be overwritten while it is read.
 ///
-/// The header is kept from the first pass, which takes the checksum of the whole file, and parsed after it. The second pass takes the
-/// checksum of each tensor as it reads it.
+/// The first pass computes the checksum of the whole file and keeps the header, which is parsed then. The second pass computes the
+/// checksum of each tensor when it is read.
 ///
 /// ```text
 /// let mut container = Container::open(path, "checkpoint")?;
@@ -43,12 +43,12 @@ pub(crate) struct Container<R> {
 }
 
 impl Container<File> {
-    /// Opens the file at `path`, which has to hold `what`.
+    /// Opens the file at `path`, which must hold `what`.
     ///
     /// # Errors
-    /// As [`Container::new`].
+    /// Those of [`Container::new`].
     pub(crate) fn open(path: &Path, what: &str) -> Result<Self> {
-        // Opening a pipe could wait for ever.
+        // Opening a pipe could block forever.
         let found = fs::metadata(path)?.file_type();
         if !found.is_file() {
             let message = format!("expected a file, found a {}", atomic::describe(found));
@@ -59,7 +59,7 @@ impl Container<File> {
 }
 
 impl<R: Read + Seek> Container<R> {
-    /// Takes a file from its beginning to its end, whatever it stands at. It has to hold `what`.
+    /// Reads a file from its beginning, whatever its current position. It must hold `what`.
     ///
     /// # Errors
     /// [`ErrorKind::Foreign`], [`ErrorKind::Corrupt`], [`ErrorKind::Version`], [`ErrorKind::Kind`], [`ErrorKind::Io`].
@@ -72,12 +72,12 @@ impl<R: Read + Seek> Container<R> {
         let written = check_start(&start, length)?;
         let header_length = u64::from_le_bytes(start[..LENGTH].try_into().expect("it is as long"));
         let least = (fixed - LENGTH) as u64;
-        // A file that is being overwritten may have had no length a moment ago.
+        // The length may be smaller than this: the file may be overwritten now.
         if !(least..=MAX_HEADER.min(length.saturating_sub(LENGTH as u64))).contains(&header_length) {
             let message = format!("cut off, or damaged: a header of {header_length} bytes in a file of {length}");
             return Err(corrupt(message));
         }
-        // What was read already stays as it was read: the file may change.
+        // Bytes that were read are not read again: the file may change.
         let mut head = start.clone();
         head.resize(LENGTH + header_length as usize, 0);
         read_exact(&mut source, &mut head[fixed..])?;
@@ -108,10 +108,10 @@ impl<R: Read + Seek> Container<R> {
         self.checksum
     }
 
-    /// Reads all tensors by `work`, and sees that what was read is what the checksum is of.
+    /// Reads all tensors by `work`, and checks that the checksum covers the bytes that were read.
     ///
     /// # Errors
-    /// Those of `work`; [`ErrorKind::Corrupt`] if the file changed since the checksum was taken, whatever else came of it.
+    /// [`ErrorKind::Corrupt`] if the file changed since the checksum was computed; else those of `work`.
     ///
     /// # Panics
     /// If `work` leaves out a tensor.
@@ -130,13 +130,13 @@ impl<R: Read + Seek> Container<R> {
             sum.combine(tensor);
             end = next;
         }
-        // The header says so too: the tensors cover the values without gap or overlap.
+        // The header was checked: the tensors cover the values without gap or overlap.
         let entries = self.header.entries.values();
         assert_eq!(Some(end), entries.map(|entry| entry.data_offsets.1).max().or(Some(0)), "every tensor is read");
         if sum.finalize() == self.checksum { Ok(()) } else { Err(changed()) }
     }
 
-    /// What is wrong where reading gave this error: if the file changed meanwhile, that is.
+    /// The error to report for this one: if the file changed meanwhile, the change.
     fn blame(&mut self, error: Error) -> Error {
         let now = self.source.rewind().map_err(Error::from).and_then(|()| {
             let mut head = vec![0; self.values as usize];
@@ -145,13 +145,13 @@ impl<R: Read + Seek> Container<R> {
         });
         match now {
             Ok(now) if now == self.checksum => error,
-            // It cannot be read, rather than that it changed.
+            // The file cannot be read; it need not have changed.
             Err(now) if now.kind() == ErrorKind::Io => error,
             _ => changed(),
         }
     }
 
-    /// Takes out the metadata of this key, if it is there.
+    /// Takes out the metadata of this key, if the file has it.
     pub(crate) fn optional_metadata(&mut self, key: &str) -> Option<String> {
         self.header.metadata.remove(key)
     }
@@ -159,13 +159,13 @@ impl<R: Read + Seek> Container<R> {
     /// Takes out the metadata of this key.
     ///
     /// # Errors
-    /// [`ErrorKind::Missing`] if it is not there.
+    /// [`ErrorKind::Missing`] if the file does not have it.
     pub(crate) fn metadata(&mut self, key: &str) -> Result<String> {
         self.optional_metadata(key)
             .ok_or_else(|| Error::new(ErrorKind::Missing, format!("the file has no metadata {key:?}")))
     }
 
-    /// Sees that all metadata of this crate was taken out. Keys that do not begin with `starple.` are anybody's.
+    /// Checks that all metadata of this crate was taken out. Keys that do not begin with `starple.` are free for other programs.
     ///
     /// # Errors
     /// [`ErrorKind::Unknown`] that lists what was left.
@@ -179,22 +179,22 @@ impl<R: Read + Seek> Container<R> {
         Err(Error::new(ErrorKind::Unknown, message).with_help("read it with the version that wrote it"))
     }
 
-    /// Whether there is a tensor of this name.
+    /// Whether the file has a tensor of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.header.entries.contains_key(name)
     }
 
-    /// How many values the tensors of these numbers have together.
+    /// The number of values of all tensors of this type.
     pub(crate) fn count(&self, dtype: &Dtype) -> u64 {
-        let bytes = |entry: &Entry| entry.data_offsets.1 - entry.data_offsets.0;
+        let bytes = |entry: &TensorInfo| entry.data_offsets.1 - entry.data_offsets.0;
         let of_dtype = self.header.entries.values().filter(|entry| entry.dtype == *dtype);
         of_dtype.map(|entry| bytes(entry) / dtype.size().max(1) as u64).sum()
     }
 
-    /// Sees that the file holds these tensors and no others.
+    /// Checks that the file has these tensors and no others.
     ///
     /// # Errors
-    /// [`ErrorKind::Missing`], [`ErrorKind::Unknown`] or [`ErrorKind::Shape`], of the first that applies; the message lists all that is wrong.
+    /// The first of [`ErrorKind::Missing`], [`ErrorKind::Unknown`] and [`ErrorKind::Shape`] that applies; the message lists every defect.
     pub(crate) fn expect<'a>(&self, expected: impl Iterator<Item = &'a Expected> + Clone) -> Result<()> {
         let known: HashSet<&str> = expected.clone().map(|expected| expected.name.as_str()).collect();
         let missing: Vec<&str> = known.iter().copied().filter(|&name| !self.has(name)).collect();
@@ -222,7 +222,7 @@ impl<R: Read + Seek> Container<R> {
             format!("{what}: {}", listed(&names))
         });
         let message = format!("the tensors are not those of its settings; {}", lists.collect::<Vec<_>>().join("; "));
-        Err(Error::new(kind, message).with_help("the file was changed after it was saved; take it from where it came"))
+        Err(Error::new(kind, message).with_help("the file was changed after it was saved; copy the original again"))
     }
 
     /// Reads a tensor into `values`.
@@ -238,13 +238,13 @@ impl<R: Read + Seek> Container<R> {
             return Ok(());
         }
         let message = format!("tensor {name:?} has a value that is not finite");
-        Err(Error::new(ErrorKind::NonFinite, message).with_help("such a file cannot be saved; it was made otherwise"))
+        Err(Error::new(ErrorKind::NonFinite, message).with_help("this crate does not save such a file; another program wrote it"))
     }
 
-    /// Reads a list of whatever length.
+    /// Reads a list of any length.
     ///
     /// # Errors
-    /// As [`Container::read_f32`].
+    /// Those of [`Container::read_f32`].
     ///
     /// # Panics
     /// If the file has no such tensor: [`Container::expect`] comes first.
@@ -260,7 +260,7 @@ impl<R: Read + Seek> Container<R> {
     /// [`ErrorKind::Io`].
     ///
     /// # Panics
-    /// As [`Container::read_f32`].
+    /// If the file has no such tensor with this number of values: [`Container::expect`] comes first.
     pub(crate) fn read_u64(&mut self, name: &str, values: &mut [u64]) -> Result<()> {
         self.read_numbers(name, &Dtype::U64, values, u64::from_le_bytes)
     }
@@ -282,9 +282,9 @@ impl<R: Read + Seek> Container<R> {
         Ok(bytes)
     }
 
-    /// Goes to where a tensor starts, and gives its offsets.
+    /// Moves to the start of a tensor, and returns its offsets.
     fn go_to(&mut self, name: &str, dtype: &Dtype) -> Result<(u64, u64)> {
-        let Entry { dtype: found, data_offsets: (start, end), .. } = &self.header.entries[name];
+        let TensorInfo { dtype: found, data_offsets: (start, end), .. } = &self.header.entries[name];
         assert_eq!(found, dtype, "{name}: what is read was checked");
         self.source.seek(SeekFrom::Start(self.values + start))?;
         Ok((*start, *end))
@@ -313,7 +313,7 @@ impl<R: Read + Seek> Container<R> {
     }
 }
 
-/// Sees that a file starts as ours do, and gives the digits of its checksum.
+/// Checks that a file starts as files of this crate do, and returns the digits of its checksum.
 fn check_start(start: &[u8], length: u64) -> Result<&[u8]> {
     let header = start.get(LENGTH..).unwrap_or_default();
     let common = header.len().min(BEFORE_CHECKSUM.len());
@@ -328,7 +328,7 @@ fn check_start(start: &[u8], length: u64) -> Result<&[u8]> {
     }
 }
 
-/// Sees that a header is of a format that this version reads.
+/// Checks that this version reads the format of a header.
 fn check_format(json: &[u8]) -> Result<()> {
     let rest = json.get(BEFORE_CHECKSUM.len() + DIGITS..).and_then(|rest| rest.strip_prefix(BEFORE_FORMAT.as_bytes()));
     let number = rest.and_then(|rest| rest.split(|&byte| byte == b'"').next());
@@ -339,11 +339,11 @@ fn check_format(json: &[u8]) -> Result<()> {
             let message = format!("format {newer}; this version of starple reads formats up to {FORMAT}");
             Err(Error::new(ErrorKind::Version, message).with_help("upgrade starple"))
         }
-        _ => Err(corrupt("damaged: no number of a format behind the checksum".into())),
+        _ => Err(corrupt("damaged: no format number after the checksum".into())),
     }
 }
 
-/// The sum of the length and the header of a file, the digits of the checksum taken as zeros.
+/// The checksum of the length and the header of a file, with zeros in place of the digits of the checksum.
 fn sum_of_head(head: &[u8]) -> Hasher {
     let mut sum = Hasher::new();
     let digits = LENGTH + BEFORE_CHECKSUM.len();
@@ -353,7 +353,7 @@ fn sum_of_head(head: &[u8]) -> Hasher {
     sum
 }
 
-/// The checksum of a file whose head has this sum, and from whose values on everything is left to read.
+/// The checksum of a file: `sum` is that of its head, and `source` is at the start of the values.
 fn sum_of_rest(mut sum: Hasher, source: &mut impl Read, chunk: &mut [u8]) -> Result<u32> {
     loop {
         match source.read(chunk) {
@@ -365,7 +365,7 @@ fn sum_of_rest(mut sum: Hasher, source: &mut impl Read, chunk: &mut [u8]) -> Res
     }
 }
 
-/// Fills `bytes`; a file that has shrunk meanwhile is damaged.
+/// Fills `bytes`. A file that ends too early is damaged.
 fn read_exact(source: &mut impl Read, bytes: &mut [u8]) -> Result<()> {
     source.read_exact(bytes).map_err(|error| match error.kind() {
         IoErrorKind::UnexpectedEof => corrupt("cut off while it was read".into()),
@@ -376,7 +376,7 @@ fn read_exact(source: &mut impl Read, bytes: &mut [u8]) -> Result<()> {
 fn changed() -> Error {
     let message = "the file changed while it was read";
     Error::new(ErrorKind::Corrupt, message).with_help(
-        "load it again; write a file aside and rename it, as ModelFile::save does, instead of over the old one",
+        "load it again; write a new file and rename it, as ModelFile::save does, instead of overwriting the old one",
     )
 }
 

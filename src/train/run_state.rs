@@ -1,4 +1,4 @@
-//! How far a run has come, and whether it can be there.
+//! How far a run has come, and the check of a state that was read from a checkpoint.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::{ErrorKind, Result};
 /// How far a run has come.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Place {
+pub(super) struct RunState {
     /// Epochs that are done, evaluation included.
     pub(super) epoch: usize,
     /// Batches of the next one that are done.
@@ -23,13 +23,13 @@ pub(super) struct Place {
     /// The learning rate of the last step.
     pub(super) lr: f64,
     pub(super) plateau: PlateauState,
-    /// How good the best epoch is, the larger the better.
+    /// The monitored value of the best epoch, with its sign such that larger is better.
     pub(super) goodness: Option<f64>,
     pub(super) report: FitReport,
 }
 
-impl Place {
-    /// Takes note of an epoch's monitored value, and says whether it is the best so far.
+impl RunState {
+    /// Records the monitored value of an epoch. Returns whether it is the best so far.
     pub(super) fn judge(&mut self, config: &TrainConfigBuilder, value: f64) -> bool {
         let goodness = config.early_stop.monitor().metric.goodness(value);
         config.schedule.observe(&mut self.plateau, goodness, true);
@@ -40,10 +40,10 @@ impl Place {
         is_best
     }
 
-    /// Sees that a run with these settings, over this number of rows and batches of its epoch, can be here: a file may say anything.
+    /// Checks that a run with these settings can have this state. `all` rows and `batches` batches are those of an epoch.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] that lists what cannot be.
+    /// [`ErrorKind::Corrupt`] that lists every contradiction.
     pub(super) fn check(
         &self,
         config: &TrainConfigBuilder,
@@ -93,7 +93,7 @@ impl Place {
         problems.into_error(ErrorKind::Corrupt, "the state of the run")
     }
 
-    /// Sees that the best epoch and the plateau are those that the monitored values give.
+    /// Checks that the best epoch and the plateau follow from the monitored values.
     fn check_judgements(&self, config: &TrainConfigBuilder, evaluated: bool, problems: &mut Problems) {
         let (mut again, mut best) = (Self::default(), None);
         for done in &self.report.epochs {
@@ -105,7 +105,7 @@ impl Place {
                 best = Some(done.epoch);
             }
         }
-        // What is infinite is nothing in a file.
+        // JSON has no infinity: it is written as null.
         let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
         again.plateau.best = finite(again.plateau.best);
         problems.require(self.report.best_epoch == best, || {

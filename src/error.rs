@@ -1,4 +1,4 @@
-//! The crate's one error type: what went wrong, where, and what to do about it.
+//! The error type of the crate: what went wrong, where, and what to do.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,45 +7,44 @@ use std::path::{Path, PathBuf};
 /// A `Result` whose error is this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What sort of thing went wrong. Match on it with a wildcard arm: kinds may be added.
+/// The kind of an error. Match on it with a wildcard arm: later versions may add kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// A file could not be opened, read or written.
     Io,
-    /// A file's content is not what its schema asks for: a missing column, a ragged row, a value of the wrong type.
+    /// The content of a file does not fit its schema: a missing column, a row with too few cells, a value of the wrong type.
     Data,
     /// A domain that the encoder was not fitted on.
     UnknownDomain,
-    /// A configuration with one or more invalid settings.
+    /// One or more invalid settings.
     Config,
-    /// Two parts that were built for different fields, domains or tasks were put together.
+    /// Two parts have different fields, domains or tasks.
     Layout,
     /// A loss, gradient, score or stored value that is not a finite number.
     NonFinite,
-    /// A file that this crate did not write.
+    /// A file that is not of this crate.
     Foreign,
-    /// A file of this crate that is damaged: cut off, or its content is not what its checksum says.
+    /// A damaged file of this crate: truncated, or with a wrong checksum.
     Corrupt,
-    /// A file of a newer format than this version of the crate reads.
+    /// A file whose format is newer than this version of the crate.
     Version,
-    /// A file that holds something else than was asked for: another kind of model.
+    /// A file with another content than expected: another kind of model.
     Kind,
-    /// A file that lacks something that has to be in it.
+    /// A file that lacks a required part.
     Missing,
-    /// A file that holds something that has no place in it.
+    /// A file with an unknown part.
     Unknown,
-    /// A stored tensor of another shape, or other numbers, than expected.
+    /// A stored tensor of another shape or type than expected.
     Shape,
-    /// The work was asked to end before it was done.
+    /// The work was stopped before its end.
     Interrupted,
 }
 
 /// An error of this crate.
 ///
-/// Its text says where (file, line, column), what was found, what was expected and what to do. The same facts are
-/// there one by one for programs: [`Error::kind`], [`Error::path`], [`Error::line`], [`Error::column`],
-/// [`Error::value`].
+/// The text says where (file, line, column), what was found, what was expected and what to do. Programs read the same facts from
+/// [`Error::kind`], [`Error::path`], [`Error::line`], [`Error::column`] and [`Error::value`].
 #[derive(thiserror::Error)]
 #[error("{}", .0)]
 pub struct Error(Box<Detail>);
@@ -61,35 +60,35 @@ struct Detail {
     help: Option<String>,
 }
 
-/// How many characters of a value or name an error text shows.
+/// The most characters of a value or name in an error text.
 const SHOWN: usize = 80;
 
-/// How many characters a message may have: enough for every list that is made on purpose.
+/// The most characters of a message; lists of this crate are shorter.
 const LONGEST: usize = 8192;
 
-/// The beginning of a value. The rest may be large, and is not kept.
+/// The beginning of a value; the rest, which may be large, is dropped.
 #[derive(Debug)]
 struct Excerpt {
     text: String,
-    /// Of the whole value.
+    /// The length of the whole value.
     bytes: usize,
 }
 
 impl Excerpt {
     fn of(text: String) -> Self {
         let (bytes, shown) = (text.len(), beginning(&text).len());
-        // Not `truncate`, which would keep the memory of the whole.
+        // Not `truncate`, which would keep the memory of the whole value.
         Self { text: if shown < bytes { text[..shown].to_owned() } else { text }, bytes }
     }
 }
 
-/// The first characters, as many as a text shows.
+/// The first characters of a text, at most [`SHOWN`].
 fn beginning(text: &str) -> &str {
     text.char_indices().nth(SHOWN).map_or(text, |(end, _)| &text[..end])
 }
 
-/// A name or value from a file or a client in quotes, for the middle of a message: cut to 80 characters with the number of bytes behind
-/// them, and with control characters escaped.
+/// A name or value from a file or a client, in quotes, for an error message. Control characters are escaped. A text longer than 80
+/// characters is cut, and followed by its number of bytes.
 ///
 /// ```
 /// assert_eq!(starple::quoted("home\x1b[2J").to_string(), r#""home\u{1b}[2J""#);
@@ -112,8 +111,8 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// A text that a terminal shows as it is: control characters, and those that change the direction of writing, are escaped. Line breaks
-/// and tabs stay.
+/// A text that is safe to print on a terminal: control characters, and characters that change the direction of writing, are escaped.
+/// Line breaks and tabs stay.
 ///
 /// ```
 /// assert_eq!(starple::printable("home\x1b[2J"), r"home\u{1b}[2J");
@@ -130,7 +129,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     shown.into()
 }
 
-/// The text on one line: what [`printable`] escapes, and also line breaks and tabs.
+/// The text on one line: as [`printable`], with line breaks and tabs escaped too.
 ///
 /// ```
 /// assert_eq!(starple::one_line("home\tpage\n"), r"home\tpage\n");
@@ -140,7 +139,7 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     if shown.contains(['\n', '\t']) { Cow::Owned(shown.replace('\n', "\\n").replace('\t', "\\t")) } else { shown }
 }
 
-/// Whether a terminal takes the character for a command.
+/// Whether the character controls a terminal.
 fn acts(letter: char) -> bool {
     let direction = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     direction || letter.is_control() && !matches!(letter, '\n' | '\t')
@@ -149,8 +148,7 @@ fn acts(letter: char) -> bool {
 impl Error {
     /// An error of this kind; `message` says what was expected and what was found.
     ///
-    /// Public so that a data reader or a net of the user's own reports its errors in the same form.
-    /// What is longer than 8,192 characters is cut.
+    /// Use it for errors of your own row sources and nets. A message longer than 8,192 characters is cut.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let mut message = message.into();
         if let Some((end, _)) = message.char_indices().nth(LONGEST) {
@@ -190,34 +188,34 @@ impl Error {
         self
     }
 
-    /// What sort of error this is.
+    /// The kind.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The file it is in, where there is one.
+    /// The file, if there is one.
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
     }
 
-    /// The line of the file, counted from 1.
+    /// The line of the file, from 1.
     pub fn line(&self) -> Option<u64> {
         self.0.line
     }
 
-    /// The column (its name) or the setting it is about.
+    /// The name of the column or setting.
     pub fn column(&self) -> Option<&str> {
         self.0.column.as_deref()
     }
 
-    /// The offending value as it was written, or its first 80 characters.
+    /// The value that is wrong, as it was written, or its first 80 characters.
     pub fn value(&self) -> Option<&str> {
         self.0.value.as_ref().map(|value| &*value.text)
     }
 }
 
 impl From<std::io::Error> for Error {
-    /// An error of [`ErrorKind::Io`] with the system's words.
+    /// An error of [`ErrorKind::Io`] with the message of the system.
     fn from(error: std::io::Error) -> Self {
         Self::new(ErrorKind::Io, error.to_string())
     }
@@ -226,7 +224,7 @@ impl From<std::io::Error> for Error {
 impl fmt::Display for Detail {
     /// `data.csv:17: column "label": found "2": expected 0, 1 or an empty cell (advice)`.
     ///
-    /// Names and values come from files and clients: nothing that a terminal would obey is passed on.
+    /// Names and values come from files and clients: control characters are escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(path) = &self.path {
             f.write_str(&printable(&path.to_string_lossy()))?;
@@ -252,15 +250,13 @@ impl fmt::Display for Detail {
 }
 
 impl fmt::Debug for Error {
-    // `main` returning an error prints its `Debug`; the sentence is what a person wants to see there.
+    // If `main` returns an error, Rust prints its `Debug`: the message is more useful there.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
 }
 
-/// Collects every invalid setting of a configuration, so that one error names them all.
-///
-/// Public so that a net of the user's own checks its settings in the same way.
+/// Collects all invalid settings of a configuration, so that one error names them all. [`settings!`](crate::settings!) uses it.
 ///
 /// ```
 /// use starple::Problems;
@@ -276,27 +272,27 @@ impl fmt::Debug for Error {
 pub struct Problems(Vec<String>);
 
 impl Problems {
-    /// Notes `what` unless `holds`.
+    /// Adds `what` unless `holds`.
     pub fn require(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds {
             self.0.push(what());
         }
     }
 
-    /// Whether nothing was noted.
+    /// Whether there are no problems.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// `Ok` when nothing was noted.
+    /// `Ok` if there are no problems.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] with everything that was noted. `of` names the configuration.
+    /// [`ErrorKind::Config`] with all problems. `of` is the name of the configuration.
     pub fn into_result(self, of: &str) -> Result<()> {
         self.into_error(ErrorKind::Config, of)
     }
 
-    /// [`Problems::into_result`] with another kind of error, for what is not a setting.
+    /// [`Problems::into_result`] with another kind of error.
     pub(crate) fn into_error(self, kind: ErrorKind, of: &str) -> Result<()> {
         if self.is_empty() { Ok(()) } else { Err(Error::new(kind, format!("{of}: {}", self.0.join("; ")))) }
     }

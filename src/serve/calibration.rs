@@ -1,4 +1,4 @@
-//! Curves from logits to probabilities, by domain and task.
+//! Calibration: one curve from logits to probabilities for each domain and task.
 
 mod curve;
 mod isotonic;
@@ -16,10 +16,11 @@ use crate::data::{Batch, DomainId, Domains, Layout};
 use crate::error::Problems;
 use crate::{Error, ErrorKind, Result};
 
-/// Corrects a model's probabilities, so that of rows promised 3 % about 3 % are clicked, in each domain and for each task.
+/// Corrects a model's probabilities, so that of rows with a predicted 3 % about 3 % are clicked, in each domain and for each task.
 ///
-/// A trained model ranks well and may still promise too much or too little, in one domain more than in another: sampling of negatives,
-/// row weights, dropout and early stop all see to that. Fit this on rows the model was **not** trained on; the validation split serves.
+/// A model that ranks well may still predict too high or too low, in each domain differently: sampling of negatives,
+/// row weights, dropout and early stop have this effect. Fit a calibration on rows that the model was **not** trained on, such as the
+/// validation split.
 ///
 /// ```
 /// use ndarray::array;
@@ -32,7 +33,7 @@ use crate::{Error, ErrorKind, Result};
 /// let rows = Batch::builder(&layout, 4).domains(vec![home; 4]).labels("click", vec![0.0, 0.0, 1.0, 0.0]).build()?;
 /// let logits = array![[-1.0], [0.0], [1.0], [2.0]];
 ///
-/// // A real validation split has more rows than this; so few would be left alone.
+/// // By default, so few rows get no curve.
 /// let settings = CalibrationSettings { min_rows: 4, ..Method::Isotonic.into() };
 /// let calibration = Calibration::fit(settings, &logits, &rows, &layout)?;
 /// assert_eq!(calibration.probability(2.0, home, 0), 0.5);
@@ -41,12 +42,12 @@ use crate::{Error, ErrorKind, Result};
 /// # Ok::<(), starple::Error>(())
 /// ```
 ///
-/// Rows of [`DomainId::SHARED`], and of domains that were added after the fit, take the task's curve of all domains. In a file it is
-/// checked like a configuration.
+/// Rows of [`DomainId::SHARED`], and of domains that were added after the fit, use the task's curve over all domains. A calibration that is read
+/// from a file is checked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Parts")]
 pub struct Calibration {
-    /// Names, so that a model is not served with the calibration of another.
+    /// The names, so that a model is not served with another model's calibration.
     domains: Vec<String>,
     tasks: Vec<TaskCurves>,
 }
@@ -57,11 +58,11 @@ pub struct Calibration {
 struct TaskCurves {
     task: String,
     pooled: Curve,
-    /// By domain; none where rows were too few.
+    /// By domain; `None` if it had too few rows.
     domains: Vec<Option<Curve>>,
 }
 
-/// A calibration as it is written to a file.
+/// A calibration in a file, before it is checked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parts {
@@ -91,14 +92,13 @@ impl TryFrom<Parts> for Calibration {
 }
 
 impl Calibration {
-    /// Fits a curve for every task and domain: on logits `[rows, tasks]`, as [`Model::score`](crate::Model::score) gives them, and the
+    /// Fits a curve for every task and domain, on logits `[rows, tasks]` of [`Model::score`](crate::Model::score) and the
     /// labels, weights and domains of `rows`.
     ///
-    /// The curves depend on the set of rows alone, not on their order. Rows without a label, or of weight 0, are not there.
+    /// The curves do not depend on the order of the rows. Rows without a label and rows of weight 0 are skipped.
     ///
     /// # Errors
-    /// [`ErrorKind::NonFinite`] for a logit that is not finite where the row has a label, [`ErrorKind::Layout`] or [`ErrorKind::Data`]
-    /// if the rows are not what [`Batch::check`] asks for.
+    /// [`ErrorKind::NonFinite`] for a logit that is not finite in a row that is not skipped; the errors of [`Batch::check`].
     ///
     /// # Panics
     /// If the logits are not `[rows, tasks]`.
@@ -138,10 +138,10 @@ impl Calibration {
         Ok(Self { domains: layout.domains.clone(), tasks: tasks.collect::<Result<_>>()? })
     }
 
-    /// The curve of a domain's rows for a task, by the task's position in the layout.
+    /// The curve of a domain for a task, by the task's position in the layout.
     ///
     /// # Panics
-    /// If there is no such task.
+    /// If the task is out of range.
     pub fn curve(&self, domain: DomainId, task: usize) -> &Curve {
         let TaskCurves { pooled, domains, .. } = &self.tasks[task];
         domain.index().and_then(|domain| domains.get(domain)?.as_ref()).unwrap_or(pooled)
@@ -150,15 +150,15 @@ impl Calibration {
     /// The probability of a row with this logit: [`Curve::probability`] of [`Calibration::curve`].
     ///
     /// # Panics
-    /// If there is no such task.
+    /// If the task is out of range.
     pub fn probability(&self, logit: f32, domain: DomainId, task: usize) -> f64 {
         self.curve(domain, task).probability(logit)
     }
 
-    /// The logits of the calibrated probabilities, `[rows, tasks]`, which [metrics](crate::metrics) take.
+    /// The logits of the calibrated probabilities, `[rows, tasks]`, for [metrics](crate::metrics).
     ///
     /// # Panics
-    /// If `logits` has other tasks, or `domains` other rows.
+    /// If `logits` has another number of tasks, or `domains` another number of rows.
     pub fn logits<'a>(&self, logits: &ArrayRef2<f32>, domains: impl Into<Domains<'a>>) -> Array2<f32> {
         let domains = domains.into();
         assert_eq!(logits.ncols(), self.tasks.len(), "logits of each task");
@@ -172,7 +172,7 @@ impl Calibration {
         Array2::from_shape_fn(logits.dim(), |(row, task)| self.curve(domain(row), task).logit(logits[[row, task]]))
     }
 
-    /// Checks that it was fitted for the tasks and domains of `layout`, which may have more domains behind them.
+    /// Checks that it was fitted for the tasks and the first domains of `layout`; further domains may follow.
     ///
     /// # Errors
     /// [`ErrorKind::Layout`] if not.
@@ -191,7 +191,7 @@ impl Calibration {
 }
 
 impl CalibrationSettings {
-    /// The curve of these rows, if they are enough.
+    /// The curve of these rows; `None` if there are too few.
     fn curve(self, rows: &mut [Observed]) -> Option<Curve> {
         let clicks = rows.iter().filter(|row| row.positive).count();
         if rows.len() < self.min_rows || clicks == 0 || clicks == rows.len() {

@@ -1,7 +1,7 @@
-//! From raw values to probabilities: a model together with the encoder it was trained behind.
+//! Prediction from raw values: a model with its encoder.
 //!
-//! [`Predictor`] takes raw values; [`Scorer`] takes encoded ones, many candidates at a time, with weights that were combined in advance.
-//! [`Calibration`] makes probabilities mean what they say, in each domain.
+//! [`Predictor`] takes raw values. [`Scorer`] takes encoded values of many candidates, and has combined the model's weights in advance.
+//! [`Calibration`] corrects the probabilities in each domain.
 
 mod calibration;
 mod predictor;

@@ -1,4 +1,4 @@
-//! A model and its encoder, as one thing.
+//! A model with its encoder.
 
 mod builder;
 
@@ -15,8 +15,8 @@ use crate::{Error, ErrorKind, Result};
 /// The [`Scorer`] of a trained model with the [`Encoder`] that was fitted for it and optionally a [`Calibration`]: it takes raw values and gives
 /// probabilities.
 ///
-/// A request is one domain, the values that all its candidates share (of the user, of the page), and a list of candidates with the
-/// others. Which columns are shared is said once, by [`PredictorBuilder::given`].
+/// A request has one domain, the values that all its candidates share (of the user, of the page), and a list of candidates with their own
+/// values. [`PredictorBuilder::given`] sets which columns are shared.
 ///
 /// ```
 /// use starple::data::{Encoder, Format, RawValue, Schema, Table, UnknownDomain};
@@ -38,14 +38,14 @@ use crate::{Error, ErrorKind, Result};
 /// let p = predictor.score("home", [("user", "ann")], candidates, &mut cache)?;
 /// assert_eq!(p.dim(), (2, 1));
 ///
-/// // Rows that have all their values themselves.
+/// // Rows that each have all values.
 /// let rows = [[("user", "bob"), ("item", "sofa"), ("price", "380"), ("page", "a page not seen before")]];
 /// assert_eq!(predictor.predict(rows)?.dim(), (1, 1));
 /// # Ok::<(), starple::Error>(())
 /// ```
 ///
-/// It is immutable and cheap to clone; threads share it, and a service swaps one for another as a whole. Values that training did not see
-/// take the out-of-vocabulary row. Inside a rayon pool, long lists of candidates are scored by all its threads, with the same bits.
+/// It is immutable and cheap to clone; threads can share it. Values that training did not see
+/// use the out-of-vocabulary row. Inside a rayon pool, all its threads score long lists of candidates, with the same bits.
 #[derive(Debug, Clone)]
 pub struct Predictor(Arc<Inner>);
 
@@ -54,13 +54,13 @@ struct Inner {
     encoder: Encoder,
     scorer: Scorer,
     calibration: Option<Calibration>,
-    /// The columns that a request gives once, the domain's among them.
+    /// The columns that a request gives once, including the domain.
     request: RowPlan,
     /// The others.
     candidate: RowPlan,
 }
 
-/// A scaled number beyond this is none that a model learned from.
+/// A scaled number above this is far outside the training data.
 const FAR: f32 = 1e4;
 
 /// The buffers of [`Predictor::score`], lent by the caller.
@@ -80,7 +80,7 @@ struct ScoreCache {
 }
 
 impl Predictor {
-    /// A predictor of this model behind this encoder.
+    /// Starts a predictor of this model and its encoder.
     pub fn builder(encoder: Encoder, model: Model) -> PredictorBuilder {
         PredictorBuilder::new(encoder, model)
     }
@@ -113,14 +113,14 @@ impl Predictor {
 
     /// The probabilities of a request's candidates, `[candidates, tasks]`.
     ///
-    /// `given` and each candidate are lists of column and value, in any order; a reference to a map is one too. Labels and other columns
-    /// of the schema that are no features may be among them and are not read. Without a domain column the domain is `all`.
+    /// `given` and each candidate are lists of column and value, in any order; a reference to a map works too. Labels and other columns
+    /// of the schema that are no features may be present; they are not read. Without a domain column, the domain is `all`.
     ///
     /// # Errors
-    /// [`ErrorKind::UnknownDomain`](crate::ErrorKind::UnknownDomain), unless the encoder lets such rows take the shared path;
-    /// [`ErrorKind::Data`](crate::ErrorKind::Data) for a column that is missing, unknown, named twice or in the wrong place, and a value
-    /// that is invalid (text in a numeric column); [`ErrorKind::NonFinite`] if a score is not a finite number, as numbers far beyond those of
-    /// training can make it. Their texts say `given`, or `candidates:2` for the second candidate.
+    /// [`ErrorKind::UnknownDomain`](crate::ErrorKind::UnknownDomain) for an unknown domain, unless the encoder permits the shared path;
+    /// [`ErrorKind::Data`](crate::ErrorKind::Data) for a column that is missing, unknown, listed twice or in the wrong list, and for an
+    /// invalid value (text in a numeric column); [`ErrorKind::NonFinite`] if a score is not finite, which numbers far outside the training data
+    /// can cause. The text says `given`, or `candidates:2` for the second candidate.
     pub fn score<'c, 'g, 'v, K, G, R, C, V>(
         &self,
         domain: &str,
@@ -159,22 +159,22 @@ impl Predictor {
         self.score_into(id, row, rows, scores)
     }
 
-    /// How many values of the last request that was scored with `cache` training had not seen, by the name of the feature: of those
-    /// features that number the values they were fitted on. A bag counts each of its values; what is given counts once.
+    /// For each feature with a vocabulary, its name and how many of its values training had not seen, in the last request that was scored
+    /// with `cache`. Each value of a bag counts; a given value counts once.
     ///
-    /// Means nothing after an error, or of a cache that was lent to another predictor since.
+    /// The numbers are meaningless after an error, or if another predictor used the cache since.
     pub fn unknown<'a>(&'a self, cache: &'a PredictorCache) -> impl Iterator<Item = (&'a str, usize)> {
         let Inner { encoder, request, candidate, .. } = &*self.0;
         let of = |plan: &'a RowPlan, rows: &'a Batch| plan.unknown(encoder, rows);
         of(request, &cache.request).chain(of(candidate, &cache.candidates))
     }
 
-    /// The probabilities of encoded candidates, `[rows, tasks]`; their domain is `domain`, and of `given`, one row, the fields that are
-    /// given are read. If none are, `given` may be empty.
+    /// The probabilities of encoded candidates of one domain, `[rows, tasks]`. `given` is one row, of which only the given fields are
+    /// read; without given fields it may be empty.
     ///
     /// # Errors
     /// Those of [`Batch::check`] if a batch does not have the encoder's layout or an id is out of range;
-    /// [`ErrorKind::UnknownDomain`] if the domain is; [`ErrorKind::NonFinite`] if a score is not a finite number.
+    /// [`ErrorKind::UnknownDomain`] if the domain is out of range; [`ErrorKind::NonFinite`] if a score is not finite.
     pub fn score_batch<'c>(
         &self,
         domain: DomainId,
@@ -225,7 +225,7 @@ impl Predictor {
         Ok(probabilities)
     }
 
-    /// Which candidate has a score that is not finite, and the largest of what went into it.
+    /// The error of a score that is not finite: names the candidate and its largest input.
     #[cold]
     fn not_finite(&self, logits: &ArrayRef2<f32>, given: &Batch, candidates: &Batch) -> Error {
         let scorer = &self.0.scorer;
@@ -248,11 +248,10 @@ impl Predictor {
         }
     }
 
-    /// The probabilities of rows that are in memory, `[rows, tasks]`; each row is a list of column and value as they would be written in
-    /// a file, the domain among them.
+    /// The probabilities of rows, `[rows, tasks]`. Each row is a list of column and value, written as in a file, including the domain.
     ///
     /// # Errors
-    /// Those of [`Encoder::encode_rows`]; [`ErrorKind::NonFinite`] if a score is not a finite number.
+    /// Those of [`Encoder::encode_rows`]; [`ErrorKind::NonFinite`] if a score is not finite.
     pub fn predict<R, K, V>(&self, rows: impl IntoIterator<Item = R>) -> Result<Array2<f32>>
     where
         R: IntoIterator<Item = (K, V)>,
@@ -265,10 +264,10 @@ impl Predictor {
     /// The probabilities of rows of a table, `[rows, tasks]`.
     ///
     /// # Errors
-    /// Those of [`Encoder::encode`]; [`ErrorKind::NonFinite`] if a score is not a finite number.
+    /// Those of [`Encoder::encode`]; [`ErrorKind::NonFinite`] if a score is not finite.
     ///
     /// # Panics
-    /// If a row number is not one of the table.
+    /// If a row number is out of range.
     pub fn predict_table(&self, table: &Table, rows: &[u32]) -> Result<Array2<f32>> {
         let rows = self.0.encoder.encode(table, rows)?;
         self.predict_batch(&rows)
@@ -276,11 +275,12 @@ impl Predictor {
 
     /// The probabilities of encoded rows of any domains, `[rows, tasks]`.
     ///
-    /// Neighbouring rows of one domain that share what is given are scored together.
+    /// Consecutive rows with the same domain and the same given values are scored together.
     ///
     /// # Errors
-    /// Those of [`Batch::check`] if the batch does not have the encoder's layout, or an id or a domain is out of range;
-    /// [`ErrorKind::NonFinite`] if a score is not a finite number. Its text says `rows:2` for the second row.
+    /// Those of [`Batch::check`] if the batch does not have the encoder's layout or an id is out of range;
+    /// [`ErrorKind::UnknownDomain`] if a domain is out of range; [`ErrorKind::NonFinite`] if a score is not finite. The text says `rows:2`
+    /// for the second row.
     pub fn predict_batch(&self, rows: &Batch) -> Result<Array2<f32>> {
         let Inner { encoder, scorer, request: plan, .. } = &*self.0;
         let layout = scorer.layout();
@@ -306,7 +306,7 @@ impl Predictor {
     }
 }
 
-/// A column's name: the domain's, which the predictor adds, or one of the caller's.
+/// The name of a column: of the domain, which the predictor adds, or of a column of the caller.
 enum Name<'a, K> {
     Domain(&'a str),
     Given(K),

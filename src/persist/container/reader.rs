@@ -238,7 +238,8 @@ impl<R: Read + Seek> Container<R> {
             return Ok(());
         }
         let message = format!("tensor {name:?} has a value that is not finite");
-        Err(Error::new(ErrorKind::NonFinite, message).with_help("this crate does not save such a file; another program wrote it"))
+        Err(Error::new(ErrorKind::NonFinite, message)
+            .with_help("this crate does not save such a file; another program wrote it"))
     }
 
     /// Reads a list of any length.

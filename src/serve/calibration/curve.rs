@@ -1,10 +1,10 @@
-//! From one logit to a probability.
+//! Curves from logits to probabilities.
 
 use serde::{Deserialize, Serialize};
 
 use crate::loss::sigmoid;
 
-/// Where [`Curve::logit`] ends: `σ(±16)` is 1.1e-7 from 0 and 1, as near as an f32 below 1 comes.
+/// The bound of [`Curve::logit`]: `σ(±16)` is 1.1e-7 from 0 and 1, about the distance between 1 and the next smaller f32.
 const LAST_LOGIT: f64 = 16.0;
 
 /// A curve from logits to probabilities that never falls.
@@ -21,17 +21,17 @@ pub enum Curve {
         /// Any finite number.
         intercept: f64,
     },
-    /// Straight lines between the points `(logits[i], probabilities[i])`; before the first and behind the last point as there.
+    /// Linear between the points `(logits[i], probabilities[i])`; constant before the first and after the last point.
     Isotonic {
         /// Ascending.
         logits: Vec<f32>,
-        /// Never falling, within 0 and 1; as many as there are logits.
+        /// One for each logit, from 0 to 1, never falling.
         probabilities: Vec<f64>,
     },
 }
 
 impl Curve {
-    /// The probability of a logit; NaN of NaN.
+    /// The probability of a logit; NaN for NaN.
     pub fn probability(&self, logit: f32) -> f64 {
         let z = f64::from(logit);
         match self {
@@ -50,7 +50,7 @@ impl Curve {
         }
     }
 
-    /// The logit of that probability, `ln(p/(1 − p))`, which metrics take; probabilities of 0 and 1 become −16 and 16.
+    /// The logit of that probability, `ln(p/(1 − p))`, for metrics; probabilities of 0 and 1 give −16 and 16.
     pub fn logit(&self, logit: f32) -> f32 {
         let z = match self {
             Self::Identity => return logit,
@@ -63,7 +63,7 @@ impl Curve {
         z as f32
     }
 
-    /// Whether it can be: finite, and never falling.
+    /// Whether it is valid: finite, and never falling.
     pub(super) fn is_valid(&self) -> bool {
         match self {
             Self::Identity => true,

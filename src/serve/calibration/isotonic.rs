@@ -17,10 +17,10 @@ impl Block {
     }
 }
 
-/// The never falling values nearest to the labels of these rows, which are sorted by logit: `min Σ w_i (y_i − p_i)²`.
+/// The never falling probabilities that minimise `Σ w_i (y_i − p_i)²` over these rows, which are sorted by logit.
 pub(super) fn fit(rows: &[Observed]) -> Curve {
     let mut blocks: Vec<Block> = Vec::new();
-    // Equal logits cannot get different probabilities; `==` because -0 and 0 are one.
+    // Equal logits get one probability; `==` because -0 equals 0.
     for tied in rows.chunk_by(|a, b| a.logit == b.logit) {
         let logit = tied[0].logit;
         let clicks = tied.iter().map(Observed::clicks).sum();

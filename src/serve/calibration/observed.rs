@@ -1,4 +1,4 @@
-//! What a curve is fitted on.
+//! The rows that a curve is fitted on.
 
 /// A row with a label and a weight above 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,13 +13,13 @@ impl Observed {
         f64::from(self.weight)
     }
 
-    /// What it adds to the weight of clicks.
+    /// Its weight if it is a click, else 0.
     pub(super) fn clicks(&self) -> f64 {
         if self.positive { self.weight() } else { 0.0 }
     }
 }
 
-/// Sorts rows into the order in which everything is summed, so that no curve depends on the order in which they came.
+/// Sorts rows. All sums go in this order, so that no curve depends on the order in which the rows came.
 pub(super) fn sort(rows: &mut [Observed]) {
     rows.sort_unstable_by(|a, b| {
         let by_logit = a.logit.total_cmp(&b.logit).then(a.positive.cmp(&b.positive));

@@ -4,9 +4,9 @@ use super::curve::Curve;
 use super::observed::Observed;
 use crate::loss::{bce_with_logits, sigmoid};
 
-/// Newton's method needs about ten steps, on the hardest of data some dozens.
+/// The most steps of Newton's method. It needs about ten, on hard data a few dozen.
 const STEPS: usize = 200;
-/// The gradient at which it ends, for rows that weigh 1 together.
+/// It ends when the components of the gradient are below this, with weights that sum to 1.
 const TOLERANCE: f64 = 1e-12;
 
 /// The problem: `min Σ w_i [softplus(f_i) − t_i f_i]` with `f_i = a·x_i + b`, where x is the standardised logit.
@@ -14,12 +14,12 @@ struct Problem<'a> {
     rows: &'a [Observed],
     mean: f64,
     deviation: f64,
-    /// Smoothed targets, of no click and of a click.
+    /// Smoothed targets: of no click, and of a click.
     targets: [f64; 2],
     weight: f64,
 }
 
-/// The slope and the intercept of the smoothed maximum likelihood; 1 and the best intercept where that slope is not above 0.
+/// Slope and intercept of the smoothed maximum likelihood; if that slope is not above 0, slope 1 and the best intercept for it.
 pub(super) fn fit(rows: &[Observed]) -> Curve {
     let weight: f64 = rows.iter().map(Observed::weight).sum();
     let clicks: f64 = rows.iter().map(Observed::clicks).sum();
@@ -29,7 +29,7 @@ pub(super) fn fit(rows: &[Observed]) -> Curve {
     let variance = mean_of(&|row| (f64::from(row.logit) - mean).powi(2));
     let targets = [1.0 / (weight - clicks + 2.0), (clicks + 1.0) / (clicks + 2.0)];
     let problem = Problem { rows, mean, deviation: variance.sqrt(), targets, weight };
-    // Scores that are all alike determine no slope.
+    // Equal scores determine no slope.
     let alike = rows.iter().all(|row| row.logit == rows[0].logit);
     let [scaled, intercept] = if alike { [0.0; 2] } else { problem.solve([0.0; 2], true) };
     let slope = scaled / problem.deviation;
@@ -42,7 +42,7 @@ pub(super) fn fit(rows: &[Observed]) -> Curve {
 }
 
 impl Problem<'_> {
-    /// The best `[a, b]`, or the best b for this a.
+    /// The best `[a, b]`; without `slope`, the best b for the given a.
     fn solve(&self, start: [f64; 2], slope: bool) -> [f64; 2] {
         let mut at = start;
         let mut value = self.value(at);
@@ -65,7 +65,7 @@ impl Problem<'_> {
                     break None;
                 }
             };
-            // No step makes it smaller: this is the minimum, as far as f64 tells.
+            // No step lowers the value: this is the minimum, to f64 precision.
             let Some(moved) = moved else { break };
             (at, value) = moved;
         }
@@ -83,7 +83,7 @@ impl Problem<'_> {
         self.rows.iter().map(loss).sum::<f64>() / self.weight
     }
 
-    /// Gradient and Hessian `[aa, ab, bb]`; without slope, a stands still.
+    /// Gradient and Hessian `[aa, ab, bb]`; without `slope`, those of a are 0.
     fn derivatives(&self, [a, b]: [f64; 2], slope: bool) -> ([f64; 2], [f64; 3]) {
         let (mut gradient, mut hessian) = ([0.0; 2], [0.0; 3]);
         for row in self.rows {
@@ -102,7 +102,7 @@ impl Problem<'_> {
     }
 }
 
-/// `−H⁻¹ g`, with a little added to H's diagonal: it may vanish far from the minimum, and has no row for a slope that stands still.
+/// `−H⁻¹ g` with a small ridge on the diagonal of H: H may vanish far from the minimum, and is 0 for a slope that is held fixed.
 fn newton(gradient: [f64; 2], [aa, ab, bb]: [f64; 3]) -> [f64; 2] {
     const RIDGE: f64 = 1e-12;
     let (aa, bb) = (aa + RIDGE, bb + RIDGE);

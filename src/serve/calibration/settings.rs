@@ -2,37 +2,37 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The family of curves from logits to probabilities.
+/// A family of curves from logits to probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Method {
-    /// `p = σ(a·z + b)` with `a > 0`: two numbers, which few rows determine. It keeps the order of the scores.
+    /// `p = σ(a·z + b)` with `a > 0`: two numbers, for which few rows suffice. It keeps the order of the scores.
     ///
     /// `a` and `b` minimise the cross entropy with smoothed targets, `(N₊ + 1)/(N₊ + 2)` for a click and `1/(N₋ + 2)` for none, where
     /// N₊ and N₋ are the weights of the two classes (Platt, *Probabilistic Outputs for Support Vector Machines*, 1999, section 2.2), by
-    /// Newton's method with backtracking (Lin, Lin & Weng, *A Note on Platt's Probabilistic Outputs*, Machine Learning 2007). Where the
-    /// best slope is not positive it would turn the ranking over: then `a` is 1 and `b` alone is fitted.
+    /// Newton's method with backtracking (Lin, Lin & Weng, *A Note on Platt's Probabilistic Outputs*, Machine Learning 2007). If the
+    /// best slope is not positive, which would reverse the ranking, `a` is 1 and `b` alone is fitted.
     Platt,
-    /// The step function that never falls and is nearest to the labels in weighted squares: it corrects any monotone distortion, but
-    /// needs many rows, and scores that it takes for equal become ties.
+    /// The never falling step function with the least weighted squared distance from the labels. It corrects any monotone distortion, but
+    /// needs many rows, and makes ties of scores on one step.
     ///
     /// Found by pooling adjacent violators (Zadrozny & Elkan, *Transforming Classifier Scores into Accurate Multiclass Probability
-    /// Estimates*, KDD 2002). Between the steps the probability runs in a straight line over the logit, beyond the ends it stays what it
-    /// is there. On the rows it was fitted on, predictions add up to the clicks: PCOC is 1. The ends may be probabilities of exactly 0
-    /// and 1: where a log loss or a bid cannot bear that, take [`Method::Platt`].
+    /// Estimates*, KDD 2002). Between the steps the probability is linear in the logit; beyond the ends it is constant.
+    /// On the rows of the fit, predictions add up to the clicks: PCOC is 1. The ends may be probabilities of exactly 0 and 1; if you need
+    /// a finite log loss or a positive bid, use [`Method::Platt`].
     Isotonic,
 }
 
-/// How a [`Calibration`](super::Calibration) is fitted. A [`Method`] alone stands for it with the other settings at their defaults.
+/// How a [`Calibration`](super::Calibration) is fitted. A [`Method`] converts into it, with its default `min_rows`. Every value is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CalibrationSettings {
     /// The family of curves.
     pub method: Method,
-    /// A domain has a curve of its own for a task if at least this many of its rows have a label and weigh something, and both classes
-    /// are among them; else it takes the task's curve of all domains, which asks for as many rows and is `σ(z)` if there are not.
+    /// A domain gets its own curve for a task if at least this number of its rows have a label and a weight above 0, and both classes
+    /// occur among them. Otherwise it uses the task's curve over all domains, which needs as many rows; without them it is `σ(z)`.
     ///
-    /// Default 100 for [`Method::Platt`], 1000 for [`Method::Isotonic`], which below that follows the noise (Niculescu-Mizil & Caruana,
+    /// Default: 100 for [`Method::Platt`], 1000 for [`Method::Isotonic`], which overfits with fewer (Niculescu-Mizil & Caruana,
     /// *Predicting Good Probabilities With Supervised Learning*, ICML 2005, section 5).
     pub min_rows: usize,
 }

@@ -1,4 +1,4 @@
-//! Puts a [`Predictor`] together.
+//! Building a [`Predictor`].
 
 use super::{Inner, Predictor};
 use crate::data::{Encoder, RowPlan};
@@ -7,7 +7,7 @@ use crate::model::Model;
 use crate::serve::{Calibration, Scorer};
 use crate::{Error, ErrorKind, Result};
 
-/// Collects what a [`Predictor`] is made of: see [`Predictor::builder`].
+/// Builds a [`Predictor`]: see [`Predictor::builder`].
 #[derive(Debug, Clone)]
 pub struct PredictorBuilder {
     encoder: Encoder,
@@ -21,26 +21,26 @@ impl PredictorBuilder {
         Self { encoder, model, given: Vec::new(), calibration: None }
     }
 
-    /// The columns whose values are the same for all candidates of a request: those of the user and of the page. Their part of the
-    /// model is computed once a request. Default: none.
+    /// The columns whose values are the same for all candidates of a request, such as those of the user and the page; default none. Their part
+    /// of the model is computed once per request.
     ///
-    /// The domain is always given; if its column is a feature too, so is that, without being named here.
+    /// The domain is always given, also as a feature; do not list its column.
     pub fn given<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.given.extend(columns.into_iter().map(Into::into));
         self
     }
 
-    /// The curves that give the probabilities. Default: `σ(logit)`.
+    /// The calibration of the probabilities; default none: `σ(logit)`.
     pub fn calibration(mut self, calibration: Calibration) -> Self {
         self.calibration = Some(calibration);
         self
     }
 
-    /// The predictor.
+    /// Builds the predictor.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`] if model or calibration were made for other fields, domains or tasks than the encoder gives;
-    /// [`ErrorKind::Config`] if a column that is given is none of the features', or is named twice; the errors of [`Scorer::new`].
+    /// [`ErrorKind::Layout`] if model or calibration have another layout than the encoder;
+    /// [`ErrorKind::Config`] if no feature reads a given column, or it is listed twice; the errors of [`Scorer::new`].
     pub fn build(self) -> Result<Predictor> {
         let Self { encoder, model, given, calibration } = self;
         if encoder.layout() != model.layout() {

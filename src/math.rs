@@ -128,7 +128,11 @@ mod tests {
         let inputs: Vec<f32> = floats().collect();
         for inputs in inputs.chunks(1024) {
             let mut outputs = [0.0; 1024];
-            widest(|| outputs.iter_mut().zip(inputs).for_each(|(out, &x)| *out = ours(x)));
+            widest(
+                &mut outputs[..],
+                #[inline(always)]
+                |outputs| outputs.iter_mut().zip(inputs).for_each(|(out, &x)| *out = ours(x)),
+            );
             for (&x, &found) in inputs.iter().zip(&outputs) {
                 assert_eq!(found.to_bits(), ours(x).to_bits(), "{x}: in a vector and alone");
                 let expected = exact(f64::from(x));

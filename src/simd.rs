@@ -1,48 +1,31 @@
 //! Loops compiled for the widest vectors of the processor that runs them.
 //!
 //! A crate is compiled for the oldest processor of its target; on x86-64 that has neither vectors of more than 128 bits nor a fused
-//! multiply-add. [`widest`] runs work in a copy that was compiled for what the processor has.
+//! multiply-add. [`widest`] runs a closure in a copy that is compiled for what the processor has.
 
-/// Work of which [`widest`] has a copy for the widest vectors.
+/// `f(data)`, compiled for AVX-512, or for AVX2 and FMA, where the processor has them.
 ///
-/// A closure is work, but only the compiler's judgement brings what is in it into the copy, and a large one stays outside: as slow
-/// as before, its fused multiply-adds calls into a library. A type of its own whose `run` is marked `#[inline(always)]` is always
-/// compiled for the copy.
-pub(crate) trait Work {
-    /// What comes of it.
-    type Output;
-
-    /// Does it. Mark it, and what it calls, `#[inline(always)]`.
-    fn run(self) -> Self::Output;
-}
-
-impl<R, F: FnOnce() -> R> Work for F {
-    type Output = R;
-
-    #[inline(always)]
-    fn run(self) -> R {
-        self()
-    }
-}
-
-/// Runs `work`, compiled for AVX-512, or for AVX2 and FMA, where the processor has them.
+/// Mark the closure, and every function that it calls, `#[inline(always)]`: `widest(data, #[inline(always)] |data| …)`. Without the mark, the
+/// compiler leaves a large closure outside of the copy: it is as slow as before, and its fused multiply-adds are calls into a library.
+/// Put into `data` what the closure changes; what it captures beside that, it captures by shared reference, or by value with `move`.
+/// Values that a loop reads all the time are faster by value.
 ///
-/// Additions stay in the order in which they are written, so the result has the same bits on every path but where [`fma`] is used.
+/// Additions stay in the order in which they are written, so the result has the same bits on every path, except where [`fma`] is used.
 #[inline]
-pub(crate) fn widest<W: Work>(work: W) -> W::Output {
+pub(crate) fn widest<A, R>(data: A, f: impl Fn(A) -> R) -> R {
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code, reason = "there is no safe way to call a function with target features")]
     if has_avx512() {
         // SAFETY: the processor has the features that the copy is compiled for.
-        return unsafe { with_avx512(work) };
+        return unsafe { with_avx512(data, f) };
     } else if has_fma() {
         // SAFETY: as above.
-        return unsafe { with_fma(work) };
+        return unsafe { with_fma(data, f) };
     }
-    work.run()
+    f(data)
 }
 
-/// Whether vectors have 512 bits and there are 32 of them: those of AVX-512 in every processor of its second generation, from 2017 on.
+/// Whether the processor has 32 vectors of 512 bits and the AVX-512 instructions that servers have since 2017 (F, BW, DQ, VL).
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub(crate) fn has_avx512() -> bool {
@@ -53,7 +36,7 @@ pub(crate) fn has_avx512() -> bool {
         && std::arch::is_x86_feature_detected!("avx512vl")
 }
 
-/// Whether a fused multiply-add is one instruction here.
+/// Whether the processor has a fused multiply-add.
 #[inline]
 pub(crate) fn has_fma() -> bool {
     #[cfg(target_arch = "x86_64")]
@@ -62,18 +45,18 @@ pub(crate) fn has_fma() -> bool {
     return cfg!(target_arch = "aarch64");
 }
 
-/// Runs `work`, compiled for AVX2 and FMA.
+/// `f(data)`, compiled for AVX2 and FMA; see [`widest`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-pub(crate) fn with_fma<W: Work>(work: W) -> W::Output {
-    work.run()
+pub(crate) fn with_fma<A, R>(data: A, f: impl Fn(A) -> R) -> R {
+    f(data)
 }
 
-/// Runs `work`, compiled for AVX-512.
+/// `f(data)`, compiled for AVX-512; see [`widest`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-pub(crate) fn with_avx512<W: Work>(work: W) -> W::Output {
-    work.run()
+pub(crate) fn with_avx512<A, R>(data: A, f: impl Fn(A) -> R) -> R {
+    f(data)
 }
 
 /// `a·b + c`: rounded once where `FUSED`, which must be [`has_fma`]; without the instruction it would be a slow call.
@@ -82,13 +65,13 @@ pub(crate) fn fma<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// Tells the processor that this place is soon read or written.
+/// Asks the processor to load this place into its cache.
 #[inline(always)]
 pub(crate) fn prefetch(place: *const f32) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch has no effect but on speed, wherever it points.
+        // SAFETY: a prefetch affects speed alone, wherever it points.
         #[allow(unsafe_code, reason = "the intrinsic takes a raw pointer")]
         unsafe {
             _mm_prefetch::<_MM_HINT_T0>(place.cast());

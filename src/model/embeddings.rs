@@ -7,14 +7,12 @@ use std::ops::Range;
 use ndarray::Array2;
 
 pub(crate) use self::lookup::Selection;
-use self::lookup::{Embed, Scatter};
+use self::lookup::{embed_rows, scatter_rows};
 use super::branches::Routes;
 use super::{NetConfig, NewRows};
 use crate::data::{Batch, DomainId, InputColumns};
 use crate::nn::{Branch, Decay, InitRng, Leaf, LeafMut, Part, Path, RowGrad, Segment, Size, tensor};
 use crate::optim::Optimizer;
-use crate::parallel;
-use crate::simd::widest;
 
 const LINES: &str = "tables and x are in standard layout";
 
@@ -199,7 +197,7 @@ impl Embeddings {
         for block in &blocks.blocks {
             let (order, x) = (&order[block.rows.rows()], &mut x[block.values(self.width())]);
             let tables = self.tables_of(block.owner);
-            parallel::each(Embed { columns: &self.columns, batch, tables, order, x }, &widest);
+            embed_rows(&self.columns, batch, tables, order, x);
         }
     }
 
@@ -219,7 +217,7 @@ impl Embeddings {
             if self.owners.is_empty() || dx.iter().any(|&d| d != 0.0) {
                 let grad = &mut grad[block.owner * self.count..][..self.count];
                 let order = &order[block.rows.rows()];
-                parallel::each(Scatter { columns: &self.columns, batch, order, dx, first: 0, grad }, &widest);
+                scatter_rows(&self.columns, batch, order, dx, grad);
             }
         }
     }

@@ -1,14 +1,14 @@
 //! The softmax gate, and the mixture it weighs.
 
-use ndarray::{Array2, ArrayRef1, ArrayRef2, ArrayView2, ArrayViewMut2, Axis, s};
+use ndarray::{Array2, ArrayRef1, ArrayRef2, ArrayView2, s};
 
 use super::buffer::resize;
 use super::matmul::{Operand, Output, matmul, matmul_grad, product};
 use super::softmax::{softmax_rows, softmax_rows_backward};
 use super::{Decay, Init, InitRng, InputGrad};
 use crate::math::dot_f32;
-use crate::parallel::{self, Divide, join};
-use crate::simd::{Work, widest};
+use crate::parallel::{self, join};
+use crate::simd::widest;
 
 /// `w = softmax(x·W)`: linear, without bias and without normalisation (Tang et al. 2020, section 4.1, equation 3).
 #[derive(Debug, Clone, PartialEq)]
@@ -105,52 +105,27 @@ pub fn mix<'a>(
     let count = experts.clone().count();
     assert!(count > 0 && count == cache.weights.ncols(), "an expert for each gate weight, and at least one");
     assert!(experts.clone().all(|s| s.dim() == y.dim()), "experts and mixture have one shape");
-    parallel::each(Rows { first: 0, y: y.view_mut() }, &|Rows { first, y }| {
-        widest(Mix { weights: &cache.weights, experts: experts.clone(), first, y });
-    });
-}
-
-struct Mix<'a, E> {
-    weights: &'a Array2<f32>,
-    experts: E,
-    first: usize,
-    y: ArrayViewMut2<'a, f32>,
-}
-
-impl<'a, E: Iterator<Item = ArrayView2<'a, f32>>> Work for Mix<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { weights, experts, first, mut y } = self;
-        let rows = first..first + y.nrows();
-        for (i, s) in experts.enumerate() {
-            let s = s.slice(s![rows.clone(), ..]);
-            for ((mut y, s), row) in y.rows_mut().into_iter().zip(s.rows()).zip(rows.clone()) {
-                let w = weights[[row, i]];
-                let y = y.as_slice_mut().expect(CONTIGUOUS);
-                let values = y.iter_mut().zip(s.to_slice().expect(CONTIGUOUS));
-                if i == 0 { values.for_each(|(y, &s)| *y = w * s) } else { values.for_each(|(y, &s)| *y += w * s) }
+    parallel::wide_blocks(
+        y.nrows(),
+        AT_ONCE,
+        (0..y.nrows(), y.view_mut()),
+        #[inline(always)]
+        |(rows, mut y)| {
+            for (i, s) in experts.clone().enumerate() {
+                let s = s.slice(s![rows.clone(), ..]);
+                for ((mut y, s), row) in y.rows_mut().into_iter().zip(s.rows()).zip(rows.clone()) {
+                    let w = cache.weights[[row, i]];
+                    let y = y.as_slice_mut().expect(CONTIGUOUS);
+                    let values = y.iter_mut().zip(s.to_slice().expect(CONTIGUOUS));
+                    if i == 0 {
+                        values.for_each(|(y, &s)| *y = w * s);
+                    } else {
+                        values.for_each(|(y, &s)| *y += w * s);
+                    }
+                }
             }
-        }
-    }
-}
-
-/// Some rows of a mixture.
-struct Rows<'a> {
-    first: usize,
-    y: ArrayViewMut2<'a, f32>,
-}
-
-impl Divide for Rows<'_> {
-    fn pieces(&self) -> usize {
-        self.y.nrows().div_ceil(AT_ONCE)
-    }
-
-    fn divide(self, pieces: usize) -> (Self, Self) {
-        let (y, rest) = self.y.split_at(Axis(0), pieces * AT_ONCE);
-        (Self { first: self.first, y }, Self { first: self.first + pieces * AT_ONCE, y: rest })
-    }
+        },
+    );
 }
 
 /// One expert's share of the mixture's backward pass, `g = dy`: `dw_i = ⟨g, s_i⟩` into the cache, `ds_i = w_i·g`.
@@ -180,42 +155,29 @@ pub(crate) fn mix_backward_rows(
 ) {
     assert_eq!((s.dim(), s.dim()), (dy.dim(), ds.dx.dim()), "one gradient for each value of an expert");
     assert_eq!((w.len(), dw.len()), (s.nrows(), s.nrows()), "one gate weight for each row");
-    widest(MixBackward { w, s, dy, rectified, ds, dw });
-}
-
-struct MixBackward<'a, 'd> {
-    w: &'a ArrayRef1<f32>,
-    s: &'a ArrayRef2<f32>,
-    dy: &'a ArrayRef2<f32>,
-    rectified: Option<f32>,
-    ds: InputGrad<'d>,
-    dw: &'a mut ArrayRef1<f32>,
-}
-
-impl Work for MixBackward<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { w, s, dy, rectified, ds: InputGrad { dx: mut ds, add }, dw } = self;
-        let rows = s.rows().into_iter().zip(dy.rows()).zip(ds.rows_mut()).zip(dw).zip(w);
-        for ((((s, g), mut ds), dw), &w) in rows {
-            let (s, g) = (s.to_slice().expect(CONTIGUOUS), g.to_slice().expect(CONTIGUOUS));
-            let ds = ds.as_slice_mut().expect(CONTIGUOUS);
-            *dw = dot_f32::<16>(s, g);
-            match rectified {
-                None => ds.iter_mut().zip(g).for_each(|(ds, &g)| *ds = if add { *ds + w * g } else { w * g }),
-                Some(scale) => {
-                    let w = w * scale;
-                    ds.iter_mut().zip(g).zip(s).for_each(|((ds, &g), &s)| {
-                        let d = w * g;
-                        let d = if s > 0.0 { d } else { 0.0 };
-                        *ds = if add { *ds + d } else { d };
-                    });
+    widest(
+        (ds, dw),
+        #[inline(always)]
+        |(InputGrad { dx: mut ds, add }, dw)| {
+            let rows = s.rows().into_iter().zip(dy.rows()).zip(ds.rows_mut()).zip(dw).zip(w);
+            for ((((s, g), mut ds), dw), &w) in rows {
+                let (s, g) = (s.to_slice().expect(CONTIGUOUS), g.to_slice().expect(CONTIGUOUS));
+                let ds = ds.as_slice_mut().expect(CONTIGUOUS);
+                *dw = dot_f32::<16>(s, g);
+                match rectified {
+                    None => ds.iter_mut().zip(g).for_each(|(ds, &g)| *ds = if add { *ds + w * g } else { w * g }),
+                    Some(scale) => {
+                        let w = w * scale;
+                        ds.iter_mut().zip(g).zip(s).for_each(|((ds, &g), &s)| {
+                            let d = w * g;
+                            let d = if s > 0.0 { d } else { 0.0 };
+                            *ds = if add { *ds + d } else { d };
+                        });
+                    }
                 }
             }
-        }
-    }
+        },
+    );
 }
 
 const CONTIGUOUS: &str = "weights and outputs are contiguous";

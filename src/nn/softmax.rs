@@ -1,8 +1,7 @@
 //! The softmax and its gradient: what gates and attention weigh by.
 
 use crate::math::exp;
-use crate::parallel::{self, Divide};
-use crate::simd::{Work, widest};
+use crate::parallel;
 
 /// How many values a thread takes at a time.
 const BLOCK: usize = 1 << 12;
@@ -14,7 +13,30 @@ const BLOCK: usize = 1 << 12;
 /// If these are not whole rows.
 pub(crate) fn softmax_rows(z: &mut [f32], width: usize) {
     assert_whole(z.len(), width);
-    parallel::each(Forward { z, width }, &widest);
+    parallel::wide_blocks(
+        z.len(),
+        block(width),
+        z,
+        #[inline(always)]
+        |z| {
+            for row in z.chunks_exact_mut(width) {
+                let top = row.iter().fold(f32::NEG_INFINITY, |top, &z| if z > top { z } else { top });
+                for z in row {
+                    *z -= top;
+                }
+            }
+            // All rows in one loop: a row alone is too short for vectors.
+            for z in &mut *z {
+                *z = exp(*z);
+            }
+            for row in z.chunks_exact_mut(width) {
+                let share = 1.0 / row.iter().sum::<f32>();
+                for z in row {
+                    *z *= share;
+                }
+            }
+        },
+    );
 }
 
 /// `dw ← dz = w ⊙ (dw − Σ_j w_j dw_j)` for every row of `width` values, where `w = softmax(z)`.
@@ -24,7 +46,18 @@ pub(crate) fn softmax_rows(z: &mut [f32], width: usize) {
 pub(crate) fn softmax_rows_backward(w: &[f32], dw: &mut [f32], width: usize) {
     assert_whole(w.len(), width);
     assert_eq!(w.len(), dw.len(), "one gradient for each weight");
-    parallel::each(Backward { w, dw, width }, &widest);
+    parallel::wide_blocks(
+        w.len(),
+        block(width),
+        (w, dw),
+        #[inline(always)]
+        |(w, dw)| {
+            for (w, dw) in w.chunks_exact(width).zip(dw.chunks_exact_mut(width)) {
+                let mean: f32 = w.iter().zip(&*dw).map(|(w, dw)| w * dw).sum();
+                dw.iter_mut().zip(w).for_each(|(dw, w)| *dw = w * (*dw - mean));
+            }
+        },
+    );
 }
 
 fn assert_whole(len: usize, width: usize) {
@@ -34,74 +67,6 @@ fn assert_whole(len: usize, width: usize) {
 /// The rows of a block, at least one.
 fn block(width: usize) -> usize {
     BLOCK.div_ceil(width) * width
-}
-
-struct Forward<'a> {
-    z: &'a mut [f32],
-    width: usize,
-}
-
-impl Divide for Forward<'_> {
-    fn pieces(&self) -> usize {
-        self.z.len().div_ceil(block(self.width))
-    }
-
-    fn divide(self, pieces: usize) -> (Self, Self) {
-        let (first, rest) = self.z.split_at_mut(pieces * block(self.width));
-        (Self { z: first, ..self }, Self { z: rest, ..self })
-    }
-}
-
-impl Work for Forward<'_> {
-    type Output = ();
-
-    /// The exponentials of all rows in one loop: a row alone is too short for vectors.
-    #[inline(always)]
-    fn run(self) {
-        for row in self.z.chunks_exact_mut(self.width) {
-            let top = row.iter().fold(f32::NEG_INFINITY, |top, &z| if z > top { z } else { top });
-            for z in row {
-                *z -= top;
-            }
-        }
-        self.z.iter_mut().for_each(|z| *z = exp(*z));
-        for row in self.z.chunks_exact_mut(self.width) {
-            let share = 1.0 / row.iter().sum::<f32>();
-            for z in row {
-                *z *= share;
-            }
-        }
-    }
-}
-
-struct Backward<'a> {
-    w: &'a [f32],
-    dw: &'a mut [f32],
-    width: usize,
-}
-
-impl Divide for Backward<'_> {
-    fn pieces(&self) -> usize {
-        self.w.len().div_ceil(block(self.width))
-    }
-
-    fn divide(self, pieces: usize) -> (Self, Self) {
-        let at = pieces * block(self.width);
-        let ((w, rest), (dw, rest_of_dw)) = (self.w.split_at(at), self.dw.split_at_mut(at));
-        (Self { w, dw, ..self }, Self { w: rest, dw: rest_of_dw, ..self })
-    }
-}
-
-impl Work for Backward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        for (w, dw) in self.w.chunks_exact(self.width).zip(self.dw.chunks_exact_mut(self.width)) {
-            let mean: f32 = w.iter().zip(&*dw).map(|(w, dw)| w * dw).sum();
-            dw.iter_mut().zip(w).for_each(|(dw, w)| *dw = w * (*dw - mean));
-        }
-    }
 }
 
 #[cfg(test)]

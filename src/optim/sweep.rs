@@ -4,8 +4,8 @@
 
 use super::RowUpdates;
 use crate::nn::RowGrad;
-use crate::parallel::{self, Divide};
-use crate::simd::{Work, widest};
+use crate::parallel::{self, Cut, Divide};
+use crate::simd::widest;
 
 /// How many values a block has: with two moments 128 kB, which stay near the core until the gradient is set to zero.
 const BLOCK: usize = 1 << 13;
@@ -26,39 +26,16 @@ pub(super) fn dense<const N: usize>(
     grad: &mut [f32],
     state: [&mut [f32]; N],
 ) {
-    parallel::each(Dense { kernel, values, grad, state }, &widest);
-}
-
-/// A part of a dense tensor.
-struct Dense<'a, K, const N: usize> {
-    kernel: K,
-    values: &'a mut [f32],
-    grad: &'a mut [f32],
-    state: [&'a mut [f32]; N],
-}
-
-impl<K: Kernel<N>, const N: usize> Divide for Dense<'_, K, N> {
-    fn pieces(&self) -> usize {
-        self.values.len().div_ceil(BLOCK)
-    }
-
-    fn divide(mut self, pieces: usize) -> (Self, Self) {
-        let at = pieces * BLOCK;
-        let (values, grad) = (split_off(&mut self.values, at), split_off(&mut self.grad, at));
-        let state = self.state.each_mut().map(|part| split_off(part, at));
-        let rest = Self { kernel: self.kernel, values, grad, state };
-        (self, rest)
-    }
-}
-
-impl<K: Kernel<N>, const N: usize> Work for Dense<'_, K, N> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        self.kernel.step(self.values, self.grad, self.state);
-        self.grad.fill(0.0);
-    }
+    parallel::wide_blocks(
+        values.len(),
+        BLOCK,
+        (values, grad, state),
+        #[inline(always)]
+        move |(values, grad, state)| {
+            kernel.step(values, grad, state);
+            grad.fill(0.0);
+        },
+    );
 }
 
 /// Moves the rows of tables as [`RowUpdates`] asks.
@@ -105,7 +82,13 @@ impl RowSweep {
             }
             Visits::All(&self.zeros[..dim])
         };
-        parallel::each(Rows { kernel, start: 0, table, state, share, grad, visits }, &widest);
+        parallel::each(Rows { kernel, start: 0, table, state, share, grad, visits }, &|rows| {
+            widest(
+                rows,
+                #[inline(always)]
+                |rows: Rows<'_, _, N>| rows.run(),
+            );
+        });
         grad.clear();
     }
 }
@@ -161,16 +144,14 @@ impl<K: Kernel<N>, const N: usize> Divide for Rows<'_, K, N> {
             }
             Visits::All(zeros) => (at, Visits::All(zeros)),
         };
-        let table = split_off(&mut self.table, row * self.grad.dim());
-        let state = self.state.each_mut().map(|part| split_off(part, row * self.share));
-        let rest = Self { start: self.start + row, table, state, visits, ..self };
-        (self, rest)
+        let (table, rest_table) = self.table.split_at_mut(row * self.grad.dim());
+        let (state, rest_state) = self.state.cut(row * self.share);
+        let rest = Self { start: self.start + row, table: rest_table, state: rest_state, visits, ..self };
+        (Self { table, state, ..self }, rest)
     }
 }
 
-impl<K: Kernel<N>, const N: usize> Work for Rows<'_, K, N> {
-    type Output = ();
-
+impl<K: Kernel<N>, const N: usize> Rows<'_, K, N> {
     #[inline(always)]
     fn run(mut self) {
         let (grad, dim) = (self.grad, self.grad.dim());
@@ -192,9 +173,7 @@ impl<K: Kernel<N>, const N: usize> Work for Rows<'_, K, N> {
             }
         }
     }
-}
 
-impl<K: Kernel<N>, const N: usize> Rows<'_, K, N> {
     #[inline(always)]
     fn step(&mut self, row: usize, grad: &[f32]) {
         let share = self.share;

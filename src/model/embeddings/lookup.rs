@@ -5,68 +5,46 @@ use ndarray::{Array2, ArrayViewMut2};
 use super::{Embeddings, LINES};
 use crate::data::{Batch, FieldColumns, Ids, InputColumns, Pooling};
 use crate::nn::RowGrad;
-use crate::parallel::Divide;
-use crate::simd::Work;
+use crate::parallel::{Lines, wide_blocks};
 
 /// The number of values of `x` that a thread writes at a time.
 const PART: usize = 1 << 14;
 
-/// The forward pass of some rows, in parts of about [`PART`] values.
-pub(super) struct Embed<'a> {
-    pub(super) columns: &'a InputColumns,
-    pub(super) batch: &'a Batch,
-    pub(super) tables: &'a [Array2<f32>],
-    pub(super) order: &'a [u32],
-    pub(super) x: &'a mut [f32],
-}
-
-impl Embed<'_> {
-    fn rows(&self) -> usize {
-        PART.div_ceil(self.columns.width)
+/// Writes the rows `order` of a batch into the rows of `x`, in parts of about [`PART`] values.
+pub(super) fn embed_rows(columns: &InputColumns, batch: &Batch, tables: &[Array2<f32>], order: &[u32], x: &mut [f32]) {
+    let width = columns.width;
+    if x.is_empty() {
+        return;
     }
-}
-
-impl Divide for Embed<'_> {
-    fn pieces(&self) -> usize {
-        if self.x.is_empty() { 0 } else { self.order.len().div_ceil(self.rows()) }
-    }
-
-    fn divide(self, pieces: usize) -> (Self, Self) {
-        let rows = pieces * self.rows();
-        let (order, rest) = self.order.split_at(rows);
-        let (x, rest_of_x) = self.x.split_at_mut(rows * self.columns.width);
-        (Self { order, x, ..self }, Self { order: rest, x: rest_of_x, ..self })
-    }
-}
-
-impl Work for Embed<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { columns, batch, tables, order, x } = self;
-        let (width, mut first) = (columns.width, 0);
-        for (field, ids) in columns.fields.iter().zip(&batch.ids) {
-            let (own, order) = (field.all(), order.iter().map(|&row| row as usize));
-            first = own.end;
-            let rows = x.chunks_exact_mut(width).map(|x| &mut x[own.clone()]).zip(order);
-            embed(*field, &tables[field.table], ids, rows);
-        }
-        let rows = x.chunks_exact_mut(width).map(|x| &mut x[first..]).zip(order);
-        match batch.numeric.as_slice() {
-            Some(numeric) => {
-                for (x, &row) in rows {
-                    x.copy_from_slice(&numeric[row as usize * x.len()..][..x.len()]);
+    wide_blocks(
+        order.len(),
+        PART.div_ceil(width),
+        (order, Lines(x, width)),
+        #[inline(always)]
+        |(order, Lines(x, _))| {
+            let mut first = 0;
+            for (field, ids) in columns.fields.iter().zip(&batch.ids) {
+                let (own, order) = (field.all(), order.iter().map(|&row| row as usize));
+                first = own.end;
+                let rows = x.chunks_exact_mut(width).map(|x| &mut x[own.clone()]).zip(order);
+                embed(*field, &tables[field.table], ids, rows);
+            }
+            let rows = x.chunks_exact_mut(width).map(|x| &mut x[first..]).zip(order);
+            match batch.numeric.as_slice() {
+                Some(numeric) => {
+                    for (x, &row) in rows {
+                        x.copy_from_slice(&numeric[row as usize * x.len()..][..x.len()]);
+                    }
+                }
+                // A caller's matrix may be in another memory layout.
+                None => {
+                    for (x, &row) in rows {
+                        x.iter_mut().zip(batch.numeric.row(row as usize)).for_each(|(x, &value)| *x = value);
+                    }
                 }
             }
-            // A caller's matrix may be in another memory layout.
-            None => {
-                for (x, &row) in rows {
-                    x.iter_mut().zip(batch.numeric.row(row as usize)).for_each(|(x, &value)| *x = value);
-                }
-            }
-        }
-    }
+        },
+    );
 }
 
 /// Writes the columns of one field for some rows of a batch.
@@ -178,42 +156,23 @@ impl Embeddings {
     }
 }
 
-/// The backward pass of some tables.
-pub(super) struct Scatter<'a> {
-    pub(super) columns: &'a InputColumns,
-    pub(super) batch: &'a Batch,
-    pub(super) order: &'a [u32],
-    pub(super) dx: &'a [f32],
-    /// The position of the first table.
-    pub(super) first: usize,
-    pub(super) grad: &'a mut [RowGrad],
-}
-
-impl Divide for Scatter<'_> {
-    fn pieces(&self) -> usize {
-        self.grad.len()
-    }
-
-    fn divide(self, pieces: usize) -> (Self, Self) {
-        let (grad, rest) = self.grad.split_at_mut(pieces);
-        (Self { grad, ..self }, Self { first: self.first + pieces, grad: rest, ..self })
-    }
-}
-
-impl Work for Scatter<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { columns, batch, order, dx, first, grad } = self;
-        for (table, grad) in (first..).zip(grad) {
-            for &f in &columns.readers[table] {
-                let field = columns.fields[f];
-                let rows = dx.chunks_exact(columns.width).map(|dx| &dx[field.values()]).zip(order);
-                scatter(field, &batch.ids[f], rows, grad);
+/// Adds `dx[i]` to the gradients of the table rows that row `order[i]` read, one gradient for each table.
+pub(super) fn scatter_rows(columns: &InputColumns, batch: &Batch, order: &[u32], dx: &[f32], grad: &mut [RowGrad]) {
+    wide_blocks(
+        grad.len(),
+        1,
+        (0..grad.len(), grad),
+        #[inline(always)]
+        |(tables, grad)| {
+            for (table, grad) in tables.zip(grad) {
+                for &f in &columns.readers[table] {
+                    let field = columns.fields[f];
+                    let rows = dx.chunks_exact(columns.width).map(|dx| &dx[field.values()]).zip(order);
+                    scatter(field, &batch.ids[f], rows, grad);
+                }
             }
-        }
-    }
+        },
+    );
 }
 
 /// Adds the gradients of one field's vectors to those of the table's rows.

@@ -3,8 +3,7 @@
 use ndarray::{ArrayRef2, Zip};
 
 use crate::math::{sigmoid_f32, tanh};
-use crate::parallel::{self, Divide};
-use crate::simd::{Work, widest};
+use crate::parallel;
 
 /// How many values a thread takes at a time.
 const BLOCK: usize = 1 << 13;
@@ -21,7 +20,13 @@ pub(super) trait Curve: Copy + Send + Sync {
     fn forward(self, z: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>) {
         if let (Some(z), Some(y)) = (z.as_slice(), y.as_slice_mut()) {
             assert_eq!(z.len(), y.len(), "one activation for each value");
-            parallel::each(Forward { curve: self, z, y }, &widest);
+            parallel::wide_blocks(
+                z.len(),
+                BLOCK,
+                (z, y),
+                #[inline(always)]
+                |(z, y)| y.iter_mut().zip(z).for_each(|(y, &z)| *y = self.at(z)),
+            );
         } else {
             Zip::from(y).and(z).for_each(|y, &z| *y = self.at(z));
         }
@@ -31,7 +36,17 @@ pub(super) trait Curve: Copy + Send + Sync {
     fn backward(self, z: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, dz: &mut ArrayRef2<f32>) {
         if let (Some(z), Some(dy), Some(dz)) = (z.as_slice(), dy.as_slice(), dz.as_slice_mut()) {
             assert!(z.len() == dz.len() && dy.len() == dz.len(), "one gradient for each value");
-            parallel::each(Backward { curve: self, z, dy, dz }, &widest);
+            parallel::wide_blocks(
+                z.len(),
+                BLOCK,
+                (z, dy, dz),
+                #[inline(always)]
+                |(z, dy, dz)| {
+                    for ((dz, &z), &g) in dz.iter_mut().zip(z).zip(dy) {
+                        *dz = g * self.slope(z);
+                    }
+                },
+            );
         } else {
             Zip::from(dz).and(z).and(dy).for_each(|dz, &z, &g| *dz = g * self.slope(z));
         }
@@ -109,64 +124,5 @@ impl Curve for Tanh {
     fn slope(self, z: f32) -> f32 {
         let t = tanh(z);
         1.0 - t * t
-    }
-}
-
-struct Forward<'a, C> {
-    curve: C,
-    z: &'a [f32],
-    y: &'a mut [f32],
-}
-
-impl<C: Curve> Divide for Forward<'_, C> {
-    fn pieces(&self) -> usize {
-        self.y.len().div_ceil(BLOCK)
-    }
-
-    fn divide(self, pieces: usize) -> (Self, Self) {
-        let ((z, rest), (y, rest_of_y)) = (self.z.split_at(pieces * BLOCK), self.y.split_at_mut(pieces * BLOCK));
-        (Self { z, y, ..self }, Self { z: rest, y: rest_of_y, ..self })
-    }
-}
-
-impl<C: Curve> Work for Forward<'_, C> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        for (y, &z) in self.y.iter_mut().zip(self.z) {
-            *y = self.curve.at(z);
-        }
-    }
-}
-
-struct Backward<'a, C> {
-    curve: C,
-    z: &'a [f32],
-    dy: &'a [f32],
-    dz: &'a mut [f32],
-}
-
-impl<C: Curve> Divide for Backward<'_, C> {
-    fn pieces(&self) -> usize {
-        self.dz.len().div_ceil(BLOCK)
-    }
-
-    fn divide(self, pieces: usize) -> (Self, Self) {
-        let at = pieces * BLOCK;
-        let ((z, rest), (dy, rest_of_dy)) = (self.z.split_at(at), self.dy.split_at(at));
-        let (dz, rest_of_dz) = self.dz.split_at_mut(at);
-        (Self { z, dy, dz, ..self }, Self { z: rest, dy: rest_of_dy, dz: rest_of_dz, ..self })
-    }
-}
-
-impl<C: Curve> Work for Backward<'_, C> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        for ((dz, &z), &g) in self.dz.iter_mut().zip(self.z).zip(self.dy) {
-            *dz = g * self.curve.slope(z);
-        }
     }
 }

@@ -8,6 +8,7 @@ use super::kernel::{Epilogue, PanelRow};
 use super::panels::WIDTH;
 use super::strided::{RowMajor, RowMajorMut, load};
 use crate::nn::InputGrad;
+use crate::parallel::Cut;
 
 /// A product that becomes a matrix, or is added to one.
 pub(crate) struct Output<'y, 't> {
@@ -68,22 +69,24 @@ impl<'y, 't> Output<'y, 't> {
     }
 }
 
-impl Epilogue for Output<'_, '_> {
-    fn dim(&self) -> (usize, usize) {
-        self.y.dim()
-    }
-
-    fn split(self, row: usize) -> (Self, Self) {
+impl Cut for Output<'_, '_> {
+    fn cut(self, row: usize) -> (Self, Self) {
         let Self { y, add, post_op } = self;
-        let (first, second) = y.split(row);
-        let (then_first, then_second) = match post_op {
+        let (y, rest) = y.cut(row);
+        let (first_op, rest_op) = match post_op {
             PostOp::WherePositive(h, scale) => {
-                let (first, second) = h.split(row);
-                (PostOp::WherePositive(first, scale), PostOp::WherePositive(second, scale))
+                let (h, rest) = h.cut(row);
+                (PostOp::WherePositive(h, scale), PostOp::WherePositive(rest, scale))
             }
             post_op => (post_op, post_op),
         };
-        (Self { y: first, add, post_op: then_first }, Self { y: second, add, post_op: then_second })
+        (Self { y, add, post_op: first_op }, Self { y: rest, add, post_op: rest_op })
+    }
+}
+
+impl Epilogue for Output<'_, '_> {
+    fn dim(&self) -> (usize, usize) {
+        self.y.dim()
     }
 
     #[inline(always)]

@@ -8,8 +8,8 @@ use std::ops::Range;
 use super::panels::{Panels, WIDTH};
 use super::strided::Strided;
 use super::tile::{self, Operands, Sums, TileKernel};
-use crate::parallel::{self, Divide};
-use crate::simd::{Work, widest};
+use crate::parallel::{self, Cut};
+use crate::simd::widest;
 
 /// How many products are summed in registers, before that is added to what was summed before: 256 · 16 values of a panel stay in the
 /// first-level cache.
@@ -20,14 +20,9 @@ const FEWEST: usize = 48;
 const PRODUCTS: usize = 1 << 20;
 
 /// Where products go.
-pub(crate) trait Epilogue: Send {
+pub(crate) trait Epilogue: Cut {
     /// How many rows and columns it takes.
     fn dim(&self) -> (usize, usize);
-
-    /// The rows before `row`, and those from it on.
-    fn split(self, row: usize) -> (Self, Self)
-    where
-        Self: Sized;
 
     /// Tells that sums for these rows and columns are being computed.
     fn expect(&self, rows: Range<usize>, columns: Range<usize>);
@@ -110,7 +105,9 @@ pub(super) fn multiply(a: Strided<'_>, right: Right<'_>, mut epilogue: impl Epil
     if m > 0 && right.n > 0 {
         let most = (PRODUCTS / (k * right.n)).clamp(FEWEST, MOST);
         let block = m.div_ceil(m.div_ceil(most));
-        parallel::each(RowBlock { a, right, start: 0, count: m, block, epilogue, last }, &|rows| RowBlock::run(rows));
+        parallel::blocks(m, block, (0..m, epilogue), &|(rows, epilogue)| {
+            RowBlock { a, right, start: rows.start, count: rows.len(), epilogue, last }.run();
+        });
     }
 }
 
@@ -120,23 +117,8 @@ struct RowBlock<'a, S> {
     right: Right<'a>,
     start: usize,
     count: usize,
-    block: usize,
     epilogue: S,
     last: bool,
-}
-
-impl<S: Epilogue> Divide for RowBlock<'_, S> {
-    fn pieces(&self) -> usize {
-        self.count.div_ceil(self.block)
-    }
-
-    fn divide(self, pieces: usize) -> (Self, Self) {
-        let rows = pieces * self.block;
-        let (first, second) = self.epilogue.split(rows);
-        let Self { a, right, start, block, last, .. } = self;
-        let rest = Self { a, right, start: start + rows, count: self.count - rows, block, epilogue: second, last };
-        (Self { a, right, start, count: rows, block, epilogue: first, last }, rest)
-    }
 }
 
 impl<S: Epilogue> RowBlock<'_, S> {
@@ -199,41 +181,38 @@ impl<S: Epilogue> RowBlock<'_, S> {
     /// Hands a tile's sums on, row by row: `at_once` panels of each.
     fn put(&mut self, row: usize, panel: usize, at_once: usize, sums: &[[f32; WIDTH]], depth: &Range<usize>) {
         let last = self.last && depth.end == self.right.k;
-        widest(Put { epilogue: &mut self.epilogue, row, panel, at_once, sums, n: self.right.n, last });
+        let n = self.right.n;
+        widest(
+            &mut self.epilogue,
+            #[inline(always)]
+            move |epilogue| {
+                if (panel + at_once) * WIDTH <= n {
+                    put_rows::<_, true>(epilogue, row, panel, at_once, sums, n, last);
+                } else {
+                    put_rows::<_, false>(epilogue, row, panel, at_once, sums, n, last);
+                }
+            },
+        );
     }
 }
 
-/// A tile's sums on their way to a sink.
-struct Put<'a, S> {
-    epilogue: &'a mut S,
+/// Puts a tile's sums, row by row; `WHOLE` promises that no panel is cut off at the last column.
+#[inline(always)]
+fn put_rows<S: Epilogue, const WHOLE: bool>(
+    epilogue: &mut S,
     row: usize,
     panel: usize,
     at_once: usize,
-    sums: &'a [[f32; WIDTH]],
+    sums: &[[f32; WIDTH]],
     n: usize,
     last: bool,
-}
-
-impl<S: Epilogue> Work for Put<'_, S> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        if (self.panel + self.at_once) * WIDTH <= self.n { self.rows::<true>() } else { self.rows::<false>() }
-    }
-}
-
-impl<S: Epilogue> Put<'_, S> {
-    #[inline(always)]
-    fn rows<const WHOLE: bool>(self) {
-        let Self { epilogue, row, panel, at_once, sums, n, last } = self;
-        let mut epilogue = epilogue.lend();
-        for (row, sums) in (row..).zip(sums.chunks_exact(at_once)) {
-            for (panel, sums) in (panel..).zip(sums) {
-                let column = panel * WIDTH;
-                let width = if WHOLE { WIDTH } else { WIDTH.min(n - column) };
-                epilogue.put::<WHOLE>(PanelRow { row, column, width, last }, sums);
-            }
+) {
+    let mut epilogue = epilogue.lend();
+    for (row, sums) in (row..).zip(sums.chunks_exact(at_once)) {
+        for (panel, sums) in (panel..).zip(sums) {
+            let column = panel * WIDTH;
+            let width = if WHOLE { WIDTH } else { WIDTH.min(n - column) };
+            epilogue.put::<WHOLE>(PanelRow { row, column, width, last }, sums);
         }
     }
 }

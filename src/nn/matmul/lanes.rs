@@ -175,39 +175,37 @@ pub(super) mod x86 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::Work;
 
-    /// Turns a square by these lanes.
-    struct Turn<L>(std::marker::PhantomData<L>);
-
-    impl<L: Lanes> Work for Turn<L> {
-        type Output = [[f32; WIDTH]; WIDTH];
-
-        #[inline(always)]
-        fn run(self) -> Self::Output {
-            let mut rows = [L::zeros(); WIDTH];
-            for (r, row) in rows.iter_mut().enumerate() {
-                *row = L::load(&std::array::from_fn(|column| (r * WIDTH + column) as f32));
-            }
-            let mut turned = [[0.0; WIDTH]; WIDTH];
-            for (to, column) in turned.iter_mut().zip(L::turn(rows)) {
-                column.store(to);
-            }
-            turned
+    /// A square of 0, 1, 2, …, turned by these lanes.
+    #[inline(always)]
+    fn turned<L: Lanes>() -> [[f32; WIDTH]; WIDTH] {
+        let mut rows = [L::zeros(); WIDTH];
+        for (r, row) in rows.iter_mut().enumerate() {
+            *row = L::load(&std::array::from_fn(|column| (r * WIDTH + column) as f32));
         }
+        let mut turned = [[0.0; WIDTH]; WIDTH];
+        for (to, column) in turned.iter_mut().zip(L::turn(rows)) {
+            column.store(to);
+        }
+        turned
     }
 
     #[test]
     fn a_square_is_turned() {
         let expected: [[f32; WIDTH]; WIDTH] =
             std::array::from_fn(|column| std::array::from_fn(|row| (row * WIDTH + column) as f32));
-        assert_eq!(Turn::<Plain<false>>(std::marker::PhantomData).run(), expected);
+        assert_eq!(turned::<Plain<false>>(), expected);
         #[cfg(target_arch = "x86_64")]
         if crate::simd::has_avx512() {
-            let turn = Turn::<x86::Avx512>(std::marker::PhantomData);
             // SAFETY: the processor has AVX-512.
             #[allow(unsafe_code, reason = "there is no safe way to call a function with target features")]
-            let turned = unsafe { crate::simd::with_avx512(turn) };
+            let turned = unsafe {
+                crate::simd::with_avx512(
+                    (),
+                    #[inline(always)]
+                    |()| turned::<x86::Avx512>(),
+                )
+            };
             assert_eq!(turned, expected);
         }
     }

@@ -1,7 +1,6 @@
 //! The right operand of a product, laid out for the kernel.
 
 use std::cell::RefCell;
-use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 use ndarray::{ArrayView2, Axis, s};
@@ -9,8 +8,8 @@ use ndarray::{ArrayView2, Axis, s};
 #[cfg(target_arch = "x86_64")]
 use super::lanes::x86::Avx512;
 use super::lanes::{Lanes, Plain};
-use crate::parallel::{self, Divide};
-use crate::simd::{Work, widest};
+use crate::parallel::{self, Cut, Lines};
+use crate::simd::widest;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{has_avx512, with_avx512};
 
@@ -90,7 +89,12 @@ impl Panels {
             // SAFETY: a line is 16 values and nothing else.
             #[allow(unsafe_code, reason = "no safe way leads from a vector of aligned arrays to a slice")]
             let out = unsafe { std::slice::from_raw_parts_mut(start, len * WIDTH) };
-            parallel::each(Packing { operand, k, n, out }, &|packing: Packing<'_, '_>| packing.run());
+            let panels = (PIECE / (k * WIDTH)).max(1);
+            let data = (ByPanel(operand), Lines(out, k * WIDTH));
+            parallel::blocks(n.div_ceil(WIDTH), panels, data, &|(ByPanel(operand), Lines(out, _))| match operand {
+                Operand::One(a) => pack(a, |a, _| a, a, out),
+                Operand::Product(a, b) => pack(a, |a, b| a * b, b, out),
+            });
         }
     }
 
@@ -118,42 +122,16 @@ impl Panels {
     }
 }
 
-/// Some panels that are being packed.
-struct Packing<'a, 'o> {
-    operand: Operand<'a>,
-    k: usize,
-    n: usize,
-    out: &'o mut [f32],
-}
-
 /// Values that one thread packs at a time.
 const PIECE: usize = 1 << 15;
 
-impl Packing<'_, '_> {
-    /// How many panels a piece has.
-    fn panels(&self) -> usize {
-        (PIECE / (self.k * WIDTH)).max(1)
-    }
+/// An operand that is cut between panels.
+struct ByPanel<'a>(Operand<'a>);
 
-    fn run(self) {
-        match self.operand {
-            Operand::One(a) => pack(a, |a, _| a, a, self.out),
-            Operand::Product(a, b) => pack(a, |a, b| a * b, b, self.out),
-        }
-    }
-}
-
-impl Divide for Packing<'_, '_> {
-    fn pieces(&self) -> usize {
-        self.n.div_ceil(WIDTH).div_ceil(self.panels())
-    }
-
-    fn divide(self, pieces: usize) -> (Self, Self) {
-        let panels = pieces * self.panels();
-        let (operand, rest) = self.operand.split(Axis(1), panels * WIDTH);
-        let (out, rest_out) = self.out.split_at_mut(panels * WIDTH * self.k);
-        let first = Self { operand, n: panels * WIDTH, out, ..self };
-        (first, Packing { operand: rest, k: self.k, n: self.n - panels * WIDTH, out: rest_out })
+impl Cut for ByPanel<'_> {
+    fn cut(self, panel: usize) -> (Self, Self) {
+        let (first, rest) = self.0.split(Axis(1), panel * WIDTH);
+        (Self(first), Self(rest))
     }
 }
 
@@ -166,13 +144,13 @@ fn pack<V: Fn(f32, f32) -> f32 + Copy>(a: ArrayView2<'_, f32>, value: V, b: Arra
     let rows = |m: &ArrayView2<'_, f32>| m.strides()[1] == 1;
     let mut packed = 0;
     if rows(&a) && rows(&b) {
-        widest(PackRows { a, b, value, k, out: whole });
+        pack_rows(a, b, value, k, whole);
         packed = n / WIDTH;
     } else if columns(&a) && columns(&b) {
         for (panel, out) in whole.chunks_exact_mut(k * WIDTH).enumerate() {
             let a: [&[f32]; WIDTH] = std::array::from_fn(|j| contiguous(a, panel * WIDTH + j));
             let b: [&[f32]; WIDTH] = std::array::from_fn(|j| contiguous(b, panel * WIDTH + j));
-            turn(a, b, value, out);
+            pack_columns(a, b, value, out);
         }
         packed = n / WIDTH;
     }
@@ -194,89 +172,86 @@ fn pack<V: Fn(f32, f32) -> f32 + Copy>(a: ArrayView2<'_, f32>, value: V, b: Arra
 /// and drive each other out of the cache.
 const PACKED: usize = 8;
 
-/// Packs whole panels where rows are contiguous: a few rows at a time, as they stand in memory.
-struct PackRows<'a, V> {
-    a: ArrayView2<'a, f32>,
-    b: ArrayView2<'a, f32>,
+/// Packs whole panels of `k` rows where rows are contiguous: a few rows at a time, as they stand in memory.
+#[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
+fn pack_rows<V: Fn(f32, f32) -> f32 + Copy>(
+    a: ArrayView2<'_, f32>,
+    b: ArrayView2<'_, f32>,
     value: V,
     k: usize,
-    out: &'a mut [f32],
-}
-
-impl<V: Fn(f32, f32) -> f32> Work for PackRows<'_, V> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { a, b, value, k, out } = self;
-        let panels = out.as_chunks_mut::<WIDTH>().0;
-        for start in (0..k).step_by(PACKED) {
-            let rows = start..k.min(start + PACKED);
-            for (panel, out) in panels.chunks_exact_mut(k).enumerate() {
-                for row in rows.clone() {
-                    let (a, b) = (a.row(row), b.row(row));
-                    let (a, b) = (a.to_slice().expect(CONTIGUOUS), b.to_slice().expect(CONTIGUOUS));
-                    let (a, b) = (&a.as_chunks::<WIDTH>().0[panel], &b.as_chunks::<WIDTH>().0[panel]);
-                    // Loaded before anything is stored: the compiler cannot know that they do not overlap.
-                    let mut packed = [0.0; WIDTH];
-                    for j in 0..WIDTH {
-                        packed[j] = value(a[j], b[j]);
+    out: &mut [f32],
+) {
+    widest(
+        (a, b, out),
+        #[inline(always)]
+        move |(a, b, out)| {
+            let panels = out.as_chunks_mut::<WIDTH>().0;
+            for start in (0..k).step_by(PACKED) {
+                let rows = start..k.min(start + PACKED);
+                for (panel, out) in panels.chunks_exact_mut(k).enumerate() {
+                    for row in rows.clone() {
+                        let (a, b) = (a.row(row), b.row(row));
+                        let (a, b) = (a.to_slice().expect(CONTIGUOUS), b.to_slice().expect(CONTIGUOUS));
+                        let (a, b) = (&a.as_chunks::<WIDTH>().0[panel], &b.as_chunks::<WIDTH>().0[panel]);
+                        // Loaded before anything is stored: the compiler cannot know that they do not overlap.
+                        let mut packed = [0.0; WIDTH];
+                        for j in 0..WIDTH {
+                            packed[j] = value(a[j], b[j]);
+                        }
+                        out[row] = packed;
                     }
-                    out[row] = packed;
                 }
             }
-        }
-    }
+        },
+    );
 }
 
 const CONTIGUOUS: &str = "rows are contiguous";
 
 /// Packs 16 columns that are contiguous.
-fn turn<V: Fn(f32, f32) -> f32>(a: [&[f32]; WIDTH], b: [&[f32]; WIDTH], value: V, panel: &mut [f32]) {
+fn pack_columns<V: Fn(f32, f32) -> f32 + Copy>(a: [&[f32]; WIDTH], b: [&[f32]; WIDTH], value: V, panel: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     if has_avx512() {
         // SAFETY: the processor has AVX-512.
         #[allow(unsafe_code, reason = "there is no safe way to call a function with target features")]
-        return unsafe { with_avx512(PackColumns { a, b, value, panel, lanes: PhantomData::<Avx512> }) };
+        unsafe {
+            with_avx512(
+                panel,
+                #[inline(always)]
+                move |panel| turn::<Avx512, _>(a, b, value, panel),
+            );
+        }
+        return;
     }
-    widest(PackColumns { a, b, value, panel, lanes: PhantomData::<Plain<false>> });
+    widest(
+        panel,
+        #[inline(always)]
+        move |panel| turn::<Plain<false>, _>(a, b, value, panel),
+    );
 }
 
-/// Packs 16 columns that are contiguous, turning them in squares.
-struct PackColumns<'a, V, L> {
-    a: [&'a [f32]; WIDTH],
-    b: [&'a [f32]; WIDTH],
-    value: V,
-    panel: &'a mut [f32],
-    lanes: PhantomData<L>,
-}
-
-impl<V: Fn(f32, f32) -> f32, L: Lanes> Work for PackColumns<'_, V, L> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { a, b, value, panel, .. } = self;
-        let k = a[0].len();
-        let (squares, rest) = panel.as_chunks_mut::<WIDTH>().0.split_at_mut(k - k % WIDTH);
-        for (square, out) in squares.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
-            let rows = square * WIDTH..(square + 1) * WIDTH;
-            let mut columns = [L::zeros(); WIDTH];
-            for (column, (a, b)) in columns.iter_mut().zip(a.iter().zip(b)) {
-                let (a, b) = (&a[rows.clone()], &b[rows.clone()]);
-                let mut values = [0.0; WIDTH];
-                for i in 0..WIDTH {
-                    values[i] = value(a[i], b[i]);
-                }
-                *column = L::load(&values);
+/// Packs 16 columns that are contiguous, square by square.
+#[inline(always)]
+fn turn<L: Lanes, V: Fn(f32, f32) -> f32>(a: [&[f32]; WIDTH], b: [&[f32]; WIDTH], value: V, panel: &mut [f32]) {
+    let k = a[0].len();
+    let (squares, rest) = panel.as_chunks_mut::<WIDTH>().0.split_at_mut(k - k % WIDTH);
+    for (square, out) in squares.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
+        let rows = square * WIDTH..(square + 1) * WIDTH;
+        let mut columns = [L::zeros(); WIDTH];
+        for (column, (a, b)) in columns.iter_mut().zip(a.iter().zip(b)) {
+            let (a, b) = (&a[rows.clone()], &b[rows.clone()]);
+            let mut values = [0.0; WIDTH];
+            for i in 0..WIDTH {
+                values[i] = value(a[i], b[i]);
             }
-            for (out, row) in out.iter_mut().zip(L::turn(columns)) {
-                row.store(out);
-            }
+            *column = L::load(&values);
         }
-        for (row, out) in (k - k % WIDTH..).zip(rest) {
-            *out = std::array::from_fn(|j| value(a[j][row], b[j][row]));
+        for (out, row) in out.iter_mut().zip(L::turn(columns)) {
+            row.store(out);
         }
+    }
+    for (row, out) in (k - k % WIDTH..).zip(rest) {
+        *out = std::array::from_fn(|j| value(a[j][row], b[j][row]));
     }
 }
 

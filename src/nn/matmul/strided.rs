@@ -8,6 +8,7 @@ use std::ops::Range;
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::panels::WIDTH;
+use crate::parallel::Cut;
 use crate::simd::prefetch;
 
 /// A matrix that is read, of any strides.
@@ -120,13 +121,6 @@ impl<'a> RowMajor<'a> {
         (self.height, self.columns)
     }
 
-    /// The rows before `row` and those from it on.
-    pub(crate) fn split(self, row: usize) -> (Self, Self) {
-        assert!(row <= self.height, "a matrix is split inside");
-        let second = self.start.wrapping_add(row * self.stride);
-        (Self { height: row, ..self }, Self { start: second, height: self.height - row, ..self })
-    }
-
     /// Has parts of rows brought near, as far as there are any.
     #[inline(always)]
     pub(crate) fn prefetch(&self, rows: Range<usize>, columns: Range<usize>) {
@@ -154,6 +148,14 @@ impl<'a> RowMajor<'a> {
     }
 }
 
+impl Cut for RowMajor<'_> {
+    fn cut(self, row: usize) -> (Self, Self) {
+        assert!(row <= self.height, "a matrix is cut inside");
+        let rest = self.start.wrapping_add(row * self.stride);
+        (Self { height: row, ..self }, Self { start: rest, height: self.height - row, ..self })
+    }
+}
+
 /// A matrix that is written, whose rows are contiguous.
 pub(crate) struct RowMajorMut<'a> {
     /// Made from a view that may be written, and not copied out of here.
@@ -175,12 +177,6 @@ impl<'a> RowMajorMut<'a> {
 
     pub(crate) fn dim(&self) -> (usize, usize) {
         self.rows.dim()
-    }
-
-    /// The rows before `row` and those from it on.
-    pub(crate) fn split(self, row: usize) -> (Self, Self) {
-        let (first, second) = self.rows.split(row);
-        (Self::over(first), Self::over(second))
     }
 
     /// As [`RowMajor::prefetch`].
@@ -211,6 +207,13 @@ impl<'a> RowMajorMut<'a> {
             Some(whole) => *whole = values,
             None => part.copy_from_slice(&values[..width]),
         }
+    }
+}
+
+impl Cut for RowMajorMut<'_> {
+    fn cut(self, row: usize) -> (Self, Self) {
+        let (first, rest) = self.rows.cut(row);
+        (Self::over(first), Self::over(rest))
     }
 }
 

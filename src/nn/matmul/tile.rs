@@ -1,13 +1,11 @@
 //! Tiles: the sums of a few rows and panels, which stay in registers until all products are in them.
 
-use std::marker::PhantomData;
-
 #[cfg(target_arch = "x86_64")]
 use super::lanes::x86::{Avx2, Avx512};
 use super::lanes::{Lanes, Plain};
 use super::panels::WIDTH;
 use super::strided::Strided;
-use crate::simd::{Work, has_fma};
+use crate::simd::has_fma;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{has_avx512, with_avx512, with_fma};
 
@@ -133,7 +131,11 @@ fn avx512<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, add: boo
     // SAFETY: `Vectors::all` has looked.
     #[allow(unsafe_code, reason = "there is no safe way to call a function with target features")]
     unsafe {
-        with_avx512(Tile::<Avx512, ROWS, PANELS>::new(of, add, sums));
+        with_avx512(
+            sums,
+            #[inline(always)]
+            move |sums| tile::<Avx512, ROWS, PANELS>(of, add, sums),
+        );
     }
 }
 
@@ -143,66 +145,55 @@ fn avx2<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, add: bool,
     // SAFETY: `Vectors::all` has looked.
     #[allow(unsafe_code, reason = "as above")]
     unsafe {
-        with_fma(Tile::<Avx2, ROWS, PANELS>::new(of, add, sums));
+        with_fma(
+            sums,
+            #[inline(always)]
+            move |sums| tile::<Avx2, ROWS, PANELS>(of, add, sums),
+        );
     }
 }
 
 /// With the vectors that every processor of this sort has, where it fuses.
 fn fused<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, add: bool, sums: &mut Sums) {
-    Tile::<Plain<true>, ROWS, PANELS>::new(of, add, sums).run();
+    tile::<Plain<true>, ROWS, PANELS>(of, add, sums);
 }
 
 /// With the vectors that every processor of this sort has, where it does not fuse.
 fn plain<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, add: bool, sums: &mut Sums) {
-    Tile::<Plain<false>, ROWS, PANELS>::new(of, add, sums).run();
+    tile::<Plain<false>, ROWS, PANELS>(of, add, sums);
 }
 
-struct Tile<'a, 'p, 's, L, const ROWS: usize, const PANELS: usize> {
-    of: Operands<'a, 'p>,
-    add: bool,
-    sums: &'s mut [[[f32; WIDTH]; PANELS]; ROWS],
-    lanes: PhantomData<L>,
-}
-
-impl<'a, 'p, 's, L, const ROWS: usize, const PANELS: usize> Tile<'a, 'p, 's, L, ROWS, PANELS> {
-    fn new(of: Operands<'a, 'p>, add: bool, sums: &'s mut Sums) -> Self {
-        let sums = sums.as_chunks_mut().0.first_chunk_mut().expect("room for the sums of every tile");
-        Self { of, add, sums, lanes: PhantomData }
-    }
-}
-
-impl<L: Lanes, const ROWS: usize, const PANELS: usize> Work for Tile<'_, '_, '_, L, ROWS, PANELS> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Operands { a, panels, panel_step, row_step } = self.of;
-        let (rows, depth) = a.dim();
-        let last = (PANELS - 1) * panel_step + (depth - 1) * row_step;
-        assert!(rows == ROWS && panels.len() >= last + WIDTH, "a row for every row, and one of each panel for every k");
-        let mut sums = [[L::zeros(); PANELS]; ROWS];
-        for k in 0..depth {
-            let b: [L; PANELS] = std::array::from_fn(|panel| {
-                // SAFETY: every panel has a row of 16 values for every k below `depth`, checked above.
-                #[allow(unsafe_code, reason = "a bounds check for each k would take as long as the products")]
-                L::load(unsafe { &*panels.as_ptr().add(panel * panel_step + k * row_step).cast() })
-            });
-            for (r, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: the left operand has `ROWS` rows, checked above, and `depth` columns.
-                #[allow(unsafe_code, reason = "as above")]
-                let a = unsafe { a.at(r, k) };
-                for (sum, b) in sums.iter_mut().zip(b) {
-                    *sum = sum.add_product(a, b);
-                }
+/// Sums a tile of `ROWS` rows and `PANELS` panels.
+#[inline(always)]
+fn tile<L: Lanes, const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, add: bool, to: &mut Sums) {
+    let to: &mut [[[f32; WIDTH]; PANELS]; ROWS] =
+        to.as_chunks_mut().0.first_chunk_mut().expect("room for the sums of every tile");
+    let Operands { a, panels, panel_step, row_step } = of;
+    let (rows, depth) = a.dim();
+    let last = (PANELS - 1) * panel_step + (depth - 1) * row_step;
+    assert!(rows == ROWS && panels.len() >= last + WIDTH, "a row for every row, and one of each panel for every k");
+    let mut sums = [[L::zeros(); PANELS]; ROWS];
+    for k in 0..depth {
+        let b: [L; PANELS] = std::array::from_fn(|panel| {
+            // SAFETY: every panel has a row of 16 values for every k below `depth`, checked above.
+            #[allow(unsafe_code, reason = "a bounds check for each k would take as long as the products")]
+            L::load(unsafe { &*panels.as_ptr().add(panel * panel_step + k * row_step).cast() })
+        });
+        for (r, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: the left operand has `ROWS` rows, checked above, and `depth` columns.
+            #[allow(unsafe_code, reason = "as above")]
+            let a = unsafe { a.at(r, k) };
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum = sum.add_product(a, b);
             }
         }
-        for (to, sums) in self.sums.iter_mut().zip(&sums) {
-            for (to, sums) in to.iter_mut().zip(sums) {
-                let before = *to;
-                sums.store(to);
-                if self.add {
-                    to.iter_mut().zip(before).for_each(|(sum, before)| *sum += before);
-                }
+    }
+    for (to, sums) in to.iter_mut().zip(&sums) {
+        for (to, sums) in to.iter_mut().zip(sums) {
+            let before = *to;
+            sums.store(to);
+            if add {
+                to.iter_mut().zip(before).for_each(|(sum, before)| *sum += before);
             }
         }
     }

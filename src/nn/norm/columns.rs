@@ -3,12 +3,11 @@
 //! Forward `y = a ⊙ x̂ + b` with `x̂ = (z − μ)·r`, `r = 1/√(σ² + ε)`; backward, where μ and σ² come from the `n` rows
 //! themselves, `dz = a·r ⊙ (g − mean g − x̂ ⊙ mean(g ⊙ x̂))`, and where they are constants, `dz = a·r ⊙ g`.
 
-use ndarray::{Array1, ArrayRef1, ArrayRef2, ArrayView1, ArrayViewMut2, Axis};
+use ndarray::{Array1, ArrayRef1, ArrayRef2, ArrayView1};
 
 use crate::nn::linear::values;
 use crate::nn::{InputGrad, MovingAverage};
-use crate::parallel::{self, Divide};
-use crate::simd::{Work, widest};
+use crate::parallel::{ByColumn, wide_blocks};
 
 /// A column with a smaller variance is constant: in training it passes as 0, and so it does in inference, whatever value comes.
 pub(crate) const CONSTANT: f32 = 1e-8;
@@ -54,7 +53,32 @@ impl Columns {
         let (rows, width) = z.dim();
         self.fit(width);
         self.batch_rows = rows as u64;
-        each_block(&mut self.sums, None, |first, sums, _| widest(Statistics { z, first, sums }));
+        wide_blocks(
+            width,
+            AT_ONCE,
+            (0..width, &mut self.sums[..]),
+            #[inline(always)]
+            |(block, sums)| {
+                // Apart, each side by side: that makes vectors.
+                let (mean, squares) = (&mut [0.0; AT_ONCE][..sums.len()], &mut [0.0; AT_ONCE][..sums.len()]);
+                for z in z.rows() {
+                    mean.iter_mut().zip(&contiguous(z)[block.clone()]).for_each(|(mean, &z)| *mean += f64::from(z));
+                }
+                let n = z.nrows() as f64;
+                for mean in &mut *mean {
+                    *mean /= n;
+                }
+                for z in z.rows() {
+                    for ((squares, mean), &z) in squares.iter_mut().zip(&*mean).zip(&contiguous(z)[block.clone()]) {
+                        let distance = f64::from(z) - mean;
+                        *squares += distance * distance;
+                    }
+                }
+                for ((sums, &mut mean), &mut squares) in sums.iter_mut().zip(mean).zip(squares) {
+                    *sums = [mean, squares];
+                }
+            },
+        );
         let freedom = (rows as f64 - 1.0).max(1.0);
         for (j, &[mean, squares]) in self.sums.iter().enumerate() {
             self.batch_mean[j] = mean as f32;
@@ -99,25 +123,67 @@ impl Columns {
     ) {
         assert_eq!((z.ncols(), z.dim()), (self.mean.len(), y.dim()), "one column of z and y for each statistic");
         let (mean, inv_std, a, b) = (values(&self.mean), values(&self.inv_std), values(a), values(b));
-        each_block(&mut self.sums, Some(y.view_mut()), |first, sums, y| {
-            let block = first..first + sums.len();
-            let (mean, inv_std) = (&mean[block.clone()], &inv_std[block.clone()]);
-            let (a, b) = (&a[block.clone()], &b[block]);
-            widest(Forward { z, first, mean, inv_std, a, b, y });
-        });
+        let data = (0..z.ncols(), mean, inv_std, a, b, ByColumn(y.view_mut()));
+        wide_blocks(
+            z.ncols(),
+            AT_ONCE,
+            data,
+            #[inline(always)]
+            |(block, mean, inv_std, a, b, ByColumn(mut y))| {
+                for (z, mut y) in z.rows().into_iter().zip(y.rows_mut()) {
+                    let y = y.as_slice_mut().expect(CONTIGUOUS);
+                    let columns = y.iter_mut().zip(&contiguous(z)[block.clone()]).zip(mean).zip(inv_std).zip(a).zip(b);
+                    for (((((y, &z), &mean), &r), &a), &b) in columns {
+                        *y = (z - mean) * r * a + b;
+                    }
+                }
+            },
+        );
     }
 
     /// `dz` from `g = dy`; leaves Σg and Σ(g ⊙ x̂) for [`Columns::sum_g`] and [`Columns::sum_gx`].
     pub(crate) fn backward(&mut self, z: &ArrayRef2<f32>, a: &ArrayRef1<f32>, dy: &ArrayRef2<f32>, dz: InputGrad<'_>) {
         let InputGrad { dx: dz, add } = dz;
         assert_eq!((z.dim(), z.dim()), (dy.dim(), dz.dim()), "one gradient for each value");
+        // `1/n`, or 0 where no gradient flows through the statistics.
         let flows = f64::from(u8::from(self.from_rows)) / z.nrows() as f64;
         let (mean, inv_std, a) = (values(&self.mean), values(&self.inv_std), values(a));
-        each_block(&mut self.sums, Some(dz), |first, sums, dz| {
-            let block = first..first + sums.len();
-            let (mean, inv_std, a) = (&mean[block.clone()], &inv_std[block.clone()], &a[block]);
-            widest(Backward { z, dy, first, sums, flows, mean, inv_std, a, dz, add });
-        });
+        let data = (0..z.ncols(), &mut self.sums[..], mean, inv_std, a, ByColumn(dz));
+        wide_blocks(
+            z.ncols(),
+            AT_ONCE,
+            data,
+            #[inline(always)]
+            move |(block, sums, mean, inv_std, a, ByColumn(mut dz))| {
+                // Apart, as above.
+                let (sum_g, sum_gx) = (&mut [0.0; AT_ONCE][..sums.len()], &mut [0.0; AT_ONCE][..sums.len()]);
+                for (z, g) in z.rows().into_iter().zip(dy.rows()) {
+                    let (z, g) = (&contiguous(z)[block.clone()], &contiguous(g)[block.clone()]);
+                    let columns = sum_g.iter_mut().zip(&mut *sum_gx).zip(z).zip(g).zip(mean).zip(inv_std);
+                    for (((((sum_g, sum_gx), &z), &g), &mean), &r) in columns {
+                        *sum_g += f64::from(g);
+                        *sum_gx += f64::from(g * ((z - mean) * r));
+                    }
+                }
+                for ((sums, &mut g), &mut gx) in sums.iter_mut().zip(sum_g).zip(sum_gx) {
+                    *sums = [g, gx];
+                }
+                // mean g and mean(g ⊙ x̂)
+                let (mut mean_g, mut mean_gx) = ([0.0; AT_ONCE], [0.0; AT_ONCE]);
+                for ((mean_g, mean_gx), s) in mean_g.iter_mut().zip(&mut mean_gx).zip(&*sums) {
+                    (*mean_g, *mean_gx) = ((flows * s[0]) as f32, (flows * s[1]) as f32);
+                }
+                for ((z, g), mut dz) in z.rows().into_iter().zip(dy.rows()).zip(dz.rows_mut()) {
+                    let (z, g) = (&contiguous(z)[block.clone()], &contiguous(g)[block.clone()]);
+                    let dz = dz.as_slice_mut().expect(CONTIGUOUS);
+                    let columns = dz.iter_mut().zip(z).zip(g).zip(mean).zip(inv_std).zip(a).zip(&mean_g).zip(&mean_gx);
+                    for (((((((dz, &z), &g), &mean), &r), &a), &mean_g), &mean_gx) in columns {
+                        let d = a * r * (g - mean_g - (z - mean) * r * mean_gx);
+                        *dz = if add { *dz + d } else { d };
+                    }
+                }
+            },
+        );
     }
 
     /// Makes the rows' statistics, if they were taken, the "gradient" of the moving averages.
@@ -143,150 +209,4 @@ const CONTIGUOUS: &str = "the values of a row stand side by side";
 #[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
 fn contiguous(row: ArrayView1<'_, f32>) -> &[f32] {
     row.to_slice().expect(CONTIGUOUS)
-}
-
-/// Runs `f` on blocks of columns: their first one, their sums, and their part of `out`.
-fn each_block(
-    sums: &mut [[f64; 2]],
-    out: Option<ArrayViewMut2<'_, f32>>,
-    f: impl Fn(usize, &mut [[f64; 2]], ArrayViewMut2<'_, f32>) + Sync,
-) {
-    parallel::each(Blocks { first: 0, sums, out }, &|Blocks { first, sums, out }| {
-        let out = out.unwrap_or_else(|| ArrayViewMut2::from_shape((0, 0), &mut []).expect("no values for no columns"));
-        f(first, sums, out);
-    });
-}
-
-/// Mean and sum of squared distances of some columns, from `first` on.
-struct Statistics<'a> {
-    z: &'a ArrayRef2<f32>,
-    first: usize,
-    sums: &'a mut [[f64; 2]],
-}
-
-impl Work for Statistics<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { z, first, sums } = self;
-        let block = first..first + sums.len();
-        // Apart, each side by side: that makes vectors.
-        let (mean, squares) = (&mut [0.0; AT_ONCE][..sums.len()], &mut [0.0; AT_ONCE][..sums.len()]);
-        for z in z.rows() {
-            mean.iter_mut().zip(&contiguous(z)[block.clone()]).for_each(|(mean, &z)| *mean += f64::from(z));
-        }
-        let n = z.nrows() as f64;
-        for mean in &mut *mean {
-            *mean /= n;
-        }
-        for z in z.rows() {
-            for ((squares, mean), &z) in squares.iter_mut().zip(&*mean).zip(&contiguous(z)[block.clone()]) {
-                let distance = f64::from(z) - mean;
-                *squares += distance * distance;
-            }
-        }
-        for ((sums, &mut mean), &mut squares) in sums.iter_mut().zip(mean).zip(squares) {
-            *sums = [mean, squares];
-        }
-    }
-}
-
-/// [`Columns::forward`] of some columns; all but `z` have those alone.
-struct Forward<'a> {
-    z: &'a ArrayRef2<f32>,
-    first: usize,
-    mean: &'a [f32],
-    inv_std: &'a [f32],
-    a: &'a [f32],
-    b: &'a [f32],
-    y: ArrayViewMut2<'a, f32>,
-}
-
-impl Work for Forward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { z, first, mean, inv_std, a, b, mut y } = self;
-        let block = first..first + mean.len();
-        for (z, mut y) in z.rows().into_iter().zip(y.rows_mut()) {
-            let y = y.as_slice_mut().expect(CONTIGUOUS);
-            let columns = y.iter_mut().zip(&contiguous(z)[block.clone()]).zip(mean).zip(inv_std).zip(a).zip(b);
-            for (((((y, &z), &mean), &r), &a), &b) in columns {
-                *y = (z - mean) * r * a + b;
-            }
-        }
-    }
-}
-
-/// [`Columns::backward`] of some columns; all but `z` and `dy` have those alone.
-struct Backward<'a> {
-    z: &'a ArrayRef2<f32>,
-    dy: &'a ArrayRef2<f32>,
-    first: usize,
-    sums: &'a mut [[f64; 2]],
-    /// `1/n`, or 0 where no gradient flows through the statistics.
-    flows: f64,
-    mean: &'a [f32],
-    inv_std: &'a [f32],
-    a: &'a [f32],
-    dz: ArrayViewMut2<'a, f32>,
-    add: bool,
-}
-
-impl Work for Backward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { z, dy, first, sums, flows, mean, inv_std, a, mut dz, add } = self;
-        let block = first..first + sums.len();
-        // Apart, as above.
-        let (sum_g, sum_gx) = (&mut [0.0; AT_ONCE][..sums.len()], &mut [0.0; AT_ONCE][..sums.len()]);
-        for (z, g) in z.rows().into_iter().zip(dy.rows()) {
-            let (z, g) = (&contiguous(z)[block.clone()], &contiguous(g)[block.clone()]);
-            let columns = sum_g.iter_mut().zip(&mut *sum_gx).zip(z).zip(g).zip(mean).zip(inv_std);
-            for (((((sum_g, sum_gx), &z), &g), &mean), &r) in columns {
-                *sum_g += f64::from(g);
-                *sum_gx += f64::from(g * ((z - mean) * r));
-            }
-        }
-        for ((sums, &mut g), &mut gx) in sums.iter_mut().zip(sum_g).zip(sum_gx) {
-            *sums = [g, gx];
-        }
-        // mean g and mean(g ⊙ x̂)
-        let (mut mean_g, mut mean_gx) = ([0.0; AT_ONCE], [0.0; AT_ONCE]);
-        for ((mean_g, mean_gx), s) in mean_g.iter_mut().zip(&mut mean_gx).zip(&*sums) {
-            (*mean_g, *mean_gx) = ((flows * s[0]) as f32, (flows * s[1]) as f32);
-        }
-        for ((z, g), mut dz) in z.rows().into_iter().zip(dy.rows()).zip(dz.rows_mut()) {
-            let (z, g) = (&contiguous(z)[block.clone()], &contiguous(g)[block.clone()]);
-            let dz = dz.as_slice_mut().expect(CONTIGUOUS);
-            let columns = dz.iter_mut().zip(z).zip(g).zip(mean).zip(inv_std).zip(a).zip(&mean_g).zip(&mean_gx);
-            for (((((((dz, &z), &g), &mean), &r), &a), &mean_g), &mean_gx) in columns {
-                let d = a * r * (g - mean_g - (z - mean) * r * mean_gx);
-                *dz = if add { *dz + d } else { d };
-            }
-        }
-    }
-}
-
-struct Blocks<'a> {
-    first: usize,
-    sums: &'a mut [[f64; 2]],
-    out: Option<ArrayViewMut2<'a, f32>>,
-}
-
-impl Divide for Blocks<'_> {
-    fn pieces(&self) -> usize {
-        self.sums.len().div_ceil(AT_ONCE)
-    }
-
-    fn divide(self, pieces: usize) -> (Self, Self) {
-        let columns = pieces * AT_ONCE;
-        let (sums, rest_sums) = self.sums.split_at_mut(columns);
-        let (out, rest_out) = self.out.map(|out| out.split_at(Axis(1), columns)).unzip();
-        (Self { first: self.first, sums, out }, Self { first: self.first + columns, sums: rest_sums, out: rest_out })
-    }
 }

@@ -9,7 +9,7 @@ use super::weights::DWeights;
 use crate::nn::linear::values;
 use crate::nn::matmul::{Epilogue, Operand, Output, PanelRow, PostOp, RowMajor, RowMajorMut, WIDTH, product};
 use crate::nn::{Decay, Linear};
-use crate::parallel::join;
+use crate::parallel::{Cut, join};
 
 /// What one domain owns where weights are multiplied: `W*_d = W ⊙ W_d`, `b*_d = b + b_d` (Sheng et al. 2021, section 3.4,
 /// equation 5). At the start `W_d = 1` and `b_d = 0`; weight decay pulls `W_d` to 1.
@@ -82,15 +82,18 @@ struct Parts<'a, 'm> {
     w_d: RowMajor<'a>,
 }
 
+impl Cut for Parts<'_, '_> {
+    fn cut(self, row: usize) -> (Self, Self) {
+        let Self { dw, dw_d, w, w_d } = self;
+        let (first, rest) = (dw, dw_d, w, w_d).cut(row);
+        let parts = |(dw, dw_d, w, w_d)| Self { dw, dw_d, w, w_d };
+        (parts(first), parts(rest))
+    }
+}
+
 impl Epilogue for Parts<'_, '_> {
     fn dim(&self) -> (usize, usize) {
         self.w.dim()
-    }
-
-    fn split(self, row: usize) -> (Self, Self) {
-        let ((dw, rest_dw), (dw_d, rest_dw_d)) = (self.dw.split(row), self.dw_d.split(row));
-        let ((w, rest_w), (w_d, rest_w_d)) = (self.w.split(row), self.w_d.split(row));
-        (Self { dw, dw_d, w, w_d }, Self { dw: rest_dw, dw_d: rest_dw_d, w: rest_w, w_d: rest_w_d })
     }
 
     #[inline(always)]

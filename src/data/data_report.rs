@@ -78,7 +78,7 @@ impl LeftOut {
     }
 }
 
-/// Counts of unknown values, missing numbers and rows left out in [`Splits`](super::Splits).
+/// What was unknown, missing or left out when [`Splits`](super::Splits) were encoded.
 ///
 /// If most values of a feature are unknown in one split, that split probably writes them in another way.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -86,13 +86,13 @@ impl LeftOut {
 pub struct DataReport {
     /// The number of rows per split.
     pub rows: BySplit<usize>,
-    /// For each feature with a vocabulary, the values that are not in it: fewer than `min_count` training rows have them.
+    /// For each feature with a vocabulary, how many of its values have no id: fewer than `min_count` training rows have them.
     pub unknown: Vec<FeatureShare>,
-    /// For each numeric feature, the empty cells.
+    /// For each numeric feature, how many of its cells are empty.
     pub missing: Vec<FeatureShare>,
     /// Rows that were left out.
     pub left_out: Vec<LeftOut>,
-    /// Rows of domains that no training row has. They take the shared path.
+    /// Rows of domains that no training row has. They take the shared path ([`DomainId::SHARED`](super::DomainId::SHARED)).
     pub shared: Vec<LeftOut>,
     /// Warnings about probable mistakes, one sentence each.
     pub warnings: Vec<String>,

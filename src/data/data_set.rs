@@ -64,7 +64,7 @@ impl DataSet {
         Ok(self)
     }
 
-    /// Copies these rows to `out`, in this order. A row can occur more than once.
+    /// Copies the rows with these numbers to `out`, in this order. A row can occur more than once.
     ///
     /// The contents of `out` are replaced and its buffers are reused: nothing is allocated if they are large enough.
     ///
@@ -74,7 +74,7 @@ impl DataSet {
         self.rows.take(rows.iter().map(|&row| row as usize), out);
     }
 
-    /// A data set of these rows, in this order. A row can occur more than once.
+    /// A data set of the rows with these numbers, in this order. A row can occur more than once.
     ///
     /// # Panics
     /// As [`DataSet::gather_into`].
@@ -116,7 +116,7 @@ impl DataSet {
         hasher.finalize()
     }
 
-    /// The counts that training checks before it starts.
+    /// The numbers of rows, of rows of no known domain, of rows with a weight above 0, and of labels. Training checks them before it starts.
     pub fn counts(&self) -> RowCounts {
         let rows = self.rows.rows();
         let weighted = self.weights.iter().filter(|&&weight| weight > 0.0).count();

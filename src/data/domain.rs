@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 pub struct DomainId(u32);
 
 impl DomainId {
-    /// The id for rows of no known domain: the model scores them by its shared path. Only prediction accepts it, training does not.
+    /// The id for rows of no known domain. Only prediction accepts it, training does not.
+    ///
+    /// The model scores these rows by its *shared path*: STAR uses the shared weights, pooled statistics and the mean of the domain embeddings;
+    /// the pooled model and PEPNet use the mean of the domain embeddings; a model whose branches are domains takes the mean of their logits.
     pub const SHARED: Self = Self(u32::MAX);
 
     /// The domain at this position.

@@ -46,7 +46,7 @@ impl Loader {
         Self { rows, domains, positions, order, batches, position: 0, counts, sorted }
     }
 
-    /// The rows of all batches.
+    /// The data set that it reads.
     pub fn rows(&self) -> &Arc<DataSet> {
         &self.rows
     }

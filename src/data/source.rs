@@ -34,7 +34,7 @@ pub trait RowSource: Send {
     /// The fields, numeric inputs, domains and tasks of the rows.
     fn layout(&self) -> &Layout;
 
-    /// Counts that training checks before it reads the rows.
+    /// The numbers of rows and labels. Training checks them before it reads the rows.
     fn counts(&self) -> RowCounts;
 
     /// A checksum of the rows and their order. A checkpoint stores it, so that a run resumes only with the same rows. For a data set it is
@@ -83,7 +83,7 @@ pub enum Pass {
     },
 }
 
-/// Counts that training checks before it reads the rows.
+/// The numbers of rows and labels of a [`RowSource`]. Training checks them before it reads the rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RowCounts {
     /// The number of rows of an epoch.

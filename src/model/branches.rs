@@ -7,7 +7,7 @@ use crate::data::{DomainId, Layout};
 use crate::error::Problems;
 use crate::nn::{Branch, Segment};
 
-/// What the branches of a model are: the parts with their own experts, bottoms, gates or towers.
+/// What a branch of a model is. A branch is a part with its own output, and its own experts, bottoms, gates or towers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Branches {

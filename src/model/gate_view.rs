@@ -5,14 +5,14 @@ use ndarray::ArrayView2;
 use crate::data::Layout;
 use crate::nn::Branch;
 
-/// The weights of one softmax gate in a forward pass; see [`Net::visit_gates`](super::Net::visit_gates).
+/// One softmax gate and its weights in a forward pass; see [`Net::visit_gates`](super::Net::visit_gates).
 #[derive(Debug, Clone, Copy)]
 pub struct GateView<'a> {
-    /// The level of the experts that it mixes. Levels count from 0 at the input.
+    /// The level of the experts that the gate mixes. Levels count from 0 at the input.
     pub level: usize,
     /// The part of the net that reads the mixture.
     pub reader: GateReader,
-    /// The experts that it mixes, in the order of the columns of `weights`.
+    /// The experts that the gate mixes, in the order of the columns of `weights`.
     pub experts: &'a [ExpertId],
     /// The position of the first row of `weights` in the pass. Rows are in the order of [`Cache::segments`](super::Cache::segments).
     pub start: usize,

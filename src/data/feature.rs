@@ -66,6 +66,48 @@ impl Coding {
     }
 }
 
+/// The options of embedded features: how values become ids, and the table that they read.
+macro_rules! embedded_options {
+    ($counted:literal) => {
+        #[doc = concat!("Gives values seen fewer than `count` times", $counted, " the out-of-vocabulary row, which is thereby trained.")]
+        /// Default 1, the least.
+        pub fn min_count(mut self, count: usize) -> Self {
+            self.coding = Coding::Vocabulary { min_count: count };
+            self
+        }
+
+        /// Hashes values into this many rows instead of keeping a vocabulary: `1 ..= 2³² − 1`.
+        pub fn hashed(mut self, buckets: usize) -> Self {
+            self.coding = Coding::Hashed { buckets };
+            self
+        }
+
+        /// Takes the values as ids `0 .. rows`, `rows` in `1 ..= 2³² − 1`.
+        pub fn ids(mut self, rows: usize) -> Self {
+            self.coding = Coding::Ids { rows };
+            self
+        }
+
+        /// Reads the embedding table of this name. Default: one of the feature's name, for itself.
+        ///
+        /// Features of one table share its rows and its ids: they need the same coding, and a vocabulary has the values of all of them.
+        pub fn table(mut self, table: impl Into<String>) -> Self {
+            self.table = Some(table.into());
+            self
+        }
+
+        /// The width of the embedding table, at least 1. Default: the model's `embedding_dim`.
+        pub fn dim(mut self, dim: usize) -> Self {
+            self.dim = Some(dim);
+            self
+        }
+
+        pub(super) fn coding(&self) -> Coding {
+            self.coding
+        }
+    };
+}
+
 /// An embedded feature with one value a row. An empty cell is a value like any other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,42 +135,7 @@ impl Categorical {
         self
     }
 
-    /// Gives values seen fewer than `count` times the out-of-vocabulary row, which is thereby trained. Default 1, the
-    /// least.
-    pub fn min_count(mut self, count: usize) -> Self {
-        self.coding = Coding::Vocabulary { min_count: count };
-        self
-    }
-
-    /// Hashes values into this many rows instead of keeping a vocabulary: `1 ..= 2³² − 1`.
-    pub fn hashed(mut self, buckets: usize) -> Self {
-        self.coding = Coding::Hashed { buckets };
-        self
-    }
-
-    /// Takes the values as ids `0 .. rows`, `rows` in `1 ..= 2³² − 1`.
-    pub fn ids(mut self, rows: usize) -> Self {
-        self.coding = Coding::Ids { rows };
-        self
-    }
-
-    /// Reads the embedding table of this name. Default: one of the feature's name, for itself.
-    ///
-    /// Features of one table share its rows and its ids: they need the same coding, and a vocabulary has the values of all of them.
-    pub fn table(mut self, table: impl Into<String>) -> Self {
-        self.table = Some(table.into());
-        self
-    }
-
-    /// The width of the embedding table, at least 1. Default: the model's `embedding_dim`.
-    pub fn dim(mut self, dim: usize) -> Self {
-        self.dim = Some(dim);
-        self
-    }
-
-    pub(super) fn coding(&self) -> Coding {
-        self.coding
-    }
+    embedded_options!("");
 }
 
 /// How a number becomes an input.
@@ -254,37 +261,7 @@ impl Bag {
         self
     }
 
-    /// Gives values seen fewer than `count` times (over all bags) the out-of-vocabulary row. Default 1, the least.
-    pub fn min_count(mut self, count: usize) -> Self {
-        self.coding = Coding::Vocabulary { min_count: count };
-        self
-    }
-
-    /// Hashes values into this many rows instead of keeping a vocabulary: `1 ..= 2³² − 1`.
-    pub fn hashed(mut self, buckets: usize) -> Self {
-        self.coding = Coding::Hashed { buckets };
-        self
-    }
-
-    /// Takes the values as ids `0 .. rows`, `rows` in `1 ..= 2³² − 1`.
-    pub fn ids(mut self, rows: usize) -> Self {
-        self.coding = Coding::Ids { rows };
-        self
-    }
-
-    /// Reads the embedding table of this name. Default: one of the feature's name, for itself.
-    ///
-    /// Features of one table share its rows and its ids: they need the same coding, and a vocabulary has the values of all of them.
-    pub fn table(mut self, table: impl Into<String>) -> Self {
-        self.table = Some(table.into());
-        self
-    }
-
-    /// The width of the embedding table, at least 1. Default: the model's `embedding_dim`.
-    pub fn dim(mut self, dim: usize) -> Self {
-        self.dim = Some(dim);
-        self
-    }
+    embedded_options!(" (over all bags)");
 
     pub(super) fn separator(&self) -> &str {
         &self.separator
@@ -292,10 +269,6 @@ impl Bag {
 
     pub(super) fn pooled(&self) -> Pooling {
         self.pooling
-    }
-
-    pub(super) fn coding(&self) -> Coding {
-        self.coding
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::bottoms::Bottoms;
-use super::config::{check_bottoms, check_widths, model_config};
+use super::check::{check_bottoms, check_widths};
+use super::config::model_config;
 use super::{Branches, Fusion, Model};
 use crate::data::{DomainId, Layout, listed};
 use crate::net::{Builder, Built, Describe};

@@ -1,11 +1,11 @@
-//! The branches of a model, and which rows pass which branch.
+//! The branches of a model.
 
 use serde::{Deserialize, Serialize};
 
 use super::NetConfig;
 use crate::data::{DomainId, Layout};
 use crate::error::Problems;
-use crate::nn::{Branch, Segment};
+use crate::nn::Branch;
 
 /// What a branch of a model is. A branch is a part with its own output, and its own experts, bottoms, gates or towers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -104,54 +104,4 @@ pub trait BranchedConfig: NetConfig {
 
     /// The number of branches before any domain was added. Only these are used for rows of no known domain. `None` means all branches.
     fn built_with(&self) -> Option<usize>;
-}
-
-/// A range of rows that passes one branch.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Route {
-    /// The branch's position.
-    pub(crate) branch: usize,
-    /// The rows.
-    pub(crate) rows: Segment,
-    /// The weight of the branch's logits for these rows: 1, or less for rows of no known domain, which take a mean.
-    pub(crate) share: f32,
-}
-
-/// The routes of one batch.
-#[derive(Debug, Default)]
-pub(crate) struct Routes {
-    /// Every row passes every branch, for parts that mix branches.
-    pub(crate) all: Vec<Route>,
-    /// Every row passes the branches that predict for its domain.
-    pub(crate) answering: Vec<Route>,
-}
-
-impl Routes {
-    /// Computes the routes of a batch of `rows` rows.
-    ///
-    /// Rows of no known domain take the mean over the domains of the first `built_with` branches. A domain that is added later does not change
-    /// their scores.
-    pub(crate) fn find(&mut self, rows: usize, segments: &[Segment], branches: &[Branch], built_with: usize) {
-        self.all.clear();
-        self.answering.clear();
-        let whole = Segment { domain: None, start: 0, end: rows };
-        self.all.extend((0..branches.len()).map(|branch| Route { branch, rows: whole, share: 1.0 }));
-        let domains =
-            branches[..built_with].iter().filter_map(|b| b.domain()?.index()).max().map_or(0, |last| last + 1);
-        if domains == 0 {
-            self.answering.extend_from_slice(&self.all);
-            return;
-        }
-        for &rows in segments {
-            for (branch, of) in branches.iter().enumerate() {
-                let share = match rows.domain {
-                    None if branch >= built_with => continue,
-                    None => 1.0 / domains as f32,
-                    d if d == of.domain().and_then(DomainId::index) => 1.0,
-                    Some(_) => continue,
-                };
-                self.answering.push(Route { branch, rows, share });
-            }
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! CGC: customized gate control.
 
-use super::config::{check_experts, check_widths, model_config};
+use super::check::{check_experts, check_widths};
+use super::config::model_config;
 use super::extraction::Extraction;
 use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};

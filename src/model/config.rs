@@ -1,27 +1,14 @@
 //! The settings of models: the traits that they implement, and the macro that writes their types.
 
 use std::any::Any;
-use std::collections::HashSet;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Branches;
-use crate::data::{Field, InputColumns, Layout, Pooling, Schema, listed};
-use crate::error::Problems;
-use crate::metrics::SHARED_DOMAIN;
+use crate::data::{InputColumns, Layout, Schema};
 use crate::net::Describe;
-use crate::nn::HiddenSettings;
-
-/// The largest width of a layer or embedding. It is far above practical sizes, and no size computation overflows below it.
-pub(crate) const MAX_WIDTH: usize = 1 << 16;
-
-/// The largest number of experts, heads or subspaces.
-pub(crate) const MAX_COUNT: usize = 1 << 12;
-
-/// The largest number of levels or layers.
-pub(crate) const MAX_DEPTH: usize = 1 << 8;
 
 /// The settings of a model. In this crate, a value of such a type is always valid: it is checked when it is built or read from a file.
 ///
@@ -144,110 +131,6 @@ impl<C: NetConfig + Clone + PartialEq + Serialize + DeserializeOwned> ConfigObje
 
 erased_serde::serialize_trait_object!(NetConfig);
 
-/// Notes invalid values in the settings that all models have.
-pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenSettings, problems: &mut Problems) {
-    let Layout { tables, fields, numeric, domains, tasks } = layout;
-    problems.require(!fields.is_empty() || !numeric.is_empty(), || "layout: at least one field or number".into());
-    problems.require(!domains.is_empty(), || "layout.domains: at least one".into());
-    problems.require(!tasks.is_empty(), || "layout.tasks: at least one".into());
-    check_tables(layout, problems);
-    let lists: [(&str, Vec<&String>); 5] = [
-        ("tables", tables.iter().map(|table| &table.name).collect()),
-        ("fields", fields.iter().map(|field| &field.name).collect()),
-        ("numeric", numeric.iter().collect()),
-        ("domains", domains.iter().collect()),
-        ("tasks", tasks.iter().collect()),
-    ];
-    problems.require(!domains.iter().any(|name| name == SHARED_DOMAIN), || {
-        format!("layout.domains: {SHARED_DOMAIN:?} names the rows of no known domain; rename the domain")
-    });
-    for (what, mut names) in lists {
-        problems.require(names.iter().all(|name| !name.is_empty()), || format!("layout.{what}: no name may be empty"));
-        names.sort_unstable();
-        for pair in names.windows(2).filter(|pair| pair[0] == pair[1]) {
-            problems.require(false, || format!("layout.{what}: {:?} is listed twice", pair[0]));
-        }
-    }
-    problems.require(dim >= 1, || format!("embedding_dim: at least 1, found {dim}"));
-    problems.require(dim <= MAX_WIDTH, || format!("embedding_dim: at most {MAX_WIDTH}, found {dim}"));
-    problems.require(std.is_finite() && std >= 0.0, || format!("embedding_std: finite and at least 0, found {std}"));
-    let dropout = style.dropout;
-    problems.require((0.0..1.0).contains(&dropout), || format!("dropout: 0 <= dropout < 1, found {dropout}"));
-}
-
-/// Notes invalid tables, and fields without a table.
-fn check_tables(layout: &Layout, problems: &mut Problems) {
-    for table in &layout.tables {
-        let (name, rows, most) = (&table.name, table.rows, u32::MAX);
-        problems.require(rows > 0, || format!("layout.tables.{name}: at least one row"));
-        problems.require(rows <= most as usize, || format!("layout.tables.{name}: at most {most} rows, found {rows}"));
-        let dim = table.dim.unwrap_or(1);
-        problems.require((1..=MAX_WIDTH).contains(&dim), || {
-            format!("layout.tables.{name}: 1 <= dim <= {MAX_WIDTH}, found {dim}")
-        });
-    }
-    let names: HashSet<&str> = layout.tables.iter().map(|table| &*table.name).collect();
-    let read: HashSet<&str> = layout.fields.iter().map(|field| &*field.table).collect();
-    for table in layout.tables.iter().filter(|table| !read.contains(&*table.name)) {
-        problems.require(false, || format!("layout.tables.{}: no field reads it", table.name));
-    }
-    for Field { name, table, bag } in &layout.fields {
-        problems.require(names.contains(&**table), || {
-            let known: Vec<&String> = layout.tables.iter().map(|table| &table.name).collect();
-            format!("layout.fields.{name}: unknown table {table:?}; the tables are {}", listed(&known))
-        });
-        if let Some(problem) = bag.and_then(Pooling::problem) {
-            problems.require(false, || format!("layout.fields.{name}: {problem}"));
-        }
-    }
-}
-
-/// The first widths of a list, for an error text.
-pub(crate) fn shown(widths: &[usize]) -> String {
-    let more = if widths.len() > 16 { ", …" } else { "" };
-    let first: Vec<String> = widths.iter().take(16).map(usize::to_string).collect();
-    format!("[{}{more}]", first.join(", "))
-}
-
-/// Notes an invalid list of layer widths.
-pub(crate) fn check_widths(name: &str, widths: &[usize], problems: &mut Problems) {
-    let count = widths.len();
-    if count > MAX_DEPTH {
-        return problems.require(false, || format!("{name}: at most {MAX_DEPTH} layers, found {count}"));
-    }
-    problems.require(!widths.contains(&0), || format!("{name}: every width at least 1, found {}", shown(widths)));
-    problems.require(widths.iter().all(|&width| width <= MAX_WIDTH), || {
-        format!("{name}: every width at most {MAX_WIDTH}, found {}", shown(widths))
-    });
-}
-
-/// Notes a number above its maximum.
-pub(crate) fn check_most(name: &str, number: usize, most: usize, problems: &mut Problems) {
-    problems.require(number <= most, || format!("{name}: at most {most}, found {number}"));
-}
-
-/// Notes invalid settings of experts. `count` is the number of experts that a gate mixes; the settings `keys` determine it.
-pub(crate) fn check_experts(hidden: &[usize], keys: &str, count: usize, problems: &mut Problems) {
-    check_widths("expert_hidden", hidden, problems);
-    problems.require(!hidden.is_empty(), || "expert_hidden: at least one layer, found none".into());
-    problems.require(count >= 1, || format!("{keys}: at least one expert for a gate to mix, found 0"));
-    check_most(keys, count, MAX_COUNT, problems);
-}
-
-/// Notes invalid widths of a bottom.
-pub(crate) fn check_bottoms(hidden: &[usize], problems: &mut Problems) {
-    check_widths("bottom_hidden", hidden, problems);
-    problems.require(!hidden.is_empty(), || "bottom_hidden: at least one layer, found none".into());
-}
-
-/// Notes invalid widths of stitched stacks, and an invalid `own_weight`.
-pub(crate) fn check_stacks(hidden: &[usize], own_weight: f32, problems: &mut Problems) {
-    check_widths("hidden", hidden, problems);
-    problems.require(!hidden.is_empty(), || "hidden: at least one layer, found none".into());
-    problems
-        .require((0.0..=1.0).contains(&own_weight), || format!("own_weight: 0 <= own_weight <= 1, found {own_weight}"));
-}
-
 /// Writes the settings type of a model and its builder with [`settings!`](crate::settings!).
 ///
 /// The list has the model's own settings. The macro adds the settings that all models have (`layout`, `seed`, `embedding_dim`, `embedding_std`,
@@ -272,7 +155,7 @@ macro_rules! model_config {
                 layout: $crate::data::Layout = $crate::data::Layout::default(), as &$crate::data::Layout;
                 /// The seed of all initial values; default 0.
                 seed: u64 = 0;
-                /// The width of every embedding, at least 1; default 16.
+                /// The width of embedding tables that have none of their own, at least 1; default 16.
                 embedding_dim: usize = 16;
                 /// The standard deviation of the initial embeddings, at least 0; default 0.01.
                 embedding_std: f32 = 0.01;
@@ -298,7 +181,7 @@ macro_rules! model_config {
             }
             check($this, $problems) {
                 let style = $this.style();
-                $crate::model::config::check_common(
+                $crate::model::check::check_common(
                     &$this.layout, $this.embedding_dim, $this.embedding_std, style, $problems,
                 );
                 $(

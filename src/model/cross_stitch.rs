@@ -1,6 +1,7 @@
 //! Cross-stitch networks.
 
-use super::config::{check_stacks, check_widths, model_config};
+use super::check::{check_stacks, check_widths};
+use super::config::model_config;
 use super::stitched::Stacks;
 use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};

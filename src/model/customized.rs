@@ -1,7 +1,8 @@
 //! Customized sharing.
 
 use super::bottoms::Bottoms;
-use super::config::{check_bottoms, check_widths, model_config};
+use super::check::{check_bottoms, check_widths};
+use super::config::model_config;
 use super::{Branches, Fusion, Model};
 use crate::net::{Builder, Built, Describe};
 

@@ -8,7 +8,6 @@ use ndarray::Array2;
 
 pub(crate) use self::lookup::Selection;
 use self::lookup::{embed_rows, scatter_rows};
-use super::branches::Routes;
 use super::{NetConfig, NewRows};
 use crate::data::{Batch, DomainId, InputColumns};
 use crate::nn::{Branch, Decay, InitRng, Leaf, LeafMut, Part, Path, RowGrad, Segment, Size, tensor};
@@ -43,7 +42,6 @@ pub struct Embeddings {
 /// The rows of a batch that read each owner's tables.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
-    routes: Routes,
     /// One for each owner of tables and domain.
     blocks: Vec<Block>,
 }
@@ -176,17 +174,28 @@ impl Embeddings {
 
     /// Computes the rows that read each owner's tables, and returns the number of rows of `x`.
     pub(super) fn find_blocks(&self, rows: usize, segments: &[Segment], blocks: &mut Blocks) -> usize {
-        let Blocks { routes, blocks } = blocks;
+        let blocks = &mut blocks.blocks;
         blocks.clear();
         if self.owners.is_empty() {
             blocks.push(Block { owner: 0, rows: Segment { domain: None, start: 0, end: rows }, start: 0 });
             return rows;
         }
-        routes.find(rows, segments, &self.owners, self.built_with);
+        let built_with = &self.owners[..self.built_with];
+        let by_domain = built_with.iter().any(|owner| owner.domain().is_some());
+        let whole = [Segment { domain: None, start: 0, end: rows }];
         let mut start = 0;
-        for route in &routes.answering {
-            blocks.push(Block { owner: route.branch, rows: route.rows, start });
-            start += route.rows.len();
+        for &rows in if by_domain { segments } else { &whole } {
+            for (owner, branch) in self.owners.iter().enumerate() {
+                let answers = match rows.domain {
+                    _ if !by_domain => true,
+                    None => owner < self.built_with,
+                    own => own == branch.domain().and_then(DomainId::index),
+                };
+                if answers {
+                    blocks.push(Block { owner, rows, start });
+                    start += rows.len();
+                }
+            }
         }
         start
     }

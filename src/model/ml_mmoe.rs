@@ -1,6 +1,7 @@
 //! ML-MMoE: levels of shared experts.
 
-use super::config::{MAX_DEPTH, check_experts, check_most, check_widths, model_config};
+use super::check::{MAX_DEPTH, check_experts, check_most, check_widths};
+use super::config::model_config;
 use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};
 

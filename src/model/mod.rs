@@ -29,6 +29,7 @@ mod bottoms;
 mod branches;
 mod cache;
 mod cgc;
+mod check;
 mod config;
 mod cross_stitch;
 mod customized;
@@ -73,7 +74,7 @@ pub use self::asymmetric::{Asymmetric, AsymmetricConfig, AsymmetricConfigBuilder
 pub use self::branches::{BranchedConfig, Branches};
 pub use self::cache::Cache;
 pub use self::cgc::{Cgc, CgcConfig, CgcConfigBuilder};
-pub(crate) use self::config::MAX_WIDTH;
+pub(crate) use self::check::MAX_WIDTH;
 pub use self::config::{ConfigObject, NetConfig};
 pub use self::cross_stitch::{CrossStitch, CrossStitchConfig, CrossStitchConfigBuilder};
 pub use self::customized::{Customized, CustomizedConfig, CustomizedConfigBuilder};

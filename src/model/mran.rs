@@ -1,6 +1,7 @@
 //! MRAN: attention among features, among branches, and from branches to features.
 
-use super::config::{MAX_COUNT, MAX_DEPTH, MAX_WIDTH, check_most, check_widths, model_config};
+use super::check::{MAX_COUNT, MAX_DEPTH, MAX_WIDTH, check_most, check_widths};
+use super::config::model_config;
 use super::{Branches, Model};
 use crate::data::Pooling;
 use crate::net::{Builder, Built, Describe};

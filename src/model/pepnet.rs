@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::config::{MAX_WIDTH, check_most, check_widths, model_config};
+use super::check::{MAX_WIDTH, check_most, check_widths};
+use super::config::model_config;
 use super::{Branches, Model};
 use crate::data::listed;
 use crate::net::{Builder, Built, Describe, Value};

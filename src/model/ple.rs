@@ -1,6 +1,7 @@
 //! PLE: progressive layered extraction.
 
-use super::config::{MAX_DEPTH, check_experts, check_most, check_widths, model_config};
+use super::check::{MAX_DEPTH, check_experts, check_most, check_widths};
+use super::config::model_config;
 use super::extraction::Extraction;
 use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};

@@ -1,7 +1,8 @@
 //! One network for all domains; the domain is one more feature.
 
 use super::Model;
-use super::config::{MAX_WIDTH, check_most, check_widths, model_config};
+use super::check::{MAX_WIDTH, check_most, check_widths};
+use super::config::model_config;
 use crate::net::{Builder, Built, Describe};
 
 model_config! {

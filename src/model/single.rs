@@ -1,6 +1,7 @@
 //! A separate model for every branch: nothing is shared.
 
-use super::config::{check_widths, model_config};
+use super::check::check_widths;
+use super::config::model_config;
 use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};
 

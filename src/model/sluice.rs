@@ -1,6 +1,7 @@
 //! Sluice networks.
 
-use super::config::{MAX_COUNT, check_most, check_stacks, check_widths, model_config, shown};
+use super::check::{MAX_COUNT, check_most, check_stacks, check_widths, shown};
+use super::config::model_config;
 use super::stitched::Stacks;
 use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};

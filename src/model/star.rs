@@ -1,7 +1,8 @@
 //! STAR: a star topology of shared and domain-specific weights.
 
 use super::Model;
-use super::config::{MAX_WIDTH, check_most, check_widths, model_config};
+use super::check::{MAX_WIDTH, check_most, check_widths};
+use super::config::model_config;
 use crate::net::{Builder, Built, Describe};
 use crate::nn::{Combination, PartitionedNormSettings};
 

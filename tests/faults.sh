@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Plants one fault at a time in a copy of the sources and says which tests notice: a check of the tests themselves.
 #
-#   bash tests/faults.sh          all faults; about two hours
-#   bash tests/faults.sh decay    those whose name has this in it
+#   bash tests/faults.sh              all faults; about two hours
+#   bash tests/faults.sh decay        those whose name has this in it
+#   bash tests/faults.sh --sources    only checks that the sources still have the text that each fault replaces
 #
-# Exits with 1 if a fault goes unnoticed. Needs perl, which replaces the text.
+# Exits with 1 if a fault goes unnoticed, with 2 if the sources have changed. Needs perl, which replaces the text.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,19 +14,29 @@ trap 'rm -rf "$copy"' EXIT
 git ls-files -z | xargs -0 cp --parents -t "$copy"
 export CARGO_TARGET_DIR=$PWD/target/faults
 wanted=${1:-}
+sources_only=
+if [ "$wanted" = --sources ]; then wanted='' sources_only=yes; fi
 unnoticed=0
+changed=0
 
 # fault NAME FILE FROM TO: replaces the one place that reads FROM.
 fault() {
   local name=$1 file=$2
   case $name in *"$wanted"*) ;; *) return ;; esac
+  if [ -n "$sources_only" ]; then
+    if [ ! -f "$file" ] || ! FROM=$3 perl -0ne 'exit 1 unless /\Q$ENV{FROM}\E/' "$file"; then
+      echo "$name: $file does not have this text: $3"
+      changed=2
+    fi
+    return
+  fi
   cp "$file" "$copy/$file"
   if ! FROM=$3 TO=$4 perl -0pi -e '$n = s/\Q$ENV{FROM}\E/$ENV{TO}/; END { exit 1 unless $n }' "$copy/$file"; then
-    echo "$name: $file does not read so any more: $3"
+    echo "$name: $file does not have this text: $3"
     exit 2
   fi
   local out
-  out=$(cd "$copy" && cargo test --quiet --no-fail-fast -p starple -p starple-lab --lib --test golden --test identities --test contract --test metrics --test compare --test around_the_step --test row_source --test sizes 2>&1) && true
+  out=$(cd "$copy" && cargo test --quiet --no-fail-fast -p starple -p starple-lab --lib --test golden --test identities --test contract --test metrics --test compare --test around_the_step --test row_source --test sizes --test tables 2>&1) && true
   if grep -q '^error\(\[\|: could not compile\)' <<<"$out"; then
     echo "$name: does not compile"
     grep -m3 '^error' <<<"$out"
@@ -80,16 +91,24 @@ fault "a branch without labels takes part" src/net/backward.rs \
   'answer.by_labels && given.iter()' 'false && given.iter()'
 fault "a stopped gradient goes on" src/net/program.rs \
   'Self { stopped: true, ..self }' 'Self { stopped: false, ..self }'
+fault "attention to vectors that a row does not have" src/nn/attention/attend.rs \
+  'm < count || count == 0' 'true'
+fault "a product's second factor without its gradient" src/nn/product.rs \
+  '*db = dy * a' '*db = 0.0 * dy * a'
+fault "only one field of a shared table learns" src/model/embeddings/lookup.rs \
+  '&columns.readers[table]' 'columns.readers[table].iter().take(1)'
+fault "kept values without their number" src/model/embeddings/lookup.rs \
+  '*filled = kept.len() as f32 / n as f32;' '*filled = 1.0;'
 fault "a scale's gate without its slope" src/nn/scale.rs \
   'dy * x * delta * (1.0 - delta / factor)' 'dy * x * delta'
-fault "a grown net draws anew what it had" src/net/step_net.rs \
+fault "a grown net draws anew what it had" src/net/net.rs \
   '*new = layer;' 'let _ = layer;'
 fault "absent owners move" src/model/mod.rs \
   'Pair::Tensor(values, grad, decay) if path.present()' 'Pair::Tensor(values, grad, decay)'
 fault "experts that start alike" src/nn/init.rs \
   'Purpose::Init, self.next - 1, self.of' 'Purpose::Init, 0, 0'
 fault "a missing label counts in the mean" src/loss/evaluate.rs \
-  'if has_label {' 'if true {'
+  'if !label.is_nan() {' 'if true {'
 fault "given weights ignored" src/loss/objective.rs \
   'fn weight(&self, unit: usize, clock: Clock) -> f64 {' \
   'fn weight(&self, unit: usize, clock: Clock) -> f64 { if unit < usize::MAX { return 1.0; }'
@@ -110,23 +129,23 @@ fault "Holm's correction without the rank" lab/src/compare/statistics.rs \
 fault "flipped signs that only reach the sum found do not count" lab/src/compare/statistics.rs \
   '>= observed - tolerance' '> observed + tolerance'
 fault "a resumed run forgets how far a plateau has come" src/train/checkpoint.rs \
-  'run.place = place;' 'run.place = place; run.place.plateau = crate::optim::PlateauState::default();'
+  'run.state = state;' 'run.state = state; run.state.plateau = crate::optim::PlateauState::default();'
 fault "a resumed run forgets how good the best was" src/train/checkpoint.rs \
-  'run.place = place;' 'run.place = place; run.place.goodness = None;'
+  'run.state = state;' 'run.state = state; run.state.goodness = None;'
 fault "a resumed run starts its epoch anew" src/train/run.rs \
-  'rows.skip(self.place.batch)?;' ''
+  'rows.skip(self.state.batch)?;' ''
 fault "a source's rows are not counted" src/train/run.rs \
   'if found == expected {' 'if found <= expected {'
 fault "batches of a source that are not checked" src/data/source.rs \
   'batch.check(self.0.layout()).map_err(of_batch)?;' ''
 fault "the learning rate of the next step" src/train/run.rs \
-  'config.schedule.factor(clock, &place.plateau)' \
-  'config.schedule.factor(Clock { step: clock.step + 1, ..clock }, &place.plateau)'
+  'config.schedule.factor(clock, &state.plateau)' \
+  'config.schedule.factor(Clock { step: clock.step + 1, ..clock }, &state.plateau)'
 fault "decays that never begin" src/train/run.rs \
-  'epoch: place.epoch as u64, step: place.report.steps' 'epoch: 0, step: place.report.steps'
-fault "any change is an improvement" src/train/place.rs \
-  'goodness > best + config.early_stop.min_delta' 'goodness > best'
-fault "a plateau that waits for the metric to fall" src/train/place.rs \
+  'epoch: state.epoch as u64, step: state.report.steps' 'epoch: 0, step: state.report.steps'
+fault "any change is an improvement" src/train/run_state.rs \
+  'goodness > best + config.early_stop.min_delta()' 'goodness > best'
+fault "a plateau that waits for the metric to fall" src/train/run_state.rs \
   'observe(&mut self.plateau, goodness, true)' 'observe(&mut self.plateau, goodness, false)'
 fault "patience that lasts an epoch longer" src/train/run.rs \
   'waited >= self.config.early_stop.patience' 'waited > self.config.early_stop.patience'
@@ -143,7 +162,7 @@ fault "dropout with one mask for all seeds" src/nn/dropout.rs \
 fault "one order for all epochs" src/data/loader.rs \
   'Purpose::Shuffle, epoch, 0' 'Purpose::Shuffle, 0 * epoch, 0'
 fault "an epoch's loss by batches and not by rows" src/train/run.rs \
-  'place.loss += loss * batch.rows() as f64;' 'place.loss += loss * config.batch_rows as f64;'
+  'state.loss += loss * batch.rows() as f64;' 'state.loss += loss * config.batch_rows() as f64;'
 fault "gradients that are not clipped" src/train/run.rs \
   'clip.clip(&mut grad.net, &mut grad.tables);' 'let _ = clip;'
 fault "tables that keep their rate whatever the schedule" src/optim/split.rs \
@@ -173,4 +192,5 @@ fault "batches that take nothing for the net" src/train/memory.rs \
   'batch: 4.0 * batch * (slack * row + data),' 'batch: 4.0 * batch * (0.0 * slack * row + data),'
 fault "one task and several domains by tasks" src/model/branches.rs \
   'layout.domains.len() > 1 && layout.tasks.len() == 1' 'layout.domains.len() > 1 && layout.tasks.is_empty()'
+if [ $changed -ne 0 ]; then exit $changed; fi
 exit $unnoticed

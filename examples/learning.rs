@@ -122,7 +122,7 @@ fn domains(seeds: u64) -> Result<TextTable> {
         star("STAR", json!("product")),
         star("STAR, add", json!("add")),
         star("STAR, adaptive add", json!("adaptive_add")),
-        star("STAR, gate", json!("gate")),
+        star("STAR, gate", json!("sigmoid_gate")),
         star("STAR, concatenation", json!("concatenation")),
         star("STAR, low rank", json!({"low_rank": {"rank": 4}})),
     ];

@@ -51,7 +51,7 @@ const COMBINATIONS: [Combination; 6] = [
     Combination::Product,
     Combination::Add,
     Combination::AdaptiveAdd,
-    Combination::Gate,
+    Combination::SigmoidGate,
     Combination::Concatenation,
     Combination::LowRank { rank: 2 },
 ];
@@ -118,7 +118,7 @@ fn star_with_combined_weights_is_star() {
     for combination in COMBINATIONS {
         let mut star = star(combination);
         stir(&mut star);
-        if combination == Combination::Gate {
+        if combination == Combination::SigmoidGate {
             // Open the gate: a bias of 30 gives a sigmoid of 1.
             star.visit_mut(|path, leaf| match leaf {
                 LeafMut::Tensor(values, ..) if path.name(&layout()).ends_with("gate.bias") => values.fill(30.0),

@@ -67,7 +67,7 @@ fn run(step: &Step, layers: &[Layer], reads: &Reads<'_>, segments: &[Segment], m
             mlp.forward_into(&reads.value(*input), mode, cache_of!(cache, Mlp), out);
         }
         (Op::DomainMlp { input }, [Layer::DomainMlp(net)]) => {
-            net.forward_joined(&reads.value(*input), segments, mode, cache_of!(cache, DomainMlp), out);
+            net.forward(&reads.value(*input), segments, mode, cache_of!(cache, DomainMlp), out);
         }
         (Op::Norm { input }, [Layer::Norm(norm)]) => {
             norm.forward(&reads.value(*input), segments, mode, cache_of!(cache, Norm), out);

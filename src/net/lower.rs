@@ -11,7 +11,7 @@ use ndarray::{Array1, Array2};
 
 use crate::model::{Plan, Value as PlanValue};
 use crate::nn::buffer::resize;
-use crate::nn::{DomainLinear, Gated, Linear, Mode, RepresentationsCache, StarLinear};
+use crate::nn::{DomainLinear, Linear, Mode, RepresentationsCache, SigmoidGate, StarLinear};
 
 /// What a step becomes in the plan, for rows of one domain.
 #[derive(Clone)]
@@ -243,7 +243,7 @@ fn star<'a>(
         None => linear,
     };
     match domain.map(|d| &layer.domain[d]) {
-        Some(DomainLinear::Gate(Gated { own, gate })) => {
+        Some(DomainLinear::SigmoidGate(SigmoidGate { own, gate })) => {
             let maps = [&layer.shared, own, gate];
             let [shared, own, gate] = maps.map(|linear| plan.layer(input, after_norm(Cow::Borrowed(linear)), None));
             let z = plan.gated(shared, own, gate);

@@ -11,6 +11,23 @@ use crate::data::DomainId;
 /// `logits = mlp([x, e_d])`: a stack that reads the row and an embedding of its domain.
 ///
 /// By itself it is the pooled model, which every multi-domain model has to beat; in STAR it is the auxiliary network. A row of no known domain gets the mean of all domains' embeddings.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::data::DomainId;
+/// use starple::nn::{DomainMlp, DomainMlpCache, HiddenSettings, Infer, InitRng, Linear, Segment};
+///
+/// let domains = [DomainId::new(0), DomainId::new(1)];
+/// let mut net = DomainMlp::new(1, &domains, 1, &[], 1, HiddenSettings::default(), &mut InitRng::new(1));
+/// net.domain.member_mut(0).embedding[0] = 1.0;
+/// net.domain.member_mut(1).embedding[0] = 3.0;
+/// net.mlp.layers[0] = Linear { weight: array![[2.0], [10.0]], bias: array![0.0] };
+/// let segment = |domain, start| Segment { domain, start, end: start + 1 };
+/// let segments = [segment(Some(0), 0), segment(Some(1), 1), segment(None, 2)];
+/// let (x, mut logits) = (array![[1.0], [1.0], [1.0]], Array2::zeros((3, 1)));
+/// net.forward(&x, &segments, Infer.into(), &mut DomainMlpCache::default(), &mut logits);
+/// assert_eq!(logits, array![[12.0], [32.0], [22.0]]); // 2·x + 10·e_d
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainMlp {
     /// `e_d`.
@@ -39,7 +56,7 @@ pub struct DomainMlpCache {
 
 impl DomainMlp {
     /// A net for rows of `width` values; domain front are drawn from a normal distribution of deviation 0.1.
-    pub(crate) fn with(
+    pub fn new(
         width: usize,
         domains: &[DomainId],
         domain_dim: usize,
@@ -54,8 +71,8 @@ impl DomainMlp {
         Self { domain, mlp: Mlp::new(width + domain_dim, hidden, Some(tasks), style, rng) }
     }
 
-    /// How many values [`DomainMlp::with`] makes.
-    pub(crate) fn size_with(
+    /// How many values [`DomainMlp::new`] makes.
+    pub(crate) fn size(
         width: f64,
         domains: f64,
         domain_dim: usize,
@@ -82,7 +99,7 @@ impl DomainMlp {
     }
 
     /// `logits = mlp([x, e_d])`.
-    pub(crate) fn forward_joined(
+    pub fn forward(
         &self,
         x: &ArrayRef2<f32>,
         segments: &[Segment],
@@ -102,7 +119,7 @@ impl DomainMlp {
     }
 
     /// Takes `dlogits` back to the parameters and to `dx` (`None` if it is not needed).
-    pub(crate) fn backward_joined(
+    pub fn backward(
         &self,
         x: &ArrayRef2<f32>,
         segments: &[Segment],

@@ -10,6 +10,20 @@ use crate::random::{Purpose, keyed};
 /// Silences each value with probability `rate` in training and scales the others by `1/(1 − rate)`; does nothing in inference
 /// (Srivastava et al. 2014). The mask of a row is a function of seed, step, the layer's place in the net and the [number](Mode::row) of the row in
 /// the step: it does not depend on the rows beside it.
+///
+/// ```
+/// use ndarray::Array2;
+/// use starple::nn::{Dropout, DropoutCache, Infer, InitRng, Train};
+///
+/// let (dropout, mut cache) = (Dropout::new(0.5, &mut InitRng::new(1)), DropoutCache::default());
+/// let mut y = Array2::ones((100, 100));
+/// dropout.forward(Train::default().into(), &mut cache, &mut y);
+/// assert!(y.iter().all(|&y| y == 0.0 || y == 2.0));
+/// assert!((y.mean().unwrap() - 1.0_f32).abs() < 0.1); // the scale keeps the mean
+/// let mut dy = Array2::ones((100, 100));
+/// dropout.backward(&cache, &mut dy);
+/// assert_eq!(dy, y); // the same mask
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dropout {
     rate: f32,

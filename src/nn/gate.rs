@@ -11,6 +11,26 @@ use crate::parallel::{self, join};
 use crate::simd::widest;
 
 /// `w = softmax(x·W)`: linear, without bias and without normalisation (Tang et al. 2020, section 4.1, equation 3).
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::nn::{Gate, GateCache, InputGrad, Params as _, mix, mix_backward};
+///
+/// let gate = Gate { weight: array![[0.0, 0.0]] };
+/// let (x, experts) = (array![[1.0]], [array![[2.0]], array![[4.0]]]);
+/// let (mut cache, mut y) = (GateCache::default(), Array2::zeros((1, 1)));
+/// gate.forward(&x, &mut cache);
+/// mix(&cache, experts.iter().map(|expert| expert.view()), &mut y);
+/// assert_eq!((cache.weights(), y), (&array![[0.5, 0.5]], array![[3.0]]));
+///
+/// let (mut grad, mut ds, mut dx) = (gate.zeros_like(), Array2::zeros((1, 1)), Array2::zeros((1, 1)));
+/// for (i, expert) in experts.iter().enumerate() {
+///     mix_backward(&mut cache, i, expert, &array![[1.0]], InputGrad::overwrite(&mut ds));
+///     assert_eq!(ds, array![[0.5]]);
+/// }
+/// gate.backward(&x, &mut cache, &mut grad, &mut dx);
+/// assert_eq!(grad.weight, array![[-0.5, 0.5]]); // w ⊙ (dw − 3) with dw = [2, 4]
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gate {
     /// `W`, `[in, experts]`.

@@ -8,6 +8,21 @@ use super::{Decay, Init, InitRng, Size};
 use crate::parallel::join;
 
 /// An affine map with a bias: `y = x·W + b`.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::nn::{Linear, Params as _};
+///
+/// let layer = Linear { weight: array![[1.0, 2.0], [3.0, 4.0]], bias: array![0.5, 0.0] };
+/// let (x, mut y) = (array![[1.0, 1.0]], Array2::zeros((1, 2)));
+/// layer.forward(&x, &mut y);
+/// assert_eq!(y, array![[4.5, 6.0]]);
+///
+/// let (mut grad, mut dx) = (layer.zeros_like(), Array2::zeros((1, 2)));
+/// layer.backward(&x, &array![[1.0, 0.0]], &mut grad, Some(&mut dx));
+/// assert_eq!((grad.weight, grad.bias), (array![[1.0, 0.0], [1.0, 0.0]], array![1.0, 0.0]));
+/// assert_eq!(dx, array![[1.0, 3.0]]);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear {
     /// `W`, `[in, out]`.

@@ -22,6 +22,22 @@ pub struct HiddenSettings {
 }
 
 /// Hidden layers `h_i = φ(h_{i−1}·W_i + b_i)`, and behind them, if there is an output, one affine map without activation.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::nn::{HiddenSettings, InitRng, Linear, Mlp, MlpCache, Mode, Params as _, Train};
+///
+/// let mut mlp = Mlp::new(2, &[2], Some(1), HiddenSettings::default(), &mut InitRng::new(1));
+/// mlp.layers[0] = Linear { weight: array![[1.0, 0.0], [0.0, 1.0]], bias: array![0.0, 0.0] };
+/// mlp.layers[1] = Linear { weight: array![[2.0], [3.0]], bias: array![0.5] };
+/// let (x, mut y, mut cache) = (array![[1.0, -1.0]], Array2::zeros((1, 1)), MlpCache::default());
+/// mlp.forward(&x, Train::default().into(), &mut cache, &mut y);
+/// assert_eq!(y, array![[2.5]]); // h = [1, 0]
+///
+/// let (mut grad, mut dx) = (mlp.zeros_like(), Array2::zeros((1, 2)));
+/// mlp.backward(&x, &array![[1.0]], &mut cache, &mut grad, Some(&mut dx));
+/// assert_eq!((&grad.layers[1].weight, dx), (&array![[1.0], [0.0]], array![[2.0, 0.0]]));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mlp {
     /// The affine maps, in order.

@@ -35,10 +35,10 @@ mod stitch;
 mod sums;
 
 pub use activation::{Activation, ActivationCache, ActivationKind, Dice, Prelu};
-pub(crate) use attention::RepresentationsCache;
 pub use attention::{
     AlignCache, Alignment, AttendCache, AttentionMask, AttentionSettings, MultiHeadAttention, MultiHeadAttentionCache,
-    NumberTokens, Representation, Representations, Tokens, align, align_backward, attend, attend_backward,
+    NumberTokens, Representation, Representations, RepresentationsCache, Tokens, align, align_backward, attend,
+    attend_backward,
 };
 pub use branch::Branch;
 pub use domain_mlp::{DomainEmbedding, DomainMlp, DomainMlpCache};
@@ -70,7 +70,7 @@ pub use segment::Segment;
 pub use size::Size;
 pub(crate) use star_linear::Rectified;
 pub use star_linear::{
-    AdaptiveSummand, Combination, Concatenated, DomainLinear, Factor, Gated, LowRankFactor, StarLinear,
+    AdaptiveSummand, Combination, Concatenated, DomainLinear, Factor, LowRankFactor, SigmoidGate, StarLinear,
     StarLinearCache, Summand,
 };
 pub use stitch::Stitch;

@@ -86,14 +86,6 @@ impl<K: Key, T> Per<K, T> {
         &mut self.members[index]
     }
 
-    /// In a gradient, whether the member at this position took part in the step.
-    ///
-    /// # Panics
-    /// If there is no such position.
-    pub fn is_present(&self, index: usize) -> bool {
-        self.present[index]
-    }
-
     /// The gradient of the member at this position, which from now on is present in the step.
     ///
     /// # Panics

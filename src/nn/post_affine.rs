@@ -39,6 +39,17 @@ crate::params!(
 );
 
 /// The part of a hidden layer after its affine map: `y = dropout(φ(norm(z)))`, where `z` is the output of the affine map.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::nn::{ActivationKind, Infer, InitRng, NormKind, PostAffine, PostAffineCache};
+///
+/// let post = PostAffine::new(2, NormKind::Layer, ActivationKind::Relu, 0.5, &mut InitRng::new(1));
+/// let (z, mut y) = (array![[0.0, 2.0]], Array2::zeros((1, 2)));
+/// post.forward(&z, Infer.into(), &mut PostAffineCache::default(), &mut y);
+/// // The norm makes −1 and 1 of the row, the ReLU 0 and 1; dropout does nothing in inference.
+/// assert!((y - array![[0.0, 1.0]]).iter().all(|d: &f32| d.abs() < 1e-4));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct PostAffine {
     /// The normalisation, if any.

@@ -20,6 +20,18 @@ pub struct ScaleCache {
 ///
 /// # Panics
 /// If the shapes do not fit.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::nn::{InputGrad, ScaleCache, scale, scale_backward};
+///
+/// let (x, z) = (array![[3.0, 4.0]], array![[0.0, 0.0]]);
+/// let (mut cache, mut y, mut dx) = (ScaleCache::default(), Array2::zeros((1, 2)), Array2::zeros((1, 2)));
+/// scale(2.0, &x, &z, &mut cache, &mut y);
+/// assert_eq!(y, x); // 2·σ(0) = 1
+/// scale_backward(2.0, &x, &array![[1.0, 1.0]], &mut cache, InputGrad::overwrite(&mut dx));
+/// assert_eq!((dx, cache.dz), (array![[1.0, 1.0]], array![[1.5, 2.0]])); // dz = x·δ·(1 − δ/2)
+/// ```
 pub fn scale(factor: f32, x: &ArrayRef2<f32>, z: &ArrayRef2<f32>, cache: &mut ScaleCache, y: &mut ArrayRef2<f32>) {
     resize(&mut cache.delta, x.nrows(), x.ncols());
     Zip::from(y).and(&mut cache.delta).and(x).and(z).for_each(|y, delta, &x, &z| {

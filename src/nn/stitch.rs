@@ -10,6 +10,20 @@ use crate::math::dot_f32;
 ///
 /// Every α is one number for a whole block; the paper's choice of one for every channel is not implemented. With one block and the outputs
 /// of a stack's layers as `x_j`, it is the mixture of layers β of Ruder et al.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::nn::{InputGrad, Params as _, Stitch};
+///
+/// let stitch = Stitch::new(2, 1, 0, 0.75);
+/// let (inputs, mut y) = ([array![[4.0, 8.0]], array![[0.0, 4.0]]], Array2::zeros((1, 2)));
+/// stitch.forward(inputs.iter().map(|x| x.view()), &mut y);
+/// assert_eq!(y, array![[3.0, 7.0]]); // ¾·x_0 + ¼·x_1
+///
+/// let (mut grad, mut dx) = (stitch.zeros_like(), Array2::zeros((1, 2)));
+/// stitch.backward(0, &inputs[0], &array![[1.0, 1.0]], &mut grad, InputGrad::overwrite(&mut dx));
+/// assert_eq!((grad.alpha[[0, 0]], dx), (12.0, array![[0.75, 0.75]]));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stitch {
     /// α, `[blocks, inputs · blocks]`: the columns of an input follow each other.

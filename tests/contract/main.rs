@@ -257,7 +257,7 @@ contract!(star_with_dice, star().activation(ActivationKind::Dice).build().unwrap
 contract!(star_without_auxiliary_or_norm, star().auxiliary(false).partitioned_norm(false).build().unwrap());
 contract!(star_add, star().combination(Combination::Add).build().unwrap());
 contract!(star_adaptive_add, star().combination(Combination::AdaptiveAdd).build().unwrap());
-contract!(star_gate, star().combination(Combination::Gate).build().unwrap());
+contract!(star_gate, star().combination(Combination::SigmoidGate).build().unwrap());
 contract!(star_concatenation, star().combination(Combination::Concatenation).build().unwrap());
 contract!(star_low_rank, star().combination(Combination::low_rank()).build().unwrap());
 contract!(ple_tasks, ple(Branches::Tasks, 2).build().unwrap(), below(2));

@@ -71,7 +71,7 @@ const COMBINATIONS: [Combination; 6] = [
     Combination::Product,
     Combination::Add,
     Combination::AdaptiveAdd,
-    Combination::Gate,
+    Combination::SigmoidGate,
     Combination::Concatenation,
     Combination::LowRank { rank: 2 },
 ];
@@ -149,7 +149,7 @@ fn a_combination_is_written_by_name() {
     assert_eq!(read(r#"{"low_rank": {}}"#), Ok(Combination::LowRank { rank: 4 }));
     assert!(read(r#"{"low_rank": {"ranks": 7}}"#).unwrap_err().contains("unknown field `ranks`"));
     assert!(read(r#""sum""#).unwrap_err().contains("unknown variant `sum`"));
-    assert_eq!(serde_json::to_string(&Combination::Gate).unwrap(), r#""gate""#);
+    assert_eq!(serde_json::to_string(&Combination::SigmoidGate).unwrap(), r#""sigmoid_gate""#);
     let error = StarConfig::builder(&layout()).combination(Combination::LowRank { rank: 0 }).build().unwrap_err();
     assert_eq!(error.to_string(), "StarConfig: combination.low_rank.rank: 1 to 65536, found 0");
 }

@@ -28,7 +28,7 @@ class CombinedLinear:
                     state.add(f"{own}.bias", (outputs,), 0.2)
                     if self.kind == "adaptive_add":
                         state.add(f"{own}.alpha", (outputs,), 0.5, around=1.0, decay=1.0)
-                case "gate":
+                case "sigmoid_gate":
                     self.layers[d] = [Linear(state, f"{own}.{part}", inputs, outputs) for part in ("own", "gate")]
                 case "concatenation":
                     self.layers[d] = [Linear(state, f"{own}.own", inputs, outputs)]
@@ -51,7 +51,7 @@ class CombinedLinear:
                     return x_d @ (w + own("weight")) + b + own("bias")
                 case "adaptive_add":
                     return y_s + own("alpha") * (x_d @ own("weight") + own("bias"))
-                case "gate":
+                case "sigmoid_gate":
                     layer, gate = self.layers[d]
                     y_d, g = y_s + layer(state, x_d), torch.sigmoid(gate(state, x_d))
                     return (1 - g) * y_s + g * y_d
@@ -79,11 +79,11 @@ def combination_cases(model_case):
         for name, combination in (
             ("add", "add"),
             ("adaptive add", "adaptive_add"),
-            ("gate", "gate"),
+            ("gate", "sigmoid_gate"),
             ("concatenation", "concatenation"),
             ("low rank 2", {"low_rank": {"rank": 2}}),
             ("low rank, by default 4", {"low_rank": {}}),
         )
     ]  # fmt: skip
-    whole = {"hidden": [3, 3], "auxiliary_hidden": [3], "domain_dim": 2, "combination": "gate"}
+    whole = {"hidden": [3, 3], "auxiliary_hidden": [3], "domain_dim": 2, "combination": "sigmoid_gate"}
     return [*cases, model_case(CombinedStar, "gate in a whole STAR", whole, [adamw])]

@@ -132,7 +132,7 @@ const COMBINATIONS: [Combination; 7] = [
     Combination::Product,
     Combination::Add,
     Combination::AdaptiveAdd,
-    Combination::Gate,
+    Combination::SigmoidGate,
     Combination::Concatenation,
     Combination::LowRank { rank: 2 },
     // More than the layer is wide.
@@ -180,7 +180,7 @@ fn a_domain_owns_as_much_as_the_table_of_combinations_says() {
         (Combination::Product, input * output + output),
         (Combination::Add, input * output + output),
         (Combination::AdaptiveAdd, input * output + 2 * output),
-        (Combination::Gate, 2 * input * output + 2 * output),
+        (Combination::SigmoidGate, 2 * input * output + 2 * output),
         (Combination::Concatenation, input * output + output + 2 * output * output),
         (Combination::LowRank { rank }, (input + output) * rank + output),
     ] {

@@ -180,7 +180,7 @@ fn star_of_every_combination() {
     for combination in [
         Combination::Add,
         Combination::AdaptiveAdd,
-        Combination::Gate,
+        Combination::SigmoidGate,
         Combination::Concatenation,
         Combination::low_rank(),
     ] {

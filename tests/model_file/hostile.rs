@@ -153,7 +153,7 @@ fn settings_of_giants_in_small_files() {
                 }
             }
         }
-        for combination in [json!({"low_rank": {"rank": u64::MAX}}), json!("concatenation"), json!("gate")] {
+        for combination in [json!({"low_rank": {"rank": u64::MAX}}), json!("concatenation"), json!("sigmoid_gate")] {
             let mut changed = config.clone();
             if config.get("combination").is_some() {
                 changed["combination"] = combination;

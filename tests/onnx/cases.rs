@@ -111,8 +111,8 @@ fn own_options(kind: &str) -> Vec<Value> {
         "star" => vec![
             json!({ "combination": "add" }),
             json!({ "combination": "adaptive_add" }),
-            json!({ "combination": "gate" }),
-            json!({ "combination": "gate", "partitioned_norm": false, "auxiliary": false }),
+            json!({ "combination": "sigmoid_gate" }),
+            json!({ "combination": "sigmoid_gate", "partitioned_norm": false, "auxiliary": false }),
             json!({ "combination": "concatenation" }),
             json!({ "combination": { "low_rank": { "rank": 2 } } }),
             json!({ "auxiliary": false, "norm_epsilon": 0.3 }),

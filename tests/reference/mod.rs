@@ -85,7 +85,7 @@ pub(crate) fn star_linear(
             Combination::Product => x.dot(&(&w * &matrix("weight"))) + &b + vector("bias"),
             Combination::Add => x.dot(&(&w + &matrix("weight"))) + &b + vector("bias"),
             Combination::AdaptiveAdd => &y_s + vector("alpha") * (x.dot(&matrix("weight")) + vector("bias")),
-            Combination::Gate => {
+            Combination::SigmoidGate => {
                 let (y_d, g) = (&y_s + affine("own"), affine("gate").mapv(sigmoid));
                 (1.0 - &g) * &y_s + g * y_d
             }

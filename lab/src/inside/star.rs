@@ -155,9 +155,9 @@ mod tests {
 
     #[test]
     fn a_gate_is_measured_open() {
-        let mut star = star(Combination::Gate, false);
+        let mut star = star(Combination::SigmoidGate, false);
         let first = star.net_mut().get_mut::<StarLinear>(("layers", 0)).unwrap();
-        let DomainLinear::Gate(feed) = first.domain.member_mut(1) else { panic!("a gate") };
+        let DomainLinear::SigmoidGate(feed) = first.domain.member_mut(1) else { panic!("a gate") };
         feed.own.weight = array![[0.0, 0.0], [1.5, 0.0]];
         feed.gate.bias = array![-9.0, -9.0];
         let heat = star_distance(star.net(), star.layout());

@@ -166,11 +166,11 @@ pub(super) fn back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Be
         }
         (Op::DomainMlp { input }, [Layer::DomainMlp(net)], [Layer::DomainMlp(grad)], StepCache::DomainMlp(cache)) => {
             if input.is_stopped() {
-                net.backward_joined(&below.value(*input, i), segments, dout, cache, grad, None);
+                net.backward(&below.value(*input, i), segments, dout, cache, grad, None);
                 return;
             }
             let (x, dx) = below.of(*input, i);
-            net.backward_joined(&x, segments, dout, cache, grad, Some(dx));
+            net.backward(&x, segments, dout, cache, grad, Some(dx));
         }
         (Op::Norm { input }, [Layer::Norm(norm)], [Layer::Norm(grad)], StepCache::Norm(cache)) => {
             let (x, dx) = below.of(*input, i);

@@ -104,10 +104,10 @@ impl Builder<'_> {
         style: HiddenSettings,
     ) -> Built<Value> {
         let (from, domains) = (input.width(), self.domains());
-        let size = DomainMlp::size_with(from as f64, domains.len() as f64, domain_dim, hidden, output, style);
+        let size = DomainMlp::size(from as f64, domains.len() as f64, domain_dim, hidden, output, style);
         let kept = Mlp::row(hidden, Some(output), style);
         self.push([name], Op::DomainMlp { input }, output, size, kept, |rng| {
-            vec![Layer::DomainMlp(DomainMlp::with(from, &domains, domain_dim, hidden, output, style, &mut rng[0]))]
+            vec![Layer::DomainMlp(DomainMlp::new(from, &domains, domain_dim, hidden, output, style, &mut rng[0]))]
         })
     }
 

@@ -13,6 +13,18 @@ const RATE: f32 = 0.1;
 ///
 /// E and Var are taken over the rows of the training batch, of all its domains, and are moving averages in inference. ε is 1e-8, `α_j` starts at
 /// 0.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::nn::{Activation, ActivationCache, Dice, Infer};
+///
+/// let mut dice = Dice::new(1);
+/// dice.alpha[0] = 0.5;
+/// let mut y = Array2::zeros((3, 1));
+/// // The moving averages of a new layer are a mean of 0 and a variance of 1: p(±30) is 1 and 0, p(0) is ½.
+/// Activation::Dice(dice).forward(&array![[-30.0], [0.0], [30.0]], Infer.into(), &mut ActivationCache::default(), &mut y);
+/// assert_eq!(y, array![[-15.0], [0.0], [30.0]]);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dice {
     /// α, `[width]`.

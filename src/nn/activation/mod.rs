@@ -36,6 +36,18 @@ pub enum ActivationKind {
 }
 
 /// An activation `y = φ(z)` of `[rows, width]` values.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::nn::{Activation, ActivationCache, Infer};
+///
+/// let (relu, z, mut cache) = (Activation::Relu, array![[-1.0, 2.0]], ActivationCache::default());
+/// let (mut y, mut dz) = (Array2::zeros((1, 2)), Array2::zeros((1, 2)));
+/// relu.forward(&z, Infer.into(), &mut cache, &mut y);
+/// assert_eq!(y, array![[0.0, 2.0]]);
+/// relu.backward(&z, &array![[5.0, 5.0]], &mut cache, &mut relu.clone(), &mut dz);
+/// assert_eq!(dz, array![[0.0, 5.0]]);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Activation {
     /// `max(z, 0)`.

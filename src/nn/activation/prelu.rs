@@ -5,6 +5,19 @@ use ndarray::{Array1, ArrayRef2, Axis};
 use crate::nn::Decay;
 
 /// `y = z` where `z > 0`, `y = α_j·z` elsewhere, with one learned `α_j` a column (He et al. 2015), 0.25 at the start.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::nn::{Activation, ActivationCache, Infer, Params as _, Prelu};
+///
+/// let (prelu, z) = (Activation::Prelu(Prelu::new(2)), array![[-4.0, 2.0]]);
+/// let (mut y, mut dz, mut grad) = (Array2::zeros((1, 2)), Array2::zeros((1, 2)), prelu.zeros_like());
+/// prelu.forward(&z, Infer.into(), &mut ActivationCache::default(), &mut y);
+/// assert_eq!(y, array![[-1.0, 2.0]]);
+/// prelu.backward(&z, &array![[1.0, 1.0]], &mut ActivationCache::default(), &mut grad, &mut dz);
+/// assert_eq!(dz, array![[0.25, 1.0]]);
+/// assert_eq!(grad, Activation::Prelu(Prelu { alpha: array![-4.0, 0.0] }));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prelu {
     /// α, `[width]`.

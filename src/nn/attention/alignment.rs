@@ -13,6 +13,22 @@ use crate::nn::{Decay, Init, InitRng, InputGrad};
 /// Weighs the tokens of a row by a query and adds them to themselves: `y_m = x_m + α_m·x_m`,
 /// `α = softmax_m(⟨q, x_m·K⟩ / √query width)`: general attention, its weights laid on the tokens and not summed over
 /// (Zhao et al., "Multiple Relational Attention Network", KDD 2019, section 3.4).
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::nn::{AlignCache, Alignment, AttentionSettings, InitRng, align};
+///
+/// let settings = AttentionSettings { heads: 1, head_width: 1, scaled: true };
+/// let mut layer = Alignment::new(2, settings, &mut InitRng::new(1));
+/// layer.key = array![[1.0], [0.0]];
+/// let mut p = Array2::zeros((1, 2));
+/// layer.forward(&array![[3.0]], &mut p);
+/// assert_eq!(p, array![[3.0, 0.0]]);
+/// // Two tokens of two values, with the same score: each has the weight ½.
+/// let (x, mut y) = (array![[1.0, 2.0, 1.0, 4.0]], Array2::zeros((1, 4)));
+/// align(p.as_slice().unwrap(), &x, &mut AlignCache::default(), &mut y);
+/// assert_eq!(y, array![[1.5, 3.0, 1.5, 6.0]]);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alignment {
     /// `K`, `[token width, query width]`.

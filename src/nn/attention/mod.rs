@@ -15,8 +15,7 @@ pub use alignment::{AlignCache, Alignment, align, align_backward};
 pub use attend::{AttendCache, attend, attend_backward};
 pub use mask::AttentionMask;
 pub use multi_head::{AttentionSettings, MultiHeadAttention, MultiHeadAttentionCache};
-pub(crate) use representation::RepresentationsCache;
-pub use representation::{Representation, Representations};
+pub use representation::{Representation, Representations, RepresentationsCache};
 pub use tokens::{NumberTokens, Tokens};
 
 /// `y += s·x`, for slices of a token's width: too few values for a matrix product to pay.

@@ -54,6 +54,20 @@ impl AttentionSettings {
 /// This is the interacting layer of Song et al., "AutoInt", CIKM 2019, section 4.4, with norm none and ReLU, but that AutoInt does not
 /// divide by the root ([`AttentionSettings::scaled`]), which Vaswani et al., "Attention Is All You Need", 2017, section 3.2, brought in.
 /// No map has a bias. A token sees those that [`AttentionMask`] says.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::nn::{AttentionMask, AttentionSettings, HiddenSettings, Infer, InitRng};
+/// use starple::nn::{MultiHeadAttention, MultiHeadAttentionCache};
+///
+/// let settings = AttentionSettings { heads: 1, head_width: 1, scaled: true };
+/// let mut layer = MultiHeadAttention::new(1, settings, HiddenSettings::default(), &mut InitRng::new(1));
+/// layer.projection = array![[0.0, 0.0, 1.0, 10.0]]; // Q and K of 0: equal weights
+/// let (tokens, mut y) = (array![[1.0], [3.0]], Array2::zeros((2, 1)));
+/// let cache = &mut MultiHeadAttentionCache::default();
+/// layer.forward(&tokens, AttentionMask::all(2), Infer.into(), cache, &mut y);
+/// assert_eq!(y, array![[12.0], [32.0]]); // the mean, 2, and the residual, 10·x
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct MultiHeadAttention {
     /// `[Q, K, V, W_R]` side by side, `[in, 4·width]`; in each, the heads stand side by side.

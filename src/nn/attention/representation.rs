@@ -9,6 +9,19 @@ use crate::nn::{Branch, Decay, InitRng, Leaf, LeafMut, Mode, Pair, Params, Path,
 /// What stands for each branch, and what each asks for: `q_k = attention(r)_k` over the representations of the branches, or `r_k`.
 ///
 /// A branch attends to the first `common` branches and to itself: who comes later changes nothing for the others.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::nn::{Branch, Infer, InitRng, Params as _, Representations, RepresentationsCache};
+///
+/// let layer = Representations::new(&[Branch::Task(0), Branch::Task(1)], 2, 3, &InitRng::new(1));
+/// let (mut cache, mut q) = (RepresentationsCache::default(), Array2::zeros((2, 3)));
+/// layer.forward(None, Infer.into(), &mut cache, &mut q);
+/// assert_eq!(q.row(1), layer.own[1].vector);
+/// let (mut dq, mut grad) = (array![[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]], layer.zeros_like());
+/// layer.backward(None, &mut dq, &mut cache, &mut grad);
+/// assert_eq!(grad.own[0].vector, array![1.0, 2.0, 3.0]);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Representations {
     /// `r`.
@@ -27,7 +40,7 @@ crate::params!(Representation { vector: Decay::None });
 
 /// What [`Representations`] keep from forward to backward.
 #[derive(Debug, Default)]
-pub(crate) struct RepresentationsCache {
+pub struct RepresentationsCache {
     vectors: Array2<f32>,
     dvectors: Array2<f32>,
     relations: MultiHeadAttentionCache,
@@ -59,7 +72,7 @@ impl Representations {
     }
 
     /// `q`, `[branches, width]`.
-    pub(crate) fn forward(
+    pub fn forward(
         &self,
         relations: Option<&MultiHeadAttention>,
         mode: Mode<'_>,
@@ -79,7 +92,7 @@ impl Representations {
 
     /// Takes `dq` back to the representations; a branch without a gradient took no part itself. Of those, the ones that were seen by one that did
     /// learn from it. `dq` is changed on the way.
-    pub(crate) fn backward(
+    pub fn backward(
         &self,
         relations: Option<(&MultiHeadAttention, &mut MultiHeadAttention)>,
         dq: &mut ArrayRef2<f32>,

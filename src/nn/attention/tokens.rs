@@ -9,6 +9,18 @@ use crate::nn::{Decay, InitRng};
 /// Makes tokens of an embedded row `[e_1, …, e_F, x_1, …, x_N]`: a field's token is its embedding, a number's is
 /// `t_j = x_j·v_j + b_j` (Song et al., "AutoInt", CIKM 2019, section 4.3, which has no `b_j`: with it a number of 0, which is what a
 /// missing one becomes, still says which number it is).
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::nn::{InitRng, NumberTokens, Tokens};
+///
+/// let mut tokens = Tokens::new(1, 1, 2, 0.1, &mut InitRng::new(1));
+/// tokens.numbers = Some(NumberTokens { weight: array![[1.0, 2.0]], bias: array![[0.0, 0.5]] });
+/// // An embedding of two values, and one number.
+/// let (x, mut t) = (array![[7.0, 8.0, 3.0]], Array2::zeros((2, 2)));
+/// tokens.forward(&x, &mut t);
+/// assert_eq!(t, array![[7.0, 8.0], [3.0, 6.5]]);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tokens {
     /// What the numbers' tokens are made of; `None` where there are no numbers.

@@ -12,6 +12,21 @@ const RATE: f32 = 0.1;
 ///
 /// It mixes all domains' statistics; at the input of a multi-domain net use
 /// [`PartitionedNorm`](super::PartitionedNorm).
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::nn::{BatchNorm, BatchNormCache, Mode, Params as _, Train};
+///
+/// let mut norm = BatchNorm::new(1);
+/// norm.beta[0] = 5.0;
+/// let (z, mut y, mut cache) = (array![[0.0], [2.0]], Array2::zeros((2, 1)), BatchNormCache::default());
+/// norm.forward(&z, Train::default().into(), &mut cache, &mut y);
+/// assert!((&y - &array![[4.0], [6.0]]).iter().all(|d: &f32| d.abs() < 1e-4)); // mean 1, deviation 1
+///
+/// let (mut grad, mut dz) = (norm.zeros_like(), Array2::zeros((2, 1)));
+/// norm.backward(&z, &array![[1.0], [1.0]], &mut cache, &mut grad, &mut dz);
+/// assert_eq!((grad.beta[0], dz), (2.0, array![[0.0], [0.0]])); // a shift of all rows changes nothing
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchNorm {
     /// γ, `[width]`.

@@ -6,6 +6,18 @@ use crate::nn::Decay;
 
 /// Layer normalisation (Ba et al. 2016): `y = γ ⊙ (z − μ)/√(σ² + ε) + β` with μ and σ² over the columns of each row;
 /// ε is 1e-5. The same in training and inference.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::nn::{LayerNorm, LayerNormCache};
+///
+/// let mut norm = LayerNorm::new(2);
+/// norm.gamma.fill(3.0);
+/// let (z, mut y) = (array![[0.0, 2.0], [10.0, 30.0]], Array2::zeros((2, 2)));
+/// norm.forward(&z, &mut LayerNormCache::default(), &mut y);
+/// // Every row has mean 0 and deviation 1 before γ.
+/// assert!((y - array![[-3.0, 3.0], [-3.0, 3.0]]).iter().all(|d: &f32| d.abs() < 1e-4));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerNorm {
     /// γ, `[width]`.

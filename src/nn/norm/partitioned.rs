@@ -24,6 +24,20 @@ use crate::nn::{Decay, InputGrad, Mode, MovingAverage, PerDomain, Segment, Size}
 ///
 /// Moving averages lag behind weights that move: [`recompute_statistics`](crate::train::recompute_statistics) replaces them by the statistics of
 /// many rows, and [`Trainer`](crate::train::Trainer) does so before each evaluation.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::data::DomainId;
+/// use starple::nn::{PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Segment, Train};
+///
+/// let settings = PartitionedNormSettings { min_rows: 2, ..PartitionedNormSettings::default() };
+/// let norm = PartitionedNorm::new(1, [DomainId::new(0), DomainId::new(1)], settings);
+/// let segments = [Segment { domain: Some(0), start: 0, end: 2 }, Segment { domain: Some(1), start: 2, end: 4 }];
+/// let (z, mut y) = (array![[0.0], [2.0], [10.0], [30.0]], Array2::zeros((4, 1)));
+/// norm.forward(&z, &segments, Train::default().into(), &mut PartitionedNormCache::default(), &mut y);
+/// // Domain 0 has mean 1 and deviation 1, domain 1 mean 20 and deviation 10.
+/// assert!((y - array![[-1.0], [1.0], [-1.0], [1.0]]).iter().all(|d: &f32| d.abs() < 1e-4));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartitionedNorm {
     /// γ, `[width]`, around 1.

@@ -11,6 +11,21 @@ use crate::nn::{Decay, Linear};
 /// It is a reading of the "adaptive add" of Star+: every output has a share `α_dj` of its own. At the start `α_d = 1` and the
 /// rest is 0: an addition that changes nothing. Weight decay pulls `W_d` to 0, and `α_d` to 1, so that a share cannot
 /// grow to make up for a `W_d` that decays.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::data::DomainId;
+/// use starple::nn::{AdaptiveSummand, Combination, DomainLinear, Init, InitRng, Linear, Segment, StarLinear, StarLinearCache};
+///
+/// let mut layer = StarLinear::new(1, 1, [DomainId::new(0)], Combination::AdaptiveAdd, Init::He, &mut InitRng::new(1));
+/// layer.shared = Linear { weight: array![[2.0]], bias: array![1.0] };
+/// let own = AdaptiveSummand { weight: array![[3.0]], bias: array![1.0], alpha: array![0.5] };
+/// *layer.domain.member_mut(0) = DomainLinear::AdaptiveAdd(own);
+/// assert_eq!(layer.combined(0), Linear { weight: array![[3.5]], bias: array![1.5] });
+/// let (segments, mut y) = ([Segment { domain: Some(0), start: 0, end: 1 }], Array2::zeros((1, 1)));
+/// layer.forward(&array![[2.0]], &segments, &mut StarLinearCache::default(), &mut y);
+/// assert_eq!(y, array![[8.5]]); // 2·2 + 1 + ½·(2·3 + 1)
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdaptiveSummand {
     /// `W_d`, `[in, out]`.

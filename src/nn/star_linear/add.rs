@@ -7,6 +7,21 @@ use crate::nn::{Decay, Linear};
 
 /// What one domain owns where weights are added: `W*_d = W + W_d`, `b*_d = b + b_d`, the "add" of Star+. At the start all is
 /// 0; weight decay pulls `W_d` to 0.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::data::DomainId;
+/// use starple::nn::{Combination, DomainLinear, Init, InitRng, Linear, Segment, StarLinear, StarLinearCache, Summand};
+///
+/// let mut layer = StarLinear::new(1, 1, [DomainId::new(0)], Combination::Add, Init::He, &mut InitRng::new(1));
+/// layer.shared = Linear { weight: array![[2.0]], bias: array![1.0] };
+/// let own = Summand { weight: array![[3.0]], bias: array![0.5] };
+/// *layer.domain.member_mut(0) = DomainLinear::Add(own);
+/// assert_eq!(layer.combined(0), Linear { weight: array![[5.0]], bias: array![1.5] });
+/// let (segments, mut y) = ([Segment { domain: Some(0), start: 0, end: 1 }], Array2::zeros((1, 1)));
+/// layer.forward(&array![[2.0]], &segments, &mut StarLinearCache::default(), &mut y);
+/// assert_eq!(y, array![[11.5]]); // 2·(2 + 3) + 1 + 0.5
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summand {
     /// `W_d`, `[in, out]`.

@@ -19,12 +19,12 @@ use crate::nn::Size;
 /// | product | `x·(W ⊙ W_d) + b + b_d` | `W_d = 1`, `b_d = 0` | `in·out + out` |
 /// | add | `x·(W + W_d) + b + b_d` | `W_d = 0`, `b_d = 0` | `in·out + out` |
 /// | adaptive add | `y_s + α_d ⊙ (x·W_d + b_d)` | `α_d = 1`, `W_d = 0`, `b_d = 0` | `in·out + 2·out` |
-/// | gate | `y_s + σ(x·G_d + c_d) ⊙ (x·W_d + b_d)` | all 0 | `2·in·out + 2·out` |
+/// | sigmoid gate | `y_s + σ(x·G_d + c_d) ⊙ (x·W_d + b_d)` | all 0 | `2·in·out + 2·out` |
 /// | concatenation | `[y_s, x·W_d + b_d]·([1; 1] + C_d)` | all 0 | `in·out + out + 2·out²` |
 /// | low rank | `x·(W ⊙ (1 + U_d·V_dᵀ)) + b + b_d` | `U_d` random, `V_d = 0`, `b_d = 0` | `(in + out)·rank + out` |
 ///
 /// Rows of no known domain get `y_s`. In a file a combination is its name in `snake_case`, low rank with its rank:
-/// `"gate"`, `{"low_rank": {"rank": 8}}`, or `{"low_rank": {}}` for rank 4.
+/// `"sigmoid_gate"`, `{"low_rank": {"rank": 8}}`, or `{"low_rank": {}}` for rank 4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Combination {
@@ -35,8 +35,8 @@ pub enum Combination {
     Add,
     /// `W + W_d·diag(α_d)`. See [`AdaptiveSummand`](super::AdaptiveSummand).
     AdaptiveAdd,
-    /// A learned gate between the shared output and the domain's. See [`Gated`](super::Gated).
-    Gate,
+    /// A learned gate between the shared output and the domain's. See [`SigmoidGate`](super::SigmoidGate).
+    SigmoidGate,
     /// Both outputs side by side, and a learned map back to the width. See [`Concatenated`](super::Concatenated).
     Concatenation,
     /// `W ⊙ (1 + U_d·V_dᵀ)`: for many domains, which share all but `(in + out)·rank` weights. See
@@ -63,7 +63,7 @@ impl Combination {
         let values = match self {
             Self::Product | Self::Add => input * output + output,
             Self::AdaptiveAdd => input * output + 2.0 * output,
-            Self::Gate => 2.0 * (input * output + output),
+            Self::SigmoidGate => 2.0 * (input * output + output),
             Self::Concatenation => input * output + output + 2.0 * output * output,
             Self::LowRank { rank } => (input + output) * (rank as f64).min(input).min(output) + output,
         };
@@ -76,7 +76,7 @@ impl Combination {
         match self {
             Self::Product | Self::Add | Self::LowRank { .. } => 0.0,
             Self::AdaptiveAdd => 2.0,
-            Self::Gate | Self::Concatenation => 4.0,
+            Self::SigmoidGate | Self::Concatenation => 4.0,
         }
     }
 

@@ -15,6 +15,21 @@ use crate::nn::{Decay, Linear};
 ///
 /// Without an activation between, it can be no other map than [`Add`](super::Combination::Add) can be; what differs is the way
 /// there: through `C_d` a domain mixes what the shared layer has learned, output by output.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::data::DomainId;
+/// use starple::nn::{Combination, Concatenated, DomainLinear, Init, InitRng, Linear, Segment, StarLinear, StarLinearCache};
+///
+/// let mut layer = StarLinear::new(1, 1, [DomainId::new(0)], Combination::Concatenation, Init::He, &mut InitRng::new(1));
+/// layer.shared = Linear { weight: array![[2.0]], bias: array![1.0] };
+/// let own = Concatenated { own: Linear { weight: array![[3.0]], bias: array![1.0] }, map: array![[1.0], [0.0]] };
+/// *layer.domain.member_mut(0) = DomainLinear::Concatenation(own);
+/// assert_eq!(layer.combined(0), Linear { weight: array![[7.0]], bias: array![3.0] });
+/// let (segments, mut y) = ([Segment { domain: Some(0), start: 0, end: 1 }], Array2::zeros((1, 1)));
+/// layer.forward(&array![[2.0]], &segments, &mut StarLinearCache::default(), &mut y);
+/// assert_eq!(y, array![[17.0]]); // y_s = 5, y_d = 7: 5 + 7 + [5, 7]·C
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Concatenated {
     /// `W_d`, `[in, out]`, and `b_d`, `[out]`.

@@ -4,7 +4,7 @@ use ndarray::ArrayRef2;
 
 use super::layer::{SegmentBack, SegmentCache};
 use super::weights::Weights;
-use super::{AdaptiveSummand, Combination, Concatenated, Factor, Gated, LowRankFactor, Summand};
+use super::{AdaptiveSummand, Combination, Concatenated, Factor, LowRankFactor, SigmoidGate, Summand};
 use crate::nn::{InitRng, Linear};
 
 /// What one domain owns of a [`StarLinear`](super::StarLinear): a variant for each [`Combination`].
@@ -16,8 +16,8 @@ pub enum DomainLinear {
     Add(Summand),
     /// Of [`Combination::AdaptiveAdd`].
     AdaptiveAdd(AdaptiveSummand),
-    /// Of [`Combination::Gate`].
-    Gate(Gated),
+    /// Of [`Combination::SigmoidGate`].
+    SigmoidGate(SigmoidGate),
     /// Of [`Combination::Concatenation`].
     Concatenation(Concatenated),
     /// Of [`Combination::LowRank`].
@@ -29,7 +29,7 @@ crate::params!(
         Product,
         Add,
         AdaptiveAdd,
-        Gate,
+        SigmoidGate,
         Concatenation,
         LowRank,
     }
@@ -42,7 +42,7 @@ impl DomainLinear {
             Combination::Product => Self::Product(Factor::neutral(input, output)),
             Combination::Add => Self::Add(Summand::neutral(input, output)),
             Combination::AdaptiveAdd => Self::AdaptiveAdd(AdaptiveSummand::neutral(input, output)),
-            Combination::Gate => Self::Gate(Gated::neutral(input, output)),
+            Combination::SigmoidGate => Self::SigmoidGate(SigmoidGate::neutral(input, output)),
             Combination::Concatenation => Self::Concatenation(Concatenated::neutral(input, output)),
             Combination::LowRank { rank } => Self::LowRank(LowRankFactor::neutral(input, output, rank, rng)),
         }
@@ -54,7 +54,7 @@ impl DomainLinear {
             Self::Product(own) => own.combined(shared),
             Self::Add(own) => own.combined(shared),
             Self::AdaptiveAdd(own) => own.combined(shared),
-            Self::Gate(own) => own.combined(shared),
+            Self::SigmoidGate(own) => own.combined(shared),
             Self::Concatenation(own) => own.combined(shared),
             Self::LowRank(own) => own.combined(shared),
         }
@@ -73,7 +73,7 @@ impl DomainLinear {
             Self::Product(own) => own.forward(shared, x, cache, y, rectify),
             Self::Add(own) => own.forward(shared, x, cache, y, rectify),
             Self::AdaptiveAdd(own) => own.forward(shared, x, cache, y, rectify),
-            Self::Gate(own) => own.forward(shared, x, cache, y, rectify),
+            Self::SigmoidGate(own) => own.forward(shared, x, cache, y, rectify),
             Self::Concatenation(own) => own.forward(shared, x, cache, y, rectify),
             Self::LowRank(own) => own.forward(shared, x, cache, y, rectify),
         }
@@ -85,7 +85,7 @@ impl DomainLinear {
             (Self::Product(own), Self::Product(grad)) => own.backward(back, grad),
             (Self::Add(own), Self::Add(grad)) => own.backward(back, grad),
             (Self::AdaptiveAdd(own), Self::AdaptiveAdd(grad)) => own.backward(back, grad),
-            (Self::Gate(own), Self::Gate(grad)) => own.backward(back, grad),
+            (Self::SigmoidGate(own), Self::SigmoidGate(grad)) => own.backward(back, grad),
             (Self::Concatenation(own), Self::Concatenation(grad)) => own.backward(back, grad),
             (Self::LowRank(own), Self::LowRank(grad)) => own.backward(back, grad),
             _ => unreachable!("a gradient has the type of its parameters"),

@@ -18,6 +18,24 @@ use crate::parallel::{self, Divide};
 ///
 /// What is shared learns from every row, what a domain owns from its own rows alone. At the start the layer is the
 /// shared one for every domain. A row of no known domain takes the shared layer.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::data::DomainId;
+/// use starple::nn::{Combination, Init, InitRng, Params as _, Segment, StarLinear, StarLinearCache};
+///
+/// let domains = [DomainId::new(0), DomainId::new(1)];
+/// let mut layer = StarLinear::new(1, 1, domains, Combination::Product, Init::He, &mut InitRng::new(1));
+/// layer.shared.weight.fill(2.0);
+/// let segments = [Segment { domain: Some(0), start: 0, end: 1 }, Segment { domain: Some(1), start: 1, end: 3 }];
+/// let (x, mut y, mut cache) = (array![[1.0], [2.0], [3.0]], Array2::zeros((3, 1)), StarLinearCache::default());
+/// layer.forward(&x, &segments, &mut cache, &mut y);
+/// assert_eq!(y, array![[2.0], [4.0], [6.0]]); // at the start all domains take the shared layer
+///
+/// let mut grad = layer.zeros_like();
+/// layer.backward(&x, &segments, &Array2::ones((3, 1)), &mut cache, &mut grad, None);
+/// assert_eq!(grad.shared.weight, array![[6.0]]); // from all rows
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct StarLinear {
     /// `W` and `b`.
@@ -134,7 +152,7 @@ impl StarLinear {
 
     /// What the layer is for rows of this domain, as one affine map: `W*_d` and `b*_d`.
     ///
-    /// A gate makes of every row another map; for [`Combination::Gate`] it is the one behind a gate that is fully open,
+    /// A gate makes of every row another map; for [`Combination::SigmoidGate`] it is the one behind a gate that is fully open,
     /// `W + W_d` and `b + b_d`.
     ///
     /// # Panics
@@ -333,7 +351,9 @@ mod tests {
         let segments = [Segment { domain: Some(0), start: 0, end: 3 }, Segment { domain: Some(1), start: 3, end: 7 }];
         let values = |columns| Array2::from_shape_fn((7, columns), |(i, j)| ((i * 31 + j * 17) % 13) as f32 - 6.0);
         let (x, dy) = (values(5).mapv(|x: f32| x.max(0.0)), values(4));
-        for combination in [Combination::Product, Combination::Add, Combination::Gate, Combination::Concatenation] {
+        for combination in
+            [Combination::Product, Combination::Add, Combination::SigmoidGate, Combination::Concatenation]
+        {
             let domains = [DomainId::new(0), DomainId::new(1)];
             let layer = StarLinear::new(5, 4, domains, combination, Init::He, &mut InitRng::new(1));
             let mut cache = StarLinearCache::default();

@@ -13,6 +13,21 @@ use crate::nn::{Decay, InitRng, Linear};
 /// At the start `V_d = 0`, so that the factor is 1, and `U_d` is normal with variance `1/rank`, which makes a step of `V_d`
 /// move the factor about as much as the same step of a full one would. Weight decay pulls `V_d` to 0, which takes the factor
 /// to 1; `U_d` has none, since a domain whose `U_d` and `V_d` both are 0 could never learn again.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::data::DomainId;
+/// use starple::nn::{Combination, DomainLinear, Init, InitRng, Linear, LowRankFactor, Segment, StarLinear, StarLinearCache};
+///
+/// let mut layer = StarLinear::new(1, 1, [DomainId::new(0)], Combination::LowRank { rank: 1 }, Init::He, &mut InitRng::new(1));
+/// layer.shared = Linear { weight: array![[2.0]], bias: array![1.0] };
+/// let own = LowRankFactor { u: array![[1.0]], v: array![[0.5]], bias: array![0.5] };
+/// *layer.domain.member_mut(0) = DomainLinear::LowRank(own);
+/// assert_eq!(layer.combined(0), Linear { weight: array![[3.0]], bias: array![1.5] });
+/// let (segments, mut y) = ([Segment { domain: Some(0), start: 0, end: 1 }], Array2::zeros((1, 1)));
+/// layer.forward(&array![[2.0]], &segments, &mut StarLinearCache::default(), &mut y);
+/// assert_eq!(y, array![[7.5]]); // 2·(2·1.5) + 1 + 0.5
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LowRankFactor {
     /// `U_d`, `[in, rank]`.

@@ -13,6 +13,21 @@ use crate::parallel::{Cut, join};
 
 /// What one domain owns where weights are multiplied: `W*_d = W ⊙ W_d`, `b*_d = b + b_d` (Sheng et al. 2021, section 3.4,
 /// equation 5). At the start `W_d = 1` and `b_d = 0`; weight decay pulls `W_d` to 1.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::data::DomainId;
+/// use starple::nn::{Combination, DomainLinear, Factor, Init, InitRng, Linear, Segment, StarLinear, StarLinearCache};
+///
+/// let mut layer = StarLinear::new(1, 1, [DomainId::new(0)], Combination::Product, Init::He, &mut InitRng::new(1));
+/// layer.shared = Linear { weight: array![[2.0]], bias: array![1.0] };
+/// let own = Factor { weight: array![[3.0]], bias: array![0.5] };
+/// *layer.domain.member_mut(0) = DomainLinear::Product(own);
+/// assert_eq!(layer.combined(0), Linear { weight: array![[6.0]], bias: array![1.5] });
+/// let (segments, mut y) = ([Segment { domain: Some(0), start: 0, end: 1 }], Array2::zeros((1, 1)));
+/// layer.forward(&array![[2.0]], &segments, &mut StarLinearCache::default(), &mut y);
+/// assert_eq!(y, array![[13.5]]); // 2·(2·3) + 1 + 0.5
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Factor {
     /// `W_d`, `[in, out]`, around 1.

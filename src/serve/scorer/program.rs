@@ -12,8 +12,9 @@ use crate::net::{Custom, CustomCache};
 use crate::nn::buffer::{grow, resize};
 use crate::nn::matmul::{Output, PostOp, Right, product_with};
 use crate::nn::{
-    AlignCache, AttendCache, AttentionMask, GateCache, Gated, Mode, MultiHeadAttention, MultiHeadAttentionCache,
-    PostAffine, PostAffineCache, ProductCache, ScaleCache, Segment, Stitch, Tokens, align, attend, mix, product, scale,
+    AlignCache, AttendCache, AttentionMask, GateCache, Mode, MultiHeadAttention, MultiHeadAttentionCache, PostAffine,
+    PostAffineCache, ProductCache, ScaleCache, Segment, SigmoidGate, Stitch, Tokens, align, attend, mix, product,
+    scale,
 };
 
 /// The steps to one domain's logits. Each has a buffer of its own, after those of the rows.
@@ -255,7 +256,7 @@ impl Program {
                 Run::Join { parts, fusion } => fusion.forward(parts.iter().map(|part| part.of(values)), out),
                 Run::Stitch { parts, stitch } => stitch.forward(parts.iter().map(|part| part.of(values)), out),
                 Run::Gated { shared, own, gate } => {
-                    Gated::join(&shared.of(values), &own.of(values), &gate.of(values), out);
+                    SigmoidGate::join(&shared.of(values), &own.of(values), &gate.of(values), out);
                 }
                 Run::Concat { parts } => {
                     let mut start = 0;

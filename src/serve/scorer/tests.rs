@@ -126,7 +126,7 @@ fn a_star_scores_alike() {
     for combination in [
         Combination::Add,
         Combination::AdaptiveAdd,
-        Combination::Gate,
+        Combination::SigmoidGate,
         Combination::Concatenation,
         Combination::low_rank(),
     ] {
@@ -134,7 +134,7 @@ fn a_star_scores_alike() {
     }
     let hidden = || star().activation(ActivationKind::Silu).norm(NormKind::Layer).dropout(0.2);
     check("other hidden layers", hidden());
-    check("other gated layers", hidden().combination(Combination::Gate));
+    check("other gated layers", hidden().combination(Combination::SigmoidGate));
 }
 
 #[test]

@@ -13,17 +13,32 @@ use crate::nn::buffer::resize;
 /// The domain's layer is kept as what it adds to the shared one, `y_d = y_s + (x·W_d + b_d)`, so that
 /// `y = y_s + g ⊙ (x·W_d + b_d)`. At the start all is 0: the gate is half open, and both outputs are the same. Weight decay
 /// pulls `W_d` and `G_d` to 0.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use starple::data::DomainId;
+/// use starple::nn::{Combination, DomainLinear, Init, InitRng, Linear, Segment, SigmoidGate, StarLinear, StarLinearCache};
+///
+/// let mut layer = StarLinear::new(1, 1, [DomainId::new(0)], Combination::SigmoidGate, Init::He, &mut InitRng::new(1));
+/// layer.shared = Linear { weight: array![[2.0]], bias: array![1.0] };
+/// let own = SigmoidGate { own: Linear { weight: array![[3.0]], bias: array![1.0] }, gate: Linear { weight: array![[0.0]], bias: array![0.0] } };
+/// *layer.domain.member_mut(0) = DomainLinear::SigmoidGate(own);
+/// assert_eq!(layer.combined(0), Linear { weight: array![[5.0]], bias: array![2.0] });
+/// let (segments, mut y) = ([Segment { domain: Some(0), start: 0, end: 1 }], Array2::zeros((1, 1)));
+/// layer.forward(&array![[2.0]], &segments, &mut StarLinearCache::default(), &mut y);
+/// assert_eq!(y, array![[8.5]]); // 2·2 + 1 + σ(0)·(2·3 + 1)
+/// ```
 #[derive(Debug, Clone, PartialEq)]
-pub struct Gated {
+pub struct SigmoidGate {
     /// `W_d`, `[in, out]`, and `b_d`, `[out]`: what the domain's layer adds to the shared one.
     pub own: Linear,
     /// `G_d`, `[in, out]`, and `c_d`, `[out]`.
     pub gate: Linear,
 }
 
-crate::params!(Gated { own, gate });
+crate::params!(SigmoidGate { own, gate });
 
-impl Gated {
+impl SigmoidGate {
     /// The layer that changes nothing.
     pub(super) fn neutral(input: usize, output: usize) -> Self {
         Self { own: Linear::zeros(input, output), gate: Linear::zeros(input, output) }

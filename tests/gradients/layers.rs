@@ -16,16 +16,6 @@ use starple::nn::{
 use crate::check::{derivatives, random, rng, same, wide};
 use crate::reference::{self, Attention, Style, Values};
 
-const KINDS: [ActivationKind; 7] = [
-    ActivationKind::Relu,
-    ActivationKind::Prelu,
-    ActivationKind::Dice,
-    ActivationKind::Gelu,
-    ActivationKind::Silu,
-    ActivationKind::Tanh,
-    ActivationKind::Identity,
-];
-
 fn layout() -> Layout {
     Layout { domains: ["a", "b", "c", "d"].map(String::from).to_vec(), ..Layout::default() }
 }
@@ -270,7 +260,7 @@ fn layer_norm() {
 
 #[test]
 fn activations() {
-    for kind in KINDS {
+    for &kind in ActivationKind::ALL {
         let mut layer = Activation::new(kind, 5);
         stir(&mut layer);
         let x = random(8, 5, &mut rng(2)) * 2.0;
@@ -295,7 +285,7 @@ fn activations() {
 fn hidden_layers_of_every_style() {
     let x = random(8, 5, &mut rng(2)) * 2.0;
     for norm in [NormKind::None, NormKind::Batch, NormKind::Layer] {
-        for activation in KINDS {
+        for &activation in ActivationKind::ALL {
             let mut layer = PostAffine::new(5, norm, activation, 0.0, &mut InitRng::new(3));
             stir(&mut layer);
             let cache = std::cell::RefCell::new(PostAffineCache::default());

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use starple::data::{Batch, DomainId, Ids, Layout, Pooling};
 use starple::model::{AnyConfig, Model};
-use starple::nn::LeafMut;
+use starple::nn::{ActivationKind, LeafMut};
 
 use crate::reading::{self, Reading};
 
@@ -25,7 +25,6 @@ impl Case {
     }
 }
 
-const ACTIVATIONS: [&str; 7] = ["relu", "prelu", "dice", "gelu", "silu", "tanh", "identity"];
 const NORMS: [&str; 3] = ["none", "batch", "layer"];
 const BRANCHES: [&str; 3] = ["tasks", "domains", "domains_and_tasks"];
 
@@ -163,7 +162,8 @@ fn narrow() -> Vec<(&'static str, Layout)> {
 /// All models, one after the other.
 pub(crate) fn cases() -> impl Iterator<Item = Case> {
     let of_kinds = AnyConfig::KINDS.iter().flat_map(|&kind| {
-        let mut options: Vec<Value> = ACTIVATIONS.map(|activation| json!({ "activation": activation })).into();
+        let mut options: Vec<Value> =
+            ActivationKind::ALL.iter().map(|activation| json!({ "activation": activation })).collect();
         options.extend(NORMS.map(|norm| json!({ "norm": norm, "activation": "silu", "dropout": 0.3 })));
         if kind == "pepnet" {
             for options in &mut options {

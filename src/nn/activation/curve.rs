@@ -1,14 +1,14 @@
-//! Activations that learn nothing: a curve and its slope.
+//! The loops of activations without parameters.
 
 use ndarray::{ArrayRef2, Zip};
 
-use crate::math::{sigmoid_f32, tanh};
 use crate::parallel;
 
 /// How many values a thread takes at a time.
 const BLOCK: usize = 1 << 13;
 
-/// A curve `φ`. Both its functions are marked `#[inline(always)]`, so that loops over them run in wide vectors.
+/// An activation without parameters: a curve `φ` and its slope. Mark both functions `#[inline(always)]`, so that loops over them run in wide
+/// vectors.
 pub(super) trait Curve: Copy + Send + Sync {
     /// `φ(z)`.
     fn at(self, z: f32) -> f32;
@@ -50,79 +50,5 @@ pub(super) trait Curve: Copy + Send + Sync {
         } else {
             Zip::from(dz).and(z).and(dy).for_each(|dz, &z, &g| *dz = g * self.slope(z));
         }
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Relu;
-
-impl Curve for Relu {
-    #[inline(always)]
-    fn at(self, z: f32) -> f32 {
-        // Not `z.max(0.0)`, which would turn NaN into 0 and hide a net that has diverged.
-        if z < 0.0 { 0.0 } else { z }
-    }
-
-    #[inline(always)]
-    fn slope(self, z: f32) -> f32 {
-        f32::from(u8::from(z > 0.0))
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Gelu;
-
-impl Gelu {
-    /// √(2/π)
-    const SCALE: f32 = 0.797_884_6;
-
-    #[inline(always)]
-    fn tanh(z: f32) -> f32 {
-        tanh(Self::SCALE * (z + 0.044_715 * z * z * z))
-    }
-}
-
-impl Curve for Gelu {
-    #[inline(always)]
-    fn at(self, z: f32) -> f32 {
-        0.5 * z * (1.0 + Self::tanh(z))
-    }
-
-    #[inline(always)]
-    fn slope(self, z: f32) -> f32 {
-        let t = Self::tanh(z);
-        0.5 * (1.0 + t) + 0.5 * z * (1.0 - t * t) * Self::SCALE * (1.0 + 3.0 * 0.044_715 * z * z)
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Silu;
-
-impl Curve for Silu {
-    #[inline(always)]
-    fn at(self, z: f32) -> f32 {
-        z * sigmoid_f32(z)
-    }
-
-    #[inline(always)]
-    fn slope(self, z: f32) -> f32 {
-        let s = sigmoid_f32(z);
-        s * (1.0 + z * (1.0 - s))
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Tanh;
-
-impl Curve for Tanh {
-    #[inline(always)]
-    fn at(self, z: f32) -> f32 {
-        tanh(z)
-    }
-
-    #[inline(always)]
-    fn slope(self, z: f32) -> f32 {
-        let t = tanh(z);
-        1.0 - t * t
     }
 }

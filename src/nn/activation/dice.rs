@@ -2,6 +2,7 @@
 
 use ndarray::{Array1, Array2, ArrayRef2, Zip};
 
+use super::ActivationCache;
 use crate::math::sigmoid_f32;
 use crate::nn::buffer::resize;
 use crate::nn::norm::Columns;
@@ -58,7 +59,14 @@ impl Dice {
     }
 
     /// `y = z ⊙ (α + (1 − α) ⊙ p)`.
-    pub(super) fn forward(&self, z: &ArrayRef2<f32>, mode: Mode<'_>, cache: &mut DiceCache, y: &mut ArrayRef2<f32>) {
+    pub(super) fn forward(
+        &self,
+        z: &ArrayRef2<f32>,
+        mode: Mode<'_>,
+        cache: &mut ActivationCache,
+        y: &mut ArrayRef2<f32>,
+    ) {
+        let cache = &mut cache.dice;
         let (rows, width) = z.dim();
         if cache.ones.len() != width {
             (cache.ones, cache.zeros) = (Array1::ones(width), Array1::zeros(width));
@@ -81,10 +89,11 @@ impl Dice {
         &self,
         z: &ArrayRef2<f32>,
         dy: &ArrayRef2<f32>,
-        cache: &mut DiceCache,
+        cache: &mut ActivationCache,
         grad: &mut Self,
         dz: &mut ArrayRef2<f32>,
     ) {
+        let cache = &mut cache.dice;
         let (rows, width) = z.dim();
         resize(&mut cache.dx, rows, width);
         resize(&mut cache.through, rows, width);

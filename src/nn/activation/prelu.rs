@@ -2,7 +2,8 @@
 
 use ndarray::{Array1, ArrayRef2, Axis};
 
-use crate::nn::Decay;
+use super::ActivationCache;
+use crate::nn::{Decay, Mode};
 
 /// `y = z` where `z > 0`, `y = α_j·z` elsewhere, with one learned `α_j` a column (He et al. 2015), 0.25 at the start.
 ///
@@ -33,7 +34,13 @@ impl Prelu {
     }
 
     /// `y = max(z, 0) + α ⊙ min(z, 0)`.
-    pub(super) fn forward(&self, z: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>) {
+    pub(super) fn forward(
+        &self,
+        z: &ArrayRef2<f32>,
+        _mode: Mode<'_>,
+        _cache: &mut ActivationCache,
+        y: &mut ArrayRef2<f32>,
+    ) {
         assert_eq!((z.ncols(), z.dim()), (self.alpha.len(), y.dim()), "one slope for each column");
         for (z, mut y) in z.axis_iter(Axis(0)).zip(y.axis_iter_mut(Axis(0))) {
             for ((y, &z), &alpha) in y.iter_mut().zip(&z).zip(&self.alpha) {
@@ -43,7 +50,14 @@ impl Prelu {
     }
 
     /// `dz = dy ⊙ (1 or α)`, `dα += Σ dy ⊙ min(z, 0)`.
-    pub(super) fn backward(&self, z: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, grad: &mut Self, dz: &mut ArrayRef2<f32>) {
+    pub(super) fn backward(
+        &self,
+        z: &ArrayRef2<f32>,
+        dy: &ArrayRef2<f32>,
+        _cache: &mut ActivationCache,
+        grad: &mut Self,
+        dz: &mut ArrayRef2<f32>,
+    ) {
         assert_eq!((z.dim(), z.dim()), (dy.dim(), dz.dim()), "one gradient for each value");
         for ((z, g), mut dz) in z.axis_iter(Axis(0)).zip(dy.axis_iter(Axis(0))).zip(dz.axis_iter_mut(Axis(0))) {
             for ((((dz, &z), &g), &alpha), dalpha) in

@@ -1,4 +1,4 @@
-//! The lab beside [`starple`]: what you need to choose and understand models, and not to train or serve one.
+//! Tools to choose and to understand models of [`starple`]; you do not need them to train or serve one.
 //!
 //! | module | what it does |
 //! |---|---|

@@ -1,8 +1,8 @@
-//! Lists that stand in files as maps by name, in their order.
+//! Lists that are maps by name in files, in the same order.
 
 use serde::{Serialize, Serializer};
 
-/// Something that is said of one task.
+/// Results of one task.
 pub(super) trait OfTask {
     /// The task's name.
     fn task(&self) -> &str;
@@ -13,7 +13,7 @@ pub(super) fn by_name<S: Serializer, T: Serialize>(values: &[(String, T)], seria
     serializer.collect_map(values.iter().map(|(name, value)| (name, value)))
 }
 
-/// What is said of tasks as a map by task.
+/// Results of tasks as a map by task.
 pub(super) fn by_task<S: Serializer, T: OfTask + Serialize>(tasks: &[T], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(tasks.iter().map(|task| (task.task(), task)))
 }

@@ -10,7 +10,7 @@ use starple::{Error, ErrorKind, Result};
 use super::by_name::{OfTask, by_name, by_task};
 use super::{Gains, RunResult, Summary};
 
-/// All runs of all contenders, and what they say.
+/// All runs of all contenders, with their figures.
 ///
 /// It displays as tables and serialises as `{"level", "baseline", "contenders": [{"name", "kind", "model", "train",
 /// "parameters", "seeds", "failed", "train_rows_per_s", "epochs", "test": {TASK: {…, "by_domain": {DOMAIN: {…}}}},
@@ -21,35 +21,35 @@ pub struct Comparison {
     pub level: f64,
     /// The contender that gains are measured from.
     pub baseline: Option<String>,
-    /// One entry a contender, in the order they were named.
+    /// The contenders, in the order in which they were added.
     pub contenders: Vec<Standing>,
 }
 
-/// One contender with its runs.
+/// A contender with its runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
     /// Its name.
     pub name: String,
-    /// Its model's kind.
+    /// The kind of its model.
     pub kind: &'static str,
     /// The settings of its model, without layout and seed.
     pub model: Value,
-    /// The settings that it is trained with, without the seed.
+    /// Its training settings, without the seed.
     pub train: Value,
-    /// How many values it learns by gradient.
+    /// The number of its parameters.
     pub parameters: usize,
-    /// One run a seed.
+    /// One run for each seed.
     pub runs: Vec<RunResult>,
 }
 
-/// The metrics of one set of test rows over seeds. `None`, and `null` in JSON, is undefined.
+/// The metrics of one set of test rows over seeds. Undefined is `None`, in JSON `null`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Scores {
-    /// Test rows that have a label; their mean where [merged](Comparison::merge) runs were judged by different rows.
+    /// The number of test rows with a label; the mean number if [merged](Comparison::merge) runs have different test rows.
     pub rows: usize,
-    /// Test rows whose label is 1; likewise.
+    /// The number of test rows with label 1; a mean as for `rows`.
     pub positives: usize,
-    /// The sum of the test rows' weights, likewise; `None`, and absent in JSON, where they have none.
+    /// The sum of the test rows' weights; a mean as for `rows`. Without weights `None`, and absent in JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,
     /// [`auc`](starple::metrics::auc()).
@@ -66,14 +66,14 @@ pub struct TaskScores {
     /// The task's name.
     #[serde(skip)]
     pub task: String,
-    /// Whether the test rows have weights, which the metrics then count.
+    /// Whether the test rows have weights, by which the metrics then count them.
     pub weighted: bool,
     /// Over the rows of all domains.
     #[serde(flatten)]
     pub all: Scores,
     /// [`TaskReport::mean_domain_auc`].
     pub mean_domain_auc: Option<Summary>,
-    /// By domain, in the layout's order, those that only [merged](Comparison::merge) runs know behind.
+    /// By domain, in the layout's order; domains that only [merged](Comparison::merge) runs have come last.
     #[serde(rename = "by_domain", serialize_with = "by_name")]
     pub domains: Vec<(String, Scores)>,
 }
@@ -84,10 +84,10 @@ impl Comparison {
         self.contenders.iter().find(|standing| standing.name == name)
     }
 
-    /// What a contender gains in a metric over another, by task and domain: see [`Gains`].
+    /// The gains of a contender over another in a metric, by task and domain: see [`Gains`].
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if either is not among the contenders.
+    /// [`ErrorKind::Config`] if one of the two is not among the contenders.
     pub fn gains(&self, contender: &str, over: &str, metric: Metric) -> Result<Gains> {
         let find = |name: &str| {
             self.contender(name).ok_or_else(|| {
@@ -98,18 +98,18 @@ impl Comparison {
         Ok(Gains::between(find(contender)?, find(over)?, metric, self.level))
     }
 
-    /// The gains in AUC over the baseline; `None` if there is no baseline, or this is it.
+    /// The gains in AUC over the baseline; `None` if there is no baseline, or `standing` is the baseline.
     pub fn gains_over_baseline(&self, standing: &Standing) -> Option<Gains> {
         let baseline = self.contender(self.baseline.as_deref()?)?;
         (baseline.name != standing.name).then(|| Gains::between(standing, baseline, Metric::Auc, self.level))
     }
 
-    /// Adds the runs of another comparison of the same contenders with other seeds, which may have been judged by other
-    /// rows: other weeks, other worlds. Gains stay paired by seed.
+    /// Adds the runs of another comparison of the same contenders with other seeds, possibly on other
+    /// rows, such as another week. Gains stay paired by seed.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`], naming all that does not fit: another level or baseline, contenders of other names or
-    /// kinds, a seed that is in both. Nothing changes then.
+    /// [`ErrorKind::Config`] that lists every difference: another level or baseline, contenders of other names or
+    /// kinds, a seed that both have. Nothing changes then.
     pub fn merge(&mut self, other: Self) -> Result<()> {
         let mut problems = Problems::default();
         let (level, found) = (self.level, other.level);
@@ -140,27 +140,27 @@ impl Comparison {
 }
 
 impl Standing {
-    /// The runs that are judged: those that did not fail.
+    /// The runs that did not fail.
     pub fn judged(&self) -> impl Iterator<Item = &RunResult> {
         self.runs.iter().filter(|run| run.judged().is_some())
     }
 
-    /// How many runs [failed](RunResult::failed).
+    /// The number of runs that [failed](RunResult::failed).
     pub fn failed(&self) -> usize {
         self.runs.len() - self.judged().count()
     }
 
-    /// How many rows it trains on in a second, a row counted as often as it was seen.
+    /// Rows trained on per second; a row counts once for each epoch.
     pub fn rows_per_second(&self) -> Option<Summary> {
         Summary::of(&self.judged().map(|run| run.fit.rows_per_second()).collect::<Vec<_>>())
     }
 
-    /// How many epochs its runs lasted.
+    /// The number of epochs of its runs.
     pub fn epochs(&self) -> Option<Summary> {
         Summary::of(&self.judged().map(|run| run.fit.epochs.len() as f64).collect::<Vec<_>>())
     }
 
-    /// Its metrics on the test rows, by task and domain; nothing if all runs failed.
+    /// Its metrics on the test rows, by task and domain; empty if all runs failed.
     pub fn scores(&self) -> Vec<TaskScores> {
         let reports: Vec<_> = self.judged().filter_map(RunResult::judged).collect();
         let tasks = places(reports.iter().copied()).into_iter().map(|(name, domains)| {
@@ -247,7 +247,7 @@ impl OfTask for TaskScores {
     }
 }
 
-/// The tasks of reports and their domains, each where it is first named: runs of merged comparisons may know others.
+/// The tasks of reports and their domains, in the order of their first occurrence: runs of merged comparisons may have different domains.
 pub(super) fn places<'a>(reports: impl Iterator<Item = &'a Report>) -> Vec<(&'a str, Vec<&'a str>)> {
     let mut places: Vec<(&str, Vec<&str>)> = Vec::new();
     for task in reports.flat_map(|report| &report.tasks) {

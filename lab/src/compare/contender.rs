@@ -1,4 +1,4 @@
-//! Who takes part in a comparison.
+//! Models to be compared.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use starple::{Error, ErrorKind, Result};
 
 use super::Standing;
 
-/// A model that takes part in a comparison: a name, the settings it has for a layout and seed, and by choice training
-/// settings of its own.
+/// A model to be compared: a name, its settings for a given layout and seed, and optionally its own training
+/// settings.
 ///
 /// ```
 /// use starple::StarConfig;
@@ -33,7 +33,7 @@ pub struct Contender {
 }
 
 impl Contender {
-    /// A model under this name; `settings` gives its configuration for a layout and a seed. A model of your own may take part too.
+    /// A model with this name; `settings` returns its configuration for a layout and a seed. It may be a model of your own.
     pub fn new<C: Into<AnyConfig>>(
         name: impl Into<String>,
         settings: impl Fn(&Layout, u64) -> Result<C> + Send + Sync + 'static,
@@ -42,8 +42,7 @@ impl Contender {
         Self { name: name.into(), recipe: Arc::new(recipe), train: None }
     }
 
-    /// A model that settings name, as run files have them: `kind`, the settings of that model, and by choice `name`,
-    /// which is the kind unless it is given.
+    /// A model from settings as in run files: `kind`, the settings of that model, and optionally `name`; the default name is the kind.
     ///
     /// ```
     /// use starple_lab::compare::Contender;
@@ -54,9 +53,8 @@ impl Contender {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for a kind that there is not, a name that is not text, and a
-    /// `seed`, which each run brings. Other settings are checked when the layout is known, at the start of
-    /// [`compare`](super::compare()).
+    /// [`ErrorKind::Config`] for an unknown kind, a name that is not text, or a `seed`, since each run has its own. Other settings are
+    /// checked at the start of [`compare`](super::compare()), when the layout is known.
     pub fn from_settings(mut settings: Value) -> Result<Self> {
         let kind = AnyConfig::kind_of(&settings)?;
         let mut problems = Problems::default();
@@ -69,7 +67,7 @@ impl Contender {
         Ok(Self::new(name.as_str().unwrap_or_default(), make))
     }
 
-    /// Training settings of its own, in place of those that all contenders share. Its seed is that of each run.
+    /// Its own training settings, instead of those that all contenders share. Each run sets its own seed.
     pub fn train(mut self, settings: TrainConfig) -> Self {
         self.train = Some(settings);
         self
@@ -95,9 +93,8 @@ impl Contender {
         self.settings(layout, seed).map(drop)
     }
 
-    /// How it stands before its first run, if its model can be trained so.
-    ///
-    /// Beside it, what its settings warn of. `runs` train at the same time.
+    /// Checks that its model can be trained with these settings, with `runs` parallel runs. Returns its standing without runs, and the warnings of
+    /// its settings.
     pub(super) fn enter(
         &self,
         splits: &Splits,
@@ -110,7 +107,7 @@ impl Contender {
             train.check_runs(&*config, splits.train.rows(), splits.val.rows(), runs)?;
             let warnings = config.warnings(splits.encoder.as_ref().map(Encoder::schema));
             let model = Model::new(config.clone());
-            // Some objectives ask for parts that not every model has.
+            // Some objectives need tensors that not every model has.
             Step::new(&model, train.objective(), seed)?;
             let standing = Standing {
                 name: self.name.clone(),
@@ -130,7 +127,7 @@ impl Contender {
         (self.recipe)(layout, seed).map(Model::new)
     }
 
-    /// Puts this contender's name in front of an error.
+    /// Adds this contender's name to an error.
     pub(super) fn blame(&self, error: &Error) -> Error {
         Error::new(error.kind(), format!("contender {:?}: {error}", self.name))
     }
@@ -142,10 +139,10 @@ impl fmt::Debug for Contender {
     }
 }
 
-/// How a contender's settings are made for a layout and a seed.
+/// A function from layout and seed to a contender's settings.
 type Recipe = dyn Fn(&Layout, u64) -> Result<AnyConfig> + Send + Sync;
 
-/// Settings as a file would have them, without those keys.
+/// Settings as JSON, without these keys.
 fn settings_of(settings: &impl Serialize, without: &[&str]) -> Result<Value> {
     let mut value = serde_json::to_value(settings).map_err(|error| Error::new(ErrorKind::Config, error.to_string()))?;
     if let Some(keys) = value.as_object_mut() {

@@ -8,30 +8,30 @@ use crate::plot::{
     Anchor, BAD, BAD_TINT, FRAME, GOOD, GOOD_TINT, GRID, INK, MUTED, Marker, Scale, Style, Svg, fit, text_width,
 };
 
-/// How many domains stand side by side.
+/// The most domains side by side.
 const SIDE_BY_SIDE: usize = 6;
 const MARGIN: f64 = 18.0;
 const ROW: f64 = 20.0;
-/// The task's name.
+/// The height of the task's name.
 const TITLE: f64 = 34.0;
-/// The widest that contenders' names may be.
+/// The largest width of contenders' names.
 const LABELS: f64 = 250.0;
-/// Between columns, and between a column's frame and what stands in it.
+/// The gap between columns, and between a column's frame and its content.
 const GAP: f64 = 16.0;
 const INSET: f64 = 9.0;
-/// Above a row of columns: the domain's name, its rows and its score.
+/// The height above a row of columns, for the domain's name, rows and score.
 const HEAD: f64 = 48.0;
-/// Below it: the axis.
+/// The height below it, for the axis.
 const FOOT: f64 = 24.0;
 const SMALL: f64 = 10.0;
 const NORMAL: f64 = 12.0;
 
 impl Comparison {
-    /// A self-contained SVG picture: for each task a panel with contenders as rows and domains as columns; a mark is
-    /// the gain in AUC over the baseline, its line one standard deviation over seeds to either side, its shape and
-    /// colour the [`Verdict`]. Without a baseline it shows AUCs.
+    /// A self-contained SVG picture: for each task a panel with contenders as rows and domains as columns. A mark is
+    /// the gain in AUC over the baseline, with a line of one standard deviation over seeds to either side; its shape and
+    /// colour show the [`Verdict`]. Without a baseline it shows AUCs.
     ///
-    /// `data` names the log in the title. The same comparison gives the same bytes.
+    /// `data` is the name of the log in the title. Equal comparisons give equal bytes.
     pub fn svg(&self, data: &str) -> String {
         let rows: Vec<Row<'_>> = self.contenders.iter().filter_map(|standing| Row::new(self, standing)).collect();
         let Some(tasks) = self.contenders.iter().map(Standing::scores).find(|scores| !scores.is_empty()) else {
@@ -61,8 +61,8 @@ impl Comparison {
                     let of = baseline.iter().flatten().find(|scores| scores.task == task.task);
                     let of = of.and_then(|task| task.domains.iter().find(|(name, _)| name == domain));
                     let x = MARGIN + frame.labels + GAP + number as f64 * (GAP + frame.column);
-                    let place = Column { task: &task.task, domain, scores, baseline: of.map(|(_, scores)| scores) };
-                    place.draw(&mut svg, &rows, (x, y), frame.column);
+                    let column = Column { task: &task.task, domain, scores, baseline: of.map(|(_, scores)| scores) };
+                    column.draw(&mut svg, &rows, (x, y), frame.column);
                 }
                 for (number, row) in rows.iter().enumerate() {
                     let at = (MARGIN + frame.labels + 6.0, y + HEAD + (number as f64 + 0.5) * ROW + 4.0);
@@ -83,7 +83,7 @@ struct Frame {
     width: f64,
 }
 
-/// One contender: with a baseline, any but the baseline.
+/// A contender; if there is a baseline, not the baseline.
 struct Row<'a> {
     standing: &'a Standing,
     label: String,
@@ -106,21 +106,21 @@ impl<'a> Row<'a> {
         }
         let mut label = standing.name.clone();
         if !remarks.is_empty() {
-            // The remark is short and has to stay.
+            // The name is cut, not the remark.
             let remark = format!(" ({})", remarks.join(", "));
             label = fit(&label, NORMAL, (LABELS - text_width(&remark, NORMAL)).max(60.0)).into_owned() + &remark;
         }
         Some(Self { standing, label, scores: standing.scores(), gains })
     }
 
-    /// What is shown in one place: mean, spread, verdict.
-    fn shown(&self, place: &Column<'_>) -> Option<(Summary, Option<Gain>)> {
+    /// The figures of one cell: mean and spread, and the gain if there is a baseline.
+    fn shown(&self, column: &Column<'_>) -> Option<(Summary, Option<Gain>)> {
         if let Some(gains) = &self.gains {
-            let gain = gains.task(place.task)?.domain(place.domain)?;
+            let gain = gains.task(column.task)?.domain(column.domain)?;
             return Some((gain.difference, Some(*gain)));
         }
-        let task = self.scores.iter().find(|scores| scores.task == place.task)?;
-        let (_, scores) = task.domains.iter().find(|(domain, _)| domain == place.domain)?;
+        let task = self.scores.iter().find(|scores| scores.task == column.task)?;
+        let (_, scores) = task.domains.iter().find(|(domain, _)| domain == column.domain)?;
         Some((scores.auc?, None))
     }
 }
@@ -182,8 +182,8 @@ impl Column<'_> {
             }
             for tick in scale.ticks(SMALL, compared) {
                 let bottom = top + height;
-                svg.line((tick.place, bottom), (tick.place, bottom + 4.0), FRAME, 1.0);
-                svg.text((tick.place, bottom + 15.0), &tick.label, small.anchor(Anchor::Middle));
+                svg.line((tick.at, bottom), (tick.at, bottom + 4.0), FRAME, 1.0);
+                svg.text((tick.at, bottom + 15.0), &tick.label, small.anchor(Anchor::Middle));
             }
         }
         for (number, (row, shown)) in rows.iter().zip(&shown).enumerate() {
@@ -201,7 +201,7 @@ impl Column<'_> {
         svg.frame((x, top), (width, height), FRAME);
     }
 
-    /// What a viewer shows at the pointer.
+    /// The tooltip of a mark.
     fn tip(&self, row: &Row<'_>, shown: Option<(Summary, Option<Gain>)>) -> String {
         let start = format!("{}, {} in {}: ", row.standing.name, self.task, self.domain);
         start
@@ -216,7 +216,7 @@ impl Column<'_> {
     }
 }
 
-/// Shape and colour of a verdict; without one it is a score.
+/// Shape and colour of a verdict, or of a score without verdict.
 fn look(verdict: Option<Verdict>) -> (Marker, &'static str) {
     match verdict {
         Some(Verdict::Gain) => (Marker::Up, GOOD),

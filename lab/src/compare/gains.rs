@@ -1,4 +1,4 @@
-//! What a contender gains over another, and whether that is more than noise.
+//! Gains of a contender over another, and their significance.
 
 use serde::Serialize;
 use starple::metrics::{Metric, Report};
@@ -8,23 +8,23 @@ use super::comparison::places;
 use super::statistics::{holm, testable};
 use super::{Standing, Summary, Test};
 
-/// What a gain is called.
+/// The verdict on a gain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Better beyond noise.
+    /// Significantly better.
     Gain,
-    /// Worse beyond noise. Over a baseline that shares nothing (the kind `single`), this is negative transfer: sharing hurts.
+    /// Significantly worse. Over a baseline that shares nothing (the kind `single`), this is negative transfer: sharing hurts.
     Loss,
-    /// The seeds do not tell it from 0.
+    /// Not significantly different from 0.
     WithinNoise,
-    /// There is no test: fewer than two seeds, or no spread among their differences.
+    /// Not tested: fewer than two seeds, or equal differences.
     Untested,
 }
 
 impl Verdict {
-    /// Its sign in tables: one beyond noise, none within.
+    /// Its mark in tables.
     pub fn mark(self) -> &'static str {
         match self {
             Self::Gain => "▲",
@@ -41,11 +41,11 @@ pub struct Gain {
     /// The differences over seeds: their mean is the gain.
     #[serde(flatten)]
     pub difference: Summary,
-    /// The p of a gain of 0 by the family's [test](Gains::test), alone; `None` where it cannot be tested.
+    /// The p-value of the family's [test](Gains::test), before correction; `None` if it was not tested.
     pub p: Option<f64>,
-    /// The p value after [Holm's correction](super::holm()) over the cells of the family.
+    /// The p-value after [Holm's correction](super::holm()) over the cells of the family.
     pub p_holm: Option<f64>,
-    /// What it is called.
+    /// The verdict.
     pub verdict: Verdict,
 }
 
@@ -55,35 +55,35 @@ pub struct TaskGains {
     /// The task's name.
     #[serde(skip)]
     pub task: String,
-    /// Over the rows of all domains; not tested.
+    /// Over the rows of all domains; it is not tested.
     pub all: Option<Summary>,
-    /// In the mean of the domains' AUCs; not tested, and `None` for other metrics than AUC.
+    /// In the mean of the domains' AUCs, not tested; `None` for other metrics than AUC.
     pub mean_domain: Option<Summary>,
-    /// By domain, in the layout's order, those that only [merged](super::Comparison::merge) runs know behind; `None` where
+    /// By domain, in the layout's order; domains that only [merged](super::Comparison::merge) runs have come last. `None` if
     /// the metric is undefined.
     #[serde(rename = "by_domain", serialize_with = "by_name")]
     pub domains: Vec<(String, Option<Gain>)>,
 }
 
-/// What a contender gains in a metric over another, by task and domain, paired by seed.
+/// The gains of a contender over another in a metric, by task and domain, paired by seed.
 ///
-/// `gain = goodness(contender) − goodness(other)` with [`Metric::goodness`]: `AUC − AUC`, and `log loss` of the other
-/// less its own. Over a single-task model this is the *MTL gain* of PLE's paper (Tang et al., RecSys 2020). Pairs are
-/// the seeds with which neither run failed; in a cell, those for which the metric is defined for both and their difference
-/// is finite (that of a PCOC of 0 is not). The cells of all tasks and domains that have two seeds which differ are one
-/// family: [`Test::choose`] gives them one test, and Holm's correction keeps the chance that *any* cell is flagged by
-/// noise alone below the level.
+/// `gain = goodness(contender) − goodness(other)` with [`Metric::goodness`]: the difference of AUCs, or the log loss of the other
+/// minus its own. Over a single-task model this is the *MTL gain* of PLE's paper (Tang et al., RecSys 2020). Pairs are
+/// the seeds with which neither run failed; in a cell, only those for which the metric is defined for both and the difference
+/// is finite (with a PCOC of 0 it is not). The cells of all tasks and domains in which at least two seeds differ are one
+/// family: [`Test::choose`] chooses one test for them, and Holm's correction keeps the chance that noise alone flags *any* cell
+/// below the level.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Gains {
-    /// The other.
+    /// The name of the other contender.
     pub over: String,
     /// The metric.
     pub metric: Metric,
-    /// The test; `None` where no cell has two seeds that differ.
+    /// The test; `None` if no cell can be tested.
     pub test: Option<Test>,
-    /// Whether there is a cell with a gain and one with a loss beyond noise: what PLE's paper calls the seesaw phenomenon.
+    /// Whether one cell has a significant gain and another a significant loss: the seesaw phenomenon of PLE's paper.
     pub seesaw: bool,
-    /// One entry a task.
+    /// The gains of each task.
     #[serde(serialize_with = "by_task")]
     pub tasks: Vec<TaskGains>,
 }
@@ -153,7 +153,7 @@ impl Gains {
         self.tasks.iter().find(|task| task.task == name)
     }
 
-    /// How many cells have this verdict.
+    /// The number of cells with this verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
         self.tasks
             .iter()
@@ -164,7 +164,7 @@ impl Gains {
 }
 
 impl TaskGains {
-    /// The gain in one domain; `None` if there is no such domain or the metric is undefined there.
+    /// The gain in one domain; `None` for an unknown domain, or if the metric is undefined there.
     pub fn domain(&self, name: &str) -> Option<&Gain> {
         self.domains.iter().find(|(domain, _)| domain == name)?.1.as_ref()
     }

@@ -1,4 +1,4 @@
-//! The runs of a comparison that are done, on disk, so that one that was stopped goes on where it was.
+//! The finished runs of a comparison, on disk, so that a stopped comparison can resume.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -14,14 +14,14 @@ use starple::{Error, ErrorKind, Result};
 
 use super::RunResult;
 
-/// What every line begins with; the checksum of what is after the comma follows.
+/// The start of every line. The checksum of the text after the comma follows.
 const START: &str = r#"{"sum":""#;
 const AFTER_SUM: &str = "\",";
 
-/// What a run's figures depend on, and nothing else: a line of another key is another run.
+/// Everything that a run's figures depend on. A line with another key is another run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct RunKey {
-    /// The crate's version: another one may compute otherwise.
+    /// The version of the crate: another version may compute other figures.
     version: String,
     kind: String,
     seed: u64,
@@ -30,7 +30,7 @@ pub(super) struct RunKey {
     rows: RowsKey,
 }
 
-/// Which rows a comparison is about.
+/// The rows of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct RowsKey {
     layout: u32,
@@ -59,7 +59,7 @@ impl RunKey {
         Self { version, kind: kind.into(), seed, model, train, rows }
     }
 
-    /// What the key is in a map; values are written with their keys in order.
+    /// The key as text. JSON objects are written with sorted keys.
     fn text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
@@ -75,28 +75,28 @@ struct JournalLine {
     test: Option<Report>,
 }
 
-/// The file, open to add lines, and the runs that it had.
+/// The file, open for new lines, and the runs that it had.
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
     runs: HashMap<String, RunResult>,
 }
 
-/// What was found in a journal that was there.
+/// The contents of an existing journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Found {
-    /// Runs of whatever settings.
+    /// Runs, of any settings.
     pub(super) runs: usize,
-    /// Lines that are cut off or damaged.
+    /// Truncated or damaged lines.
     pub(super) damaged: usize,
 }
 
 impl Journal {
-    /// Opens the journal, or begins one. A line that was cut off, by a crash in the middle of it, does no harm.
+    /// Opens the journal, or creates it. Lines that a crash truncated are skipped.
     pub(super) fn open(path: &Path) -> Result<(Self, Found)> {
         let wrong = |error: std::io::Error| Error::from(error).at_path(path);
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(wrong)?;
-        // Two that write the same lines would each repeat the other's work, and lines could mix.
+        // Two comparisons would repeat each other's runs, and their lines could mix.
         if file.try_lock().is_err() {
             let message = "another comparison writes this journal";
             return Err(Error::new(ErrorKind::Io, message)
@@ -116,23 +116,23 @@ impl Journal {
             }
         }
         if found.runs == 0 && found.damaged > 0 && !bytes.starts_with(START.as_bytes()) {
-            // It may be anything: nothing is added to it.
+            // The file may be anything: do not write into it.
             let message = "the file is no journal of a comparison";
             return Err(Error::new(ErrorKind::Foreign, message).at_path(path).with_help("name another, or delete it"));
         }
         if bytes.last().is_some_and(|&byte| byte != b'\n') {
-            // What follows begins a line of its own.
+            // The next line must not continue a truncated one.
             file.seek(SeekFrom::End(0)).and_then(|_| file.write_all(b"\n")).map_err(wrong)?;
         }
         Ok((Self { path: path.to_owned(), file, runs }, found))
     }
 
-    /// The run of this key, if it is done.
+    /// Takes out the run with this key, if it is done.
     pub(super) fn take(&mut self, key: &RunKey) -> Option<RunResult> {
         self.runs.remove(&key.text())
     }
 
-    /// Adds a run that is done: in one piece, and on the disk when this returns.
+    /// Adds a finished run, in one write. It is on disk when this returns.
     pub(super) fn add(&mut self, contender: &str, key: RunKey, run: &RunResult) -> Result<()> {
         let RunResult { fit, failed, test, .. } = run.clone();
         let entry = JournalLine { contender: contender.into(), key, fit, failed, test };
@@ -145,7 +145,7 @@ impl Journal {
     }
 }
 
-/// A line, if it is whole.
+/// Parses a line; `None` if it is truncated or damaged.
 fn read(line: &str) -> Option<JournalLine> {
     let (sum, rest) = line.strip_prefix(START)?.split_once(AFTER_SUM)?;
     let sum = u32::from_str_radix(sum, 16).ok()?;

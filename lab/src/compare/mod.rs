@@ -1,8 +1,8 @@
-//! The judge: on *your* log, does sharing help or hurt each domain and task?
+//! Compares models on a log: does sharing help or hurt each domain and task?
 //!
-//! [`compare()`] trains every [`Contender`] with every seed on the same training rows, stops each by the same
-//! validation rows, and judges all by the same test rows. The [`Comparison`] displays as tables, serialises as JSON and
-//! draws itself as [SVG](Comparison::svg).
+//! [`compare()`] trains every [`Contender`] with every seed on the same training rows, stops each run early by the same
+//! validation rows, and scores all on the same test rows. A [`Comparison`] displays as tables, serialises as JSON, and
+//! [`Comparison::svg`] draws it.
 //!
 //! ```
 //! use starple_lab::compare::{CompareConfig, Contender, compare};
@@ -36,50 +36,49 @@
 //!
 //! # The figures
 //!
-//! Of each contender, as mean and sample standard deviation over the seeds whose runs are judged:
+//! For each contender, as mean and sample standard deviation over the seeds whose runs did not fail:
 //!
 //! * AUC, log loss and PCOC of the test rows by task and domain, and by task over all rows; the mean of the domains'
-//!   AUCs ([`Standing::scores`]). Rows count by their weights, where they have any: see [`Evaluator`](starple::metrics::Evaluator). An AUC that is undefined, for want of one class, is `–` in tables, null in JSON, and
-//!   enters nothing.
-//! * Parameters, epochs, and rows trained on in a second.
+//!   AUCs ([`Standing::scores`]). Rows count by their weights, if they have weights: see [`Evaluator`](starple::metrics::Evaluator). An
+//!   undefined AUC (only one class) is `–` in tables, null in JSON, and enters no other figure.
+//! * Parameters, epochs, and rows trained on per second.
 //! * **Gains** over the baseline by task and domain ([`Gains`]), `AUC − AUC of the baseline`, paired by seed. Over
-//!   models that share nothing this is what PLE's paper calls MTL gain (Tang et al., RecSys 2020).
-//!   [`Comparison::gains`] gives them over any contender and in any metric.
+//!   models that share nothing, this is the MTL gain of PLE's paper (Tang et al., RecSys 2020).
+//!   [`Comparison::gains`] computes gains over any contender and in any metric.
 //!
-//! A run that diverges is named, with the place, and left out, and so is one that ends in an error; the count of seeds
-//! beside each contender says so.
+//! Runs that diverge or end in an error are listed, with the reason, and enter no figure; the number of seeds of each contender counts
+//! only the other runs.
 //!
 //! # The flags
 //!
-//! * **▲ gain**, **▼ loss**: the mean gain is above or below zero beyond noise ([`Verdict`]). Over the kind `single`, which
-//!   shares nothing, a loss is *negative transfer*, and called so.
-//! * **seesaw**: a contender has ▲ in one cell (domain and task) and ▼ in another; PLE's paper names the phenomenon.
-//! * No mark: within noise. **?**: not tested, for want of two seeds that differ; the tables say whose gains are not.
+//! * **▲ gain**, **▼ loss**: the mean gain is significantly above or below zero ([`Verdict`]). Over the kind `single`, which
+//!   shares nothing, a loss is *negative transfer*, and the tables call it so.
+//! * **seesaw**: a contender has ▲ in one cell (domain and task) and ▼ in another, the seesaw phenomenon of PLE's paper.
+//! * No mark: within noise. **?**: not tested, because no two seeds differ; the tables list these contenders.
 //!
-//! *Noise* is that of training: what another seed for starting values, batch order and dropout changes, on the same
-//! rows. The test is paired by seed: exact by [sign flips](sign_flip) where there are seeds enough for it to find
-//! anything, else [Student's t](student_t), which assumes normal differences ([`Test::choose`] has the rule; the tables
+//! *Noise* is the noise of training: the effect of another seed for starting values, batch order and dropout, on the same
+//! rows. The test is paired by seed: the exact [sign-flip test](sign_flip) if there are enough seeds for a significant
+//! result, else [Student's t](student_t), which assumes normal differences ([`Test::choose`] has the rule; the tables
 //! name the test). With [Holm's correction](holm()) over a contender's cells, the chance that noise alone flags any of
-//! them is below the level, 5 % by default. It does not reach across contenders: among twenty that gain nothing, one
+//! them is below the level, 5 % by default. There is no correction across contenders: among twenty without a gain, one
 //! may be flagged.
 //!
-//! What seeds do **not** measure is the noise of the test rows themselves: other impressions of the same traffic would
-//! give other AUCs, with a standard error of up to `√(A·(1 − A)/m)` for an AUC of A and m rows of the rarer class, and
-//! all seeds are judged by the same ones. A small, steady gain in a domain of forty positives may be flagged, rightly as
-//! to training, and not come back next week. So the tables and the picture give the positives of every domain. To
-//! include that noise, judge by several test sets (weeks, say), each with a seed of its own, and
-//! [merge](Comparison::merge) the comparisons.
+//! Seeds do **not** measure the noise of the test rows: other impressions of the same traffic would
+//! give other AUCs, with a standard error of up to `√(A·(1 − A)/m)` for an AUC of A and m rows of the rarer class. All seeds are scored on
+//! the same test rows. So a small, steady gain in a domain of forty positives may be flagged, correctly for training, and still vanish next
+//! week; tables and picture give the positives of every domain. To include this noise, use several test sets (such as weeks), each
+//! with its own seed, and [merge](Comparison::merge) the comparisons.
 //!
-//! Fair play is up to the settings: contenders share the training settings unless they have their own, and what was
-//! tuned for one may not suit another. The kind `single` trains its models in one run, so that all stop after the same
-//! epoch; gains over it include what that costs some of them. Nothing here looks at the test rows before the end.
+//! Whether a comparison is fair depends on the settings: contenders share the training settings unless they have their own, and settings
+//! that were tuned for one may not suit another. The kind `single` trains all its models in one run, so that all stop after the same
+//! epoch; this costs some of them, and gains over it include that. The test rows are not used before the end.
 //!
-//! # A comparison that is stopped
+//! # Resuming a comparison
 //!
-//! With a [journal](CompareConfigBuilder::journal) each run is written to disk when it is done. The same comparison started again
-//! takes what is done from there and trains the rest; its figures are those of a comparison that was never stopped. A run is taken
-//! for the very settings, seed, rows and version of this crate that it was made with alone, so that several comparisons may use one
-//! journal one after the other. An [`Observer`] may ask for the end ([`Observer::stopped`]).
+//! With a [journal](CompareConfigBuilder::journal) each run is written to disk when it is done. If you start the same comparison again, it
+//! reads these runs and trains the rest; its figures equal those of an uninterrupted comparison. A run is reused only for the same
+//! settings, seed, rows and version of this crate, so several comparisons may use one journal, one after the other. An [`Observer`] can stop
+//! a comparison ([`Observer::stopped`]).
 
 mod by_name;
 mod comparison;

@@ -1,23 +1,23 @@
-//! What tables and picture say alike about the tests.
+//! Notes on the tests, for tables and picture.
 
 use std::collections::BTreeSet;
 
 use super::{Comparison, Gains, Standing, Test};
 
-/// The tests that were taken, by name; `None` if there is none.
+/// The names of the tests that were used; `None` if there was none.
 pub(super) fn test_names<'a>(gains: impl Iterator<Item = &'a Gains>) -> Option<String> {
     let names: BTreeSet<&str> = gains.filter_map(|gains| gains.test).map(Test::name).collect();
     (!names.is_empty()).then(|| names.into_iter().collect::<Vec<_>>().join(" or "))
 }
 
 impl Comparison {
-    /// What a loss beyond noise over the baseline is called: where that shares nothing, it is sharing that hurts.
+    /// The name of a significant loss: `negative transfer` over a baseline that shares nothing.
     pub(super) fn loss_name(&self) -> &'static str {
         let baseline = self.baseline.as_deref().and_then(|name| self.contender(name));
         if baseline.is_some_and(|baseline| baseline.kind == "single") { "negative transfer" } else { "loss" }
     }
 
-    /// Sentences that say whose gains are not tested, and why.
+    /// Sentences that list the contenders whose gains are not tested, with the reason.
     pub(super) fn untested<'a>(&self, gains: impl Iterator<Item = (&'a Standing, &'a Gains)>) -> Vec<String> {
         if self.contenders.iter().all(|standing| standing.runs.len() < 2) {
             return vec!["One seed tells no noise from gain: nothing is flagged without at least two.".into()];

@@ -1,33 +1,33 @@
-//! What a comparison tells while it runs.
+//! Hooks of a comparison.
 
 use starple::train::EpochReport;
 
 use super::RunResult;
 
-/// Told by [`compare`](super::compare()) how far it is; every method does nothing unless it is overridden. Where runs
-/// train at the same time, calls of different runs interleave, one at a time.
+/// Called by [`compare`](super::compare()) during a comparison. By default every method does nothing. Calls of parallel
+/// runs interleave, one at a time.
 ///
-/// `()` is an observer that looks away.
+/// `()` is an observer that does nothing.
 pub trait Observer: Send {
-    /// A comparison of so many runs begins, which train for so many epochs at most, all together.
+    /// A comparison of `runs` runs begins, which train for at most `epochs` epochs in total.
     fn comparison_started(&mut self, runs: usize, epochs: usize) {
         let _ = (runs, epochs);
     }
 
-    /// A contender's settings are valid and probably not meant: what
-    /// [`NetConfig::warnings`](starple::model::NetConfig::warnings) says.
+    /// A contender's settings are valid but probably a mistake: a text of
+    /// [`NetConfig::warnings`](starple::model::NetConfig::warnings).
     fn warned(&mut self, contender: &str, warning: &str) {
         let _ = (contender, warning);
     }
 
-    /// This many of the runs were done before and are taken from the journal; it also has `others`, of other settings or rows, and
-    /// `damaged` lines, which cannot be read.
+    /// The journal was read: `taken` runs of this comparison are done. It also has `others` runs of other settings or rows, and
+    /// `damaged` lines that cannot be read.
     fn journal_read(&mut self, taken: usize, others: usize, damaged: usize) {
         let _ = (taken, others, damaged);
     }
 
-    /// Whether the comparison should end, by default not: asked before each run and after each of its steps. Runs that are done are
-    /// in the journal, those under way are lost.
+    /// Whether to stop the comparison; default false. It is called before each run and after each of its steps. Finished runs are
+    /// in the journal; unfinished ones are lost.
     fn stopped(&self) -> bool {
         false
     }
@@ -42,7 +42,7 @@ pub trait Observer: Send {
         let _ = (run, epoch);
     }
 
-    /// A run is over and judged, or was taken from the journal.
+    /// A run is done and scored, or was read from the journal.
     fn run_done(&mut self, run: &RunName<'_>, result: &RunResult) {
         let _ = (run, result);
     }
@@ -50,13 +50,13 @@ pub trait Observer: Send {
 
 impl Observer for () {}
 
-/// Which run it is.
+/// The name of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunName<'a> {
     /// The contender.
     pub contender: &'a str,
     /// The seed.
     pub seed: u64,
-    /// How many epochs it trains at most.
+    /// The most epochs that it trains.
     pub epochs: usize,
 }

@@ -9,8 +9,8 @@ use starple::train::EpochReport;
 
 use super::{Observer, RunName, RunResult};
 
-/// Shows a comparison on stderr: one bar over all epochs of all runs, which names the run that spoke last, when stderr
-/// is a terminal; and in any case a line after each run. What cannot be written is lost.
+/// Shows a comparison on stderr: a line after each run, and if stderr is a terminal, a bar over all epochs of all runs with the name of the
+/// latest run. Lines that cannot be written are lost.
 #[derive(Debug, Default)]
 pub struct CompareProgress {
     runs: usize,
@@ -31,7 +31,7 @@ impl CompareProgress {
         self
     }
 
-    /// A line on stderr, above the bar. `eprintln!` would panic where stderr is closed.
+    /// Writes a line to stderr, above the bar. `eprintln!` would panic if stderr is closed.
     fn say(&self, line: &str) {
         let line = one_line(line);
         let write = || _ = writeln!(std::io::stderr(), "{line}");
@@ -100,7 +100,7 @@ impl Observer for CompareProgress {
         let end = result.failed.clone().unwrap_or_else(|| format!("best epoch {best} of {epochs}, {seconds:.1} s"));
         let line = format!("{}, seed {} (run {number} of {runs}): {end}", run.contender, run.seed);
         if let Some(bar) = &self.bar {
-            // Epochs that the run did not need.
+            // Epochs after an early stop.
             bar.inc((run.epochs - epochs.min(run.epochs)) as u64);
         }
         self.say(&line);
@@ -111,7 +111,7 @@ impl Observer for CompareProgress {
 }
 
 impl Drop for CompareProgress {
-    /// A comparison that ended in an error leaves no bar behind.
+    /// Removes the bar of a comparison that ended in an error.
     fn drop(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();

@@ -25,17 +25,17 @@ use super::{CompareConfig, Comparison, Contender, Observer, RunName, Standing};
 pub struct RunResult {
     /// The seed of starting values, batch order and dropout.
     pub seed: u64,
-    /// How training went.
+    /// The report of the training.
     pub fit: FitReport,
-    /// Why the run is not judged: what was not finite, where, or the error that ended it. Its test metrics, if it has
-    /// any, enter no figure.
+    /// Why the run failed: the value that was not finite, and where, or the error that ended the run. The test metrics of a failed run enter no
+    /// figure.
     pub failed: Option<String>,
-    /// The metrics of the test rows; `None` where a score was not finite, or an error came before.
+    /// The metrics of the test rows; `None` if a score was not finite or an error ended the run before.
     pub test: Option<Report>,
 }
 
 impl RunResult {
-    /// The metrics of the test rows, if the run is judged.
+    /// The metrics of the test rows, unless the run failed.
     pub fn judged(&self) -> Option<&Report> {
         self.test.as_ref().filter(|_| self.failed.is_none())
     }
@@ -58,19 +58,21 @@ impl Serialize for RunResult {
     }
 }
 
-/// Trains each contender with each seed on the same rows, and judges all of them by the same test rows.
+/// Trains each contender with each seed on the same rows, and scores all of them on the same test rows.
 ///
-/// Everything but seconds is the same whatever the number of threads and of [parallel
-/// runs](super::CompareConfigBuilder::parallel_runs). A run that diverges, or ends in an error, is [noted](RunResult::failed)
-/// and enters no figure; the others go on. See the [module](super) for an example.
+/// All results except seconds are the same for any number of threads and of [parallel
+/// runs](super::CompareConfigBuilder::parallel_runs). A run that diverges or ends in an error is [marked](RunResult::failed)
+/// and enters no figure; the other runs continue. See the [module](super) for an example.
 ///
 /// # Errors
-/// [`ErrorKind::Interrupted`] if the [observer](Observer::stopped) asked for the end, [`ErrorKind::Io`] if a run cannot be written to the
-/// journal; no further run is begun then. All others before anything is trained: [`ErrorKind::Layout`] or [`ErrorKind::Data`] if rows do not have the layout;
+/// Before anything is trained: [`ErrorKind::Layout`] or [`ErrorKind::Data`] if rows do not have the layout;
 /// [`ErrorKind::Config`], naming the contender, if it has no settings for the layout, its training settings name units,
-/// tasks, domains or parts that there are not, the metric that stops it is undefined on the validation rows, or the runs at the same
-/// time take more memory than there is; [`ErrorKind::Io`] or [`ErrorKind::Foreign`] if the journal cannot be opened, is in use or is
+/// tasks, domains or tensors that the model does not have, its monitored metric is undefined on the validation rows, or the parallel runs
+/// need more memory than is available; [`ErrorKind::Io`] or [`ErrorKind::Foreign`] if the journal cannot be opened, is in use or is
 /// another file.
+///
+/// Later: [`ErrorKind::Interrupted`] if the [observer](Observer::stopped) stopped the comparison; [`ErrorKind::Io`] if a run cannot be
+/// written to the journal. No further run starts then.
 pub fn compare(config: &CompareConfig, splits: &Splits, observer: impl Observer + 'static) -> Result<Comparison> {
     let CompareConfig(settings) = config;
     let Splits { layout, train: rows, val, test, .. } = splits;
@@ -137,7 +139,7 @@ pub fn compare(config: &CompareConfig, splits: &Splits, observer: impl Observer 
                 if let (Some(journal), Some(key), true) = (&mut *lock(&journal), &keys[index], lasting) {
                     journal.add(jobs[index].contender.name(), key.clone(), &run)?;
                 }
-                // Who hears of it may count on its line.
+                // After the journal: an observer may rely on the line.
                 lock(&observer).run_done(&jobs[index].name(), &run);
                 Ok(run)
             });
@@ -167,7 +169,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The error of a comparison that was asked to end.
+/// The error of a comparison that was stopped.
 fn interrupted() -> Error {
     Error::new(
         ErrorKind::Interrupted,
@@ -175,7 +177,7 @@ fn interrupted() -> Error {
     )
 }
 
-/// One run to do.
+/// A run to be done.
 struct Job<'a> {
     contender: &'a Contender,
     train: TrainConfig,
@@ -187,7 +189,7 @@ impl Job<'_> {
         RunName { contender: contender.name(), seed: train.seed(), epochs: train.epochs() }
     }
 
-    /// Does it, and says whether doing it again would give the same: not where it ended in an error, which is a run that failed.
+    /// Runs it. Returns the result, and whether it is reproducible: a run that ended in an error may succeed another time.
     ///
     /// # Errors
     /// [`ErrorKind::Interrupted`].
@@ -228,7 +230,7 @@ impl Job<'_> {
     }
 }
 
-/// Hangs an observer into the training loop.
+/// Passes the callbacks of the training loop on to an observer.
 struct Relay<O> {
     contender: String,
     train: TrainConfig,

@@ -1,26 +1,26 @@
-//! What a handful of seeds can say: means, spreads, and paired tests.
+//! Means, spreads and paired tests over a few seeds.
 
 use std::fmt;
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-/// The most values whose signs [`sign_flip`] flips in all ways.
+/// The most differences of [`sign_flip`].
 const MOST_FLIPS: usize = 20;
 
-/// The mean of a value over seeds, and how far seeds lie apart.
+/// The mean and the spread of a value over seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Summary {
     /// The mean.
     pub mean: f64,
-    /// The sample standard deviation, `√(Σ (x − mean)² / (n − 1))`; `None` of one value.
+    /// The sample standard deviation, `√(Σ (x − mean)² / (n − 1))`; `None` for one value.
     pub std: Option<f64>,
-    /// How many seeds there are: n.
+    /// The number of seeds, n.
     pub seeds: usize,
 }
 
 impl Summary {
-    /// Of these values; `None` if there are none.
+    /// The summary of these values; `None` if there are none.
     pub fn of(values: &[f64]) -> Option<Self> {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;
@@ -30,8 +30,7 @@ impl Summary {
     }
 }
 
-/// `mean ± std`, or the mean alone where there is one value: with four decimals unless others are asked for, and the sign
-/// of the mean by `{:+}`.
+/// `mean ± std`, or the mean alone for one value: with four decimals by default. `{:+}` shows the sign of the mean.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self { mean, std, .. }, decimals) = (self, f.precision().unwrap_or(4));
@@ -49,18 +48,18 @@ impl fmt::Display for Summary {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Test {
-    /// [`sign_flip`]: exact, and without assumption about how differences are distributed.
+    /// [`sign_flip`]: exact, without an assumption about the distribution of the differences.
     SignFlip,
     /// [`student_t`]: assumes differences from a normal distribution.
     StudentT,
 }
 
 impl Test {
-    /// The one test for a family of cells with so many seeds each, where the smallest p has to be below `level / cells`.
+    /// The test for a family of cells; `seeds` is the number of seeds of each cell. The smallest p must be able to be below `level / cells`.
     ///
-    /// Flipping signs cannot give a p below `2^(1 − seeds)`: .0625 for 5 seeds, .0078 for 8. It is taken where that is
-    /// low enough to find anything in the cell with the fewest seeds, and no cell has more than 20; Student's t
-    /// elsewhere. A cell of one seed has no test and does not count; `None` if there is no other.
+    /// The sign-flip test cannot give a p below `2^(1 − seeds)`: .0625 for 5 seeds, .0078 for 8. It is chosen if that is
+    /// low enough in the cell with the fewest seeds, and no cell has more than 20; otherwise Student's t is chosen. Cells of one seed
+    /// are not tested and do not count; `None` if there are no others.
     pub fn choose(seeds: &[usize], level: f64) -> Option<Self> {
         let tested = || seeds.iter().copied().filter(|&seeds| seeds > 1);
         let (fewest, most) = (tested().min()?, tested().max()?);
@@ -68,7 +67,7 @@ impl Test {
         Some(if most <= MOST_FLIPS && smallest < level { Self::SignFlip } else { Self::StudentT })
     }
 
-    /// Its p of these differences; `None` where they cannot be tested.
+    /// The p-value of these differences; `None` if they cannot be tested.
     pub fn p(self, differences: &[f64]) -> Option<f64> {
         match self {
             Self::SignFlip => sign_flip(differences),
@@ -76,7 +75,7 @@ impl Test {
         }
     }
 
-    /// What it is called in a table.
+    /// Its name in tables.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::SignFlip => "exact paired sign-flip test",
@@ -85,34 +84,34 @@ impl Test {
     }
 }
 
-/// The summary of differences that can be tested: at least two, all finite, and not all the same.
+/// The summary of differences that can be tested: at least two, all finite, and not all equal.
 ///
-/// No spread tells no noise (a coarse AUC over few positives does that), and a p would be made up.
+/// Equal differences (of a coarse AUC over few positives) do not show the noise, so that a p-value would have no basis.
 pub(super) fn testable(differences: &[f64]) -> Option<Summary> {
-    // What is not finite has no standard deviation above anything.
+    // If a difference is not finite, the standard deviation is NaN and the comparison false.
     Summary::of(differences).filter(|summary| summary.std.is_some_and(|std| std > 1e-12 * summary.mean.abs()))
 }
 
-/// The exact paired test by sign flips: the share of the 2ⁿ ways to sign the differences whose sum lies at least as far
-/// from 0 as the one found.
+/// The p-value of the exact paired sign-flip test: of the 2ⁿ ways to sign the differences, the share whose sum is at least as far
+/// from 0 as the observed sum.
 ///
-/// Two-sided; it assumes only that, were there no effect, each difference would be as likely to have the other sign.
-/// `None` for fewer than two, where one is not finite, and where all are the same: no spread tells no noise.
+/// It is two-sided, and assumes only that without an effect each difference has either sign with equal probability.
+/// `None` for fewer than two differences, for one that is not finite, and if all are equal.
 ///
 /// ```
 /// use starple_lab::compare::sign_flip;
 ///
-/// // Of 8 ways only + + + and − − − are as far from 0.
+/// // Of 8 ways, only + + + and − − − are as far from 0.
 /// assert_eq!(sign_flip(&[0.01, 0.03, 0.02]), Some(0.25));
 /// ```
 ///
 /// # Panics
-/// If there are more than 20 differences, whose signs would take too long to flip in all ways.
+/// If there are more than 20 differences: 2ⁿ ways would take too long.
 pub fn sign_flip(differences: &[f64]) -> Option<f64> {
     let n = differences.len();
     assert!(n <= MOST_FLIPS, "{n} differences: signs of at most {MOST_FLIPS} are flipped in all ways");
     testable(differences)?;
-    // Sums that are equal on paper may differ in their last bits.
+    // Sums that are equal in exact arithmetic may differ in their last bits.
     let tolerance = 1e-12 * differences.iter().map(|difference| difference.abs()).sum::<f64>();
     let observed = differences.iter().sum::<f64>().abs();
     let ways = 1_u32 << n;
@@ -123,10 +122,10 @@ pub fn sign_flip(differences: &[f64]) -> Option<f64> {
     Some(far.count() as f64 / f64::from(ways))
 }
 
-/// The paired test of Student: `t = mean / (std / √n)` against his distribution of `n − 1` degrees of freedom, two-sided.
+/// The p-value of the two-sided paired Student's t-test: `t = mean / (std / √n)` with `n − 1` degrees of freedom.
 ///
-/// It assumes that the differences come from a normal distribution. `None` as for [`sign_flip`]: fewer than two, one that
-/// is not finite, or no spread.
+/// It assumes normally distributed differences. `None` as for [`sign_flip`]: fewer than two differences, one that is not finite, or all
+/// equal.
 ///
 /// ```
 /// use starple_lab::compare::student_t;
@@ -137,16 +136,15 @@ pub fn sign_flip(differences: &[f64]) -> Option<f64> {
 pub fn student_t(differences: &[f64]) -> Option<f64> {
     let Summary { mean, std, seeds } = testable(differences)?;
     let n = seeds as f64;
-    // There is one: a spread takes two values.
+    // It exists: there are at least two values.
     let distribution = StudentsT::new(0.0, 1.0, n - 1.0).ok()?;
     Some(2.0 * distribution.sf(mean.abs() / (std? / n.sqrt())))
 }
 
 /// Holm's correction of the p-values of one family (Scandinavian Journal of Statistics 6, 1979): in ascending order
-/// `p̃_i = max_{j ≤ i} min(1, (m − j + 1)·p_j)` for the j-th of m.
+/// `p̃_i = max_{j ≤ i} min(1, (m − j + 1)·p_j)`, with m p-values.
 ///
-/// Calling significant what has `p̃ < α` keeps the chance of *any* false call in the family below α, whatever depends
-/// on what.
+/// If `p̃ < α` is called significant, the chance of *any* false call in the family is below α, also for dependent tests.
 pub fn holm(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));

@@ -8,10 +8,10 @@ use super::notes::test_names;
 use super::{Comparison, Gain, Gains, Scores, Standing, Summary, TaskGains, TaskScores, Verdict};
 use crate::table::{Cell, TextTable};
 
-/// How many contenders stand side by side in a table of gains.
+/// The most contenders in a table of gains.
 const SIDE_BY_SIDE: usize = 6;
 
-/// As tables: all contenders in one line each; then, task by task, gains by domain; then everything by domain and
+/// Tables: one line for each contender; then for each task the gains by domain; then all figures by domain and
 /// contender.
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,7 +32,7 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// A contender with its figures worked out.
+/// A contender with its figures.
 struct Judged<'a> {
     standing: &'a Standing,
     scores: Vec<TaskScores>,
@@ -85,7 +85,7 @@ impl Comparison {
         table
     }
 
-    /// By domain: the baseline's AUC, and the others' gains over it.
+    /// By domain, the baseline's AUC and the gains of the others over it.
     fn gain_tables(&self, entries: &[Judged<'_>], task: &str) -> Vec<TextTable> {
         let Some(baseline) = entries.iter().find(|entry| Some(&entry.standing.name) == self.baseline.as_ref()) else {
             return Vec::new();

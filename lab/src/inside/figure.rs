@@ -1,4 +1,4 @@
-//! Heat maps as a picture.
+//! Pictures of heat maps.
 
 use super::{GateUse, Heat};
 use crate::plot::{Anchor, FRAME, INK, MUTED, Style, Svg, fit, shade, text_width};
@@ -6,25 +6,25 @@ use crate::plot::{Anchor, FRAME, INK, MUTED, Style, Svg, fit, shade, text_width}
 const MARGIN: f64 = 16.0;
 const SIZE: f64 = 11.0;
 const CELL: f64 = 24.0;
-/// Names longer than this are cut; the whole name is in the cell's tip.
+/// Names longer than this are cut; the whole name is in the cell's tooltip.
 const LONGEST: f64 = 220.0;
 
-/// One heat map: its numbers, and by choice how much each spreads.
+/// One heat map: its numbers, and optionally their spreads.
 struct Panel<'a> {
     heat: &'a Heat,
     spread: Option<&'a Heat>,
 }
 
 impl Heat {
-    /// A self-contained picture: a cell for each number, the darker the larger, from white at 0 to the largest of its row.
+    /// A self-contained SVG picture: a cell for each number, from white at 0 to the darkest colour at the largest value of its row.
     pub fn svg(&self) -> String {
         draw(&self.title, &[Panel { heat: self, spread: None }])
     }
 }
 
 impl GateUse {
-    /// A self-contained picture of several levels and domains, one heat map below the other: every cell has the mean weight of
-    /// an expert and `±` its standard deviation from row to row (Tang et al., RecSys 2020, figure 8).
+    /// A self-contained SVG picture of several levels and domains, one heat map below the other: a cell has the mean weight of
+    /// an expert `±` its standard deviation over rows (Tang et al., RecSys 2020, figure 8).
     pub fn svg(uses: &[Self]) -> String {
         let panels: Vec<Panel<'_>> = uses.iter().map(|of| Panel { heat: &of.mean, spread: Some(&of.std) }).collect();
         draw("Expert utilisation", &panels)
@@ -67,7 +67,7 @@ impl Panel<'_> {
         let heat = self.heat;
         svg.text((x, y + 14.0), &self.title(), Style::new(SIZE + 1.0).bold());
         let top = |row: usize| {
-            // Weights of one level's gates are of one size; distances of weights and of biases are not.
+            // Weights of one level's gates share a scale; distances of weights and of biases do not.
             let rows = if self.spread.is_some() { &heat.values[..] } else { &heat.values[row..=row] };
             rows.iter().flatten().flatten().fold(0.0_f64, |top, value| top.max(*value))
         };

@@ -1,4 +1,4 @@
-//! Which experts the gates use.
+//! The use of experts by gates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,31 +14,31 @@ use starple::nn::Infer;
 use super::Heat;
 use crate::table::{Cell, TextTable};
 
-/// How many rows are in the cache at a time.
+/// The rows that are processed at a time.
 const PIECE: usize = 4096;
 
-/// How the gates of one level weigh their experts, over all rows or those of one domain.
+/// The weights that the gates of one level give their experts, over all rows or the rows of one domain.
 ///
-/// It displays as one table, a row a gate and a column an expert. In both heat maps gates are named after who reads
-/// them ([`GateReader::name`]: `gates.click`, `shared_gate`), experts after who owns them ([`ExpertId::name`]: `own.click.0`,
-/// `shared.0`). Each gate is measured over those of the rows that pass it, and is not there if none does: where branches stand for domains, rows pass the upper
-/// gates of their own domain alone. A value is undefined where a gate does not read an expert.
+/// It displays as a table with a row for each gate and a column for each expert. Gates are named after the branch that reads
+/// them ([`GateReader::name`]: `gates.click`, `shared_gate`), experts after the branch that owns them ([`ExpertId::name`]: `own.click.0`,
+/// `shared.0`). A gate is measured over the rows that pass it, and is left out if there are none: if branches stand for domains, a row passes
+/// only the upper gates of its own domain. A value is undefined if the gate does not read the expert.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GateUse {
-    /// The level of the experts, from the input up.
+    /// The level of the experts, counted from the input.
     pub level: usize,
-    /// Whose rows; `None` is all rows, [`SHARED_DOMAIN`] those of no known domain.
+    /// The domain of the rows; `None` for all rows, [`SHARED_DOMAIN`] for rows of no known domain.
     pub domain: Option<String>,
-    /// How many rows these are.
+    /// The number of rows.
     pub rows: usize,
-    /// Each expert's mean weight; over the experts that a gate reads it sums to 1.
+    /// The mean weight of each expert; the weights of a gate sum to 1.
     pub mean: Heat,
-    /// The standard deviation of that weight from row to row (with divisor `rows`): 0 is a gate that ignores the row.
+    /// The standard deviation of the weight over rows (with divisor `rows`): 0 for a gate that ignores the row.
     pub std: Heat,
 }
 
-/// Runs rows through a model and says how its gates weigh their experts, level by level: first over all rows, then by
-/// domain (Tang et al., RecSys 2020, section 5.4, figure 8: expert utilisation). A model without gates has none.
+/// The weights of a model's gates on these rows, level by level: first over all rows, then by
+/// domain (Tang et al., RecSys 2020, section 5.4, figure 8: expert utilisation). Empty for a model without gates.
 ///
 /// # Errors
 /// [`ErrorKind::Layout`](starple::ErrorKind::Layout), [`ErrorKind::Data`](starple::ErrorKind::Data) or
@@ -69,11 +69,11 @@ pub fn gates(model: &Model, rows: &Batch) -> Result<Vec<GateUse>> {
     Ok(sums.uses(layout))
 }
 
-/// All rows come first, then each domain's by its position, last those of no known domain.
+/// A group of rows: all rows come first, then each domain by position, last the rows of no known domain.
 type Group = Option<usize>;
 
 struct Sums {
-    /// How many domains there are; the group of rows of no known one.
+    /// The number of domains, which also is the group of rows of no known domain.
     known: usize,
     rows: BTreeMap<Group, usize>,
     levels: BTreeMap<usize, BTreeMap<Group, BTreeMap<GateReader, Spread>>>,
@@ -95,7 +95,7 @@ impl Sums {
     fn uses(&self, layout: &Layout) -> Vec<GateUse> {
         let mut uses = Vec::new();
         for (&level, groups) in &self.levels {
-            // All of a level's tables have the same columns.
+            // All tables of a level have the same columns.
             let experts: BTreeSet<ExpertId> =
                 groups.values().flat_map(BTreeMap::values).flat_map(|spread| spread.experts.iter().copied()).collect();
             for (&group, gates) in groups {
@@ -148,7 +148,7 @@ impl Spread {
     }
 }
 
-/// Mean and standard deviation in one table.
+/// A table of means and standard deviations.
 impl fmt::Display for GateUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Heat { title, rows, columns, values, .. } = &self.mean;

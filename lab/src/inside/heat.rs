@@ -1,19 +1,19 @@
-//! Numbers with names on both sides.
+//! Heat maps.
 
 use std::fmt;
 
 use crate::table::{Cell, TextTable};
 use serde::Serialize;
 
-/// A matrix of numbers with a name for every row and column: a table in a terminal, a heat map in a plot.
+/// A matrix of numbers with a name for every row and column. It displays as a table; [`Heat::svg`] draws a heat map.
 ///
 /// It serialises as `{"title", "unit", "rows", "columns", "values"}`, where `values` has a list for each row and an undefined
 /// value is null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Heat {
-    /// What is shown.
+    /// The title.
     pub title: String,
-    /// What the numbers are.
+    /// The quantity that the numbers are.
     pub unit: String,
     /// The rows' names.
     pub rows: Vec<String>,
@@ -24,14 +24,14 @@ pub struct Heat {
 }
 
 impl Heat {
-    /// The value of the row and column of these names. `None` where it is undefined, or there is no such row or column.
+    /// The value in the row and column with these names; `None` if it is undefined, or there is no such row or column.
     pub fn value(&self, row: &str, column: &str) -> Option<f64> {
         let place = |names: &[String], wanted: &str| names.iter().position(|name| name == wanted);
         self.values[place(&self.rows, row)?][place(&self.columns, column)?]
     }
 }
 
-/// The title, and under it a table with the unit in its corner.
+/// The title, and a table with the unit in its corner.
 impl fmt::Display for Heat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = TextTable::new([&self.unit].into_iter().chain(&self.columns));

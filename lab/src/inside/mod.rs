@@ -1,10 +1,10 @@
-//! Look inside a trained model: what it has learned to share and what to keep apart.
+//! What a trained model shares between domains and tasks, and what it keeps apart.
 //!
 //! * [`star_distance`]: how far each domain of a STAR is from the shared network, layer by layer.
-//! * [`gates`]: which experts every gate uses, over all rows and by domain.
+//! * [`gates`]: the weights that each gate gives its experts, over all rows and by domain.
 //!
-//! Both give a [`Heat`], or several: named rows and columns of numbers, which print as tables, serialise, and draw themselves
-//! ([`Heat::svg`], [`GateUse::svg`]). The example `inside` does it for any run file.
+//! Both return [`Heat`] maps: named rows and columns of numbers, which display as tables, serialise, and draw as SVG
+//! ([`Heat::svg`], [`GateUse::svg`]). The example `inside` does this for any run file.
 //!
 //! ```
 //! use starple_lab::inside::star_distance;

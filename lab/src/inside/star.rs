@@ -1,4 +1,4 @@
-//! How far STAR's domains went from what they share.
+//! The distance of STAR's domains from the shared network.
 
 use starple::data::Layout;
 use starple::net::Net;
@@ -6,8 +6,8 @@ use starple::nn::{Linear, PartitionedNorm, StarLinear};
 
 use super::Heat;
 
-/// How far each domain of a STAR is from the shared network: for every layer (rows) and domain (columns)
-/// `‖W*_d − W‖ / ‖W‖`, the Frobenius norm of what the domain changes, relative to what is shared.
+/// The distance of each domain of a STAR from the shared network: for every layer (rows) and domain (columns)
+/// `‖W*_d − W‖ / ‖W‖`, the Frobenius norm of the domain's change relative to that of the shared weights.
 ///
 /// | row | value |
 /// |---|---|
@@ -17,9 +17,9 @@ use super::Heat;
 /// | `norm.beta` | `‖β_d‖ / ‖β‖`, likewise |
 /// | `all weights` | `√(Σ_layers ‖W*_d − W‖²) / √(Σ_layers ‖W‖²)` |
 ///
-/// 0 is the shared network itself, where every domain starts. A value is undefined where what is shared is all 0, as biases are
-/// at the start. `W*_d` and `b*_d` are those of [`StarLinear::combined`](starple::nn::StarLinear::combined): for a gate, what is
-/// behind it when it is open. The auxiliary network, which domains share but for an embedding, is not in it.
+/// 0 is the shared network itself, where every domain starts. A value is undefined if the shared tensor is 0, as biases are
+/// at the start. `W*_d` and `b*_d` are those of [`StarLinear::combined`](starple::nn::StarLinear::combined): for a gated combination,
+/// with an open gate. The auxiliary network is left out: domains share it, except for an embedding.
 ///
 /// # Panics
 /// If `layout` is not that of the net.

@@ -1,20 +1,20 @@
-//! Colours that stay apart for the colour-blind (Okabe and Ito's palette) and on a light background.
+//! Colours that colour-blind readers can tell apart (Okabe and Ito's palette), for a light background.
 
 /// Text and zero lines.
 pub(crate) const INK: &str = "#222222";
-/// Lesser text, and marks that say nothing either way.
+/// Secondary text, and neutral marks.
 pub(crate) const MUTED: &str = "#666666";
 /// Frames around panels.
 pub(crate) const FRAME: &str = "#999999";
-/// Lines that guide the eye.
+/// Grid lines.
 pub(crate) const GRID: &str = "#e6e6e6";
-/// Better, and the ground behind it.
+/// Better.
 pub(crate) const GOOD: &str = "#0072b2";
-/// See [`GOOD`].
+/// The background of [`GOOD`].
 pub(crate) const GOOD_TINT: &str = "#e4f1f9";
-/// Worse, and the ground behind it.
+/// Worse.
 pub(crate) const BAD: &str = "#d55e00";
-/// See [`BAD`].
+/// The background of [`BAD`].
 pub(crate) const BAD_TINT: &str = "#fcebdf";
 
 /// From white at 0 to [`GOOD`] at 1.

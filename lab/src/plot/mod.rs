@@ -1,7 +1,7 @@
-//! What pictures are drawn with: a small writer of SVG, text that is measured before it is set, linear scales, and colours.
+//! Drawing: a small SVG writer, widths of text, linear scales, and colours.
 //!
-//! Pictures are self-contained, meant for a light background, and the same bytes for the same figures. A viewer's
-//! sans-serif font is not known, so text is measured as in a wide one and leaves room in others.
+//! Pictures are self-contained, for a light background; equal figures give equal bytes. The viewer's
+//! sans-serif font is unknown, so text is measured in a wide font.
 
 mod colour;
 mod scale;

@@ -2,7 +2,7 @@
 
 use super::text_width;
 
-/// Maps values to places: `at(v) = place₀ + (v − value₀) / (value₁ − value₀) · (place₁ − place₀)`.
+/// Maps values to positions: `at(v) = position₀ + (v − value₀) / (value₁ − value₀) · (position₁ − position₀)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Scale {
     values: (f64, f64),
@@ -12,12 +12,12 @@ pub(crate) struct Scale {
 /// A mark on an axis.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Tick {
-    pub(crate) place: f64,
+    pub(crate) at: f64,
     pub(crate) label: String,
 }
 
 impl Scale {
-    /// From the least and the greatest of these values to these places; values that are all the same stand in the middle.
+    /// Maps the smallest and the largest of these values to these positions; if all are equal, to the middle.
     pub(crate) fn over(values: impl IntoIterator<Item = f64>, places: (f64, f64)) -> Self {
         let (low, high) = values
             .into_iter()
@@ -33,17 +33,17 @@ impl Scale {
         Self { values, places }
     }
 
-    /// Where a value stands.
+    /// The position of a value.
     pub(crate) fn at(&self, value: f64) -> f64 {
         let (values, places) = (self.values, self.places);
         places.0 + (value - values.0) / (values.1 - values.0) * (places.1 - places.0)
     }
 
-    /// Ticks at multiples of 1, 2, 4 or 5 times a power of ten, as dense as their labels of this text size allow.
+    /// Ticks at multiples of 1, 2, 4 or 5 times a power of ten, as dense as labels of this text size permit.
     pub(crate) fn ticks(&self, size: f64, sign: bool) -> Vec<Tick> {
         let (low, high) = self.values;
         let room = (self.places.1 - self.places.0).abs();
-        // Steps from below the span of one pixel up: the first whose labels have room.
+        // Tries steps from below the span of one pixel up: the first whose labels have room.
         let mut power = ((high - low) / room).log10().floor() as i32;
         loop {
             for digit in [1.0, 2.0, 4.0, 5.0] {
@@ -57,7 +57,7 @@ impl Scale {
                 let count = numbers.clone().count() as f64;
                 let widest = text_width(&label(*numbers.start()), size).max(text_width(&label(*numbers.end()), size));
                 if count <= 1.0 || count * (widest + size) <= room * (1.0 + 1.0 / count) {
-                    let ticks = numbers.map(|n| Tick { place: self.at(n as f64 * step), label: label(n) });
+                    let ticks = numbers.map(|n| Tick { at: self.at(n as f64 * step), label: label(n) });
                     return ticks.collect();
                 }
             }
@@ -85,7 +85,7 @@ mod tests {
             let ticks = Scale::over([low, high], (0.0, room)).ticks(10.0, true);
             for pair in ticks.windows(2) {
                 let half = |tick: &Tick| text_width(&tick.label, 10.0) / 2.0;
-                assert!(pair[0].place + half(&pair[0]) < pair[1].place - half(&pair[1]), "{ticks:?}");
+                assert!(pair[0].at + half(&pair[0]) < pair[1].at - half(&pair[1]), "{ticks:?}");
             }
             ticks.into_iter().map(|tick| tick.label).collect::<Vec<_>>()
         };

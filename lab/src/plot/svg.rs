@@ -6,13 +6,13 @@ use starple::printable;
 
 use super::INK;
 
-/// A picture that grows element by element; coordinates are pixels from the upper left corner.
+/// A picture that is written element by element. Coordinates are pixels from the upper left corner.
 #[derive(Debug)]
 pub(crate) struct Svg {
     text: String,
 }
 
-/// Where a text's reference point lies.
+/// The position of a text's reference point.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Anchor {
     Start,
@@ -20,7 +20,7 @@ pub(crate) enum Anchor {
     End,
 }
 
-/// How text is set.
+/// The style of text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Style {
     pub(crate) size: f64,
@@ -48,7 +48,7 @@ impl Style {
     }
 }
 
-/// A mark at a point; shapes are apart without their colours.
+/// A mark at a point. Shapes differ, so that they can be told apart without colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Marker {
     /// A triangle that points up, filled.
@@ -62,7 +62,7 @@ pub(crate) enum Marker {
 }
 
 impl Svg {
-    /// A white picture of this size; its title is what a reader hears who cannot see it.
+    /// A white picture of this size. Screen readers read its title.
     pub(crate) fn new(width: f64, height: f64, title: &str) -> Self {
         let (width, height) = (width.ceil(), height.ceil());
         let text = format!(
@@ -130,7 +130,7 @@ impl Svg {
         self.put(format_args!("<polygon points=\"{}\" {look}/>", corners.join(" ")));
     }
 
-    /// What `draw` draws, with a text that viewers show where the pointer rests on it.
+    /// Draws by `draw`, with a tooltip.
     pub(crate) fn group(&mut self, tip: &str, draw: impl FnOnce(&mut Self)) {
         self.put(format_args!("<g><title>{}</title>", escape(tip)));
         draw(self);
@@ -148,7 +148,7 @@ impl Svg {
     }
 }
 
-/// A coordinate with at most two decimals, none of them idle.
+/// A coordinate with at most two decimals, without trailing zeros.
 struct Short(f64);
 
 impl std::fmt::Display for Short {
@@ -158,8 +158,7 @@ impl std::fmt::Display for Short {
     }
 }
 
-/// The text with what XML takes for its own written out; what XML cannot hold becomes `�`, and control
-/// characters are written out.
+/// The text, escaped for XML. Characters that XML cannot contain become `�`; control characters are written as escapes.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in printable(text).chars() {

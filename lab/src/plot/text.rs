@@ -1,4 +1,4 @@
-//! How wide text is, and what to do where it is too wide.
+//! The width of text, cutting and wrapping.
 
 use std::borrow::Cow;
 
@@ -17,12 +17,12 @@ fn advance(c: char) -> f64 {
         'w' | '+' | '=' | '<' | '>' | '~' | '±' | '#' => 0.84,
         'A'..='Z' | '&' => 0.79,
         ' '..='~' | 'ß'..='ſ' => 0.64,
-        // Other scripts have wide signs.
+        // Other scripts may have wide characters.
         _ => 1.0,
     }
 }
 
-/// The text, cut and ended by `…` if it is wider than `width`.
+/// The text; if it is wider than `width`, it is cut and ends in `…`.
 pub(crate) fn fit(text: &str, size: f64, width: f64) -> Cow<'_, str> {
     if text_width(text, size) <= width {
         return Cow::Borrowed(text);
@@ -35,7 +35,7 @@ pub(crate) fn fit(text: &str, size: f64, width: f64) -> Cow<'_, str> {
     Cow::Owned(kept.chain(['…']).collect())
 }
 
-/// The text in lines that are no wider than `width`, cut between words.
+/// The text in lines of at most `width`, broken between words.
 pub(crate) fn wrap(text: &str, size: f64, width: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {

@@ -88,7 +88,7 @@ pub(super) fn sizes(settings: &SyntheticConfigBuilder, problems: &mut Problems) 
     let empty = ends.iter().zip([0].iter().chain(&ends)).filter(|(end, start)| end == start).count();
     problems.require(empty == 0, || format!("rows: {empty} domains would have none of {} rows", settings.rows));
 
-    // The shared and the own weights are built on one vector a task and a common one each, all orthogonal.
+    // The shared and the own weights are each built from one vector per task and a common one, all orthogonal.
     let needed = 2 * (settings.tasks.len() + 1);
     let [linear, interaction] = settings.blocks();
     let enough = linear >= needed && (settings.interaction == 0.0 || interaction >= needed);

@@ -18,10 +18,10 @@ pub(super) struct Columns {
     pub(super) numeric: Vec<NumericColumn>,
 }
 
-/// Any number of values a row.
+/// Any number of values per row.
 #[derive(Debug, Clone)]
 pub(super) struct BagColumn {
-    /// Where each row's values start; one more entry than there are rows.
+    /// The start of each row's values, and the end of the last row's.
     pub(super) offsets: Vec<u32>,
     pub(super) ids: Vec<u32>,
 }
@@ -33,17 +33,17 @@ impl BagColumn {
     }
 }
 
-/// A numeric column as it is written.
+/// A numeric column, as written to a file.
 #[derive(Debug, Clone)]
 pub(super) struct NumericColumn {
-    /// NaN where empty.
+    /// NaN for an empty cell.
     pub(super) cells: Vec<f64>,
     mean: f64,
     std: f64,
 }
 
 impl NumericColumn {
-    /// `(cell − mean) / std`, 0 where the cell is empty.
+    /// `(cell − mean) / std`; 0 for an empty cell.
     pub(super) fn standardised(&self, row: usize) -> f64 {
         let cell = self.cells[row];
         if cell.is_nan() { 0.0 } else { (cell - self.mean) / self.std }
@@ -51,7 +51,7 @@ impl NumericColumn {
 }
 
 impl Columns {
-    /// Draws the cells of rows that are in these domains.
+    /// Draws the cells of rows of these domains.
     pub(super) fn draw(settings: &SyntheticConfigBuilder, domains: &[usize]) -> Self {
         let mut columns = Self {
             ids: vec![Vec::with_capacity(domains.len()); settings.categorical.len()],
@@ -86,7 +86,7 @@ impl Columns {
         for ((column, shift), numeric) in self.numeric.iter_mut().zip(&offer.shifts).zip(&settings.numeric) {
             let normal: f64 = rng.sample(StandardNormal);
             let missing = rng.random_bool(settings.missing);
-            // What is written is what the truth reads.
+            // The true probabilities are computed from the rounded cells.
             let unit = 10_f64.powi(numeric.decimals as i32);
             let cell = ((numeric.mean + numeric.std * (shift + normal)) * unit).round() / unit;
             // + 0 turns a rounded −0 into 0.
@@ -95,7 +95,7 @@ impl Columns {
     }
 }
 
-/// What a domain shows.
+/// The distributions of a domain's values.
 struct Offer {
     /// By field, then by bag.
     values: Vec<WeightedIndex<f64>>,

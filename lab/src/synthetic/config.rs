@@ -1,10 +1,10 @@
-//! What to generate.
+//! The settings of a generated log.
 
 use serde::{Deserialize, Serialize};
 
 use super::check;
 
-/// The names of the columns that say which split a row is in, and a task's true probability.
+/// The name of the column with a row's split, and the prefix of the columns with true probabilities.
 pub(super) const SPLIT_COLUMN: &str = "split";
 pub(super) const PROBABILITY_PREFIX: &str = "p_";
 

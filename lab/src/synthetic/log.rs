@@ -27,7 +27,7 @@ pub struct SyntheticLog {
 }
 
 impl SyntheticLog {
-    /// Generates the log that `config` describes, the same for the same configuration.
+    /// Generates the log that `config` describes. Equal configurations give equal logs.
     pub fn generate(config: &SyntheticConfig) -> Self {
         let settings = config.settings();
         let domains = draw_domains(settings);
@@ -47,7 +47,7 @@ impl SyntheticLog {
         }
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn rows(&self) -> usize {
         self.domains.len()
     }
@@ -74,7 +74,7 @@ impl SyntheticLog {
 
     /// The scores of a model that knows the truth, `ln(p / (1 − p))`, `[rows, tasks]`.
     ///
-    /// Their AUC and log loss are, up to the luck of the labels' draw, the best that any model can have.
+    /// Apart from the randomness of the labels, their AUC and log loss are the best possible.
     pub fn oracle_logits(&self) -> Array2<f32> {
         self.probabilities.mapv(|p| (p.ln() - (-p).ln_1p()) as f32)
     }
@@ -84,7 +84,7 @@ impl SyntheticLog {
         &self.base_rates
     }
 
-    /// The shape of [`SyntheticLog::data_set`]: the fields (row 0 of each stays unused), then the bags, pooled by mean.
+    /// The layout of [`SyntheticLog::data_set`]: the fields (row 0 of each is unused), then the bags, pooled by mean.
     pub fn layout(&self) -> Layout {
         let settings = self.config.settings();
         let mut layout = Layout::new(&settings.domains, settings.tasks.iter().map(|task| &task.name));
@@ -97,7 +97,7 @@ impl SyntheticLog {
         layout.numeric(settings.numeric.iter().map(|column| &column.name))
     }
 
-    /// All rows as a model reads them, without a detour by a file; groups are the values of the first field.
+    /// All rows as a model reads them. Groups are the values of the first field.
     #[expect(clippy::missing_panics_doc, reason = "generated rows have the layout of their log")]
     pub fn data_set(&self) -> DataSet {
         let above_zero = |ids: &[u32]| ids.iter().map(|id| id + 1).collect::<Vec<_>>();
@@ -129,7 +129,7 @@ fn draw_domains(settings: &SyntheticConfigBuilder) -> Vec<usize> {
     domains
 }
 
-/// `[domains, tasks]`, of a task that is given another among the rows where that one is 1.
+/// Base rates `[domains, tasks]`; for a task that is given another, among the rows where the other label is 1.
 fn draw_base_rates(settings: &SyntheticConfigBuilder) -> Array2<f64> {
     let mut rates = Array2::zeros((settings.domains.len(), settings.tasks.len()));
     for (domain, mut rates) in rates.axis_iter_mut(Axis(0)).enumerate() {
@@ -141,7 +141,7 @@ fn draw_base_rates(settings: &SyntheticConfigBuilder) -> Array2<f64> {
     rates
 }
 
-/// `[domains, tasks]`, of a task that is given another among all rows.
+/// Base rates `[domains, tasks]`; for a task that is given another, among all rows.
 fn marginal_rates(settings: &SyntheticConfigBuilder, mut rates: Array2<f64>) -> Array2<f64> {
     for task in 0..settings.tasks.len() {
         if let Some(given) = given(settings, task) {
@@ -159,7 +159,7 @@ fn given(settings: &SyntheticConfigBuilder, task: usize) -> Option<usize> {
     settings.tasks.iter().position(|other| other.name == *name)
 }
 
-/// `σ(z_{d,t})`, `[rows, tasks]`, with the intercepts that meet the base rates.
+/// `σ(z_{d,t})`, `[rows, tasks]`, with the intercepts that give the base rates.
 fn conditional_probabilities(
     settings: &SyntheticConfigBuilder,
     domains: &[usize],
@@ -180,7 +180,7 @@ fn conditional_probabilities(
     for (row, &domain) in domains.iter().enumerate() {
         rows_of[domain].push(row);
     }
-    // How often each row is one in which the task can be 1 at all; tasks come after those that they are given.
+    // The probability that the task can be 1 in each row. A task comes after the one that it is given.
     let mut reach = Array2::<f64>::ones(scores.dim());
     for task in 0..settings.tasks.len() {
         for (domain, rows) in rows_of.iter().enumerate() {
@@ -204,7 +204,7 @@ fn calibrate(weighted: &[(f64, f64)], rate: f64) -> f64 {
     let total: f64 = weighted.iter().map(|(_, weight)| weight).sum();
     let mean = |b: f64| weighted.iter().map(|(score, weight)| weight * sigmoid(score + b)).sum::<f64>() / total;
     let logit = (rate / (1.0 - rate)).ln();
-    // At `low` no row is above the rate, at `high` none below; halved to the last bit.
+    // At `low` no row is above the rate, at `high` none below; bisected to the last bit.
     let mut low = weighted.iter().map(|(score, _)| logit - score).fold(f64::INFINITY, f64::min);
     let mut high = weighted.iter().map(|(score, _)| logit - score).fold(f64::NEG_INFINITY, f64::max);
     for _ in 0..60 {
@@ -218,7 +218,7 @@ fn calibrate(weighted: &[(f64, f64)], rate: f64) -> f64 {
     f64::midpoint(low, high)
 }
 
-/// Labels and their probabilities, a label that is given another being 1 only where that is.
+/// Labels and their probabilities. A label that is given another is 1 only if the other is.
 fn draw_labels(
     settings: &SyntheticConfigBuilder,
     domains: &[usize],
@@ -229,7 +229,7 @@ fn draw_labels(
     for row in 0..domains.len() {
         let mut rng = stream(settings.seed, Stream::Labels, row);
         for task in 0..settings.tasks.len() {
-            // One draw a task whether it counts or not, so that tasks do not shift each other's luck.
+            // Always one draw per task, so that a task does not change the draws of others.
             let drawn = rng.random::<f64>() < conditional[[row, task]];
             let given = given(settings, task);
             let reached = given.is_none_or(|given| labels[[row, given]] == 1.0);
@@ -239,7 +239,7 @@ fn draw_labels(
             }
         }
     }
-    // Only now, so that an unreported click still decides over the cart.
+    // After all draws: an unreported click still decides about the cart.
     for (task, column) in settings.tasks.iter().zip(labels.columns_mut()) {
         let unreported = |domain: &String| settings.unreported.iter().any(|(t, d)| (t, d) == (&task.name, domain));
         let silent: Vec<bool> = settings.domains.iter().map(unreported).collect();

@@ -1,19 +1,18 @@
 //! Generated logs whose true click probabilities are known.
 //!
-//! A model's quality on real data says little about what it missed. Here the best possible scores are known for every row
-//! ([`SyntheticLog::oracle_logits`]), and so are the reasons why domains and tasks differ, each of them one setting of
-//! [`SyntheticConfig`].
+//! On real data nobody knows the best possible scores. Here they are known for every row ([`SyntheticLog::oracle_logits`]), and so are
+//! the differences between domains and tasks: each is a setting of [`SyntheticConfig`].
 //!
 //! # The model
 //!
 //! Every value v of a categorical field f has a hidden vector `u_{f,v}` of `latent` entries, drawn once, with mean 0 and
-//! variance 1 over the field's popularity. A bag stands for the mean of its values' vectors (no value, a zero vector), a
-//! numeric cell for `x = (cell − mean) / std` (an empty one for 0). A row's features are two blocks,
+//! variance 1 over the field's popularity. The vector of a bag is the mean of its values' vectors (0 for an empty bag). The value of a
+//! numeric cell is `x = (cell − mean) / std` (0 for an empty cell). A row's features are two blocks:
 //!
 //! - linear: `φ = [u of each field, u of each bag, x of each numeric column]`,
 //! - interaction: `ψ = [u_f ⊙ u_g for every pair of fields f < g]`.
 //!
-//! Task t in domain d has unit weight vectors `θ_{d,t}` and `ω_{d,t}`, one a block, and
+//! Task t in domain d has unit weight vectors `θ_{d,t}` and `ω_{d,t}`, one for each block, and the logit
 //!
 //! ```text
 //! z_{d,t} = b_{d,t} + signal · ( √(1 − interaction) · ⟨θ_{d,t}, φ⟩ + √interaction · ⟨ω_{d,t}, ψ⟩ )
@@ -21,20 +20,20 @@
 //! ```
 //!
 //! where `S_t` is shared by all domains and `O_{d,t}` is the domain's own, both unit vectors and orthogonal to each other:
-//! `own` is the share of the logit's variance that no other domain can teach. Any two tasks' vectors have the cosine
-//! `task_correlation`, in `S`, in `O` and so in `θ`; `ω` is made in the same way.
+//! `own` is the share of the logit's variance that cannot be learned from other domains. The vectors of any two tasks have the cosine
+//! `task_correlation`, in `S`, in `O` and so in `θ`; `ω` is built in the same way.
 //!
-//! Domains may also differ in which columns count, with `importance_shift` above 0 (the default). Column c then has the importance
+//! If `importance_shift` is above 0, its default, domains also differ in the importance of columns. Column c then has the importance
 //! `g_{d,c} = exp(importance_shift · ε)` in domain d, with a standard normal ε for each domain and column. It multiplies the weights in
 //! `θ_{d,t}` of the column's features, and `g_{d,f} · g_{d,g}` those in `ω_{d,t}` of a pair's; then every vector is scaled to length 1
-//! again. So the hidden vectors still mean the same in every domain, and a model that first scales each column by the domain needs no
-//! other weights for it. `own` and `task_correlation` are those before this step.
+//! again. So the hidden vectors mean the same in every domain, and a model that first scales each column by domain can share all
+//! weights. `own` and `task_correlation` hold before this step.
 //!
 //! A label is 1 with probability
-//! `σ(z_{d,t})`; for a task that is *given* another (a cart needs a click) with that probability where the other label is
-//! 1, else it is 0, so its probability in the log is the product of the two.
+//! `σ(z_{d,t})`. For a task that is *given* another (a cart needs a click), this is the probability where the other label is
+//! 1; elsewhere the label is 0. Its probability in the log is the product of the two.
 //!
-//! Domains also differ in what they show and how often it is clicked:
+//! Domains also differ in their values and base rates:
 //!
 //! - The k-th domain (k = 1, 2, …) has a share of the rows proportional to `k^−domain_tail`.
 //! - The popularity of the k-th value of a field in domain d is proportional to `k^−popularity · exp(feature_shift · ε)`,
@@ -43,7 +42,7 @@
 //! - A task's base rate in domain d is `σ(logit(rate) + rate_shift · ε)`, and `b_{d,t}` is such that the mean of the true
 //!   probabilities over the domain's rows is exactly that.
 //!
-//! Everything is learnable from the columns alone: nothing but the draw of the label is hidden.
+//! Everything can be learned from the columns: only the draw of the label is random.
 //!
 //! ```
 //! use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
@@ -75,7 +74,7 @@ pub use log::SyntheticLog;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-/// What is drawn; each has streams of its own, so that one setting does not change what the others draw.
+/// The random draws. Each kind has its own streams, so that a setting does not change other draws.
 #[derive(Debug, Clone, Copy)]
 enum Stream {
     /// Hidden vectors, by field.
@@ -98,12 +97,11 @@ enum Stream {
     Labels,
     /// A row's split, by row.
     Split,
-    /// How much each column counts in a domain, by domain.
+    /// The importance of the columns, by domain.
     Importance,
 }
 
-/// The stream of this purpose and index. Its key has a mark of its own, so that it is none of those that a model with the same seed
-/// starts from.
+/// The random stream of this purpose and index. Its key differs from all keys of a model with the same seed.
 fn stream(seed: u64, stream: Stream, index: usize) -> ChaCha8Rng {
     const MARK: u64 = 4;
     let mut key = [0; 32];

@@ -11,7 +11,7 @@ use super::{Stream, stream};
 /// Hidden vectors and weights, drawn from the seed.
 pub(super) struct Truth {
     latent: usize,
-    /// By field, then by bag: the vectors of its values, one after the other.
+    /// By field, then by bag: the vectors of its values, concatenated.
     vectors: Vec<Vec<f64>>,
     /// `weights[domain][task]`: both blocks, scaled by their share of the signal.
     weights: Vec<Vec<Vec<f64>>>,
@@ -38,7 +38,7 @@ impl Truth {
             let scale = settings.signal * share.sqrt();
             for (domain, tasks) in weights.iter_mut().enumerate() {
                 let mut block_weights = match scale {
-                    // A block without a share may be too short for orthogonal weights.
+                    // A block with share 0 may be too short for orthogonal weights.
                     0.0 => vec![vec![0.0; length]; tasks.len()],
                     _ => domain_weights(settings, domain, block, length),
                 };
@@ -90,7 +90,7 @@ impl Truth {
     }
 }
 
-/// How popular a field's value is before domains differ, not normalised.
+/// The popularity of a field's value before the domains' shifts, not normalised.
 pub(super) fn popularity(exponent: f64, value: usize) -> f64 {
     ((value + 1) as f64).powf(-exponent)
 }
@@ -114,14 +114,14 @@ fn domain_weights(settings: &SyntheticConfigBuilder, domain: usize, block: usize
         .collect()
 }
 
-/// How much each field, bag and numeric column counts in a domain.
+/// The importance of each field, bag and numeric column in a domain.
 fn importances(settings: &SyntheticConfigBuilder, domain: usize) -> Vec<f64> {
     let columns = settings.categorical.len() + settings.bags.len() + settings.numeric.len();
     let normals = normals(&mut stream(settings.seed, Stream::Importance, domain), columns);
     normals.into_iter().map(|normal| (settings.importance_shift * normal).exp()).collect()
 }
 
-/// Multiplies each weight by the importance of its columns, and gives the whole length 1 again.
+/// Multiplies each weight by the importance of its columns, and scales the vector to length 1.
 fn weigh(weights: &mut [f64], columns: &[Vec<usize>], importances: &[f64]) {
     for (weight, columns) in weights.iter_mut().zip(columns) {
         *weight *= columns.iter().map(|&column| importances[column]).product::<f64>();
@@ -136,7 +136,7 @@ fn weigh(weights: &mut [f64], columns: &[Vec<usize>], importances: &[f64]) {
 fn orthonormal(rng: &mut ChaCha8Rng, count: usize, length: usize, basis: &mut Vec<Vec<f64>>) {
     for _ in 0..count {
         let mut vector = normals(rng, length);
-        // Twice, for what the first pass leaves by rounding.
+        // Twice: the first pass leaves rounding errors.
         for _ in 0..2 {
             for other in basis.iter() {
                 let along = dot(&vector, other);
@@ -151,7 +151,7 @@ fn orthonormal(rng: &mut ChaCha8Rng, count: usize, length: usize, basis: &mut Ve
     }
 }
 
-/// Gives every entry of the vectors mean 0 and variance 1 under these weights of the values.
+/// Standardises every entry of the vectors to mean 0 and variance 1, with these weights of the values.
 fn standardise(vectors: &mut [f64], latent: usize, weight: impl Fn(usize) -> f64) {
     for entry in 0..latent {
         let (mut total, mut mean, mut square) = (0.0, 0.0, 0.0);

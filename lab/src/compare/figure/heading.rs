@@ -1,16 +1,16 @@
-//! What stands above the panels.
+//! The heading above the panels.
 
 use super::{MARGIN, Row, SMALL, look};
 use crate::compare::notes::test_names;
 use crate::compare::{Comparison, Verdict};
 use crate::plot::{MUTED, Marker, Style, Svg, text_width, wrap};
 
-/// Title, what is shown, and the legend.
+/// Title, description and legend.
 pub(super) struct Heading {
     pub(super) title: String,
     title_lines: Vec<String>,
     lines: Vec<String>,
-    /// Marks with their meaning, and where they stand.
+    /// Marks with their meaning, and their positions.
     legend: Vec<(Marker, &'static str, String, (f64, f64))>,
     legend_lines: f64,
 }
@@ -70,7 +70,7 @@ impl Heading {
         22.0 * self.title_lines.len() as f64 + 16.0 * self.lines.len() as f64 + 18.0 * self.legend_lines
     }
 
-    /// Draws it, and says where it ends.
+    /// Draws it, and returns where it ends.
     pub(super) fn draw(&self, svg: &mut Svg) -> f64 {
         let mut y = MARGIN;
         for line in &self.title_lines {

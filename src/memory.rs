@@ -1,16 +1,16 @@
-//! How much memory there is, so that what cannot fit is an error before it is allocated and not the end of the process.
+//! Available memory, so that a model that does not fit is an error before it is allocated, instead of a killed process.
 
 use std::fs;
 use std::path::Path;
 
-/// The variable that replaces what the system says, in GiB.
+/// The environment variable that replaces what the system reports, in GiB.
 pub(crate) const VARIABLE: &str = "STARPLE_MEMORY_GIB";
 
-/// Where the system does not say how much there is: far above what machines have, far below what hostile settings ask for.
+/// The amount where the system does not report one: far above what machines have, far below what hostile settings ask for.
 const UNKNOWN: f64 = 1e13;
 
-/// The bytes that this process may ever have: memory and swap of the machine, or less where its control group or its limit on
-/// address space says so.
+/// The bytes that this process can have at most: memory and swap of the machine, or the limit of its control group or address space if that is
+/// lower.
 pub(crate) fn total() -> f64 {
     wanted().unwrap_or_else(|| {
         let machine = meminfo(&["MemTotal:", "SwapTotal:"]).unwrap_or(UNKNOWN);
@@ -18,7 +18,7 @@ pub(crate) fn total() -> f64 {
     })
 }
 
-/// The bytes that this process can still take: what is free or can be freed, likewise.
+/// The bytes that this process can still allocate: what is free or can be freed, with the limits of [`total`].
 pub(crate) fn available() -> f64 {
     wanted().unwrap_or_else(|| {
         let machine = meminfo(&["MemAvailable:", "SwapFree:"]).unwrap_or(UNKNOWN);
@@ -45,7 +45,7 @@ fn sum_of(text: &str, keys: &[&str]) -> Option<f64> {
     keys.iter().map(value).sum::<Option<f64>>().map(|kib| kib * 1024.0)
 }
 
-/// The least that `of` makes of limit and use of the control groups that this process is in, in bytes.
+/// The least value of `of(limit, used)`, both in bytes, over the control groups of this process.
 fn group(of: fn(f64, f64) -> f64) -> f64 {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let mut least = f64::INFINITY;
@@ -66,7 +66,7 @@ fn group(of: fn(f64, f64) -> f64) -> f64 {
         } else {
             continue;
         };
-        // A group is bound by those that it is in, too.
+        // The limits of parent groups hold too.
         for path in path.ancestors() {
             see(&root.join(path), limit, used);
         }

@@ -193,7 +193,7 @@ pub(crate) fn wide_blocks<D: Cut>(len: usize, block: usize, data: D, f: impl Fn(
     blocks(len, block, data, &|data| widest(data, f));
 }
 
-/// Work that knows by itself how it is cut in two.
+/// Work with its own way to be divided in two.
 pub(crate) trait Divide: Sized + Send {
     /// The number of indivisible pieces.
     fn pieces(&self) -> usize;

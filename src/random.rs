@@ -1,23 +1,23 @@
-//! Randomness by counter: every random decision has a key, so resuming or changing the thread count changes no bit.
+//! Counter-based random numbers: every random decision has a key, so resuming or changing the number of threads changes no bit.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// What a stream of random numbers is for. Streams of different purposes are independent under one seed.
+/// The purpose of a random stream. Streams of different purposes are independent under one seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// The values a parameter starts from.
+    /// Initial values of parameters.
     Init = 1,
     /// The order of rows in an epoch.
     Shuffle = 2,
-    /// The units a dropout layer silences.
+    /// Dropout masks.
     Dropout = 3,
     // 4 is that of starple-lab's generated logs.
-    /// The order in which units of an objective meet.
+    /// The order in which PCGrad compares the units of an objective.
     Projection = 5,
-    /// The values that rows start from which a table gets later.
+    /// Initial values of rows that are added to a table.
     NewRows = 6,
-    /// The rows that statistics are taken over.
+    /// The rows that statistics are computed from.
     Statistics = 7,
 }
 

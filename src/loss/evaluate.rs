@@ -7,10 +7,10 @@ use super::{NonFiniteAt, Objective};
 use crate::Result;
 use crate::data::Batch;
 
-/// The loss of one batch. Lend the same value to every call: it keeps its memory.
+/// The loss of one batch. Pass one value to every call: it keeps its memory.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Loss {
-    /// `L`, the weighted sum over units; from a [`Step`](crate::train::Step), with what weighting and model add by themselves.
+    /// `L`, the weighted sum over units; from a [`Step`](crate::train::Step), with the terms that the weighting and the model add.
     pub total: f64,
     /// `L_k` of each unit, before its weight; `None` when no row of the batch has a label for it.
     pub units: Vec<Option<f64>>,
@@ -20,7 +20,7 @@ impl Loss {
     /// Adds the loss of other rows of the same step, divided by the same [`Normalisers`].
     ///
     /// # Panics
-    /// If it has another number of units.
+    /// If the numbers of units differ.
     pub fn add(&mut self, other: &Self) {
         assert_eq!(self.units.len(), other.units.len(), "losses of one step have the same units");
         self.total += other.total;
@@ -34,7 +34,7 @@ impl Loss {
 
 /// What the losses of a step are divided by: `Σ_i w_i δ_ik`, the weight of the rows with a label, by task and unit.
 ///
-/// Where the rows of a step are shared out over several batches, the sum of theirs is that of the step.
+/// If the rows of a step are divided into several batches, the normalisers of the step are the sum over the batches.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Normalisers {
     units: usize,
@@ -46,7 +46,7 @@ impl Normalisers {
     /// Adds those of other rows of the step.
     ///
     /// # Panics
-    /// If they are those of other tasks or units.
+    /// If the numbers of tasks or units differ.
     pub fn add(&mut self, other: &Self) {
         assert_eq!((self.units, self.labelled.len()), (other.units, other.labelled.len()), "the step's own units");
         self.labelled.iter_mut().zip(&other.labelled).for_each(|(sum, weight)| *sum += weight);
@@ -57,7 +57,7 @@ impl Normalisers {
         &self.labelled
     }
 
-    /// The weights, unit by unit for each task, to put in the sums over all rows of the step.
+    /// The weights, unit by unit for each task, to be replaced by the sums over all rows of the step.
     pub fn values_mut(&mut self) -> &mut [f64] {
         &mut self.labelled
     }

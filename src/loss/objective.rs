@@ -29,7 +29,7 @@ crate::settings! {
     /// the weight of a row, `δ_ik` 1 where row i has a label for task k and 0 where it is missing. So each task averages
     /// over its own sample space, and the union of all is trained on (PLE: Tang et al., `RecSys` 2020, section 4.3, there
     /// with `w_i` = 1). The factors `v_k` are 1, unless a [`Weighting`] finds them while training; a unit of weight
-    /// `ω_k(t)` = 0 takes no part.
+    /// `ω_k(t)` = 0 has no effect.
     ///
     /// In a file: `units = "tasks"` (the default), `"domains"` or `"domains_and_tasks"`; `weights` (`ω_k0`) and `decays`
     /// (`γ_k`), one for each unit in the order of [`Units::names`], each all 1 when left out; `decay_per = "epoch"` (the

@@ -23,7 +23,7 @@ pub enum Units {
 }
 
 impl Units {
-    /// How many units there are for these domains and tasks.
+    /// The number of units for these domains and tasks.
     pub fn count(self, layout: &Layout) -> usize {
         self.branches(layout).count()
     }

@@ -1,4 +1,4 @@
-//! Lists that stand in files as maps by name, in their order.
+//! Lists that are written to files as maps by name, in their order.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Something that is said of one task.
+/// A value that belongs to one task.
 pub(crate) trait OfTask {
     /// The task's name.
     fn task(&self) -> &str;
@@ -17,7 +17,7 @@ pub(crate) fn by_name<S: Serializer, T: Serialize>(values: &[(String, T)], seria
     serializer.collect_map(values.iter().map(|(name, value)| (name, value)))
 }
 
-/// What is said of tasks as a map by task.
+/// Values of tasks as a map by task.
 pub(crate) fn by_task<S: Serializer, T: OfTask + Serialize>(tasks: &[T], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(tasks.iter().map(|task| (task.task(), task)))
 }

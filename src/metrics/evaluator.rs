@@ -29,7 +29,7 @@ use crate::{Error, ErrorKind, Result};
 /// GAUC      Σ_g W_g·AUC_g / Σ_g W_g over the groups with both classes, W_g = Σ w_i of the group
 /// ```
 ///
-/// Weights that are all 1 give the bits of none. A row of weight 0 is not there: it counts neither as a row nor in any metric.
+/// If all weights are 1, the results have the bits of those without weights. A row of weight 0 is left out: it counts neither as a row nor in any metric.
 ///
 /// Rows of [`DomainId::SHARED`](crate::data::DomainId::SHARED) count in "all" and under a domain of their own,
 /// [`SHARED_DOMAIN`].

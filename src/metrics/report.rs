@@ -93,7 +93,7 @@ impl TaskReport {
 
 /// Every metric by task and domain. Made by [`Evaluator::report`](super::Evaluator::report).
 ///
-/// It displays as one table a task, and stands in files as a map by task:
+/// It displays as one table for each task. In files it is a map by task:
 /// `{TASK: {"weighted", "rows", "positives", "auc", "logloss", "pcoc", "ece", "gauc", "mean_domain_auc", "by_domain": {DOMAIN: {…}}}}`
 /// in which an undefined value is null. Where rows have weights, `weighted` is true, and every set of rows also has their sum as
 /// `"weight"` and the metrics that count each row once as `"unweighted": {"auc", …}`. [`Report::value`] picks one number.

@@ -1,11 +1,11 @@
-//! A branch of a model with several outputs.
+//! The branches of a model: what has experts, a gate or a tower of its own.
 
 use serde::{Deserialize, Serialize};
 
 use super::params::escape;
 use crate::data::{DomainId, Layout};
 
-/// Whom a branch (its own experts, its gate, its tower) serves.
+/// The rows and tasks that a branch (its own experts, its gate, its tower) computes logits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Branch {
     /// One task, for the rows of every domain.
@@ -17,7 +17,7 @@ pub enum Branch {
 }
 
 impl Branch {
-    /// The one task it answers, or `None` when it answers all.
+    /// The task whose logits it computes, or `None` for all tasks.
     pub fn task(self) -> Option<usize> {
         match self {
             Self::Task(task) | Self::Both(_, task) => Some(task),
@@ -25,7 +25,7 @@ impl Branch {
         }
     }
 
-    /// The one domain it serves, or `None` when it serves all.
+    /// The domain whose rows it reads, or `None` for the rows of all domains.
     pub fn domain(self) -> Option<DomainId> {
         match self {
             Self::Domain(domain) | Self::Both(domain, _) => Some(domain),
@@ -33,7 +33,7 @@ impl Branch {
         }
     }
 
-    /// Its name in dotted names and tables: the task, the domain, or `domain/task`.
+    /// Its name in parameter names and tables: the task, the domain, or `domain/task`.
     ///
     /// # Panics
     /// If `layout` has no such domain or task.

@@ -1,4 +1,4 @@
-//! A stack that reads the row and its domain.
+//! A stack of layers that reads the row and an embedding of its domain.
 
 use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2, Axis};
 
@@ -10,7 +10,7 @@ use crate::data::DomainId;
 
 /// `logits = mlp([x, e_d])`: a stack that reads the row and an embedding of its domain.
 ///
-/// By itself it is the pooled model, which every multi-domain model has to beat; in STAR it is the auxiliary network. A row of no known domain gets the mean of all domains' embeddings.
+/// It is the net of the pooled model, and the auxiliary network of STAR. A row of no known domain gets the mean of all domains' embeddings.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -55,7 +55,7 @@ pub struct DomainMlpCache {
 }
 
 impl DomainMlp {
-    /// A net for rows of `width` values; domain front are drawn from a normal distribution of deviation 0.1.
+    /// A net for rows of `width` values; domain embeddings are drawn from a normal distribution of standard deviation 0.1.
     pub fn new(
         width: usize,
         domains: &[DomainId],
@@ -71,7 +71,7 @@ impl DomainMlp {
         Self { domain, mlp: Mlp::new(width + domain_dim, hidden, Some(tasks), style, rng) }
     }
 
-    /// How many values [`DomainMlp::new`] makes.
+    /// The size of what [`DomainMlp::new`] makes.
     pub(crate) fn size(
         width: f64,
         domains: f64,
@@ -83,7 +83,7 @@ impl DomainMlp {
         domains * Size::tensor(domain_dim as f64) + Mlp::size(width + domain_dim as f64, hidden, Some(tasks), style)
     }
 
-    /// Writes the mean of all domains' embeddings.
+    /// Writes the mean of all domains' embeddings to `mean`.
     fn mean_embedding(&self, mean: &mut ArrayRef1<f32>) {
         mean.fill(0.0);
         for own in self.domain.iter() {
@@ -91,7 +91,7 @@ impl DomainMlp {
         }
     }
 
-    /// Gives a new domain the mean of the others' embeddings, so that it starts as a domain of which nothing is known.
+    /// Gives a new domain the mean of the others' embeddings, so that its rows start with the logits of rows of no known domain.
     pub(crate) fn push_domain(&mut self, domain: DomainId) {
         let mut embedding = Array1::zeros(self.domain[0].embedding.len());
         self.mean_embedding(&mut embedding);
@@ -143,7 +143,7 @@ impl DomainMlp {
 }
 
 impl DomainMlp {
-    /// The first layer that reads x alone, for rows of one domain or of no known one: the embedding is in its bias.
+    /// The first layer for rows of one domain (`None`: no known one). It reads `x` alone; the embedding is part of its bias.
     pub(crate) fn first_of(&self, domain: Option<usize>) -> Linear {
         let mut embedding = self.domain[0].embedding.clone();
         match domain {

@@ -7,9 +7,9 @@ use rand_chacha::ChaCha8Rng;
 use super::{InitRng, Mode};
 use crate::random::{Purpose, keyed};
 
-/// Silences each value with probability `rate` in training and scales the others by `1/(1 − rate)`; does nothing in inference
-/// (Srivastava et al. 2014). The mask of a row is a function of seed, step, the layer's place in the net and the [number](Mode::row) of the row in
-/// the step: it does not depend on the rows beside it.
+/// In training, sets each value to 0 with probability `rate` and multiplies the others by `1/(1 − rate)`; in inference, does nothing
+/// (Srivastava et al. 2014). The mask of a row depends on the seed, the step, the layer's place in the net and the [number](Mode::row) of the
+/// row in the step, and not on the other rows.
 ///
 /// ```
 /// use ndarray::Array2;
@@ -30,14 +30,14 @@ pub struct Dropout {
     site: u64,
 }
 
-/// What a [`Dropout`] keeps from forward to backward: the bytes its mask was drawn from.
+/// What a [`Dropout`] keeps from forward to backward: the random bytes that its mask is made from.
 #[derive(Debug, Default)]
 pub struct DropoutCache {
     rng: Vec<u8>,
 }
 
 impl Dropout {
-    /// Silences a share `rate` of the values, 0 ≤ rate < 1, in steps of 1/65536.
+    /// A dropout with this probability, 0 ≤ rate < 1, rounded to a multiple of 1/65536.
     ///
     /// # Panics
     /// If `rate` is out of range.
@@ -54,7 +54,7 @@ impl Dropout {
         let mut rng = keyed(step.seed, Purpose::Dropout, step.step, self.site);
         let mut start = 0;
         while start < rows {
-            // Neighbours in the step are neighbours in the stream.
+            // Rows with consecutive numbers in the step have consecutive bytes in the stream.
             let first = mode.row(start);
             let run = (start + 1..rows).take_while(|&i| mode.row(i) == first + (i - start) as u64).count();
             let end = start + 1 + run;
@@ -79,7 +79,7 @@ impl Dropout {
         (f64::from(self.rate) * 65536.0).round() as u16
     }
 
-    /// What values that are kept are multiplied by in training: `1/(1 − rate)`.
+    /// The factor of the values that are kept in training: `1/(1 − rate)`.
     pub(crate) fn scale(&self) -> f32 {
         1.0 / (1.0 - f32::from(self.threshold()) / 65536.0)
     }
@@ -93,7 +93,7 @@ impl Dropout {
     }
 }
 
-/// Fills `bytes` from the byte `at` of the stream on; `at` is even.
+/// Fills `bytes` from byte `at` of the stream; `at` is even.
 fn fill_from(rng: &mut ChaCha8Rng, at: u128, bytes: &mut [u8]) {
     if bytes.is_empty() {
         return;

@@ -1,4 +1,4 @@
-//! The softmax gate, and the mixture it weighs.
+//! The softmax gate, and the mixture of experts that it weights.
 
 use ndarray::{Array2, ArrayRef1, ArrayRef2, ArrayView2, s};
 
@@ -44,12 +44,12 @@ crate::params!(Gate { weight: Decay::Towards(0.0) });
 pub struct GateCache {
     /// The weights of the experts, `[rows, experts]`.
     pub(crate) weights: Array2<f32>,
-    /// Their gradient: [`mix_backward`] writes it, [`Gate::backward`] takes it on to the scores.
+    /// Their gradient: [`mix_backward`] writes it, [`Gate::backward`] reads it.
     pub(crate) dweights: Array2<f32>,
 }
 
 impl Gate {
-    /// A gate over `experts` experts for a selector of `input` values, drawn by Xavier's rule.
+    /// A gate over `experts` experts that reads `input` values; drawn by Xavier's rule.
     pub fn new(input: usize, experts: usize, rng: &mut InitRng) -> Self {
         Self { weight: Init::Xavier.weight(input, experts, rng) }
     }
@@ -109,13 +109,13 @@ impl GateCache {
     }
 }
 
-/// Rows of a mixture that are computed at a time: they stay in the cache while expert after expert is read.
+/// The number of rows of a mixture that are computed at a time: few enough to stay in cache while expert after expert is read.
 const AT_ONCE: usize = 32;
 
-/// `y = Σ_i w_i ⊙ s_i`: the experts' outputs `s_i`, `[rows, width]`, weighed by the gate, in the gate's order.
+/// `y = Σ_i w_i ⊙ s_i`: the experts' outputs `s_i`, `[rows, width]`, in the gate's order, each row times the gate's weight.
 ///
 /// # Panics
-/// If there are not as many experts as gate weights, or none, or the shapes do not fit.
+/// If the number of experts is 0 or not that of the gate's weights, or the shapes do not fit.
 #[expect(clippy::needless_pass_by_value, reason = "iterators are passed by value")]
 pub fn mix<'a>(
     cache: &GateCache,
@@ -148,7 +148,7 @@ pub fn mix<'a>(
     );
 }
 
-/// One expert's share of the mixture's backward pass, `g = dy`: `dw_i = ⟨g, s_i⟩` into the cache, `ds_i = w_i·g`.
+/// One expert's part of the mixture's backward pass, `g = dy`: `dw_i = ⟨g, s_i⟩` into the cache, `ds_i = w_i·g`.
 ///
 /// Call it for every expert before [`Gate::backward`].
 ///

@@ -1,4 +1,4 @@
-//! What parameters start from.
+//! Initial values of parameters.
 
 use std::ops::Range;
 
@@ -19,10 +19,10 @@ use crate::random::{Purpose, keyed};
 pub enum Init {
     /// Uniform in `±√(6 / (in + out))` (Glorot & Bengio 2010).
     Xavier,
-    /// Uniform in `±√(6 / in)` (He et al. 2015), which keeps the signal's size through rectifiers.
+    /// Uniform in `±√(6 / in)` (He et al. 2015), which keeps the variance of the values through a ReLU.
     He,
-    /// Uniform in `±√(1 / in)`, the default: smaller than the others, so that the net starts near a constant and embeddings
-    /// of ids seen a few times are memorised later.
+    /// Uniform in `±√(1 / in)`, the default: smaller than the others, so that the initial logits are nearly constant and the
+    /// net memorises the embeddings of rare ids later.
     #[default]
     FanIn,
 }
@@ -45,12 +45,12 @@ impl Init {
     }
 }
 
-/// Hands out independent random streams, one for each tensor, in the order of construction.
+/// A source of independent random streams, one for each tensor, in the order of construction.
 #[derive(Debug, Clone)]
 pub struct InitRng {
     seed: u64,
     next: u64,
-    /// Whose streams they are; 0 is those of a whole model.
+    /// The hash of the name of the layer that the streams are for; 0 for a whole model.
     of: u64,
 }
 
@@ -60,12 +60,12 @@ impl InitRng {
         Self { seed, next: 0, of: 0 }
     }
 
-    /// The streams for what is added to a model later, as its `part`-th part: disjoint from those of its construction.
+    /// The streams of the `part`-th component that is added after construction; they never overlap the initial ones.
     pub fn later(seed: u64, part: usize) -> Self {
         Self { seed, next: (part as u64 + 1) << 32, of: 0 }
     }
 
-    /// The streams of the layer with this dotted name, in a model of this layout.
+    /// The streams of the layer with this parameter name, in a model of this layout.
     pub(crate) fn named(seed: u64, name: &[Part], layout: &Layout) -> Self {
         let mut path = Path::starting_at(0);
         let mut of = 0xcbf2_9ce4_8422_2325_u64;
@@ -77,7 +77,7 @@ impl InitRng {
         Self { seed, next: 0, of }
     }
 
-    /// The streams of what one domain owns of the layer: they depend on the domain's position alone.
+    /// The streams of a domain's own parameters in the layer: they depend on the domain's position alone.
     pub(crate) fn of_domain(&self, domain: DomainId) -> Self {
         self.of_part(domain.index().unwrap_or_default())
     }
@@ -87,7 +87,7 @@ impl InitRng {
         Self { next: (position as u64 + 1) << 32, ..self.clone() }
     }
 
-    /// The number of the next stream, given to something that draws at every step.
+    /// The number of the next stream, for a layer that draws in every step.
     pub(crate) fn next_site(&mut self) -> u64 {
         self.next += 1;
         (self.next - 1).wrapping_add(self.of)
@@ -99,8 +99,8 @@ impl InitRng {
         Array2::random_using((rows, columns), normal, &mut self.next_rng())
     }
 
-    /// Values from the same distribution for these rows of a table that had fewer: those of a row depend on the seed, the table's and
-    /// the row's number alone.
+    /// Values from a normal distribution for rows that are added to a table. Those of a row depend on the seed, the number of the table and
+    /// the number of the row alone.
     pub(crate) fn normal_rows(seed: u64, table: usize, rows: Range<usize>, columns: usize, std: f32) -> Vec<f32> {
         let normal = Normal::new(0.0, std).expect("the deviation was checked");
         let row = |row| keyed(seed, Purpose::NewRows, table as u64, row as u64).sample_iter(normal).take(columns);

@@ -1,7 +1,7 @@
-//! An affine map of rows that end with a vector of their segment: `z = [x, e]·W + b`.
+//! `z = [x, e]·W + b`: an affine map of rows that end with a vector `e` of their segment.
 //!
-//! Of `W`, the last rows `W_e` meet the same `e` in a whole segment, so they become part of its bias: `z = x·W_x + (b + e·W_e)`. Nothing
-//! is copied beside x.
+//! All rows of a segment have one `e`, so `e·W_e`, with `W_e` the last rows of `W`, is a part of the segment's bias: `z = x·W_x + (b + e·W_e)`.
+//! `x` is not copied.
 
 use ndarray::{Array1, ArrayRef1, ArrayRef2, Axis, s};
 
@@ -17,11 +17,11 @@ use crate::parallel::join;
 /// What the map keeps from forward to backward.
 #[derive(Debug, Default)]
 pub(crate) struct JoinedCache {
-    segments: Vec<SegmentCache>,
+    segments: Vec<JoinedSegment>,
 }
 
 #[derive(Debug, Default)]
-struct SegmentCache {
+struct JoinedSegment {
     /// `e`
     last: Array1<f32>,
     /// `W_e·Σ dz`
@@ -33,7 +33,7 @@ struct SegmentCache {
 }
 
 impl Linear {
-    /// `z = [x, e]·W + b`, and then a rectifier if there is to be one; `last` writes a segment's `e`.
+    /// `z = [x, e]·W + b`, followed by a ReLU if `rectify`; `last` writes a segment's `e`.
     pub(crate) fn forward_joined(
         &self,
         x: &ArrayRef2<f32>,
@@ -82,7 +82,7 @@ impl Linear {
         let parameter_grad = || {
             matmul_grad(x, dz, &mut dweight);
             for (&segment, cache) in segments.iter().zip(&mut cache.segments) {
-                let SegmentCache { last, dlast, dbias, .. } = cache;
+                let JoinedSegment { last, dlast, dbias, .. } = cache;
                 dbias.clone_from(&self.bias);
                 dbias.fill(0.0);
                 add_sums(&dz.slice(s![segment.rows(), ..]), values_mut(dbias));

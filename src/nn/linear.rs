@@ -44,7 +44,7 @@ impl Linear {
         Size::tensor(input * output) + Size::tensor(output)
     }
 
-    /// The map that gives 0.
+    /// A map whose weight and bias are 0.
     pub(crate) fn zeros(input: usize, output: usize) -> Self {
         Self { weight: Array2::zeros((input, output)), bias: Array1::zeros(output) }
     }
@@ -71,7 +71,7 @@ impl Linear {
         self.backward_into(x, dy, grad, dx.map(Output::set));
     }
 
-    /// [`Linear::backward`]; `dx` says what to do with `dy·Wᵀ`, `None` that it is not needed.
+    /// [`Linear::backward`], with the [`Output`] that `dy·Wᵀ` becomes (`None` if it is not needed).
     pub(crate) fn backward_into(
         &self,
         x: &ArrayRef2<f32>,
@@ -89,7 +89,7 @@ impl Linear {
 }
 
 impl Linear {
-    /// The map that gives for `x` what this one gives for `scale ⊙ x + shift`: `W' = diag(scale)·W`, `b' = b + shift·W`.
+    /// This map after `scale ⊙ x + shift`, as one map of `x`: `W' = diag(scale)·W`, `b' = b + shift·W`.
     pub(crate) fn behind(&self, scale: &[f64], shift: &[f64]) -> Self {
         let mut bias = self.bias.mapv(f64::from);
         let mut weight = self.weight.clone();
@@ -102,7 +102,7 @@ impl Linear {
         Self { weight, bias: bias.mapv(|b| b as f32) }
     }
 
-    /// The map of the first columns alone, where the last ones always have these values.
+    /// This map for rows whose last columns have these values, as a map of the first columns alone.
     pub(crate) fn with_last(&self, last: &ArrayRef1<f32>) -> Self {
         let first = self.weight.nrows() - last.len();
         let (weight, rest) = self.weight.view().split_at(Axis(0), first);

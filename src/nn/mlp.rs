@@ -7,7 +7,7 @@ use super::buffer::{grow, resize};
 use super::matmul::{Output, PostOp, RowMajor};
 use super::{ActivationKind, Init, InitRng, InputGrad, Linear, Mode, NormKind, PostAffine, PostAffineCache, Size};
 
-/// How the hidden layers of a stack are made.
+/// The settings of hidden layers.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HiddenSettings {
@@ -15,13 +15,13 @@ pub struct HiddenSettings {
     pub activation: ActivationKind,
     /// The normalisation before φ; default none.
     pub norm: NormKind,
-    /// The share of values silenced in training, 0 ≤ dropout < 1; default 0.
+    /// The probability with which a value is set to 0 in training, 0 ≤ dropout < 1; default 0.
     pub dropout: f32,
-    /// What weights are drawn from; default the fan-in rule.
+    /// The distribution of the initial weights; default [`Init::FanIn`].
     pub init: Init,
 }
 
-/// Hidden layers `h_i = φ(h_{i−1}·W_i + b_i)`, and behind them, if there is an output, one affine map without activation.
+/// Hidden layers `h_i = φ(h_{i−1}·W_i + b_i)`, optionally followed by an affine map without activation, the output.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -102,7 +102,7 @@ impl Mlp {
         hidden + output.map_or(Size::default(), |output| layer(output, Size::default()))
     }
 
-    /// How many values a training step keeps for a row, about.
+    /// About the number of values that a training step keeps for a row.
     pub(crate) fn row(widths: &[usize], output: Option<usize>, style: HiddenSettings) -> f64 {
         let hidden: f64 = widths.iter().map(|&width| PostAffine::row(width as f64, style)).sum();
         hidden + 2.0 * output.map_or(0.0, |output| output as f64)
@@ -116,7 +116,7 @@ impl Mlp {
         }
     }
 
-    /// How many values it gives for a row.
+    /// The number of values of an output row.
     pub fn output(&self) -> usize {
         self.layers.last().map_or(0, |layer| layer.bias.len())
     }
@@ -186,7 +186,7 @@ impl Mlp {
         }
     }
 
-    /// Takes `dy` back through every layer to `dx` (`None` if it is not needed).
+    /// The backward pass through every layer, to `dx` (`None` if it is not needed).
     ///
     /// # Panics
     /// If the shapes do not fit.
@@ -206,12 +206,12 @@ impl Mlp {
         cache.dy = above;
     }
 
-    /// If the stack ends with a rectifier, the scale of [`PostAffine::rectifies`].
+    /// If the stack ends with a ReLU, the scale of [`PostAffine::rectifies`].
     pub(crate) fn ends_rectified(&self) -> Option<f32> {
         (self.layers.len() == self.hidden.len()).then(|| self.hidden.last()?.rectifies()).flatten()
     }
 
-    /// Takes `dy` back through the rectifier that ends the stack, if one does.
+    /// Makes of `dy` the gradient before the ReLU that ends the stack, if one does.
     fn rectify_back(&self, y: &ArrayRef2<f32>, dy: &mut ArrayRef2<f32>) {
         if let Some(scale) = self.ends_rectified() {
             Zip::from(dy).and(y).for_each(|dy, &y| {
@@ -221,8 +221,8 @@ impl Mlp {
         }
     }
 
-    /// [`Mlp::backward`] from behind the rectifier that ends the stack, if one does: `above` is then the gradient of the last
-    /// affine map's output. It is changed on the way. It may add to `dx`.
+    /// [`Mlp::backward`], which may add to `dx`. If the stack ends with a ReLU, `above` is the gradient before it: that of the last affine
+    /// map's output. The pass changes `above`.
     pub(crate) fn backward_into(
         &self,
         x: &ArrayRef2<f32>,
@@ -239,7 +239,7 @@ impl Mlp {
         );
     }
 
-    /// [`Mlp::backward_into`] with a first affine map that the caller takes back.
+    /// [`Mlp::backward_into`] with a backward pass of the first affine map by the caller.
     pub(crate) fn backward_behind(
         &self,
         first: impl FnOnce(&Linear, &ArrayRef2<f32>, &mut Linear),

@@ -1,26 +1,26 @@
-//! How a pass runs: inference or training.
+//! The mode of a pass: inference or training.
 
 use std::ops::Range;
 
-/// How a forward pass runs. A layer takes it by value; a [`Cache`](crate::model::Cache) has [`Infer`] or [`Train`] in its type, so that
-/// [`Model::backward`](crate::Model::backward) cannot be called on what a prediction left.
+/// The mode of a forward pass. A layer takes it by value; a [`Cache`](crate::model::Cache) has [`Infer`] or [`Train`] in its type, so that
+/// [`Model::backward`](crate::Model::backward) takes the cache of a training pass only.
 #[derive(Debug, Clone, Copy)]
 pub enum Mode<'a> {
     /// Moving averages, no dropout.
     Infer,
-    /// The statistics of the batch, no dropout. It shows how far moving averages are from the statistics of the rows; no gradient is taken.
+    /// The statistics of the batch, no dropout, no backward pass: it measures how far the moving averages are from the statistics of the rows.
     Measure,
     /// The statistics of the batch, and dropout.
     Train(Train),
-    /// As `Train`, for rows of a batch in another order.
-    TrainRows(Train, Rows<'a>),
+    /// `Train`, for rows of a batch in another order.
+    TrainRows(Train, RowNumbers<'a>),
 }
 
 /// Which rows of a batch a layer reads.
 #[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
+pub struct RowNumbers<'a> {
     rows: &'a [u32],
-    /// How many neighbouring lines of the layer's input are one row.
+    /// The number of consecutive lines of the layer's input that belong to one row.
     lines: usize,
 }
 
@@ -35,7 +35,7 @@ pub struct Train {
     pub seed: u64,
     /// The step, counted over the whole run.
     pub step: u64,
-    /// The number in the step of the batch's first row: 0, the default, unless the rows of a step are shared out over several batches.
+    /// The number of the batch's first row in the step; default 0. Only a step whose rows are divided into several batches needs it.
     pub first_row: u64,
 }
 
@@ -48,44 +48,46 @@ impl<'a> Mode<'a> {
         }
     }
 
-    /// Whether normalisations take the statistics of the batch, or their moving averages.
+    /// Whether normalisations use the statistics of the batch (else their moving averages).
     pub fn batch_statistics(self) -> bool {
         !matches!(self, Self::Infer)
     }
 
-    /// The number in the step of line `i` of a layer's input, which masks of dropout are keyed by.
+    /// The number in the step of line `i` of a layer's input. The mask of a dropout depends on it.
     pub fn row(self, i: usize) -> u64 {
         match self {
             Self::Infer | Self::Measure => i as u64,
             Self::Train(train) => train.first_row + i as u64,
-            Self::TrainRows(train, Rows { rows, lines }) => {
+            Self::TrainRows(train, RowNumbers { rows, lines }) => {
                 (train.first_row + u64::from(rows[i / lines])) * lines as u64 + (i % lines) as u64
             }
         }
     }
 
-    /// For rows of a batch in this order.
+    /// The mode for rows of a batch in this order.
     pub(crate) fn with_rows(self, rows: &'a [u32]) -> Self {
-        self.training().map_or(self, |train| Self::TrainRows(train, Rows { rows, lines: 1 }))
+        self.training().map_or(self, |train| Self::TrainRows(train, RowNumbers { rows, lines: 1 }))
     }
 
-    /// For some of the rows.
+    /// The mode for some of the rows.
     pub(crate) fn of_rows(self, of: Range<usize>) -> Self {
         match self {
-            Self::TrainRows(train, Rows { rows, lines }) => Self::TrainRows(train, Rows { rows: &rows[of], lines }),
+            Self::TrainRows(train, RowNumbers { rows, lines }) => {
+                Self::TrainRows(train, RowNumbers { rows: &rows[of], lines })
+            }
             other => other,
         }
     }
 
-    /// For what is the same for all rows of a step, so that its lines are no rows.
+    /// The mode for values that all rows of a step share: their lines are not rows.
     pub(crate) fn of_no_row(self) -> Self {
         self.training().map_or(self, |train| Self::Train(Train { first_row: 0, ..train }))
     }
 
-    /// For a layer that reads this many lines for a row.
+    /// The mode of a layer that reads this number of lines for each row.
     pub(crate) fn of_lines(self, lines: usize) -> Self {
         match self {
-            Self::TrainRows(train, rows) => Self::TrainRows(train, Rows { lines, ..rows }),
+            Self::TrainRows(train, rows) => Self::TrainRows(train, RowNumbers { lines, ..rows }),
             other => other,
         }
     }

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Leaf, LeafMut, Pair, Params, Part, Path};
 
-/// Moving averages of a mean and a variance, right from the first batch on.
+/// Moving averages of a mean and a variance, without the bias of their start.
 ///
-/// `E ← E + r_t·(e − E)` with `r_t = r / (1 − (1 − r)^t)`, `t` counting the statistics taken: the exponential moving
-/// average of rate `r` started at 0, with its bias removed (Kingma & Ba 2015, section 3). After one statistic it equals that statistic; a
-/// domain seen five times has the weighted mean of five batches, not a leftover of its start.
+/// `E ← E + r_t·(e − E)` with `r_t = r / (1 − (1 − r)^t)`, `t` the number of statistics taken: the exponential moving
+/// average of rate `r` started at 0, with its bias removed (Kingma & Ba 2015, section 3). After one statistic it equals that statistic; after
+/// five it is the weighted mean of five.
 ///
 /// As a *gradient* it holds the mean of the statistics of the batches that were added, and `steps` is their number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,21 +18,21 @@ pub struct MovingAverage {
     pub mean: Array1<f32>,
     /// The variance of each column; 1 before the first statistic.
     pub var: Array1<f32>,
-    /// How many statistics were taken.
+    /// The number of statistics taken.
     pub steps: u64,
     rate: f32,
-    /// In a gradient, how many rows the statistics were taken over.
+    /// In a gradient, the number of rows that the statistics are from.
     #[serde(skip)]
     rows: u64,
 }
 
 impl MovingAverage {
-    /// Averages over `width` columns that move by `rate` (0 < rate ≤ 1) once they are warm.
+    /// Averages over `width` columns with the rate `r = rate`, 0 < rate ≤ 1.
     pub fn new(width: usize, rate: f32) -> Self {
         Self { mean: Array1::zeros(width), var: Array1::ones(width), steps: 0, rate, rows: 0 }
     }
 
-    /// Takes the statistics of one batch; does nothing when the batch had none.
+    /// Moves to the statistics of one batch; does nothing if the batch has none.
     pub fn take(&mut self, batch: &Self) {
         if batch.steps == 0 {
             return;
@@ -46,7 +46,7 @@ impl MovingAverage {
         }
     }
 
-    /// In a gradient, how many rows the statistics were taken over.
+    /// In a gradient, the number of rows that the statistics are from.
     pub(crate) fn rows(&self) -> u64 {
         self.rows
     }
@@ -62,7 +62,7 @@ impl MovingAverage {
     }
 }
 
-/// Mean and variance of many rows, put together from the statistics of batches, in f64.
+/// Mean and variance of many rows in f64, computed from the statistics of batches.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PreciseStatistics {
     rows: f64,
@@ -91,7 +91,7 @@ impl PreciseStatistics {
         }
     }
 
-    /// Puts mean and variance (unbiased) in place of the averages, if there were at least 2 rows.
+    /// Replaces the averages by mean and unbiased variance, if there were at least 2 rows.
     pub(crate) fn replace(&self, average: &mut MovingAverage) {
         if self.rows < 2.0 {
             return;
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn five_statistics_of_a_constant_leave_no_trace_of_the_start() {
+    fn statistics_of_a_constant_are_its_averages() {
         let mut average = MovingAverage::new(1, 0.05);
         for step in 1..=5 {
             average.take(&MovingAverage {

@@ -1,12 +1,12 @@
-//! A penalty that keeps the blocks of a layer's output apart.
+//! A penalty that makes the blocks of a weight orthogonal to each other.
 
 use ndarray::{Array2, ArrayRef2, Axis, Slice};
 
 use super::buffer::resize;
 use super::matmul::{matmul, matmul_grad};
 
-/// `λ·Σ_{a<b} ‖G_aᵀ·G_b‖²_F` over blocks `G` of as many columns of a weight `[in, out]`: 0 where every unit of one block looks along a
-/// direction orthogonal to every unit's of the others. Adds its gradient, `dG_a += 2λ·G_b·(G_aᵀ·G_b)ᵀ`, `dG_b += 2λ·G_a·(G_aᵀ·G_b)`, and
+/// `λ·Σ_{a<b} ‖G_aᵀ·G_b‖²_F` over `blocks` blocks `G` of equally many columns of a weight `[in, out]`: 0 if every column of one block is
+/// orthogonal to every column of the others. Adds its gradient, `dG_a += 2λ·G_b·(G_aᵀ·G_b)ᵀ`, `dG_b += 2λ·G_a·(G_aᵀ·G_b)`, and
 /// returns it.
 ///
 /// # Panics

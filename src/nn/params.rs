@@ -1,7 +1,7 @@
-//! Parameters as plain data, and the one walk that names, counts, zeroes, moves and saves them.
+//! Parameters as plain data, and the walks over them that name, count, zero, update and save them.
 //!
-//! A layer is a struct of tensors and of smaller layers. Its gradient is **another value of the same type**, so whatever
-//! walks the parameters walks the gradients beside them. [`params!`](crate::params!) writes the walk from the list of
+//! A layer is a struct of tensors and of smaller layers. Its gradient is **another value of the same type**, so a walk
+//! can visit parameters and gradients side by side. [`params!`](crate::params!) writes the walks from the list of
 //! fields:
 //!
 //! ```
@@ -29,7 +29,7 @@ use ndarray::{Array, Dimension};
 use super::{Branch, MovingAverage};
 use crate::data::{DomainId, Layout};
 
-/// The value that weight decay pulls a tensor to.
+/// The value that weight decay pulls a tensor towards.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Decay {
     /// No decay: biases, shifts.
@@ -38,7 +38,7 @@ pub enum Decay {
     Towards(f32),
 }
 
-/// One step of the way to a parameter.
+/// One part of the dotted name of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// A field of a struct.
@@ -47,16 +47,16 @@ pub enum Part {
     Index(usize),
     /// An embedding table, by its position in the layout.
     Table(usize),
-    /// What one domain owns.
+    /// A domain's own parameters.
     Domain(DomainId),
-    /// What one branch owns.
+    /// A branch's own parameters.
     Branch(Branch),
 }
 
-/// How deep parameters may lie below the model: PLE's deepest have 9 parts.
+/// The largest number of parts of a name; the longest names of PLE have 9.
 const MAX_DEPTH: usize = 16;
 
-/// Where a walk stands: the way to the current tensor, and its position in the walk.
+/// The current position of a walk: name and number of the current tensor.
 #[derive(Debug, Clone)]
 pub struct Path {
     /// A fixed array, so that a walk allocates nothing.
@@ -72,12 +72,13 @@ impl Path {
         Self { parts: [Part::Index(0); MAX_DEPTH], depth: 0, slot, present: true }
     }
 
-    /// The position of the current tensor in the walk: its address in an optimizer's memory.
+    /// The number of the current tensor in the walk: its slot in an optimizer.
     pub fn slot(&self) -> usize {
         self.slot
     }
 
-    /// Whether the owner of the current tensor took part in the step. An absent owner's values and optimizer state stay.
+    /// Whether the domain or branch that owns the current tensor had rows (or labels) in this step; true for shared tensors. The optimizer
+    /// leaves a tensor that is not present as it is, with its state.
     pub fn present(&self) -> bool {
         self.present
     }
@@ -87,10 +88,10 @@ impl Path {
         self.parts[..self.depth].iter().any(|part| matches!(part, Part::Domain(_) | Part::Branch(_)))
     }
 
-    /// Walks one step down while `inside` runs.
+    /// Appends a part to the name while `inside` runs.
     ///
     /// # Panics
-    /// If layers are nested deeper than 16.
+    /// If a name has more than 16 parts.
     pub fn within<R>(&mut self, part: Part, inside: impl FnOnce(&mut Self) -> R) -> R {
         self.parts[self.depth] = part;
         self.depth += 1;
@@ -99,7 +100,7 @@ impl Path {
         result
     }
 
-    /// Walks down all parts of a name while `inside` runs.
+    /// Appends all parts of a name while `inside` runs.
     pub(crate) fn enter<R>(&mut self, name: &[Part], inside: impl FnOnce(&mut Self) -> R) -> R {
         match name {
             [] => inside(self),
@@ -145,7 +146,7 @@ impl Path {
     }
 }
 
-/// A user's name inside a dotted one: what separates is written as in addresses, so that no two names become one.
+/// A user's name as a part of a dotted name: separators are percent-encoded, so that different names stay different.
 pub(crate) fn escape(name: &str) -> String {
     name.replace('%', "%25").replace('.', "%2E").replace('/', "%2F")
 }
@@ -157,7 +158,7 @@ pub enum Leaf<'a> {
     Tensor(&'a [f32], &'a [usize], Decay),
     /// A moving average of batch statistics.
     Average(&'a [f32], &'a [usize]),
-    /// How many statistics a moving average has taken.
+    /// The number of statistics that a moving average has taken.
     Count(&'a u64),
 }
 
@@ -168,11 +169,11 @@ pub enum LeafMut<'a> {
     Tensor(&'a mut [f32], &'a [usize], Decay),
     /// A moving average of batch statistics.
     Average(&'a mut [f32], &'a [usize]),
-    /// How many statistics a moving average has taken.
+    /// The number of statistics that a moving average has taken.
     Count(&'a mut u64),
 }
 
-/// A parameter beside its gradient.
+/// A parameter and its gradient.
 #[derive(Debug)]
 pub enum Pair<'a> {
     /// Values, their gradient, decay.
@@ -181,7 +182,7 @@ pub enum Pair<'a> {
     Average(&'a mut MovingAverage, &'a mut MovingAverage),
 }
 
-/// Values that are learned, and their gradients: every layer and every net.
+/// Parameters, or their gradients: every layer and every net.
 ///
 /// Implemented by [`params!`](crate::params!). The walks visit the same tensors in the same order, always.
 pub trait Params: Clone {
@@ -191,18 +192,18 @@ pub trait Params: Clone {
     /// Walks all tensors and may change them.
     fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>));
 
-    /// Walks the parameters and their gradients side by side; or two gradients, of which the first is from then on present
-    /// where the second is.
+    /// Walks the parameters and their gradients side by side. Also merges presence: a member that is present in `grad` becomes present in
+    /// `self`, which matters where `self` is a gradient too.
     fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>));
 
-    /// Walks over the members of a gradient: whether each is present in the step, in an order that is the same for all gradients of a model.
+    /// Walks over the members of a gradient and shows whether each is present in the step. The order is the same for all gradients of a model.
     fn visit_presence(&mut self, see: &mut dyn FnMut(&mut bool));
 
-    /// Sets a gradient back to zero. What was absent from the step is zero already and is not touched.
+    /// Sets a gradient to zero and all members absent. Members that are absent already are zero and not visited.
     fn zero(&mut self);
 
-    /// Marks all members absent in a gradient whose values are zero already, but for batch statistics: what
-    /// [`Params::zero`] does, without another pass over the values.
+    /// [`Params::zero`] for a gradient whose values, except batch statistics, are zero already: it sets all members absent without another
+    /// pass over the values.
     fn dismiss(&mut self) {
         self.zero();
     }
@@ -214,7 +215,7 @@ pub trait Params: Clone {
         grad
     }
 
-    /// How many values are learned by gradient.
+    /// The number of values that are learned by gradient.
     fn count(&self) -> usize {
         let mut count = 0;
         self.visit(&mut Path::starting_at(0), &mut |_, leaf| {
@@ -232,7 +233,7 @@ pub trait Params: Clone {
 /// [`Decay`](crate::nn::Decay). Fields that are not listed are settings, not parameters.
 ///
 /// For an enum, as in `params!(enum Norm { Batch, Layer })`, the list has the variants that hold a layer, one each; the others
-/// have no parameters. The variant leaves no trace in the names of what is in it.
+/// have no parameters. The name of the variant is not a part of parameter names.
 #[macro_export]
 macro_rules! params {
     (enum $type:ident { $($variant:ident),* $(,)? }) => {
@@ -370,7 +371,7 @@ macro_rules! params {
     (@dismiss $field:expr, $decay:expr) => {};
 }
 
-/// The walk's ends: what [`params!`](crate::params!) calls for a field that is a tensor.
+/// The functions that [`params!`](crate::params!) calls for a field that is a tensor.
 pub mod tensor {
     use super::{Array, Decay, Dimension, Leaf, LeafMut, Pair, Path};
 

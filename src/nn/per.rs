@@ -1,4 +1,4 @@
-//! Values that belong to one owner each.
+//! Values that belong to one domain or one branch each.
 
 use super::{Branch, Leaf, LeafMut, Pair, Params, Part, Path};
 use crate::data::DomainId;
@@ -21,10 +21,10 @@ impl Key for Branch {
     }
 }
 
-/// Values of which every member belongs to exactly one domain or branch.
+/// A list of members, each of which belongs to one domain or one branch.
 ///
-/// In a gradient, only members that [`Per::touch`] was called for are *present*: the optimizer leaves the values and the
-/// state of all others as they are, weight decay included.
+/// In a gradient, a member is *present* after a call of [`Per::touch`]. The optimizer leaves values and state of members that are not
+/// present as they are; weight decay skips them too.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Per<K, T> {
     keys: Vec<K>,
@@ -32,10 +32,10 @@ pub struct Per<K, T> {
     present: Vec<bool>,
 }
 
-/// What each domain owns.
+/// One member for each domain.
 pub type PerDomain<T> = Per<DomainId, T>;
 
-/// What each branch (a task, a domain, or both) owns.
+/// One member for each branch (a task, a domain, or both).
 pub type PerBranch<T> = Per<Branch, T>;
 
 impl<K: Key, T> Per<K, T> {
@@ -53,7 +53,7 @@ impl<K: Key, T> Per<K, T> {
         self.present.push(true);
     }
 
-    /// How many members there are.
+    /// The number of members.
     pub fn len(&self) -> usize {
         self.members.len()
     }
@@ -86,7 +86,7 @@ impl<K: Key, T> Per<K, T> {
         &mut self.members[index]
     }
 
-    /// The gradient of the member at this position, which from now on is present in the step.
+    /// The gradient of the member at this position, and marks it present in the step.
     ///
     /// # Panics
     /// If there is no such position.
@@ -95,7 +95,7 @@ impl<K: Key, T> Per<K, T> {
         &mut self.members[index]
     }
 
-    /// The gradients of all members, of which these are from now on present in the step.
+    /// The gradients of all members, and marks these present in the step.
     pub(crate) fn touch_all(&mut self, indices: impl Iterator<Item = usize>) -> &mut [T] {
         indices.for_each(|index| self.present[index] = true);
         &mut self.members

@@ -95,11 +95,11 @@ impl PostAffine {
             ActivationKind::Dice => 3.0,
             _ => 0.0,
         };
-        // Every value of a column is in a tensor of its own.
+        // Each of these vectors is a tensor.
         (norm + activation) * Size::tensor(width)
     }
 
-    /// How many values a layer of this width keeps for a row from forward to backward, with its affine map's.
+    /// The number of values that a hidden layer of this width keeps for a row from forward to backward, those of its affine map included.
     pub(crate) fn row(width: f64, style: HiddenSettings) -> f64 {
         let HiddenSettings { activation, norm, .. } = style;
         let plain = norm == NormKind::None && activation == ActivationKind::Relu;
@@ -111,14 +111,14 @@ impl PostAffine {
         width * (maps + norm + dice + 0.5)
     }
 
-    /// Whether it is a rectifier and perhaps a dropout. Its output `y` says then all that its backward pass needs:
-    /// `dz = dy · scale` where `y > 0`, with the scale that is returned, and 0 elsewhere.
+    /// If it is a ReLU, perhaps with a dropout, the scale of that dropout. The backward pass then needs its output `y` alone:
+    /// `dz = dy · scale` where `y > 0`, 0 elsewhere.
     pub(crate) fn rectifies(&self) -> Option<f32> {
         let rectifies = self.norm.is_none() && matches!(self.activation, Activation::Relu);
         rectifies.then(|| self.dropout.scale())
     }
 
-    /// Its dropout alone, in place.
+    /// The dropout alone, in place.
     pub(crate) fn drop_out(&self, mode: Mode<'_>, cache: &mut PostAffineCache, y: &mut ArrayRef2<f32>) {
         self.dropout.forward(mode, &mut cache.dropout, y);
     }
@@ -142,7 +142,7 @@ impl PostAffine {
         self.dropout.forward(mode, &mut cache.dropout, y);
     }
 
-    /// Takes `dy` back to `dz`; `dy` is changed on the way.
+    /// The backward pass from `dy` to `dz`; it changes `dy`.
     ///
     /// # Panics
     /// If the shapes do not fit.

@@ -1,13 +1,13 @@
-//! The gradient of an embedding table: the rows that were read, and no others.
+//! The gradient of an embedding table: only the rows that the step read.
 
 use crate::math::dot_f64;
 
 const ABSENT: u32 = u32::MAX;
 
-/// The gradient of a table of which a step reads few rows: a list of rows and a vector for each.
+/// The gradient of an embedding table, of which a step reads few rows: a list of rows, and a gradient for each.
 ///
-/// Rows stand in the order of their first use, each once; what is added to a row twice is summed. A map from table row
-/// to position (4 bytes a row) finds the place without hashing.
+/// Each row is listed once, in the order of first use. An array from table row to position (4 bytes for each row of the table) replaces
+/// hashing.
 #[derive(Debug, Clone)]
 pub struct RowGrad {
     dim: usize,
@@ -22,7 +22,7 @@ impl RowGrad {
         Self { dim, position: vec![ABSENT; rows], rows: Vec::new(), values: Vec::new() }
     }
 
-    /// How many values a row has.
+    /// The number of values of a row.
     pub fn dim(&self) -> usize {
         self.dim
     }
@@ -42,7 +42,7 @@ impl RowGrad {
         &mut self.values
     }
 
-    /// The gradient of one table row, or `None` when the step did not read it.
+    /// The gradient of one table row, or `None` if the step did not read it.
     ///
     /// # Panics
     /// If the table has no such row.
@@ -52,7 +52,7 @@ impl RowGrad {
         (at != ABSENT).then(|| &self.values[at as usize * self.dim..][..self.dim])
     }
 
-    /// The gradient of this table row, to add to: zero when the step had not touched it.
+    /// The gradient of this table row, to add to; zero at its first use in the step.
     ///
     /// # Panics
     /// If the table has no such row.
@@ -83,7 +83,7 @@ impl RowGrad {
         rows.filter_map(|(&row, values)| Some(dot_f64(values, other.row(row as usize)?))).sum()
     }
 
-    /// Forgets all rows; keeps the memory.
+    /// Removes all rows; keeps the memory.
     pub fn clear(&mut self) {
         for &row in &self.rows {
             self.position[row as usize] = ABSENT;

@@ -1,4 +1,4 @@
-//! Values scaled by a gate of their own each.
+//! Values scaled element by element by a sigmoid gate.
 
 use ndarray::{Array2, ArrayRef2, Zip};
 

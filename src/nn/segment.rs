@@ -1,4 +1,4 @@
-//! Runs of rows of one domain.
+//! Consecutive rows of one domain.
 
 use std::ops::Range;
 
@@ -6,14 +6,14 @@ use ndarray::{ArrayRef2, ArrayViewMut2, Axis};
 
 use crate::parallel::{self, Divide};
 
-/// A run of neighbouring rows that belong to one domain.
+/// Consecutive rows that belong to one domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
     /// The domain's position, or `None` for rows that take the shared path.
     pub domain: Option<usize>,
     /// The first row.
     pub start: usize,
-    /// The row behind the last.
+    /// The row after the last.
     pub end: usize,
 }
 
@@ -23,7 +23,7 @@ impl Segment {
         self.start..self.end
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.end - self.start
     }
@@ -42,7 +42,7 @@ impl Segment {
     }
 }
 
-/// Runs `f` on every segment, with its own cache and its own rows of `out`.
+/// Runs `f` on every segment, with the segment's cache and rows of `out`.
 ///
 /// # Panics
 /// If there are fewer caches than segments, or the segments are not all rows in order.

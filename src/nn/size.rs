@@ -1,18 +1,17 @@
-//! How large parameters are, before they are made.
+//! The size of parameters, before they are allocated.
 
 use std::iter::Sum;
 use std::ops::{Add, Mul};
 
-/// What a tensor takes beside its values: its shape, the entries of lists, what the allocator keeps.
+/// The bytes that a tensor takes beside its values: shape, list entries, the allocator's own.
 const TENSOR: f64 = 256.0;
 
-/// How many values parameters hold, moving averages included, and in how many tensors. The numbers are f64, so that no settings are
-/// too large for them.
+/// The number of values of parameters, moving averages included, and of tensors. Both are f64, so that no settings overflow.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Size {
     /// The values.
     pub values: f64,
-    /// The tensors that they are in, or more.
+    /// An upper bound of the number of tensors.
     pub tensors: f64,
 }
 
@@ -39,7 +38,7 @@ impl Add for Size {
 impl Mul<Size> for f64 {
     type Output = Size;
 
-    /// That many times the same.
+    /// The size of `self` equal parts.
     fn mul(self, size: Size) -> Size {
         Size { values: self * size.values, tensors: self * size.tensors }
     }

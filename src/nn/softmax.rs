@@ -1,13 +1,13 @@
-//! The softmax and its gradient: what gates and attention weigh by.
+//! The softmax and its gradient, for gates and attention.
 
 use crate::math::exp;
 use crate::parallel;
 
-/// How many values a thread takes at a time.
+/// The number of values that a thread takes at a time.
 const BLOCK: usize = 1 << 12;
 
-/// `z ← e^z / Σ e^z` for every row of `width` values, shifted by the row's largest so that nothing overflows. An entry of −∞ takes
-/// no share; not all of a row may be.
+/// `z ← e^z / Σ e^z` for every row of `width` values, shifted by the row's largest so that nothing overflows. An entry of −∞ becomes 0;
+/// a row must have another.
 ///
 /// # Panics
 /// If these are not whole rows.

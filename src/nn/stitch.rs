@@ -5,10 +5,10 @@ use ndarray::{Array2, ArrayRef2, ArrayView1, ArrayView2, ArrayViewMut2, s};
 use super::{Decay, InputGrad};
 use crate::math::dot_f32;
 
-/// A cross-stitch unit's share for one reader: `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`, where every `x_j` and `y` are cut into blocks of
-/// as many columns (Misra et al., CVPR 2016, section 3.1, equation 1, with one block; Ruder et al., AAAI 2019, section 3, with several).
+/// One output of a cross-stitch unit: `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`, where every `x_j` and `y` are cut into blocks of
+/// equally many columns (Misra et al., CVPR 2016, section 3.1, equation 1, with one block; Ruder et al., AAAI 2019, section 3, with several).
 ///
-/// Every α is one number for a whole block; the paper's choice of one for every channel is not implemented. With one block and the outputs
+/// Every α is one number for a whole block; one for every channel, as in the paper, is not implemented. With one block and the outputs
 /// of a stack's layers as `x_j`, it is the mixture of layers β of Ruder et al.
 ///
 /// ```
@@ -26,16 +26,16 @@ use crate::math::dot_f32;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stitch {
-    /// α, `[blocks, inputs · blocks]`: the columns of an input follow each other.
+    /// α, `[blocks, inputs · blocks]`: `blocks` columns for each input.
     pub alpha: Array2<f32>,
 }
 
-// Towards 0, decay would cut the stacks apart and silence them at once.
+// Decay towards 0 would make all outputs 0.
 crate::params!(Stitch { alpha: Decay::None });
 
 impl Stitch {
-    /// A unit that reads `inputs` matrices: in each block `own_weight` for the same block of input `own`, and what is left of 1 for all
-    /// other blocks together; 1 where there is no other.
+    /// A unit that reads `inputs` matrices. At the start a block of the output has the weight `own_weight` for this block of input `own`; all
+    /// other blocks share `1 − own_weight` equally. With no other block the weight is 1.
     ///
     /// # Panics
     /// If there are no blocks, or `own` is not among the inputs.
@@ -48,12 +48,12 @@ impl Stitch {
         Self { alpha: Array2::from_shape_fn((blocks, inputs * blocks), weight) }
     }
 
-    /// How many matrices it reads.
+    /// The number of matrices that it reads.
     pub fn inputs(&self) -> usize {
         self.alpha.ncols() / self.blocks()
     }
 
-    /// How many blocks it cuts them into.
+    /// The number of blocks that it cuts them into.
     pub fn blocks(&self) -> usize {
         self.alpha.nrows()
     }
@@ -61,7 +61,7 @@ impl Stitch {
     /// `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`: every `x_j` and `y` are `[rows, width]`.
     ///
     /// # Panics
-    /// If there are not as many inputs as the unit reads, the shapes do not fit, or the width is no multiple of the blocks.
+    /// If the number of inputs is another, the shapes do not fit, or the width is no multiple of the blocks.
     pub fn forward<'a>(&self, inputs: impl Iterator<Item = ArrayView2<'a, f32>>, y: &mut ArrayRef2<f32>) {
         y.fill(0.0);
         let mut read = 0;
@@ -75,7 +75,7 @@ impl Stitch {
         assert_eq!(read, self.inputs(), "one input for each that the unit reads");
     }
 
-    /// One input's share of the backward pass: `dα_{o,(j,i)} += ⟨dy_o, x_{j,i}⟩`, `dx_{j,i} = Σ_o α_{o,(j,i)}·dy_o`.
+    /// One input's part of the backward pass: `dα_{o,(j,i)} += ⟨dy_o, x_{j,i}⟩`, `dx_{j,i} = Σ_o α_{o,(j,i)}·dy_o`.
     ///
     /// # Panics
     /// If the unit reads no such input, the shapes do not fit, or the width is no multiple of the blocks.
@@ -85,7 +85,7 @@ impl Stitch {
         self.assert_fits(x, &dx);
         for ((o, i), &alpha) in self.of_input(input).indexed_iter() {
             let (x, dy) = (self.block(x, i), self.block(dy, o));
-            // A sum over all rows and columns: beyond what f32 adds up well.
+            // A sum over all rows and columns: f32 would lose digits.
             let rows = x.rows().into_iter().zip(dy.rows());
             let product: f64 = rows.map(|(x, dy)| f64::from(dot_f32::<16>(contiguous(x), contiguous(dy)))).sum();
             grad.alpha[[o, input * self.blocks() + i]] += product as f32;
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_starts_near_its_own() {
+    fn the_own_input_has_its_weight_at_the_start() {
         assert_eq!(Stitch::new(3, 1, 1, 0.5).alpha, array![[0.25, 0.5, 0.25]]);
         let two = array![[0.125, 0.125, 0.625, 0.125], [0.125, 0.125, 0.125, 0.625]];
         assert_eq!(Stitch::new(2, 2, 1, 0.625).alpha, two);

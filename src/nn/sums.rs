@@ -5,7 +5,7 @@ use ndarray::ArrayRef2;
 use crate::parallel;
 use crate::simd::widest;
 
-/// How many values a thread folds at a time.
+/// The number of values that a thread takes at a time.
 const BLOCK: usize = 1 << 15;
 
 /// Adds the column sums of `dy` to `db`, row after row.

@@ -68,8 +68,8 @@ impl Adagrad {
         Self { config, rowwise, lr, slots: Slots::new(["sum"]), sweep }
     }
 
-    fn kernel(&self, decay: Decay) -> Kernel {
-        Kernel {
+    fn update(&self, decay: Decay) -> AdagradUpdate {
+        AdagradUpdate {
             lr: self.lr,
             eps: self.config.eps() as f32,
             pull: WeightDecay::L2(self.config.weight_decay()).pull(decay, self.lr),
@@ -84,20 +84,20 @@ impl Optimizer for Adagrad {
 
     fn dense(&mut self, slot: usize, values: &mut [f32], grad: &mut [f32], decay: Decay) {
         assert_same_len(slot, values, grad);
-        let kernel = self.kernel(decay);
+        let update = self.update(decay);
         let state = self.slots.step(slot, values.len(), self.config.initial_accumulator() as f32);
-        sweep::dense(kernel, values, grad, state.slices());
+        sweep::dense(update, values, grad, state.slices());
     }
 
     fn rows(&mut self, slot: usize, table: &mut [f32], grad: &mut RowGrad) {
-        let kernel = self.kernel(Decay::Towards(0.0));
-        let (start, idle) = (self.config.initial_accumulator() as f32, kernel.pull.is_none());
+        let update = self.update(Decay::Towards(0.0));
+        let (start, idle) = (self.config.initial_accumulator() as f32, update.pull.is_none());
         if self.rowwise {
             let state = self.slots.step(slot, table.len() / grad.dim(), start);
-            self.sweep.rows(ByRow(kernel), table, grad, state.slices(), idle);
+            self.sweep.rows(RowwiseUpdate(update), table, grad, state.slices(), idle);
         } else {
             let state = self.slots.step(slot, table.len(), start);
-            self.sweep.rows(kernel, table, grad, state.slices(), idle);
+            self.sweep.rows(update, table, grad, state.slices(), idle);
         }
     }
 
@@ -116,13 +116,13 @@ impl Optimizer for Adagrad {
 
 /// One step's constants.
 #[derive(Debug, Clone, Copy)]
-struct Kernel {
+struct AdagradUpdate {
     lr: f32,
     eps: f32,
     pull: Pull,
 }
 
-impl Kernel {
+impl AdagradUpdate {
     #[inline(always)]
     fn slices(self, values: &mut [f32], grad: &[f32], sum: &mut [f32]) {
         for ((w, &g), s) in values.iter_mut().zip(grad).zip(sum) {
@@ -133,7 +133,7 @@ impl Kernel {
     }
 }
 
-impl sweep::Kernel<1> for Kernel {
+impl sweep::Update<1> for AdagradUpdate {
     #[inline(always)]
     fn step(self, values: &mut [f32], grad: &[f32], [sum]: [&mut [f32]; 1]) {
         self.slices(values, grad, sum);
@@ -142,12 +142,12 @@ impl sweep::Kernel<1> for Kernel {
 
 /// The step of a row that has one accumulator.
 #[derive(Debug, Clone, Copy)]
-struct ByRow(Kernel);
+struct RowwiseUpdate(AdagradUpdate);
 
-impl sweep::Kernel<1> for ByRow {
+impl sweep::Update<1> for RowwiseUpdate {
     #[inline(always)]
     fn step(self, values: &mut [f32], grad: &[f32], [sum]: [&mut [f32]; 1]) {
-        let Self(Kernel { lr, eps, pull }) = self;
+        let Self(AdagradUpdate { lr, eps, pull }) = self;
         let squares = values.iter().zip(grad).map(|(&w, &g)| f64::from(pull.gradient(w, g)).powi(2));
         sum[0] += (squares.sum::<f64>() / values.len() as f64) as f32;
         let step = lr / (sum[0].sqrt() + eps);

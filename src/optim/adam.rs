@@ -45,8 +45,8 @@ const ADAMW_DECAY: f64 = 0.01;
 /// `m ← β₁·m + (1 − β₁)·g`, `v ← β₂·v + (1 − β₂)·g²`, `w ← w − lr · m̂/(√v̂ + ε)` with `m̂ = m/(1 − β₁ᵗ)`,
 /// `v̂ = v/(1 − β₂ᵗ)`, where t counts the steps of the slot, this one included.
 ///
-/// ε stands outside the root and beside the *corrected* moment, as in `torch.optim.Adam`. It is not the ε̂ of the
-/// paper's section 2 (and of TensorFlow and `torch.optim.SparseAdam`), which stands beside the uncorrected `√v`.
+/// ε is added outside the root to the root of the *corrected* moment, as in `torch.optim.Adam`. It is not the ε̂ of the
+/// paper's section 2 (and of TensorFlow and `torch.optim.SparseAdam`), which is added to the uncorrected `√v`.
 ///
 /// Weight decay adds `λ·(w − c)` to g; in `AdamW` ([`Adam::decoupled`]) it moves the values themselves, `w ← w − lr·λ·(w − c)`, beside the
 /// gradient's step (Loshchilov & Hutter 2019, algorithm 2, with the factor `lr` as `PyTorch` has it). c is the tensor's target
@@ -94,14 +94,14 @@ impl Optimizer for Adam {
     fn dense(&mut self, slot: usize, values: &mut [f32], grad: &mut [f32], decay: Decay) {
         assert_same_len(slot, values, grad);
         let state = self.slots.step(slot, values.len(), 0.0);
-        let kernel = Kernel::new(&self.config, self.lr, self.decay.pull(decay, self.lr), state.steps);
-        sweep::dense(kernel, values, grad, state.slices());
+        let update = AdamUpdate::new(&self.config, self.lr, self.decay.pull(decay, self.lr), state.steps);
+        sweep::dense(update, values, grad, state.slices());
     }
 
     fn rows(&mut self, slot: usize, table: &mut [f32], grad: &mut RowGrad) {
         let state = self.slots.step(slot, table.len(), 0.0);
-        let kernel = Kernel::new(&self.config, self.lr, self.decay.pull(Decay::Towards(0.0), self.lr), state.steps);
-        self.sweep.rows(kernel, table, grad, state.slices(), false);
+        let update = AdamUpdate::new(&self.config, self.lr, self.decay.pull(Decay::Towards(0.0), self.lr), state.steps);
+        self.sweep.rows(update, table, grad, state.slices(), false);
     }
 
     fn state(&self, slot: usize) -> Option<SlotState<'_>> {
@@ -115,7 +115,7 @@ impl Optimizer for Adam {
 
 /// One step's constants.
 #[derive(Debug, Clone, Copy)]
-struct Kernel {
+struct AdamUpdate {
     /// β₁ and 1 − β₁.
     first: (f32, f32),
     /// β₂ and 1 − β₂.
@@ -128,7 +128,7 @@ struct Kernel {
     pull: Pull,
 }
 
-impl Kernel {
+impl AdamUpdate {
     fn new(config: &AdamConfig, lr: f32, pull: Pull, steps: u64) -> Self {
         let (beta1, beta2, steps) = (config.beta1(), config.beta2(), i32::try_from(steps).unwrap_or(i32::MAX));
         // 1 − β in f64: in f32, 1 − 0.999 is off in the fifth digit.
@@ -154,7 +154,7 @@ impl Kernel {
     }
 }
 
-impl sweep::Kernel<2> for Kernel {
+impl sweep::Update<2> for AdamUpdate {
     #[inline(always)]
     fn step(self, values: &mut [f32], grad: &[f32], [m, v]: [&mut [f32]; 2]) {
         self.slices(values, grad, m, v);

@@ -10,7 +10,7 @@ pub(super) fn require_positive(problems: &mut Problems, name: &str, value: f64) 
     });
 }
 
-/// The learning rate as the kernels take it.
+/// The learning rate as f32, which the updates take.
 pub(super) fn checked_lr(lr: f64) -> f32 {
     assert!((lr as f32).is_finite() && lr >= 0.0, "a learning rate is finite and at least 0, found {lr}");
     lr as f32

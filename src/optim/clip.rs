@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn absent_members_are_not_looked_at() {
         let (mut grad, mut tables) = gradient();
-        // Not a state that a training step leaves behind, but one that shows who was read.
+        // No training step leaves this state; it shows which members are read.
         grad.own.member_mut(0).weight.fill(f32::NAN);
         assert_eq!(Clip::norm(6.5).unwrap().clip(&mut grad, &mut tables), 13.0);
         assert_eq!(grad.own[1].weight[[1, 0]], 6.0);

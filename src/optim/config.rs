@@ -99,7 +99,7 @@ impl OptimizerConfig {
         }
     }
 
-    /// How many numbers it remembers for each value, and beside them for each row of a table.
+    /// The number of state values for each value, and in addition for each row of a table.
     pub(crate) fn remembers(&self) -> (f64, f64) {
         match self {
             Self::Sgd(config) => (if config.momentum() == 0.0 { 0.0 } else { 1.0 }, 0.0),

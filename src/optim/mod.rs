@@ -1,4 +1,4 @@
-//! Optimizers: they see slices of values beside slices of gradients, and remember by slot.
+//! Optimizers: they update slices of values by slices of gradients, and keep state by slot.
 //!
 //! An [`OptimizerConfig`] says which optimizer and with what settings, in code or in a file; its
 //! [`build`](OptimizerConfig::build) makes the [`Optimizer`]. A [`LrSchedule`] scales the learning rate over time, and
@@ -54,7 +54,7 @@ use weight_decay::WeightDecay;
 use crate::Result;
 use crate::nn::{Decay, RowGrad};
 
-/// What turns gradients into steps.
+/// An optimizer: updates parameters by their gradients.
 ///
 /// A *slot* is the position of a tensor in the model's walk. Each slot has its own state and its own step count, so a tensor
 /// that is absent from a step (another domain's weights) keeps both. A slot's memory is taken at its first step; later
@@ -69,7 +69,7 @@ pub trait Optimizer: Send {
     fn set_lr(&mut self, lr: f64);
 
     /// Moves `values` by `grad`, both of one shape, and pulls them to `decay`'s target as the optimizer's weight decay
-    /// asks. Leaves `grad` zero, as the next step needs it: in the same pass, since large tensors come from far memory.
+    /// asks. Sets `grad` to zero in the same pass, for the next step: another pass would read it from memory again.
     ///
     /// # Panics
     /// If the two differ in length, or in length from what the slot held before.
@@ -88,7 +88,7 @@ pub trait Optimizer: Send {
     /// What the slot remembers, to be saved; `None` before its first step, or when the optimizer keeps no state.
     fn state(&self, slot: usize) -> Option<SlotState<'_>>;
 
-    /// Puts a saved state into a slot of this shape, in place of what it remembered.
+    /// Replaces the state of a slot of this shape by a saved one.
     ///
     /// The next step is then, bit for bit, the one that the optimizer that was saved would take.
     ///

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RowUpdates {
-    /// Only rows that were read move (the default). Weight decay, momentum and moments of all others stand still.
+    /// Only rows that were read are updated (the default). Weight decay, momentum and moments of all others do not change.
     ///
     /// The cost of a step grows with the rows that were read. With Adam these are the semantics of
     /// `torch.optim.SparseAdam` (but for ε, see [`Adam`](super::Adam)): the step count of the bias correction is the
@@ -18,7 +18,7 @@ pub enum RowUpdates {
     /// of a row read in the first step. A row read rarely is moved only when read, by moments that have not faded since.
     #[default]
     Lazy,
-    /// What a dense gradient, zero in the rows that were not read, would give: all rows fade, decay and coast.
+    /// What a dense gradient, zero in the rows that were not read, would give: all rows are updated: moments fade, weight decay and momentum act.
     ///
     /// Every step is one pass over the whole table and its state, whatever the batch: for Adam it reads and writes
     /// 12 bytes a value, about 2 GB a step for a million rows of 80. Fit for small tables.

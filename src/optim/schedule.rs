@@ -122,7 +122,7 @@ crate::settings! {
 pub struct PlateauState {
     /// The best value of the metric so far.
     pub best: Option<f64>,
-    /// How many values since then, or since the last reduction, were no better.
+    /// The number of values since then, or since the last reduction, that were no better.
     pub waited: u64,
     /// The factor on the learning rate.
     pub factor: f64,

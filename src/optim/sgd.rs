@@ -58,8 +58,8 @@ impl Sgd {
         }
     }
 
-    fn plain(&self, decay: Decay) -> Plain {
-        Plain { lr: self.lr, pull: WeightDecay::L2(self.config.weight_decay()).pull(decay, self.lr) }
+    fn plain(&self, decay: Decay) -> SgdUpdate {
+        SgdUpdate { lr: self.lr, pull: WeightDecay::L2(self.config.weight_decay()).pull(decay, self.lr) }
     }
 }
 
@@ -113,22 +113,22 @@ impl Optimizer for Sgd {
 
 /// The step without momentum.
 #[derive(Debug, Clone, Copy)]
-struct Plain {
+struct SgdUpdate {
     lr: f32,
     pull: Pull,
 }
 
-impl Plain {
-    fn classical(self, mu: f64) -> Along<false> {
-        Along { mu: mu as f32, plain: self }
+impl SgdUpdate {
+    fn classical(self, mu: f64) -> MomentumUpdate<false> {
+        MomentumUpdate { mu: mu as f32, plain: self }
     }
 
-    fn nesterov(self, mu: f64) -> Along<true> {
-        Along { mu: mu as f32, plain: self }
+    fn nesterov(self, mu: f64) -> MomentumUpdate<true> {
+        MomentumUpdate { mu: mu as f32, plain: self }
     }
 }
 
-impl sweep::Kernel<0> for Plain {
+impl sweep::Update<0> for SgdUpdate {
     #[inline(always)]
     fn step(self, values: &mut [f32], grad: &[f32], []: [&mut [f32]; 0]) {
         for (w, &g) in values.iter_mut().zip(grad) {
@@ -139,15 +139,15 @@ impl sweep::Kernel<0> for Plain {
 
 /// The step with momentum.
 #[derive(Debug, Clone, Copy)]
-struct Along<const NESTEROV: bool> {
+struct MomentumUpdate<const NESTEROV: bool> {
     mu: f32,
-    plain: Plain,
+    plain: SgdUpdate,
 }
 
-impl<const NESTEROV: bool> Along<NESTEROV> {
+impl<const NESTEROV: bool> MomentumUpdate<NESTEROV> {
     #[inline(always)]
     fn slices(self, values: &mut [f32], grad: &[f32], buffer: &mut [f32]) {
-        let Self { mu, plain: Plain { lr, pull } } = self;
+        let Self { mu, plain: SgdUpdate { lr, pull } } = self;
         for ((w, &g), b) in values.iter_mut().zip(grad).zip(buffer) {
             let g = pull.gradient(*w, g);
             *b = flush(mu * *b + g);
@@ -156,7 +156,7 @@ impl<const NESTEROV: bool> Along<NESTEROV> {
     }
 }
 
-impl<const NESTEROV: bool> sweep::Kernel<1> for Along<NESTEROV> {
+impl<const NESTEROV: bool> sweep::Update<1> for MomentumUpdate<NESTEROV> {
     #[inline(always)]
     fn step(self, values: &mut [f32], grad: &[f32], [buffer]: [&mut [f32]; 1]) {
         self.slices(values, grad, buffer);

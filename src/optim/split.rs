@@ -16,7 +16,7 @@ pub struct Split {
 }
 
 impl Split {
-    /// `table_slots` is how many embedding tables the model has; in its walk they come first.
+    /// `table_slots` is the number of embedding tables of the model; in its walk they come first.
     pub fn new(dense: &OptimizerConfig, tables: &OptimizerConfig, table_slots: usize) -> Self {
         Self { dense: dense.build(), tables: tables.build(), ratio: tables.lr() / dense.lr(), table_slots }
     }

@@ -1,19 +1,19 @@
 //! The passes over values, gradients and state: in blocks that run side by side, compiled for wide vectors.
 //!
-//! Every value is moved by itself, so where blocks begin changes no bit.
+//! Every value is updated independently of the others, so the cut into blocks changes no bit.
 
 use super::RowUpdates;
 use crate::nn::RowGrad;
 use crate::parallel::{self, Cut, Divide};
 use crate::simd::widest;
 
-/// How many values a block has: with two moments 128 kB, which stay near the core until the gradient is set to zero.
+/// The number of values of a block: with two moments 128 kB, which stay in cache until the gradient is set to zero.
 const BLOCK: usize = 1 << 13;
-/// How many values of a table's rows a thread takes at a time: fewer, so that small tables keep all threads busy too.
+/// The number of values of a table's rows that a thread takes at a time: fewer, so that small tables keep all threads busy too.
 const ROWS_BLOCK: usize = 1 << 12;
 
 /// The step of an optimizer, with its constants filled in, which remembers `N` vectors.
-pub(super) trait Kernel<const N: usize>: Copy + Send + Sync {
+pub(super) trait Update<const N: usize>: Copy + Send + Sync {
     /// Moves `values`, all of a row or some of a dense tensor. Mark it `#[inline(always)]`, and let the loop be in a function that has
     /// each slice as an argument: then the compiler knows that they do not overlap.
     fn step(self, values: &mut [f32], grad: &[f32], state: [&mut [f32]; N]);
@@ -21,7 +21,7 @@ pub(super) trait Kernel<const N: usize>: Copy + Send + Sync {
 
 /// Moves a dense tensor and sets its gradient to zero.
 pub(super) fn dense<const N: usize>(
-    kernel: impl Kernel<N>,
+    update: impl Update<N>,
     values: &mut [f32],
     grad: &mut [f32],
     state: [&mut [f32]; N],
@@ -32,7 +32,7 @@ pub(super) fn dense<const N: usize>(
         (values, grad, state),
         #[inline(always)]
         move |(values, grad, state)| {
-            kernel.step(values, grad, state);
+            update.step(values, grad, state);
             grad.fill(0.0);
         },
     );
@@ -58,7 +58,7 @@ impl RowSweep {
     /// `idle` promises that a row of zero gradient would stay as it is, state included, so it need not be visited.
     pub(super) fn rows<const N: usize>(
         &mut self,
-        kernel: impl Kernel<N>,
+        update: impl Update<N>,
         table: &mut [f32],
         grad: &mut RowGrad,
         state: [&mut [f32]; N],
@@ -69,7 +69,7 @@ impl RowSweep {
         let share = state.first().map_or(0, |part| part.len() / (table.len() / dim).max(1));
         let visits = if self.updates == RowUpdates::Lazy || idle {
             self.read.clear();
-            // The bits are the same however rows are cut, and cutting takes time: one thread does without.
+            // The cut changes no bit and takes time: with one thread there is none.
             if parallel::in_pool() {
                 self.read.extend(grad.rows().iter().copied().zip(0..));
                 Visits::Read(&mut self.read)
@@ -82,25 +82,25 @@ impl RowSweep {
             }
             Visits::All(&self.zeros[..dim])
         };
-        parallel::each(Rows { kernel, start: 0, table, state, share, grad, visits }, &|rows| {
+        parallel::each(TableRows { update, start: 0, table, state, share, grad, visits }, &|rows| {
             widest(
                 rows,
                 #[inline(always)]
-                |rows: Rows<'_, _, N>| rows.run(),
+                |rows: TableRows<'_, _, N>| rows.run(),
             );
         });
         grad.clear();
     }
 }
 
-/// Rows of a table that lie together.
-struct Rows<'a, K, const N: usize> {
-    kernel: K,
+/// Consecutive rows of a table.
+struct TableRows<'a, U, const N: usize> {
+    update: U,
     /// The first one's number.
     start: usize,
     table: &'a mut [f32],
     state: [&'a mut [f32]; N],
-    /// How many values a row has in each vector of the state.
+    /// The number of values of a row in each vector of the state.
     share: usize,
     grad: &'a RowGrad,
     visits: Visits<'a>,
@@ -116,14 +116,14 @@ enum Visits<'a> {
     All(&'a [f32]),
 }
 
-impl<K, const N: usize> Rows<'_, K, N> {
-    /// How many visits make a block.
+impl<U, const N: usize> TableRows<'_, U, N> {
+    /// The number of visits of a block.
     fn block(&self) -> usize {
         ROWS_BLOCK.div_ceil(self.grad.dim())
     }
 }
 
-impl<K: Kernel<N>, const N: usize> Divide for Rows<'_, K, N> {
+impl<U: Update<N>, const N: usize> Divide for TableRows<'_, U, N> {
     fn pieces(&self) -> usize {
         let visits = match &self.visits {
             Visits::InTurn => return 1,
@@ -151,7 +151,7 @@ impl<K: Kernel<N>, const N: usize> Divide for Rows<'_, K, N> {
     }
 }
 
-impl<K: Kernel<N>, const N: usize> Rows<'_, K, N> {
+impl<U: Update<N>, const N: usize> TableRows<'_, U, N> {
     #[inline(always)]
     fn run(mut self) {
         let (grad, dim) = (self.grad, self.grad.dim());
@@ -178,7 +178,7 @@ impl<K: Kernel<N>, const N: usize> Rows<'_, K, N> {
     fn step(&mut self, row: usize, grad: &[f32]) {
         let share = self.share;
         let state = self.state.each_mut().map(|part| &mut part[row * share..][..share]);
-        self.kernel.step(&mut self.table[row * grad.len()..][..grad.len()], grad, state);
+        self.update.step(&mut self.table[row * grad.len()..][..grad.len()], grad, state);
     }
 }
 

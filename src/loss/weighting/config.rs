@@ -90,7 +90,7 @@ impl Default for Weighting {
 }
 
 impl Weighting {
-    /// How many gradients of the model are kept beside the step's, with this many units.
+    /// The number of gradients of the model that are kept beside the step's, with this number of units.
     pub(crate) fn gradients(&self, units: usize) -> usize {
         match self {
             Self::Fixed {} | Self::Uncertainty(_) | Self::Dwa(_) => 0,

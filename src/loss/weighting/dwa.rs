@@ -1,6 +1,6 @@
 //! Dynamic weight average: `v_k = K·softmax(r_k / T)` with `r_k = L_k(t−1) / L_k(t−2)`, by epoch means.
 
-/// `v_k = K·e^{r_k/T} / Σ_j e^{r_j/T}`. A unit that has not taken part in two epochs yet, or whose earlier mean was 0,
+/// `v_k = K·e^{r_k/T} / Σ_j e^{r_j/T}`. A unit that had labels in fewer than two epochs, or whose earlier mean was 0,
 /// has `r_k = 1`.
 pub(super) fn factors(means: &[[Option<f64>; 2]], temperature: f64, factors: &mut [f64]) {
     for (factor, means) in factors.iter_mut().zip(means) {
@@ -20,7 +20,7 @@ pub(super) fn factors(means: &[[Option<f64>; 2]], temperature: f64, factors: &mu
     }
 }
 
-/// Takes the mean losses of a finished epoch; a unit that took no part in it keeps the means it had.
+/// Takes the mean losses of a finished epoch; a unit without labels in it keeps its means.
 pub(super) fn end_epoch(means: &mut [[Option<f64>; 2]], epoch: impl Iterator<Item = Option<f64>>) {
     for (means, mean) in means.iter_mut().zip(epoch) {
         if mean.is_some() {

@@ -3,7 +3,7 @@
 /// A weight that a step would take to 0 or below stops here: the paper's weights stay above 0 by small steps alone.
 const LEAST: f64 = 1e-3;
 
-/// What happened in a step to one unit that took part.
+/// The measurements of one unit that had labels in a step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measured {
     pub(crate) unit: usize,
@@ -17,7 +17,7 @@ pub(crate) struct Measured {
 ///
 /// With `r_k = (L_k / L_k(0)) / mean_j(L_j / L_j(0))`, `L_grad = Σ_k |G_k − mean_j(G_j)·r_k^α|` whose targets count as
 /// constants: `v_k ← v_k − lr·sign(G_k − target_k)·G_k/v_k`, because `G_k` is proportional to `v_k`. Then the weights
-/// are scaled to the sum they had, so that the sum over all units stays K. Only units that took part are in means and
+/// are scaled to the sum they had, so that the sum over all units stays K. Only units with labels in the step are in means and
 /// sums, and no weight moves by numbers that are not finite.
 pub(super) fn learn(weights: &mut [f64], first: &mut [Option<f64>], alpha: f64, lr: f64, step: &[Measured]) {
     for &Measured { unit, loss, .. } in step {

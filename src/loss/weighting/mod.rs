@@ -25,7 +25,7 @@
 //!
 //! # Dynamic weight average
 //!
-//! `L_k(t)` is the mean of the unit's losses over the steps of epoch t in which it took part. A unit whose loss falls
+//! `L_k(t)` is the mean of the unit's losses over the steps of epoch t in which it had labels. A unit whose loss falls
 //! more slowly than others' gets more weight in the next epoch. In the first two epochs, and for a unit that was not in
 //! two yet, `r_k = 1`. The softmax is over all K units: one that took no part in the last epoch enters with the `r_k` it
 //! has, so that its factor may move with those of others.

@@ -11,7 +11,7 @@ use crate::random::{Purpose, keyed};
 /// `v_j = Σ_i c_ij`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Projection {
-    /// `⟨g_i, g_j⟩` of the units that took part, row by row.
+    /// `⟨g_i, g_j⟩` of the units with labels in the step, row by row.
     gram: Vec<f64>,
     order: Vec<(u64, usize)>,
     /// `c_ij` of one i.
@@ -160,7 +160,7 @@ mod tests {
 
         #[test]
         fn the_sum_is_that_of_the_algorithm(gradients in gradients(1..6), step in 0..9_u64) {
-            // The units that take part are 1, 3, 5 …
+            // The units with labels are 1, 3, 5 …
             let units: Vec<usize> = (0..gradients.len()).map(|i| 2 * i + 1).collect();
             let order = |&unit: &usize| {
                 let mut draws = keyed(7, Purpose::Projection, step, unit as u64);

@@ -21,23 +21,23 @@ pub enum Learned {
     },
     /// Of `dwa`.
     Dwa {
-        /// The mean losses of the last two epochs in which the unit took part, the earlier one first.
+        /// The mean losses of the last two epochs in which the unit had labels, the earlier one first.
         means: Vec<[Option<f64>; 2]>,
     },
     /// Of `gradnorm`.
     GradNorm {
         /// `v_k`; 1 at the start.
         weights: Vec<f64>,
-        /// `L_k(0)`, the loss of the first step in which the unit took part.
+        /// `L_k(0)`, the loss of the first step in which the unit had labels.
         first: Vec<Option<f64>>,
     },
 }
 
-/// Sums over the steps of an epoch in which a unit took part.
+/// Sums over the steps of an epoch in which a unit had labels.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnitSums {
-    /// How many steps there were.
+    /// The number of steps.
     pub steps: u64,
     /// The sum of its losses `L_k`.
     pub loss: f64,

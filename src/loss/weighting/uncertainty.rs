@@ -7,13 +7,13 @@ pub(super) fn factors(log_variances: &[f64], factors: &mut [f64]) {
     }
 }
 
-/// What the variances add to the loss: `Σ_k ω_k s_k/2` over the units that took part.
+/// What the variances add to the loss: `Σ_k ω_k s_k/2` over the units that had labels.
 pub(super) fn penalty(log_variances: &[f64], fixed: &[f64], losses: &[Option<f64>]) -> f64 {
     let units = log_variances.iter().zip(fixed).zip(losses);
     units.filter(|(_, loss)| loss.is_some()).map(|((s, omega), _)| omega * s / 2.0).sum()
 }
 
-/// A gradient step of each unit that took part: `s_k ← s_k − lr·ω_k·(½ − e^{−s_k} L_k)`.
+/// A gradient step of each unit that had labels: `s_k ← s_k − lr·ω_k·(½ − e^{−s_k} L_k)`.
 pub(super) fn learn(log_variances: &mut [f64], lr: f64, fixed: &[f64], losses: &[Option<f64>]) {
     for ((s, omega), loss) in log_variances.iter_mut().zip(fixed).zip(losses) {
         if let Some(loss) = loss {
@@ -42,6 +42,6 @@ mod tests {
         let mut weights = [0.0; 3];
         factors(&s, &mut weights);
         assert!((weights[0] - 10.0).abs() < 1e-3 && (weights[1] - 0.25).abs() < 1e-6, "{weights:?}");
-        assert_eq!((s[2], weights[2]), (0.0, 1.0), "who takes no part stays");
+        assert_eq!((s[2], weights[2]), (0.0, 1.0), "a unit without labels stays");
     }
 }

@@ -82,7 +82,7 @@ impl UnitWeights {
     }
 
     /// Learns from the step: its losses, and the norms where they were asked for. Completes `loss` by what the
-    /// weighting adds to it, and counts the step. A unit that took no part is left as it is.
+    /// weighting adds to it, and counts the step. A unit without labels is left as it is.
     pub(crate) fn finish(&mut self, loss: &mut Loss, measured: &[Measured]) {
         match (&mut self.state.learned, self.objective.weighting()) {
             (Learned::Uncertainty { log_variances }, Weighting::Uncertainty(settings)) => {
@@ -116,7 +116,7 @@ impl UnitWeights {
         &self.state
     }
 
-    /// Puts a saved state in place of what it remembers.
+    /// Replaces its state by a saved one.
     ///
     /// # Errors
     /// [`ErrorKind::Layout`](crate::ErrorKind::Layout) if it does not fit.
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_no_part_keeps_weight_and_state_whatever_the_kind() {
+    fn a_unit_without_labels_keeps_weight_and_state_with_every_kind() {
         for weighting in every() {
             let mut weights = weights(weighting);
             step(&mut weights, 0, [Some(0.7), Some(0.5), Some(0.2)]);

@@ -4,7 +4,7 @@ use ndarray::{ArrayRef2, Zip};
 
 use crate::parallel;
 
-/// How many values a thread takes at a time.
+/// The number of values that a thread takes at a time.
 const BLOCK: usize = 1 << 13;
 
 /// An activation without parameters: a curve `φ` and its slope. Mark both functions `#[inline(always)]`, so that loops over them run in wide

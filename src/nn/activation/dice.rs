@@ -12,8 +12,7 @@ const RATE: f32 = 0.1;
 
 /// `y = p(z)·z + (1 − p(z))·α_j·z` with `p(z) = σ((z − E[z])/√(Var[z] + ε))` (Zhou et al. 2018, section 5.2).
 ///
-/// E and Var are taken over the rows of the training batch, of all its domains, and are moving averages in inference. ε is 1e-8, `α_j` starts at
-/// 0.
+/// E and Var are those of all rows of the training batch; in inference they are moving averages. ε is 1e-8, `α_j` starts at 0.
 ///
 /// ```
 /// use ndarray::{Array2, array};

@@ -1,4 +1,4 @@
-//! Activations, element by element; two of them learn.
+//! Activations, element by element; two of them have parameters.
 
 mod curve;
 mod dice;

@@ -1,4 +1,4 @@
-//! The rectifier with a learned slope.
+//! The ReLU with a learned slope.
 
 use ndarray::{Array1, ArrayRef2, Axis};
 

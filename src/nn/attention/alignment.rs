@@ -1,4 +1,4 @@
-//! Tokens weighed by somebody's query.
+//! Tokens weighted by a query from outside of the row.
 
 use ndarray::{Array2, ArrayRef2};
 
@@ -10,9 +10,8 @@ use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
 use crate::nn::softmax::{softmax_rows, softmax_rows_backward};
 use crate::nn::{Decay, Init, InitRng, InputGrad};
 
-/// Weighs the tokens of a row by a query and adds them to themselves: `y_m = x_m + α_m·x_m`,
-/// `α = softmax_m(⟨q, x_m·K⟩ / √query width)`: general attention, its weights laid on the tokens and not summed over
-/// (Zhao et al., "Multiple Relational Attention Network", KDD 2019, section 3.4).
+/// Weights the tokens of a row by a query: `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨q, x_m·K⟩ / √query width)`. It is general attention
+/// whose weighted tokens are not summed (Zhao et al., "Multiple Relational Attention Network", KDD 2019, section 3.4).
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -48,13 +47,13 @@ pub struct AlignCache {
 }
 
 impl Alignment {
-    /// For tokens of `input` values, and queries as wide as an attention of these settings; drawn by Xavier's rule.
+    /// For tokens of `input` values, and queries of the width of an attention with these settings; drawn by Xavier's rule.
     pub fn new(input: usize, settings: AttentionSettings, rng: &mut InitRng) -> Self {
         let width = settings.width();
         Self { key: Init::Xavier.weight(input, width, rng), scale: settings.scale(width) }
     }
 
-    /// `p = q·Kᵀ / √query width`, what every token is multiplied by for its score: `q` is `[queries, query width]`, `p` is
+    /// `p = q·Kᵀ / √query width`, so that `⟨p, x_m⟩` is the score of a token: `q` is `[queries, query width]`, `p` is
     /// `[queries, token width]`.
     ///
     /// # Panics
@@ -64,7 +63,7 @@ impl Alignment {
         *p *= self.scale;
     }
 
-    /// `dK += dpᵀ·q / √query width`, `dq = dp·K / √query width`; `dp` is changed on the way.
+    /// `dK += dpᵀ·q / √query width`, `dq = dp·K / √query width`. Changes `dp`.
     ///
     /// # Panics
     /// If the shapes do not fit.
@@ -138,4 +137,4 @@ pub fn align_backward(
     }
 }
 
-const LINES: &str = "tokens stand side by side";
+const LINES: &str = "the tokens of a row are contiguous";

@@ -1,8 +1,8 @@
 //! Attention over the inputs of a row, each input a *token*: [`Tokens`] makes the tokens, [`MultiHeadAttention`] lets them read each
-//! other, [`Alignment`] lets somebody else weigh them.
+//! other, [`Alignment`] weights them by a query.
 //!
-//! Tokens stand one below the other: a batch is a matrix `[rows·tokens, width]`, a row's tokens next to each other. The same memory is
-//! `[rows, tokens·width]`, which is how a stack of layers reads all tokens of a row at once.
+//! The tokens of a batch are a matrix `[rows·tokens, width]`, in which the tokens of a row are consecutive. Read as `[rows, tokens·width]`, the
+//! same memory has all tokens of a row in one line, for a stack of layers.
 
 mod alignment;
 mod attend;

@@ -12,17 +12,17 @@ use crate::nn::softmax::{softmax_rows, softmax_rows_backward};
 use crate::nn::{Decay, HiddenSettings, Init, InitRng, Mode, PostAffine, PostAffineCache, Size};
 use crate::parallel::in_pool;
 
-/// Lists of tokens that a block takes, when blocks run side by side.
+/// The number of lists of tokens in a block, if blocks run in parallel.
 const LISTS: usize = 64;
 
 /// The sizes of an attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttentionSettings {
-    /// How many heads there are, at least 1; default 2.
+    /// The number of heads, at least 1; default 2.
     pub heads: usize,
-    /// How many values a head gives for a token, at least 1; default 16.
+    /// The number of values of a head for each token, at least 1; default 16.
     pub head_width: usize,
-    /// Whether scores are divided by the root of how many products they sum; default true.
+    /// Whether scores are divided by the root of the number of products that they sum; default true.
     pub scaled: bool,
 }
 
@@ -33,12 +33,12 @@ impl Default for AttentionSettings {
 }
 
 impl AttentionSettings {
-    /// How many values all heads give for a token: `heads · head_width`.
+    /// The number of values of all heads for each token: `heads · head_width`.
     pub fn width(self) -> usize {
         self.heads * self.head_width
     }
 
-    /// What a score that sums `terms` products is multiplied by.
+    /// The factor of a score that sums `terms` products.
     pub(crate) fn scale(self, terms: usize) -> f32 {
         if self.scaled { 1.0 / (terms as f32).sqrt() } else { 1.0 }
     }
@@ -51,9 +51,9 @@ impl AttentionSettings {
 ///   head_h = Σ_n α_mn · x_n·V_h        α_mn = softmax_n( ⟨x_m·Q_h, x_n·K_h⟩ / √head_width )
 /// ```
 ///
-/// This is the interacting layer of Song et al., "AutoInt", CIKM 2019, section 4.4, with norm none and ReLU, but that AutoInt does not
-/// divide by the root ([`AttentionSettings::scaled`]), which Vaswani et al., "Attention Is All You Need", 2017, section 3.2, brought in.
-/// No map has a bias. A token sees those that [`AttentionMask`] says.
+/// This is the interacting layer of Song et al., "AutoInt", CIKM 2019, section 4.4, with norm none and ReLU, except that AutoInt does not
+/// divide by the root ([`AttentionSettings::scaled`]), which is of Vaswani et al., "Attention Is All You Need", 2017, section 3.2.
+/// No map has a bias. [`AttentionMask`] says which tokens a token reads.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -70,7 +70,7 @@ impl AttentionSettings {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct MultiHeadAttention {
-    /// `[Q, K, V, W_R]` side by side, `[in, 4·width]`; in each, the heads stand side by side.
+    /// `[Q, K, V, W_R]`, `[in, 4·width]`; the columns of each are ordered by head.
     pub projection: Array2<f32>,
     /// What follows the sum.
     pub post: PostAffine,
@@ -87,7 +87,7 @@ pub struct MultiHeadAttentionCache {
     dprojected: Array2<f32>,
     /// α, `[rows, heads·tokens·tokens]`.
     weights: Array2<f32>,
-    /// Of one token, `[rows, tokens]`: every row has its own, so that rows may run side by side.
+    /// Those of one token, `[rows, tokens]`: one line for each row, so that rows may run in parallel.
     dweights: Array2<f32>,
     z: Array2<f32>,
     dz: Array2<f32>,
@@ -95,8 +95,8 @@ pub struct MultiHeadAttentionCache {
 }
 
 impl MultiHeadAttention {
-    /// Attention over tokens of `input` values. Queries and keys are drawn by Xavier's rule; values and residual, whose sum the
-    /// activation takes, by the style's.
+    /// Attention over tokens of `input` values. Queries and keys are drawn by Xavier's rule; values and residual by the
+    /// rule of `style`, since the activation reads their sum.
     ///
     /// # Panics
     /// If there is no head or a head has no width.
@@ -112,17 +112,17 @@ impl MultiHeadAttention {
         Self { projection, post, settings }
     }
 
-    /// The size of what [`MultiHeadAttention::new`] makes for heads that give `width` values together.
+    /// The size of what [`MultiHeadAttention::new`] makes for heads of `width` values together.
     pub(crate) fn size(input: f64, width: f64, style: HiddenSettings) -> Size {
         Size::tensor(input * 4.0 * width) + PostAffine::size(width, style.norm, style.activation)
     }
 
-    /// How many values a training step keeps for a row of this many tokens, about.
+    /// About the number of values that a training step keeps for a row of this number of tokens.
     pub(crate) fn row(tokens: f64, heads: f64, width: f64, style: HiddenSettings) -> f64 {
         tokens * (8.0 * width + PostAffine::row(width, style) + 2.0 * width + 1.0) + heads * tokens * tokens
     }
 
-    /// How many values it gives for a token.
+    /// The number of values of an output token.
     pub fn width(&self) -> usize {
         self.settings.width()
     }
@@ -170,7 +170,7 @@ impl MultiHeadAttention {
 
     /// From `g = dz_m` of one head: `dv_n += α_mn g`, `dα_mn = ⟨g, v_n⟩`, `ds = α ⊙ (dα − Σ_n α_mn dα_mn)/√head_width`,
     /// `dq_m = Σ_n ds_mn k_n`, `dk_n += ds_mn q_m`, `dr = dz`; then `d[Q, K, V, W_R] += xᵀ·d[q, k, v, r]` and
-    /// `dx = d[q, k, v, r]·[Q, K, V, W_R]ᵀ`. `dy` is changed on the way.
+    /// `dx = d[q, k, v, r]·[Q, K, V, W_R]ᵀ`. Changes `dy`.
     ///
     /// # Panics
     /// If the shapes do not fit.
@@ -215,7 +215,7 @@ impl MultiHeadAttention {
     }
 }
 
-/// The products inside lists of tokens, once queries, keys, values and residuals stand side by side in a token's line.
+/// The products inside lists of tokens, whose lines have queries, keys, values and residuals.
 #[derive(Clone, Copy)]
 struct Lists {
     mask: AttentionMask,
@@ -229,7 +229,7 @@ impl Lists {
         self.heads * self.head_width
     }
 
-    /// How many values a list has in a matrix of tokens.
+    /// The number of values of a list in a matrix of tokens.
     fn values(self) -> usize {
         self.mask.tokens * self.width()
     }
@@ -242,7 +242,7 @@ impl Lists {
         self.heads * self.mask.tokens * self.mask.tokens
     }
 
-    /// Where a head's part of a token's line starts: 0 for queries, 1 for keys, 2 for values.
+    /// The position of a head in a token's line; `part` is 0 for queries, 1 for keys, 2 for values.
     fn at(self, token: usize, part: usize, head: usize) -> usize {
         (4 * token + part) * self.width() + head * self.head_width
     }

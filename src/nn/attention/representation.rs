@@ -1,4 +1,4 @@
-//! What stands for branches among branches.
+//! Learned vectors that represent branches, and the queries made of them.
 
 use ndarray::{Array1, Array2, ArrayRef2, Axis};
 
@@ -6,9 +6,9 @@ use super::{AttentionMask, MultiHeadAttention, MultiHeadAttentionCache};
 use crate::nn::buffer::resize;
 use crate::nn::{Branch, Decay, InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, PerBranch};
 
-/// What stands for each branch, and what each asks for: `q_k = attention(r)_k` over the representations of the branches, or `r_k`.
+/// The queries of branches: `q_k = attention(r)_k` over the learned representations `r` of all branches, or `q_k = r_k`.
 ///
-/// A branch attends to the first `common` branches and to itself: who comes later changes nothing for the others.
+/// A branch attends to the first `common` branches and to itself, so that a branch that is added later does not change the queries of others.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -29,7 +29,7 @@ pub struct Representations {
     common: usize,
 }
 
-/// What stands for one branch.
+/// The representation of one branch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Representation {
     /// `r_k`, `[width]`.
@@ -44,12 +44,12 @@ pub struct RepresentationsCache {
     vectors: Array2<f32>,
     dvectors: Array2<f32>,
     relations: MultiHeadAttentionCache,
-    /// Which branches have a gradient of their own.
+    /// Whether each branch's query has a gradient.
     active: Vec<bool>,
 }
 
 impl Representations {
-    /// Drawn from a normal distribution of deviation 1.
+    /// Representations of `width` values, drawn from a normal distribution of standard deviation 1.
     pub fn new(branches: &[Branch], common: usize, width: usize, rng: &InitRng) -> Self {
         let mut position = 0;
         let own = PerBranch::new(branches.iter().copied(), |_| {
@@ -60,7 +60,7 @@ impl Representations {
         Self { own, common }
     }
 
-    /// Takes what branches have that were there before; those that are new stand behind them.
+    /// Replaces the first representations by those of `before`: the branches of `before` come first, new ones after them.
     pub(crate) fn keep(&mut self, before: Self) {
         for (k, own) in before.own.into_members().into_iter().enumerate() {
             *self.own.member_mut(k) = own;
@@ -71,7 +71,7 @@ impl Representations {
         AttentionMask { tokens: self.own.len(), common: self.common }
     }
 
-    /// `q`, `[branches, width]`.
+    /// `q_k = attention(r)_k`, or `q_k = r_k` if `relations` is `None`: `q` is `[branches, width]`.
     pub fn forward(
         &self,
         relations: Option<&MultiHeadAttention>,
@@ -90,8 +90,8 @@ impl Representations {
         }
     }
 
-    /// Takes `dq` back to the representations; a branch without a gradient took no part itself. Of those, the ones that were seen by one that did
-    /// learn from it. `dq` is changed on the way.
+    /// The backward pass from `dq` to the representations. A branch whose `dq` is 0 had no labels in the step; its representation is present in
+    /// `grad` only if other branches attend to it. Changes `dq`.
     pub fn backward(
         &self,
         relations: Option<(&MultiHeadAttention, &mut MultiHeadAttention)>,

@@ -7,8 +7,8 @@ use crate::math::dot_f32;
 use crate::nn::{Decay, InitRng};
 
 /// Makes tokens of an embedded row `[e_1, …, e_F, x_1, …, x_N]`: a field's token is its embedding, a number's is
-/// `t_j = x_j·v_j + b_j` (Song et al., "AutoInt", CIKM 2019, section 4.3, which has no `b_j`: with it a number of 0, which is what a
-/// missing one becomes, still says which number it is).
+/// `t_j = x_j·v_j + b_j` (Song et al., "AutoInt", CIKM 2019, section 4.3, which has no `b_j`: with it the token of a missing
+/// number, which is 0, still tells which number it is).
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -42,31 +42,31 @@ crate::params!(Tokens { numbers });
 crate::params!(NumberTokens { weight: Decay::Towards(0.0), bias: Decay::None });
 
 impl Tokens {
-    /// Tokens of `width` values for `fields` embeddings of that width and `numbers` numbers behind them; `v` is drawn from a normal
-    /// distribution of deviation `std`, as embeddings are, and `b` is 0.
+    /// Tokens of `width` values for `fields` embeddings of that width and `numbers` numbers after them; `v` is drawn from a normal
+    /// distribution of standard deviation `std`, as embeddings are, and `b` is 0.
     pub fn new(fields: usize, numbers: usize, width: usize, std: f32, rng: &mut InitRng) -> Self {
         let numbers = (numbers > 0)
             .then(|| NumberTokens { weight: rng.normal(numbers, width, std), bias: Array2::zeros((numbers, width)) });
         Self { numbers, fields, width }
     }
 
-    /// How many values an embedded row has.
+    /// The number of values of an embedded row.
     pub(crate) fn input(&self) -> usize {
         self.fields * self.width + self.count() - self.fields
     }
 
-    /// How many of them are fields, the first ones.
+    /// The number of tokens that are fields; they come first.
     #[cfg(feature = "onnx")]
     pub(crate) fn fields(&self) -> usize {
         self.fields
     }
 
-    /// How many tokens a row has.
+    /// The number of tokens of a row.
     pub fn count(&self) -> usize {
         self.fields + self.numbers.as_ref().map_or(0, |numbers| numbers.weight.nrows())
     }
 
-    /// How many values a token has.
+    /// The number of values of a token.
     pub fn width(&self) -> usize {
         self.width
     }
@@ -78,7 +78,7 @@ impl Tokens {
     pub fn forward(&self, x: &ArrayRef2<f32>, t: &mut ArrayRef2<f32>) {
         self.assert_shapes(x, t);
         let embedded = self.fields * self.width;
-        let t = t.as_slice_mut().expect("tokens stand one below the other");
+        let t = t.as_slice_mut().expect("tokens are contiguous");
         for (x, t) in x.rows().into_iter().zip(t.chunks_exact_mut(self.count() * self.width)) {
             let (fields, numbers) = t.split_at_mut(embedded);
             fields.iter_mut().zip(&x).for_each(|(t, &x)| *t = x);
@@ -98,7 +98,7 @@ impl Tokens {
         self.assert_shapes(x, dt);
         assert_eq!(x.dim(), dx.dim(), "one gradient for each value");
         let embedded = self.fields * self.width;
-        let dt = dt.as_slice().expect("tokens stand one below the other");
+        let dt = dt.as_slice().expect("tokens are contiguous");
         let rows = x.rows().into_iter().zip(dx.rows_mut()).zip(dt.chunks_exact(self.count() * self.width));
         for ((x, mut dx), dt) in rows {
             dx.iter_mut().zip(&dt[..embedded]).for_each(|(dx, &dt)| *dx = dt);

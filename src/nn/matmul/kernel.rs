@@ -1,7 +1,7 @@
 //! The matrix product itself, tile by tile.
 //!
-//! Every value is summed in one order, `Σ_k` in blocks of 256, whatever the rows beside it: a row's result does not depend on
-//! its batch, and rows may be cut between threads at any place.
+//! Every value is summed in one order, `Σ_k` in blocks of 256: a row's result does not depend on the other rows, and threads may divide the
+//! rows at any place.
 
 use std::ops::Range;
 
@@ -11,10 +11,10 @@ use super::tile::{self, Operands, Sums, TileKernel};
 use crate::parallel::{self, Cut};
 use crate::simd::widest;
 
-/// How many products are summed in registers, before that is added to what was summed before: 256 · 16 values of a panel stay in the
+/// The number of products that are summed in registers before the sum is added to earlier ones: 256 · 16 values of a panel stay in the
 /// first-level cache.
 pub(super) const DEPTH: usize = 256;
-/// The most and the fewest rows that a thread takes at a time, and how many products they should come to.
+/// The most and the fewest rows that a thread takes at a time, and the number of products to aim at.
 const MOST: usize = 384;
 const FEWEST: usize = 48;
 const PRODUCTS: usize = 1 << 20;
@@ -126,7 +126,7 @@ impl<S: Epilogue> RowBlock<'_, S> {
         let panels = self.right.n.div_ceil(WIDTH);
         let (tallest, at_once) = tile::shape(self.count);
         let tiles = self.count.div_ceil(tallest);
-        // As equally tall as can be: so many of one row more.
+        // Tiles of equal height, except that the first `taller` have one row more.
         let (short, taller) = (self.count / tiles, self.count % tiles);
         let kernels = |panels| [short, short + usize::from(taller > 0)].map(|rows| tile::kernel(rows, panels));
         let (whole, each) = (panels - panels % at_once, kernels(at_once));
@@ -141,7 +141,7 @@ impl<S: Epilogue> RowBlock<'_, S> {
                 for tile in 0..tiles {
                     let (tall, kernel) = if tile < taller { (short + 1, taller_kernel) } else { (short, kernel) };
                     if panel == 0 {
-                        // Later panels find the rows near.
+                        // For later panels the rows are in cache.
                         let next = self.start + row + tall;
                         self.a.prefetch(next..next + tall, depth.clone());
                     }
@@ -163,7 +163,7 @@ impl<S: Epilogue> RowBlock<'_, S> {
         depth: &Range<usize>,
         sums: &mut Sums,
     ) {
-        // What the sums go to comes near while they are computed.
+        // Where the sums go is prefetched while they are computed.
         self.epilogue.expect(rows.clone(), panel * WIDTH..(panel + at_once) * WIDTH);
         let Right { values, panel_step, row_step, .. } = self.right;
         for start in depth.clone().step_by(DEPTH) {

@@ -76,7 +76,7 @@ pub(super) mod x86 {
     impl Lanes for Avx2 {
         #[inline(always)]
         fn zeros() -> Self {
-            // SAFETY: who uses these lanes has AVX2 and FMA; so everywhere here.
+            // SAFETY: code that uses these lanes runs on processors with AVX2 and FMA only; so everywhere here.
             unsafe { Self(_mm256_setzero_ps(), _mm256_setzero_ps()) }
         }
 
@@ -112,7 +112,7 @@ pub(super) mod x86 {
     impl Lanes for Avx512 {
         #[inline(always)]
         fn zeros() -> Self {
-            // SAFETY: who uses these lanes has AVX-512; so everywhere here.
+            // SAFETY: code that uses these lanes runs on processors with AVX-512 only; so everywhere here.
             unsafe { Self(_mm512_setzero_ps()) }
         }
 

@@ -17,7 +17,7 @@ pub(crate) use self::panels::{Operand, Panels, WIDTH};
 use self::strided::Strided;
 pub(crate) use self::strided::{RowMajor, RowMajorMut};
 
-/// How many values of the right operand are packed at a time: they stay in the second-level cache.
+/// The number of values of the right operand that are packed at a time: they stay in the second-level cache.
 const NEAR: usize = 1 << 16;
 
 /// Below this number of rows, packing the right operand would take longer than the product.
@@ -57,7 +57,7 @@ pub(crate) fn product(a: ArrayView2<'_, f32>, mut b: Operand<'_>, mut epilogue: 
     let ((rows, k), n) = (a.dim(), b.dim().1);
     let near = (NEAR / n.max(1)).next_multiple_of(DEPTH);
     if !epilogue.overwrites() {
-        // What is packed at a time, and the columns of the left operand that it meets, stay near until they are done with.
+        // What is packed at a time, and the columns of the left operand that it is multiplied with, stay in cache.
         let mut left = k;
         while left > near {
             let (first, rest) = b.split_rows(near);

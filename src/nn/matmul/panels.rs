@@ -1,4 +1,4 @@
-//! The right operand of a product, laid out for the kernel.
+//! The right operand of a product, packed for the kernel.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
@@ -13,7 +13,7 @@ use crate::simd::widest;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{has_avx512, with_avx512};
 
-/// How many columns of the right operand the kernel takes at a time.
+/// The number of columns of the right operand that the kernel takes at a time.
 pub(crate) const WIDTH: usize = 16;
 
 /// A row of a panel, in one line of the cache: a vector that lies in two takes twice as long to load.
@@ -75,12 +75,12 @@ impl Operand<'_> {
 }
 
 impl Panels {
-    /// Packs a matrix in place of what was there. Allocates only when it never was this large before.
+    /// Packs a matrix, replacing the one before. Allocates only if it has never been this large.
     pub(crate) fn pack(&mut self, operand: Operand<'_>) {
         let (k, n) = operand.dim();
         (self.k, self.n) = (k, n);
         let len = self.len();
-        // Never less: what is given back would have to be set to zero when it is taken again.
+        // It never shrinks: memory that is returned would be set to zero when it is allocated again.
         if self.lines.len() < len {
             self.lines.resize(len, Line([0.0; WIDTH]));
         }
@@ -98,7 +98,7 @@ impl Panels {
         }
     }
 
-    /// How many lines its panels have.
+    /// The number of lines of its panels.
     fn len(&self) -> usize {
         self.n.div_ceil(WIDTH) * self.k
     }
@@ -154,7 +154,7 @@ fn pack<V: Fn(f32, f32) -> f32 + Copy>(a: ArrayView2<'_, f32>, value: V, b: Arra
         }
         packed = n / WIDTH;
     }
-    // What is left: the last columns, or, where values stand side by side neither way, all.
+    // The rest: the last columns, or all where neither rows nor columns are contiguous.
     let left = if packed == 0 { whole.chunks_exact_mut(k * WIDTH) } else { [][..].chunks_exact_mut(k * WIDTH) };
     for (panel, out) in (packed..).zip(left.chain(rest.chunks_exact_mut(k * WIDTH))) {
         let columns = s![.., panel * WIDTH..n.min((panel + 1) * WIDTH)];
@@ -168,11 +168,11 @@ fn pack<V: Fn(f32, f32) -> f32 + Copy>(a: ArrayView2<'_, f32>, value: V, b: Arra
     }
 }
 
-/// Rows that are packed at a time. Row by row, the panels' next lines would be as far apart as panels are, often at a power of two,
-/// and drive each other out of the cache.
+/// Rows that are packed at a time. Row by row, the next lines of the panels would be a panel apart, often a power of two, and evict each
+/// other from the cache.
 const PACKED: usize = 8;
 
-/// Packs whole panels of `k` rows where rows are contiguous: a few rows at a time, as they stand in memory.
+/// Packs whole panels of `k` rows where rows are contiguous: a few rows at a time, in the order of memory.
 #[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
 fn pack_rows<V: Fn(f32, f32) -> f32 + Copy>(
     a: ArrayView2<'_, f32>,

@@ -1,4 +1,4 @@
-//! Matrices as the kernel sees them: a pointer, two strides, and the shape they were checked against.
+//! Matrices for the kernel: a pointer, two strides, and the shape that accesses are checked against.
 
 #![allow(unsafe_code, reason = "the kernel reads operands through strides, without a bounds check for each value")]
 
@@ -22,7 +22,7 @@ pub(super) struct Strided<'a> {
     values: PhantomData<&'a f32>,
 }
 
-// SAFETY: it stands for a shared borrow of f32 values.
+// SAFETY: it is a shared borrow of f32 values.
 unsafe impl Send for Strided<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Strided<'_> {}
@@ -57,7 +57,7 @@ impl<'a> Strided<'a> {
         Self { start, rows, columns, ..*self }
     }
 
-    /// Has a block brought near.
+    /// Prefetches a block.
     #[inline(always)]
     pub(super) fn prefetch(&self, rows: Range<usize>, columns: Range<usize>) {
         let rows = rows.start..rows.end.min(self.rows);
@@ -99,20 +99,20 @@ pub(crate) struct RowMajor<'a> {
     values: PhantomData<&'a f32>,
 }
 
-// SAFETY: it stands for a shared borrow of f32 values.
+// SAFETY: it is a shared borrow of f32 values.
 unsafe impl Send for RowMajor<'_> {}
 
 impl<'a> RowMajor<'a> {
     /// # Panics
-    /// If the values of a row do not stand side by side.
+    /// If rows are not contiguous.
     #[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
     pub(crate) fn new(view: ArrayView2<'a, f32>) -> Self {
         Self::at(view.as_ptr(), view.dim(), view.strides())
     }
 
     fn at(start: *const f32, (height, columns): (usize, usize), strides: &[isize]) -> Self {
-        assert!(height == 0 || columns <= 1 || strides[1] == 1, "the values of a row stand side by side");
-        assert!(height <= 1 || strides[0] >= 0, "the rows of a matrix stand in order");
+        assert!(height == 0 || columns <= 1 || strides[1] == 1, "rows are contiguous");
+        assert!(height <= 1 || strides[0] >= 0, "rows are in order");
         let stride = if height <= 1 { columns } else { strides[0] as usize };
         Self { start, height, columns, stride, values: PhantomData }
     }
@@ -121,10 +121,10 @@ impl<'a> RowMajor<'a> {
         (self.height, self.columns)
     }
 
-    /// Has parts of rows brought near, as far as there are any.
+    /// Prefetches these columns of these rows, as far as they exist.
     #[inline(always)]
     pub(crate) fn prefetch(&self, rows: Range<usize>, columns: Range<usize>) {
-        // Of each 16 the line of the last value: that of the first one came with the part before it, if the two differ.
+        // Prefetches the cache line of each chunk's last value; the line of its first value was prefetched with the chunk before.
         let (rows, columns) = (rows.start..rows.end.min(self.height), columns.start..columns.end.min(self.columns));
         for row in rows {
             for column in columns.clone().step_by(WIDTH) {
@@ -165,7 +165,7 @@ pub(crate) struct RowMajorMut<'a> {
 
 impl<'a> RowMajorMut<'a> {
     /// # Panics
-    /// If the values of a row do not stand side by side.
+    /// If rows are not contiguous.
     pub(crate) fn new(mut view: ArrayViewMut2<'a, f32>) -> Self {
         let start = view.as_mut_ptr();
         Self::over(RowMajor::at(start, view.dim(), view.strides()))

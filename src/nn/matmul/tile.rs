@@ -9,16 +9,16 @@ use crate::simd::has_fma;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{has_avx512, with_avx512, with_fma};
 
-/// What a processor has.
+/// The vectors that a processor has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Vectors {
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// Others, and a fused multiply-add.
+    /// Those of the target, with a fused multiply-add.
     Fused,
-    /// Others, and none.
+    /// Those of the target, without.
     Plain,
 }
 
@@ -90,7 +90,7 @@ impl Vectors {
     }
 }
 
-/// How large tiles are for this number of rows: their most rows, and their panels.
+/// The size of tiles for this number of rows: the largest number of rows, and the number of panels.
 ///
 /// 6 rows of one panel are 12 vectors of sums with AVX2; 2 of the right operand and 1 value of the left fill 16 registers. With AVX-512 a
 /// vector is as wide as a panel, and 12 rows of two panels leave some of 32 registers for operands. Few rows make few sums, each of which
@@ -128,7 +128,7 @@ pub(super) type TileKernel = fn(Operands<'_, '_>, bool, &mut Sums);
 /// With AVX-512, which the processor must have.
 #[cfg(target_arch = "x86_64")]
 fn avx512<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, add: bool, sums: &mut Sums) {
-    // SAFETY: `Vectors::all` has looked.
+    // SAFETY: `Vectors::all` has checked the processor.
     #[allow(unsafe_code, reason = "there is no safe way to call a function with target features")]
     unsafe {
         with_avx512(
@@ -142,7 +142,7 @@ fn avx512<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, add: boo
 /// With AVX2 and FMA, which the processor must have.
 #[cfg(target_arch = "x86_64")]
 fn avx2<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, add: bool, sums: &mut Sums) {
-    // SAFETY: `Vectors::all` has looked.
+    // SAFETY: `Vectors::all` has checked the processor.
     #[allow(unsafe_code, reason = "as above")]
     unsafe {
         with_fma(
@@ -153,12 +153,12 @@ fn avx2<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, add: bool,
     }
 }
 
-/// With the vectors that every processor of this sort has, where it fuses.
+/// With the vectors of the compilation target, and fused multiply-adds.
 fn fused<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, add: bool, sums: &mut Sums) {
     tile::<Plain<true>, ROWS, PANELS>(of, add, sums);
 }
 
-/// With the vectors that every processor of this sort has, where it does not fuse.
+/// With the vectors of the compilation target, without fused multiply-adds.
 fn plain<const ROWS: usize, const PANELS: usize>(of: Operands<'_, '_>, add: bool, sums: &mut Sums) {
     tile::<Plain<false>, ROWS, PANELS>(of, add, sums);
 }

@@ -10,7 +10,7 @@ const RATE: f32 = 0.1;
 /// Batch normalisation (Ioffe & Szegedy 2015): `y = γ ⊙ (z − μ)/√(σ² + ε) + β`, statistics of the batch in training,
 /// moving averages in inference. ε is 1e-5 and the averages move by 0.1.
 ///
-/// It mixes all domains' statistics; at the input of a multi-domain net use
+/// Its statistics are those of all domains together; at the input of a multi-domain net use
 /// [`PartitionedNorm`](super::PartitionedNorm).
 ///
 /// ```

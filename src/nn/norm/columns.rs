@@ -1,4 +1,4 @@
-//! Standardising columns by statistics of rows: the part that every batch normalisation shares.
+//! Standardising columns by statistics of rows: the common part of the batch normalisations.
 //!
 //! Forward `y = a ⊙ x̂ + b` with `x̂ = (z − μ)·r`, `r = 1/√(σ² + ε)`; backward, where μ and σ² come from the `n` rows
 //! themselves, `dz = a·r ⊙ (g − mean g − x̂ ⊙ mean(g ⊙ x̂))`, and where they are constants, `dz = a·r ⊙ g`.
@@ -9,13 +9,13 @@ use crate::nn::linear::values;
 use crate::nn::{InputGrad, MovingAverage};
 use crate::parallel::{ByColumn, wide_blocks};
 
-/// A column with a smaller variance is constant: in training it passes as 0, and so it does in inference, whatever value comes.
+/// A column with a smaller variance counts as constant: its output is 0 in training, and in inference for every value.
 pub(crate) const CONSTANT: f32 = 1e-8;
 
-/// Columns that are taken at a time: what their rows have of a cache's lines is used in all passes before it leaves the cache.
+/// The number of columns that are processed at a time: their cache lines are used in all passes before they are evicted.
 const AT_ONCE: usize = 64;
 
-/// The statistics that one run of rows was standardised by, and what its backward pass needs.
+/// The statistics that some rows were standardised by, and what the backward pass needs.
 #[derive(Debug, Default)]
 pub(crate) struct Columns {
     /// μ
@@ -24,7 +24,7 @@ pub(crate) struct Columns {
     inv_std: Array1<f32>,
     /// Whether μ and σ² come from the rows, so that gradients flow through them.
     from_rows: bool,
-    /// The rows' mean and unbiased variance, and how many rows there were: what a moving average takes.
+    /// The rows' mean and unbiased variance, and the number of rows, for a moving average.
     batch_mean: Array1<f32>,
     batch_var: Array1<f32>,
     batch_rows: u64,
@@ -59,7 +59,7 @@ impl Columns {
             (0..width, &mut self.sums[..]),
             #[inline(always)]
             |(block, sums)| {
-                // Apart, each side by side: that makes vectors.
+                // Two arrays instead of pairs, so that the loops use vectors.
                 let (mean, squares) = (&mut [0.0; AT_ONCE][..sums.len()], &mut [0.0; AT_ONCE][..sums.len()]);
                 for z in z.rows() {
                     mean.iter_mut().zip(&contiguous(z)[block.clone()]).for_each(|(mean, &z)| *mean += f64::from(z));
@@ -86,7 +86,7 @@ impl Columns {
         }
     }
 
-    /// Takes μ and σ² as constants. The rows leave no statistics, unless [`Columns::measure_rows`] takes them after this.
+    /// Takes μ and σ² as constants. [`Columns::note`] then does nothing, unless [`Columns::measure_rows`] was called after this.
     pub(crate) fn take_constants(
         &mut self,
         mean: &ArrayRef1<f32>,
@@ -155,7 +155,7 @@ impl Columns {
             data,
             #[inline(always)]
             move |(block, sums, mean, inv_std, a, ByColumn(mut dz))| {
-                // Apart, as above.
+                // Two arrays, as above.
                 let (sum_g, sum_gx) = (&mut [0.0; AT_ONCE][..sums.len()], &mut [0.0; AT_ONCE][..sums.len()]);
                 for (z, g) in z.rows().into_iter().zip(dy.rows()) {
                     let (z, g) = (&contiguous(z)[block.clone()], &contiguous(g)[block.clone()]);
@@ -186,7 +186,7 @@ impl Columns {
         );
     }
 
-    /// Makes the rows' statistics, if they were taken, the "gradient" of the moving averages.
+    /// Adds the rows' statistics, if they were taken, to the "gradient" of the moving averages.
     pub(crate) fn note(&self, moving: &mut MovingAverage) {
         if self.batch_rows > 0 {
             moving.add(&self.batch_mean, &self.batch_var, self.batch_rows);
@@ -204,7 +204,7 @@ impl Columns {
     }
 }
 
-const CONTIGUOUS: &str = "the values of a row stand side by side";
+const CONTIGUOUS: &str = "rows are contiguous";
 
 #[expect(clippy::needless_pass_by_value, reason = "a view is as good as a reference")]
 fn contiguous(row: ArrayView1<'_, f32>) -> &[f32] {

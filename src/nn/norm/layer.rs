@@ -5,7 +5,7 @@ use ndarray::{Array1, ArrayRef2, Axis};
 use crate::nn::Decay;
 
 /// Layer normalisation (Ba et al. 2016): `y = γ ⊙ (z − μ)/√(σ² + ε) + β` with μ and σ² over the columns of each row;
-/// ε is 1e-5. The same in training and inference.
+/// ε is 1e-5. Training and inference do not differ.
 ///
 /// ```
 /// use ndarray::{Array2, array};

@@ -1,4 +1,4 @@
-//! Partitioned Normalization: each domain's rows by that domain's statistics.
+//! Partitioned Normalization: each domain's rows are normalised by that domain's statistics.
 
 use ndarray::{Array1, ArrayRef2, s};
 
@@ -8,21 +8,22 @@ use crate::nn::buffer::grow;
 use crate::nn::segment::each_segment;
 use crate::nn::{Decay, InputGrad, Mode, MovingAverage, PerDomain, Segment, Size};
 
-/// Partitioned Normalization (Sheng et al. 2021, section 3.3, equations 3 and 4): batch normalisation whose statistics
-/// and half of whose scale and shift belong to the row's domain d.
+/// Partitioned Normalization (Sheng et al. 2021, section 3.3, equations 3 and 4): batch normalisation with statistics
+/// of the row's domain d, and with a scale and a shift that are partly the domain's own.
 ///
 /// Training: `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + φ·Var + ε) + (β + β_d)`, where `μ_d, σ²_d` are the mean and variance of *this
-/// batch's rows of d*. Inference: the same with moving averages `E_d, Var_d`, kept for each domain ([`MovingAverage`]), in place of `μ_d, σ²_d`.
+/// batch's rows of d*. In inference, `μ_d, σ²_d` are the
+/// moving averages `E_d, Var_d` of the domain ([`MovingAverage`]).
 /// `Var` is the pooled moving variance of all domains, 0 before the first step.
 ///
-/// A column whose variance in a domain is below 1e-8 is constant there. It passes as 0 in inference, as it does in training: by `1/√ε` a
-/// value that the domain has not had before would be multiplied by 316. With φ above 0, 0.1 say, columns that are nearly constant are
-/// bounded too. Then the scores of a domain depend on the statistics of the others: training on rows of one moves them all a little.
+/// A column whose variance in a domain is below 1e-8 counts as constant there. Its `x̂` is 0 in inference, as in training: otherwise a value that
+/// is new to the domain would be multiplied by `1/√ε` = 316. With φ above 0, 0.1 for example, columns that are nearly constant are bounded too.
+/// Then the scores of a domain depend on the statistics of all domains: training on rows of one domain changes the scores of all a little.
 ///
 /// A segment with fewer than `min_rows` rows uses `E_d, Var_d` as constants in training too. With 2 rows or more it moves them. A domain
 /// that has no statistics yet takes the pooled ones of all domains; rows of no known domain do so too, with γ and β alone.
 ///
-/// Moving averages lag behind weights that move: [`recompute_statistics`](crate::train::recompute_statistics) replaces them by the statistics of
+/// Moving averages lag while the layers below learn: [`recompute_statistics`](crate::train::recompute_statistics) replaces them by the statistics of
 /// many rows, and [`Trainer`](crate::train::Trainer) does so before each evaluation.
 ///
 /// ```
@@ -49,7 +50,7 @@ pub struct PartitionedNorm {
     settings: PartitionedNormSettings,
 }
 
-/// What one domain owns of a [`PartitionedNorm`].
+/// A domain's own parameters of a [`PartitionedNorm`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainNorm {
     /// `γ_d`, `[width]`, around 1.
@@ -63,14 +64,14 @@ pub struct DomainNorm {
 crate::params!(PartitionedNorm { gamma: Decay::Towards(1.0), beta: Decay::None, domain });
 crate::params!(DomainNorm { gamma: Decay::Towards(1.0), beta: Decay::None, moving });
 
-/// The numbers a [`PartitionedNorm`] is set by.
+/// The settings of a [`PartitionedNorm`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PartitionedNormSettings {
     /// ε, added to variances; default 1e-5.
     pub epsilon: f32,
     /// The rate of the moving averages, in (0, 1]; default 0.05.
     pub rate: f32,
-    /// The fewest rows of a domain in a batch that are normalised by their own statistics, at least 2; default 64. The paper names none: 2 is the
+    /// The fewest rows of a domain in a batch that are normalised by their own statistics, at least 2; default 64. The paper has none: 2 is the
     /// closest to it.
     pub min_rows: usize,
     /// φ, the share of the pooled variance that is added to every variance, at least 0; default 0, as in the paper.
@@ -86,14 +87,14 @@ impl Default for PartitionedNormSettings {
 /// What a [`PartitionedNorm`] keeps from forward to backward.
 #[derive(Debug, Default)]
 pub struct PartitionedNormCache {
-    segments: Vec<SegmentCache>,
+    segments: Vec<NormSegment>,
     /// Mean and variance of all domains, where they are needed.
     mean: Array1<f32>,
     var: Array1<f32>,
 }
 
 #[derive(Debug, Default)]
-struct SegmentCache {
+struct NormSegment {
     columns: Columns,
     /// `γ ⊙ γ_d`
     scale: Array1<f32>,
@@ -108,7 +109,7 @@ impl DomainNorm {
 }
 
 impl PartitionedNorm {
-    /// A normalisation of `width` columns for these domains, at first the same for all.
+    /// A normalisation of `width` columns for these domains, which all start with scale 1 and shift 0.
     ///
     /// # Panics
     /// If `settings` are out of their ranges.
@@ -125,7 +126,7 @@ impl PartitionedNorm {
         (2.0 + 4.0 * domains) * Size::tensor(width)
     }
 
-    /// Gives a new domain neutral values; until it has statistics of its own, it takes the pooled ones.
+    /// Adds a domain with scale 1 and shift 0; until it has statistics of its own, it takes the pooled ones.
     pub fn add_domain(&mut self, domain: DomainId) {
         self.domain.push(domain, DomainNorm::neutral(self.gamma.len(), self.settings.rate));
     }
@@ -152,7 +153,7 @@ impl PartitionedNorm {
         self.settings.floor
     }
 
-    /// What the layer is in inference for rows of a domain, `None` for rows of no known one: `y = scale ⊙ z + shift`.
+    /// Scale and shift of the layer in inference, `y = scale ⊙ z + shift`, for rows of a domain (`None`: no known one).
     pub(crate) fn affine(&self) -> impl Fn(Option<usize>) -> (Vec<f64>, Vec<f64>) {
         let (mut mean, mut var) = (Array1::zeros(0), Array1::zeros(0));
         let floor = self.pooled(&mut mean, &mut var);

@@ -5,12 +5,12 @@ use ndarray::{Array1, Array2, ArrayRef2, Zip};
 use super::weights::{DWeights, Weights};
 use crate::nn::{Decay, Linear};
 
-/// What one domain owns where its network is added by a learned share: `y = y_s + α_d ⊙ (x·W_d + b_d)`, that is
+/// A domain's own parameters in [`Combination::AdaptiveAdd`](super::Combination::AdaptiveAdd): `y = y_s + α_d ⊙ (x·W_d + b_d)`, that is
 /// `W*_d = W + W_d·diag(α_d)`, `b*_d = b + α_d ⊙ b_d`.
 ///
-/// It is a reading of the "adaptive add" of Star+: every output has a share `α_dj` of its own. At the start `α_d = 1` and the
-/// rest is 0: an addition that changes nothing. Weight decay pulls `W_d` to 0, and `α_d` to 1, so that a share cannot
-/// grow to make up for a `W_d` that decays.
+/// It is this crate's reading of the "adaptive add" of Star+, with a factor `α_dj` for every output. At the start `α_d = 1` and the
+/// rest is 0, so that the layer is the shared one. Weight decay pulls `W_d` to 0, and `α_d` to 1, so that `α_d` cannot
+/// grow to compensate for a `W_d` that decays.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -39,7 +39,7 @@ pub struct AdaptiveSummand {
 crate::params!(AdaptiveSummand { weight: Decay::Towards(0.0), bias: Decay::None, alpha: Decay::Towards(1.0) });
 
 impl AdaptiveSummand {
-    /// The summand that changes nothing.
+    /// Parameters with which the layer is the shared one.
     pub(super) fn neutral(input: usize, output: usize) -> Self {
         Self { weight: Array2::zeros((input, output)), bias: Array1::zeros(output), alpha: Array1::ones(output) }
     }

@@ -5,7 +5,7 @@ use ndarray::{Array1, Array2, ArrayRef2, Zip};
 use super::weights::{DWeights, Weights};
 use crate::nn::{Decay, Linear};
 
-/// What one domain owns where weights are added: `W*_d = W + W_d`, `b*_d = b + b_d`, the "add" of Star+. At the start all is
+/// A domain's own parameters in [`Combination::Add`](super::Combination::Add): `W*_d = W + W_d`, `b*_d = b + b_d`, the "add" of Star+. At the start all is
 /// 0; weight decay pulls `W_d` to 0.
 ///
 /// ```
@@ -33,7 +33,7 @@ pub struct Summand {
 crate::params!(Summand { weight: Decay::Towards(0.0), bias: Decay::None });
 
 impl Summand {
-    /// The summand that changes nothing.
+    /// Parameters with which the layer is the shared one.
     pub(super) fn neutral(input: usize, output: usize) -> Self {
         Self { weight: Array2::zeros((input, output)), bias: Array1::zeros(output) }
     }

@@ -1,18 +1,18 @@
-//! How the shared network and a domain's own become one.
+//! The ways to combine the shared layer with a domain's own parameters.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problems;
 use crate::nn::Size;
 
-/// How a [`StarLinear`](super::StarLinear) combines the shared layer with a domain's own.
+/// How a [`StarLinear`](super::StarLinear) combines the shared layer with a domain's own parameters.
 ///
 /// Sheng et al. 2021 (section 3.4) multiply and leave other functions to later work. Star+ (Yeşil & Turgut 2024,
 /// arXiv 2406.16568) names four: add, adaptive add, concatenation and gating, "to find the optimal balance between
 /// domain-specific and shared information". Their equations below are this crate's reading of those names, chosen so that each
 /// **starts as the shared layer**; low rank is of this crate.
 ///
-/// With `y_s = x·W + b`, and `in` and `out` the layer's widths; parameters are those that one domain owns:
+/// With `y_s = x·W + b`, and `in` and `out` the layer's widths; the last column counts the parameters of one domain:
 ///
 /// | combination | a row of domain d gets | at the start | parameters |
 /// |---|---|---|---|
@@ -35,11 +35,11 @@ pub enum Combination {
     Add,
     /// `W + W_d·diag(α_d)`. See [`AdaptiveSummand`](super::AdaptiveSummand).
     AdaptiveAdd,
-    /// A learned gate between the shared output and the domain's. See [`SigmoidGate`](super::SigmoidGate).
+    /// A learned sigmoid gate between the shared output and the domain's. See [`SigmoidGate`](super::SigmoidGate).
     SigmoidGate,
-    /// Both outputs side by side, and a learned map back to the width. See [`Concatenated`](super::Concatenated).
+    /// Both outputs concatenated, and a learned map back to the width. See [`Concatenated`](super::Concatenated).
     Concatenation,
-    /// `W ⊙ (1 + U_d·V_dᵀ)`: for many domains, which share all but `(in + out)·rank` weights. See
+    /// `W ⊙ (1 + U_d·V_dᵀ)`: for many domains, each of which adds `(in + out)·rank` weights only. See
     /// [`LowRankFactor`](super::LowRankFactor).
     LowRank {
         /// The columns of `U_d` and `V_d`, at least 1; default 4. A layer takes no more than its smaller width.
@@ -58,7 +58,7 @@ impl Combination {
         Self::LowRank { rank: default_rank() }
     }
 
-    /// The size of what one domain owns in a layer: the last column of the table above.
+    /// The size of a domain's own parameters in a layer: the last column of the table above.
     pub(super) fn size(self, input: f64, output: f64) -> Size {
         let values = match self {
             Self::Product | Self::Add => input * output + output,
@@ -71,7 +71,7 @@ impl Combination {
         Size { values, tensors: 5.0 }
     }
 
-    /// How many values of a layer's output a training step keeps for a row beside that output.
+    /// The number of values that a training step keeps for each value of the output, beside that output.
     pub(crate) fn row(self) -> f64 {
         match self {
             Self::Product | Self::Add | Self::LowRank { .. } => 0.0,
@@ -80,7 +80,7 @@ impl Combination {
         }
     }
 
-    /// Notes what cannot be.
+    /// Notes invalid settings.
     pub(crate) fn check(self, problems: &mut Problems) {
         if let Self::LowRank { rank } = self {
             let most = crate::model::MAX_WIDTH;

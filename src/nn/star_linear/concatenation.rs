@@ -2,19 +2,19 @@
 
 use ndarray::{Array2, ArrayRef2, Axis, Zip, concatenate, s};
 
-use super::layer::{InputSum, SegmentBack, SegmentCache};
+use super::layer::{InputSum, SegmentBack, StarSegment};
 use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
 use crate::nn::{Decay, Linear};
 
-/// What one domain owns where the shared output and the domain's stand side by side, and a map brings them back to the
-/// width: `y = [y_s, y_d]·M_d` with `y_d = x·W_d + b_d`. It is a reading of the "concatenation" of Star+.
+/// A domain's own parameters in [`Combination::Concatenation`](super::Combination::Concatenation), where a map brings both outputs back to the
+/// width: `y = [y_s, y_d]·M_d` with `y_d = x·W_d + b_d`. It is this crate's reading of the "concatenation" of Star+.
 ///
-/// The map is kept as its distance from addition, `M_d = [1; 1] + C_d`, so that `y = y_s + y_d + [y_s, y_d]·C_d`. At the start
-/// all is 0: nothing is added. Weight decay pulls `W_d` and `C_d` to 0.
+/// The stored map is the difference from addition, `M_d = [1; 1] + C_d`, so that `y = y_s + y_d + [y_s, y_d]·C_d`. At the start
+/// all is 0, so that the layer is the shared one. Weight decay pulls `W_d` and `C_d` to 0.
 ///
-/// Without an activation between, it can be no other map than [`Add`](super::Combination::Add) can be; what differs is the way
-/// there: through `C_d` a domain mixes what the shared layer has learned, output by output.
+/// Since there is no activation between, it can express the same maps as [`Add`](super::Combination::Add). Training differs: through `C_d` a
+/// domain mixes the outputs of the shared layer.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -41,12 +41,12 @@ pub struct Concatenated {
 crate::params!(Concatenated { own, map: Decay::Towards(0.0) });
 
 impl Concatenated {
-    /// The layer that changes nothing.
+    /// Parameters with which the layer is the shared one.
     pub(super) fn neutral(input: usize, output: usize) -> Self {
         Self { own: Linear::zeros(input, output), map: Array2::zeros((2 * output, output)) }
     }
 
-    /// `W* = W + W_d + [W, W_d]·C_d`, and the same for `b*`.
+    /// `W* = W + W_d + [W, W_d]·C_d`, likewise `b*`.
     pub(super) fn combined(&self, shared: &Linear) -> Linear {
         let Self { own, map } = self;
         let weight = concatenate![Axis(1), shared.weight, own.weight].dot(map);
@@ -54,12 +54,12 @@ impl Concatenated {
         Linear { weight: weight + &shared.weight + &own.weight, bias: bias + &shared.bias + &own.bias }
     }
 
-    /// `y = y_s + y_d + [y_s, y_d]·C_d`, and then a rectifier if there is to be one.
+    /// `y = y_s + y_d + [y_s, y_d]·C_d`, followed by a ReLU if `rectify`.
     pub(super) fn forward(
         &self,
         shared: &Linear,
         x: &ArrayRef2<f32>,
-        cache: &mut SegmentCache,
+        cache: &mut StarSegment,
         y: &mut ArrayRef2<f32>,
         rectify: bool,
     ) {

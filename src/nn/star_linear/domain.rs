@@ -1,13 +1,13 @@
-//! What one domain owns of a star layer.
+//! A domain's own parameters of a star layer.
 
 use ndarray::ArrayRef2;
 
-use super::layer::{SegmentBack, SegmentCache};
+use super::layer::{SegmentBack, StarSegment};
 use super::weights::Weights;
 use super::{AdaptiveSummand, Combination, Concatenated, Factor, LowRankFactor, SigmoidGate, Summand};
 use crate::nn::{InitRng, Linear};
 
-/// What one domain owns of a [`StarLinear`](super::StarLinear): a variant for each [`Combination`].
+/// A domain's own parameters of a [`StarLinear`](super::StarLinear): a variant for each [`Combination`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum DomainLinear {
     /// Of [`Combination::Product`].
@@ -36,7 +36,7 @@ crate::params!(
 );
 
 impl DomainLinear {
-    /// The part that changes nothing.
+    /// Parameters with which the layer is the shared one.
     pub(super) fn neutral(combination: Combination, input: usize, output: usize, rng: &mut InitRng) -> Self {
         match combination {
             Combination::Product => Self::Product(Factor::neutral(input, output)),
@@ -60,12 +60,12 @@ impl DomainLinear {
         }
     }
 
-    /// The rows of one segment, and then a rectifier if there is to be one.
+    /// The forward pass of the rows of one segment, followed by a ReLU if `rectify`.
     pub(super) fn forward(
         &self,
         shared: &Linear,
         x: &ArrayRef2<f32>,
-        cache: &mut SegmentCache,
+        cache: &mut StarSegment,
         y: &mut ArrayRef2<f32>,
         rectify: bool,
     ) {

@@ -1,4 +1,4 @@
-//! The layer: who takes which path.
+//! The star layer: the rows of each segment, with the shared and the domain's own parameters.
 
 use ndarray::{Array1, Array2, ArrayRef2, ArrayView2, Axis, s};
 
@@ -13,10 +13,10 @@ use crate::nn::sums::fold;
 use crate::nn::{Init, InitRng, InputGrad, Linear, PerDomain, Segment, Size};
 use crate::parallel::{self, Divide};
 
-/// A layer that all domains share and each bends to its own (Sheng et al. 2021, section 3.4, equations 5 and 6), in one of
-/// several ways: see [`Combination`].
+/// An affine layer that all domains share, combined with parameters of each domain (Sheng et al. 2021, section 3.4, equations 5 and 6) in one
+/// of several ways: see [`Combination`].
 ///
-/// What is shared learns from every row, what a domain owns from its own rows alone. At the start the layer is the
+/// The shared parameters learn from all rows, a domain's own from the rows of the domain. At the start the layer is the
 /// shared one for every domain. A row of no known domain takes the shared layer.
 ///
 /// ```
@@ -40,7 +40,7 @@ use crate::parallel::{self, Divide};
 pub struct StarLinear {
     /// `W` and `b`.
     pub shared: Linear,
-    /// `W_d`, `b_d` and what else the combination asks of a domain.
+    /// `W_d`, `b_d` and the other parameters of the combination.
     pub domain: PerDomain<DomainLinear>,
     combination: Combination,
 }
@@ -50,26 +50,26 @@ crate::params!(StarLinear { shared, domain });
 /// What a [`StarLinear`] keeps from forward to backward.
 #[derive(Debug, Default)]
 pub struct StarLinearCache {
-    segments: Vec<SegmentCache>,
+    segments: Vec<StarSegment>,
     groups: Vec<Group>,
 }
 
 /// What one segment keeps from forward to backward.
 #[derive(Debug, Default)]
-pub(super) struct SegmentCache {
+pub(super) struct StarSegment {
     /// `W*_d`, where it is formed, and `b*_d`.
     pub(super) weight: Array2<f32>,
     pub(super) bias: Array1<f32>,
-    /// What the domain's own layer gives, beside a gate; behind what the shared one gives, where they are joined.
+    /// For a sigmoid gate, the output of the domain's own layer; for a concatenation, both outputs.
     pub(super) outputs: Array2<f32>,
-    /// How far a gate is open.
+    /// The values of a sigmoid gate.
     pub(super) gate: Array2<f32>,
 }
 
-/// Some neighbouring segments on their way back, one after the other; several groups go side by side.
+/// The backward pass of consecutive segments, one after the other; groups run in parallel.
 #[derive(Debug, Default)]
 struct Group {
-    /// What they add to the gradient of what is shared; 0 between two passes.
+    /// What they add to the gradient of the shared layer; 0 between two passes.
     dshared: Option<Linear>,
     scratch: Scratch,
 }
@@ -85,12 +85,12 @@ pub(super) struct Scratch {
     pub(super) dgate: Array2<f32>,
 }
 
-/// One segment on its way back: what every combination is given.
+/// The arguments of the backward pass of one segment, for every combination.
 pub(super) struct SegmentBack<'a, 'm> {
     pub(super) shared: &'a Linear,
     pub(super) x: ArrayView2<'a, f32>,
     pub(super) dy: ArrayView2<'a, f32>,
-    pub(super) cache: &'m SegmentCache,
+    pub(super) cache: &'m StarSegment,
     pub(super) scratch: &'m mut Scratch,
     pub(super) dshared: &'m mut Linear,
     /// `None` if it is not needed.
@@ -144,16 +144,15 @@ impl StarLinear {
         linear + domains * combination.size(input, output)
     }
 
-    /// Gives a new domain its own part, which starts neutral.
+    /// Adds a domain, for which the layer starts as the shared one.
     pub fn add_domain(&mut self, domain: DomainId, rng: &InitRng) {
         let (input, output) = self.shared.weight.dim();
         self.domain.push(domain, DomainLinear::neutral(self.combination, input, output, &mut rng.of_domain(domain)));
     }
 
-    /// What the layer is for rows of this domain, as one affine map: `W*_d` and `b*_d`.
+    /// The layer for rows of this domain, as one affine map: `W*_d` and `b*_d`.
     ///
-    /// A gate makes of every row another map; for [`Combination::SigmoidGate`] it is the one behind a gate that is fully open,
-    /// `W + W_d` and `b + b_d`.
+    /// With [`Combination::SigmoidGate`] every row has a map of its own; this one is the map if the gate is 1: `W + W_d` and `b + b_d`.
     ///
     /// # Panics
     /// If there is no domain of this position.
@@ -195,8 +194,7 @@ impl StarLinear {
         });
     }
 
-    /// Takes `dy` back through each segment's combination: to what is shared, to what the domain owns, and to `dx` (`None` if
-    /// it is not needed).
+    /// The backward pass of each segment's combination: to the shared parameters, the domain's own, and `dx` (`None` if it is not needed).
     ///
     /// # Panics
     /// If the shapes do not fit or a segment has no domain.
@@ -249,16 +247,16 @@ impl StarLinear {
     }
 }
 
-/// Some groups of segments on their way back.
+/// The backward pass of some groups of segments.
 struct Backward<'a, 'm> {
     layer: &'a StarLinear,
     x: ArrayView2<'a, f32>,
     dy: ArrayView2<'a, f32>,
     segments: &'a [Segment],
-    /// How many segments a group has; the last may have less.
+    /// The number of segments of a group; the last may have fewer.
     each: usize,
-    caches: &'m mut [SegmentCache],
-    /// The gradients of what domains own, from domain `first` on.
+    caches: &'m mut [StarSegment],
+    /// The gradients of the domains' own parameters, from domain `first` on.
     own: &'m mut [DomainLinear],
     first: usize,
     groups: &'m mut [Group],
@@ -306,7 +304,7 @@ impl Divide for Backward<'_, '_> {
 }
 
 impl Backward<'_, '_> {
-    /// The segments of one group, with a gradient of its own for what is shared.
+    /// The segments of one group, with a separate gradient of the shared layer.
     fn run_apart(mut self) {
         let mut dshared = self.groups[0].dshared.take().unwrap_or_else(|| {
             let (input, output) = self.layer.shared.weight.dim();

@@ -7,11 +7,11 @@ use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul_grad, matmul_transposed};
 use crate::nn::{Decay, InitRng, Linear};
 
-/// What one domain owns where its factor is of low rank: `W*_d = W ⊙ (1 + U_d·V_dᵀ)`, `b*_d = b + b_d`, for many domains:
+/// A domain's own parameters in [`Combination::LowRank`](super::Combination::LowRank): `W*_d = W ⊙ (1 + U_d·V_dᵀ)`, `b*_d = b + b_d`, for many domains:
 /// a domain has `(in + out)·rank + out` values instead of `in·out + out`.
 ///
-/// At the start `V_d = 0`, so that the factor is 1, and `U_d` is normal with variance `1/rank`, which makes a step of `V_d`
-/// move the factor about as much as the same step of a full one would. Weight decay pulls `V_d` to 0, which takes the factor
+/// At the start `V_d = 0`, so that the factor is 1, and `U_d` is normal with variance `1/rank`, so that a step of `V_d`
+/// changes the factor about as much as the same step of a full factor. Weight decay pulls `V_d` to 0, which takes the factor
 /// to 1; `U_d` has none, since a domain whose `U_d` and `V_d` both are 0 could never learn again.
 ///
 /// ```
@@ -41,7 +41,7 @@ pub struct LowRankFactor {
 crate::params!(LowRankFactor { u: Decay::None, v: Decay::Towards(0.0), bias: Decay::None });
 
 impl LowRankFactor {
-    /// A factor that changes nothing, of this rank or, if that is less, the smaller width.
+    /// Parameters with which the layer is the shared one; the rank is at most the smaller width.
     pub(super) fn neutral(input: usize, output: usize, rank: usize, rng: &mut InitRng) -> Self {
         let rank = rank.min(input).min(output);
         let u = rng.normal(input, rank, (1.0 / rank as f32).sqrt());
@@ -60,7 +60,7 @@ impl Weights for LowRankFactor {
     /// With `F = U_d·V_dᵀ` and `dF = dW* ⊙ W`: `dW += dW* ⊙ (1 + F)`, `dU_d += dF·V_d`, `dV_d += dFᵀ·U_d`, `db_d += db*`.
     fn take_apart(&self, shared: &Linear, d: &mut DWeights, grad: &mut Self, dw: &mut ArrayRef2<f32>) {
         let (input, output) = shared.weight.dim();
-        // Formed once more rather than kept: a product of this rank costs little, a matrix for each segment does not.
+        // Computed again instead of kept: a product of this rank takes little time, a matrix for each segment much memory.
         resize(&mut d.factor, input, output);
         matmul_transposed(&self.u, &self.v, &mut d.factor);
         Zip::from(dw).and(&mut d.weight).and(&d.factor).and(&shared.weight).for_each(|dw, g, &f, &w| {

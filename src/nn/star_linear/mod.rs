@@ -1,9 +1,8 @@
-//! A layer of STAR's star topology: what all domains share, combined with what each has for itself.
+//! A layer of STAR's star topology: shared parameters, combined with the domain's own.
 //!
-//! [`Combination`] has the table of equations; each has a file with what a domain owns, forward and backward. Most combine
-//! weights (`weights.rs`): `W*_d` is formed once for a segment, whose rows then take one product; the product of weights
-//! (`product.rs`) is not even formed, but multiplied on the way into the matrix product. A gate and a map over both
-//! outputs need the outputs, so they take the products one by one.
+//! [`Combination`] has the table of equations; each has a file with a domain's own parameters, forward and backward. Most combine
+//! weights (`weights.rs`): `W*_d` is computed once for a segment, whose rows then take one product. `W ⊙ W_d` (`product.rs`) is never stored,
+//! but multiplied while the matrix product packs it. The sigmoid gate and the concatenation combine outputs, so they need one product for each.
 
 mod adaptive_add;
 mod add;

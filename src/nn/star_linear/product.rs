@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use ndarray::{Array1, Array2, ArrayRef2, Zip};
 
-use super::layer::{SegmentBack, SegmentCache};
+use super::layer::{SegmentBack, StarSegment};
 use super::weights::DWeights;
 use crate::nn::linear::values;
 use crate::nn::matmul::{Epilogue, Operand, Output, PanelRow, PostOp, RowMajor, RowMajorMut, WIDTH, product};
 use crate::nn::{Decay, Linear};
 use crate::parallel::{Cut, join};
 
-/// What one domain owns where weights are multiplied: `W*_d = W ⊙ W_d`, `b*_d = b + b_d` (Sheng et al. 2021, section 3.4,
+/// A domain's own parameters in [`Combination::Product`](super::Combination::Product): `W*_d = W ⊙ W_d`, `b*_d = b + b_d` (Sheng et al. 2021, section 3.4,
 /// equation 5). At the start `W_d = 1` and `b_d = 0`; weight decay pulls `W_d` to 1.
 ///
 /// ```
@@ -39,12 +39,12 @@ pub struct Factor {
 crate::params!(Factor { weight: Decay::Towards(1.0), bias: Decay::None });
 
 impl Factor {
-    /// The factor that changes nothing.
+    /// Parameters with which the layer is the shared one.
     pub(super) fn neutral(input: usize, output: usize) -> Self {
         Self { weight: Array2::ones((input, output)), bias: Array1::zeros(output) }
     }
 
-    /// `W* = W ⊙ W_d`, `b* = b + b_d`, by themselves.
+    /// The layer as one map: `W* = W ⊙ W_d`, `b* = b + b_d`.
     pub(super) fn combined(&self, shared: &Linear) -> Linear {
         Linear { weight: &shared.weight * &self.weight, bias: &shared.bias + &self.bias }
     }
@@ -53,13 +53,12 @@ impl Factor {
         Operand::Product(shared.weight.view(), self.weight.view())
     }
 
-    /// `y = x·W* + b*`, and then a rectifier if there is to be one. W* is never in memory: it is multiplied on the way into the
-    /// product.
+    /// `y = x·W* + b*`, followed by a ReLU if `rectify`. `W*` is never stored: it is multiplied while the product packs it.
     pub(super) fn forward(
         &self,
         shared: &Linear,
         x: &ArrayRef2<f32>,
-        cache: &mut SegmentCache,
+        cache: &mut StarSegment,
         y: &mut ArrayRef2<f32>,
         rectify: bool,
     ) {
@@ -89,7 +88,7 @@ impl Factor {
     }
 }
 
-/// Takes `dW*` apart while it is in registers.
+/// Splits `dW*` into the gradients of `W` and `W_d` while it is in registers.
 struct Parts<'a, 'm> {
     dw: RowMajorMut<'m>,
     dw_d: RowMajorMut<'m>,

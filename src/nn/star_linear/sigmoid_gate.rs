@@ -2,16 +2,16 @@
 
 use ndarray::{ArrayRef2, Zip};
 
-use super::layer::{InputSum, Scratch, SegmentBack, SegmentCache};
+use super::layer::{InputSum, Scratch, SegmentBack, StarSegment};
 use crate::math::sigmoid_f32;
 use crate::nn::Linear;
 use crate::nn::buffer::resize;
 
-/// What one domain owns where a gate chooses, value by value, between the shared output and the domain's:
-/// `y = (1 − g) ⊙ y_s + g ⊙ y_d` with `g = σ(x·G_d + c_d)`. It is a reading of the "gating" of Star+.
+/// A domain's own parameters in [`Combination::SigmoidGate`](super::Combination::SigmoidGate), where a gate mixes the shared output and the domain's:
+/// `y = (1 − g) ⊙ y_s + g ⊙ y_d` with `g = σ(x·G_d + c_d)`. It is this crate's reading of the "gating" of Star+.
 ///
-/// The domain's layer is kept as what it adds to the shared one, `y_d = y_s + (x·W_d + b_d)`, so that
-/// `y = y_s + g ⊙ (x·W_d + b_d)`. At the start all is 0: the gate is half open, and both outputs are the same. Weight decay
+/// The stored layer is the difference from the shared one, `y_d = y_s + (x·W_d + b_d)`, so that
+/// `y = y_s + g ⊙ (x·W_d + b_d)`. At the start all is 0: the gate is ½, and both outputs are equal. Weight decay
 /// pulls `W_d` and `G_d` to 0.
 ///
 /// ```
@@ -39,26 +39,26 @@ pub struct SigmoidGate {
 crate::params!(SigmoidGate { own, gate });
 
 impl SigmoidGate {
-    /// The layer that changes nothing.
+    /// Parameters with which the layer is the shared one.
     pub(super) fn neutral(input: usize, output: usize) -> Self {
         Self { own: Linear::zeros(input, output), gate: Linear::zeros(input, output) }
     }
 
-    /// The map behind the open gate: `W + W_d`, `b + b_d`.
+    /// The map if the gate is 1: `W + W_d`, `b + b_d`.
     pub(super) fn combined(&self, shared: &Linear) -> Linear {
         Linear { weight: &shared.weight + &self.own.weight, bias: &shared.bias + &self.own.bias }
     }
 
-    /// `y = y_s + σ(x·G_d + c_d) ⊙ (x·W_d + b_d)`, and then a rectifier if there is to be one.
+    /// `y = y_s + σ(x·G_d + c_d) ⊙ (x·W_d + b_d)`, followed by a ReLU if `rectify`.
     pub(super) fn forward(
         &self,
         shared: &Linear,
         x: &ArrayRef2<f32>,
-        cache: &mut SegmentCache,
+        cache: &mut StarSegment,
         y: &mut ArrayRef2<f32>,
         rectify: bool,
     ) {
-        let SegmentCache { outputs, gate, .. } = cache;
+        let StarSegment { outputs, gate, .. } = cache;
         for (layer, out) in [(&self.own, &mut *outputs), (&self.gate, &mut *gate)] {
             resize(out, y.nrows(), y.ncols());
             layer.forward(x, out);
@@ -72,7 +72,7 @@ impl SigmoidGate {
         });
     }
 
-    /// `y = y_s + σ(z) ⊙ y_d`, of values that were computed elsewhere.
+    /// `y = y_s + σ(z) ⊙ (x·W_d + b_d)`, of values that the caller has computed.
     pub(crate) fn join(shared: &ArrayRef2<f32>, own: &ArrayRef2<f32>, z: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>) {
         Zip::from(y).and(shared).and(own).and(z).for_each(|y, &shared, &own, &z| *y = shared + sigmoid_f32(z) * own);
     }

@@ -1,8 +1,8 @@
-//! Combinations of weights: `W*_d` and `b*_d` are formed once for a segment, and its rows take `y = x·W*_d + b*_d`.
+//! Combinations of weights: `W*_d` and `b*_d` are computed once for a segment, and its rows take `y = x·W*_d + b*_d`.
 
 use ndarray::{Array1, Array2, ArrayRef2};
 
-use super::layer::{SegmentBack, SegmentCache};
+use super::layer::{SegmentBack, StarSegment};
 use crate::nn::Linear;
 use crate::nn::buffer::resize;
 use crate::nn::linear::{values, values_mut};
@@ -12,7 +12,7 @@ use crate::nn::sums::add_sums;
 /// The gradients of one segment's combined weights.
 #[derive(Debug, Default)]
 pub(super) struct DWeights {
-    /// `dW*_d`; the code that takes it apart may overwrite it.
+    /// `dW*_d`; [`Weights::take_apart`] may overwrite it.
     pub(super) weight: Array2<f32>,
     /// `db*_d`.
     pub(super) bias: Array1<f32>,
@@ -20,32 +20,32 @@ pub(super) struct DWeights {
     pub(super) factor: Array2<f32>,
 }
 
-/// What a domain owns where weights are combined.
+/// A domain's own parameters in a combination of weights.
 pub(super) trait Weights {
     /// Writes `W*_d` and `b*_d`, in the shapes of the shared layer.
     fn combine(&self, shared: &Linear, weight: &mut Array2<f32>, bias: &mut Array1<f32>);
 
-    /// From `dW*_d` and `db*_d` to what the domain owns and to the shared `W`. The shared `b` is not its business: everywhere
-    /// `db = db*_d`.
+    /// The gradients of the domain's own parameters and of the shared `W`, from `dW*_d` and `db*_d`. That of the shared `b` is `db*_d` in all
+    /// combinations; the caller adds it.
     fn take_apart(&self, shared: &Linear, d: &mut DWeights, grad: &mut Self, dw: &mut ArrayRef2<f32>);
 
-    /// `W*_d` and `b*_d` by themselves.
+    /// The layer as one map: `W*_d` and `b*_d`.
     fn combined(&self, shared: &Linear) -> Linear {
         let mut combined = shared.clone();
         self.combine(shared, &mut combined.weight, &mut combined.bias);
         combined
     }
 
-    /// `y = x·W*_d + b*_d`, and then a rectifier if there is to be one.
+    /// `y = x·W*_d + b*_d`, followed by a ReLU if `rectify`.
     fn forward(
         &self,
         shared: &Linear,
         x: &ArrayRef2<f32>,
-        cache: &mut SegmentCache,
+        cache: &mut StarSegment,
         y: &mut ArrayRef2<f32>,
         rectify: bool,
     ) {
-        let SegmentCache { weight, bias, .. } = cache;
+        let StarSegment { weight, bias, .. } = cache;
         let (input, output) = shared.weight.dim();
         resize(weight, input, output);
         bias.clone_from(&shared.bias);
@@ -53,7 +53,7 @@ pub(super) trait Weights {
         product(x.view(), Operand::One(weight.view()), Output::set(y).post_op(PostOp::bias(values(bias), rectify)));
     }
 
-    /// `dW*_d = xᵀ·dy` and `db*_d = Σ dy`, taken apart; `dx = dy·(W*_d)ᵀ`.
+    /// `dW*_d = xᵀ·dy` and `db*_d = Σ dy`, then [`Weights::take_apart`]; `dx = dy·(W*_d)ᵀ`.
     fn backward(&self, back: SegmentBack<'_, '_>, grad: &mut Self) {
         let SegmentBack { shared, x, dy, cache, scratch, dshared, dx } = back;
         let (input, output) = shared.weight.dim();
@@ -69,7 +69,7 @@ pub(super) trait Weights {
 }
 
 impl DWeights {
-    /// `db*_d = Σ dy`, which is also what the shared `b` gets.
+    /// `db*_d = Σ dy`, which is also added to the gradient of the shared `b`.
     pub(super) fn sum_bias(&mut self, dy: &ArrayRef2<f32>, dshared: &mut Linear) {
         self.bias.clone_from(&dshared.bias);
         self.bias.fill(0.0);

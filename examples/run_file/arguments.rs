@@ -1,4 +1,4 @@
-//! The arguments that examples have in common.
+//! The command-line arguments that several examples have.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,18 +11,18 @@ use starple::persist::check_writable;
 use super::output::{check_text, err, out, resolved, write, write_json};
 use super::wrong;
 
-/// What is read.
+/// The input of an example.
 #[derive(Args)]
 pub(crate) struct Input {
-    /// The file that says what to do.
+    /// The run file or comparison file.
     #[arg(value_name = "FILE.toml")]
     pub(crate) file: PathBuf,
-    /// Sets a key of the file; a value that is no TOML is text. Any number of times.
+    /// Sets a key of the file; a value that is not TOML becomes a string. Can be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) sets: Vec<String>,
 }
 
-/// The files that are written.
+/// The files that an example writes.
 #[derive(Default)]
 pub(crate) struct Outputs(Vec<Output>);
 
@@ -33,12 +33,12 @@ struct Output {
 }
 
 impl Outputs {
-    /// Adds a text file, if this flag names one.
+    /// Adds the text file of a flag, if the flag is given.
     pub(crate) fn text(self, flag: &'static str, path: Option<&PathBuf>) -> Self {
         self.add(flag, path, check_text)
     }
 
-    /// Adds a model file, if this flag names one.
+    /// Adds the model file of a flag, if the flag is given.
     #[allow(dead_code, reason = "not every example saves a model")]
     pub(crate) fn model(self, flag: &'static str, path: Option<&PathBuf>) -> Self {
         self.add(flag, path, |path| check_writable(path))
@@ -49,11 +49,11 @@ impl Outputs {
         self
     }
 
-    /// Checks that all can be written, to different files, none of which is the one that is read: before a run that may take hours.
+    /// Checks, before a long run, that all files can be written, that they are different files, and that none of them is the input file.
     pub(crate) fn check(&self, input: &Input) -> Result<()> {
         for (number, Output { flag, path, check }) in self.0.iter().enumerate() {
             check(path).map_err(|error| wrong(format!("{flag} {error}")))?;
-            // A device takes anything.
+            // Several flags can write to the same device.
             let special = path.exists() && !path.is_file();
             for Output { flag: other, path: known, .. } in &self.0[..number] {
                 if !special && resolved(path) == resolved(known) {
@@ -64,7 +64,7 @@ impl Outputs {
         self.check_inputs([&input.file])
     }
 
-    /// Checks that nothing that is read would be written over.
+    /// Checks that no input file would be overwritten.
     pub(crate) fn check_inputs<'a>(&self, inputs: impl IntoIterator<Item = &'a PathBuf>) -> Result<()> {
         for input in inputs {
             if let Some(Output { flag, path, .. }) =
@@ -77,26 +77,26 @@ impl Outputs {
     }
 }
 
-/// Where results are written.
+/// The files for results.
 #[derive(Args)]
 #[allow(dead_code, reason = "the example train draws nothing")]
 pub(crate) struct Results {
     /// Writes the results as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
-    /// Draws the results as SVG.
+    /// Writes a picture of the results as SVG.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
 
 #[allow(dead_code, reason = "the example train draws nothing")]
 impl Results {
-    /// The files, to be checked before the work.
+    /// The files, for the check before the work.
     pub(crate) fn outputs(&self) -> Outputs {
         Outputs::default().text("--report", self.report.as_ref()).text("--svg", self.svg.as_ref())
     }
 
-    /// Writes the files that were asked for, then the tables to stdout: these may be cut off, files may not.
+    /// Writes the requested files, then prints the tables: a closed pipe must not prevent the files.
     pub(crate) fn write(&self, json: &impl Serialize, svg: impl FnOnce() -> String, tables: &str) -> Result<()> {
         if let Some(path) = &self.report {
             write_json(path, json)?;

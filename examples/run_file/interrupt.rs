@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM, told apart.
+//! Handles Ctrl-C and SIGTERM.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,22 +9,22 @@ use starple::Result;
 
 use crate::run_file::{err, wrong};
 
-/// The signal that asked the work to end.
+/// Whether a signal asked the work to end, and which one.
 #[derive(Clone)]
 pub(crate) struct Interrupt {
-    /// 0 if there was none.
+    /// The number of the signal; 0 if there was none.
     signal: Arc<AtomicUsize>,
-    /// Whether there was one.
+    /// Whether there was a signal.
     #[allow(dead_code, reason = "not every example hands it on")]
     pub(crate) flag: Arc<AtomicBool>,
 }
 
 impl Interrupt {
-    /// Waits for Ctrl-C and SIGTERM. A second one ends the process at once, by the exit code of its own.
+    /// Listens for Ctrl-C and SIGTERM. A second signal ends the process at once, with the exit code of that signal.
     pub(crate) fn listen() -> Result<Self> {
         let this = Self { signal: Arc::default(), flag: Arc::default() };
         let register = |number| {
-            // In this order: the first signal passes by the shutdown, which it arms for the second.
+            // In this order: the first signal sets the flag, and only then the shutdown works for the second signal.
             flag::register_conditional_shutdown(number, 128 + number, Arc::clone(&this.flag))?;
             flag::register(number, Arc::clone(&this.flag))?;
             flag::register_usize(number, Arc::clone(&this.signal), number as usize)

@@ -1,4 +1,4 @@
-//! What the examples `train`, `compare` and `inside` read alike: arguments, the file, its rows and its training settings.
+//! Code that the examples `train`, `compare` and `inside` share: arguments, the file, its rows and its training settings.
 
 mod arguments;
 mod output;
@@ -32,14 +32,14 @@ pub(crate) fn wrong(message: impl fmt::Display) -> Error {
 pub(crate) fn read_file<T: DeserializeOwned>(path: &Path, sets: &[String]) -> Result<T> {
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error).at_path(path))?;
     if sets.is_empty() {
-        // Straight from the text, so that an error shows its line.
+        // Parsed directly from the text, so that an error shows its line.
         return toml::from_str(&text).map_err(|error| wrong(error).at_path(path));
     }
     let table: toml::Table = toml::from_str(&text).map_err(|error| wrong(error).at_path(path))?;
     let mut table = toml::Value::Table(table);
     for set in sets {
         let (key, value) = set.split_once('=').ok_or_else(|| wrong(format!("--set {set}: expected key=value")))?;
-        // Whatever is not a TOML value is a string.
+        // A value that is not TOML becomes a string.
         let value = toml::from_str::<toml::Table>(&format!("v = {value}"))
             .map_or_else(|_| toml::Value::String(value.into()), |mut table| table.remove("v").expect("v was parsed"));
         let (mut at, mut inside) = (&mut table, "the file");
@@ -75,9 +75,9 @@ pub(crate) fn train_settings(mut table: toml::Table, path: &Path) -> Result<Trai
     })
 }
 
-/// An error of the value at this path of keys in a section, with an example of what may be there.
+/// An error about the value at this path of keys in a section, with an example of a valid value.
 pub(crate) fn of_section(section: &str, culprit: Option<(Vec<&str>, &toml::Value)>, error: &str) -> Error {
-    // An unknown key, and what a checked setting says of itself, is told by the message.
+    // The message already names an unknown key or an invalid setting.
     let of_settings = error.split_once(": ").is_some_and(|(name, _)| {
         name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(|c| c.is_ascii_alphanumeric())
     });
@@ -100,7 +100,7 @@ pub(crate) fn of_section(section: &str, culprit: Option<(Vec<&str>, &toml::Value
     }
 }
 
-/// Settings that are written as the name of their kind, where nothing else has to be said.
+/// Settings that can be written as only the name of their kind.
 fn spell_out(train: &mut toml::Table) {
     let in_table = |value: &mut toml::Value, key: &str| {
         if let toml::Value::String(_) = value {
@@ -125,7 +125,7 @@ fn spell_out(train: &mut toml::Table) {
     }
 }
 
-/// `[data]`: where the rows are, and what their columns other than features are.
+/// `[data]`: the files, and the columns that are not features.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Data {
@@ -158,7 +158,7 @@ pub(crate) struct Features {
     bag: Vec<BagColumn>,
 }
 
-/// A feature that is written as its name alone, or as a table.
+/// A feature that is written as its name or as a table.
 struct Named<F>(F);
 
 impl<'de, F: Deserialize<'de> + FromName> Deserialize<'de> for Named<F> {
@@ -231,12 +231,12 @@ impl BagColumn {
 }
 
 impl Data {
-    /// The files that hold the rows.
+    /// The files with the rows.
     pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
         [&self.path, &self.train, &self.val, &self.test].into_iter().flatten()
     }
 
-    /// Reads the rows; everything that is fitted is fitted on the training split. What is likely a mistake is said on stderr.
+    /// Reads and encodes the rows; the encoder is fitted on the training split. Warnings about probable mistakes go to stderr.
     pub(crate) fn read(&self, features: Features) -> Result<Splits> {
         let schema = self.schema(features)?;
         let read = |path: &PathBuf| Table::read_with(path, &schema, &self.read);

@@ -1,4 +1,4 @@
-//! What the examples write: lines, which may get lost, and files, which may not.
+//! Output of the examples: lines, which can be lost, and files, which must not.
 
 use std::fmt::Display;
 use std::fs::{self, OpenOptions};
@@ -11,7 +11,7 @@ use starple::{Error, Result};
 
 use super::wrong;
 
-/// Writes a line to stdout. Where that is closed or full the line is lost, and the work goes on: `println!` would panic.
+/// Writes a line to stdout. If stdout is closed or full, the line is lost and the work continues; `println!` would panic.
 pub(crate) fn out(line: impl Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }
@@ -27,10 +27,10 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     write(path, &(text + "\n"))
 }
 
-/// Writes a text file, whole or not at all; into what is no regular file, such as a pipe, straight.
+/// Writes a text file completely or not at all. A path that is not a regular file, such as a pipe, is written directly.
 pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     if is_stdout(path) {
-        // Another file in its place would not be where the table goes.
+        // Replacing the path by a new file would not reach the reader of the pipe.
         let _ = io::stdout().write_all(text.as_bytes());
         return Ok(());
     }
@@ -41,12 +41,12 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     replace(path, |file| file.write_all(text.as_bytes()))
 }
 
-/// Sees that [`write`] could write there now.
+/// Checks that [`write`] could write there now.
 pub(crate) fn check_text(path: &Path) -> Result<()> {
     if is_special(path) || is_stdout(path) { Ok(()) } else { check_writable(path) }
 }
 
-/// The file that a path leads to, so that two paths can be compared, whether there is such a file or not.
+/// The resolved path, to compare two paths. The file need not exist.
 pub(crate) fn resolved(path: &Path) -> PathBuf {
     let new = || {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -55,7 +55,7 @@ pub(crate) fn resolved(path: &Path) -> PathBuf {
     fs::canonicalize(path).ok().or_else(new).unwrap_or_else(|| path.to_owned())
 }
 
-/// Whether there is a device, a pipe or a socket.
+/// Whether the path is a device, a pipe or a socket.
 fn is_special(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }

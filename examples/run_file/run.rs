@@ -9,7 +9,7 @@ use starple::{AnyConfig, Model, Result};
 
 use crate::run_file::{Data, Features, Input, Outputs, culprit, err, of_section, read_file, train_settings, wrong};
 
-/// The file.
+/// The contents of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RunFile {
@@ -21,7 +21,7 @@ struct RunFile {
     checkpoints: Option<Checkpoints>,
 }
 
-/// What it asks for: a model at step 0, how to train it, and the rows.
+/// What the file describes: an untrained model, how to train it, and the rows.
 pub(crate) struct Ready {
     pub(crate) model: Model,
     pub(crate) config: TrainConfig,
@@ -30,8 +30,8 @@ pub(crate) struct Ready {
     pub(crate) checkpoints: Option<Checkpoints>,
 }
 
-/// Reads the file and its rows, and says how many seconds the rows took; what is written must be none of what is read. `saves` says whether
-/// this example can save a run under way.
+/// Reads the file and its rows; also returns the seconds that reading the rows took. Outputs must not overwrite inputs. `saves`: whether this
+/// example can save checkpoints.
 pub(crate) fn ready(input: &Input, outputs: &Outputs, saves: bool) -> Result<(Ready, f64)> {
     outputs.check(input)?;
     let path = &input.file;
@@ -39,7 +39,7 @@ pub(crate) fn ready(input: &Input, outputs: &Outputs, saves: bool) -> Result<(Re
     let config = train_settings(train, path)?;
     let settings = serde_json::to_value(&model).map_err(wrong)?;
     let of_model = |error| wrong(format!("[model]: {error}")).at_path(path);
-    // Before the log is read, which may take long.
+    // Checked before the log is read, which can take long.
     AnyConfig::kind_of(&settings).map_err(of_model)?;
     outputs.check_inputs(data.files())?;
     match &checkpoints {
@@ -61,7 +61,7 @@ pub(crate) fn ready(input: &Input, outputs: &Outputs, saves: bool) -> Result<(Re
         let culprit = culprit(&model, &["kind"], &error, &|table| parse(of_table(table)?).map(drop));
         of_section("[model]", culprit, &error).at_path(path)
     })?;
-    // Before it is made.
+    // Checked before the model is made.
     config.check_memory(&*model, splits.train.rows(), splits.val.rows())?;
     for warning in model.warnings(splits.encoder.as_ref().map(Encoder::schema)) {
         err(format_args!("warning: {}: {warning}", model.kind()));

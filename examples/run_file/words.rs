@@ -1,8 +1,8 @@
-//! Errors of reading a file, in the words of the file: keys and values, and what was meant.
+//! Turns errors of the deserializer into texts about keys and values of the file, with suggestions.
 
 use std::iter;
 
-/// What the deserializer expected, and how a person who writes the file calls it.
+/// Names of types in messages of the deserializer, and words for the author of a file.
 const TYPES: [(&str, &str); 14] = [
     ("string or map", "a name, or a table with one key"),
     ("internally tagged enum ", "a table with `kind`"),
@@ -20,10 +20,10 @@ const TYPES: [(&str, &str); 14] = [
     ("f32", "a number"),
 ];
 
-/// What is said of a value that is neither a name nor a table where it should be one of them.
+/// The expectation for a value that must be a name or a table.
 pub(crate) const NEITHER: &str = "invalid type: unit variant, expected string only";
 
-/// Keys whose values have more than one form, and examples.
+/// Keys whose values have several forms, with examples.
 const EXAMPLES: [(&str, &str); 10] = [
     ("optimizer", "{ kind = \"adam\", lr = 0.001 }"),
     ("embedding_optimizer", "{ kind = \"rowwise_adagrad\", lr = 0.05 }"),
@@ -37,21 +37,21 @@ const EXAMPLES: [(&str, &str); 10] = [
     ("freeze", "[\"embeddings.user\"]"),
 ];
 
-/// An example of a key's value, if its form is not plain.
+/// An example of the value of a key, if it has several forms.
 pub(crate) fn example(key: &str) -> Option<String> {
     let (_, example) = EXAMPLES.iter().find(|(name, _)| *name == key)?;
     Some(format!("for example `{key} = {example}`"))
 }
 
-/// A message of the deserializer without the names of types, and with the key or name that was meant.
+/// A message of the deserializer without names of types, and with the key or name that was probably meant.
 pub(crate) fn explained(message: &str) -> String {
-    // Not a key of a file: it comes from the columns.
+    // Not a key of the file: it is fitted on the columns.
     let mut text = message.replace("`layout`, ", "").replace(NEITHER, "expected a name, or a table with one key");
     for (name, plain) in TYPES {
         for expected in [format!("expected {name}"), format!("expected an {name}")] {
             while let Some(start) = text.find(&expected) {
                 let after = start + expected.len();
-                // The type's own name comes after a blank.
+                // The name of the type follows a blank.
                 let end = if name.ends_with(' ') {
                     let rest = &text[after..];
                     after + rest.find(|c: char| !(c.is_alphanumeric() || "_:<>".contains(c))).unwrap_or(rest.len())
@@ -68,7 +68,7 @@ pub(crate) fn explained(message: &str) -> String {
     }
 }
 
-/// The known name that is closest to an unknown one of which the message tells.
+/// The known name that is most similar to the unknown name in the message.
 fn meant(message: &str) -> Option<String> {
     let start = ["unknown field `", "unknown variant `", "unknown key `", "unknown kind \""]
         .iter()
@@ -84,9 +84,9 @@ fn meant(message: &str) -> Option<String> {
     starple::closest(unknown, &names).map(str::to_owned)
 }
 
-/// The path of the key whose value alone makes `parse` fail with this message, and that value.
+/// The path of the key whose value causes this message of `parse`, and that value.
 ///
-/// `always` are keys without which nothing can be read.
+/// `always` are keys that are always required.
 pub(crate) fn culprit<'t>(
     table: &'t toml::Table,
     always: &[&str],
@@ -97,11 +97,11 @@ pub(crate) fn culprit<'t>(
     let fails = |entry: (String, toml::Value)| {
         parse(kept().chain(iter::once(entry)).collect()).is_err_and(|error| error == message)
     };
-    // What is missing beside a kind is no fault of the kind.
+    // A missing key next to `kind` is not an error of `kind`.
     let beside = |key: &str| always.contains(&key) && !message.starts_with("unknown variant");
     let mut others = table.iter().filter(|(key, _)| !beside(key));
     let (key, value) = others.find(|(key, value)| fails(((*key).clone(), (*value).clone())))?;
-    // A key that is missing is missing beside any other.
+    // A missing key is missing in all attempts.
     if let toml::Value::Table(inner) = value
         && !message.starts_with("missing field")
     {

@@ -1,4 +1,4 @@
-//! What a workload costs at least: arithmetic a row, memory traffic a step.
+//! The least cost of a workload: arithmetic per row, memory traffic per step.
 
 use starple::data::Batch;
 use starple::nn::{Leaf, Params as _, Path};
@@ -6,22 +6,22 @@ use starple::nn::{Leaf, Params as _, Path};
 use super::run::Training;
 use super::workload::{Shape, Workload};
 
-/// What a step or a prediction costs at least.
+/// The least cost of a step or a prediction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cost {
     /// Floating-point operations of the matrix products, for one row.
     ///
-    /// An affine map from `in` to `out` values takes `2·in·out` forward (`x·W`) and twice that backward (`dx = dy·Wᵀ`,
+    /// An affine map from `in` to `out` values needs `2·in·out` forward (`x·W`) and twice that backward (`dx = dy·Wᵀ`,
     /// `dW = xᵀ·dy`): `6·in·out` in training, `2·in·out` in prediction. With `E` the embedded row's width,
     ///
     /// * STAR sums `in·out` over `E → hidden … → 1` and the auxiliary network `E + domain_dim → auxiliary → 1`;
     /// * PLE over the experts (`m_s + K·m_k` of each level), the gates (a branch's has `m_k + m_s` outputs, the shared one of all levels
     ///   but the last `K·m_k + m_s`) and the towers.
     ///
-    /// Whatever goes element by element (normalisation, activation, combination of weights, mixtures, the optimizer) is not
-    /// counted: it is bound by memory.
+    /// Element-wise operations (normalisation, activation, combination of weights, mixtures, the optimizer) do not count: they
+    /// are bound by memory.
     pub(crate) flops_per_row: f64,
-    /// Bytes that parameters, gradients and Adam's moments move in one step or prediction.
+    /// The bytes of parameters, gradients and Adam's moments that are read or written in one step or prediction.
     ///
     /// In training each dense value of the step is read by both passes, its gradient is written and read, and Adam reads
     /// and writes value and two moments: `(2 + 2 + 6)·4 = 40` bytes; a value of a table row that was read 36, since the
@@ -31,20 +31,20 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    /// That of training on this batch.
+    /// The cost of training on this batch.
     pub(crate) fn of_training(workload: &Workload, training: &mut Training, batch: &Batch) -> Self {
         let (dense, embedded) = values(training, batch);
         Self { flops_per_row: 6.0 * products(workload) as f64, bytes: (40 * dense + 36 * embedded) as f64 }
     }
 
-    /// That of predicting this batch.
+    /// The cost of predicting this batch.
     pub(crate) fn of_prediction(workload: &Workload, training: &mut Training, batch: &Batch) -> Self {
         let (dense, embedded) = values(training, batch);
         Self { flops_per_row: 2.0 * products(workload) as f64, bytes: (4 * (dense + embedded)) as f64 }
     }
 }
 
-/// How many dense values take part in a batch, and how many of tables.
+/// The number of values of the net that a batch uses, and the number of values of tables.
 fn values(training: &mut Training, batch: &Batch) -> (usize, usize) {
     let gradient = training.gradient(batch);
     let mut dense = 0;

@@ -1,4 +1,4 @@
-//! What the benchmarks share: workloads, warm runs of them, what they cost at least, and a pool for Criterion.
+//! Code that the benchmarks share: workloads, their runs, their least cost, and a pool for Criterion.
 
 #![allow(dead_code, reason = "every benchmark takes what it needs")]
 
@@ -16,10 +16,10 @@ use starple::train::in_pool;
 use self::run::{Inference, Serving, Training};
 use self::workload::Workload;
 
-/// How many threads a benchmark has unless an option says otherwise: `STARPLE_THREADS`, or all there are.
+/// The default number of threads of a benchmark: `STARPLE_THREADS`, or all threads of the machine.
 ///
 /// # Panics
-/// If `STARPLE_THREADS` is no number.
+/// If `STARPLE_THREADS` is not a number.
 pub(crate) fn threads() -> usize {
     match env::var("STARPLE_THREADS") {
         Ok(threads) => threads.parse().expect("STARPLE_THREADS: a number of threads"),
@@ -37,7 +37,7 @@ pub(crate) fn criterion(benches: impl FnOnce(&mut Criterion) + Send) {
     in_pool(threads(), run).expect("a pool of threads");
 }
 
-/// A step of training of each workload, by name.
+/// A training step of each workload, by name.
 pub(crate) fn train_steps(
     criterion: &mut Criterion,
     group: &str,
@@ -71,8 +71,8 @@ pub(crate) fn predictions(
     }
 }
 
-/// A request to the scorer of each workload, all of whose rows are candidates of one domain, by name; so many fields, and a fifth as
-/// many numbers, are given.
+/// A request to the scorer of each workload, by name. All rows are candidates of one domain. This number of fields, and a fifth as many
+/// numbers, are given once.
 pub(crate) fn requests(criterion: &mut Criterion, group: &str, workloads: impl IntoIterator<Item = (Workload, usize)>) {
     let mut group = criterion.benchmark_group(group);
     for (workload, given) in workloads {
@@ -89,15 +89,15 @@ pub(crate) fn requests(criterion: &mut Criterion, group: &str, workloads: impl I
     }
 }
 
-/// Whether the benchmark is only to be seen to work: `--test`, as Criterion has it.
+/// Whether the benchmark should only be tested: Criterion's option `--test`.
 pub(crate) fn only_tested() -> bool {
     env::args().any(|argument| argument == "--test")
 }
 
-/// The middle one of some numbers, the upper of two.
+/// The median; of two middle numbers, the larger.
 ///
 /// # Panics
-/// If there are none.
+/// If there are no numbers.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

@@ -1,4 +1,4 @@
-//! Warm models that train or predict, and how long that takes.
+//! Models that train or predict after a warm-up, and the measurement of their time.
 
 use std::time::Instant;
 
@@ -12,11 +12,11 @@ use starple::optim::{Clock, Optimizer, OptimizerConfig};
 use starple::serve::{Context, Scorer, ScorerCache};
 use starple::train::Step;
 
-/// The learning rate. At a usual one, tens of steps on one batch teach it by heart; what is then left of gradients is below the normal
-/// numbers, with which some processors take many times as long.
+/// The learning rate. With a usual rate, tens of steps on one batch make the loss almost 0. Its gradients then become subnormal numbers, with
+/// which some processors are many times slower.
 const RATE: f64 = 1e-6;
 
-/// A model in training by Adam.
+/// A model that trains with Adam.
 pub(crate) struct Training {
     pub(crate) model: Model,
     pub(crate) step: Step,
@@ -36,7 +36,7 @@ impl Training {
         self.step.gradient(&self.model, batch, self.clock).expect("a loss that is finite")
     }
 
-    /// One step of training.
+    /// One training step.
     pub(crate) fn step(&mut self, batch: &Batch) {
         let gradient = self.step.gradient(&self.model, batch, self.clock).expect("a loss that is finite");
         self.model.apply(gradient, &mut *self.optimizer);
@@ -44,7 +44,7 @@ impl Training {
     }
 }
 
-/// A model that predicts into a cache of its own.
+/// A model that predicts, with its cache.
 pub(crate) struct Inference {
     pub(crate) model: Model,
     cache: Cache<Infer>,
@@ -87,14 +87,14 @@ impl Serving {
     }
 }
 
-/// How long a run is.
+/// The length of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Length {
-    /// Calls before the clock starts.
+    /// The number of calls before the measurement.
     pub(crate) warm: usize,
-    /// Calls go on for so many seconds, …
+    /// Calls continue for this number of seconds, …
     pub(crate) seconds: f64,
-    /// … but there are at least and at most so many.
+    /// … but there are at least and at most this number of calls.
     pub(crate) least: usize,
     pub(crate) most: usize,
 }

@@ -13,15 +13,15 @@ use starple::{AnyConfig, Model, PleConfig, StarConfig};
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Workload {
     pub(crate) net: Shape,
-    /// The rows of each field's table.
+    /// The number of rows of each field's table.
     pub(crate) fields: Vec<usize>,
     /// The width of an embedding.
     pub(crate) dim: usize,
-    /// How many numeric inputs there are.
+    /// The number of numeric inputs.
     pub(crate) numeric: usize,
     pub(crate) domains: usize,
     pub(crate) tasks: usize,
-    /// The rows of a batch.
+    /// The number of rows of a batch.
     pub(crate) rows: usize,
 }
 
@@ -29,9 +29,9 @@ pub(crate) struct Workload {
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Shape {
-    /// The widths of the hidden layers, and that of the auxiliary network's one.
+    /// The widths of the hidden layers, and of the hidden layer of the auxiliary network.
     Star { hidden: Vec<usize>, auxiliary: usize },
-    /// Experts of one layer of width `expert`; `shared` of them, and `own` for each task; towers with one hidden layer.
+    /// Experts with one layer of width `expert`: `shared` shared experts and `own` experts per task. Towers have one hidden layer.
     Ple { levels: usize, expert: usize, shared: usize, own: usize, tower: usize },
 }
 
@@ -42,14 +42,14 @@ impl Workload {
         Self { net, fields: vec![6040, 3706, 2, 21, 3439, 18], dim: 16, numeric: 1, domains: 3, tasks: 1, rows: 4096 }
     }
 
-    /// STAR of a middling size: 20 fields with 120,800 ids, 10 domains.
+    /// STAR of medium size: 20 fields with 120,800 ids, 10 domains.
     pub(crate) fn star_mid() -> Self {
         let net = Shape::Star { hidden: vec![512, 256, 128], auxiliary: 128 };
         let fields = [vec![10_000; 12], vec![100; 8]].concat();
         Self { net, fields, dim: 16, numeric: 4, domains: 10, tasks: 1, rows: 2048 }
     }
 
-    /// The same with 930,800 ids.
+    /// STAR of medium size with 930,800 ids.
     pub(crate) fn star_big() -> Self {
         let fields = [vec![500_000, 200_000, 100_000, 50_000], vec![10_000; 8], vec![100; 8]].concat();
         Self { fields, ..Self::star_mid() }
@@ -94,12 +94,12 @@ impl Workload {
         }
     }
 
-    /// The model at step 0.
+    /// The untrained model.
     pub(crate) fn model(&self) -> Model {
         Model::new(self.config())
     }
 
-    /// A batch of which all rows are of one domain.
+    /// A batch whose rows all belong to one domain.
     pub(crate) fn candidates(&self, seed: u64) -> Batch {
         let mut batch = self.batch(seed);
         batch.domains.fill(DomainId::new(self.domains / 3));

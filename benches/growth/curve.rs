@@ -1,20 +1,20 @@
-//! What grows, and what stays the same meanwhile.
+//! The sizes that grow, and the sizes that stay constant.
 
 use crate::common::workload::{Shape, Workload};
 
-/// Step time against one size.
+/// Step time as a function of one size.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Curve {
     pub(crate) name: &'static str,
-    /// What is held while it grows.
+    /// The sizes that stay constant.
     pub(crate) held: &'static str,
     pub(crate) values: &'static [usize],
-    /// Values that take seconds, to see that it works.
+    /// Small values, for a test of the benchmark.
     pub(crate) small: &'static [usize],
     pub(crate) workload: fn(usize) -> Workload,
 }
 
-/// The vocabulary that is measured only if one asks for it: table and moments take 19 GB.
+/// The vocabulary that is measured only with `--large`: table and moments need 19 GB.
 pub(crate) const LARGE_VOCABULARY: usize = 100_000_000;
 
 pub(crate) const CURVES: [Curve; 5] = [
@@ -58,7 +58,7 @@ pub(crate) const CURVES: [Curve; 5] = [
     },
 ];
 
-/// A smaller star than those that are measured against others, so that 256 domains fit into memory.
+/// A smaller STAR than in the comparison with PyTorch, so that 256 domains fit into memory.
 fn star() -> Workload {
     let net = Shape::Star { hidden: vec![256, 128, 64], auxiliary: 64 };
     Workload { net, ..Workload::star_mid() }

@@ -1,4 +1,4 @@
-//! The curves, as a picture: one panel each, step time against size, both on logarithmic scales.
+//! A picture of the curves: one panel per curve, step time against size, both on logarithmic scales.
 
 use plotters::prelude::*;
 
@@ -8,7 +8,7 @@ use crate::Result;
 /// A panel's width and height.
 const PANEL: (u32, u32) = (360, 260);
 
-/// Panels side by side.
+/// The number of panels per row.
 const ACROSS: usize = 3;
 
 /// Draws all curves as SVG.

@@ -1,12 +1,12 @@
-//! How the time of a training step grows with domains, rows a batch, vocabulary, tasks and levels.
+//! Measures how the time of a training step grows with domains, rows per batch, vocabulary, tasks and levels.
 //!
 //! ```text
 //! cargo bench --bench growth -- --json growth.json --svg growth.svg
 //! cargo bench --bench growth -- --only vocabulary --large     # 10^8 rows as well: 20 GB
 //! ```
 //!
-//! Each point is measured in a process of its own: medians of Adam's steps on eight batches that take turns. The exponent is
-//! the slope of a line through the logarithms, by least squares: 0 is flat, 1 is proportional.
+//! Each point is measured in its own process: the median over Adam steps on eight alternating batches. The exponent is the slope of a
+//! least-squares line through the logarithms: 0 is constant, 1 is proportional.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -29,19 +29,19 @@ use self::point::Point;
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
-/// All that was measured.
+/// All measurements.
 #[derive(Debug, Serialize)]
 struct Report {
     threads: usize,
     curves: Vec<Measured>,
 }
 
-/// A curve's points.
+/// The points of a curve.
 #[derive(Debug, Serialize)]
 struct Measured {
     name: &'static str,
     held: &'static str,
-    /// Of step time.
+    /// The exponent of step time.
     exponent: f64,
     points: Vec<Point>,
 }
@@ -118,7 +118,7 @@ fn named(name: &str) -> Result<&'static Curve> {
 }
 
 impl Measured {
-    /// A table in Markdown.
+    /// The points as a table in Markdown.
     fn print(&self) {
         let Self { name, held, exponent, points } = self;
         println!("\n{held}: step time grows with the exponent {exponent:.2}.\n");

@@ -1,4 +1,4 @@
-//! One point of a curve, in a process of its own, whose peak of memory is that point's alone.
+//! One point of a curve, measured in its own process, so that the peak memory belongs to this point.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -10,20 +10,20 @@ use crate::common::run::{Length, Training, time};
 use crate::common::{median, only_tested};
 use crate::curve::Curve;
 
-/// So many batches take turns, so that the rows they read are not all in a cache.
+/// The number of alternating batches: enough that their rows are not all in cache.
 const BATCHES: u64 = 8;
 
-/// What was measured.
+/// One measurement.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Point {
     /// Domains, rows, ….
     pub(crate) value: usize,
-    /// The rows of a batch.
+    /// The number of rows of a batch.
     pub(crate) rows: usize,
-    /// The median of a step's seconds.
+    /// The median seconds of a step.
     pub(crate) seconds: f64,
     pub(crate) parameters: usize,
-    /// The most memory that the process had, on Linux.
+    /// The peak memory of the process, on Linux.
     pub(crate) peak_bytes: Option<usize>,
 }
 
@@ -43,7 +43,7 @@ impl Point {
         Self { value, rows: workload.rows, seconds: median(times), parameters, peak_bytes: peak_bytes() }
     }
 
-    /// Lets a process of this program measure a point.
+    /// Measures a point in a new process of this program.
     pub(crate) fn of_child(curve: &Curve, value: usize, seconds: f64, threads: usize) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         let options = [("--point", curve.name.to_owned()), ("--value", value.to_string())];
@@ -68,7 +68,7 @@ impl Point {
         self.rows as f64 / self.seconds
     }
 
-    /// What parameters and Adam's two moments take: 12 bytes for each.
+    /// The bytes of parameters and Adam's two moments: 12 per value.
     pub(crate) fn state_bytes(&self) -> usize {
         12 * self.parameters
     }

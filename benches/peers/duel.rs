@@ -1,4 +1,4 @@
-//! What both sides do, and how this one does it.
+//! The workloads of the comparison, and how this crate runs them.
 
 use starple::Model;
 use starple::data::Batch;
@@ -7,17 +7,17 @@ use crate::common::cost::Cost;
 use crate::common::run::{Length, Serving, Training, time};
 use crate::common::workload::Workload;
 
-/// Something that both sides do.
+/// A workload that both sides run.
 pub(crate) struct Duel {
     pub(crate) name: String,
     pub(crate) workload: Workload,
-    /// Whether a step of training is measured, or a prediction.
+    /// Whether a training step is measured, or a prediction.
     pub(crate) train: bool,
-    /// In prediction, how many fields all candidates of a call have in common, given once.
+    /// In prediction, the number of fields that all candidates of a call share, which are given once.
     pub(crate) given: usize,
 }
 
-/// All there are.
+/// All workloads.
 pub(crate) fn duels() -> Vec<Duel> {
     let train = |name: &str, workload| Duel { name: name.to_owned(), workload, train: true, given: 0 };
     let infer = |(rows, given)| Duel {
@@ -33,24 +33,24 @@ pub(crate) fn duels() -> Vec<Duel> {
         train("ple-mid", Workload::ple_mid()),
         train("ple-wide", Workload::ple_wide()),
     ];
-    // Half of the fields may be the user's and the page's: the other side has no way to be told.
+    // Half of the fields can belong to the user and the page. The other side has no call for this.
     duels.extend([(1, 0), (100, 0), (500, 0), (500, 10)].map(infer));
     duels
 }
 
 impl Duel {
-    /// A batch for this side alone: candidates are all of one domain.
+    /// A batch for this side: all candidates have one domain.
     pub(crate) fn batch(&self) -> Batch {
         if self.train { self.workload.batch(1) } else { self.workload.candidates(1) }
     }
 
-    /// What it costs at least.
+    /// Its least cost.
     pub(crate) fn cost(&self, model: Model, batch: &Batch) -> Cost {
         let cost = if self.train { Cost::of_training } else { Cost::of_prediction };
         cost(&self.workload, &mut Training::new(model), batch)
     }
 
-    /// How long one turn is. Many thousand steps on one batch would leave moments so small that arithmetic on them is slow.
+    /// The length of one turn. After many thousand steps on one batch, moments would be subnormal numbers and slow.
     pub(crate) fn turn(&self, seconds: f64) -> Length {
         Length { warm: 2, seconds, least: 3, most: if self.train { 64 } else { 5000 } }
     }

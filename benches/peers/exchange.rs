@@ -1,4 +1,4 @@
-//! The same weights and rows on both sides, and whether the same comes out.
+//! Gives both sides the same weights and rows, and compares their results.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,23 +15,23 @@ use crate::Result;
 use crate::common::median;
 use crate::common::run::{Inference, Serving, Training};
 
-/// How far logits and losses may be apart.
+/// The largest allowed difference of logits and losses.
 const ABSOLUTE: f64 = 1e-4;
 
-/// How far the gradients of most tensors may be apart, as a share of the tensor's norm.
+/// The largest allowed difference of gradients in the median over tensors, relative to the norm of the tensor.
 const RELATIVE: f64 = 1e-3;
 
-/// The same for every tensor. Of millions of activations some are so near to 0 that rounding decides whether a rectifier passes them;
-/// one such row is felt by all that lies below it, most by what a small domain owns.
+/// The largest allowed difference of the gradient of any tensor, relative to its norm. Among millions of activations, some are so close to 0
+/// that rounding decides whether ReLU passes them. One such row changes the gradients of all layers before it, most for a small domain.
 const RECTIFIED: f64 = 5e-2;
 
-/// Arrays that the other side has written, by name.
+/// Arrays that the other side wrote, by name.
 pub(crate) struct Exchange {
     data: Vec<u8>,
     index: HashMap<String, Entry>,
 }
 
-/// Where an array lies: little-endian `f32`, or `u32` for whole numbers, row by row.
+/// The file of an array: little-endian `f32`, or `u32` for integers, row by row.
 #[derive(Debug, Deserialize)]
 struct Entry {
     shape: Vec<usize>,
@@ -39,16 +39,16 @@ struct Entry {
     offset: usize,
 }
 
-/// The largest differences that were found.
+/// The largest differences.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize)]
 pub(crate) struct Differences {
-    /// Of logits in prediction.
+    /// The largest difference of logits in prediction.
     pub(crate) predicted: Option<f64>,
-    /// Of logits in training, and of the loss.
+    /// The largest difference of logits in training, and of the loss.
     pub(crate) trained: Option<f64>,
-    /// Of gradients, as a share of the norm of their tensor: the median over tensors.
+    /// The difference of gradients relative to the norm of their tensor: the median over tensors.
     pub(crate) gradient: Option<f64>,
-    /// The same of the tensor where it is largest.
+    /// The difference of gradients relative to the norm of their tensor: the largest.
     pub(crate) worst_gradient: Option<f64>,
 }
 
@@ -98,14 +98,14 @@ impl Exchange {
         Ok(batch)
     }
 
-    /// Gives a model the other side's weights: all of them, and no others.
+    /// Copies the weights of the other side to a model. Both must have the same tensors.
     pub(crate) fn load(&self, model: &mut Model) -> Result<()> {
         let layout = model.layout().clone();
         let (mut failed, mut loaded) = (Ok(()), 0);
         model.visit_mut(|path, leaf| {
             let (values, shape) = match leaf {
                 LeafMut::Tensor(values, shape, _) | LeafMut::Average(values, shape) => (values, shape),
-                // The averages are those of some batch.
+                // The averages are the statistics of a batch.
                 LeafMut::Count(count) => {
                     *count = 1;
                     return;
@@ -126,8 +126,8 @@ impl Exchange {
         Ok(())
     }
 
-    /// Compares what both sides make of the batch: logits in prediction and, where the other side trains, logits, loss and
-    /// the gradient of every tensor.
+    /// Compares the results of both sides for the batch: logits in prediction and, if the other side trains, logits, loss and the gradient of
+    /// every tensor.
     pub(crate) fn compare(&self, model: Model, batch: &Batch) -> Result<Differences> {
         let mut differences = Differences::default();
         let shape = batch.labels.shape();
@@ -136,7 +136,7 @@ impl Exchange {
             let ours = inference.pass(batch);
             let theirs = self.reals("output/predicted", shape)?;
             let plain = apart(ours.iter(), &theirs);
-            // What is measured is the scorer, where there can be one; candidates are of one domain.
+            // The scorer is measured if the workload has one; its candidates have one domain.
             let scorer = Scorer::new(inference.model.clone(), &[]).is_ok() && !self.index.contains_key("output/logits");
             differences.predicted = Some(if scorer {
                 let mut serving = Serving::new(inference.model.clone(), 0, batch);
@@ -158,7 +158,7 @@ impl Exchange {
         Ok(differences)
     }
 
-    /// How far the gradient of each tensor is apart.
+    /// The relative difference of the gradient of each tensor.
     fn compare_gradient(&self, training: &mut Training, batch: &Batch) -> Result<Vec<f64>> {
         let layout = training.model.layout().clone();
         let gradient = training.gradient(batch);

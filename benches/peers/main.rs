@@ -1,17 +1,16 @@
-//! starple against PyTorch: the same model, weights and rows on both sides, measured in turn in one run.
+//! Compares starple with PyTorch: the same model, weights and rows on both sides, measured in turns in one run.
 //!
 //! ```text
 //! bash benches/peers/run.sh                      # both sides, in a virtual environment that it makes
 //! cargo bench --bench peers -- --only star-mid   # this side alone
 //! ```
 //!
-//! This side predicts by [`Scorer`](starple::serve::Scorer), which multiplies `W ⊙ W_d` once; the other side does it in every call, as
-//! its `forward` is written.
+//! This side predicts with [`Scorer`](starple::serve::Scorer), which computes `W ⊙ W_d` once. The other side computes it in every call, in its
+//! `forward`.
 //!
-//! Every workload first gets PyTorch's weights and rows, and both sides must make the same logits, loss and gradients of them. Then
-//! come rounds: in each, every side has a turn of so many seconds, and the sides change their order. A side's figure is the median
-//! over rounds of the medians of its turns. `torch_twin.py` is the other side, once eager and once compiled, each in a process of
-//! its own that lives as long as the workload.
+//! Every workload first gets PyTorch's weights and rows, and both sides must compute the same logits, loss and gradients. Then there are rounds. In
+//! each round every side has one turn, in changing order. The figure of a side is the median over rounds of the medians of its turns.
+//! `torch_twin.py` is the other side, once eager and once compiled, each in its own process, which runs as long as the workload.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -40,13 +39,13 @@ use self::twin::Twin;
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
-/// The size of the matrices that the peak is measured with.
+/// The size of the matrices for the measurement of the peak.
 const SIZE: usize = 1024;
 
 /// The sides, in order.
 const SIDES: [&str; 3] = ["starple", "eager", "compiled"];
 
-/// What the options say.
+/// The options.
 struct Options {
     python: Option<PathBuf>,
     compile: bool,
@@ -176,7 +175,7 @@ fn fight(
                 side => twins[side - 1].time(turn)?,
             };
             sides[side].push(median(times));
-            // Until the other side's threads have stopped to wait for more work.
+            // Wait until the threads of the other side sleep.
             sleep(Duration::from_secs_f64(0.25_f64.min(options.seconds)));
         }
         let length = Length { warm: 1, seconds: 0.2_f64.min(options.seconds), least: 1, most: 100 };
@@ -189,7 +188,7 @@ fn fight(
     Ok(Measured::new(duel, cost, seconds, differences))
 }
 
-/// Takes the other side's weights and rows, and compares what both make of them.
+/// Takes the weights and rows of the other side, and compares the results of both sides.
 fn compare(twin: &mut Twin, model: &mut starple::Model, batch: &mut starple::data::Batch) -> Result<Differences> {
     let directory = tempfile::tempdir()?;
     twin.write(directory.path())?;
@@ -199,7 +198,7 @@ fn compare(twin: &mut Twin, model: &mut starple::Model, batch: &mut starple::dat
     exchange.compare(model.clone(), batch)
 }
 
-/// `y = x·W + b` of [`SIZE`] rows: the product that this side's peak is measured with.
+/// `y = x·W + b` with [`SIZE`] rows, for the peak of this side.
 struct Product {
     x: Array2<f32>,
     layer: Linear,

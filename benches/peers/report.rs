@@ -22,7 +22,7 @@ pub(crate) struct Report {
     pub(crate) workloads: Vec<Measured>,
 }
 
-/// The seconds of one product of two matrices `[1024, 1024]`, by side, round after round.
+/// The seconds of one product of two matrices `[1024, 1024]`, by side and round.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Peak {
     pub(crate) starple: Vec<f64>,
@@ -37,13 +37,13 @@ pub(crate) struct Measured {
     pub(crate) rows: usize,
     pub(crate) flops_per_row: f64,
     pub(crate) bytes: f64,
-    /// Of one step or prediction, by side, round after round.
+    /// The seconds of one step or prediction, by side and round.
     pub(crate) seconds: BTreeMap<&'static str, Vec<f64>>,
     pub(crate) differences: Differences,
 }
 
 impl Peak {
-    /// Operations a second, of the faster side.
+    /// Operations per second of the faster side.
     fn flops(&self) -> Option<(f64, &'static str)> {
         let sides = [(&self.starple, "starple's matrix product"), (&self.torch, "torch.mm")];
         let flops = |(seconds, name): (&Vec<f64>, _)| Some((product_flops() / middle(seconds)?, name));

@@ -14,14 +14,14 @@ use crate::duel::Duel;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/torch_twin.py");
 
-/// A Python process. It ends when this is dropped.
+/// A Python process. It ends when this value is dropped.
 pub(crate) struct Twin {
     process: Child,
     commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
-/// What a prepared twin says of itself.
+/// The answer of a twin that is ready.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Ready {
     /// PyTorch's version.
@@ -52,7 +52,7 @@ impl Twin {
         self.ask(&command)
     }
 
-    /// Leaves weights, inputs and what they give in a directory.
+    /// Writes weights, inputs and results to a directory.
     pub(crate) fn write(&mut self, directory: &Path) -> Result<()> {
         self.ask::<Value>(&json!({"do": "write", "directory": directory})).map(drop)
     }
@@ -74,7 +74,7 @@ impl Twin {
 
     fn ask<T: DeserializeOwned>(&mut self, command: &Value) -> Result<T> {
         let commands = self.commands.as_mut().expect("it is open until the end");
-        // A process that has ended says so by its silence, below.
+        // If the process has ended, reading its answer fails below.
         let _ = writeln!(commands, "{command}");
         let mut answer = String::new();
         self.answers.read_line(&mut answer)?;
@@ -87,7 +87,7 @@ impl Twin {
 
 impl Drop for Twin {
     fn drop(&mut self) {
-        // It reads to the end of its commands.
+        // It ends at the end of its commands.
         self.commands = None;
         let _ = self.process.wait();
     }

@@ -185,7 +185,7 @@ mod tests {
         Layout::new((0..domains).map(|d| format!("d{d}")), (0..tasks).map(|t| format!("t{t}"))).field("item", 3)
     }
 
-    /// Whether a model at its start gives one row different scores in its domains.
+    /// Whether an untrained model gives one row different scores in different domains.
     fn tells_domains_apart(config: &AnyConfig) -> bool {
         let (model, layout) = (crate::Model::new(config.clone()), config.layout());
         let labels = ndarray::Array2::zeros((1, layout.tasks.len()));
@@ -206,7 +206,7 @@ mod tests {
         for &kind in AnyConfig::KINDS {
             let of = |mut settings: Value, domains, tasks| {
                 if kind == "pepnet" {
-                    // Otherwise an untrained one gives all domains the same.
+                    // Otherwise an untrained model gives all domains the same scores.
                     settings["gates_from_zero"] = false.into();
                 }
                 AnyConfig::from_settings(settings, &layout(domains, tasks), 7).unwrap()

@@ -21,7 +21,8 @@
 //! All of them have one type, [`Model`]. `Star`, `Ple` and the others are aliases of it; each alias documents the equations of its model. The
 //! settings ([`StarConfig`], [`PleConfig`], …) decide which model it is. [`AnyConfig`] holds the settings of any model.
 //!
-//! A *branch* is what a model has a separate output for: a task, a domain, or one task in one domain ([`Branches`]).
+//! A *branch* is what a model has a separate output for: a task, a domain, or one task in one domain ([`Branches`]). A *bottom* is a stack of
+//! layers on the embedded row, an *expert* is one of several bottoms that a gate mixes, and a *tower* computes the logits of a branch.
 
 mod any;
 mod asymmetric;

@@ -108,7 +108,7 @@ pub(crate) trait Cut: Sized + Send {
     fn cut(self, at: usize) -> (Self, Self);
 }
 
-/// Lines of this number of values each: a position is that of a line.
+/// Data of this number of positions (or values of a slice) for each position of the whole.
 pub(crate) struct Lines<S>(pub(crate) S, pub(crate) usize);
 
 /// A matrix that is cut between columns.

@@ -7,8 +7,8 @@
 ///
 /// Mark the closure, and every function that it calls, `#[inline(always)]`: `widest(data, #[inline(always)] |data| …)`. Without the mark, the
 /// compiler leaves a large closure outside of the copy: it is as slow as before, and its fused multiply-adds are calls into a library.
-/// Put into `data` what the closure changes; what it captures beside that, it captures by shared reference, or by value with `move`.
-/// Values that a loop reads all the time are faster by value.
+/// Put into `data` what the closure changes. It may capture the rest, by shared reference or, with `move`, by value, which is faster for
+/// numbers that an inner loop reads.
 ///
 /// Additions stay in the order in which they are written, so the result has the same bits on every path, except where [`fma`] is used.
 #[inline]

@@ -239,7 +239,7 @@ fn star<'a>(
         Lowered::Constant(_) => unreachable!("a star layer reads rows"),
     };
     let after_norm = |linear: Cow<'a, Linear>| match &norm {
-        Some((scale, shift)) => Cow::Owned(linear.behind(scale, shift)),
+        Some((scale, shift)) => Cow::Owned(linear.after(scale, shift)),
         None => linear,
     };
     match domain.map(|d| &layer.domain[d]) {

@@ -115,10 +115,10 @@ impl DomainMlp {
         let first = |layer: &Linear, rectify: bool, z: &mut ArrayRef2<f32>| {
             layer.forward_joined(x, segments, embedding, joined, z, rectify);
         };
-        self.mlp.forward_behind(first, mode, mlp, logits);
+        self.mlp.forward_after(first, mode, mlp, logits);
     }
 
-    /// Takes `dlogits` back to the parameters and to `dx` (`None` if it is not needed).
+    /// The backward pass from `dlogits` to the parameters and to `dx` (`None` if it is not needed).
     pub fn backward(
         &self,
         x: &ArrayRef2<f32>,
@@ -138,7 +138,7 @@ impl DomainMlp {
         let first = |layer: &Linear, dz: &ArrayRef2<f32>, grad: &mut Linear| {
             layer.backward_joined(x, segments, dz, joined, grad, dembedding, dx);
         };
-        self.mlp.backward_behind(first, above, cache, mlp);
+        self.mlp.backward_after(first, above, cache, mlp);
     }
 }
 

@@ -90,7 +90,7 @@ impl Linear {
 
 impl Linear {
     /// This map after `scale ⊙ x + shift`, as one map of `x`: `W' = diag(scale)·W`, `b' = b + shift·W`.
-    pub(crate) fn behind(&self, scale: &[f64], shift: &[f64]) -> Self {
+    pub(crate) fn after(&self, scale: &[f64], shift: &[f64]) -> Self {
         let mut bias = self.bias.mapv(f64::from);
         let mut weight = self.weight.clone();
         for ((mut row, &scale), &shift) in weight.rows_mut().into_iter().zip(scale).zip(shift) {

@@ -58,7 +58,7 @@ pub struct MlpCache {
     /// The gradient of each hidden layer's output; of its affine map's, where the layer rectifies.
     dh: Vec<Array2<f32>>,
     dz: Array2<f32>,
-    /// What a stack that ends with a rectifier gave, and a copy of what came back to it: [`MlpRun`] needs neither.
+    /// For [`Mlp::forward`] and [`Mlp::backward`] of a stack that ends with a ReLU: its output, and a copy of the output's gradient.
     y: Array2<f32>,
     dy: Array2<f32>,
 }
@@ -141,11 +141,11 @@ impl Mlp {
         cache: &mut MlpCache,
         y: &mut ArrayRef2<f32>,
     ) {
-        self.forward_behind(|first, rectify, z| first.forward_into(x, z, rectify), mode, cache, y);
+        self.forward_after(|first, rectify, z| first.forward_into(x, z, rectify), mode, cache, y);
     }
 
     /// [`Mlp::forward_into`] with a first affine map that the caller computes: `first(layer, rectify, z)` writes `z`, after a ReLU if `rectify`.
-    pub(crate) fn forward_behind(
+    pub(crate) fn forward_after(
         &self,
         mut first: impl FnMut(&Linear, bool, &mut ArrayRef2<f32>),
         mode: Mode<'_>,
@@ -231,16 +231,11 @@ impl Mlp {
         grad: &mut Self,
         dx: Option<InputGrad<'_>>,
     ) {
-        self.backward_behind(
-            |first, dz, grad| first.backward_into(x, dz, grad, dx.map(Output::to)),
-            above,
-            cache,
-            grad,
-        );
+        self.backward_after(|first, dz, grad| first.backward_into(x, dz, grad, dx.map(Output::to)), above, cache, grad);
     }
 
     /// [`Mlp::backward_into`] with a backward pass of the first affine map by the caller.
-    pub(crate) fn backward_behind(
+    pub(crate) fn backward_after(
         &self,
         first: impl FnOnce(&Linear, &ArrayRef2<f32>, &mut Linear),
         above: &mut ArrayRef2<f32>,

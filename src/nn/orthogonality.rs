@@ -49,7 +49,7 @@ mod tests {
         let mut grad = Array2::ones((2, 3));
         let penalty = orthogonality(&weight, 3, 0.5, &mut Array2::zeros((0, 0)), &mut grad);
         assert_eq!(penalty, 0.5 * (9.0 + 4.0));
-        // 2λ Σ_b (g_a·g_b) g_b, on top of what was there.
+        // 2λ Σ_b (g_a·g_b) g_b, added to the 1 before.
         assert_eq!(grad, array![[1.0 + 9.0, 1.0 + 3.0, 1.0 + 2.0], [1.0 + 2.0, 1.0 + 6.0, 1.0 + 4.0]]);
     }
 }

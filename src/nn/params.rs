@@ -178,7 +178,7 @@ pub enum LeafMut<'a> {
 pub enum Pair<'a> {
     /// Values, their gradient, decay.
     Tensor(&'a mut [f32], &'a mut [f32], Decay),
-    /// Moving averages, and the batch statistics they move to.
+    /// Moving averages, and the statistics of the batch.
     Average(&'a mut MovingAverage, &'a mut MovingAverage),
 }
 
@@ -377,7 +377,7 @@ pub mod tensor {
 
     const ROW_MAJOR: &str = "parameters are kept in standard layout";
 
-    /// Shows one tensor and moves on to the next slot.
+    /// Shows one tensor and goes on to the next slot.
     ///
     /// # Panics
     /// If the tensor is not in standard layout.
@@ -391,7 +391,7 @@ pub mod tensor {
         path.advance();
     }
 
-    /// Shows one tensor to a walk that may change it, and moves on to the next slot.
+    /// Shows one tensor to a walk that may change it, and goes on to the next slot.
     ///
     /// # Panics
     /// If the tensor is not in standard layout.
@@ -406,7 +406,7 @@ pub mod tensor {
         path.advance();
     }
 
-    /// Shows one tensor with its gradient, and moves on to the next slot.
+    /// Shows one tensor with its gradient, and goes on to the next slot.
     ///
     /// # Panics
     /// If one of the two is not in standard layout.

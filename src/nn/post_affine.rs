@@ -73,7 +73,7 @@ pub struct PostAffineCache {
 }
 
 impl PostAffine {
-    /// For `width` columns; `dropout` is the share of silenced values, 0 ≤ dropout < 1.
+    /// For `width` columns; `dropout` is the probability with which a value is set to 0, 0 ≤ dropout < 1.
     pub fn new(width: usize, norm: NormKind, activation: ActivationKind, dropout: f32, rng: &mut InitRng) -> Self {
         let norm = match norm {
             NormKind::None => None,

@@ -60,7 +60,7 @@ use crate::nn::{Decay, RowGrad};
 /// that is absent from a step (another domain's weights) keeps both. A slot's memory is taken at its first step; later
 /// steps allocate nothing.
 ///
-/// Inside a rayon pool the optimizers of this crate move blocks of a tensor side by side, with the same result.
+/// Inside a rayon pool the optimizers of this crate update blocks of a tensor in parallel, with the same result.
 pub trait Optimizer: Send {
     /// Sets the learning rate of the steps that follow.
     ///

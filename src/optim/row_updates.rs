@@ -13,7 +13,7 @@ pub enum RowUpdates {
     ///
     /// The cost of a step grows with the rows that were read. With Adam these are the semantics of
     /// `torch.optim.SparseAdam` (but for ε, see [`Adam`](super::Adam)): the step count of the bias correction is the
-    /// table's, not the row's. So a row first read after many steps has moments that are still near their start at 0
+    /// table's, not the row's. So a row first read after many steps has moments that are still close to 0
     /// but are hardly corrected any more, and its first step is about `(1 − β₁)/√(1 − β₂)` ≈ 3.2 times as long as that
     /// of a row read in the first step. A row read rarely is moved only when read, by moments that have not faded since.
     #[default]

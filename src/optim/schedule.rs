@@ -102,7 +102,7 @@ crate::settings! {
     PlateauLr, PlateauLrBuilder, in files {
         /// The factor of each reduction, above 0 and below 1; default 0.1.
         factor: f64 = 0.1;
-        /// How many observations without improvement are accepted; default 10.
+        /// The number of observations without improvement that are accepted; default 10.
         patience: u64 = 10;
         /// The least factor on the base rate, from 0 to 1; default 0.
         min_factor: f64 = 0.0;

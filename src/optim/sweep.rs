@@ -1,4 +1,4 @@
-//! The passes over values, gradients and state: in blocks that run side by side, compiled for wide vectors.
+//! The passes over values, gradients and state: in blocks that run in parallel, compiled for wide vectors.
 //!
 //! Every value is updated independently of the others, so the cut into blocks changes no bit.
 
@@ -12,14 +12,14 @@ const BLOCK: usize = 1 << 13;
 /// The number of values of a table's rows that a thread takes at a time: fewer, so that small tables keep all threads busy too.
 const ROWS_BLOCK: usize = 1 << 12;
 
-/// The step of an optimizer, with its constants filled in, which remembers `N` vectors.
+/// The update of an optimizer with `N` vectors of state, its constants filled in.
 pub(super) trait Update<const N: usize>: Copy + Send + Sync {
-    /// Moves `values`, all of a row or some of a dense tensor. Mark it `#[inline(always)]`, and let the loop be in a function that has
+    /// Updates `values`, all of a row or some of a dense tensor. Mark it `#[inline(always)]`, and let the loop be in a function that has
     /// each slice as an argument: then the compiler knows that they do not overlap.
     fn step(self, values: &mut [f32], grad: &[f32], state: [&mut [f32]; N]);
 }
 
-/// Moves a dense tensor and sets its gradient to zero.
+/// Updates a dense tensor and sets its gradient to zero.
 pub(super) fn dense<const N: usize>(
     update: impl Update<N>,
     values: &mut [f32],
@@ -38,7 +38,7 @@ pub(super) fn dense<const N: usize>(
     );
 }
 
-/// Moves the rows of tables as [`RowUpdates`] asks.
+/// Updates the rows of tables as [`RowUpdates`] says.
 #[derive(Debug, Clone)]
 pub(super) struct RowSweep {
     updates: RowUpdates,
@@ -53,9 +53,9 @@ impl RowSweep {
         Self { updates, zeros: Vec::new(), read: Vec::new() }
     }
 
-    /// Moves every row of `table` that moves, and forgets the gradient. A row has an equal share of each vector of `state`.
+    /// Updates the rows of `table` and clears the gradient. A row has an equal share of each vector of `state`.
     ///
-    /// `idle` promises that a row of zero gradient would stay as it is, state included, so it need not be visited.
+    /// `idle` promises that a zero gradient would leave a row and its state as they are, so that such rows need no visit.
     pub(super) fn rows<const N: usize>(
         &mut self,
         update: impl Update<N>,
@@ -106,7 +106,7 @@ struct TableRows<'a, U, const N: usize> {
     visits: Visits<'a>,
 }
 
-/// Which of the rows move.
+/// The rows that are updated.
 enum Visits<'a> {
     /// Those that were read, in the order of the gradient. They are not cut.
     InTurn,

@@ -6,14 +6,14 @@ mod program;
 
 use std::sync::Arc;
 
-use ndarray::{Array2, ArrayRef2, ArrayViewMut2, Axis, s};
+use ndarray::{Array2, ArrayRef2, s};
 
 use self::program::{Buffers, Program};
 use crate::data::{Batch, DomainId, Layout};
 use crate::error::Problems;
 use crate::model::{Embeddings, Model, Selection};
 use crate::nn::buffer::{grow, resize};
-use crate::parallel::{self, Divide};
+use crate::parallel::{self, Lines};
 use crate::{Error, ErrorKind, Result};
 
 /// Candidates that one thread scores at a time, through all layers.
@@ -217,13 +217,10 @@ impl Scorer {
         grow(pieces, count);
         if count > 0 {
             let each = rows.div_ceil(count);
-            let (caches, logits) = (&mut pieces[..count], logits.view_mut());
-            parallel::each(
-                Pieces { start: 0, each, caches, logits },
-                &|Pieces { start, caches, mut logits, .. }| {
-                    self.piece(context, batch, start, &mut caches[0], &mut logits);
-                },
-            );
+            let data = (&mut pieces[..count], Lines((0..rows, logits.view_mut()), each));
+            parallel::blocks(count, 1, data, &|(caches, Lines((rows, mut logits), _))| {
+                self.piece(context, batch, rows.start, &mut caches[0], &mut logits);
+            });
         }
         logits
     }
@@ -246,31 +243,6 @@ impl Scorer {
             self.embeddings.select(&self.rest, owner, batch, start, x.view_mut());
         }
         program.run(&context.x, &context.starts, buffers, logits);
-    }
-}
-
-/// Neighbouring candidates, in pieces of `each`.
-struct Pieces<'a> {
-    start: usize,
-    each: usize,
-    caches: &'a mut [Buffers],
-    logits: ArrayViewMut2<'a, f32>,
-}
-
-impl Divide for Pieces<'_> {
-    fn pieces(&self) -> usize {
-        self.caches.len()
-    }
-
-    fn divide(self, pieces: usize) -> (Self, Self) {
-        let rows = pieces * self.each;
-        let (caches, rest_caches) = self.caches.split_at_mut(pieces);
-        let (logits, rest_logits) = self.logits.split_at(Axis(0), rows);
-        let Self { start, each, .. } = self;
-        (
-            Self { start, each, caches, logits },
-            Self { start: start + rows, each, caches: rest_caches, logits: rest_logits },
-        )
     }
 }
 

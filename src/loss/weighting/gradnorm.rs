@@ -18,7 +18,7 @@ pub(crate) struct Measured {
 /// With `r_k = (L_k / L_k(0)) / mean_j(L_j / L_j(0))`, `L_grad = Σ_k |G_k − mean_j(G_j)·r_k^α|` whose targets count as
 /// constants: `v_k ← v_k − lr·sign(G_k − target_k)·G_k/v_k`, because `G_k` is proportional to `v_k`. Then the weights
 /// are scaled to the sum they had, so that the sum over all units stays K. Only units with labels in the step are in means and
-/// sums, and no weight moves by numbers that are not finite.
+/// sums, and numbers that are not finite change no weight.
 pub(super) fn learn(weights: &mut [f64], first: &mut [Option<f64>], alpha: f64, lr: f64, step: &[Measured]) {
     for &Measured { unit, loss, .. } in step {
         // A loss of exactly 0 would leave no ratio.
@@ -51,7 +51,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn weights_sum_to_the_number_of_units_whoever_takes_part(
+        fn weights_sum_to_the_number_of_units_whichever_have_labels(
             steps in prop::collection::vec(prop::collection::vec((any::<bool>(), 0.0..9.0_f64, 0.0..3.0_f64), 4), 1..40),
             alpha in 0.0..3.0_f64,
             lr in 0.001..1.0_f64,
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_moves_nobody() {
+    fn numbers_that_are_not_finite_change_no_weight() {
         let (mut weights, mut first) = ([1.0, 1.0], [None; 2]);
         for norm in [f64::INFINITY, f64::NAN] {
             let step = [Measured { unit: 0, norm, loss: 0.3 }, Measured { unit: 1, norm: 1.0, loss: 0.3 }];

@@ -150,7 +150,7 @@ mod tests {
         }
 
         #[test]
-        fn who_does_not_conflict_stays(gradients in gradients(1..6)) {
+        fn a_gradient_without_conflict_stays(gradients in gradients(1..6)) {
             // In the positive orthant no two conflict.
             let gradients: Vectors = gradients.iter().map(|g| g.iter().map(|x| x.abs()).collect()).collect();
             let units: Vec<usize> = (0..gradients.len()).collect();

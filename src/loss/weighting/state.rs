@@ -73,7 +73,7 @@ impl WeightingState {
         Self { learned: Learned::new(weighting, units), epoch: vec![UnitSums::default(); units] }
     }
 
-    /// Whether `other` can stand in this one's place: the same kind and number of units, and numbers that are possible.
+    /// Checks that `other` can replace this state: same kind, same number of units, valid numbers.
     ///
     /// # Errors
     /// [`ErrorKind::Layout`] that lists what does not fit.

@@ -112,7 +112,7 @@ activations! {
     learned {
         /// `z` where `z > 0`, `α_j·z` elsewhere; `α_j` is learned for each column and starts at 0.25 (He et al. 2015).
         Prelu,
-        /// A rectifier that adapts to its input's distribution (Zhou et al. 2018, "Deep Interest Network", section 5.2).
+        /// An activation that adapts to its input's distribution (Zhou et al. 2018, "Deep Interest Network", section 5.2).
         Dice,
     }
     curves {

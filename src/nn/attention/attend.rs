@@ -11,7 +11,7 @@ use crate::nn::softmax::{softmax_rows, softmax_rows_backward};
 /// What [`attend`] keeps from forward to backward.
 #[derive(Debug, Default)]
 pub struct AttendCache {
-    /// By row, how many values it has.
+    /// The number of values of each row.
     counts: Vec<usize>,
     /// `q`, `[rows, width]`.
     q: Array2<f32>,
@@ -37,7 +37,7 @@ pub struct AttendCache {
 /// let (q, filled) = (Array2::zeros((3, 2)), array![[2.0 / 3.0], [1.0 / 3.0], [0.0]]);
 /// let mut y = Array2::zeros((3, 2));
 /// attend(&q, &v, &filled, &mut AttendCache::default(), &mut y);
-/// // A query of 0 weighs all vectors that are there alike.
+/// // A query of 0 gives all vectors of a row the same weight.
 /// assert_eq!(y, array![[0.5, 0.5], [7.0, 8.0], [0.0, 0.0]]);
 /// ```
 ///
@@ -125,4 +125,4 @@ fn scale(width: usize) -> f32 {
     1.0 / (width as f32).sqrt()
 }
 
-const LINES: &str = "the values of a row stand side by side";
+const LINES: &str = "rows are contiguous";

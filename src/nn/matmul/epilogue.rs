@@ -1,4 +1,4 @@
-//! Where products go, and what is done with them on the way.
+//! What becomes of a product: the matrix that it is written or added to, and what is computed with it before.
 
 use std::ops::Range;
 
@@ -26,14 +26,14 @@ pub(crate) enum PostOp<'a> {
     Bias(&'a [f32]),
     /// `y = max(p + b, 0)`.
     BiasRelu(&'a [f32]),
-    /// `y = max(p + b, floor)`, column by column: a rectifier where the floor is 0, none where it is −∞.
+    /// `y = max(p + b, floor)`, column by column: a ReLU where the floor is 0, none where it is −∞.
     BiasFloor(&'a [f32], &'a [f32]),
-    /// `y = p · scale` where `h > 0`, 0 elsewhere: the gradient before a rectifier, and a dropout, whose output is `h`.
+    /// `y = p · scale` where `h > 0`, 0 elsewhere: the gradient before a ReLU, and a dropout, whose output is `h`.
     WherePositive(RowMajor<'a>, f32),
 }
 
 impl<'a> PostOp<'a> {
-    /// `y = p + b`, and then a rectifier if there is to be one.
+    /// `y = p + b`, followed by a ReLU if `rectify`.
     pub(crate) fn bias(b: &'a [f32], rectify: bool) -> Self {
         if rectify { Self::BiasRelu(b) } else { Self::Bias(b) }
     }
@@ -111,7 +111,7 @@ impl Epilogue for Output<'_, '_> {
         let (PanelRow { row, column, last, .. }, width) = (at, at.width::<WHOLE>());
         // Every operand is loaded before anything is stored: the compiler cannot know that they do not overlap.
         let mut y = *sums;
-        // Of each block of `k` by itself: what was there before has gone back through the rectifier already.
+        // For each block of `k` separately: the mask is not for the values that the product is added to.
         if let PostOp::WherePositive(h, scale) = self.post_op {
             y.iter_mut().zip(h.load(row, column, width)).for_each(|(y, h)| {
                 let kept = *y * scale;

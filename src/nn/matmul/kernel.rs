@@ -21,7 +21,7 @@ const PRODUCTS: usize = 1 << 20;
 
 /// Where products go.
 pub(crate) trait Epilogue: Cut {
-    /// How many rows and columns it takes.
+    /// The number of rows and columns that it takes.
     fn dim(&self) -> (usize, usize);
 
     /// Tells that sums for these rows and columns are being computed.
@@ -49,7 +49,7 @@ pub(crate) struct PanelRow {
 }
 
 impl PanelRow {
-    /// How many sums there are.
+    /// The number of sums.
     #[inline(always)]
     pub(crate) fn width<const WHOLE: bool>(self) -> usize {
         if WHOLE { WIDTH } else { self.width }

@@ -111,7 +111,7 @@ fn a_masked_product_is_added_to_what_is_there() {
         Operand::One(w.view()),
         Output::add(&mut y).post_op(PostOp::WherePositive(RowMajor::new(h.view()), 1.5)),
     );
-    // The gradient before the ReLU is added: what was there is one already.
+    // The mask is for the product alone.
     let masked = Array2::from_shape_fn((9, 90), |at| 2.0 + if h[at] > 0.0 { sums[at] * 1.5 } else { 0.0 });
     assert_near(&y.view(), &masked, "mask");
 }

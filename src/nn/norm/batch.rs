@@ -8,7 +8,7 @@ use crate::nn::{Decay, InputGrad, Mode, MovingAverage};
 const RATE: f32 = 0.1;
 
 /// Batch normalisation (Ioffe & Szegedy 2015): `y = γ ⊙ (z − μ)/√(σ² + ε) + β`, statistics of the batch in training,
-/// moving averages in inference. ε is 1e-5 and the averages move by 0.1.
+/// moving averages in inference. ε is 1e-5 and the rate of the averages is 0.1.
 ///
 /// Its statistics are those of all domains together; at the input of a multi-domain net use
 /// [`PartitionedNorm`](super::PartitionedNorm).

@@ -20,7 +20,7 @@ use crate::nn::{Decay, InputGrad, Mode, MovingAverage, PerDomain, Segment, Size}
 /// is new to the domain would be multiplied by `1/√ε` = 316. With φ above 0, 0.1 for example, columns that are nearly constant are bounded too.
 /// Then the scores of a domain depend on the statistics of all domains: training on rows of one domain changes the scores of all a little.
 ///
-/// A segment with fewer than `min_rows` rows uses `E_d, Var_d` as constants in training too. With 2 rows or more it moves them. A domain
+/// A segment with fewer than `min_rows` rows uses `E_d, Var_d` as constants in training too. With 2 rows or more it updates them. A domain
 /// that has no statistics yet takes the pooled ones of all domains; rows of no known domain do so too, with γ and β alone.
 ///
 /// Moving averages lag while the layers below learn: [`recompute_statistics`](crate::train::recompute_statistics) replaces them by the statistics of

@@ -103,7 +103,7 @@ pub(super) struct InputSum<'a, 'm> {
     rectified: Option<Rectified<'a>>,
 }
 
-/// That the input `h` came from a rectifier, so that only the gradient before it is needed: `dx · scale` where `h > 0`, 0 elsewhere.
+/// The input `h` is the output of a ReLU, so that only the gradient before it is needed: `dx · scale` where `h > 0`, 0 elsewhere.
 #[derive(Clone, Copy)]
 pub(crate) struct Rectified<'a> {
     pub(crate) h: ArrayView2<'a, f32>,

@@ -1,5 +1,6 @@
 //! Against [`Model::forward`] on models that have been trained a little.
 
+use ndarray::Axis;
 use ndarray_rand::RandomExt as _;
 use ndarray_rand::rand_distr::Uniform;
 use rand::{Rng as _, SeedableRng as _};

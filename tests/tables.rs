@@ -266,6 +266,9 @@ fn a_layout_is_read_as_it_is_written() {
         let error = serde_json::from_str::<Layout>(&text).unwrap_err().to_string();
         assert!(error.contains("either the rows of its table or the table's name"), "{error}");
     }
+    let text = own.replace(r#""rows":9,"#, r#""table":"items","#);
+    let error = serde_json::from_str::<Layout>(&text).unwrap_err().to_string();
+    assert!(error.contains("layout.fields.user: unknown table \"items\"; the tables are \"tags\""), "{error}");
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! What a model needs to know about its input: tables, fields, numeric columns, domains and tasks, by name and size.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::InputColumns;
 use super::names::listed;
+use crate::error::Problems;
 use crate::metrics::SHARED_DOMAIN;
+use crate::model::MAX_WIDTH;
 use crate::{Error, ErrorKind, Result};
 
 /// How the embeddings of a bag's values enter the embedded row.
@@ -143,9 +147,9 @@ impl From<Layout> for LayoutForm {
 }
 
 impl TryFrom<LayoutForm> for Layout {
-    type Error = String;
+    type Error = Error;
 
-    fn try_from(form: LayoutForm) -> std::result::Result<Self, String> {
+    fn try_from(form: LayoutForm) -> Result<Self> {
         let LayoutForm { tables, fields, numeric, domains, tasks } = form;
         let mut layout = Self { tables: tables.unwrap_or_default(), fields: Vec::new(), numeric, domains, tasks };
         for FieldForm { name, rows, dim, table, bag } in fields {
@@ -155,10 +159,16 @@ impl TryFrom<LayoutForm> for Layout {
                     name.clone()
                 }
                 (None, None, Some(table)) => table,
-                _ => return Err(format!("field {name:?}: expected either the rows of its table or the table's name")),
+                _ => {
+                    let message = format!("field {name:?}: expected either the rows of its table or the table's name");
+                    return Err(Error::new(ErrorKind::Layout, message));
+                }
             };
             layout.fields.push(Field { name, table, bag });
         }
+        let mut problems = Problems::default();
+        layout.check_tables(&mut problems);
+        problems.into_result("Layout")?;
         Ok(layout)
     }
 }
@@ -217,6 +227,34 @@ impl Layout {
     pub fn numeric<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.numeric.extend(names.into_iter().map(Into::into));
         self
+    }
+
+    /// Notes invalid tables, and fields that read none.
+    pub(crate) fn check_tables(&self, problems: &mut Problems) {
+        for table in &self.tables {
+            let (name, rows, most) = (&table.name, table.rows, u32::MAX);
+            problems.require(rows > 0, || format!("layout.tables.{name}: at least one row"));
+            problems
+                .require(rows <= most as usize, || format!("layout.tables.{name}: at most {most} rows, found {rows}"));
+            let dim = table.dim.unwrap_or(1);
+            problems.require((1..=MAX_WIDTH).contains(&dim), || {
+                format!("layout.tables.{name}: 1 <= dim <= {MAX_WIDTH}, found {dim}")
+            });
+        }
+        let names: HashSet<&str> = self.tables.iter().map(|table| &*table.name).collect();
+        let read: HashSet<&str> = self.fields.iter().map(|field| &*field.table).collect();
+        for table in self.tables.iter().filter(|table| !read.contains(&*table.name)) {
+            problems.require(false, || format!("layout.tables.{}: no field reads it", table.name));
+        }
+        for Field { name, table, bag } in &self.fields {
+            problems.require(names.contains(&**table), || {
+                let known: Vec<&String> = self.tables.iter().map(|table| &table.name).collect();
+                format!("layout.fields.{name}: unknown table {table:?}; the tables are {}", listed(&known))
+            });
+            if let Some(problem) = bag.and_then(Pooling::problem) {
+                problems.require(false, || format!("layout.fields.{name}: {problem}"));
+            }
+        }
     }
 
     /// The position of the table that the field at this position reads, if there is one of its name.

@@ -1,8 +1,6 @@
 //! Checks that the settings of several models share.
 
-use std::collections::HashSet;
-
-use crate::data::{Field, Layout, Pooling, listed};
+use crate::data::Layout;
 use crate::error::Problems;
 use crate::metrics::SHARED_DOMAIN;
 use crate::nn::HiddenSettings;
@@ -22,7 +20,7 @@ pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenS
     problems.require(!fields.is_empty() || !numeric.is_empty(), || "layout: at least one field or number".into());
     problems.require(!domains.is_empty(), || "layout.domains: at least one".into());
     problems.require(!tasks.is_empty(), || "layout.tasks: at least one".into());
-    check_tables(layout, problems);
+    layout.check_tables(problems);
     let lists: [(&str, Vec<&String>); 5] = [
         ("tables", tables.iter().map(|table| &table.name).collect()),
         ("fields", fields.iter().map(|field| &field.name).collect()),
@@ -45,33 +43,6 @@ pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenS
     problems.require(std.is_finite() && std >= 0.0, || format!("embedding_std: finite and at least 0, found {std}"));
     let dropout = style.dropout;
     problems.require((0.0..1.0).contains(&dropout), || format!("dropout: 0 <= dropout < 1, found {dropout}"));
-}
-
-/// Notes invalid tables, and fields without a table.
-fn check_tables(layout: &Layout, problems: &mut Problems) {
-    for table in &layout.tables {
-        let (name, rows, most) = (&table.name, table.rows, u32::MAX);
-        problems.require(rows > 0, || format!("layout.tables.{name}: at least one row"));
-        problems.require(rows <= most as usize, || format!("layout.tables.{name}: at most {most} rows, found {rows}"));
-        let dim = table.dim.unwrap_or(1);
-        problems.require((1..=MAX_WIDTH).contains(&dim), || {
-            format!("layout.tables.{name}: 1 <= dim <= {MAX_WIDTH}, found {dim}")
-        });
-    }
-    let names: HashSet<&str> = layout.tables.iter().map(|table| &*table.name).collect();
-    let read: HashSet<&str> = layout.fields.iter().map(|field| &*field.table).collect();
-    for table in layout.tables.iter().filter(|table| !read.contains(&*table.name)) {
-        problems.require(false, || format!("layout.tables.{}: no field reads it", table.name));
-    }
-    for Field { name, table, bag } in &layout.fields {
-        problems.require(names.contains(&**table), || {
-            let known: Vec<&String> = layout.tables.iter().map(|table| &table.name).collect();
-            format!("layout.fields.{name}: unknown table {table:?}; the tables are {}", listed(&known))
-        });
-        if let Some(problem) = bag.and_then(Pooling::problem) {
-            problems.require(false, || format!("layout.fields.{name}: {problem}"));
-        }
-    }
 }
 
 /// The first widths of a list, for an error text.

@@ -11,6 +11,7 @@ use ndarray::{Array1, Array2};
 use self::step::Answer;
 pub(crate) use self::step::PlanStep;
 use super::Fusion;
+use crate::data::DomainId;
 use crate::net::Custom;
 use crate::nn::{Gate, Linear, Mlp, MultiHeadAttention, PostAffine, Stitch, Tokens};
 
@@ -65,9 +66,9 @@ impl<'a> Plan<'a> {
         Self { steps: Vec::new(), answers: Vec::new(), widths: Vec::new(), domains, rows: BTreeMap::new() }
     }
 
-    /// The domains that need an answer: all known ones, then `None` for rows of no known domain.
-    pub fn domains(&self) -> impl Iterator<Item = Option<usize>> + use<> {
-        (0..self.domains).map(Some).chain([None])
+    /// The domains that need an answer: all known ones, then [`DomainId::SHARED`] for rows of no known domain.
+    pub fn domains(&self) -> impl Iterator<Item = DomainId> + use<> {
+        (0..self.domains).map(DomainId::new).chain([DomainId::SHARED])
     }
 
     /// The embedded row.
@@ -262,25 +263,25 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Custom { input, layer, domain }, Some(width))
     }
 
-    /// Adds `share` times a value to the logits of one domain, `None` for rows of no known domain. With a `task` the value has width 1 and is added
+    /// Adds `share` times a value to the logits of one domain, or with [`DomainId::SHARED`] of rows of no known domain. With a `task` the value has width 1 and is added
     /// to that task's logit; otherwise it has one column for each task.
     ///
     /// # Panics
     /// If there is no such domain, or the value is the row.
-    pub fn answer(&mut self, domain: Option<usize>, value: Value, task: Option<usize>, share: f32) {
+    pub fn answer(&mut self, domain: DomainId, value: Value, task: Option<usize>, share: f32) {
         let known = self.domains;
-        assert!(domain.is_none_or(|domain| domain < known), "domain {domain:?} is not one of the {known}");
+        assert!(domain.index().is_none_or(|domain| domain < known), "{domain:?} is not one of the {known}");
         self.width(value);
         self.answers.push(Answer { domain, value, task, share });
     }
 
-    /// The answers for a domain, `None` for rows of no known one.
-    pub(crate) fn answers(&self, domain: Option<usize>) -> impl Iterator<Item = &Answer> {
+    /// The answers for a domain.
+    pub(crate) fn answers(&self, domain: DomainId) -> impl Iterator<Item = &Answer> {
         self.answers.iter().filter(move |answer| answer.domain == domain)
     }
 
     /// The steps that the answers for a domain need, in order.
-    pub(crate) fn needed(&self, domain: Option<usize>) -> Vec<usize> {
+    pub(crate) fn needed(&self, domain: DomainId) -> Vec<usize> {
         let mut is_needed = vec![false; self.steps.len()];
         for answer in self.answers(domain) {
             is_needed[answer.value.0] = true;
@@ -409,7 +410,7 @@ mod tests {
         let row = plan.row();
         let value = plan.stack(row, mlp);
         for &(domain, task) in answers {
-            plan.answer(domain, value, task, 1.0);
+            plan.answer(domain.map_or(DomainId::SHARED, DomainId::new), value, task, 1.0);
         }
         plan.assert_fits(5, 2);
     }
@@ -421,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "for every task in every domain, Some(1) too")]
+    #[should_panic(expected = "for every task in every domain, DomainId(1) too")]
     fn a_task_without_an_answer_is_refused() {
         answers(&mlp(5, 1), &[(Some(0), Some(0)), (Some(0), Some(1)), (Some(1), Some(1))]);
     }

@@ -74,7 +74,8 @@ pub(super) fn plan<'a>(program: &'a Program, layers: &'a [Layer], domains: usize
             answered[domains].push(answer);
         }
     }
-    for domain in plan.domains() {
+    for id in plan.domains() {
+        let domain = id.index();
         let mut own: Vec<Option<Lowered>> = vec![None; if by_domain.contains(&true) { program.steps.len() } else { 0 }];
         for i in 0..own.len() {
             let needs = &program.steps[i].needs;
@@ -96,7 +97,7 @@ pub(super) fn plan<'a>(program: &'a Program, layers: &'a [Layer], domains: usize
             let value =
                 own.get(i).and_then(Option::as_ref).or(common[i].as_ref()).expect("an answer is needed").value();
             let share = if domain.is_none() { answer.unknown } else { 1.0 };
-            plan.answer(domain, value, answer.task, share);
+            plan.answer(id, value, answer.task, share);
         }
     }
     plan

@@ -42,7 +42,7 @@ pub fn export(model: &Model, domain: DomainId) -> Result<Vec<u8>> {
     }
     let mut graph = Graph::new(model, [NUMERIC, LOGITS, PROBABILITIES].map(String::from).into_iter().chain(fields));
     let rows = Rows::new(&mut graph, layout, model.embeddings());
-    let logits = lower(&plan, domain.index(), layout.tasks.len(), &rows, &mut graph);
+    let logits = lower(&plan, domain, layout.tasks.len(), &rows, &mut graph);
     let probabilities = graph.sigmoid(logits);
     let dims = [Dim::Named(ROWS), Dim::Fixed(layout.tasks.len())];
     graph.output(LOGITS, logits, &dims);

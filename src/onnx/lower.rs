@@ -4,16 +4,11 @@ use std::collections::BTreeMap;
 
 use super::embeddings::Rows;
 use super::{Graph, Tensor};
+use crate::data::DomainId;
 use crate::model::{Fusion, Plan, PlanStep, Value};
 
-/// Adds the steps that the logits of a domain need and returns the logits, `[rows, tasks]`. `None` is for rows of no known domain.
-pub(super) fn lower(
-    plan: &Plan<'_>,
-    domain: Option<usize>,
-    tasks: usize,
-    rows: &Rows<'_>,
-    graph: &mut Graph<'_>,
-) -> Tensor {
+/// Adds the steps that the logits of a domain need and returns the logits, `[rows, tasks]`.
+pub(super) fn lower(plan: &Plan<'_>, domain: DomainId, tasks: usize, rows: &Rows<'_>, graph: &mut Graph<'_>) -> Tensor {
     let mut tensors: BTreeMap<Value, Tensor> = BTreeMap::new();
     for i in plan.needed(domain) {
         let of = |value: &Value| tensors[value];

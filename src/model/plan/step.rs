@@ -6,6 +6,7 @@ use std::ops::Range;
 use ndarray::{Array1, Array2};
 
 use super::Value;
+use crate::data::DomainId;
 use crate::model::Fusion;
 use crate::net::Custom;
 use crate::nn::{MultiHeadAttention, PostAffine, Stitch, Tokens};
@@ -50,7 +51,7 @@ pub(crate) enum PlanStep<'a> {
 /// A value that is added to logits of a domain, or of rows of no known domain.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(super) domain: Option<usize>,
+    pub(super) domain: DomainId,
     pub(crate) value: Value,
     pub(crate) task: Option<usize>,
     pub(crate) share: f32,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::maps::Maps;
 use super::program::{Answer, Columns, Part, Program, Run, Step};
+use crate::data::DomainId;
 use crate::model::{Plan, PlanStep, Value};
 
 /// Affine maps that are one product: they read one value, and the same domains need them.
@@ -23,7 +24,7 @@ pub(super) fn programs(plan: &Plan<'_>, given: &[usize], rest: &[usize]) -> Vec<
     let mut copies = Copies::default();
     // Where nothing is given, candidates have the whole row, in its order.
     let columns = (!given.is_empty()).then(|| Arc::new(Columns::new(given, rest)));
-    let program = |(domain, needed): (Option<usize>, &Vec<usize>)| {
+    let program = |(domain, needed): (DomainId, &Vec<usize>)| {
         let mut program = Writing {
             plan,
             columns: columns.as_ref(),

@@ -223,7 +223,8 @@ fn affine_maps_and_tokens_read_one_row() {
     let row = plan.row();
     let values = [plan.tokens(row, &tokens), row];
     let values = [plan.stack(values[0], &of_tokens), plan.stack(values[1], &of_row)];
-    for (domain, value) in [(Some(0), values[0]), (Some(0), values[1]), (None, values[0])] {
+    let home = DomainId::new(0);
+    for (domain, value) in [(home, values[0]), (home, values[1]), (DomainId::SHARED, values[0])] {
         plan.answer(domain, value, None, 1.0);
     }
 

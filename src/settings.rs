@@ -190,7 +190,8 @@ macro_rules! settings {
     (@setter $(#[$doc:meta])* $field:ident: $type:ty, by hand) => {};
 }
 
-/// What a getter returns of a setting that is not copied.
+/// Borrows a setting for its getter, if its type is not `Copy`: a `Vec<usize>` as `&[usize]`, for example. `V` is the type that the getter
+/// returns. Only the macro [`settings!`](crate::settings!) uses it.
 #[doc(hidden)]
 pub trait View<'a, V> {
     fn view(&'a self) -> V;

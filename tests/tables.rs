@@ -288,6 +288,10 @@ fn invalid_tables_are_all_named() {
     ] {
         assert!(error.contains(wrong), "{error}");
     }
+    let kept =
+        (0..20).fold(Layout::new(["all"], ["click"]), |layout, i| layout.bag(format!("b{i}"), 9, Pooling::Keep(4096)));
+    let error = starple::StarConfig::builder(&kept).embedding_dim(65_536).build().unwrap_err().to_string();
+    assert!(error.contains("an embedded row has at most 2147483648 values, found 5368709140"), "{error}");
     let narrow = Layout::new(["all"], ["click"]).field("user", 9).width("user", 3);
     let error = MranConfig::builder(&narrow).build().unwrap_err();
     assert!(error.to_string().contains("one token of embedding_dim = 16 values for each field"), "{error}");

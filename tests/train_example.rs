@@ -294,3 +294,55 @@ fn limits_quotes_and_escapes_are_keys() {
     trained(&quoted, "read.escape = \"\\\\\"");
     trained(&LOG.replace("lamp", "\"lamp"), "read.quote = \"\"");
 }
+
+/// A user without Rust shares a table, gives it a width and keeps a bag's values apart: the model file has one table of that shape.
+#[test]
+fn a_run_file_shares_a_table_and_keeps_a_history_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let row = |i: usize| {
+        let split = ["train", "train", "train", "val", "test", "test"][i % 6];
+        format!("i{},i{}|i{}|h{},s{},{},{split}\n", i % 7, i % 5, i % 3, i % 2, i % 2, i / 6 % 2)
+    };
+    let rows: String = (0..60).map(row).collect();
+    std::fs::write(path("log.csv"), format!("item,history,scene,click,split\n{rows}")).unwrap();
+    let run = format!(
+        r#"
+[data]
+path = {:?}
+split = "split"
+domain = "scene"
+labels = ["click"]
+
+[features]
+categorical = [{{ name = "item", dim = 5 }}]
+[[features.bag]]
+column = "history"
+separator = "|"
+pooling = {{ keep = 2 }}
+table = "item"
+dim = 5
+
+[model]
+kind = "star"
+hidden = [4]
+
+[train]
+epochs = 1
+"#,
+        path("log.csv")
+    );
+    std::fs::write(path("run.toml"), &run).unwrap();
+    let output = train(&[&path("run.toml"), "--save", &path("star.safetensors")]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let saved = starple::persist::Saved::load(path("star.safetensors")).unwrap();
+    let embeddings = saved.model.embeddings();
+    // 7 items and 2 values that only histories have, and row 0.
+    assert_eq!((embeddings.tables().len(), embeddings.tables()[0].dim()), (1, (10, 5)));
+    assert_eq!(embeddings.width(), 5 + 2 * 5 + 1);
+
+    std::fs::write(path("run.toml"), run.replace("dim = 5\n\n", "dim = 4\n\n")).unwrap();
+    let output = train(&[&path("run.toml")]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && text.contains("\"item\" and \"history\" need the same dim"), "{text}");
+}

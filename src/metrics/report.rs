@@ -39,15 +39,15 @@ pub struct Measures {
 /// The metrics of one set of rows, without the counts. `None`, and `null` in JSON, is undefined.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Metrics {
-    /// See [`Measures::auc`].
+    /// The area under the ROC curve, as [`Measures::auc`].
     pub auc: Option<f64>,
-    /// See [`Measures::logloss`].
+    /// The mean log loss in nats, as [`Measures::logloss`].
     pub logloss: Option<f64>,
-    /// See [`Measures::pcoc`].
+    /// Predicted clicks over observed clicks, 1 is ideal, as [`Measures::pcoc`].
     pub pcoc: Option<f64>,
-    /// See [`Measures::ece`].
+    /// The expected calibration error, as [`Measures::ece`].
     pub ece: Option<f64>,
-    /// See [`Measures::gauc`].
+    /// The AUC inside groups, averaged over groups, as [`Measures::gauc`].
     pub gauc: Option<f64>,
 }
 

@@ -1,12 +1,15 @@
 //! Checks that the settings of several models share.
 
-use crate::data::Layout;
+use crate::data::{InputColumns, Layout};
 use crate::error::Problems;
 use crate::metrics::SHARED_DOMAIN;
 use crate::nn::HiddenSettings;
 
 /// The largest width of a layer or embedding. It is far above practical sizes, and no size computation overflows below it.
 pub(crate) const MAX_WIDTH: usize = 1 << 16;
+
+/// The largest number of values of an embedded row.
+const MAX_COLUMNS: f64 = (1_u32 << 31) as f64;
 
 /// The largest number of experts, heads or subspaces.
 pub(crate) const MAX_COUNT: usize = 1 << 12;
@@ -40,6 +43,10 @@ pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenS
     }
     problems.require(dim >= 1, || format!("embedding_dim: at least 1, found {dim}"));
     problems.require(dim <= MAX_WIDTH, || format!("embedding_dim: at most {MAX_WIDTH}, found {dim}"));
+    let columns = InputColumns::width_f64(layout, dim);
+    problems.require(columns <= MAX_COLUMNS, || {
+        format!("layout: an embedded row has at most {MAX_COLUMNS} values, found {columns}; use smaller widths, or keep fewer values")
+    });
     problems.require(std.is_finite() && std >= 0.0, || format!("embedding_std: finite and at least 0, found {std}"));
     let dropout = style.dropout;
     problems.require((0.0..1.0).contains(&dropout), || format!("dropout: 0 <= dropout < 1, found {dropout}"));

@@ -111,9 +111,11 @@ impl Gradient {
         self.net.zero();
     }
 
-    /// Adds the gradient of other rows of the same step. A member that is present in `other` becomes present in `self`.
+    /// Adds `other`, the gradient of other rows of the same step. Parameters of a domain or branch are present in the sum if they are present in
+    /// one of the two: see [`Gradient::presence`].
     ///
-    /// Batch statistics become the mean over both parts; each part has the statistics of its own rows.
+    /// Batch statistics are averaged: each of the two has those of its own rows. `other` is borrowed mutably only because the walk over two gradients
+    /// needs it.
     ///
     /// # Panics
     /// If `other` is the gradient of another model.

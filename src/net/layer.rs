@@ -118,9 +118,9 @@ impl Layer {
     }
 }
 
-/// A part of a name: a field, a position, or a branch.
+/// A type that can be a part of a layer's dotted name: a field's name, a position in a list, or a branch.
 pub trait IntoPart {
-    /// The part.
+    /// This part of the name, as paths of parameters have it.
     fn part(self) -> Part;
 }
 

@@ -102,7 +102,7 @@ pub use self::tape::Tape;
 
 /// Settings that describe their net.
 pub trait Describe {
-    /// Writes the net's steps.
+    /// Adds the operations of the net, in the order of the forward pass, to the builder `net`.
     ///
     /// # Errors
     /// [`TooLarge`], from the builder.

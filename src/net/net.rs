@@ -108,8 +108,8 @@ impl Net {
 
     /// The size of the parameters of a net with these settings, without making it.
     ///
-    /// This number refuses settings that need more memory than there is, and model files whose settings ask for a larger model than the file
-    /// holds, before anything is allocated.
+    /// Settings that need more memory than there is are refused by it, and so are model files whose settings ask for a larger model than the file
+    /// holds: before anything is allocated.
     pub fn size(config: &dyn NetConfig) -> Size {
         let mut builder = Builder::measuring(config);
         let built = config.describe(&mut builder);

@@ -6,11 +6,12 @@ use std::ops::Range;
 /// [`Model::backward`](crate::Model::backward) takes the cache of a training pass only.
 #[derive(Debug, Clone, Copy)]
 pub enum Mode<'a> {
-    /// Moving averages, no dropout.
+    /// Inference: normalises by the moving averages, without dropout.
     Infer,
-    /// The statistics of the batch, no dropout, no backward pass: it measures how far the moving averages are from the statistics of the rows.
+    /// A forward pass that normalises by the statistics of the batch, without dropout and without a backward pass. Use it to compare its logits with
+    /// those of [`Mode::Infer`]: they differ by how far the moving averages are from the statistics of the rows.
     Measure,
-    /// The statistics of the batch, and dropout.
+    /// Training: normalises by the statistics of the batch, with dropout.
     Train(Train),
     /// `Train`, for rows of a batch in another order.
     TrainRows(Train, RowNumbers<'a>),

@@ -165,7 +165,7 @@ pub enum Leaf<'a> {
 /// A tensor on a walk that may change it.
 #[derive(Debug)]
 pub enum LeafMut<'a> {
-    /// Learned by gradient.
+    /// Learned by gradient: values in row-major order, shape, decay.
     Tensor(&'a mut [f32], &'a [usize], Decay),
     /// A moving average of batch statistics.
     Average(&'a mut [f32], &'a [usize]),
@@ -176,9 +176,9 @@ pub enum LeafMut<'a> {
 /// A parameter and its gradient.
 #[derive(Debug)]
 pub enum Pair<'a> {
-    /// Values, their gradient, decay.
+    /// Learned by gradient: the parameter's values, their gradient, the decay.
     Tensor(&'a mut [f32], &'a mut [f32], Decay),
-    /// Moving averages, and the statistics of the batch.
+    /// The parameter's moving averages, and the statistics of the batch, which its gradient holds in the same type.
     Average(&'a mut MovingAverage, &'a mut MovingAverage),
 }
 

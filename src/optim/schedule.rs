@@ -122,7 +122,8 @@ crate::settings! {
 pub struct PlateauState {
     /// The best value of the metric so far.
     pub best: Option<f64>,
-    /// The number of values since then, or since the last reduction, that were no better.
+    /// The number of values in a row that were no better than `best`, counted from the last improvement or the last reduction of the learning
+    /// rate, whichever is later.
     pub waited: u64,
     /// The factor on the learning rate.
     pub factor: f64,

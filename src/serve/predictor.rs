@@ -106,7 +106,7 @@ impl Predictor {
         self.0.request.names().iter().map(String::as_str).filter(move |&name| Some(name) != domain)
     }
 
-    /// The columns that every candidate has.
+    /// The columns whose values each candidate brings itself. The others are given once for the request.
     pub fn own(&self) -> impl Iterator<Item = &str> {
         self.0.candidate.names().iter().map(String::as_str)
     }

@@ -302,7 +302,8 @@ impl Step {
         self.weights.step()
     }
 
-    /// Ends an epoch, from which some weightings learn. Returns the means of its units.
+    /// Ends an epoch: loss weightings that adapt once per epoch (DWA) are updated. Returns for each [unit](crate::loss::Units) its mean loss
+    /// and weight over the epoch.
     pub fn end_epoch(&mut self) -> Vec<UnitReport> {
         let sums = self.units.iter().zip(&self.weights.state().epoch);
         let report = |(unit, sums): (&String, &crate::loss::weighting::UnitSums)| UnitReport {

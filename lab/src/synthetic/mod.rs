@@ -1,6 +1,6 @@
 //! Generated logs whose true click probabilities are known.
 //!
-//! On real data nobody knows the best possible scores. Here they are known for every row ([`SyntheticLog::oracle_logits`]), and so are
+//! On real data the best possible scores are unknown. Here they are known for every row ([`SyntheticLog::oracle_logits`]), and so are
 //! the differences between domains and tasks: each is a setting of [`SyntheticConfig`].
 //!
 //! # The model

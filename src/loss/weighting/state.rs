@@ -14,17 +14,17 @@ pub enum Learned {
     /// `fixed` and `pcgrad` learn nothing.
     #[default]
     Nothing,
-    /// Of `uncertainty`.
+    /// Learned by [uncertainty weighting](super::UncertaintyConfig): one log variance for each unit.
     Uncertainty {
         /// `s_k = ln σ_k²`; 0 at the start.
         log_variances: Vec<f64>,
     },
-    /// Of `dwa`.
+    /// Learned by [DWA](super::DwaConfig): the last losses of each unit.
     Dwa {
         /// The mean losses of the last two epochs in which the unit had labels, the earlier one first.
         means: Vec<[Option<f64>; 2]>,
     },
-    /// Of `gradnorm`.
+    /// Learned by [GradNorm](super::GradNormConfig): one weight for each unit.
     GradNorm {
         /// `v_k`; 1 at the start.
         weights: Vec<f64>,

@@ -148,7 +148,7 @@ impl Builder<'_> {
     /// As [`Builder::row`].
     ///
     /// # Panics
-    /// If the two are not of one width.
+    /// If the two have different widths.
     pub fn product(&mut self, a: Value, b: Value) -> Built<Value> {
         let width = a.width();
         assert_eq!(width, b.width(), "two values of one width");
@@ -176,7 +176,7 @@ impl Builder<'_> {
     /// As [`Builder::row`].
     ///
     /// # Panics
-    /// If the two are not of one width.
+    /// If the two have different widths.
     pub fn scale(&mut self, input: Value, gate: Value, factor: f32) -> Built<Value> {
         let width = input.width();
         assert_eq!(width, gate.width(), "a gate for each value");

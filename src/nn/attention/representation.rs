@@ -90,8 +90,9 @@ impl Representations {
         }
     }
 
-    /// The backward pass from `dq` to the representations. A branch whose `dq` is 0 had no labels in the step; its representation is present in
-    /// `grad` only if other branches attend to it. Changes `dq`.
+    /// Adds the gradient of the representations to `grad`, given the gradient `dq` of the queries. A branch whose `dq` is 0 had no labels in the
+    /// step: then its representation has a gradient only if other branches attend to it; otherwise it is absent, and optimizers skip it. `dq` is
+    /// overwritten: do not read it afterwards.
     pub fn backward(
         &self,
         relations: Option<(&MultiHeadAttention, &mut MultiHeadAttention)>,

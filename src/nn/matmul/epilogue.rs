@@ -1,4 +1,4 @@
-//! What becomes of a product: the matrix that it is written or added to, and what is computed with it before.
+//! The output of a product: the matrix that it is written or added to, and the operations before that.
 
 use std::ops::Range;
 

@@ -10,17 +10,17 @@ use crate::nn::{InitRng, Linear};
 /// A domain's own parameters of a [`StarLinear`](super::StarLinear): a variant for each [`Combination`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum DomainLinear {
-    /// Of [`Combination::Product`].
+    /// The parameters of [`Combination::Product`].
     Product(Factor),
-    /// Of [`Combination::Add`].
+    /// The parameters of [`Combination::Add`].
     Add(Summand),
-    /// Of [`Combination::AdaptiveAdd`].
+    /// The parameters of [`Combination::AdaptiveAdd`].
     AdaptiveAdd(AdaptiveSummand),
-    /// Of [`Combination::SigmoidGate`].
+    /// The parameters of [`Combination::SigmoidGate`].
     SigmoidGate(SigmoidGate),
-    /// Of [`Combination::Concatenation`].
+    /// The parameters of [`Combination::Concatenation`].
     Concatenation(Concatenated),
-    /// Of [`Combination::LowRank`].
+    /// The parameters of [`Combination::LowRank`].
     LowRank(LowRankFactor),
 }
 

@@ -295,3 +295,16 @@ fn a_writer_that_fails_is_reported() {
     assert_eq!(error.kind(), starple::ErrorKind::Io);
     assert_eq!(error.to_string(), "writing a synthetic log: disk full");
 }
+
+#[test]
+fn the_worlds_of_the_examples_are_read() {
+    let mut read = 0;
+    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/worlds")).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let config: Result<SyntheticConfig, _> = toml::from_str(&text);
+        assert!(config.is_ok(), "{}: {}", path.display(), config.unwrap_err());
+        read += 1;
+    }
+    assert!(read >= 2, "the worlds are in examples/worlds");
+}

@@ -88,8 +88,8 @@ impl CustomLayer for DomainBias {
     fn forward(&self, _: &ArrayRef2<f32>, segments: &[Segment], _: Mode<'_>, (): &mut (), y: &mut ArrayRef2<f32>) {
         y.fill(0.0);
         for segment in segments {
-            if let Some(d) = segment.domain {
-                y.slice_mut(s![segment.rows(), ..]).assign(&self.domain[d].bias);
+            if let Some(own) = self.domain.of(segment.domain) {
+                y.slice_mut(s![segment.rows(), ..]).assign(&own.bias);
             }
         }
     }

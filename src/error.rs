@@ -19,7 +19,8 @@ pub enum ErrorKind {
     UnknownDomain,
     /// One or more invalid settings.
     Config,
-    /// Two parts have different fields, domains or tasks.
+    /// Two things that must fit together do not: their features, domains, tasks, sizes or settings differ. For example rows and a model, an
+    /// encoder and a model, or a saved state and what it is restored into.
     Layout,
     /// A loss, gradient, score or stored value that is not a finite number.
     NonFinite,

@@ -129,12 +129,12 @@ fn errors_in_the_file_are_named() {
     );
     assert_eq!(
         of("kind = \"star\"", "kind = \"single\""),
-        "error: file.toml: CompareConfig: contenders: \"single\" is listed twice; name one anew"
+        "error: file.toml: CompareConfig: contenders: \"single\" is listed twice; rename one"
     );
     assert_eq!(of("seeds = [1, 2]", "seeds = []"), "error: file.toml: CompareConfig: seeds: at least one");
     assert_eq!(
         of("kind = \"star\"", "kind = \"star\"\nseed = 3"),
-        "error: file.toml: [[models]] 2: star: seed: each run has its own; name it among the seeds"
+        "error: file.toml: [[models]] 2: star: seed: each run has its own; add it to the seeds of the comparison"
     );
     assert_eq!(
         of("epochs = 1", "seed = 1"),

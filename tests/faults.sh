@@ -78,7 +78,7 @@ fault "an activation after the last layer" src/net/forward.rs \
   'linear.forward(&reads.value(*input), segments, &mut cache_of!(cache, Star).linear, out);' \
   'linear.forward(&reads.value(*input), segments, &mut cache_of!(cache, Star).linear, out); out.mapv_inplace(|z| z.max(0.0));'
 fault "an auxiliary network without the domain" src/nn/domain_mlp.rs \
-  'Some(d) => to.assign(&self.domain[d].embedding),' 'Some(_) => to.fill(0.0),'
+  'Some(own) => to.assign(&own.embedding),' 'Some(_) => to.fill(0.0),'
 fault "a domain's embedding without its gradient" src/nn/joined.rs \
   '*de = dot_f32::<16>(values(&row), values(dbias));' '*de = 0.0;'
 fault "a second reader's gradient in place of the first one's" src/net/backward/step.rs \

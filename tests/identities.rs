@@ -143,7 +143,8 @@ fn partitioned_norm_of_a_mixed_batch_is_that_of_its_domains() {
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let z = Array2::from_shape_simple_fn((10, 5), || rng.random_range(-2.0..2.0_f32));
     let dy = Array2::from_shape_simple_fn((10, 5), || rng.random_range(-2.0..2.0_f32));
-    let segments = [(0, 0, 4), (1, 4, 7), (2, 7, 10)].map(|(d, start, end)| Segment { domain: Some(d), start, end });
+    let segments =
+        [(0, 0, 4), (1, 4, 7), (2, 7, 10)].map(|(d, start, end)| Segment { domain: DomainId::new(d), start, end });
     let pass = |z: &Array2<f32>, dy: &Array2<f32>, segments: &[Segment]| {
         let (mut y, mut dz) = (Array2::zeros(z.dim()), Array2::zeros(z.dim()));
         let (mut cache, mut grad) = (PartitionedNormCache::default(), starple::nn::Params::zeros_like(&norm));
@@ -158,7 +159,7 @@ fn partitioned_norm_of_a_mixed_batch_is_that_of_its_domains() {
         let (y, dz, grad) = pass(&z.slice(rows).to_owned(), &dy.slice(rows).to_owned(), &alone);
         assert_eq!(mixed_y.slice(rows), y);
         assert_eq!(mixed_dz.slice(rows), dz);
-        let d = segment.domain.unwrap();
+        let d = segment.trained_domain();
         assert_eq!(mixed_grad.domain[d], grad.domain[d], "own gradients and statistics");
     }
 }

@@ -95,7 +95,7 @@ impl CustomLayer for Scale {
 
     fn forward(&self, x: &ArrayRef2<f32>, segments: &[Segment], _: Mode<'_>, _: &mut Vec<f32>, y: &mut ArrayRef2<f32>) {
         for segment in segments {
-            let factors = segment.domain.map_or(self.shared.clone(), |d| &self.shared * &self.domain[d].factors);
+            let factors = self.domain.of(segment.domain).map_or(self.shared.clone(), |own| &self.shared * &own.factors);
             for i in segment.rows() {
                 y.row_mut(i).assign(&(&x.row(i) * &factors));
             }

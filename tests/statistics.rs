@@ -179,7 +179,7 @@ fn a_frozen_average_stays() {
 fn constant_in_a_domain(settings: PartitionedNormSettings) -> (PartitionedNorm, [Segment; 2]) {
     let mut norm = PartitionedNorm::new(1, (0..2).map(DomainId::new), settings);
     let z = Array2::from_shape_vec((8, 1), vec![1.0, 1.0, 1.0, 1.0, -3.0, -1.0, 1.0, 3.0]).unwrap();
-    let segments = [(0, 0, 4), (1, 4, 8)].map(|(d, start, end)| Segment { domain: Some(d), start, end });
+    let segments = [(0, 0, 4), (1, 4, 8)].map(|(d, start, end)| Segment { domain: DomainId::new(d), start, end });
     let (mut cache, mut grad) = (PartitionedNormCache::default(), norm.zeros_like());
     let (mut y, mut dz) = (Array2::zeros((8, 1)), Array2::zeros((8, 1)));
     norm.forward(&z, &segments, Mode::Train(Train::default()), &mut cache, &mut y);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bits::bits;
 use ndarray::Array2;
-use starple::data::{Batch, BatchOrder, DataSet, DomainId, Layout};
+use starple::data::{Batch, BatchOrder, DataSet, DomainId, Encoder, Layout, Schema, Table};
 use starple::loss::weighting::Learned;
 use starple::loss::{DwaConfig, GradNormConfig, Objective, UncertaintyConfig, Units, Weighting};
 use starple::metrics::{Metric, Monitor};
@@ -15,8 +15,8 @@ use starple::model::SluiceConfig;
 use starple::nn::{ActivationKind, Branch, Mlp, NormKind, StarLinear};
 use starple::optim::{Clip, Clock, LrSchedule, OptimizerConfig, PlateauLr};
 use starple::train::{
-    Callback, EarlyStop, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfig, TrainConfigBuilder, Trainer,
-    evaluate,
+    Callback, Checkpoints, EarlyStop, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfig,
+    TrainConfigBuilder, Trainer, evaluate,
 };
 use starple::{ErrorKind, Model, Ple, PleConfig, Pooled, PooledConfig, Star, StarConfig};
 use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
@@ -549,6 +549,27 @@ fn rows_that_do_not_fit_are_refused() {
     let mut other = layout.clone();
     other.numeric.push("one more".into());
     assert!(trainer.fit(&mut star(&other), train, Some(&val)).is_err());
+}
+
+#[test]
+fn an_encoder_that_cannot_be_saved_is_refused_before_training() {
+    struct Untouched;
+    impl Callback for Untouched {
+        fn epoch_started(&mut self, _: usize, _: usize, _: usize) {
+            panic!("training has begun");
+        }
+    }
+    let (layout, train, _) = log();
+    let schema = Schema::builder().categorical("user").label("click").build().unwrap();
+    let table = Table::read("examples/data/toy.csv", &schema).unwrap();
+    let encoder = Encoder::fit(&schema, &table, &table.all()).unwrap();
+    let trainer = || Trainer::new(settings().build().unwrap()).callback(Untouched).encoder(encoder.clone());
+    let error = trainer().fit(&mut star(&layout), train.clone(), None).unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && error.to_string().contains("no effect"), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = Checkpoints::builder().folder(folder.path()).build().unwrap();
+    let error = trainer().checkpoints(checkpoints).fit(&mut star(&layout), train, None).unwrap_err();
+    assert!(error.kind() == ErrorKind::Layout && error.to_string().contains("than the encoder gives"), "{error}");
 }
 
 #[test]

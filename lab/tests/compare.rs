@@ -168,7 +168,7 @@ fn settings_that_cannot_be_are_named_all_at_once() {
     let twice = config().contender(star()).contender(pooled("")).seeds([1, 2, 1]).baseline("stra").build().unwrap_err();
     assert_eq!(
         twice.to_string(),
-        "CompareConfig: contenders: every one needs a name; contenders: \"star\" is listed twice; name one anew; \
+        "CompareConfig: contenders: every one needs a name; contenders: \"star\" is listed twice; rename one; \
          seeds: 1 is listed twice; baseline: expected one of the contenders [\"pooled\", \"star\", \"star\", \"\"], found \"stra\""
     );
 }

@@ -80,7 +80,8 @@ impl LeftOut {
 
 /// What was unknown, missing or left out when [`Splits`](super::Splits) were encoded.
 ///
-/// If most values of a feature are unknown in one split, that split probably writes them in another way.
+/// If most values of a feature are unknown in the validation or test split, that split probably spells them differently from the training
+/// split.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct DataReport {

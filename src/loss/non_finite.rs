@@ -9,16 +9,16 @@
      {unit_weight} give a loss or gradient that is not finite"
 )]
 pub struct NonFiniteAt {
-    /// The row of the batch.
+    /// The number of the row in the batch, from 0.
     pub row: usize,
-    /// The task.
+    /// The position of the task in [`Layout::tasks`](crate::data::Layout::tasks), from 0.
     pub task: usize,
-    /// The logit there.
+    /// The logit of this row and task.
     pub logit: f32,
-    /// The label there; NaN when it is missing.
+    /// The label of this row and task; NaN if it is missing.
     pub label: f32,
-    /// The weight of the row.
+    /// The sample weight of the row.
     pub weight: f32,
-    /// The weight of the label's unit in that step.
+    /// The weight of the label's unit ([`Units`](crate::loss::Units)) in this step.
     pub unit_weight: f64,
 }

@@ -92,7 +92,10 @@ impl Order {
                 d
             }
         };
-        let segment = |place: usize, start, end| Segment { domain: (place < known).then_some(place), start, end };
+        let segment = |place: usize, start, end| {
+            let domain = if place < known { DomainId::new(place) } else { DomainId::SHARED };
+            Segment { domain, start, end }
+        };
         let domains = match domains {
             Domains::One(domain) => {
                 self.identity = true;

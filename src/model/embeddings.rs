@@ -177,19 +177,19 @@ impl Embeddings {
         let blocks = &mut blocks.blocks;
         blocks.clear();
         if self.owners.is_empty() {
-            blocks.push(Block { owner: 0, rows: Segment { domain: None, start: 0, end: rows }, start: 0 });
+            blocks.push(Block { owner: 0, rows: Segment { domain: DomainId::SHARED, start: 0, end: rows }, start: 0 });
             return rows;
         }
         let built_with = &self.owners[..self.built_with];
         let by_domain = built_with.iter().any(|owner| owner.domain().is_some());
-        let whole = [Segment { domain: None, start: 0, end: rows }];
+        let whole = [Segment { domain: DomainId::SHARED, start: 0, end: rows }];
         let mut start = 0;
         for &rows in if by_domain { segments } else { &whole } {
             for (owner, branch) in self.owners.iter().enumerate() {
                 let answers = match rows.domain {
                     _ if !by_domain => true,
-                    None => owner < self.built_with,
-                    own => own == branch.domain().and_then(DomainId::index),
+                    DomainId::SHARED => owner < self.built_with,
+                    own => branch.domain() == Some(own),
                 };
                 if answers {
                     blocks.push(Block { owner, rows, start });
@@ -319,7 +319,7 @@ mod tests {
     fn run(config: &dyn NetConfig, threads: usize) -> (Embeddings, Array2<f32>, Array2<f32>, Vec<RowGrad>) {
         let (embeddings, batch, mut blocks) = (Embeddings::new(config), batch(), Blocks::default());
         let order: Vec<u32> = (0..ROWS as u32).collect();
-        let segment = |domain, start, end| Segment { domain: Some(domain), start, end };
+        let segment = |domain, start, end| Segment { domain: DomainId::new(domain), start, end };
         let rows = embeddings.find_blocks(ROWS, &[segment(0, 0, 1100), segment(1, 1100, ROWS)], &mut blocks);
         let mut x = Array2::from_elem((rows, embeddings.width()), f32::NAN);
         let dx = Array2::from_shape_fn(x.dim(), |(i, j)| ((i * 31 + j * 17) % 101) as f32 / 64.0 - 0.5);

@@ -249,7 +249,7 @@ impl Model {
         }
         let (rows, mode) = (batch.rows(), cache.mode.into());
         cache.order.group(batch, domain.into(), layout.domains.len());
-        let known = cache.order.segments.iter().all(|segment| segment.domain.is_some());
+        let known = cache.order.segments.iter().all(|segment| segment.domain != DomainId::SHARED);
         assert!(known || mode.training().is_none(), "training rows have a domain; DomainId::SHARED is for prediction");
         let embedded = self.embeddings.find_blocks(rows, &cache.order.segments, &mut cache.blocks);
         resize(&mut cache.x, embedded, self.embeddings.width());

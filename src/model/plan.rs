@@ -130,7 +130,7 @@ impl<'a> Plan<'a> {
     /// The part of a hidden layer after its affine map: normalisation and activation.
     ///
     /// # Panics
-    /// If the value is the row.
+    /// If the value is the embedded row ([`Plan::row`], [`Plan::row_of`]), or its width is no multiple of the width of a token.
     pub fn hidden(&mut self, input: Value, hidden: &'a PostAffine) -> Value {
         let width = self.width(input);
         self.push(PlanStep::PostAffine { input, hidden }, Some(width))
@@ -171,10 +171,10 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Stitch { parts: parts.to_vec(), stitch }, Some(width))
     }
 
-    /// `shared + σ(gate) ⊙ own`.
+    /// `shared + σ(gate) ⊙ own`, element by element, of three values of equal width.
     ///
     /// # Panics
-    /// If one is the row.
+    /// If the widths differ, or if one of the values is the embedded row ([`Plan::row`], [`Plan::row_of`]).
     pub fn gated(&mut self, shared: Value, own: Value, gate: Value) -> Value {
         let width = self.common_width(&[shared, own, gate]);
         self.push(PlanStep::Gated { shared, own, gate }, Some(width))
@@ -190,7 +190,7 @@ impl<'a> Plan<'a> {
     /// [`MultiHeadAttention::forward`].
     ///
     /// # Panics
-    /// If the value is the row.
+    /// If the value is the embedded row ([`Plan::row`], [`Plan::row_of`]), or its width is no multiple of the width of a token.
     pub fn attention(&mut self, tokens: Value, attention: &'a MultiHeadAttention) -> Value {
         let count = self.count_tokens(tokens, attention.projection.nrows());
         self.push(PlanStep::Attention { input: tokens, attention }, Some(count * attention.width()))
@@ -200,7 +200,7 @@ impl<'a> Plan<'a> {
     /// the same direction. See [`Alignment`](crate::nn::Alignment).
     ///
     /// # Panics
-    /// If the value is the row.
+    /// If the value is the embedded row ([`Plan::row`], [`Plan::row_of`]), or its width is no multiple of the width of a token.
     pub fn align(&mut self, tokens: Value, direction: Array1<f32>) -> Value {
         self.count_tokens(tokens, direction.len());
         let width = self.width(tokens);
@@ -218,28 +218,28 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Columns { input, columns }, Some(width))
     }
 
-    /// Concatenates values of any width.
+    /// Concatenates values of any width, in this order.
     ///
     /// # Panics
-    /// If one is the row.
+    /// If one of `parts` is the embedded row ([`Plan::row`], [`Plan::row_of`]).
     pub fn concat(&mut self, parts: &[Value]) -> Value {
         let width = parts.iter().map(|&part| self.width(part)).sum();
         self.push(PlanStep::Concat { parts: parts.to_vec() }, Some(width))
     }
 
-    /// `factor·σ(gate) ⊙ input`.
+    /// `factor·σ(gate) ⊙ input`, element by element, of two values of equal width.
     ///
     /// # Panics
-    /// If one is the row.
+    /// If the widths differ, or if `input` or `gate` is the embedded row ([`Plan::row`], [`Plan::row_of`]).
     pub fn scale(&mut self, input: Value, gate: Value, factor: f32) -> Value {
         let width = self.common_width(&[input, gate]);
         self.push(PlanStep::Scale { input, gate, factor }, Some(width))
     }
 
-    /// `a ⊙ b`.
+    /// `a ⊙ b`, the elementwise product of two values of equal width.
     ///
     /// # Panics
-    /// If one is the row.
+    /// If the widths differ, or if `a` or `b` is the embedded row ([`Plan::row`], [`Plan::row_of`]).
     pub fn product(&mut self, a: Value, b: Value) -> Value {
         let width = self.common_width(&[a, b]);
         self.push(PlanStep::Product { a, b }, Some(width))
@@ -249,7 +249,8 @@ impl<'a> Plan<'a> {
     /// See [`attend`](crate::nn::attend).
     ///
     /// # Panics
-    /// If one is the row.
+    /// If one of the values is the embedded row ([`Plan::row`], [`Plan::row_of`]), if the width of `values` is no multiple of that of `query`, or
+    /// if the width of `filled` is not 1.
     pub fn attend(&mut self, query: Value, values: Value, filled: Value) -> Value {
         let width = self.width(query);
         self.count_tokens(values, width);
@@ -258,7 +259,7 @@ impl<'a> Plan<'a> {
     }
 
     /// A layer of the user's own with `width` outputs, for rows of this domain.
-    pub(crate) fn custom(&mut self, input: Value, layer: &'a Custom, domain: Option<usize>, width: usize) -> Value {
+    pub(crate) fn custom(&mut self, input: Value, layer: &'a Custom, domain: DomainId, width: usize) -> Value {
         self.width(input);
         self.push(PlanStep::Custom { input, layer, domain }, Some(width))
     }

@@ -95,7 +95,9 @@ pub trait CustomLayer: Params + PartialEq + fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// A [`CustomLayer`] of any type.
+/// A [`CustomLayer`] with its type erased, as [`Layer::Custom`](super::Layer::Custom) holds it in a net.
+///
+/// [`Builder::custom`](super::Builder::custom) makes it.
 #[derive(Debug)]
 pub struct Custom(Box<dyn Erased>);
 

@@ -6,10 +6,39 @@ use crate::nn::{
     Representations, StarLinear, Stitch, Tokens,
 };
 
-/// A layer of a net.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Layer {
+/// A type of layer, for [`Net::get`](super::Net::get).
+pub trait LayerType: Sized {
+    /// The layer, if it is of this type.
+    fn of(layer: &Layer) -> Option<&Self>;
+
+    /// The layer, to change it, if it is of this type.
+    fn of_mut(layer: &mut Layer) -> Option<&mut Self>;
+}
+
+macro_rules! layers {
+    ($($(#[$doc:meta])+ $variant:ident($type:ty),)+) => {
+        /// A layer of a net.
+        #[derive(Debug, Clone, PartialEq)]
+        #[non_exhaustive]
+        pub enum Layer {
+            $($(#[$doc])+ $variant($type),)+
+        }
+
+        crate::params!(enum Layer { $($variant,)+ });
+
+        $(impl LayerType for $type {
+            fn of(layer: &Layer) -> Option<&Self> {
+                if let Layer::$variant(layer) = layer { Some(layer) } else { None }
+            }
+
+            fn of_mut(layer: &mut Layer) -> Option<&mut Self> {
+                if let Layer::$variant(layer) = layer { Some(layer) } else { None }
+            }
+        })+
+    };
+}
+
+layers! {
     /// A multilayer perceptron.
     Mlp(Mlp),
     /// A multilayer perceptron that also reads an embedding of the row's domain.
@@ -34,60 +63,6 @@ pub enum Layer {
     Alignment(Alignment),
     /// A layer of your own.
     Custom(Custom),
-}
-
-crate::params!(
-    enum Layer {
-        Mlp,
-        DomainMlp,
-        Norm,
-        Star,
-        PostAffine,
-        Gate,
-        Stitch,
-        Tokens,
-        Attention,
-        Representations,
-        Alignment,
-        Custom,
-    }
-);
-
-/// A type of layer, for [`Net::get`](super::Net::get).
-pub trait LayerType: Sized {
-    /// The layer, if it is of this type.
-    fn of(layer: &Layer) -> Option<&Self>;
-
-    /// The layer, to change it, if it is of this type.
-    fn of_mut(layer: &mut Layer) -> Option<&mut Self>;
-}
-
-macro_rules! layer_types {
-    ($($variant:ident($type:ty)),+ $(,)?) => {$(
-        impl LayerType for $type {
-            fn of(layer: &Layer) -> Option<&Self> {
-                if let Layer::$variant(layer) = layer { Some(layer) } else { None }
-            }
-
-            fn of_mut(layer: &mut Layer) -> Option<&mut Self> {
-                if let Layer::$variant(layer) = layer { Some(layer) } else { None }
-            }
-        }
-    )+};
-}
-
-layer_types! {
-    Mlp(Mlp),
-    DomainMlp(DomainMlp),
-    Norm(PartitionedNorm),
-    Star(StarLinear),
-    PostAffine(PostAffine),
-    Gate(Gate),
-    Stitch(Stitch),
-    Tokens(Tokens),
-    Attention(MultiHeadAttention),
-    Representations(Representations),
-    Alignment(Alignment),
 }
 
 /// The dotted name of a layer.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array1, Array2};
 
+use crate::data::DomainId;
 use crate::model::{Plan, Value as PlanValue};
 use crate::nn::buffer::resize;
 use crate::nn::{DomainLinear, Linear, Mode, RepresentationsCache, SigmoidGate, StarLinear};
@@ -24,7 +25,7 @@ enum Lowered {
 }
 
 /// Partitioned Normalization as an affine map, by domain: see [`PartitionedNorm::affine`](crate::nn::PartitionedNorm).
-type Norm<'a> = Box<dyn Fn(Option<usize>) -> (Vec<f64>, Vec<f64>) + 'a>;
+type Norm<'a> = Box<dyn Fn(DomainId) -> (Vec<f64>, Vec<f64>) + 'a>;
 
 impl Lowered {
     fn value(&self) -> PlanValue {
@@ -61,7 +62,7 @@ pub(super) fn plan<'a>(program: &'a Program, layers: &'a [Layer], domains: usize
         if !by_domain[i] {
             let known =
                 |value: Value| common[value.index()].clone().expect("what it reads does not depend on the domain");
-            common[i] = Some(lower(&mut plan, i, None, &known));
+            common[i] = Some(lower(&mut plan, i, DomainId::SHARED, &known));
         }
     }
     let mut answered: Vec<Vec<&super::program::Answer>> = vec![Vec::new(); domains + 1];
@@ -74,12 +75,11 @@ pub(super) fn plan<'a>(program: &'a Program, layers: &'a [Layer], domains: usize
             answered[domains].push(answer);
         }
     }
-    for id in plan.domains() {
-        let domain = id.index();
+    for domain in plan.domains() {
         let mut own: Vec<Option<Lowered>> = vec![None; if by_domain.contains(&true) { program.steps.len() } else { 0 }];
         for i in 0..own.len() {
             let needs = &program.steps[i].needs;
-            let needed = match (domain, &needs.known) {
+            let needed = match (domain.index(), &needs.known) {
                 (None, _) => needs.unknown,
                 (Some(_), Domains::All) => true,
                 (Some(d), Domains::Some(domains)) => domains.binary_search(&(d as u32)).is_ok(),
@@ -92,12 +92,12 @@ pub(super) fn plan<'a>(program: &'a Program, layers: &'a [Layer], domains: usize
                 own[i] = Some(lower(&mut plan, i, domain, &known));
             }
         }
-        for answer in &answered[domain.unwrap_or(domains)] {
+        for answer in &answered[domain.index().unwrap_or(domains)] {
             let i = answer.value.index();
             let value =
                 own.get(i).and_then(Option::as_ref).or(common[i].as_ref()).expect("an answer is needed").value();
-            let share = if domain.is_none() { answer.unknown } else { 1.0 };
-            plan.answer(id, value, answer.task, share);
+            let share = if domain == DomainId::SHARED { answer.unknown } else { 1.0 };
+            plan.answer(domain, value, answer.task, share);
         }
     }
     plan
@@ -122,7 +122,7 @@ fn step_of<'a>(
     step: &Step,
     layers: &'a [Layer],
     plan: &mut Plan<'a>,
-    domain: Option<usize>,
+    domain: DomainId,
     known: &dyn Fn(Value) -> Lowered,
 ) -> Lowered {
     /// A value, or a copy of some of its columns; of the row, always a copy.
@@ -227,7 +227,7 @@ fn star<'a>(
     layer: &'a StarLinear,
     rest: &'a [Layer],
     plan: &mut Plan<'a>,
-    domain: Option<usize>,
+    domain: DomainId,
     known: Lowered,
 ) -> PlanValue {
     let hidden = match rest {
@@ -243,7 +243,7 @@ fn star<'a>(
         Some((scale, shift)) => Cow::Owned(linear.after(scale, shift)),
         None => linear,
     };
-    match domain.map(|d| &layer.domain[d]) {
+    match layer.domain.of(domain) {
         Some(DomainLinear::SigmoidGate(SigmoidGate { own, gate })) => {
             let maps = [&layer.shared, own, gate];
             let [shared, own, gate] = maps.map(|linear| plan.layer(input, after_norm(Cow::Borrowed(linear)), None));

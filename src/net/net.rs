@@ -127,7 +127,7 @@ impl Net {
         let (Input { x, segments, rows: numbers }, rows) = (input, logits.nrows());
         let mode = mode.with_rows(numbers);
         let (program, layers) = (&*self.program, &self.layers[..]);
-        let last = segments.last().filter(|last| last.domain.is_none() && !program.common);
+        let last = segments.last().filter(|last| last.domain == DomainId::SHARED && !program.common);
         tape.apart = last.map_or(rows..rows, Segment::rows);
         let known = if last.is_some() { &segments[..segments.len() - 1] } else { segments };
         let next = tape.known.find_ranges(program, known, 0, 0);

@@ -6,6 +6,7 @@ use ndarray::{Array2, ArrayRef2, ArrayView2, s};
 
 use super::custom::CustomCache;
 use super::program::{Domains, Op, Program, Step, Value};
+use crate::data::DomainId;
 use crate::nn::{
     AlignCache, AttendCache, DomainMlpCache, GateCache, MlpCache, MultiHeadAttentionCache, PartitionedNormCache,
     PostAffineCache, ProductCache, RepresentationsCache, ScaleCache, Segment, StarLinearCache,
@@ -148,11 +149,11 @@ impl Part {
         by_domain.clear();
         by_domain.resize(program.domains, None);
         for (i, segment) in own.iter().enumerate() {
-            if let Some(d) = segment.domain {
+            if let Some(d) = segment.domain.index() {
                 by_domain[d] = Some(i as u32);
             }
         }
-        let unknown = !program.common && own.iter().any(|segment| segment.domain.is_none());
+        let unknown = !program.common && own.iter().any(|segment| segment.domain == DomainId::SHARED);
         ranges.clear();
         ranges.extend(steps.iter().map(|step| {
             if let Some(rows) = step.fixed {
@@ -190,7 +191,7 @@ impl Part {
             return next;
         }
         for segment in &*own {
-            for &step in &program.own_rows[segment.domain.unwrap_or(program.domains)] {
+            for &step in &program.own_rows[segment.domain.index().unwrap_or(program.domains)] {
                 ranges[step as usize].at = next;
                 next += segment.len();
             }
@@ -206,7 +207,7 @@ impl Part {
 
     /// Whether its rows are of no known domain.
     pub(super) fn is_unknown(&self) -> bool {
-        self.segments.iter().all(|segment| segment.domain.is_none())
+        self.segments.iter().all(|segment| segment.domain == DomainId::SHARED)
     }
 }
 

@@ -8,9 +8,10 @@ use super::{
 };
 use crate::data::DomainId;
 
-/// `logits = mlp([x, e_d])`: a stack that reads the row and an embedding of its domain.
+/// `logits = mlp([x, e_d])`: a multilayer perceptron that reads the row `x` and a learned embedding `e_d` of the row's domain.
 ///
-/// It is the net of the pooled model, and the auxiliary network of STAR. A row of no known domain gets the mean of all domains' embeddings.
+/// It is the net of the pooled model, and the auxiliary network of STAR. A row with [`DomainId::SHARED`] gets the mean of the embeddings of
+/// all domains.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -23,30 +24,30 @@ use crate::data::DomainId;
 /// net.domain.member_mut(1).embedding[0] = 3.0;
 /// net.mlp.layers[0] = Linear { weight: array![[2.0], [10.0]], bias: array![0.0] };
 /// let segment = |domain, start| Segment { domain, start, end: start + 1 };
-/// let segments = [segment(Some(0), 0), segment(Some(1), 1), segment(None, 2)];
+/// let segments = [segment(domains[0], 0), segment(domains[1], 1), segment(DomainId::SHARED, 2)];
 /// let (x, mut logits) = (array![[1.0], [1.0], [1.0]], Array2::zeros((3, 1)));
 /// net.forward(&x, &segments, Infer.into(), &mut DomainMlpCache::default(), &mut logits);
 /// assert_eq!(logits, array![[12.0], [32.0], [22.0]]); // 2·x + 10·e_d
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainMlp {
-    /// `e_d`.
+    /// The embedding `e_d` of each domain.
     pub domain: PerDomain<DomainEmbedding>,
-    /// The stack.
+    /// The layers that read `[x, e_d]`: the row and the embedding, side by side.
     pub mlp: Mlp,
 }
 
-/// The embedding of one domain.
+/// The embedding of one domain in a [`DomainMlp`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainEmbedding {
-    /// `e_d`, `[domain_dim]`.
+    /// `e_d`: a learned vector of `domain_dim` values.
     pub embedding: Array1<f32>,
 }
 
 crate::params!(DomainMlp { domain, mlp });
 crate::params!(DomainEmbedding { embedding: Decay::None });
 
-/// What a [`DomainMlp`] keeps from forward to backward.
+/// What a [`DomainMlp`] keeps from forward to backward. Start with the default and pass it to both.
 #[derive(Debug, Default)]
 pub struct DomainMlpCache {
     joined: JoinedCache,
@@ -55,7 +56,8 @@ pub struct DomainMlpCache {
 }
 
 impl DomainMlp {
-    /// A net for rows of `width` values; domain embeddings are drawn from a normal distribution of standard deviation 0.1.
+    /// A net for rows of `width` values, with an embedding of `domain_dim` values for each domain, hidden layers of the widths `hidden`,
+    /// and `tasks` outputs. Embeddings are drawn from a normal distribution of standard deviation 0.1.
     pub fn new(
         width: usize,
         domains: &[DomainId],
@@ -98,7 +100,8 @@ impl DomainMlp {
         self.domain.push(domain, DomainEmbedding { embedding });
     }
 
-    /// `logits = mlp([x, e_d])`.
+    /// `logits = mlp([x, e_d])`: `x` is `[rows, width]`, `logits` is `[rows, tasks]`. `segments` say which rows belong to which domain:
+    /// they cover all rows of `x`, in order.
     pub fn forward(
         &self,
         x: &ArrayRef2<f32>,
@@ -108,8 +111,8 @@ impl DomainMlp {
         logits: &mut ArrayRef2<f32>,
     ) {
         let DomainMlpCache { joined, mlp, .. } = cache;
-        let embedding = |segment: Segment, to: &mut ArrayRef1<f32>| match segment.domain {
-            Some(d) => to.assign(&self.domain[d].embedding),
+        let embedding = |segment: Segment, to: &mut ArrayRef1<f32>| match self.domain.of(segment.domain) {
+            Some(own) => to.assign(&own.embedding),
             None => self.mean_embedding(to),
         };
         let first = |layer: &Linear, rectify: bool, z: &mut ArrayRef2<f32>| {
@@ -118,7 +121,11 @@ impl DomainMlp {
         self.mlp.forward_after(first, mode, mlp, logits);
     }
 
-    /// The backward pass from `dlogits` to the parameters and to `dx` (`None` if it is not needed).
+    /// Adds the gradient of the parameters to `grad`, given `dlogits`, the gradient of the logits, and writes the gradient of `x` to `dx`.
+    /// Pass `None` for `dx` if you do not need it.
+    ///
+    /// # Panics
+    /// If the domain of a segment is [`DomainId::SHARED`].
     pub fn backward(
         &self,
         x: &ArrayRef2<f32>,
@@ -143,11 +150,11 @@ impl DomainMlp {
 }
 
 impl DomainMlp {
-    /// The first layer for rows of one domain (`None`: no known one). It reads `x` alone; the embedding is part of its bias.
-    pub(crate) fn first_of(&self, domain: Option<usize>) -> Linear {
+    /// The first layer for rows of one domain. It reads `x` alone; the embedding is part of its bias.
+    pub(crate) fn first_of(&self, domain: DomainId) -> Linear {
         let mut embedding = self.domain[0].embedding.clone();
-        match domain {
-            Some(d) => embedding.assign(&self.domain[d].embedding),
+        match self.domain.of(domain) {
+            Some(own) => embedding.assign(&own.embedding),
             None => self.mean_embedding(&mut embedding),
         }
         self.mlp.layers[0].with_last(&embedding)

@@ -7,9 +7,11 @@ use rand_chacha::ChaCha8Rng;
 use super::{InitRng, Mode};
 use crate::random::{Purpose, keyed};
 
-/// In training, sets each value to 0 with probability `rate` and multiplies the others by `1/(1 − rate)`; in inference, does nothing
-/// (Srivastava et al. 2014). The mask of a row depends on the seed, the step, the layer's place in the net and the [number](Mode::row) of the
-/// row in the step, and not on the other rows.
+/// Dropout (Srivastava et al. 2014). In training, sets each value to 0 with probability `rate` and multiplies the other values by
+/// `1/(1 − rate)`. In inference, does nothing.
+///
+/// Which values of a row become 0 depends on the seed and the step ([`Train`](super::Train)), on the layer's place in the net and on the
+/// [number of the row](Mode::row) in the step. It does not depend on the other rows.
 ///
 /// ```
 /// use ndarray::Array2;
@@ -30,23 +32,25 @@ pub struct Dropout {
     site: u64,
 }
 
-/// What a [`Dropout`] keeps from forward to backward: the random bytes that its mask is made from.
+/// What a [`Dropout`] keeps from forward to backward: the random bytes that its mask of zeros is made from.
 #[derive(Debug, Default)]
 pub struct DropoutCache {
     rng: Vec<u8>,
 }
 
 impl Dropout {
-    /// A dropout with this probability, 0 ≤ rate < 1, rounded to a multiple of 1/65536.
+    /// A dropout that sets a value to 0 with the probability `rate`, 0 ≤ rate < 1, rounded to a multiple of 1/65536. It takes a number
+    /// from `rng`, so that each layer has other masks.
     ///
     /// # Panics
-    /// If `rate` is out of range.
+    /// If `rate` is below 0, or 1 or more, or NaN.
     pub fn new(rate: f32, rng: &mut InitRng) -> Self {
         assert!((0.0..1.0).contains(&rate), "0 <= dropout rate < 1, found {rate}");
         Self { rate, site: rng.next_site() }
     }
 
-    /// `y ← mask ⊙ y / (1 − rate)`, in place.
+    /// In training, `y ← mask ⊙ y / (1 − rate)` in place, where the mask is 0 with probability `rate` and else 1. In the other
+    /// [modes](Mode) `y` stays as it is.
     pub fn forward(&self, mode: Mode<'_>, cache: &mut DropoutCache, y: &mut ArrayRef2<f32>) {
         let Some(step) = mode.training().filter(|_| self.rate > 0.0) else { return };
         let (rows, row_bytes) = (y.nrows(), 2 * y.ncols());
@@ -68,7 +72,7 @@ impl Dropout {
         self.mask(cache, y);
     }
 
-    /// `dy ← mask ⊙ dy / (1 − rate)`, in place.
+    /// `dy ← mask ⊙ dy / (1 − rate)`, in place, with the mask of the forward pass in training that used this cache.
     pub fn backward(&self, cache: &DropoutCache, dy: &mut ArrayRef2<f32>) {
         if self.rate > 0.0 {
             self.mask(cache, dy);

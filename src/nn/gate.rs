@@ -10,7 +10,8 @@ use crate::math::dot_f32;
 use crate::parallel::{self, join};
 use crate::simd::widest;
 
-/// `w = softmax(x·W)`: linear, without bias and without normalisation (Tang et al. 2020, section 4.1, equation 3).
+/// A softmax gate: gives each row a weight for each expert, `w = softmax(x·W)`, so that the weights of a row sum to 1. It is linear,
+/// without bias and without normalisation (Tang et al. 2020, section 4.1, equation 3). [`mix`] sums the experts' outputs by these weights.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -33,13 +34,13 @@ use crate::simd::widest;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gate {
-    /// `W`, `[in, experts]`.
+    /// `W`, `[in, experts]`: one column for each expert.
     pub weight: Array2<f32>,
 }
 
 crate::params!(Gate { weight: Decay::Towards(0.0) });
 
-/// What a [`Gate`] keeps from forward to backward.
+/// What a [`Gate`] keeps from forward to backward; [`mix`] and [`mix_backward`] read the weights of the experts here.
 #[derive(Debug, Default)]
 pub struct GateCache {
     /// The weights of the experts, `[rows, experts]`.
@@ -49,25 +50,26 @@ pub struct GateCache {
 }
 
 impl Gate {
-    /// A gate over `experts` experts that reads `input` values; drawn by Xavier's rule.
+    /// A gate over `experts` experts that reads rows of `input` values. Its weight is drawn by [`Init::Xavier`].
     pub fn new(input: usize, experts: usize, rng: &mut InitRng) -> Self {
         Self { weight: Init::Xavier.weight(input, experts, rng) }
     }
 
-    /// `w = softmax(x·W)` into the cache, row by row: `x` is `[rows, in]`.
+    /// Writes `w = softmax(x·W)`, row by row, into the cache ([`GateCache::weights`]): `x` is `[rows, in]`.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If a row of `x` does not have `in` values.
     pub fn forward(&self, x: &ArrayRef2<f32>, cache: &mut GateCache) {
         resize(&mut cache.weights, x.nrows(), self.weight.ncols());
         matmul(x, &self.weight, &mut cache.weights);
         cache.weigh();
     }
 
-    /// From `dw` in the cache: `dz = w ⊙ (dw − Σ_j w_j dw_j)`, `dW += xᵀ·dz`, `dx = dz·Wᵀ`.
+    /// The backward pass. It reads `dw`, the gradient of the weights, from the cache: call [`mix_backward`] for every expert first. With
+    /// `dz = w ⊙ (dw − Σ_j w_j dw_j)`, where j goes over the experts of a row: `dW += xᵀ·dz`, `dx = dz·Wᵀ`.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If `x` or `dx` is not `[rows, in]`, with the rows of the forward pass.
     pub fn backward(&self, x: &ArrayRef2<f32>, cache: &mut GateCache, grad: &mut Self, dx: &mut ArrayRef2<f32>) {
         self.backward_into(x, cache, grad, InputGrad::overwrite(dx));
     }
@@ -112,10 +114,12 @@ impl GateCache {
 /// The number of rows of a mixture that are computed at a time: few enough to stay in cache while expert after expert is read.
 const AT_ONCE: usize = 32;
 
-/// `y = Σ_i w_i ⊙ s_i`: the experts' outputs `s_i`, `[rows, width]`, in the gate's order, each row times the gate's weight.
+/// The mixture of the experts, `y = Σ_i w_i ⊙ s_i`: each row of `y` is the sum of that row of all experts' outputs `s_i`, times the gate's
+/// weight `w_i` for the row. `experts` gives the outputs, `[rows, width]` each, in the order of the gate's columns; `cache` is that of
+/// [`Gate::forward`].
 ///
 /// # Panics
-/// If the number of experts is 0 or not that of the gate's weights, or the shapes do not fit.
+/// If `experts` is empty, if it does not have one output for each column of the gate, or if an output and `y` differ in shape.
 #[expect(clippy::needless_pass_by_value, reason = "iterators are passed by value")]
 pub fn mix<'a>(
     cache: &GateCache,
@@ -148,20 +152,21 @@ pub fn mix<'a>(
     );
 }
 
-/// One expert's part of the mixture's backward pass, `g = dy`: `dw_i = ⟨g, s_i⟩` into the cache, `ds_i = w_i·g`.
+/// The backward pass of [`mix`] for the expert at position `expert`, from 0, whose output was `s`. In each row: `ds = w_i·dy`, and in the
+/// cache `dw_i = ⟨dy, s⟩`, the gradient of the expert's weight.
 ///
 /// Call it for every expert before [`Gate::backward`].
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If the gate has no expert at this position, or if `s`, `dy` and `ds` differ in shape.
 pub fn mix_backward(cache: &mut GateCache, expert: usize, s: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, ds: InputGrad<'_>) {
     cache.fit_gradient();
     let GateCache { weights, dweights } = cache;
     mix_backward_rows(&weights.column(expert), s, dy, None, ds, &mut dweights.column_mut(expert));
 }
 
-/// [`mix_backward`] for some rows: `w` and `dw` are the expert's weights in them. `rectified: Some(scale)`: `s` is the output of a ReLU with
-/// this scale ([`PostAffine::rectifies`](super::PostAffine::rectifies)); `ds` then receives the gradient before the ReLU.
+/// [`mix_backward`] for some rows: `w` and `dw` are the expert's weights in them. `rectified: Some(scale)`: `s` is the output of a ReLU
+/// with this scale ([`PostAffine::rectifies`](super::PostAffine::rectifies)); `ds` then receives the gradient before the ReLU.
 ///
 /// # Panics
 /// If the shapes do not fit.

@@ -13,16 +13,16 @@ use super::{Part, Path};
 use crate::data::{DomainId, Layout};
 use crate::random::{Purpose, keyed};
 
-/// The distribution a weight `[in, out]` is drawn from at the start.
+/// The distribution that the values of a weight matrix `[in, out]` are drawn from when a layer is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Init {
-    /// Uniform in `±√(6 / (in + out))` (Glorot & Bengio 2010).
+    /// Xavier's rule: uniform in `±√(6 / (in + out))` (Glorot & Bengio 2010).
     Xavier,
     /// Uniform in `±√(6 / in)` (He et al. 2015), which keeps the variance of the values through a ReLU.
     He,
-    /// Uniform in `±√(1 / in)`, the default: smaller than the others, so that the initial logits are nearly constant and the
-    /// net memorises the embeddings of rare ids later.
+    /// Uniform in `±√(1 / in)`, the default. The values are smaller than those of [`Init::He`], so that the initial logits are nearly the
+    /// same for all rows and the net memorises the embeddings of rare ids later.
     #[default]
     FanIn,
 }
@@ -45,7 +45,8 @@ impl Init {
     }
 }
 
-/// A source of independent random streams, one for each tensor, in the order of construction.
+/// Random numbers for the initial values of a model. Each tensor that is drawn takes the next of a sequence of independent random streams.
+/// The same seed and the same order of construction give the same values.
 #[derive(Debug, Clone)]
 pub struct InitRng {
     seed: u64,
@@ -55,12 +56,14 @@ pub struct InitRng {
 }
 
 impl InitRng {
-    /// The streams of this seed.
+    /// The streams for the construction of a model with this seed.
     pub fn new(seed: u64) -> Self {
         Self { seed, next: 0, of: 0 }
     }
 
-    /// The streams of the `part`-th component that is added after construction; they never overlap the initial ones.
+    /// The streams for a component that is added to a model after its construction. `part` numbers such components from 0, at most 2³² − 2.
+    /// The streams of one seed and different parts differ from each other and from those of [`InitRng::new`], as long as each source gives
+    /// at most 2³² of them.
     pub fn later(seed: u64, part: usize) -> Self {
         Self { seed, next: (part as u64 + 1) << 32, of: 0 }
     }

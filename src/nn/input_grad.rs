@@ -4,7 +4,8 @@ use ndarray::{ArrayRef2, ArrayViewMut2};
 
 use super::buffer::clear;
 
-/// Where a backward pass writes the gradient `dx` of an input, and whether it overwrites `dx` or adds to it: see [the module](super).
+/// Where a backward pass writes the gradient `dx` of an input, and whether it overwrites `dx` or adds to it. If several layers read one
+/// input, the first of their backward passes overwrites, the next ones add.
 #[derive(Debug)]
 pub struct InputGrad<'a> {
     pub(crate) dx: ArrayViewMut2<'a, f32>,
@@ -12,12 +13,12 @@ pub struct InputGrad<'a> {
 }
 
 impl<'a> InputGrad<'a> {
-    /// `dx = …`: for the first reader of the input, or the only one.
+    /// Overwrites `dx`: for the first layer that writes the gradient of an input, or the only one.
     pub fn overwrite(dx: &'a mut ArrayRef2<f32>) -> Self {
         Self { dx: dx.view_mut(), add: false }
     }
 
-    /// `dx += …`: for every further reader of the input.
+    /// Adds to `dx`: for every further layer that reads the same input.
     pub fn add(dx: &'a mut ArrayRef2<f32>) -> Self {
         Self { dx: dx.view_mut(), add: true }
     }

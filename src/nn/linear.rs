@@ -34,7 +34,7 @@ pub struct Linear {
 crate::params!(Linear { weight: Decay::Towards(0.0), bias: Decay::None });
 
 impl Linear {
-    /// A map from `input` to `output` values; the weight drawn by `init`, the bias 0.
+    /// A map from `input` to `output` values. The weight is drawn from the distribution `init`, the bias is 0.
     pub fn new(input: usize, output: usize, init: Init, rng: &mut InitRng) -> Self {
         Self { weight: init.weight(input, output, rng), bias: Array1::zeros(output) }
     }
@@ -52,7 +52,7 @@ impl Linear {
     /// `y = x·W + b`: `x` is `[rows, in]`, `y` is `[rows, out]`.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If `x` or `y` has another shape.
     pub fn forward(&self, x: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>) {
         self.forward_into(x, y, false);
     }
@@ -63,10 +63,11 @@ impl Linear {
         product(x.view(), Operand::One(self.weight.view()), Output::set(y).post_op(post_op));
     }
 
-    /// `dW += xᵀ·dy`, `db += Σ dy`, `dx = dy·Wᵀ`. Pass `None` for `dx` if it is not needed.
+    /// The backward pass: `dW += xᵀ·dy` and `db += Σ dy`, the sum over rows, in `grad`; `dx = dy·Wᵀ`. Pass `None` for `dx` if you do not
+    /// need it.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If `x` or `dx` is not `[rows, in]`, or `dy` is not `[rows, out]`.
     pub fn backward(&self, x: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, grad: &mut Self, dx: Option<&mut ArrayRef2<f32>>) {
         self.backward_into(x, dy, grad, dx.map(Output::set));
     }

@@ -7,21 +7,22 @@ use super::buffer::{grow, resize};
 use super::matmul::{Output, PostOp, RowMajor};
 use super::{ActivationKind, Init, InitRng, InputGrad, Linear, Mode, NormKind, PostAffine, PostAffineCache, Size};
 
-/// The settings of hidden layers.
+/// The settings that all hidden layers of a stack share. Each layer computes `dropout(φ(norm(x·W + b)))`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HiddenSettings {
-    /// φ; default ReLU.
+    /// The activation φ; default [`ActivationKind::Relu`].
     pub activation: ActivationKind,
-    /// The normalisation before φ; default none.
+    /// The normalisation between the affine map and φ; default [`NormKind::None`].
     pub norm: NormKind,
     /// The probability with which a value is set to 0 in training, 0 ≤ dropout < 1; default 0.
     pub dropout: f32,
-    /// The distribution of the initial weights; default [`Init::FanIn`].
+    /// The distribution of the initial weights of the hidden layers; default [`Init::FanIn`].
     pub init: Init,
 }
 
-/// Hidden layers `h_i = φ(h_{i−1}·W_i + b_i)`, optionally followed by an affine map without activation, the output.
+/// A multilayer perceptron: a stack of hidden layers `h_i = dropout(φ(norm(h_{i−1}·W_i + b_i)))` with `h_0 = x`, optionally followed by an
+/// affine map without activation, the output. Without an output, the stack gives the values of its last hidden layer.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -40,9 +41,9 @@ pub struct HiddenSettings {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mlp {
-    /// The affine maps, in order.
+    /// The affine maps `W_i`, `b_i`, in order: one for each hidden layer, then that of the output, if there is one.
     pub layers: Vec<Linear>,
-    /// What follows each hidden layer's map.
+    /// For each hidden layer, what follows its affine map: normalisation, activation and dropout.
     pub hidden: Vec<PostAffine>,
 }
 
@@ -64,10 +65,11 @@ pub struct MlpCache {
 }
 
 impl Mlp {
-    /// `widths` are those of the hidden layers; with `output`, a last affine map to that many values follows.
+    /// A stack that reads rows of `input` values and has hidden layers of the widths `widths`. If `output` is `Some(n)`, a last affine map
+    /// to `n` values follows; its weight is drawn by [`Init::Xavier`].
     ///
     /// # Panics
-    /// If there is neither a hidden layer nor an output.
+    /// If `widths` is empty and `output` is `None`.
     pub fn new(
         input: usize,
         widths: &[usize],
@@ -116,15 +118,15 @@ impl Mlp {
         }
     }
 
-    /// The number of values of an output row.
+    /// The number of values of a row of the stack's output.
     pub fn output(&self) -> usize {
         self.layers.last().map_or(0, |layer| layer.bias.len())
     }
 
-    /// `y = mlp(x)`: `x` is `[rows, in]`, `y` is `[rows, out]`.
+    /// `y = mlp(x)`: `x` is `[rows, in]`, `y` is `[rows, out]`, where `out` is [`Mlp::output`].
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If `x` or `y` has another shape.
     pub fn forward(&self, x: &ArrayRef2<f32>, mode: Mode<'_>, cache: &mut MlpCache, y: &mut ArrayRef2<f32>) {
         self.forward_into(x, mode, cache, y);
         if self.ends_rectified().is_some() {
@@ -144,7 +146,8 @@ impl Mlp {
         self.forward_after(|first, rectify, z| first.forward_into(x, z, rectify), mode, cache, y);
     }
 
-    /// [`Mlp::forward_into`] with a first affine map that the caller computes: `first(layer, rectify, z)` writes `z`, after a ReLU if `rectify`.
+    /// [`Mlp::forward_into`] with a first affine map that the caller computes: `first(layer, rectify, z)` writes `z`, after a ReLU if
+    /// `rectify`.
     pub(crate) fn forward_after(
         &self,
         mut first: impl FnMut(&Linear, bool, &mut ArrayRef2<f32>),
@@ -186,10 +189,11 @@ impl Mlp {
         }
     }
 
-    /// The backward pass through every layer, to `dx` (`None` if it is not needed).
+    /// The backward pass through every layer: adds the gradient of the parameters to `grad`, given `dy`, the gradient of the output, and
+    /// writes the gradient of `x` to `dx`. Pass `None` for `dx` if you do not need it.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If `x`, `dy` or `dx` does not have the shape of the forward pass.
     pub fn backward(
         &self,
         x: &ArrayRef2<f32>,

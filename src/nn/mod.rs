@@ -3,6 +3,23 @@
 //! Every `backward` **adds** into `grad`, the gradient of the parameters, and **overwrites** `dx`, the gradient of the input. Where several
 //! layers read one input, its gradient is the sum of what they write: the first overwrites `dx`, the others add to it. A `backward` that
 //! can do both takes an [`InputGrad`] instead of a matrix, which says which of the two it does.
+//!
+//! Call `backward` after `forward` in [training](Train), with the same `x` and the same cache.
+//!
+//! # How to read the formulas
+//!
+//! | written | meaning |
+//! |---|---|
+//! | `x` or `z`, `y` | the input and the output of a layer: matrices with one line for each row of the batch |
+//! | `dy`, `dx`, `dW` | the gradient of the loss with respect to `y`, `x`, `W`; the caller of `backward` gives `dy` |
+//! | `y = …`, `dW += …`, `y ← …` | overwrites; adds to what is there; changes in place |
+//! | `[rows, width]` | a shape: the number of rows and of columns |
+//! | `[x, e]` | `x` and `e` side by side, in each row |
+//! | `x·W`, `a ⊙ b`, `⟨a, b⟩` | the matrix product, the elementwise product, the inner product of two vectors |
+//! | `Σ dy` | without an index, the sum over all rows |
+//! | `φ`, `σ(z)` | an activation; the sigmoid `1/(1 + e^−z)` |
+//! | `μ`, `σ²`, `ε`, `x̂` | in normalisations: mean, variance, a small constant, and `(z − μ)/√(σ² + ε)` |
+//! | `W_d` | a parameter that belongs to domain d |
 
 mod activation;
 mod attention;

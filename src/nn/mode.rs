@@ -2,18 +2,22 @@
 
 use std::ops::Range;
 
-/// The mode of a forward pass. A layer takes it by value; a [`Cache`](crate::model::Cache) has [`Infer`] or [`Train`] in its type, so that
-/// [`Model::backward`](crate::Model::backward) takes the cache of a training pass only.
+/// The mode of a forward pass: inference or training. It decides whether normalisations use the statistics of the batch, and whether there
+/// is dropout.
+///
+/// The `forward` of a layer takes a `Mode`; `Infer.into()` and `Train::default().into()` make one. A whole model takes its mode from the
+/// [`Cache`](crate::model::Cache), whose type has [`Infer`] or [`Train`], so that [`Model::backward`](crate::Model::backward) accepts only
+/// the cache of a training pass.
 #[derive(Debug, Clone, Copy)]
 pub enum Mode<'a> {
-    /// Inference: normalises by the moving averages, without dropout.
+    /// Inference: normalises by the moving averages of the statistics ([`MovingAverage`](super::MovingAverage)), without dropout.
     Infer,
-    /// A forward pass that normalises by the statistics of the batch, without dropout and without a backward pass. Use it to compare its logits with
-    /// those of [`Mode::Infer`]: they differ by how far the moving averages are from the statistics of the rows.
+    /// A forward pass that normalises by the statistics of the batch, without dropout and without a backward pass. Compare its logits with
+    /// those of [`Mode::Infer`]: if they differ, the moving averages are not those of these rows.
     Measure,
     /// Training: normalises by the statistics of the batch, with dropout.
     Train(Train),
-    /// `Train`, for rows of a batch in another order.
+    /// As [`Mode::Train`], for a layer whose input has only some of the batch's rows, or has them in another order. Nets make this mode.
     TrainRows(Train, RowNumbers<'a>),
 }
 
@@ -25,23 +29,25 @@ pub struct RowNumbers<'a> {
     lines: usize,
 }
 
-/// Inference: moving averages, no dropout; a row's score depends on that row alone.
+/// Inference: normalisation by moving averages, no dropout. The score of a row does not depend on the other rows of the batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Infer;
 
-/// Training: batch statistics and dropout, whose masks are a function of seed, step and the number of the row in the step.
+/// Training: normalisation by the statistics of the batch, and dropout. Which values a dropout sets to 0 depends on the seed, the step and
+/// the number of the row in the step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Train {
-    /// The seed of the run.
+    /// The seed of the dropout masks; default 0. Use one seed for a whole training run.
     pub seed: u64,
-    /// The step, counted over the whole run.
+    /// The number of the step, counted from 0 over the whole training run; default 0. It must change from step to step, or masks repeat.
     pub step: u64,
-    /// The number of the batch's first row in the step; default 0. Only a step whose rows are divided into several batches needs it.
+    /// The number, in the step, of the first row of this batch; default 0. Set it only if you divide the rows of one step into several
+    /// batches: then rows of different batches have different masks.
     pub first_row: u64,
 }
 
 impl<'a> Mode<'a> {
-    /// The step whose dropout masks are used, or `None` without dropout.
+    /// Seed, step and first row of a training pass, which decide the dropout masks. `None` in the other modes, which have no dropout.
     pub fn training(self) -> Option<Train> {
         match self {
             Self::Infer | Self::Measure => None,
@@ -49,12 +55,13 @@ impl<'a> Mode<'a> {
         }
     }
 
-    /// Whether normalisations use the statistics of the batch (else their moving averages).
+    /// Whether normalisations use the statistics of the batch. If not, they use their moving averages.
     pub fn batch_statistics(self) -> bool {
         !matches!(self, Self::Infer)
     }
 
-    /// The number in the step of line `i` of a layer's input. The mask of a dropout depends on it.
+    /// The number that line `i` of a layer's input, from 0, has in the step. The mask of a dropout depends on this number, so that a row
+    /// has the same mask in whatever order a layer reads the rows.
     pub fn row(self, i: usize) -> u64 {
         match self {
             Self::Infer | Self::Measure => i as u64,

@@ -5,20 +5,21 @@ use serde::{Deserialize, Serialize};
 
 use super::{Leaf, LeafMut, Pair, Params, Part, Path};
 
-/// Moving averages of a mean and a variance, without the bias of their start.
+/// Exponential moving averages of the mean and the variance of each column. A normalisation uses them in inference, in place of the
+/// statistics of the batch.
 ///
-/// `E ← E + r_t·(e − E)` with `r_t = r / (1 − (1 − r)^t)`, `t` the number of statistics taken: the exponential moving
-/// average of rate `r` started at 0, with its bias removed (Kingma & Ba 2015, section 3). After one statistic it equals that statistic; after
-/// five it is the weighted mean of five.
+/// Each batch moves an average `E` towards the batch's value `e`: `E ← E + r_t·(e − E)` with `r_t = r / (1 − (1 − r)^t)`, where `r` is the
+/// rate and `t` the number of batches so far, this one included. This corrects the bias of a start at 0 (Kingma & Ba 2015, section 3):
+/// after one batch the average equals the batch's value, after five it is a weighted mean of five values.
 ///
-/// As a *gradient* it holds the mean of the statistics of the batches that were added, and `steps` is their number.
+/// In the *gradient* of a layer, this type holds the statistics of the batches of one step: their mean, and in `steps` their number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MovingAverage {
-    /// The mean of each column; 0 before the first statistic.
+    /// The average of the means, for each column; 0 before the first batch.
     pub mean: Array1<f32>,
-    /// The variance of each column; 1 before the first statistic.
+    /// The average of the variances, for each column; 1 before the first batch.
     pub var: Array1<f32>,
-    /// The number of statistics taken.
+    /// How many batches the averages have taken in.
     pub steps: u64,
     rate: f32,
     /// In a gradient, the number of rows that the statistics are from.
@@ -27,12 +28,13 @@ pub struct MovingAverage {
 }
 
 impl MovingAverage {
-    /// Averages over `width` columns with the rate `r = rate`, 0 < rate ≤ 1.
+    /// Averages for `width` columns that have taken in no batch yet. `rate` is `r`, 0 < rate ≤ 1: the larger, the faster the averages
+    /// follow the batches.
     pub fn new(width: usize, rate: f32) -> Self {
         Self { mean: Array1::zeros(width), var: Array1::ones(width), steps: 0, rate, rows: 0 }
     }
 
-    /// Moves to the statistics of one batch; does nothing if the batch has none.
+    /// Moves the averages towards the statistics `batch` of one step, which the layer's gradient holds. Does nothing if `batch.steps` is 0.
     pub fn take(&mut self, batch: &Self) {
         if batch.steps == 0 {
             return;
@@ -74,7 +76,8 @@ pub(crate) struct PreciseStatistics {
 impl PreciseStatistics {
     /// Adds the statistics that a gradient holds; does nothing when it has none.
     ///
-    /// With n and m rows, δ the difference of the means: `mean += δ·m/(n + m)`, `squares += var·(m − 1) + δ²·n·m/(n + m)` (Chan et al. 1983).
+    /// With n and m rows, δ the difference of the means: `mean += δ·m/(n + m)`, `squares += var·(m − 1) + δ²·n·m/(n + m)` (Chan et al.
+    /// 1983).
     pub(crate) fn add(&mut self, batch: &MovingAverage) {
         if batch.steps == 0 {
             return;

@@ -32,31 +32,32 @@ use crate::data::{DomainId, Layout};
 /// The value that weight decay pulls a tensor towards.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Decay {
-    /// No decay: biases, shifts.
+    /// Weight decay does not change the tensor. Used for biases and shifts.
     None,
-    /// Towards this value: 0 for weights, 1 for the domain factors of STAR.
+    /// Weight decay pulls all values of the tensor towards this value: 0 for weights, 1 for factors, such as STAR's of a domain.
     Towards(f32),
 }
 
-/// One part of the dotted name of a parameter.
+/// One part of the dotted name of a parameter, such as `layers` in `layers.0.weight`. See [`Path::name`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// A field of a struct.
+    /// The name of a field of a struct.
     Field(&'static str),
-    /// A position in a list.
+    /// A position in a list, from 0.
     Index(usize),
-    /// An embedding table, by its position in the layout.
+    /// An embedding table, by its position in [`Layout::tables`], from 0.
     Table(usize),
-    /// A domain's own parameters.
+    /// A domain: the parameters inside belong to it.
     Domain(DomainId),
-    /// A branch's own parameters.
+    /// A branch: the parameters inside belong to it.
     Branch(Branch),
 }
 
 /// The largest number of parts of a name; the longest names of PLE have 9.
 const MAX_DEPTH: usize = 16;
 
-/// The current position of a walk: name and number of the current tensor.
+/// The current position of a walk over parameters: name and number of the current tensor. A *walk* is a call of a `visit` method of
+/// [`Params`] or of [`Model::visit`](crate::Model::visit): it passes each tensor, with its path, to a function.
 #[derive(Debug, Clone)]
 pub struct Path {
     /// A fixed array, so that a walk allocates nothing.
@@ -67,31 +68,34 @@ pub struct Path {
 }
 
 impl Path {
-    /// The start of a walk whose first tensor has position `slot`.
+    /// The start of a walk whose first tensor gets the number `slot`. Pass 0, unless other tensors come first: in a model, the embedding
+    /// tables have the first numbers.
     pub fn starting_at(slot: usize) -> Self {
         Self { parts: [Part::Index(0); MAX_DEPTH], depth: 0, slot, present: true }
     }
 
-    /// The number of the current tensor in the walk: its slot in an optimizer.
+    /// The number of the current tensor in the walk. It is the tensor's *slot* in an [`Optimizer`](crate::optim::Optimizer), which keeps a
+    /// state for each slot. All parts of a moving average have one number.
     pub fn slot(&self) -> usize {
         self.slot
     }
 
-    /// Whether the domain or branch that owns the current tensor had rows (or labels) in this step; true for shared tensors. The optimizer
-    /// leaves a tensor that is not present as it is, with its state.
+    /// On a walk over a gradient: whether the domain or branch that the current tensor belongs to had rows (or labels) in this step.
+    /// Always true for shared tensors. [`Model::apply`](crate::Model::apply) leaves a tensor that is not present, and its optimizer state,
+    /// as they are.
     pub fn present(&self) -> bool {
         self.present
     }
 
-    /// Whether the current tensor belongs to one domain or branch.
+    /// Whether the current tensor belongs to one domain or branch. If not, all share it.
     pub fn owned(&self) -> bool {
         self.parts[..self.depth].iter().any(|part| matches!(part, Part::Domain(_) | Part::Branch(_)))
     }
 
-    /// Appends a part to the name while `inside` runs.
+    /// Calls `inside` with this path, to whose name `part` is appended, then removes the part. Use it to write a walk by hand.
     ///
     /// # Panics
-    /// If a name has more than 16 parts.
+    /// If the name then has more than 16 parts.
     pub fn within<R>(&mut self, part: Part, inside: impl FnOnce(&mut Self) -> R) -> R {
         self.parts[self.depth] = part;
         self.depth += 1;
@@ -126,7 +130,7 @@ impl Path {
     /// which `.`, `/` and `%` are written `%2E`, `%2F` and `%25`.
     ///
     /// # Panics
-    /// If `layout` is not that of the walked model.
+    /// If `layout` lacks a table, domain or task that the path names: it must be the layout of the model that is walked.
     pub fn name(&self, layout: &Layout) -> String {
         let mut name = String::new();
         for (i, part) in self.parts[..self.depth].iter().enumerate() {
@@ -151,71 +155,75 @@ pub(crate) fn escape(name: &str) -> String {
     name.replace('%', "%25").replace('.', "%2E").replace('/', "%2F")
 }
 
-/// A tensor on a read-only walk.
+/// A tensor that a read-only walk ([`Params::visit`]) shows.
 #[derive(Debug, Clone, Copy)]
 pub enum Leaf<'a> {
-    /// Learned by gradient: values in row-major order, shape, decay.
+    /// A tensor that gradient descent learns: its values in row-major order, its shape, and what weight decay does to it.
     Tensor(&'a [f32], &'a [usize], Decay),
-    /// A moving average of batch statistics.
+    /// The mean or the variance of a [`MovingAverage`]: its values and its shape.
     Average(&'a [f32], &'a [usize]),
-    /// The number of statistics that a moving average has taken.
+    /// The number of batches that a moving average has taken in ([`MovingAverage::steps`]).
     Count(&'a u64),
 }
 
-/// A tensor on a walk that may change it.
+/// A tensor that a walk which may change it ([`Params::visit_mut`]) shows.
 #[derive(Debug)]
 pub enum LeafMut<'a> {
-    /// Learned by gradient: values in row-major order, shape, decay.
+    /// A tensor that gradient descent learns: its values in row-major order, its shape, and what weight decay does to it.
     Tensor(&'a mut [f32], &'a [usize], Decay),
-    /// A moving average of batch statistics.
+    /// The mean or the variance of a [`MovingAverage`]: its values and its shape.
     Average(&'a mut [f32], &'a [usize]),
-    /// The number of statistics that a moving average has taken.
+    /// The number of batches that a moving average has taken in ([`MovingAverage::steps`]).
     Count(&'a mut u64),
 }
 
-/// A parameter and its gradient.
+/// A parameter and its gradient, as [`Params::visit_pair`] shows them.
 #[derive(Debug)]
 pub enum Pair<'a> {
-    /// Learned by gradient: the parameter's values, their gradient, the decay.
+    /// A tensor that gradient descent learns: its values, their gradient, and what weight decay does to the values.
     Tensor(&'a mut [f32], &'a mut [f32], Decay),
-    /// The parameter's moving averages, and the statistics of the batch, which its gradient holds in the same type.
+    /// The moving averages of a normalisation, and the statistics of this step's batches, which the gradient holds in the same type.
     Average(&'a mut MovingAverage, &'a mut MovingAverage),
 }
 
-/// Parameters, or their gradients: every layer and every net.
+/// A layer or a net: a value that holds parameters, or their gradient. The gradient of a layer is another value of the same type.
 ///
-/// Implemented by [`params!`](crate::params!). The walks visit the same tensors in the same order, always.
+/// The macro [`params!`](crate::params!) implements this trait for a struct from the list of its fields. The `visit` methods *walk* over
+/// all tensors: they pass each to the function `see`, always in the same order, with its name and number ([`Path`]). A *member* is what a
+/// [`Per`](super::Per) holds for one domain or branch.
 pub trait Params: Clone {
-    /// Walks all tensors.
+    /// Passes each tensor to `see`. `path` is [`Path::starting_at`] at the start of a walk.
     fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>));
 
-    /// Walks all tensors and may change them.
+    /// Passes each tensor to `see`, which may change it. `path` is [`Path::starting_at`] at the start of a walk.
     fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>));
 
-    /// Walks the parameters and their gradients side by side. Also merges presence: a member that is present in `grad` becomes present in
-    /// `self`, which matters where `self` is a gradient too.
+    /// Passes each parameter with its gradient to `see`: an optimizer's step, for example. Also merges presence: a member that is present
+    /// in `grad` becomes present in `self`, which matters where `self` is a gradient too.
     fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>));
 
-    /// Walks over the members of a gradient and shows whether each is present in the step. The order is the same for all gradients of a model.
+    /// For a gradient: passes to `see`, for each member, whether it is present in the step; `see` may change that. The order is the same
+    /// for all gradients of a model.
     fn visit_presence(&mut self, see: &mut dyn FnMut(&mut bool));
 
-    /// Sets a gradient to zero and all members absent. Members that are absent already are zero and not visited.
+    /// For a gradient: sets all values to 0 and marks all members as not present. Members that are not present already have the value 0:
+    /// they are skipped.
     fn zero(&mut self);
 
-    /// [`Params::zero`] for a gradient whose values, except batch statistics, are zero already: it sets all members absent without another
-    /// pass over the values.
+    /// [`Params::zero`] for a gradient whose values, except batch statistics, are 0 already, as after an optimizer's step. It marks all
+    /// members as not present without another pass over the values.
     fn dismiss(&mut self) {
         self.zero();
     }
 
-    /// A gradient for these parameters: the same shapes, all zero, no member present.
+    /// A new gradient for these parameters: the same shapes, all values 0, no member present.
     fn zeros_like(&self) -> Self {
         let mut grad = self.clone();
         grad.zero();
         grad
     }
 
-    /// The number of values that are learned by gradient.
+    /// The number of values that gradient descent learns. Moving averages do not count.
     fn count(&self) -> usize {
         let mut count = 0;
         self.visit(&mut Path::starting_at(0), &mut |_, leaf| {
@@ -377,10 +385,10 @@ pub mod tensor {
 
     const ROW_MAJOR: &str = "parameters are kept in standard layout";
 
-    /// Shows one tensor and goes on to the next slot.
+    /// Passes one tensor to `see` and moves `path` on to the next slot.
     ///
     /// # Panics
-    /// If the tensor is not in standard layout.
+    /// If `tensor` is not in standard layout (row-major and contiguous).
     pub fn visit<'a, D: Dimension>(
         tensor: &'a Array<f32, D>,
         decay: Decay,
@@ -391,10 +399,10 @@ pub mod tensor {
         path.advance();
     }
 
-    /// Shows one tensor to a walk that may change it, and goes on to the next slot.
+    /// Passes one tensor to `see`, which may change it, and moves `path` on to the next slot.
     ///
     /// # Panics
-    /// If the tensor is not in standard layout.
+    /// If `tensor` is not in standard layout (row-major and contiguous).
     pub fn visit_mut<D: Dimension>(
         tensor: &mut Array<f32, D>,
         decay: Decay,
@@ -406,10 +414,10 @@ pub mod tensor {
         path.advance();
     }
 
-    /// Shows one tensor with its gradient, and goes on to the next slot.
+    /// Passes one tensor and its gradient to `see`, and moves `path` on to the next slot.
     ///
     /// # Panics
-    /// If one of the two is not in standard layout.
+    /// If `tensor` or `grad` is not in standard layout (row-major and contiguous).
     pub fn visit_pair<D: Dimension>(
         tensor: &mut Array<f32, D>,
         grad: &mut Array<f32, D>,

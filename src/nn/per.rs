@@ -3,9 +3,9 @@
 use super::{Branch, Leaf, LeafMut, Pair, Params, Part, Path};
 use crate::data::DomainId;
 
-/// A key under which [`Per`] keeps one member.
+/// What a member of a [`Per`] belongs to: a domain ([`DomainId`]) or a [`Branch`].
 pub trait Key: Copy + PartialEq {
-    /// How the key is written in a dotted name.
+    /// The part of a parameter's dotted name ([`Path::name`]) that stands for this key.
     fn part(self) -> Part;
 }
 
@@ -21,10 +21,11 @@ impl Key for Branch {
     }
 }
 
-/// A list of members, each of which belongs to one domain or one branch.
+/// A list of members, for example layers, each of which belongs to one domain or one branch (its *key*). Use it for parameters that only
+/// some rows or tasks train.
 ///
-/// In a gradient, a member is *present* after a call of [`Per::touch`]. The optimizer leaves values and state of members that are not
-/// present as they are; weight decay skips them too.
+/// In a gradient, a member is *present* after a call of [`Per::touch`]: it had rows or labels in this step. The optimizer changes neither
+/// the values nor the state of a member that is not present; weight decay skips it too.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Per<K, T> {
     keys: Vec<K>,
@@ -32,21 +33,21 @@ pub struct Per<K, T> {
     present: Vec<bool>,
 }
 
-/// One member for each domain.
+/// One member for each domain, in the order of [`Layout::domains`](crate::data::Layout::domains).
 pub type PerDomain<T> = Per<DomainId, T>;
 
-/// One member for each branch (a task, a domain, or both).
+/// One member for each [`Branch`] (a task, a domain, or a task in a domain).
 pub type PerBranch<T> = Per<Branch, T>;
 
 impl<K: Key, T> Per<K, T> {
-    /// One member for each key.
+    /// A list with one member for each key, which `member` makes.
     pub fn new(keys: impl IntoIterator<Item = K>, mut member: impl FnMut(K) -> T) -> Self {
         let keys: Vec<K> = keys.into_iter().collect();
         let members: Vec<T> = keys.iter().map(|&key| member(key)).collect();
         Self { present: vec![true; keys.len()], keys, members }
     }
 
-    /// Adds a member at the end.
+    /// Adds a key and its member at the end of the list.
     pub fn push(&mut self, key: K, member: T) {
         self.keys.push(key);
         self.members.push(member);
@@ -58,7 +59,7 @@ impl<K: Key, T> Per<K, T> {
         self.members.len()
     }
 
-    /// Whether there are none.
+    /// Whether the list has no members.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
@@ -68,7 +69,7 @@ impl<K: Key, T> Per<K, T> {
         self.members
     }
 
-    /// The keys, in order.
+    /// The keys: the domain or branch of each member, in the order of the list.
     pub fn keys(&self) -> &[K] {
         &self.keys
     }
@@ -78,18 +79,18 @@ impl<K: Key, T> Per<K, T> {
         self.members.iter()
     }
 
-    /// The member at this position, to change a value. For a gradient use [`Per::touch`].
+    /// The member at the position `index`, from 0, to change its values. In a gradient, use [`Per::touch`].
     ///
     /// # Panics
-    /// If there is no such position.
+    /// If `index` is not below [`Per::len`].
     pub fn member_mut(&mut self, index: usize) -> &mut T {
         &mut self.members[index]
     }
 
-    /// The gradient of the member at this position, and marks it present in the step.
+    /// For a gradient: marks the member at the position `index`, from 0, as present in this step, and returns it, to add to.
     ///
     /// # Panics
-    /// If there is no such position.
+    /// If `index` is not below [`Per::len`].
     pub fn touch(&mut self, index: usize) -> &mut T {
         self.present[index] = true;
         &mut self.members[index]
@@ -99,6 +100,16 @@ impl<K: Key, T> Per<K, T> {
     pub(crate) fn touch_all(&mut self, indices: impl Iterator<Item = usize>) -> &mut [T] {
         indices.for_each(|index| self.present[index] = true);
         &mut self.members
+    }
+}
+
+impl<T> PerDomain<T> {
+    /// The member of `domain`; `None` for [`DomainId::SHARED`], which owns no parameters.
+    ///
+    /// # Panics
+    /// If the list has no member for `domain`.
+    pub fn of(&self, domain: DomainId) -> Option<&T> {
+        domain.index().map(|index| &self.members[index])
     }
 }
 

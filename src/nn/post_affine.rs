@@ -13,21 +13,21 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormKind {
-    /// None, the default.
+    /// No normalisation, the default.
     #[default]
     None,
-    /// [`BatchNorm`].
+    /// Batch normalisation, over the rows of the batch: see [`BatchNorm`].
     Batch,
-    /// [`LayerNorm`].
+    /// Layer normalisation, over the columns of each row: see [`LayerNorm`].
     Layer,
 }
 
-/// A normalisation of hidden values.
+/// A normalisation of hidden values, with its parameters. [`NormKind`] names the kinds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Norm {
-    /// Over the batch.
+    /// Over the rows of the batch.
     Batch(BatchNorm),
-    /// Over the row.
+    /// Over the columns of each row.
     Layer(LayerNorm),
 }
 
@@ -52,9 +52,9 @@ crate::params!(
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct PostAffine {
-    /// The normalisation, if any.
+    /// The normalisation, or `None` if there is none.
     pub norm: Option<Norm>,
-    /// φ.
+    /// The activation φ.
     pub activation: Activation,
     dropout: Dropout,
 }
@@ -73,7 +73,7 @@ pub struct PostAffineCache {
 }
 
 impl PostAffine {
-    /// For `width` columns; `dropout` is the probability with which a value is set to 0, 0 ≤ dropout < 1.
+    /// A layer for `width` columns; `dropout` is the probability with which a value is set to 0, 0 ≤ dropout < 1.
     pub fn new(width: usize, norm: NormKind, activation: ActivationKind, dropout: f32, rng: &mut InitRng) -> Self {
         let norm = match norm {
             NormKind::None => None,
@@ -126,7 +126,7 @@ impl PostAffine {
     /// `y = dropout(φ(norm(z)))`, all of `[rows, width]`.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the matrices among the arguments differ in shape.
     pub fn forward(&self, z: &ArrayRef2<f32>, mode: Mode<'_>, cache: &mut PostAffineCache, y: &mut ArrayRef2<f32>) {
         match &self.norm {
             None => self.activation.forward(z, mode, &mut cache.activation, y),
@@ -142,10 +142,11 @@ impl PostAffine {
         self.dropout.forward(mode, &mut cache.dropout, y);
     }
 
-    /// The backward pass from `dy` to `dz`; it changes `dy`.
+    /// Adds the gradient of the parameters to `grad`, given `dy`, and writes the gradient of `z` to `dz`. It overwrites `dy`: do not read
+    /// it after.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the matrices among the arguments differ in shape.
     pub fn backward(
         &self,
         z: &ArrayRef2<f32>,

@@ -14,8 +14,8 @@ pub struct ProductCache {
     pub db: Array2<f32>,
 }
 
-/// `y = a ⊙ b`, all of `[rows, width]`: of the embeddings of two fields, what a factorization machine sums up (Rendle, "Factorization
-/// Machines", ICDM 2010).
+/// The elementwise product `y = a ⊙ b`, all of `[rows, width]`. A factorization machine sums such products of the embeddings of two fields
+/// (Rendle, "Factorization Machines", ICDM 2010).
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -30,17 +30,17 @@ pub struct ProductCache {
 /// ```
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If `a`, `b` and `y` differ in shape.
 pub fn product(a: &ArrayRef2<f32>, b: &ArrayRef2<f32>, cache: &mut ProductCache, y: &mut ArrayRef2<f32>) {
     resize(&mut cache.b, b.nrows(), b.ncols());
     cache.b.assign(b);
     Zip::from(y).and(a).and(b).for_each(|y, &a, &b| *y = a * b);
 }
 
-/// `da = dy ⊙ b`, and in the cache `db = dy ⊙ a`.
+/// The backward pass of [`product`], elementwise: `da = dy ⊙ b`, and `db = dy ⊙ a` in the cache ([`ProductCache::db`]).
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If `a`, `dy`, `da` and the `b` of the forward pass differ in shape.
 pub fn product_backward(a: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, cache: &mut ProductCache, da: InputGrad<'_>) {
     let InputGrad { dx: da, add } = da;
     let ProductCache { b, db } = cache;

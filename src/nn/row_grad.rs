@@ -4,7 +4,8 @@ use crate::math::dot_f64;
 
 const ABSENT: u32 = u32::MAX;
 
-/// The gradient of an embedding table, of which a step reads few rows: a list of rows, and a gradient for each.
+/// The gradient of an embedding table. A step reads only few rows of a table, so this type holds a list of these rows and a gradient for
+/// each.
 ///
 /// Each row is listed once, in the order of first use. An array from table row to position (4 bytes for each row of the table) replaces
 /// hashing.
@@ -27,7 +28,7 @@ impl RowGrad {
         self.dim
     }
 
-    /// The touched rows, in the order of their first use.
+    /// The numbers of the table rows that have a gradient, in the order of their first use.
     pub fn rows(&self) -> &[u32] {
         &self.rows
     }
@@ -37,25 +38,26 @@ impl RowGrad {
         &self.values
     }
 
-    /// The values of all rows that have a gradient, for changes: scaling and clipping.
+    /// [`RowGrad::values`], to change them, for example to scale or to clip the gradient.
     pub fn values_mut(&mut self) -> &mut [f32] {
         &mut self.values
     }
 
-    /// The gradient of one table row, or `None` if the step did not read it.
+    /// The gradient of the table row with the number `row`, or `None` if the row has no gradient: the step did not read it.
     ///
     /// # Panics
-    /// If the table has no such row.
+    /// If `row` is not below the number of rows of the table.
     #[inline]
     pub fn row(&self, row: usize) -> Option<&[f32]> {
         let at = self.position[row];
         (at != ABSENT).then(|| &self.values[at as usize * self.dim..][..self.dim])
     }
 
-    /// The gradient of this table row, to add to; zero at its first use in the step.
+    /// The gradient of the table row with the number `row`, for a backward pass to add to. A row that has no gradient yet is listed, with
+    /// zeros.
     ///
     /// # Panics
-    /// If the table has no such row.
+    /// If `row` is not below the number of rows of the table.
     #[inline]
     pub fn touch(&mut self, row: u32) -> &mut [f32] {
         let position = &mut self.position[row as usize];
@@ -83,7 +85,7 @@ impl RowGrad {
         rows.filter_map(|(&row, values)| Some(dot_f64(values, other.row(row as usize)?))).sum()
     }
 
-    /// Removes all rows; keeps the memory.
+    /// Removes all rows, for the next step. Keeps the memory.
     pub fn clear(&mut self) {
         for &row in &self.rows {
             self.position[row as usize] = ABSENT;

@@ -19,7 +19,7 @@ pub struct ScaleCache {
 /// `factor`. With γ = 2 and z = 0 every δ is 1.
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If `x`, `z` and `y` differ in shape.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -40,10 +40,11 @@ pub fn scale(factor: f32, x: &ArrayRef2<f32>, z: &ArrayRef2<f32>, cache: &mut Sc
     });
 }
 
-/// `dx = dy ⊙ δ`, and in the cache `dz = dy ⊙ x ⊙ δ ⊙ (1 − δ/γ)`.
+/// The backward pass of [`scale`], elementwise, γ the `factor`: `dx = dy ⊙ δ`, and `dz = dy ⊙ x ⊙ δ ⊙ (1 − δ/γ)` in the cache
+/// ([`ScaleCache::dz`]).
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If `x`, `dy`, `dx` and the `z` of the forward pass differ in shape.
 pub fn scale_backward(factor: f32, x: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, cache: &mut ScaleCache, dx: InputGrad<'_>) {
     let InputGrad { dx, add } = dx;
     let ScaleCache { delta, dz } = cache;

@@ -4,21 +4,26 @@ use std::ops::Range;
 
 use ndarray::{ArrayRef2, ArrayViewMut2, Axis};
 
+use crate::data::DomainId;
 use crate::parallel::{self, Divide};
 
-/// Consecutive rows that belong to one domain.
+/// Consecutive rows of a layer's input that belong to one domain.
+///
+/// A layer that treats domains differently takes a list of segments. The list covers all rows of the input, in order: the first segment
+/// starts at row 0, and each next one where the one before ends. A model groups the rows of a batch by domain and makes the list
+/// ([`Cache::segments`](crate::model::Cache::segments)): in ascending order of domain, each domain at most once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
-    /// The domain's position, or `None` for rows that take the shared path.
-    pub domain: Option<usize>,
-    /// The first row.
+    /// The domain of the rows; [`DomainId::SHARED`] if it is not known.
+    pub domain: DomainId,
+    /// The number of the first row, from 0.
     pub start: usize,
-    /// The row after the last.
+    /// The number of the last row, plus 1.
     pub end: usize,
 }
 
 impl Segment {
-    /// The rows.
+    /// The numbers of the rows: `start..end`.
     pub fn rows(&self) -> Range<usize> {
         self.start..self.end
     }
@@ -28,17 +33,17 @@ impl Segment {
         self.end - self.start
     }
 
-    /// Whether there are none.
+    /// Whether the segment has no rows.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// The domain of rows that are trained on.
+    /// The position of the segment's domain in [`Layout::domains`](crate::data::Layout::domains), for a backward pass.
     ///
     /// # Panics
-    /// If there is none: the shared path is for prediction.
+    /// If the domain is [`DomainId::SHARED`]: training needs a known domain for every row.
     pub fn trained_domain(&self) -> usize {
-        self.domain.expect("training rows have a domain; DomainId::SHARED is for prediction")
+        self.domain.index().expect("training rows have a domain; DomainId::SHARED is for prediction")
     }
 }
 

@@ -6,22 +6,23 @@ use std::ops::{Add, Mul};
 /// The bytes that a tensor takes beside its values: shape, list entries, the allocator's own.
 const TENSOR: f64 = 256.0;
 
-/// The number of values of parameters, moving averages included, and of tensors. Both are f64, so that no settings overflow.
+/// How large the parameters of a net are, moving averages included. [`Net::size`](crate::net::Net::size) computes it before any memory is
+/// allocated. The numbers are f64, so that even huge settings do not overflow.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Size {
-    /// The values.
+    /// The number of values.
     pub values: f64,
     /// An upper bound of the number of tensors.
     pub tensors: f64,
 }
 
 impl Size {
-    /// One tensor of this many values.
+    /// The size of one tensor of `values` values.
     pub fn tensor(values: f64) -> Self {
         Self { values, tensors: 1.0 }
     }
 
-    /// The bytes that parameters of this size take.
+    /// About how many bytes of memory parameters of this size take: 4 for each value and 256 more for each tensor.
     pub fn bytes(self) -> f64 {
         4.0 * self.values + TENSOR * self.tensors
     }

@@ -14,13 +14,13 @@ crate::settings! {
     AdagradConfig, AdagradConfigBuilder, in files {
         /// The base learning rate, above 0; default 0.01.
         lr: f64 = 0.01;
-        /// What accumulators start from, at least 0; default 0.
+        /// The value that every accumulator starts from, at least 0; default 0. A larger value makes the first steps shorter.
         initial_accumulator: f64 = 0.0;
-        /// The ε > 0 beside the root; default 1e-10.
+        /// ε > 0, which is added to the root of the accumulator, so that the step never divides by 0; default 1e-10.
         eps: f64 = 1e-10;
-        /// The strength λ ≥ 0 of the weight decay, which is part of the gradient; default 0.
+        /// The strength λ ≥ 0 of the weight decay, which is added to the gradient; default 0: no weight decay.
         weight_decay: f64 = 0.0;
-        /// What happens to table rows that were not read; default [`RowUpdates::Lazy`].
+        /// What happens to rows of embedding tables that a step did not read; default [`RowUpdates::Lazy`]: they do not change.
         row_updates: RowUpdates = RowUpdates::default();
     }
     check(this, problems) {
@@ -34,15 +34,16 @@ crate::settings! {
     }
 }
 
-/// Adagrad (Duchi et al. 2011): steps shrink with the squared gradients that a value, or a row, has seen.
+/// Adagrad (Duchi et al. 2011): the more squared gradient a value (or a table row) has accumulated, the shorter its steps.
 ///
-/// `s ← s + g²`, `w ← w − lr·g/(√s + ε)`, ε outside the root and no decay of the learning rate, as in
-/// `torch.optim.Adagrad` with its defaults. Weight decay λ·(w − c) is part of g; c is the tensor's target ([`Decay::Towards`]).
+/// A value w with gradient g has an accumulator s: `s ← s + g²`, then `w ← w − lr·g/(√s + ε)`. ε is added outside the root, and the
+/// learning rate does not decay, as in `torch.optim.Adagrad` with its defaults. Weight decay adds λ·(w − c) to g; c is the tensor's target
+/// ([`Decay::Towards`]).
 ///
-/// [`Adagrad::rowwise`] has one s for each table row, which takes the mean of g² over the row: the state of a table is `dim` times smaller
-/// (as in `TorchRec` and FBGEMM, `EXACT_ROWWISE_ADAGRAD`). Dense tensors have one for each value always.
+/// [`Adagrad::rowwise`] has one accumulator for each table row, to which each step adds the mean of g² over the row: the state of a table
+/// is `dim` times smaller (as in `TorchRec` and FBGEMM, `EXACT_ROWWISE_ADAGRAD`). Dense tensors always have one accumulator for each value.
 ///
-/// The state is `sum` (s): one value for each value, or for each row.
+/// The state of a tensor ([`SlotState`]) is the list `sum`: the accumulators, one for each value or for each row.
 #[derive(Debug, Clone)]
 pub struct Adagrad {
     config: AdagradConfig,
@@ -53,12 +54,12 @@ pub struct Adagrad {
 }
 
 impl Adagrad {
-    /// Adagrad with one accumulator for each value, which remembers nothing yet.
+    /// A new Adagrad, without state, with one accumulator for each value.
     pub fn new(config: AdagradConfig) -> Self {
         Self::with(config, false)
     }
 
-    /// Adagrad with one accumulator for each table row, which remembers nothing yet.
+    /// A new Adagrad, without state, with one accumulator for each table row (in dense tensors: for each value).
     pub fn rowwise(config: AdagradConfig) -> Self {
         Self::with(config, true)
     }

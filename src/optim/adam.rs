@@ -9,7 +9,7 @@ use crate::Result;
 use crate::nn::{Decay, RowGrad};
 
 crate::settings! {
-    /// The settings of [`Adam`] and `AdamW`.
+    /// The settings of [`Adam`], and of `AdamW` ([`Adam::decoupled`]).
     #[derive(Default)]
     AdamConfig, AdamConfigBuilder, in files {
         /// The base learning rate, above 0; default 0.001.
@@ -18,11 +18,11 @@ crate::settings! {
         beta1: f64 = 0.9;
         /// β₂: how much of the second moment is kept each step, at least 0 and below 1; default 0.999.
         beta2: f64 = 0.999;
-        /// The ε > 0 beside the root of the corrected second moment; default 1e-8.
+        /// ε > 0, which is added to the root of the corrected second moment, so that the step never divides by 0; default 1e-8.
         eps: f64 = 1e-8;
-        /// The strength λ ≥ 0 of the weight decay; default 0 for Adam, 0.01 for `AdamW`.
+        /// The strength λ ≥ 0 of the weight decay; default 0 (no weight decay) for Adam, 0.01 for `AdamW`.
         weight_decay: Option<f64> = None, from impl Into<Option<f64>>;
-        /// What happens to table rows that were not read; default [`RowUpdates::Lazy`].
+        /// What happens to rows of embedding tables that a step did not read; default [`RowUpdates::Lazy`]: they do not change.
         row_updates: RowUpdates = RowUpdates::default();
     }
     check(this, problems) {
@@ -40,19 +40,21 @@ crate::settings! {
 /// λ of `AdamW`, as in `PyTorch`.
 const ADAMW_DECAY: f64 = 0.01;
 
-/// Adam (Kingma & Ba 2015, algorithm 1): steps along the mean gradient, scaled by its size, value by value.
+/// Adam (Kingma & Ba 2015, algorithm 1): each value moves along the moving average of its gradient, divided by the gradient's usual size.
 ///
-/// `m ← β₁·m + (1 − β₁)·g`, `v ← β₂·v + (1 − β₂)·g²`, `w ← w − lr · m̂/(√v̂ + ε)` with `m̂ = m/(1 − β₁ᵗ)`,
-/// `v̂ = v/(1 − β₂ᵗ)`, where t counts the steps of the slot, this one included.
+/// A value w with gradient g has two moments, averages of g and of g²: `m ← β₁·m + (1 − β₁)·g`, `v ← β₂·v + (1 − β₂)·g²`. Then
+/// `w ← w − lr · m̂/(√v̂ + ε)` with the corrected moments `m̂ = m/(1 − β₁ᵗ)` and `v̂ = v/(1 − β₂ᵗ)`, where t counts the steps of the
+/// tensor, including this one.
 ///
 /// ε is added outside the root to the root of the *corrected* moment, as in `torch.optim.Adam`. It is not the ε̂ of the
 /// paper's section 2 (and of TensorFlow and `torch.optim.SparseAdam`), which is added to the uncorrected `√v`.
 ///
-/// Weight decay adds `λ·(w − c)` to g; in `AdamW` ([`Adam::decoupled`]) it moves the values themselves, `w ← w − lr·λ·(w − c)`, beside the
-/// gradient's step (Loshchilov & Hutter 2019, algorithm 2, with the factor `lr` as `PyTorch` has it). c is the tensor's target
-/// ([`Decay::Towards`]).
+/// Weight decay adds `λ·(w − c)` to g; c is the tensor's target ([`Decay::Towards`]). In `AdamW` ([`Adam::decoupled`]), weight decay does
+/// not change g, but moves the values directly: `w ← w − lr·λ·(w − c)` (Loshchilov & Hutter 2019, algorithm 2, with the factor `lr` as in
+/// `PyTorch`).
 ///
-/// The state is `first_moment` (m) and `second_moment` (v), one value for each value, both from 0.
+/// The state of a tensor ([`SlotState`]) is the lists `first_moment` (m) and `second_moment` (v), one number for each value. Both start
+/// at 0.
 #[derive(Debug, Clone)]
 pub struct Adam {
     config: AdamConfig,
@@ -63,13 +65,13 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// Adam, which remembers nothing yet.
+    /// A new Adam, without state. Weight decay is added to the gradient.
     pub fn new(config: AdamConfig) -> Self {
         let decay = WeightDecay::L2(config.weight_decay().unwrap_or_default());
         Self::with(config, decay)
     }
 
-    /// `AdamW`, which remembers nothing yet.
+    /// A new `AdamW`, without state. Weight decay moves the values directly, not through the gradient.
     pub fn decoupled(config: AdamConfig) -> Self {
         let decay = WeightDecay::Decoupled(config.weight_decay().unwrap_or(ADAMW_DECAY));
         Self::with(config, decay)

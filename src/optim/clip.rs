@@ -7,9 +7,9 @@ use crate::math::dot_f64;
 use crate::nn::{Leaf, LeafMut, Params, Path, RowGrad};
 use crate::{Error, Result};
 
-/// A bound on gradients, applied before the optimizer's step.
+/// A bound on gradients, applied before the optimizer's step: on the norm of the whole gradient, or on every component.
 ///
-/// In a file it is `{ norm = 5.0 }` or `{ value = 0.1 }`.
+/// In a TOML file it is `{ norm = 5.0 }` ([`Clip::norm`]) or `{ value = 0.1 }` ([`Clip::value`]).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Kind", into = "Kind")]
 pub struct Clip(Kind);
@@ -22,7 +22,7 @@ enum Kind {
 }
 
 impl Clip {
-    /// Limits every component to −`max` ..= `max`.
+    /// Limits every component of the gradient to the range from −`max` to `max`.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `max` is not a finite number above 0.
@@ -30,7 +30,8 @@ impl Clip {
         Kind::Value(max).try_into()
     }
 
-    /// Scales the whole gradient, when its norm is above `max`, to norm `max` (Pascanu et al. 2013, algorithm 1).
+    /// If the norm of the whole gradient is above `max`, multiplies the gradient by a factor that makes its norm `max` (Pascanu et al.
+    /// 2013, algorithm 1).
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `max` is not a finite number above 0.
@@ -38,11 +39,11 @@ impl Clip {
         Kind::Norm(max).try_into()
     }
 
-    /// Clips the gradient of a net and of its tables together, and gives the norm that it had before.
+    /// Clips the gradient of a net (`grad`) and of its embedding tables (`tables`) together. Returns the norm before clipping.
     ///
-    /// The norm is the global one, `√Σ g²` over all that is learned by gradient (not over moving averages), summed in
-    /// f64. Members that are absent from the step are neither read nor written. A gradient with a norm that is not finite
-    /// is left as it is, for the caller to report.
+    /// The norm is `√Σ g²` over all components of both, summed in f64; moving averages do not count. Parameters without a gradient in this
+    /// step (those of a domain or task without rows) are skipped. If the norm is not finite, the gradient does not change; the caller can
+    /// report it.
     pub fn clip(&self, grad: &mut impl Params, tables: &mut [RowGrad]) -> f64 {
         let norm = norm(grad, tables);
         match self.0 {

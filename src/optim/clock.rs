@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How far training has come: what schedules and task weights depend on.
+/// How far training has come, in epochs and steps. Learning-rate schedules and adaptive loss weights depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Clock {
-    /// Completed epochs; 0 in the first.
+    /// The number of completed epochs: 0 during the first epoch.
     pub epoch: u64,
-    /// Completed optimizer steps over all epochs; 0 at the first.
+    /// The number of completed optimizer steps over all epochs: 0 during the first step.
     pub step: u64,
 }

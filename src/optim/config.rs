@@ -7,13 +7,13 @@ use crate::Result;
 
 /// An optimizer and its settings, checked.
 ///
-/// In a file, `kind` says which, and every setting has a default. Unknown keys and values out of range are errors.
+/// In a file, `kind` names the optimizer, and every setting has a default. Unknown keys and values out of range are errors.
 ///
 /// | `kind` | settings and defaults |
 /// |---|---|
 /// | `"sgd"` | `lr = 0.001`, `momentum = 0`, `nesterov = false`, `weight_decay = 0` |
-/// | `"adam"` | `lr = 0.001`, `beta1 = 0.9`, `beta2 = 0.999`, `eps = 1e-8`, `weight_decay = 0` (part of the gradient) |
-/// | `"adamw"` | those of `"adam"`, with `weight_decay = 0.01` (beside the gradient's step) |
+/// | `"adam"` | `lr = 0.001`, `beta1 = 0.9`, `beta2 = 0.999`, `eps = 1e-8`, `weight_decay = 0` (added to the gradient) |
+/// | `"adamw"` | those of `"adam"`, with `weight_decay = 0.01` (moves the values directly) |
 /// | `"adagrad"` | `lr = 0.01`, `initial_accumulator = 0`, `eps = 1e-10`, `weight_decay = 0` |
 /// | `"rowwise_adagrad"` | those of `"adagrad"`; each table row has one accumulator |
 ///
@@ -30,16 +30,16 @@ use crate::Result;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum OptimizerConfig {
-    /// Stochastic gradient descent.
+    /// Stochastic gradient descent: [`Sgd`].
     Sgd(SgdConfig),
-    /// Adam, whose weight decay is part of the gradient.
+    /// [`Adam`], whose weight decay is added to the gradient.
     Adam(AdamConfig),
-    /// `AdamW`, whose weight decay is beside the gradient's step.
+    /// `AdamW` ([`Adam::decoupled`]), whose weight decay moves the values directly.
     #[serde(rename = "adamw")]
     AdamW(AdamConfig),
-    /// Adagrad, with one accumulator for each value.
+    /// [`Adagrad`] with one accumulator for each value.
     Adagrad(AdagradConfig),
-    /// Adagrad, with one accumulator for each table row.
+    /// [`Adagrad::rowwise`]: one accumulator for each table row.
     RowwiseAdagrad(AdagradConfig),
 }
 
@@ -110,7 +110,7 @@ impl OptimizerConfig {
         }
     }
 
-    /// The optimizer, which remembers nothing yet.
+    /// Makes a new optimizer with these settings, without state.
     pub fn build(&self) -> Box<dyn Optimizer> {
         match self.clone() {
             Self::Sgd(config) => Box::new(Sgd::new(config)),

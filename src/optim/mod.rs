@@ -1,8 +1,7 @@
-//! Optimizers: they update slices of values by slices of gradients, and keep state by slot.
+//! Optimizers: they update slices of values by slices of gradients, and keep a state for each tensor of the model (*slot*).
 //!
-//! An [`OptimizerConfig`] says which optimizer and with what settings, in code or in a file; its
-//! [`build`](OptimizerConfig::build) makes the [`Optimizer`]. A [`LrSchedule`] scales the learning rate over time, and
-//! [`Clip`] bounds gradients before the step.
+//! An [`OptimizerConfig`] names an optimizer and its settings, in code or in a file; [`OptimizerConfig::build`] makes the [`Optimizer`].
+//! A [`LrSchedule`] changes the learning rate over time, and [`Clip`] bounds gradients before the step.
 //!
 //! ```
 //! use starple::nn::Decay;
@@ -56,9 +55,9 @@ use crate::nn::{Decay, RowGrad};
 
 /// An optimizer: updates parameters by their gradients.
 ///
-/// A *slot* is the position of a tensor in the model's walk. Each slot has its own state and its own step count, so a tensor
-/// that is absent from a step (another domain's weights) keeps both. A slot's memory is taken at its first step; later
-/// steps allocate nothing.
+/// A *slot* is one tensor of the model: its position, from 0, in the order in which the model visits its tensors
+/// ([`Model::visit`](crate::Model::visit)). Each slot has its own state and its own step count. A tensor without a gradient in a step (such
+/// as the weights of a domain without rows) keeps both. The memory of a slot is allocated at its first step; later steps allocate nothing.
 ///
 /// Inside a rayon pool the optimizers of this crate update blocks of a tensor in parallel, with the same result.
 pub trait Optimizer: Send {
@@ -68,32 +67,32 @@ pub trait Optimizer: Send {
     /// If `lr` is negative or not finite.
     fn set_lr(&mut self, lr: f64);
 
-    /// Moves `values` by `grad`, both of one shape, and pulls them to `decay`'s target as the optimizer's weight decay
-    /// asks. Sets `grad` to zero in the same pass, for the next step: another pass would read it from memory again.
+    /// One step of a dense tensor: updates `values` by their gradient `grad`, and sets `grad` to zero for the next step. The optimizer's
+    /// weight decay pulls the values towards the target that `decay` names.
     ///
     /// # Panics
-    /// If the two differ in length, or in length from what the slot held before.
+    /// If `values` and `grad` have different lengths, or if `values` had another length in an earlier step of this slot.
     fn dense(&mut self, slot: usize, values: &mut [f32], grad: &mut [f32], decay: Decay);
 
-    /// Moves an embedding table (`rows · grad.dim()` values, row-major) by the gradient of the rows that were read. Leaves
-    /// `grad` without rows.
+    /// One step of an embedding table: updates `table` (rows of `grad.dim()` values, row-major) by the gradient of the rows that were read,
+    /// and removes all rows from `grad` for the next step.
     ///
-    /// Weight decay pulls table rows to 0. What happens to rows that were not read is [`RowUpdates`]' choice.
+    /// Weight decay pulls the rows towards 0. [`RowUpdates`] sets what happens to rows that were not read.
     ///
     /// # Panics
-    /// If the table is not a whole number of rows, lacks a row of the gradient, or differs in size from what the slot
-    /// held before.
+    /// If `table` is not a whole number of rows, if `grad` has a row that `table` does not have, or if `table` had another size in an
+    /// earlier step of this slot.
     fn rows(&mut self, slot: usize, table: &mut [f32], grad: &mut RowGrad);
 
-    /// What the slot remembers, to be saved; `None` before its first step, or when the optimizer keeps no state.
+    /// The state of this slot, to save it; `None` before the slot's first step, or if the optimizer keeps no state.
     fn state(&self, slot: usize) -> Option<SlotState<'_>>;
 
-    /// Replaces the state of a slot of this shape by a saved one.
+    /// Replaces the state of this slot by a saved one ([`Optimizer::state`]). `shape` is the size of the slot's tensor.
     ///
-    /// The next step is then, bit for bit, the one that the optimizer that was saved would take.
+    /// The next step is then bit for bit the step that the saved optimizer would have taken.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`](crate::ErrorKind::Layout) when the state is another optimizer's or another shape's: the
-    /// message lists every missing, unknown and mis-sized tensor, and the slot is left as it was.
+    /// [`ErrorKind::Layout`](crate::ErrorKind::Layout) if the state is from another optimizer or from a tensor of another size. The message
+    /// lists every list of values that is missing, unknown or of the wrong length. The slot then keeps its old state.
     fn restore(&mut self, slot: usize, shape: SlotShape, state: &SlotState<'_>) -> Result<()>;
 }

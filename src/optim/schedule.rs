@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Clock;
 
-/// How the learning rate changes over time: a factor on the base rate for every step.
+/// How the learning rate changes over time: in every step, the base rate ([`OptimizerConfig::lr`](super::OptimizerConfig::lr)) is
+/// multiplied by a factor.
 ///
-/// In a file, `kind` says which, and every setting has a default but `total_steps`:
+/// In a file, `kind` names the schedule, and every setting except `total_steps` has a default:
 ///
 /// | `kind` | settings and defaults |
 /// |---|---|
@@ -17,10 +18,10 @@ use super::Clock;
 /// | `"step"` | `every_epochs = 1`, `factor = 0.1` |
 /// | `"plateau"` | `factor = 0.1`, `patience = 10`, `min_factor = 0` |
 ///
-/// All take `warm_up_steps` (default 0): the rate rises linearly over the first `warm_up_steps` steps. The first is at
-/// `1/warm_up_steps` of what it would be, the last at all of it.
+/// All take `warm_up_steps` (default 0: no warm-up). Over the first n = `warm_up_steps` steps the rate rises linearly: the first step has
+/// 1/n of the rate that the schedule would give without warm-up, the second 2/n, the last all of it.
 ///
-/// All are functions of the [`Clock`] alone, except the plateau, whose [`PlateauState`] the caller keeps.
+/// The factor depends on the [`Clock`] alone. Only the plateau also depends on a [`PlateauState`], which the caller keeps.
 ///
 /// ```
 /// use starple::optim::{CosineLr, LrSchedule};
@@ -33,13 +34,13 @@ use super::Clock;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum LrSchedule {
-    /// The base learning rate.
+    /// The base learning rate all the time, after the warm-up.
     Constant(ConstantLr),
-    /// Half a cosine.
+    /// The rate falls along half a cosine, over a given number of steps.
     Cosine(CosineLr),
-    /// A factor after every few epochs.
+    /// The rate is multiplied by a factor after every few epochs.
     Step(StepLr),
-    /// A factor whenever a metric has stopped improving.
+    /// The rate is multiplied by a factor whenever a metric has stopped improving.
     Plateau(PlateauLr),
 }
 
@@ -50,7 +51,7 @@ impl Default for LrSchedule {
 }
 
 crate::settings! {
-    /// The base learning rate, after the warm-up.
+    /// The settings of [`LrSchedule::Constant`]: after the warm-up, the base learning rate does not change.
     #[derive(Default)]
     ConstantLr, ConstantLrBuilder, in files {
         /// The steps of the linear warm-up; default 0.
@@ -59,14 +60,16 @@ crate::settings! {
 }
 
 crate::settings! {
-    /// Falls along half a cosine: `floor + (1 − floor)·(1 + cos πp)/2`, where p goes from 0 to 1.
+    /// The settings of [`LrSchedule::Cosine`]. The factor falls along half a cosine from 1 to `floor`:
+    /// `floor + (1 − floor)·(1 + cos πp)/2`.
     ///
-    /// It reaches `floor` at step `total_steps` and stays there. The warm-up is part of the total, and p counts from its end
-    /// (Loshchilov & Hutter 2017, equation 5, without restarts).
+    /// p rises linearly from 0 at the end of the warm-up to 1 at step `total_steps`; from then on the factor is `floor` (Loshchilov &
+    /// Hutter 2017, equation 5, without restarts).
     CosineLr, CosineLrBuilder, in files {
-        /// The step at which the rate reaches `floor`, above `warm_up_steps`. It has no default.
+        /// The step at which the factor reaches `floor`, counted from the start of training, with the warm-up. It must be above
+        /// `warm_up_steps`. It has no default.
         total_steps: u64 = 0;
-        /// The last factor, from 0 to 1; default 0.
+        /// The factor on the base rate at the end, from 0 to 1; default 0.
         floor: f64 = 0.0;
         /// The steps of the linear warm-up; default 0.
         warm_up_steps: u64 = 0;
@@ -81,9 +84,9 @@ crate::settings! {
 }
 
 crate::settings! {
-    /// Multiplies by `factor` after every `every_epochs` epochs.
+    /// The settings of [`LrSchedule::Step`]: the learning rate is multiplied by `factor` after every `every_epochs` epochs.
     StepLr, StepLrBuilder, in files {
-        /// The epochs between two changes, at least 1; default 1.
+        /// The number of epochs from one change to the next, at least 1; default 1.
         every_epochs: u64 = 1;
         /// The factor of each change, above 0 and at most 1; default 0.1.
         factor: f64 = 0.1;
@@ -98,13 +101,14 @@ crate::settings! {
 }
 
 crate::settings! {
-    /// Multiplies by `factor` whenever a metric has not become better for more than `patience` observations in a row.
+    /// The settings of [`LrSchedule::Plateau`]: the learning rate is multiplied by `factor` whenever a metric has not become better for
+    /// more than `patience` observations in a row. The [`Trainer`](crate::train::Trainer) observes the monitored metric once an epoch.
     PlateauLr, PlateauLrBuilder, in files {
         /// The factor of each reduction, above 0 and below 1; default 0.1.
         factor: f64 = 0.1;
-        /// The number of observations without improvement that are accepted; default 10.
+        /// How many observations in a row may bring no improvement before the next such observation reduces the rate; default 10.
         patience: u64 = 10;
-        /// The least factor on the base rate, from 0 to 1; default 0.
+        /// The factor on the base rate never falls below this, from 0 to 1; default 0.
         min_factor: f64 = 0.0;
         /// The steps of the linear warm-up; default 0.
         warm_up_steps: u64 = 0;
@@ -116,16 +120,16 @@ crate::settings! {
     }
 }
 
-/// What a plateau schedule remembers; for all others it stays as it starts.
+/// What a plateau schedule remembers. The caller keeps it; [`LrSchedule::observe`] updates it. Other schedules do not change it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlateauState {
-    /// The best value of the metric so far.
+    /// The best value of the metric so far; `None` before the first value that is not NaN.
     pub best: Option<f64>,
-    /// The number of values in a row that were no better than `best`, counted from the last improvement or the last reduction of the learning
-    /// rate, whichever is later.
+    /// The number of values in a row that were no better than `best`, counted from the last improvement or the last reduction of the
+    /// learning rate, whichever is later.
     pub waited: u64,
-    /// The factor on the learning rate.
+    /// The current factor on the base learning rate; 1 at the start.
     pub factor: f64,
 }
 
@@ -136,7 +140,7 @@ impl Default for PlateauState {
 }
 
 impl LrSchedule {
-    /// The steps of the linear warm-up.
+    /// The number of steps of the linear warm-up; 0 if there is none.
     pub fn warm_up_steps(&self) -> u64 {
         match self {
             Self::Constant(constant) => constant.warm_up_steps(),
@@ -146,7 +150,8 @@ impl LrSchedule {
         }
     }
 
-    /// The factor on the base learning rate for the step that is about to be taken.
+    /// The factor on the base learning rate for the next step. `clock` counts the steps and epochs that are done; only a plateau schedule
+    /// reads `plateau`.
     pub fn factor(&self, clock: Clock, plateau: &PlateauState) -> f64 {
         let warm_up = self.warm_up_steps();
         let rise = if clock.step < warm_up { (clock.step + 1) as f64 / warm_up as f64 } else { 1.0 };
@@ -165,10 +170,10 @@ impl LrSchedule {
         rise * factor
     }
 
-    /// Shows a plateau schedule the next value of its metric, usually once an epoch; others ignore it.
+    /// Gives a plateau schedule the next value of its metric, usually once an epoch, and updates `plateau`. Other schedules ignore it.
     ///
-    /// Better means strictly larger, or strictly smaller, as `larger_is_better` says. A NaN (an undefined metric) is no
-    /// improvement.
+    /// A value is an improvement if it is strictly larger than the best so far; with `larger_is_better` false, strictly smaller. NaN (an
+    /// undefined metric) is no improvement.
     pub fn observe(&self, plateau: &mut PlateauState, metric: f64, larger_is_better: bool) {
         let Self::Plateau(settings) = self else { return };
         let better = match plateau.best {

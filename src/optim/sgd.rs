@@ -14,13 +14,13 @@ crate::settings! {
     SgdConfig, SgdConfigBuilder, in files {
         /// The base learning rate, above 0; default 0.001.
         lr: f64 = 1e-3;
-        /// μ of the momentum, at least 0 and below 1; default 0: none.
+        /// The momentum μ, at least 0 and below 1; default 0: no momentum.
         momentum: f64 = 0.0;
-        /// Whether the momentum is Nesterov's; default false. It needs a momentum above 0.
+        /// Whether to use Nesterov's momentum; default false. If true, `momentum` must be above 0.
         nesterov: bool = false;
-        /// The strength λ ≥ 0 of the weight decay, which is part of the gradient; default 0.
+        /// The strength λ ≥ 0 of the weight decay, which is added to the gradient; default 0: no weight decay.
         weight_decay: f64 = 0.0;
-        /// What happens to table rows that were not read; default [`RowUpdates::Lazy`].
+        /// What happens to rows of embedding tables that a step did not read; default [`RowUpdates::Lazy`]: they do not change.
         row_updates: RowUpdates = RowUpdates::default();
     }
     check(this, problems) {
@@ -32,13 +32,13 @@ crate::settings! {
     }
 }
 
-/// Stochastic gradient descent: `w ← w − lr·g'` with `g' = g + λ·(w − c)`.
+/// Stochastic gradient descent: a value w with gradient g becomes `w − lr·g'`, with `g' = g + λ·(w − c)`.
 ///
-/// With momentum `b ← μ·b + g'`, from b = 0 and without dampening, and `w ← w − lr·b`. Nesterov's momentum, in `PyTorch`'s form, is
-/// `w ← w − lr·(g' + μ·b)` (Sutskever et al. 2013, section 2, with the lookahead folded into the parameters).
+/// λ is the weight decay and c the tensor's target ([`Decay::Towards`]). With momentum μ, each value has a buffer b that starts at 0:
+/// `b ← μ·b + g'`, without dampening, then `w ← w − lr·b`. Nesterov's momentum, in `PyTorch`'s form, is `w ← w − lr·(g' + μ·b)`
+/// (Sutskever et al. 2013, section 2, with the lookahead folded into the parameters).
 ///
-/// λ is the weight decay and c its target ([`Decay::Towards`]). The state, with momentum only, is `momentum`, one value
-/// for each value.
+/// The state of a tensor ([`SlotState`]) is the list `momentum`: the buffers, one for each value. Without momentum there is no state.
 #[derive(Debug, Clone)]
 pub struct Sgd {
     config: SgdConfig,
@@ -48,7 +48,7 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// An optimizer that remembers nothing yet.
+    /// A new optimizer, without state.
     pub fn new(config: SgdConfig) -> Self {
         Self {
             lr: config.lr() as f32,

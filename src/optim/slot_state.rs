@@ -1,20 +1,22 @@
 //! What an optimizer remembers about one tensor, in a form that any file format can hold.
 
-/// What an optimizer remembers about one slot: a step count and named values.
+/// What an [`Optimizer`](super::Optimizer) remembers about one slot, that is, one tensor of the model: a step count and named lists of
+/// values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SlotState<'a> {
     /// The number of steps that the slot has taken.
     pub steps: u64,
-    /// Name and values of each state tensor, in the order in which the optimizer gives them.
+    /// The name and the values of each list, such as `first_moment` and `second_moment` of [`Adam`](super::Adam).
+    /// [`Optimizer::restore`](super::Optimizer::restore) takes them in any order.
     pub tensors: Vec<(&'a str, &'a [f32])>,
 }
 
-/// The size of a slot's tensor.
+/// The kind and size of the tensor in a slot, which [`Optimizer::restore`](super::Optimizer::restore) needs to check a saved state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlotShape {
-    /// A tensor of this many values, moved by [`Optimizer::dense`](super::Optimizer::dense).
+    /// A tensor with this number of values, which [`Optimizer::dense`](super::Optimizer::dense) updates.
     Dense(usize),
-    /// An embedding table, moved by [`Optimizer::rows`](super::Optimizer::rows).
+    /// An embedding table, which [`Optimizer::rows`](super::Optimizer::rows) updates.
     Table {
         /// The number of rows.
         rows: usize,
@@ -24,7 +26,7 @@ pub enum SlotShape {
 }
 
 impl SlotShape {
-    /// The number of values.
+    /// The number of values of the tensor.
     pub fn values(self) -> usize {
         match self {
             Self::Dense(values) => values,

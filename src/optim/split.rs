@@ -4,9 +4,11 @@ use super::{Optimizer, OptimizerConfig, SlotShape, SlotState};
 use crate::Result;
 use crate::nn::{Decay, RowGrad};
 
-/// Two optimizers seen as one: embedding tables have their own.
+/// Two optimizers used as one [`Optimizer`]: one for the embedding tables, one for all other tensors.
 ///
-/// Its learning rate is that of the dense part; the tables' follows in the proportion of the two configurations.
+/// [`Optimizer::set_lr`] sets the learning rate of the other tensors. The tables' rate is scaled by the same factor: the ratio of the two
+/// rates stays that of the two configurations.
+/// [`TrainConfig::embedding_optimizer`](crate::train::TrainConfig::embedding_optimizer) uses a `Split`.
 pub struct Split {
     dense: Box<dyn Optimizer>,
     tables: Box<dyn Optimizer>,
@@ -16,7 +18,8 @@ pub struct Split {
 }
 
 impl Split {
-    /// `table_slots` is the number of embedding tables of the model; in its walk they come first.
+    /// Both optimizers, without state. `table_slots` is the number of embedding tables of the model: the slots below it are tables, because
+    /// a model visits its tables first.
     pub fn new(dense: &OptimizerConfig, tables: &OptimizerConfig, table_slots: usize) -> Self {
         Self { dense: dense.build(), tables: tables.build(), ratio: tables.lr() / dense.lr(), table_slots }
     }

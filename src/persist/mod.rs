@@ -42,6 +42,7 @@ mod replace;
 mod saved;
 
 pub use self::model_file::ModelFile;
+pub(crate) use self::model_file::check_layouts;
 pub use self::record::RunRecord;
 pub use self::replace::{check_writable, replace};
 pub use self::saved::Saved;

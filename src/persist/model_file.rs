@@ -95,7 +95,7 @@ fn json(what: &str, json: serde_json::Result<String>) -> Result<String> {
 }
 
 /// Checks that an encoder has the model's layout.
-pub(super) fn check_layouts(encoder: &Encoder, model: &Model) -> Result<()> {
+pub(crate) fn check_layouts(encoder: &Encoder, model: &Model) -> Result<()> {
     if encoder.layout() == model.layout() {
         return Ok(());
     }

@@ -16,10 +16,10 @@ use crate::data::{Batch, DomainId, Domains, Layout};
 use crate::error::Problems;
 use crate::{Error, ErrorKind, Result};
 
-/// Corrects a model's probabilities, so that of rows with a predicted 3 % about 3 % are clicked, in each domain and for each task.
+/// Corrects a model's probabilities in each domain and for each task: of the rows with a predicted 3 %, about 3 % are then clicked.
 ///
-/// A model that ranks well may still predict too high or too low, in each domain differently: sampling of negatives,
-/// row weights, dropout and early stop have this effect. Fit a calibration on rows that the model was **not** trained on, such as the
+/// A model that ranks well may still predict too high or too low, in each domain differently. Causes are sampling of negatives, row
+/// weights, dropout and early stop. Fit a calibration on rows that the model was **not** trained on, such as the
 /// validation split.
 ///
 /// ```
@@ -42,8 +42,8 @@ use crate::{Error, ErrorKind, Result};
 /// # Ok::<(), starple::Error>(())
 /// ```
 ///
-/// Rows of [`DomainId::SHARED`], and of domains that were added after the fit, use the task's curve over all domains. A calibration that is read
-/// from a file is checked.
+/// Rows of [`DomainId::SHARED`] (no known domain), and of domains that were added after the fit, use the task's curve over all domains. A
+/// calibration that is read from a file is checked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Parts")]
 pub struct Calibration {
@@ -92,16 +92,17 @@ impl TryFrom<Parts> for Calibration {
 }
 
 impl Calibration {
-    /// Fits a curve for every task and domain, on logits `[rows, tasks]` of [`Model::score`](crate::Model::score) and the
-    /// labels, weights and domains of `rows`.
+    /// Fits a curve for every task and domain, and for every task over all domains.
     ///
-    /// The curves do not depend on the order of the rows. Rows without a label and rows of weight 0 are skipped.
+    /// `logits`, `[rows, tasks]`, are those of [`Model::score`](crate::Model::score) on `rows`; labels, weights and domains are those of
+    /// `rows`. For each task, rows without a label and rows of weight 0 are skipped. The curves do not depend on the order of the rows.
     ///
     /// # Errors
-    /// [`ErrorKind::NonFinite`] for a logit that is not finite in a row that is not skipped; the errors of [`Batch::check`].
+    /// [`ErrorKind::NonFinite`] if a logit is not finite, in a row that is not skipped; the errors of [`Batch::check`] if `rows` do not
+    /// have the layout.
     ///
     /// # Panics
-    /// If the logits are not `[rows, tasks]`.
+    /// If the shape of `logits` is not `[rows, tasks]`.
     pub fn fit(
         settings: impl Into<CalibrationSettings>,
         logits: &ArrayRef2<f32>,
@@ -138,27 +139,31 @@ impl Calibration {
         Ok(Self { domains: layout.domains.clone(), tasks: tasks.collect::<Result<_>>()? })
     }
 
-    /// The curve of a domain for a task, by the task's position in the layout.
+    /// The curve for rows of a domain and for a task. `task` is the position of the task in [`Layout::tasks`], from 0.
+    ///
+    /// A domain without a curve of its own has the task's curve over all domains: [`DomainId::SHARED`], a domain that was added after the
+    /// fit, and a domain with too few rows or with one class only.
     ///
     /// # Panics
-    /// If the task is out of range.
+    /// If the layout has no task at this position.
     pub fn curve(&self, domain: DomainId, task: usize) -> &Curve {
         let TaskCurves { pooled, domains, .. } = &self.tasks[task];
         domain.index().and_then(|domain| domains.get(domain)?.as_ref()).unwrap_or(pooled)
     }
 
-    /// The probability of a row with this logit: [`Curve::probability`] of [`Calibration::curve`].
+    /// The calibrated probability of a row of this domain whose `logit` the model gave: [`Curve::probability`] of [`Calibration::curve`].
+    /// `task` is the position of the task in [`Layout::tasks`], from 0.
     ///
     /// # Panics
-    /// If the task is out of range.
+    /// If the layout has no task at this position.
     pub fn probability(&self, logit: f32, domain: DomainId, task: usize) -> f64 {
         self.curve(domain, task).probability(logit)
     }
 
-    /// The logits of the calibrated probabilities, `[rows, tasks]`, for [metrics](crate::metrics).
+    /// Calibrates `logits`, `[rows, tasks]`: the logits of the calibrated probabilities ([`Curve::logit`]), for [metrics](crate::metrics).
     ///
     /// # Panics
-    /// If `logits` has another number of tasks, or `domains` another number of rows.
+    /// If `logits` does not have a column for each task, or `domains` does not have a domain for each row.
     pub fn logits<'a>(&self, logits: &ArrayRef2<f32>, domains: impl Into<Domains<'a>>) -> Array2<f32> {
         let domains = domains.into();
         assert_eq!(logits.ncols(), self.tasks.len(), "logits of each task");
@@ -172,10 +177,11 @@ impl Calibration {
         Array2::from_shape_fn(logits.dim(), |(row, task)| self.curve(domain(row), task).logit(logits[[row, task]]))
     }
 
-    /// Checks that it was fitted for the tasks and the first domains of `layout`; further domains may follow.
+    /// Checks that the calibration fits a model with this layout: it must have been fitted for the same tasks and domains, in the same
+    /// order. `layout` may have more domains after these.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`] if not.
+    /// [`ErrorKind::Layout`] if it does not fit.
     pub fn check(&self, layout: &Layout) -> Result<()> {
         let tasks = self.tasks.iter().map(|curves| &curves.task);
         if tasks.clone().eq(&layout.tasks) && layout.domains.starts_with(&self.domains) {

@@ -1,7 +1,7 @@
-//! Prediction from raw values: a model with its encoder.
+//! Prediction with a trained model.
 //!
-//! [`Predictor`] takes raw values. [`Scorer`] takes encoded values of many candidates, and has combined the model's weights in advance.
-//! [`Calibration`] corrects the probabilities in each domain.
+//! [`Predictor`] takes raw values (texts and numbers) and gives probabilities. [`Scorer`], which it uses, takes encoded values and gives
+//! logits; it combines the model's weights in advance. [`Calibration`] corrects the probabilities in each domain.
 
 mod calibration;
 mod predictor;

@@ -12,10 +12,10 @@ use crate::data::{Batch, DomainId, Encoder, RawValue, RowPlan, RowScratch, Table
 use crate::model::{Model, probability};
 use crate::{Error, ErrorKind, Result};
 
-/// The [`Scorer`] of a trained model with the [`Encoder`] that was fitted for it and optionally a [`Calibration`]: it takes raw values and gives
-/// probabilities.
+/// Takes raw values and gives probabilities. It holds the [`Scorer`] of a trained model, the [`Encoder`] that the model was trained with,
+/// and optionally a [`Calibration`].
 ///
-/// A request has one domain, the values that all its candidates share (of the user, of the page), and a list of candidates with their own
+/// A request has one domain, the values that all its candidates share (such as those of the user), and a list of candidates with their own
 /// values. [`PredictorBuilder::given`] sets which columns are shared.
 ///
 /// ```
@@ -44,8 +44,9 @@ use crate::{Error, ErrorKind, Result};
 /// # Ok::<(), starple::Error>(())
 /// ```
 ///
-/// It is immutable and cheap to clone; threads can share it. Values that training did not see
-/// use the out-of-vocabulary row. Inside a rayon pool, all its threads score long lists of candidates, with the same bits.
+/// A predictor is immutable and cheap to clone; threads can share it. A value that the encoder's vocabulary does not have uses the
+/// out-of-vocabulary row of the embedding table. Inside a rayon pool ([`in_pool`](crate::train::in_pool)), all threads of the pool score a
+/// long list of candidates together; the result has the same bits.
 #[derive(Debug, Clone)]
 pub struct Predictor(Arc<Inner>);
 
@@ -63,7 +64,8 @@ struct Inner {
 /// A scaled number above this is far outside the training data.
 const FAR: f32 = 1e4;
 
-/// The buffers of [`Predictor::score`], lent by the caller.
+/// The buffers of [`Predictor::score`] and [`Predictor::score_batch`]. Keep one for each thread and pass it to each call: then a call
+/// allocates nothing once the buffers are large enough.
 #[derive(Debug, Default)]
 pub struct PredictorCache {
     request: Batch,
@@ -80,47 +82,49 @@ struct ScoreCache {
 }
 
 impl Predictor {
-    /// Starts a predictor of this model and its encoder.
+    /// Starts building a predictor from a trained model and the encoder that it was trained with.
     pub fn builder(encoder: Encoder, model: Model) -> PredictorBuilder {
         PredictorBuilder::new(encoder, model)
     }
 
-    /// The encoder.
+    /// The encoder, which turns raw values into the model's inputs.
     pub fn encoder(&self) -> &Encoder {
         &self.0.encoder
     }
 
-    /// The scorer of the model.
+    /// The scorer, which is the model compiled for serving.
     pub fn scorer(&self) -> &Scorer {
         &self.0.scorer
     }
 
-    /// The calibration, if there is one.
+    /// The calibration; `None` if probabilities are not corrected.
     pub fn calibration(&self) -> Option<&Calibration> {
         self.0.calibration.as_ref()
     }
 
-    /// The columns that a request gives once, besides the domain.
+    /// The columns that a request gives once for all its candidates ([`PredictorBuilder::given`]), without the domain's column.
     pub fn given(&self) -> impl Iterator<Item = &str> {
         let domain = self.0.encoder.schema().domain();
         self.0.request.names().iter().map(String::as_str).filter(move |&name| Some(name) != domain)
     }
 
-    /// The columns whose values each candidate brings itself. The others are given once for the request.
+    /// The columns that each candidate gives itself: all columns of features except [`Predictor::given`] and the domain's column.
     pub fn own(&self) -> impl Iterator<Item = &str> {
         self.0.candidate.names().iter().map(String::as_str)
     }
 
     /// The probabilities of a request's candidates, `[candidates, tasks]`.
     ///
-    /// `given` and each candidate are lists of column and value, in any order; a reference to a map works too. Labels and other columns
-    /// of the schema that are no features may be present; they are not read. Without a domain column, the domain is `all`.
+    /// `domain` is the name of the domain; if the schema has no domain column, it is `"all"`. `given` has the columns of
+    /// [`Predictor::given`], and each candidate has those of [`Predictor::own`], as pairs of column and value in any order; a reference to
+    /// a map works too. Labels and other columns of the schema that are not features may be present; they are not read.
     ///
     /// # Errors
-    /// [`ErrorKind::UnknownDomain`](crate::ErrorKind::UnknownDomain) for an unknown domain, unless the encoder permits the shared path;
+    /// [`ErrorKind::UnknownDomain`](crate::ErrorKind::UnknownDomain) for an unknown domain, unless the encoder accepts it
+    /// ([`UnknownDomain::Shared`](crate::data::UnknownDomain::Shared));
     /// [`ErrorKind::Data`](crate::ErrorKind::Data) for a column that is missing, unknown, listed twice or in the wrong list, and for an
-    /// invalid value (text in a numeric column); [`ErrorKind::NonFinite`] if a score is not finite, which numbers far outside the training data
-    /// can cause. The text says `given`, or `candidates:2` for the second candidate.
+    /// invalid value (such as text in a numeric column); [`ErrorKind::NonFinite`] if a score is not finite, which numbers far outside the
+    /// training data can cause. The message names the place: `given`, or `candidates:2` for the second candidate.
     pub fn score<'c, 'g, 'v, K, G, R, C, V>(
         &self,
         domain: &str,
@@ -159,18 +163,21 @@ impl Predictor {
         self.score_into(id, row, rows, scores)
     }
 
-    /// For each feature with a vocabulary, its name and how many of its values training had not seen, in the last request that was scored
-    /// with `cache`. Each value of a bag counts; a given value counts once.
+    /// For each feature with a vocabulary: its name, and how many of its values the vocabulary does not have, in the last request that
+    /// [`Predictor::score`] scored with `cache`. Use it to monitor how much of the traffic is new to the model.
     ///
-    /// The numbers are meaningless after an error, or if another predictor used the cache since.
+    /// In a feature with lists of values (a bag), each value of a list counts. A value that the request gives for all candidates counts
+    /// once. The numbers are meaningless if that call failed, or if another predictor has used the cache since.
     pub fn unknown<'a>(&'a self, cache: &'a PredictorCache) -> impl Iterator<Item = (&'a str, usize)> {
         let Inner { encoder, request, candidate, .. } = &*self.0;
         let of = |plan: &'a RowPlan, rows: &'a Batch| plan.unknown(encoder, rows);
         of(request, &cache.request).chain(of(candidate, &cache.candidates))
     }
 
-    /// The probabilities of encoded candidates of one domain, `[rows, tasks]`. `given` is one row, of which only the given fields are
-    /// read; without given fields it may be empty.
+    /// The probabilities of encoded candidates of one domain, `[candidates, tasks]`.
+    ///
+    /// `given` is a batch of one row, from which only the fields that the request gives ([`PredictorBuilder::given`]) are read; if there
+    /// are none, it may be empty. All other fields are read from `candidates`.
     ///
     /// # Errors
     /// Those of [`Batch::check`] if a batch does not have the encoder's layout or an id is out of range;

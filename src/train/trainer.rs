@@ -6,6 +6,7 @@ use super::run_state::RunState;
 use super::{Callback, Checkpoints, FitReport, Step, TrainConfig, in_pool};
 use crate::data::{DataSet, Encoder, IntoSource, LoaderConfig, RowSource};
 use crate::model::Model;
+use crate::persist::check_layouts;
 use crate::{Error, ErrorKind, Result};
 
 /// Trains models: batches, steps, evaluation after each epoch, early stop, best weights restored, checkpoints.
@@ -46,7 +47,9 @@ impl Trainer {
         self
     }
 
-    /// The encoder that is saved with the best weights; default none.
+    /// Saves this encoder in the file of the best weights ([`Trainer::checkpoints`]), beside the model; default none.
+    ///
+    /// It must have the model's layout. Without a folder for checkpoints, [`Trainer::fit`] refuses it.
     pub fn encoder(mut self, encoder: Encoder) -> Self {
         self.encoder = Some(encoder);
         self
@@ -59,9 +62,9 @@ impl Trainer {
     /// [`StopReason`](super::StopReason).
     ///
     /// # Errors
-    /// Before training, and nothing changes then: [`ErrorKind::Layout`] if rows do not have the model's layout; [`ErrorKind::Data`] if there
+    /// Before training, and nothing changes then: [`ErrorKind::Layout`] if the rows or the encoder do not have the model's layout; [`ErrorKind::Data`] if there
     /// is nothing to learn from; [`ErrorKind::Config`] if a setting names a unit, task, domain or tensor that the model does not have, the
-    /// monitored value is undefined on `val`, a plateau schedule has no `val`, the folder has checkpoints, or there is too little memory
+    /// monitored value is undefined on `val`, a plateau schedule has no `val`, the folder has checkpoints, there is an encoder but no folder, or there is too little memory
     /// ([`TrainConfig::check_memory`]).
     ///
     /// During training, and the model then has the weights of the last step: [`ErrorKind::Io`] or [`ErrorKind::NonFinite`] if a checkpoint
@@ -115,6 +118,14 @@ impl Trainer {
         self.config.check(&layout)?;
         self.config.check_val(&layout, val)?;
         self.config.check_rest(&**model.config(), counts.rows, val.map_or(0, |val| val.rows()))?;
+        if let Some(encoder) = &self.encoder {
+            if self.checkpoints.is_none() {
+                let message =
+                    "the encoder has no effect: it is saved with checkpoints, and there is no folder for them";
+                return Err(Error::new(ErrorKind::Config, message).with_help("name the folder by Trainer::checkpoints"));
+            }
+            check_layouts(encoder, model)?;
+        }
         let threads = self.config.threads();
         in_pool(threads, || self.run(model, train, val, resume))?
     }

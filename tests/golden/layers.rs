@@ -226,7 +226,7 @@ fn walk(layer: &impl Params, wanted: impl Fn(&str) -> bool) -> Tensors {
 fn segments(domains: &[String], layout: &Layout) -> Vec<Segment> {
     let mut start = 0;
     let runs = domains.chunk_by(|a, b| a == b).map(|run| {
-        let domain = layout.domains.iter().position(|known| *known == run[0]);
+        let domain = layout.domains.iter().position(|known| *known == run[0]).map_or(DomainId::SHARED, DomainId::new);
         let segment = Segment { domain, start, end: start + run.len() };
         start = segment.end;
         segment

@@ -77,7 +77,7 @@ fn trained(layer: &impl Params) -> Vec<String> {
 
 /// Domains a (3 rows), c (1 row), d (4 rows); b is absent.
 fn segments() -> (Vec<Segment>, Vec<Option<String>>) {
-    let segment = |domain, start, end| Segment { domain: Some(domain), start, end };
+    let segment = |domain, start, end| Segment { domain: DomainId::new(domain), start, end };
     let names = "aaacdddd".chars().map(|d| Some(d.to_string())).collect();
     (vec![segment(0, 0, 3), segment(2, 3, 4), segment(3, 4, 8)], names)
 }
@@ -155,7 +155,7 @@ fn star_linear() {
         layer.backward(&x, &segments, &dy, &mut cache, &mut without, None);
         assert_eq!(with, without, "{combination:?}");
         let (mut segments, mut names) = (segments.clone(), names.clone());
-        segments[1].domain = None;
+        segments[1].domain = DomainId::SHARED;
         names[3] = None;
         layer.forward(&x, &segments, &mut cache, &mut y);
         let p = rename(&Values::of(&layer, &layout()));

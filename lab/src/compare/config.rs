@@ -40,7 +40,7 @@ starple::settings! {
         problems.require(!names.contains(&""), || "contenders: every one needs a name".into());
         for (i, name) in names.iter().enumerate() {
             problems
-                .require(!names[..i].contains(name), || format!("contenders: {name:?} is listed twice; name one anew"));
+                .require(!names[..i].contains(name), || format!("contenders: {name:?} is listed twice; rename one"));
         }
         problems.require(!this.seeds.is_empty(), || "seeds: at least one".into());
         for (i, seed) in this.seeds.iter().enumerate() {

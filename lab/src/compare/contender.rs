@@ -60,8 +60,9 @@ impl Contender {
         let mut problems = Problems::default();
         let name = settings.as_object_mut().and_then(|keys| keys.remove("name")).unwrap_or_else(|| kind.into());
         problems.require(name.is_string(), || format!("name: expected text, found {name}"));
-        problems
-            .require(settings.get("seed").is_none(), || "seed: each run has its own; name it among the seeds".into());
+        problems.require(settings.get("seed").is_none(), || {
+            "seed: each run has its own; add it to the seeds of the comparison".into()
+        });
         problems.into_result(kind)?;
         let make = move |layout: &Layout, seed| AnyConfig::from_settings(settings.clone(), layout, seed);
         Ok(Self::new(name.as_str().unwrap_or_default(), make))

@@ -6,7 +6,7 @@ use std::fmt;
 use ndarray::{ArrayRef2, s};
 use serde::Serialize;
 use starple::Result;
-use starple::data::{Batch, Layout};
+use starple::data::{Batch, DomainId, Layout};
 use starple::metrics::SHARED_DOMAIN;
 use starple::model::{Cache, ExpertId, GateReader, GateView, Model};
 use starple::nn::Infer;
@@ -80,11 +80,11 @@ struct Sums {
 }
 
 impl Sums {
-    fn groups(&self, domain: Option<usize>) -> [Group; 2] {
-        [None, Some(domain.unwrap_or(self.known))]
+    fn groups(&self, domain: DomainId) -> [Group; 2] {
+        [None, Some(domain.index().unwrap_or(self.known))]
     }
 
-    fn add(&mut self, view: GateView<'_>, domain: Option<usize>, weights: &ArrayRef2<f32>) {
+    fn add(&mut self, view: GateView<'_>, domain: DomainId, weights: &ArrayRef2<f32>) {
         for group in self.groups(domain) {
             let gates = self.levels.entry(view.level).or_default().entry(group).or_default();
             let gate = gates.entry(view.reader);

@@ -11,12 +11,12 @@ use crate::{Error, ErrorKind, Result};
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Learned {
-    /// `fixed` and `pcgrad` learn nothing.
+    /// Nothing: [fixed weights](super::Weighting::Fixed) and [PCGrad](super::Weighting::PcGrad) learn nothing.
     #[default]
     Nothing,
     /// Learned by [uncertainty weighting](super::UncertaintyConfig): one log variance for each unit.
     Uncertainty {
-        /// `s_k = ln σ_k²`; 0 at the start.
+        /// `s_k = ln σ_k²`, the log variance of each unit; 0 at the start.
         log_variances: Vec<f64>,
     },
     /// Learned by [DWA](super::DwaConfig): the last losses of each unit.
@@ -26,32 +26,34 @@ pub enum Learned {
     },
     /// Learned by [GradNorm](super::GradNormConfig): one weight for each unit.
     GradNorm {
-        /// `v_k`; 1 at the start.
+        /// `v_k`, the learned weight of each unit; 1 at the start.
         weights: Vec<f64>,
         /// `L_k(0)`, the loss of the first step in which the unit had labels.
         first: Vec<Option<f64>>,
     },
 }
 
-/// Sums over the steps of an epoch in which a unit had labels.
+/// The loss and weight of one unit of the objective ([`Units`](crate::loss::Units)), summed over the steps of the current epoch.
+///
+/// A step counts for a unit if the unit had labels in it, on rows of weight above 0, and the objective's weight for the unit was above 0.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnitSums {
-    /// The number of steps.
+    /// The number of steps that counted.
     pub steps: u64,
-    /// The sum of its losses `L_k`.
+    /// The sum of the unit's losses `L_k`.
     pub loss: f64,
-    /// The sum of its weights `ω_k·v_k`.
+    /// The sum of the unit's weights `ω_k·v_k`: the objective's weight times the learned one.
     pub weight: f64,
 }
 
 impl UnitSums {
-    /// The mean loss; `None` when there were no steps.
+    /// The mean loss; `None` if no step counted.
     pub fn mean_loss(&self) -> Option<f64> {
         (self.steps > 0).then(|| self.loss / self.steps as f64)
     }
 
-    /// The mean weight; `None` when there were no steps.
+    /// The mean weight; `None` if no step counted.
     pub fn mean_weight(&self) -> Option<f64> {
         (self.steps > 0).then(|| self.weight / self.steps as f64)
     }

@@ -39,7 +39,7 @@ pub(crate) enum PlanStep<'a> {
     /// Attention of a query over concatenated vectors; `filled` is the share of vectors that a row has.
     Attend { query: Value, values: Value, filled: Value },
     /// A layer of the user's own, for rows of this domain.
-    Custom { input: Value, layer: &'a Custom, domain: Option<usize> },
+    Custom { input: Value, layer: &'a Custom, domain: DomainId },
     /// The concatenated tokens of a row.
     Tokens { input: Value, tokens: &'a Tokens },
     /// Attention among concatenated tokens.

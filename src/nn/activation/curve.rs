@@ -18,8 +18,8 @@ pub(super) trait Curve: Copy + Send + Sync {
 
     /// `y = φ(z)`.
     fn forward(self, z: &ArrayRef2<f32>, y: &mut ArrayRef2<f32>) {
+        assert_eq!(z.dim(), y.dim(), "one activation for each value");
         if let (Some(z), Some(y)) = (z.as_slice(), y.as_slice_mut()) {
-            assert_eq!(z.len(), y.len(), "one activation for each value");
             parallel::wide_blocks(
                 z.len(),
                 BLOCK,
@@ -34,8 +34,8 @@ pub(super) trait Curve: Copy + Send + Sync {
 
     /// `dz = dy ⊙ φ'(z)`.
     fn backward(self, z: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, dz: &mut ArrayRef2<f32>) {
+        assert!(z.dim() == dz.dim() && dy.dim() == dz.dim(), "one gradient for each value");
         if let (Some(z), Some(dy), Some(dz)) = (z.as_slice(), dy.as_slice(), dz.as_slice_mut()) {
-            assert!(z.len() == dz.len() && dy.len() == dz.len(), "one gradient for each value");
             parallel::wide_blocks(
                 z.len(),
                 BLOCK,

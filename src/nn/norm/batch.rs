@@ -29,11 +29,11 @@ const RATE: f32 = 0.1;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchNorm {
-    /// γ, `[width]`.
+    /// γ, `[width]`: the learned scale of each column, 1 at the start.
     pub gamma: Array1<f32>,
-    /// β, `[width]`.
+    /// β, `[width]`: the learned shift of each column, 0 at the start.
     pub beta: Array1<f32>,
-    /// The moving averages.
+    /// The moving averages of μ and σ², which inference uses.
     pub moving: MovingAverage,
 }
 
@@ -54,10 +54,10 @@ impl BatchNorm {
         Self { gamma: Array1::ones(width), beta: Array1::zeros(width), moving: MovingAverage::new(width, RATE) }
     }
 
-    /// `y = γ ⊙ (z − μ)/√(σ² + ε) + β`; a training batch of one row uses the moving averages as constants.
+    /// `y = γ ⊙ (z − μ)/√(σ² + ε) + β`; a training batch of one row uses the moving averages instead of its own μ and σ².
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If an argument does not have the shape `[rows, width]`.
     pub fn forward(&self, z: &ArrayRef2<f32>, mode: Mode<'_>, cache: &mut BatchNormCache, y: &mut ArrayRef2<f32>) {
         if mode.batch_statistics() && z.nrows() >= 2 {
             cache.columns.take_rows(z, |_| Self::EPSILON);
@@ -67,10 +67,11 @@ impl BatchNorm {
         cache.columns.forward(z, &self.gamma, &self.beta, y);
     }
 
-    /// `dγ += Σ g⊙x̂`, `dβ += Σ g`, `dz = (γ/s) ⊙ (g − mean g − x̂ ⊙ mean(g⊙x̂))` with `g = dy`.
+    /// With `g = dy`, `s = √(σ² + ε)` and means over rows: `dγ += Σ g⊙x̂`, `dβ += Σ g`, `dz = (γ/s) ⊙ (g − mean g − x̂ ⊙ mean(g⊙x̂))`.
+    /// `grad` also takes μ and σ² of the batch, by which [`Model::apply`](crate::Model::apply) moves the moving averages.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If an argument does not have the shape `[rows, width]`.
     pub fn backward(
         &self,
         z: &ArrayRef2<f32>,

@@ -20,9 +20,9 @@ use crate::nn::Decay;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerNorm {
-    /// γ, `[width]`.
+    /// γ, `[width]`: the learned scale of each column, 1 at the start.
     pub gamma: Array1<f32>,
-    /// β, `[width]`.
+    /// β, `[width]`: the learned shift of each column, 0 at the start.
     pub beta: Array1<f32>,
 }
 
@@ -46,7 +46,7 @@ impl LayerNorm {
     /// `y = γ ⊙ (z − μ)/√(σ² + ε) + β`, row by row.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If an argument does not have the shape `[rows, width]`.
     pub fn forward(&self, z: &ArrayRef2<f32>, cache: &mut LayerNormCache, y: &mut ArrayRef2<f32>) {
         assert_eq!((z.ncols(), z.dim()), (self.gamma.len(), y.dim()), "one column for each scale");
         let n = z.ncols() as f64;
@@ -62,11 +62,11 @@ impl LayerNorm {
         }
     }
 
-    /// With `h = γ ⊙ dy`, means over the columns of a row: `dz = (1/s)·(h − mean h − x̂·mean(h ⊙ x̂))`,
+    /// With `h = γ ⊙ dy`, `s = √(σ² + ε)` and means over the columns of a row: `dz = (1/s)·(h − mean h − x̂·mean(h ⊙ x̂))`,
     /// `dγ += Σ dy⊙x̂`, `dβ += Σ dy`.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If an argument does not have the shape `[rows, width]`.
     pub fn backward(
         &self,
         z: &ArrayRef2<f32>,

@@ -16,15 +16,16 @@ use crate::nn::{Decay, InputGrad, Mode, MovingAverage, PerDomain, Segment, Size}
 /// moving averages `E_d, Var_d` of the domain ([`MovingAverage`]).
 /// `Var` is the pooled moving variance of all domains, 0 before the first step.
 ///
-/// A column whose variance in a domain is below 1e-8 counts as constant there. Its `x̂` is 0 in inference, as in training: otherwise a value that
-/// is new to the domain would be multiplied by `1/√ε` = 316. With φ above 0, 0.1 for example, columns that are nearly constant are bounded too.
-/// Then the scores of a domain depend on the statistics of all domains: training on rows of one domain changes the scores of all a little.
+/// A column whose variance in a domain is below 1e-8 counts as constant there. Its `x̂` is 0 in inference, as in training: otherwise a
+/// value that is new to the domain would be multiplied by `1/√ε` = 316. With φ above 0, 0.1 for example, columns that are nearly constant
+/// are bounded too. Then the scores of a domain depend on the statistics of all domains: training on rows of one domain changes the scores
+/// of all a little.
 ///
 /// A segment with fewer than `min_rows` rows uses `E_d, Var_d` as constants in training too. With 2 rows or more it updates them. A domain
 /// that has no statistics yet takes the pooled ones of all domains; rows of no known domain do so too, with γ and β alone.
 ///
-/// Moving averages lag while the layers below learn: [`recompute_statistics`](crate::train::recompute_statistics) replaces them by the statistics of
-/// many rows, and [`Trainer`](crate::train::Trainer) does so before each evaluation.
+/// Moving averages lag while the layers below learn: [`recompute_statistics`](crate::train::recompute_statistics) replaces them by the
+/// statistics of many rows, and [`Trainer`](crate::train::Trainer) does so before each evaluation.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -33,7 +34,7 @@ use crate::nn::{Decay, InputGrad, Mode, MovingAverage, PerDomain, Segment, Size}
 ///
 /// let settings = PartitionedNormSettings { min_rows: 2, ..PartitionedNormSettings::default() };
 /// let norm = PartitionedNorm::new(1, [DomainId::new(0), DomainId::new(1)], settings);
-/// let segments = [Segment { domain: Some(0), start: 0, end: 2 }, Segment { domain: Some(1), start: 2, end: 4 }];
+/// let segments = [Segment { domain: DomainId::new(0), start: 0, end: 2 }, Segment { domain: DomainId::new(1), start: 2, end: 4 }];
 /// let (z, mut y) = (array![[0.0], [2.0], [10.0], [30.0]], Array2::zeros((4, 1)));
 /// norm.forward(&z, &segments, Train::default().into(), &mut PartitionedNormCache::default(), &mut y);
 /// // Domain 0 has mean 1 and deviation 1, domain 1 mean 20 and deviation 10.
@@ -41,11 +42,11 @@ use crate::nn::{Decay, InputGrad, Mode, MovingAverage, PerDomain, Segment, Size}
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartitionedNorm {
-    /// γ, `[width]`, around 1.
+    /// γ, `[width]`: the scale that all domains share. It starts at 1.
     pub gamma: Array1<f32>,
-    /// β, `[width]`.
+    /// β, `[width]`: the shift that all domains share. It starts at 0.
     pub beta: Array1<f32>,
-    /// `γ_d`, `β_d` and the moving averages.
+    /// `γ_d`, `β_d` and the moving averages of each domain.
     pub domain: PerDomain<DomainNorm>,
     settings: PartitionedNormSettings,
 }
@@ -53,11 +54,11 @@ pub struct PartitionedNorm {
 /// A domain's own parameters of a [`PartitionedNorm`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainNorm {
-    /// `γ_d`, `[width]`, around 1.
+    /// `γ_d`, `[width]`: the scale of the domain. It starts at 1.
     pub gamma: Array1<f32>,
-    /// `β_d`, `[width]`.
+    /// `β_d`, `[width]`: the shift of the domain. It starts at 0.
     pub beta: Array1<f32>,
-    /// `E_d` and `Var_d`.
+    /// `E_d` and `Var_d`: the moving averages of mean and variance of the domain's rows.
     pub moving: MovingAverage,
 }
 
@@ -67,14 +68,15 @@ crate::params!(DomainNorm { gamma: Decay::Towards(1.0), beta: Decay::None, movin
 /// The settings of a [`PartitionedNorm`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PartitionedNormSettings {
-    /// ε, added to variances; default 1e-5.
+    /// ε, above 0, which is added to every variance before the root; default 1e-5.
     pub epsilon: f32,
-    /// The rate of the moving averages, in (0, 1]; default 0.05.
+    /// The rate of the moving averages ([`MovingAverage::new`]), 0 < rate ≤ 1; default 0.05.
     pub rate: f32,
-    /// The fewest rows of a domain in a batch that are normalised by their own statistics, at least 2; default 64. The paper has none: 2 is the
+    /// In training, a domain with fewer rows than this in a batch is normalised by its moving averages (or, if it has none yet, by those
+    /// pooled over all domains) instead of the statistics of these rows. At least 2; default 64. The paper has no such minimum; 2 comes
     /// closest to it.
     pub min_rows: usize,
-    /// φ, the share of the pooled variance that is added to every variance, at least 0; default 0, as in the paper.
+    /// φ ≥ 0: φ times the moving variance pooled over all domains is added to every variance; default 0, as in the paper.
     pub floor: f32,
 }
 
@@ -109,10 +111,10 @@ impl DomainNorm {
 }
 
 impl PartitionedNorm {
-    /// A normalisation of `width` columns for these domains, which all start with scale 1 and shift 0.
+    /// A normalisation of `width` columns for `domains`. All scales start at 1, all shifts at 0.
     ///
     /// # Panics
-    /// If `settings` are out of their ranges.
+    /// If a setting is out of its range ([`PartitionedNormSettings`]).
     pub fn new(width: usize, domains: impl IntoIterator<Item = DomainId>, settings: PartitionedNormSettings) -> Self {
         assert!(settings.min_rows >= 2 && settings.epsilon > 0.0, "min_rows >= 2 and epsilon > 0");
         assert!(settings.floor >= 0.0 && settings.floor.is_finite(), "floor >= 0");
@@ -126,7 +128,8 @@ impl PartitionedNorm {
         (2.0 + 4.0 * domains) * Size::tensor(width)
     }
 
-    /// Adds a domain with scale 1 and shift 0; until it has statistics of its own, it takes the pooled ones.
+    /// Adds a domain with scale 1 and shift 0. Until the domain has statistics of its own, its rows are normalised by the statistics pooled
+    /// over all domains. `domain` is the next free position.
     pub fn add_domain(&mut self, domain: DomainId) {
         self.domain.push(domain, DomainNorm::neutral(self.gamma.len(), self.settings.rate));
     }
@@ -153,13 +156,13 @@ impl PartitionedNorm {
         self.settings.floor
     }
 
-    /// Scale and shift of the layer in inference, `y = scale ⊙ z + shift`, for rows of a domain (`None`: no known one).
-    pub(crate) fn affine(&self) -> impl Fn(Option<usize>) -> (Vec<f64>, Vec<f64>) {
+    /// Scale and shift of the layer in inference, `y = scale ⊙ z + shift`, for rows of a domain.
+    pub(crate) fn affine(&self) -> impl Fn(DomainId) -> (Vec<f64>, Vec<f64>) {
         let (mut mean, mut var) = (Array1::zeros(0), Array1::zeros(0));
         let floor = self.pooled(&mut mean, &mut var);
         let epsilon = var.mapv(|var| f64::from(self.settings.epsilon + floor * var));
         move |domain| {
-            let own = domain.map(|d| &self.domain[d]);
+            let own = self.domain.of(domain);
             let moving = own.map(|own| &own.moving).filter(|moving| moving.steps > 0);
             let (mean, var) = moving.map_or((&mean, &var), |moving| (&moving.mean, &moving.var));
             let column = |j: usize| {
@@ -175,7 +178,7 @@ impl PartitionedNorm {
     /// `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + φ·Var + ε) + (β + β_d)`, segment by segment; `z` and `y` are `[rows, width]`.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If `z` does not have `width` columns, if `y` has another shape, or if `segments` do not cover all rows in order.
     pub fn forward(
         &self,
         z: &ArrayRef2<f32>,
@@ -188,7 +191,7 @@ impl PartitionedNorm {
         grow(caches, segments.len());
         let of_rows = |segment: &Segment| mode.batch_statistics() && segment.len() >= self.settings.min_rows;
         let moving =
-            |segment: &Segment| segment.domain.map(|d| &self.domain[d].moving).filter(|moving| moving.steps > 0);
+            |segment: &Segment| self.domain.of(segment.domain).map(|own| &own.moving).filter(|moving| moving.steps > 0);
         // Once for all segments: their number and that of the domains may both be large.
         let pooled = self.settings.floor > 0.0 || segments.iter().any(|s| !of_rows(s) && moving(s).is_none());
         let floor = if pooled { self.pooled(mean, var) } else { 0.0 };
@@ -198,7 +201,7 @@ impl PartitionedNorm {
             let z = z.slice(s![segment.rows(), ..]);
             cache.scale.clone_from(&self.gamma);
             cache.shift.clone_from(&self.beta);
-            let own = segment.domain.map(|d| &self.domain[d]);
+            let own = self.domain.of(segment.domain);
             if let Some(own) = own {
                 cache.scale *= &own.gamma;
                 cache.shift += &own.beta;
@@ -217,7 +220,8 @@ impl PartitionedNorm {
         });
     }
 
-    /// In a gradient: adds the statistics of each segment's rows, as [`PartitionedNorm::backward`] does, of a single row too. Its variance is 0.
+    /// In a gradient: adds the statistics of each segment's rows, as [`PartitionedNorm::backward`] does, of a single row too. Its variance
+    /// is 0.
     ///
     /// # Panics
     /// If the shapes do not fit or a segment has no domain.
@@ -231,10 +235,10 @@ impl PartitionedNorm {
 
     /// With `a = γ ⊙ γ_d`, `s = √(σ²_d + φ·Var + ε)`, `g = dy`: `dγ += (Σ g⊙x̂) ⊙ γ_d`, `dγ_d += (Σ g⊙x̂) ⊙ γ`, `dβ, dβ_d += Σ g`,
     /// `dz = (a/s) ⊙ (g − mean g − x̂ ⊙ mean(g⊙x̂))`; where the statistics were constants, `dz = (a/s) ⊙ g`.
-    /// The batch's statistics become the "gradient" of the moving averages.
+    /// `grad` also takes the statistics of the batch, by which [`Model::apply`](crate::Model::apply) moves the moving averages.
     ///
     /// # Panics
-    /// If the shapes do not fit or a segment has no domain.
+    /// If `z`, `dy` or `dz` does not have the shape of the forward pass, or the domain of a segment is [`DomainId::SHARED`].
     pub fn backward(
         &self,
         z: &ArrayRef2<f32>,

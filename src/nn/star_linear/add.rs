@@ -18,7 +18,7 @@ use crate::nn::{Decay, Linear};
 /// let own = Summand { weight: array![[3.0]], bias: array![0.5] };
 /// *layer.domain.member_mut(0) = DomainLinear::Add(own);
 /// assert_eq!(layer.combined(0), Linear { weight: array![[5.0]], bias: array![1.5] });
-/// let (segments, mut y) = ([Segment { domain: Some(0), start: 0, end: 1 }], Array2::zeros((1, 1)));
+/// let (segments, mut y) = ([Segment { domain: DomainId::new(0), start: 0, end: 1 }], Array2::zeros((1, 1)));
 /// layer.forward(&array![[2.0]], &segments, &mut StarLinearCache::default(), &mut y);
 /// assert_eq!(y, array![[11.5]]); // 2·(2 + 3) + 1 + 0.5
 /// ```

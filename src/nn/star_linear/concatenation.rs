@@ -26,7 +26,7 @@ use crate::nn::{Decay, Linear};
 /// let own = Concatenated { own: Linear { weight: array![[3.0]], bias: array![1.0] }, map: array![[1.0], [0.0]] };
 /// *layer.domain.member_mut(0) = DomainLinear::Concatenation(own);
 /// assert_eq!(layer.combined(0), Linear { weight: array![[7.0]], bias: array![3.0] });
-/// let (segments, mut y) = ([Segment { domain: Some(0), start: 0, end: 1 }], Array2::zeros((1, 1)));
+/// let (segments, mut y) = ([Segment { domain: DomainId::new(0), start: 0, end: 1 }], Array2::zeros((1, 1)));
 /// layer.forward(&array![[2.0]], &segments, &mut StarLinearCache::default(), &mut y);
 /// assert_eq!(y, array![[17.0]]); // y_s = 5, y_d = 7: 5 + 7 + [5, 7]·C
 /// ```

@@ -27,7 +27,7 @@ use crate::parallel::{self, Divide};
 /// let domains = [DomainId::new(0), DomainId::new(1)];
 /// let mut layer = StarLinear::new(1, 1, domains, Combination::Product, Init::He, &mut InitRng::new(1));
 /// layer.shared.weight.fill(2.0);
-/// let segments = [Segment { domain: Some(0), start: 0, end: 1 }, Segment { domain: Some(1), start: 1, end: 3 }];
+/// let segments = [Segment { domain: DomainId::new(0), start: 0, end: 1 }, Segment { domain: DomainId::new(1), start: 1, end: 3 }];
 /// let (x, mut y, mut cache) = (array![[1.0], [2.0], [3.0]], Array2::zeros((3, 1)), StarLinearCache::default());
 /// layer.forward(&x, &segments, &mut cache, &mut y);
 /// assert_eq!(y, array![[2.0], [4.0], [6.0]]); // at the start all domains take the shared layer
@@ -187,9 +187,9 @@ impl StarLinear {
         grow(&mut cache.segments, segments.len());
         each_segment(segments, &mut cache.segments, y, |segment, cache, y| {
             let x = x.slice(s![segment.rows(), ..]);
-            match segment.domain {
+            match self.domain.of(segment.domain) {
                 None => self.shared.forward_into(&x, y, rectify),
-                Some(d) => self.domain[d].forward(&self.shared, &x, cache, y, rectify),
+                Some(own) => own.forward(&self.shared, &x, cache, y, rectify),
             }
         });
     }
@@ -197,7 +197,7 @@ impl StarLinear {
     /// The backward pass of each segment's combination: to the shared parameters, the domain's own, and `dx` (`None` if it is not needed).
     ///
     /// # Panics
-    /// If the shapes do not fit or a segment has no domain.
+    /// If the shapes do not fit, a segment has no domain, or the segments are not in ascending order of their domains, each domain once.
     pub fn backward(
         &self,
         x: &ArrayRef2<f32>,
@@ -346,7 +346,10 @@ mod tests {
 
     #[test]
     fn what_is_added_to_an_input_gradient_is_what_would_overwrite_it() {
-        let segments = [Segment { domain: Some(0), start: 0, end: 3 }, Segment { domain: Some(1), start: 3, end: 7 }];
+        let segments = [
+            Segment { domain: DomainId::new(0), start: 0, end: 3 },
+            Segment { domain: DomainId::new(1), start: 3, end: 7 },
+        ];
         let values = |columns| Array2::from_shape_fn((7, columns), |(i, j)| ((i * 31 + j * 17) % 13) as f32 - 6.0);
         let (x, dy) = (values(5).mapv(|x: f32| x.max(0.0)), values(4));
         for combination in

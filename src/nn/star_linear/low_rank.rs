@@ -24,7 +24,7 @@ use crate::nn::{Decay, InitRng, Linear};
 /// let own = LowRankFactor { u: array![[1.0]], v: array![[0.5]], bias: array![0.5] };
 /// *layer.domain.member_mut(0) = DomainLinear::LowRank(own);
 /// assert_eq!(layer.combined(0), Linear { weight: array![[3.0]], bias: array![1.5] });
-/// let (segments, mut y) = ([Segment { domain: Some(0), start: 0, end: 1 }], Array2::zeros((1, 1)));
+/// let (segments, mut y) = ([Segment { domain: DomainId::new(0), start: 0, end: 1 }], Array2::zeros((1, 1)));
 /// layer.forward(&array![[2.0]], &segments, &mut StarLinearCache::default(), &mut y);
 /// assert_eq!(y, array![[7.5]]); // 2·(2·1.5) + 1 + 0.5
 /// ```

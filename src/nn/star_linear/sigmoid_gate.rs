@@ -24,7 +24,7 @@ use crate::nn::buffer::resize;
 /// let own = SigmoidGate { own: Linear { weight: array![[3.0]], bias: array![1.0] }, gate: Linear { weight: array![[0.0]], bias: array![0.0] } };
 /// *layer.domain.member_mut(0) = DomainLinear::SigmoidGate(own);
 /// assert_eq!(layer.combined(0), Linear { weight: array![[5.0]], bias: array![2.0] });
-/// let (segments, mut y) = ([Segment { domain: Some(0), start: 0, end: 1 }], Array2::zeros((1, 1)));
+/// let (segments, mut y) = ([Segment { domain: DomainId::new(0), start: 0, end: 1 }], Array2::zeros((1, 1)));
 /// layer.forward(&array![[2.0]], &segments, &mut StarLinearCache::default(), &mut y);
 /// assert_eq!(y, array![[8.5]]); // 2·2 + 1 + σ(0)·(2·3 + 1)
 /// ```

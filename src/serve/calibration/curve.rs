@@ -7,7 +7,8 @@ use crate::loss::sigmoid;
 /// The bound of [`Curve::logit`]: `σ(±16)` is 1.1e-7 from 0 and 1, about the distance between 1 and the next smaller f32.
 const LAST_LOGIT: f64 = 16.0;
 
-/// A curve from logits to probabilities that never falls.
+/// A function from logits to probabilities: a higher logit never gets a lower probability.
+/// [`Calibration::curve`](super::Calibration::curve) gives one. z is the logit and σ the sigmoid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -16,22 +17,22 @@ pub enum Curve {
     Identity,
     /// `p = σ(slope·z + intercept)`.
     Platt {
-        /// Above 0.
+        /// The factor on the logit, above 0. Below 1 it moves probabilities towards ½, above 1 away from it, if the intercept is 0.
         slope: f64,
-        /// Any finite number.
+        /// What is added to the scaled logit: any finite number. Above 0 it raises all probabilities, below 0 it lowers them.
         intercept: f64,
     },
     /// Linear between the points `(logits[i], probabilities[i])`; constant before the first and after the last point.
     Isotonic {
-        /// Ascending.
+        /// The logits of the points, in ascending order.
         logits: Vec<f32>,
-        /// One for each logit, from 0 to 1, never falling.
+        /// The probability of each point, from 0 to 1. Each is at least the one before.
         probabilities: Vec<f64>,
     },
 }
 
 impl Curve {
-    /// The probability of a logit; NaN for NaN.
+    /// The calibrated probability of a row whose logit is `logit`; NaN if `logit` is NaN.
     pub fn probability(&self, logit: f32) -> f64 {
         let z = f64::from(logit);
         match self {
@@ -50,7 +51,9 @@ impl Curve {
         }
     }
 
-    /// The logit of that probability, `ln(p/(1 − p))`, for metrics; probabilities of 0 and 1 give −16 and 16.
+    /// The logit of the calibrated probability, `ln(p/(1 − p))` with `p` = [`Curve::probability`] of `logit`, for metrics.
+    ///
+    /// The result of an isotonic curve is limited to −16 … 16, because its probabilities may be 0 or 1.
     pub fn logit(&self, logit: f32) -> f32 {
         let z = match self {
             Self::Identity => return logit,

@@ -7,30 +7,33 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Method {
-    /// `p = σ(a·z + b)` with `a > 0`: two numbers, for which few rows suffice. It keeps the order of the scores.
+    /// `p = σ(a·z + b)` with `a > 0`, where z is the logit and σ the sigmoid. Only two numbers are fitted, so few rows suffice. The order
+    /// of the scores does not change.
     ///
-    /// `a` and `b` minimise the cross entropy with smoothed targets, `(N₊ + 1)/(N₊ + 2)` for a click and `1/(N₋ + 2)` for none, where
-    /// N₊ and N₋ are the weights of the two classes (Platt, *Probabilistic Outputs for Support Vector Machines*, 1999, section 2.2), by
-    /// Newton's method with backtracking (Lin, Lin & Weng, *A Note on Platt's Probabilistic Outputs*, Machine Learning 2007). If the
-    /// best slope is not positive, which would reverse the ranking, `a` is 1 and `b` alone is fitted.
+    /// `a` and `b` minimise the cross entropy with smoothed targets, `(N₊ + 1)/(N₊ + 2)` for a click and `1/(N₋ + 2)` for no click, where
+    /// N₊ and N₋ are the total weights of the rows with and without a click (Platt, *Probabilistic Outputs for Support Vector Machines*,
+    /// 1999, section 2.2), by Newton's method with backtracking (Lin, Lin & Weng, *A Note on Platt's Probabilistic Outputs*, Machine
+    /// Learning 2007). If the best slope is not positive, which would reverse the ranking, `a` is 1 and `b` alone is fitted.
     Platt,
-    /// The never falling step function with the least weighted squared distance from the labels. It corrects any monotone distortion, but
-    /// needs many rows, and makes ties of scores on one step.
+    /// A step function of the logit that never falls: among these the one with the least weighted squared distance from the labels. It
+    /// corrects any monotone distortion, but needs many rows, and gives rows on one step the same probability.
     ///
-    /// Found by pooling adjacent violators (Zadrozny & Elkan, *Transforming Classifier Scores into Accurate Multiclass Probability
-    /// Estimates*, KDD 2002). Between the steps the probability is linear in the logit; beyond the ends it is constant.
-    /// On the rows of the fit, predictions add up to the clicks: PCOC is 1. The ends may be probabilities of exactly 0 and 1; if you need
-    /// a finite log loss or a positive bid, use [`Method::Platt`].
+    /// The steps are found by pooling adjacent violators (Zadrozny & Elkan, *Transforming Classifier Scores into Accurate Multiclass
+    /// Probability Estimates*, KDD 2002). Between the steps the probability is linear in the logit; beyond the ends it is constant.
+    /// On the rows of the fit, predictions add up to the clicks: PCOC ([`pcoc`](crate::metrics::pcoc)) is 1. The ends may be probabilities
+    /// of exactly 0 and 1; if you need a finite log loss or a positive bid, use [`Method::Platt`].
     Isotonic,
 }
 
-/// How a [`Calibration`](super::Calibration) is fitted. A [`Method`] converts into it, with its default `min_rows`. Every value is valid.
+/// How a [`Calibration`](super::Calibration) is fitted. A [`Method`] converts into these settings, with the default `min_rows` of the
+/// method. All values are valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CalibrationSettings {
-    /// The family of curves.
+    /// The family of curves: two numbers, or a step function.
     pub method: Method,
-    /// A domain gets its own curve for a task if at least this number of its rows have a label and a weight above 0, and both classes
-    /// occur among them. Otherwise it uses the task's curve over all domains, which needs as many rows; without them it is `σ(z)`.
+    /// The least number of rows for a curve. A domain gets its own curve for a task if at least this number of its rows have a label and a
+    /// weight above 0, and both classes occur among them. Otherwise it uses the task's curve over all domains. If all domains together have
+    /// too few rows, or one class only, probabilities are not corrected ([`Curve::Identity`](super::Curve::Identity)).
     ///
     /// Default: 100 for [`Method::Platt`], 1000 for [`Method::Isotonic`], which overfits with fewer (Niculescu-Mizil & Caruana,
     /// *Predicting Good Probabilities With Supervised Learning*, ICML 2005, section 5).

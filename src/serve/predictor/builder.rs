@@ -7,7 +7,7 @@ use crate::model::Model;
 use crate::serve::{Calibration, Scorer};
 use crate::{Error, ErrorKind, Result};
 
-/// Builds a [`Predictor`]: see [`Predictor::builder`].
+/// Builds a [`Predictor`]. [`Predictor::builder`] and [`Saved::predictor`](crate::persist::Saved::predictor) start one.
 #[derive(Debug, Clone)]
 pub struct PredictorBuilder {
     encoder: Encoder,
@@ -21,16 +21,16 @@ impl PredictorBuilder {
         Self { encoder, model, given: Vec::new(), calibration: None }
     }
 
-    /// The columns whose values are the same for all candidates of a request, such as those of the user and the page; default none. Their part
-    /// of the model is computed once per request.
+    /// The columns whose values are the same for all candidates of a request, such as those of the user and the page; default none. What
+    /// the model computes from them alone is then computed once per request, not once per candidate.
     ///
-    /// The domain is always given, also as a feature; do not list its column.
+    /// The request always gives the domain; do not list its column, even if a feature reads it.
     pub fn given<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.given.extend(columns.into_iter().map(Into::into));
         self
     }
 
-    /// The calibration of the probabilities; default none: `σ(logit)`.
+    /// Corrects the probabilities with this calibration; default none: the probability is then `σ(logit)`, with the sigmoid σ.
     pub fn calibration(mut self, calibration: Calibration) -> Self {
         self.calibration = Some(calibration);
         self
@@ -39,8 +39,8 @@ impl PredictorBuilder {
     /// Builds the predictor.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`] if model or calibration have another layout than the encoder;
-    /// [`ErrorKind::Config`] if no feature reads a given column, or it is listed twice; the errors of [`Scorer::new`].
+    /// [`ErrorKind::Layout`] if the model or the calibration has another layout than the encoder; [`ErrorKind::Config`] if no feature reads
+    /// a column of [`PredictorBuilder::given`], or the column is listed twice; the errors of [`Scorer::new`].
     pub fn build(self) -> Result<Predictor> {
         let Self { encoder, model, given, calibration } = self;
         if encoder.layout() != model.layout() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ndarray::{Array1, Array2, ArrayRef2, ArrayView2, ArrayViewMut2, s};
 
 use super::maps::Maps;
+use crate::data::DomainId;
 use crate::model::Fusion;
 use crate::net::{Custom, CustomCache};
 use crate::nn::buffer::{grow, resize};
@@ -89,7 +90,7 @@ pub(super) enum Run {
     Custom {
         input: Part,
         layer: Arc<Custom>,
-        domain: Option<usize>,
+        domain: DomainId,
     },
     Tokens {
         row: Part,

@@ -57,7 +57,8 @@ pub(crate) fn tanh(z: f32) -> f32 {
 
 /// The probability of a logit: `σ(z) = 1/(1 + e^{−z})`.
 ///
-/// Exact to rounding at both ends: for negative `z` it is `e^z/(1 + e^z)`, so that small probabilities keep their digits.
+/// For negative `z` it is computed as `e^z/(1 + e^z)`, so that small probabilities keep their digits. The logits of a model are `f32`: convert
+/// them first.
 ///
 /// ```
 /// use starple::loss::sigmoid;

@@ -2,10 +2,11 @@
 
 use crate::math::{sigmoid, softplus};
 
-/// The cross entropy of a label and a logit: `−y·ln σ(z) − (1 − y)·ln(1 − σ(z))`, in nats.
+/// The binary cross entropy of a logit z and a label y: `−y·ln σ(z) − (1 − y)·ln(1 − σ(z))`, in nats (natural logarithms). `σ` is
+/// [`sigmoid`](super::sigmoid).
 ///
-/// Computed as `max(z, 0) − z·y + ln(1 + e^{−|z|})`, which is finite for every finite logit. Labels are 0 or 1; anything
-/// between is a soft label.
+/// It is computed as `max(z, 0) − z·y + ln(1 + e^{−|z|})`, which is finite for every finite logit. The label is 0 or 1, or a number between
+/// them (a soft label).
 ///
 /// ```
 /// use starple::loss::bce_with_logits;

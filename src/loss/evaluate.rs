@@ -7,20 +7,23 @@ use super::{NonFiniteAt, Objective};
 use crate::Result;
 use crate::data::Batch;
 
-/// The loss of one batch. Pass one value to every call: it keeps its memory.
+/// The loss of one batch, as [`Objective::evaluate`] writes it. Use the same value for all batches, so that its memory is reused.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Loss {
-    /// `L`, the weighted sum over units; from a [`Step`](crate::train::Step), with the terms that the weighting and the model add.
+    /// The total loss `L`: the weighted sum of the losses of the units. From a [`Step`](crate::train::Step) it includes the terms that the
+    /// weighting and the model add.
     pub total: f64,
-    /// `L_k` of each unit, before its weight; `None` when no row of the batch has a label for it.
+    /// The loss `L_k` of each unit, without its weight, in the order of [`Units::names`](super::Units::names). `None` if no row of the batch
+    /// has a label that belongs to the unit, or only rows of weight 0 have one.
     pub units: Vec<Option<f64>>,
 }
 
 impl Loss {
-    /// Adds the loss of other rows of the same step, divided by the same [`Normalisers`].
+    /// Adds the loss of other rows of the same step. Both losses must have been computed with the [`Normalisers`] of the whole step; then the
+    /// sum is the loss of the step.
     ///
     /// # Panics
-    /// If the numbers of units differ.
+    /// If `self` and `other` have different numbers of units.
     pub fn add(&mut self, other: &Self) {
         assert_eq!(self.units.len(), other.units.len(), "losses of one step have the same units");
         self.total += other.total;
@@ -32,9 +35,10 @@ impl Loss {
     }
 }
 
-/// What the losses of a step are divided by: `Σ_i w_i δ_ik`, the weight of the rows with a label, by task and unit.
+/// What the losses of a step are divided by: for each task and unit, the total weight `Σ_i w_i` of the rows whose label belongs to them.
 ///
-/// If the rows of a step are divided into several batches, the normalisers of the step are the sum over the batches.
+/// [`Objective::normalisers`] computes them for a batch. If the rows of a step are divided into several batches, add the normalisers of these
+/// batches: the sum is that of the step.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Normalisers {
     units: usize,
@@ -43,31 +47,33 @@ pub struct Normalisers {
 }
 
 impl Normalisers {
-    /// Adds those of other rows of the step.
+    /// Adds the normalisers of other rows of the same step.
     ///
     /// # Panics
-    /// If the numbers of tasks or units differ.
+    /// If `self` and `other` have different numbers of tasks or units.
     pub fn add(&mut self, other: &Self) {
         assert_eq!((self.units, self.labelled.len()), (other.units, other.labelled.len()), "the step's own units");
         self.labelled.iter_mut().zip(&other.labelled).for_each(|(sum, weight)| *sum += weight);
     }
 
-    /// The weights, unit by unit for each task.
+    /// The total weights, at position `task · units + unit`: all units of the first task, then all units of the second, and so on.
     pub fn values(&self) -> &[f64] {
         &self.labelled
     }
 
-    /// The weights, unit by unit for each task, to be replaced by the sums over all rows of the step.
+    /// The total weights in the order of [`Normalisers::values`], to change them: for example to sums over several machines.
     pub fn values_mut(&mut self) -> &mut [f64] {
         &mut self.labelled
     }
 }
 
 impl Objective {
-    /// Writes what the losses of this batch are divided by, for this number of units.
+    /// Computes what the losses of this batch are divided by and writes it to `to`. `units` is the number of units
+    /// ([`Units::count`](super::Units::count)).
     ///
     /// # Panics
-    /// If units tell domains apart and a row has no known one.
+    /// If the units are domains, or pairs of domain and task, and the domain of a labelled row is [`DomainId::SHARED`](crate::data::DomainId::SHARED)
+    /// or is not one of the units.
     pub fn normalisers(&self, batch: &Batch, units: usize, to: &mut Normalisers) {
         let Batch { labels, weights, domains, .. } = batch;
         let tasks = labels.ncols();
@@ -84,24 +90,26 @@ impl Objective {
         }
     }
 
-    /// Writes the loss of a batch to `loss` and its gradient by the logits to `dlogits`: of `L = Σ_k ω_k L_k` with
-    /// these weights `ω_k`, one for each unit.
+    /// Computes the loss `L = Σ_k ω_k L_k` of a batch and its gradient by the logits, and writes them to `loss` and `dlogits`.
     ///
-    /// `normalisers` are those of the batch; or, if the batch has a part of a step's rows, those of the step: losses and gradients of all
-    /// parts then add up to those of the step.
+    /// * `logits` and `dlogits` are `[rows, tasks]`. `batch` has the labels, the weights and the domains of the rows.
+    /// * `weights` has the weight `ω_k` of each unit, in the order of [`Units::names`](super::Units::names). They replace the weights in the
+    ///   settings; [`Objective::weight`] computes those.
+    /// * `normalisers` are those of the batch ([`Objective::normalisers`]). If a step has several batches, give the sum of their normalisers
+    ///   with each: then the losses and gradients of the batches add up to those of the step.
     ///
-    /// `logits` and `dlogits` are `[rows, tasks]`; `batch` gives labels, weights and, where units tell them apart,
-    /// domains of the rows. The gradient is `ω_k·w_i δ_ik·(σ(z_ik) − y_ik) / Σ_i w_i δ_ik`, computed in f64 and rounded
-    /// once; it is exactly 0 where the label is missing. A unit without labels (or with labels on rows of weight 0
-    /// only) adds nothing.
+    /// The gradient of row i and task k is `ω_k·w_i·(σ(z_ik) − y_ik)`, divided by the normaliser, with the row's weight `w_i`, the logit
+    /// `z_ik` and the label `y_ik`. It is computed in f64 and rounded once; it is exactly 0 where the label is missing. A unit without labels
+    /// (or with labels on rows of weight 0 only) adds nothing.
     ///
     /// # Errors
-    /// [`NonFiniteAt`] names the first place where the logit (even one without label), the loss or the gradient is
-    /// not finite. `loss` and `dlogits` are then only partly written.
+    /// [`NonFiniteAt`] names the first row and task whose logit (even without a label), loss or gradient is not finite. `loss` and `dlogits`
+    /// are then only partly written.
     ///
     /// # Panics
-    /// If the shapes do not agree, normalisers are of other tasks or units, a row has a domain without weight, or units tell domains apart and a row has no
-    /// known one.
+    /// If the shapes of `logits`, `dlogits` and `batch` disagree, or if `normalisers` has other numbers of tasks or units than `logits` and
+    /// `weights`. Also if the units are domains, or pairs of domain and task, and the domain of a row is
+    /// [`DomainId::SHARED`](crate::data::DomainId::SHARED) or has no entry in `weights`.
     pub fn evaluate(
         &self,
         logits: &ArrayRef2<f32>,

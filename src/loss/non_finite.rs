@@ -1,8 +1,10 @@
 //! Where a loss stopped being a number.
 
-/// The first row, in the first task, whose loss or gradient is not a finite number.
+/// The place of the first loss, gradient or logit that is not a finite number: the error of
+/// [`Objective::evaluate`](super::Objective::evaluate).
 ///
-/// The caller knows the names: the step, the domain of the row, the task.
+/// Tasks are searched in the order of the layout, and the rows of each task in the order of the batch. The error has positions only. The
+/// caller can look up the name of the task and the row's domain, which it has in the layout and the batch.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error(
     "row {row} of the batch, task {task}: logit {logit}, label {label}, row weight {weight} and unit weight \
@@ -11,14 +13,14 @@
 pub struct NonFiniteAt {
     /// The number of the row in the batch, from 0.
     pub row: usize,
-    /// The position of the task in [`Layout::tasks`](crate::data::Layout::tasks), from 0.
+    /// The position of the task in [`Layout::tasks`](crate::data::Layout::tasks), from 0: the column of the logits.
     pub task: usize,
     /// The logit of this row and task.
     pub logit: f32,
-    /// The label of this row and task; NaN if it is missing.
+    /// The label of this row and task: 0, 1, or NaN if it is missing.
     pub label: f32,
-    /// The sample weight of the row.
+    /// The weight of the row in the loss; 1 if the rows have no weights.
     pub weight: f32,
-    /// The weight of the label's unit ([`Units`](crate::loss::Units)) in this step.
+    /// The weight of the unit that the label belongs to ([`Units`](super::Units)), as it was given to this evaluation of the loss.
     pub unit_weight: f64,
 }

@@ -8,7 +8,7 @@ use crate::data::Layout;
 use crate::error::Problems;
 use crate::optim::Clock;
 
-/// What the decay of weights counts.
+/// Whether the weights of units decay with every epoch or with every step: the `t` in `γ_k^t`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -25,26 +25,32 @@ crate::settings! {
     ///
     /// `L = Σ_k ω_k(t)·v_k·L_k` with `L_k = Σ_i w_i δ_ik ℓ_ik / Σ_i w_i δ_ik` and `ω_k(t) = ω_k0 · γ_k^t`.
     ///
-    /// The [`Units`] k are the tasks, unless told otherwise; `ℓ_ik` is [`bce_with_logits`](super::bce_with_logits), `w_i`
-    /// the weight of a row, `δ_ik` 1 where row i has a label for task k and 0 where it is missing. So each task averages
-    /// over its own sample space, and the union of all is trained on (PLE: Tang et al., `RecSys` 2020, section 4.3, there
-    /// with `w_i` = 1). The factors `v_k` are 1, unless a [`Weighting`] finds them while training; a unit of weight
-    /// `ω_k(t)` = 0 has no effect.
+    /// * k is a unit: by default a task ([`Units`] has other choices). `L_k` is the mean loss of its rows.
+    /// * `ℓ_ik` is the loss of row i for task k ([`bce_with_logits`](super::bce_with_logits)). `w_i` is the weight of the row. `δ_ik` is 1 if
+    ///   the row has a label for task k, otherwise 0.
+    /// * `ω_k(t)` is the weight of the unit. It starts at `ω_k0` and is multiplied by `γ_k` after every epoch or step. A unit of weight 0 has
+    ///   no effect.
+    /// * `v_k` is 1, unless a [`Weighting`] computes it during training.
+    ///
+    /// So each task averages over the rows that have a label for it, and a row is used if it has a label for at least one task (PLE: Tang et
+    /// al., `RecSys` 2020, section 4.3, there with `w_i` = 1).
     ///
     /// In a file: `units = "tasks"` (the default), `"domains"` or `"domains_and_tasks"`; `weights` (`ω_k0`) and `decays`
-    /// (`γ_k`), one for each unit in the order of [`Units::names`], each all 1 when left out; `decay_per = "epoch"` (the
-    /// default) or `"step"`; `weighting = { kind = "fixed" }` (the default) or another.
+    /// (`γ_k`), one for each unit in the order of [`Units::names`], by default all 1; `decay_per = "epoch"` (the
+    /// default) or `"step"`; `weighting = { kind = "fixed" }` (the default) or another kind.
     #[derive(Default)]
     Objective, ObjectiveBuilder, in files {
-        /// What losses are taken of; default tasks.
+        /// What a unit of the objective is, that is, what gets a loss and a weight of its own; default [`Units::Tasks`].
         units: Units = Units::default();
-        /// The weight `ω_k0` of each unit, finite and at least 0; default all 1.
+        /// The weight `ω_k0` of each unit at the start, in the order of [`Units::names`]: finite, at least 0, and not all 0. Default (an empty
+        /// list): all 1.
         weights: Vec<f64> = Vec::new(), each f64, as &[f64];
-        /// The factor `γ_k > 0` by which each unit's weight changes for every tick of `decay_per`; default all 1.
+        /// For each unit, in the order of [`Units::names`], the factor `γ_k` by which its weight is multiplied after every epoch or step
+        /// (see `decay_per`): finite and above 0. Default (an empty list): all 1, so that weights do not change.
         decays: Vec<f64> = Vec::new(), each f64, as &[f64];
-        /// What the decays count; default epochs.
+        /// Whether `decays` apply after every epoch or after every step; default [`DecayPer::Epoch`].
         decay_per: DecayPer = DecayPer::default();
-        /// How weights are found beyond those given; default not at all.
+        /// How training computes the additional factors `v_k` of the units; default [`Weighting::Fixed`]: they are 1.
         weighting: Weighting = Weighting::default(), as &Weighting;
     }
     check(this, problems) {
@@ -70,10 +76,10 @@ crate::settings! {
 }
 
 impl Objective {
-    /// Checks that there is a weight and a decay for each unit of this layout.
+    /// Checks that `weights` and `decays` have one entry for each unit of this layout, or are empty.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if weights or decays were given for another number of units.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `weights` or `decays` has another number of entries.
     pub fn check(&self, layout: &Layout) -> Result<()> {
         let (mut problems, units) = (Problems::default(), self.0.units.count(layout));
         for (name, list) in [("weights", &self.0.weights), ("decays", &self.0.decays)] {
@@ -85,10 +91,11 @@ impl Objective {
         problems.into_result("Objective")
     }
 
-    /// The weight `ω_k(t)` of a unit.
+    /// The weight `ω_k(t) = ω_k0 · γ_k^t` of a unit, without the factor `v_k` of the [`Weighting`]. `unit` is its position in
+    /// [`Units::names`], and `clock` gives t: the completed epochs or steps.
     ///
     /// # Panics
-    /// If weights or decays were given, but none for this unit.
+    /// If `weights` or `decays` is not empty and has no entry for this unit.
     pub fn weight(&self, unit: usize, clock: Clock) -> f64 {
         let of = |list: &[f64]| if list.is_empty() { 1.0 } else { list[unit] };
         let ticks = match self.0.decay_per {

@@ -5,30 +5,35 @@ use serde::{Deserialize, Serialize};
 use crate::data::{DomainId, Layout};
 use crate::nn::Branch;
 
-/// What a loss is taken of. Each *unit* k has its loss `L_k` and a weight of its own; every label belongs to one unit.
+/// What a *unit* of the objective is: a task, a domain, or a pair of both.
+///
+/// The objective computes one loss `L_k` for each unit k, and sums these losses with one weight for each unit. Every label belongs to exactly
+/// one unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Units {
-    /// One for each task (the default), over the rows of all domains: `L_k` is the mean over the rows that have a label
-    /// for task k. A domain counts by its rows.
+    /// One unit for each task (the default): `L_k` is the mean loss over the rows of all domains that have a label for task k. So a domain
+    /// with more rows has more influence.
     #[default]
     Tasks,
-    /// One for each domain, `L_d = Σ_k L_dk`: the mean over the rows of d that have a label for task k, summed over
-    /// tasks. A domain counts by its weight, however rare its rows are. With one domain it is the loss of
-    /// [`Units::Tasks`].
+    /// One unit for each domain: `L_d = Σ_k L_dk`, where `L_dk` is the mean loss over the rows of domain d that have a label for task k. The
+    /// influence of a domain depends on its weight, not on its number of rows. With one domain the total equals that of [`Units::Tasks`].
     Domains,
-    /// One for each domain and task: `L_dk` is the mean over the rows of d that have a label for task k.
+    /// One unit for each pair of a domain d and a task k: `L_dk` is the mean loss over the rows of d that have a label for k.
     DomainsAndTasks,
 }
 
 impl Units {
-    /// The number of units for these domains and tasks.
+    /// The number of units for the domains and tasks of this layout.
     pub fn count(self, layout: &Layout) -> usize {
         self.branches(layout).count()
     }
 
-    /// Their names, in order: tasks; domains; or `domain/task`, domain by domain.
+    /// The names of the units, in the order of all lists that have one entry for each unit.
+    ///
+    /// The names are those of the tasks or the domains, in the layout's order. For [`Units::DomainsAndTasks`] they are `domain/task`: all
+    /// tasks of the first domain, then all tasks of the second, and so on. In each part, `%`, `.` and `/` are written `%25`, `%2E` and `%2F`.
     pub fn names(self, layout: &Layout) -> impl Iterator<Item = String> {
         self.branches(layout).map(|branch| branch.name(layout))
     }

@@ -14,9 +14,11 @@ use super::{
 use crate::data::Layout;
 use crate::{Error, ErrorKind, Result};
 
-/// The settings of any model. In a file, the key `kind` names the model; the other keys are its settings.
+/// The settings of a model whose kind is known only at run time, for example because a file names it. In a file, the key `kind` names the
+/// model; the other keys are the settings of this model.
 ///
-/// It dereferences to [`NetConfig`]. [`AnyConfig::get`] returns the settings as their own type.
+/// Make one from the settings of a model by `into()`, or from a file by [`AnyConfig::from_settings`]. It dereferences to [`NetConfig`].
+/// [`AnyConfig::get`] returns the settings as their own type.
 ///
 /// ```
 /// # use starple::data::Layout;
@@ -39,7 +41,8 @@ type Read = fn(Value) -> serde_json::Result<AnyConfig>;
 macro_rules! kinds {
     ($($kind:literal => $config:ty),* $(,)?) => {
         impl AnyConfig {
-            /// The names of all models in this crate, as in files.
+            /// The names of all models in this crate, as the key `kind` of a file has them: `"star"`, `"ple"`, ….
+            /// [`NetConfig::kind`] returns one of them for a model of this crate.
             pub const KINDS: &[&str] = &[$($kind),*];
         }
 
@@ -66,7 +69,7 @@ kinds! {
 }
 
 impl AnyConfig {
-    /// The settings as type `C`; `None` if they have another type.
+    /// The settings as the type of one model, such as [`StarConfig`]. `None` if they are those of another model.
     pub fn get<C: NetConfig>(&self) -> Option<&C> {
         let any: &dyn Any = &*self.0;
         any.downcast_ref()
@@ -82,10 +85,10 @@ impl AnyConfig {
         known.map_or_else(|| Err(serde_json::Error::unknown_variant(kind, Self::KINDS)), |i| READERS[i](settings))
     }
 
-    /// The value of the key `kind`.
+    /// The name of the model that settings from a file are for: the value of their key `kind`, one of [`AnyConfig::KINDS`].
     ///
     /// # Errors
-    /// [`ErrorKind::Config`], with a list of the known kinds, if the key is missing or its value is not one of them.
+    /// [`ErrorKind::Config`], with a list of the known kinds, if the key `kind` is missing or its value is not a known kind.
     pub fn kind_of(settings: &Value) -> Result<&'static str> {
         let kind = settings.get("kind");
         let known = Self::KINDS.iter().find(|&&known| kind.and_then(Value::as_str) == Some(known));
@@ -96,11 +99,13 @@ impl AnyConfig {
         })
     }
 
-    /// Reads the settings of a model from a run file: `kind` and the model's own settings, without a layout. `layout` is added, and `seed` if the
-    /// settings have none.
+    /// Reads the settings of a model from a JSON value, as a run file has them: the key `kind` and the settings of this model, but no key
+    /// `layout`. The model gets this `layout`, and this `seed` if the settings have no key `seed`. Settings that are not listed have their
+    /// defaults.
     ///
     /// # Errors
-    /// As [`AnyConfig::kind_of`]. Also [`ErrorKind::Config`] for an unknown key, and for invalid settings, all of which are named.
+    /// [`ErrorKind::Config`] if the key `kind` is missing or names no model, a key is unknown, or settings are invalid. The error names all
+    /// invalid settings.
     pub fn from_settings(mut settings: Value, layout: &Layout, seed: u64) -> Result<Self> {
         Self::kind_of(&settings)?;
         let wrong = |message: String| Error::new(ErrorKind::Config, message);

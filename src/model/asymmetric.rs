@@ -11,17 +11,21 @@ use crate::net::{Builder, Built, Describe};
 use crate::nn::Branch;
 
 model_config! {
-    /// The settings of [`Asymmetric`](super::Asymmetric).
+    /// The settings of [`Asymmetric`](super::Asymmetric), the model in which the tower of a branch can read the bottoms of other branches.
     AsymmetricConfig, AsymmetricConfigBuilder, "asymmetric", branches: Branches::Auto => {
-        /// The widths of a bottom's layers, at least one layer; default one layer of 128.
+        /// The widths of the layers of each bottom, a stack of layers on the embedded row; at least one layer, default one layer of 128.
         bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of a tower's hidden layers; default 64, 32.
+        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
+        /// follows them. An empty list leaves only the output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
-        /// How a tower joins the bottoms that it reads; default by concatenation.
+        /// How a tower joins the outputs of the bottoms that it reads; default by concatenation.
         fusion: Fusion = Fusion::Concatenate;
-        /// Which other bottoms a branch reads, in addition to its own. Keys and values are names of branches (the task, the domain, or
-        /// `domain/task`; see [`Branch::name`](crate::nn::Branch::name)). By default the map is empty, and every branch reads the bottoms of
-        /// all branches before it. In a map that is not empty, a branch without an entry reads only its own bottom.
+        /// Which other bottoms the tower of a branch reads, in addition to its own. A key is the name of the branch that reads, the value
+        /// lists the names of the branches whose bottoms it reads. A name is that of the task, that of the domain, or `domain/task`; see
+        /// [`Branch::name`](crate::nn::Branch::name).
+        ///
+        /// By default the map is empty, and every branch reads the bottoms of all branches before it in [`Branches::of`]. If the map is not
+        /// empty, a branch without an entry reads only its own bottom.
         reads: BTreeMap<String, Vec<String>> = BTreeMap::new(), from impl Into<BTreeMap<String, Vec<String>>>,
             as &BTreeMap<String, Vec<String>>;
     }
@@ -44,7 +48,8 @@ model_config! {
     }
 }
 
-/// Asymmetric sharing (Tang et al., RecSys 2020, figure 1 b): every branch has a bottom; its tower can read the bottoms of other branches too.
+/// Asymmetric sharing (Tang et al., RecSys 2020, figure 1 b): every branch has a bottom; its tower can read the bottoms of other branches
+/// too.
 ///
 /// ```text
 ///  tower A      tower B         ŷ^k = t^k(fusion(b^j(x) for all j that k reads, k first))
@@ -54,7 +59,8 @@ model_config! {
 ///           x
 /// ```
 ///
-/// A bottom gets gradients from every tower that reads it.
+/// Here x is the embedded row, `b^j` is the bottom of branch j, `t^k` is the tower of branch k, and the setting `fusion` says how outputs
+/// are joined. A bottom gets gradients from every tower that reads it.
 pub type Asymmetric = Model;
 
 impl Describe for AsymmetricConfig {

@@ -7,25 +7,26 @@ use crate::data::{DomainId, Layout};
 use crate::error::Problems;
 use crate::nn::Branch;
 
-/// What a branch of a model is. A branch is a part with its own output, and its own experts, bottoms, gates or towers.
+/// What the branches of a model stand for. A branch is a part of the net with its own output: it has its own tower (the layers that compute
+/// its logits) and, depending on the model, its own experts, bottom or gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Branches {
-    /// [`Branches::Domains`] if there are several domains and one task, otherwise [`Branches::Tasks`]. The default. Settings that are built
-    /// hold the choice instead of `Auto`.
+    /// [`Branches::Domains`] if the layout has several domains and one task, otherwise [`Branches::Tasks`]. The default of most models.
+    /// `build` replaces it by the choice, so settings that are built never have this value.
     #[default]
     Auto,
     /// One branch per task, as in the papers. Rows of all domains pass all branches, so the net ignores the domain. With several domains,
-    /// [`NetConfig::warnings`] says so; list the domain among the features, or choose other branches.
+    /// [`NetConfig::warnings`] warns of this: choose other branches, or list the domain's column among the features.
     Tasks,
-    /// One branch per domain. Its tower predicts all tasks.
+    /// One branch per domain. It predicts all tasks, for the rows of its domain only.
     Domains,
-    /// One branch per domain and task.
+    /// One branch for each task in each domain. It predicts its task, for the rows of its domain only.
     DomainsAndTasks,
 }
 
 impl Branches {
-    /// The choice for this layout if this is [`Branches::Auto`], otherwise the value itself.
+    /// Replaces [`Branches::Auto`] by its choice for this layout. Other values are returned unchanged.
     pub fn resolve(self, layout: &Layout) -> Self {
         match self {
             Self::Auto if layout.domains.len() > 1 && layout.tasks.len() == 1 => Self::Domains,
@@ -34,7 +35,8 @@ impl Branches {
         }
     }
 
-    /// All branches for this layout, in order: by domain, then by task.
+    /// All branches of a model with this layout, ordered by domain, then by task. The position of a branch in this list is its position in
+    /// [`Builder::branches`](crate::net::Builder::branches).
     pub fn of(self, layout: &Layout) -> Vec<Branch> {
         match self.resolve(layout) {
             Self::Auto | Self::Tasks => (0..layout.tasks.len()).map(Branch::Task).collect(),
@@ -69,7 +71,8 @@ impl Branches {
         }
     }
 
-    /// The branches of one domain; empty if branches are tasks.
+    /// The branches that predict for rows of this domain only, in the order of [`Branches::of`]. Empty if branches are tasks, because these
+    /// predict for all domains.
     pub fn of_domain(self, domain: DomainId, layout: &Layout) -> Vec<Branch> {
         match self.resolve(layout) {
             Self::Auto | Self::Tasks => Vec::new(),
@@ -97,11 +100,12 @@ impl Branches {
     }
 }
 
-/// The settings of a net with branches.
+/// The settings of a model with branches: parts with their own output, for a task, a domain, or a task in a domain ([`Branches`]).
 pub trait BranchedConfig: NetConfig {
-    /// What the branches are.
+    /// What the branches stand for: tasks, domains, or tasks in domains.
     fn branches(&self) -> Branches;
 
-    /// The number of branches before any domain was added. Only these are used for rows of no known domain. `None` means all branches.
+    /// The number of branches that the model had before any domain was added; `None` means all branches. Rows of no known domain use only
+    /// these first branches of [`Branches::of`].
     fn built_with(&self) -> Option<usize>;
 }

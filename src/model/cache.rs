@@ -8,13 +8,15 @@ use crate::net::Tape;
 use crate::nn::Segment;
 use crate::nn::buffer::resize;
 
-/// Activations and buffers of one forward pass, and in training of its backward pass.
+/// Activations and buffers of one forward pass of a model, and in training of its backward pass.
 ///
-/// Keep one per thread and pass it to [`Model::forward_with`](super::Model::forward_with). A pass allocates only if it needs more memory than
-/// the passes before. `M` is [`Infer`](crate::nn::Infer) or [`Train`](crate::nn::Train).
+/// Keep one per thread and pass it to [`Model::forward_with`](super::Model::forward_with). A pass allocates only if it needs more memory
+/// than the earlier passes with this cache. The mode `M` is [`Infer`](crate::nn::Infer) (inference) or [`Train`](crate::nn::Train)
+/// (training).
 #[derive(Debug)]
 pub struct Cache<M> {
-    /// The mode of the pass. In training, set seed and step here before each step.
+    /// The mode of the next pass. In training, set [`Train::seed`](crate::nn::Train::seed) once and [`Train::step`](crate::nn::Train::step)
+    /// before each step: the dropout masks depend on them.
     pub mode: M,
     pub(super) order: Order,
     pub(super) blocks: Blocks,
@@ -27,7 +29,7 @@ pub struct Cache<M> {
 }
 
 impl<M> Cache<M> {
-    /// An empty cache for passes in this mode.
+    /// An empty cache for passes in this mode: `Cache::new(Infer)`, for example.
     pub fn new(mode: M) -> Self {
         Self {
             mode,
@@ -46,12 +48,14 @@ impl<M> Cache<M> {
         &self.logits
     }
 
-    /// The domains of the rows of the last pass: ranges of rows in the net's order, which groups rows by domain.
+    /// The rows of each domain in the last pass. The net sorts the rows of a batch by domain, with rows of no known domain last; a
+    /// [`Segment`] is the range of one domain in this order. Domains without rows have no segment.
     pub fn segments(&self) -> &[Segment] {
         &self.order.segments
     }
 
-    /// The values of the net's steps in the last pass, for inspection.
+    /// The values that the steps of the net computed in the last pass. Pass it to [`Net::visit_gates`](crate::net::Net::visit_gates) to see
+    /// the weights of gates.
     pub fn tape(&self) -> &Tape {
         &self.tape
     }

@@ -17,50 +17,59 @@ use crate::net::Describe;
 ///
 /// Derive `Clone`, `PartialEq`, `Serialize` and `Deserialize`; the type then implements [`ConfigObject`] too.
 pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
-    /// The name of the model in run files and model files.
+    /// The name of the kind of model, as in run files and model files: `"star"`, for example. [`AnyConfig::KINDS`](super::AnyConfig::KINDS)
+    /// lists the names of this crate; a model of your own has another one.
     fn kind(&self) -> &'static str;
 
-    /// The fields, numeric inputs, domains and tasks.
+    /// The shape of the rows that the model reads: fields and their tables, numeric inputs, domains and tasks.
     fn layout(&self) -> &Layout;
 
-    /// The fields, numeric inputs, domains and tasks, mutably. A model that grows adds domains and table rows here.
+    /// The layout, mutably. [`Model::add_domain`](super::Model::add_domain) and [`Model::grow`](super::Model::grow) add domains and table
+    /// rows to it.
     fn layout_mut(&mut self) -> &mut Layout;
 
-    /// The width of embedding tables that do not set their own width.
+    /// The width of the embedding tables that set no width of their own ([`EmbeddingTable::dim`](crate::data::EmbeddingTable::dim)), at
+    /// least 1.
     fn embedding_dim(&self) -> usize;
 
-    /// The standard deviation of the initial embeddings; default 0.01.
+    /// The standard deviation of the initial values of embedding tables, which are normally distributed around 0; default 0.01.
     fn embedding_std(&self) -> f32 {
         0.01
     }
 
-    /// The seed of all initial values; default 0.
+    /// The seed of all random initial values, of embeddings and of layers; default 0.
     fn seed(&self) -> u64 {
         0
     }
 
-    /// The width of an embedded row; see [`Layout::columns`].
+    /// The width of an embedded row, which is the input of the net: the embeddings of all fields and the numeric inputs, side by side. See
+    /// [`Layout::columns`].
     fn width(&self) -> usize {
         self.layout().columns(self.embedding_dim())
     }
 
-    /// `Some` if every branch has its own embedding tables; the value says what the branches are. `None`, the default, means one table per
-    /// field, shared by all branches.
+    /// `Some` if every branch has its own copy of all embedding tables, as in [`Single`](super::Single); the value says what the branches
+    /// are. `None`, the default, means that all branches share the tables of the layout. A net with tables per branch reads the row of each
+    /// branch by [`Builder::row_of`](crate::net::Builder::row_of).
     ///
-    /// With tables per branch, the net's input `x` holds one block of rows for each (segment, branch) pair in which the branch predicts for
-    /// the segment's domain. Blocks are ordered by segment, then by branch. A segment of no known domain has one block for each of the first
+    /// With tables per branch, a row of the batch is embedded once for each branch that predicts for it. The input `x` of the net then
+    /// holds blocks of embedded rows. If branches are tasks, there is one block of all rows for each branch. Otherwise there is one block
+    /// for each (segment, branch) pair, where a segment is the rows of one domain and the branch predicts for this domain; blocks are
+    /// ordered by segment, then by branch. The segment of rows of no known domain has one block for each of the first
     /// [`tables_built_with`](NetConfig::tables_built_with) branches.
     fn own_tables(&self) -> Option<Branches> {
         None
     }
 
-    /// With tables per branch: rows of no known domain use the first n branches. `None`, the default, means all branches.
+    /// If every branch has its own tables ([`NetConfig::own_tables`]): the number of branches that the model had before any domain was
+    /// added. Rows of no known domain are embedded by the tables of these first branches only. `None`, the default, means all branches.
     fn tables_built_with(&self) -> Option<usize> {
         None
     }
 
-    /// Called before a domain is added: stores how many branches the model had until now, unless a number is stored already. By default it
-    /// does nothing.
+    /// [`Model::add_domain`](super::Model::add_domain) calls this before it adds a domain. `branches` is the number of branches that the
+    /// model has until now. A model with branches must store the number, unless one is stored already: it is
+    /// [`BranchedConfig::built_with`](super::BranchedConfig::built_with). By default this does nothing.
     fn keep_built_with(&mut self, branches: usize) {
         let _ = branches;
     }
@@ -70,15 +79,18 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
         true
     }
 
-    /// For warnings: a setting with which the net ignores the domain, and one with which it reads the domain, as in a run file. The default
-    /// is for a net with branches.
+    /// Two texts for the warning of [`NetConfig::warnings`], in the form of a run file: first the setting with which the net ignores the
+    /// domain, then the setting with which it reads the domain. The default is for a net with branches: `branches = "tasks"` and
+    /// `branches = "domains_and_tasks"`.
     fn domain_setting(&self) -> [&'static str; 2] {
         ["branches = \"tasks\"", "branches = \"domains_and_tasks\""]
     }
 
     /// Warnings about settings that are valid but probably a mistake, one sentence each. Show them before training.
     ///
-    /// `schema` is the schema of the rows, if it is known. A net can read the domain if the domain's column is a feature too.
+    /// By default there is one warning: if the layout has several domains, and the net ignores the domain ([`NetConfig::reads_domain`] is
+    /// false). `schema` is the schema of the rows, if you have one. If it lists the domain's column among the features too, the net can
+    /// read the domain, and there is no warning.
     fn warnings(&self, schema: Option<&Schema>) -> Vec<String> {
         let column = schema.and_then(Schema::domain);
         let fed = schema.is_some_and(|schema| schema.features().iter().any(|f| Some(f.column()) == column));
@@ -93,7 +105,8 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
         )]
     }
 
-    /// [`NetConfig::width`] as an f64, which cannot overflow.
+    /// The width of an embedded row as an f64, which cannot overflow. Unlike [`NetConfig::width`], it is safe for settings that are not
+    /// checked yet.
     fn width_f64(&self) -> f64 {
         InputColumns::width_f64(self.layout(), self.embedding_dim())
     }
@@ -103,13 +116,14 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
 ///
 /// Every [`NetConfig`] that is `Clone + PartialEq + Serialize + DeserializeOwned` implements it; do not implement it yourself.
 pub trait ConfigObject: Any + erased_serde::Serialize {
-    /// A boxed copy.
+    /// A copy of these settings in a box.
     fn boxed(&self) -> Box<dyn NetConfig>;
 
     /// Whether `other` has the same type and the same values.
     fn equals(&self, other: &dyn Any) -> bool;
 
-    /// A copy with one setting changed; `None` if the result is invalid.
+    /// A copy in which the setting with the name `key` (as in a run file) has this value. `None` if the resulting settings are invalid. An
+    /// unknown `key` is invalid in the settings of this crate's models.
     fn with(&self, key: &str, value: Value) -> Option<Box<dyn NetConfig>>;
 }
 
@@ -133,9 +147,10 @@ erased_serde::serialize_trait_object!(NetConfig);
 
 /// Writes the settings type of a model and its builder with [`settings!`](crate::settings!).
 ///
-/// The list has the model's own settings. The macro adds the settings that all models have (`layout`, `seed`, `embedding_dim`, `embedding_std`,
-/// `activation`, `norm`, `dropout`, `init`). With `branches: DEFAULT` it also adds the settings `branches` and `built_with`, and implements
-/// [`BranchedConfig`](super::BranchedConfig). With `domain: FLAG`, the net reads the domain if the setting `FLAG` is true.
+/// The list has the model's own settings. The macro adds the settings that all models have (`layout`, `seed`, `embedding_dim`,
+/// `embedding_std`, `activation`, `norm`, `dropout`, `init`). With `branches: DEFAULT` it also adds the settings `branches` and
+/// `built_with`, and implements [`BranchedConfig`](super::BranchedConfig). With `domain: FLAG`, the net reads the domain if the setting
+/// `FLAG` is true.
 macro_rules! model_config {
     (
         $(#[$doc:meta])*
@@ -151,30 +166,40 @@ macro_rules! model_config {
             #[derive(PartialEq, serde::Serialize, serde::Deserialize)]
             #[serde(default, deny_unknown_fields)]
             $builder {
-                /// The fields, numeric inputs, domains and tasks of the rows.
+                /// The shape of the rows that the model reads: fields and their embedding tables, numeric inputs, domains and tasks.
+                /// [`Encoder::layout`](crate::data::Encoder::layout) gives it.
                 layout: $crate::data::Layout = $crate::data::Layout::default(), as &$crate::data::Layout;
-                /// The seed of all initial values; default 0.
+                /// The seed of all random initial values, of embeddings and of layers; default 0.
                 seed: u64 = 0;
-                /// The width of embedding tables that have none of their own, at least 1; default 16.
+                /// The width of the embedding tables that set no width of their own
+                /// ([`EmbeddingTable::dim`](crate::data::EmbeddingTable::dim)), 1 to 65536; default 16.
                 embedding_dim: usize = 16;
-                /// The standard deviation of the initial embeddings, at least 0; default 0.01.
+                /// The standard deviation of the initial values of embedding tables, which are normally distributed around 0; at least 0,
+                /// default 0.01.
                 embedding_std: f32 = 0.01;
-                /// The activation of hidden layers; default ReLU.
+                /// The activation function of hidden layers; default ReLU. Output layers and softmax gates have none.
                 activation: $crate::nn::ActivationKind = $crate::nn::ActivationKind::default();
-                /// The normalisation between the affine map and the activation of hidden layers; default none.
+                /// The normalisation of hidden layers, between their affine map and their activation; default none.
                 norm: $crate::nn::NormKind = $crate::nn::NormKind::default();
-                /// The dropout rate of hidden layers in training, in [0, 1); default 0.
+                /// The probability with which training sets an output of a hidden layer to 0, 0 ≤ dropout < 1; default 0, no dropout.
                 dropout: f32 = 0.0;
-                /// How the weights of hidden layers are initialised; default by the fan-in rule.
+                /// The distribution of the initial weights of hidden layers; default uniform in `±√(1 / in)`, where `in` is the number of
+                /// inputs of the layer.
                 init: $crate::nn::Init = $crate::nn::Init::default();
                 $(
-                    #[doc = concat!("What the branches are; default `", stringify!($branches), "`.")]
+                    #[doc = concat!(
+                        "What the branches (the parts with their own output) stand for: tasks, domains, or tasks in domains; default `",
+                        stringify!($branches),
+                        "`.",
+                    )]
                     /// `build` replaces [`Branches::Auto`](crate::model::Branches::Auto) by the choice for this layout.
                     branches: $crate::model::Branches = $branches;
-                    /// The number of branches before any domain was added, at least 1 and a multiple of the branches per domain; default all.
-                    /// Only these first branches are used for rows of no known domain and by parts that mix branches (shared gates, the units of
-                    /// cross-stitch and sluice, attention among branches). So an added domain does not change the scores of the others. You
-                    /// rarely set this: [`Model::add_domain`](crate::model::Model::add_domain) does.
+                    /// The number of branches that the model had before any domain was added; default `None`, all branches. At least 1, and
+                    /// a multiple of the number of branches that one domain has; if branches are tasks, only all of them.
+                    ///
+                    /// Rows of no known domain use only these first branches, and so do the parts that mix branches (shared gates, the
+                    /// units of cross-stitch and sluice, attention among branches). So an added domain does not change the scores of the
+                    /// other domains. You rarely set this: [`Model::add_domain`](crate::model::Model::add_domain) does.
                     built_with: Option<usize> = None, from impl Into<Option<usize>>;
                 )?
                 $($list)*
@@ -201,7 +226,7 @@ macro_rules! model_config {
         $crate::settings!(@files $config $builder);
 
         impl $config {
-            /// A builder with the default settings, for rows of this layout.
+            /// A builder with the default settings, for rows of this layout, as [`Encoder::layout`](crate::data::Encoder::layout) gives it.
             pub fn builder(layout: &$crate::data::Layout) -> $builder {
                 $builder { layout: layout.clone(), ..$builder::default() }
             }
@@ -280,7 +305,7 @@ macro_rules! model_config {
         }
 
         $(
-            #[doc = concat!("By default ", stringify!($branches), ".")]
+            #[doc = concat!("The default of the setting `branches` is `", stringify!($branches), "`.")]
             impl $crate::model::BranchedConfig for $config {
                 fn branches(&self) -> $crate::model::Branches {
                     self.0.branches

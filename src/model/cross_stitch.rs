@@ -7,13 +7,16 @@ use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`CrossStitch`](super::CrossStitch).
+    /// The settings of [`CrossStitch`](super::CrossStitch), the model with a stack of layers per branch, mixed after each layer.
     CrossStitchConfig, CrossStitchConfigBuilder, "cross_stitch", branches: Branches::Auto => {
-        /// The widths of a stack's layers, at least one layer; default 128, 64, 32. A cross-stitch unit follows each layer.
+        /// The widths of the layers of each stack, at least one layer; default 128, 64, 32. Every branch has one stack. After each layer, a
+        /// cross-stitch unit mixes the outputs of all stacks.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of a tower's hidden layers; default none: the tower is only an output layer.
+        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default none: a tower is only an
+        /// output layer.
         tower_hidden: Vec<usize> = Vec::new(), from impl Into<Vec<usize>>, as &[usize];
-        /// The initial weight α of a unit for its own stack, in [0, 1]; default 0.9. The other stacks share the rest equally.
+        /// The initial weight α that a cross-stitch unit gives to the stack of its own branch, in [0, 1]; default 0.9. The other stacks
+        /// share the rest, `1 − own_weight`, equally. With one branch the weight is 1.
         own_weight: f32 = 0.9;
     }
     check(this, problems) {
@@ -22,8 +25,8 @@ model_config! {
     }
 }
 
-/// Cross-stitch networks (Misra, Shrivastava, Gupta and Hebert, "Cross-stitch Networks for Multi-task Learning", CVPR 2016, section 3): every
-/// branch has a stack of layers. After each layer, a unit mixes the outputs of all stacks with learned weights α.
+/// Cross-stitch networks (Misra, Shrivastava, Gupta and Hebert, "Cross-stitch Networks for Multi-task Learning", CVPR 2016, section 3):
+/// every branch has a stack of layers. After each layer, a unit mixes the outputs of all stacks with learned weights α.
 ///
 /// ```text
 ///   tower A    tower B       ŷ^k = t^k(x̃^k)
@@ -37,8 +40,9 @@ model_config! {
 ///           x
 /// ```
 ///
-/// There is one α per layer and pair of branches. It is not bounded. Differences from the paper: the paper also has one α per channel, which is
-/// not implemented. The paper trains each stack alone before it joins them; here all stacks start untrained.
+/// Here x is the embedded row, φ the activation, and `t^k` the tower of branch k. There is one α per layer and pair of branches. It is not
+/// bounded. Differences from the paper: the paper also has one α per channel,
+/// which is not implemented. The paper trains each stack alone before it joins them; here all stacks start untrained.
 pub type CrossStitch = Model;
 
 impl Describe for CrossStitchConfig {

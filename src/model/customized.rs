@@ -7,13 +7,14 @@ use super::{Branches, Fusion, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`Customized`](super::Customized).
+    /// The settings of [`Customized`](super::Customized), the model with a shared bottom and a bottom per branch.
     CustomizedConfig, CustomizedConfigBuilder, "customized", branches: Branches::Auto => {
-        /// The widths of a bottom's layers, at least one layer; default one layer of 128.
+        /// The widths of the layers of each bottom, a stack of layers on the embedded row; at least one layer, default one layer of 128.
         bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of a tower's hidden layers; default 64, 32.
+        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
+        /// follows them. An empty list leaves only the output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
-        /// How a tower joins the two bottoms that it reads; default by concatenation.
+        /// How a tower joins the outputs of the two bottoms that it reads, its own one and the shared one; default by concatenation.
         fusion: Fusion = Fusion::Concatenate;
     }
     check(this, problems) {
@@ -31,6 +32,8 @@ model_config! {
 ///       ╲       │       ╱
 ///               x
 /// ```
+///
+/// Here x is the embedded row, `t^k` is the tower of branch k, and the setting `fusion` says how the two outputs are joined.
 pub type Customized = Model;
 
 impl Describe for CustomizedConfig {

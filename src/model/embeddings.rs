@@ -15,18 +15,22 @@ use crate::optim::Optimizer;
 
 const LINES: &str = "tables and x are in standard layout";
 
-/// The embedding tables, and the rows that a net reads: `x = [e_1, …, e_F, numeric]`, `[rows, width]`, with the embeddings `e_f` of each field
-/// in the layout's order and the numeric inputs after them.
+/// The embedding layer of a model: its tables, and how they turn a row of a batch into an *embedded row*, the input of the net.
 ///
-/// A field reads the [table](crate::data::EmbeddingTable) that its layout names: `e_f` is the row of its id, the sum or mean of the rows of a
-/// bag's ids, or, in a field that [keeps](crate::data::Pooling::Keep) `n` values, the rows of its first `n` ids side by side, zeros for those
-/// it does not have, and one more column with their number over `n`. Fields that read one table share its rows and add up their gradients.
+/// The embedded rows are `x = [e_1, …, e_F, numeric]`, `[rows, width]`: the embedding `e_f` of each field in the order of the layout, then
+/// the numeric inputs. Each field reads the [table](crate::data::EmbeddingTable) that the layout names for it:
 ///
-/// Tables start from a normal distribution of deviation `embedding_std`. Gradients are those of the rows that a batch
-/// reads ([`RowGrad`]), so a step costs the same whatever the vocabulary.
+/// * For a field with one id a row, `e_f` is the table row of this id.
+/// * For a bag of ids, `e_f` is the sum or mean of their table rows.
+/// * For a field that [keeps](crate::data::Pooling::Keep) `n` values, `e_f` has the table rows of its first `n` ids side by side, with
+///   zeros for missing ids. One more column has the number of its ids (at most `n`) divided by `n`.
 ///
-/// In a model whose branches have tables of their own ([`NetConfig::own_tables`]), every branch has all tables of the layout, and `x` holds
-/// one embedded row for each branch that answers for a row.
+/// Fields that read one table share its rows, and their gradients add up. Tables start from a normal distribution with mean 0 and standard
+/// deviation `embedding_std`. A gradient has only the table rows that a batch reads ([`RowGrad`]), so the time of a training step does not
+/// depend on the size of a table.
+///
+/// In a model whose branches have their own tables ([`NetConfig::own_tables`]), every branch has a copy of all tables of the layout, and
+/// `x` has one embedded row for each branch that predicts for a row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embeddings {
     columns: InputColumns,
@@ -140,18 +144,19 @@ impl Embeddings {
         }
     }
 
-    /// The width of an embedded row.
+    /// The number of values of an embedded row: of all embeddings and numeric inputs together.
     pub fn width(&self) -> usize {
         self.columns.width
     }
 
-    /// The tables, `[rows, dim]`, in the order of the layout's tables; where branches own them, one branch's after the
-    /// other's.
+    /// The tables, `[rows, dim]`, in the order of [`Layout::tables`](crate::data::Layout::tables). If every branch has its own tables, the
+    /// list has all tables of the first branch, then all tables of the second branch, and so on.
     pub fn tables(&self) -> &[Array2<f32>] {
         &self.tables
     }
 
-    /// The tables, mutable: to load pretrained embeddings, for example.
+    /// The tables, in the order of [`Embeddings::tables`], mutably: to load pretrained embeddings, for example. Change their values, not
+    /// their shapes.
     pub fn tables_mut(&mut self) -> &mut [Array2<f32>] {
         &mut self.tables
     }

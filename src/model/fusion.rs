@@ -5,16 +5,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::nn::InputGrad;
 
-/// How a tower joins the outputs of the bottoms that it reads (Tang et al., RecSys 2020, section 3).
+/// How several values become the input of one part of the net: for example how a tower joins the outputs of the bottoms that it reads (Tang
+/// et al., RecSys 2020, section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fusion {
-    /// Concatenation, `[rows, bottoms · width]`; the default.
+    /// The values side by side: n values of `[rows, width]` become `[rows, n · width]`. The default.
     #[default]
     Concatenate,
-    /// The sum, `[rows, width]`.
+    /// The elementwise sum of the values, `[rows, width]`.
     Sum,
-    /// The mean, `[rows, width]`.
+    /// The elementwise mean of the values, `[rows, width]`.
     Mean,
 }
 

@@ -5,37 +5,39 @@ use ndarray::ArrayView2;
 use crate::data::Layout;
 use crate::nn::Branch;
 
-/// One softmax gate and its weights in a forward pass; see [`Net::visit_gates`](super::Net::visit_gates).
+/// One softmax gate and the weights that it computed in a forward pass. [`Net::visit_gates`](super::Net::visit_gates) shows one for each
+/// gate of a net.
 #[derive(Debug, Clone, Copy)]
 pub struct GateView<'a> {
-    /// The level of the experts that the gate mixes. Levels count from 0 at the input.
+    /// The level of the experts that the gate mixes, from 0 at the input of the net. A model with one level of experts has level 0 only.
     pub level: usize,
-    /// The part of the net that reads the mixture.
+    /// The part of the net that reads the mixture of the experts.
     pub reader: GateReader,
     /// The experts that the gate mixes, in the order of the columns of `weights`.
     pub experts: &'a [ExpertId],
-    /// The position of the first row of `weights` in the pass. Rows are in the order of [`Cache::segments`](super::Cache::segments).
+    /// The position of the first row of `weights` among all rows of the pass, from 0. The net sorts rows by domain:
+    /// [`Cache::segments`](super::Cache::segments) says which positions belong to which domain.
     pub start: usize,
-    /// The softmax weights, `[rows, experts]`; every row sums to 1.
+    /// The softmax weights, `[rows, experts]`, for consecutive rows from `start` on. The weights of a row sum to 1.
     pub weights: ArrayView2<'a, f32>,
 }
 
-/// The part of a net that reads the mixture of a gate.
+/// The part of a net that reads the mixture of a gate: the `reader` of a [`GateView`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GateReader {
-    /// A branch: its experts at the next level, or its tower.
+    /// The parts of one branch: its own experts at the next level or, after the last level, its tower.
     Branch(Branch),
-    /// One expert of the next level, by position (ML-MMoE).
+    /// One expert of the next level, by its position from 0. Only [`MlMmoe`](super::MlMmoe) has such gates.
     Expert(usize),
-    /// All branches (MoE), or the shared experts of the next level (PLE).
+    /// The towers of all branches (in [`Moe`](super::Moe)), or the shared experts of the next level (in [`Ple`](super::Ple)).
     Shared,
 }
 
 impl GateReader {
-    /// The gate's name: `gates.BRANCH`, `gates.I` or `shared_gate`.
+    /// The last parts of the gate's name among the parameters: `gates.BRANCH`, `gates.I` (the position of an expert) or `shared_gate`.
     ///
     /// # Panics
-    /// If `layout` does not have the branch.
+    /// If `layout` does not have the domain or task of the branch.
     pub fn name(self, layout: &Layout) -> String {
         match self {
             Self::Branch(branch) => format!("gates.{}", branch.name(layout)),
@@ -45,20 +47,20 @@ impl GateReader {
     }
 }
 
-/// An expert within its level.
+/// Identifies an expert among the experts of its level: see [`GateView::experts`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExpertId {
-    /// An own expert of a branch: the branch, and the expert's position among that branch's experts.
+    /// An expert that one branch owns: the branch, and the position of the expert among the experts of this branch, from 0.
     Own(Branch, usize),
-    /// A shared expert, by position.
+    /// A shared expert, by its position among the shared experts of the level, from 0.
     Shared(usize),
 }
 
 impl ExpertId {
-    /// The expert's name: `own.BRANCH.I` or `shared.I`.
+    /// The name of the expert, where `I` is its position: `own.BRANCH.I` or `shared.I`.
     ///
     /// # Panics
-    /// If `layout` does not have the branch.
+    /// If `layout` does not have the domain or task of the branch.
     pub fn name(self, layout: &Layout) -> String {
         match self {
             Self::Own(branch, i) => format!("own.{}.{i}", branch.name(layout)),

@@ -9,28 +9,33 @@ use crate::math::dot_f64;
 use crate::net::Net;
 use crate::nn::{Leaf, LeafMut, Pair, Params as _, Path, RowGrad};
 
-/// The gradient of a [`Model`](super::Model): of the table rows that were read, and of the net.
+/// The gradient of all parameters of a [`Model`]: of the embedding tables, for the rows that a step read, and of the net.
+///
+/// [`Model::zero_grad`] makes one, [`Model::backward`] adds to it, and
+/// [`Model::apply`] updates the model with it. It can also [freeze](Gradient::freeze) tensors.
 #[derive(Debug, Clone)]
 pub struct Gradient {
     /// The gradients of the embedding tables, in the order of [`Embeddings::tables`](super::Embeddings::tables).
     pub tables: Vec<RowGrad>,
-    /// The gradient of the net: a net of the same shape.
+    /// The gradient of the net. It is a net of the same shape, in which each tensor holds the gradient of the model's tensor.
     pub net: Net,
     /// For every tensor, in the order of [`Model::visit`], whether it is frozen. Empty if none is.
     pub(super) frozen: Vec<bool>,
 }
 
-/// Which members of a gradient are present, one bit each.
+/// Which members of a [`Gradient`] are present, one bit for each member.
 ///
-/// A member is the set of parameters that belong to one domain, one branch or one step of the net. It is present if it had rows or labels in
-/// this training step. If a step is split into parts, combine the presence of the parts with `|=`.
+/// A member is the set of parameters that belong to one domain, one branch or one step of the net. It is present if it had rows or labels
+/// in this training step. [`Model::apply`] updates only members that are present. If the rows of a training step are
+/// divided, for example among processes, combine the presence of all their gradients with `|=`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Presence {
     words: Vec<u64>,
 }
 
 impl Presence {
-    /// The bits, 64 per word. All gradients of a model have the same number of words.
+    /// The bits, 64 in each word: bit `i % 64` of word `i / 64` says whether member `i` is present. All gradients of a model have the same
+    /// number of words.
     pub fn words(&self) -> &[u64] {
         &self.words
     }
@@ -42,10 +47,10 @@ impl Presence {
 }
 
 impl BitOrAssign<&Self> for Presence {
-    /// Combines the presence of two parts of a step.
+    /// Makes present every member that is present in `other`. The two are from gradients of different rows of one training step.
     ///
     /// # Panics
-    /// If the two belong to gradients of different models.
+    /// If the two have different numbers of words: they are from gradients of different models.
     fn bitor_assign(&mut self, other: &Self) {
         assert_eq!(self.words.len(), other.words.len(), "the presence of one model's gradients");
         self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word |= other);
@@ -53,14 +58,16 @@ impl BitOrAssign<&Self> for Presence {
 }
 
 impl Gradient {
-    /// Freezes these tensors, and unfreezes all others. `model` is the model of this gradient.
+    /// Freezes the tensors with these names, and unfreezes all other tensors. A frozen tensor is not trained. `model` is the model of this
+    /// gradient.
     ///
-    /// The gradients of frozen tensors stay 0. [`Model::apply`] does not change their values, moving averages and optimizer state. An empty list
-    /// freezes nothing.
+    /// The gradients of frozen tensors stay 0. [`Model::apply`] changes neither their values nor their optimizer state; frozen moving
+    /// averages stay too. An empty list freezes nothing.
     ///
-    /// A name matches all tensors whose dotted name ([`Model::visit`]) starts with it, in whole parts; `*` matches any one part. `embeddings`
-    /// means all tables, `embeddings.user` one table, `net.layers.*.shared` the shared weights of STAR's layers. The forward pass does not
-    /// change: rows are still normalised by the statistics of their batch, and dropout stays active.
+    /// A name matches all tensors whose dotted name ([`Model::visit`]) starts with it. It is compared part by part, where dots separate the
+    /// parts; `*` matches any one part. `embeddings` means all tables, `embeddings.user` one table, `net.layers.*.shared` the shared
+    /// weights of STAR's layers. The forward pass does not change: rows are still normalised by the statistics of their batch, and dropout
+    /// stays active.
     ///
     /// ```
     /// # use starple::data::Layout;
@@ -77,7 +84,8 @@ impl Gradient {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming every problem, if a name matches no tensor or no tensor is left to train.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a name matches no tensor, or no tensor is left to train. The error names every
+    /// problem, and nothing is changed.
     pub fn freeze<S: AsRef<str>>(&mut self, model: &Model, names: &[S]) -> Result<()> {
         self.frozen = frozen(model, names)?;
         self.silence();
@@ -105,17 +113,17 @@ impl Gradient {
         &self.frozen
     }
 
-    /// Sets all values to 0, and no member is present.
+    /// Sets all values to 0 and marks all members as absent ([`Presence`]). Frozen tensors stay frozen.
     pub fn zero(&mut self) {
         self.tables.iter_mut().for_each(RowGrad::clear);
         self.net.zero();
     }
 
-    /// Adds `other`, the gradient of other rows of the same step. Parameters of a domain or branch are present in the sum if they are present in
-    /// one of the two: see [`Gradient::presence`].
+    /// Adds `other`, the gradient of other rows of the same training step. A member ([`Presence`]) is present in the sum if it is present
+    /// in one of the two.
     ///
-    /// Batch statistics are averaged: each of the two has those of its own rows. `other` is borrowed mutably only because the walk over two gradients
-    /// needs it.
+    /// The batch statistics of normalisation layers, which a gradient holds too, are averaged. `other` does not change; it is borrowed
+    /// mutably only because of how the code visits two gradients.
     ///
     /// # Panics
     /// If `other` is the gradient of another model.
@@ -123,10 +131,10 @@ impl Gradient {
         self.add_scaled(1.0, other);
     }
 
-    /// Which members of [`Gradient::net`] are present. The gradient does not change; it is borrowed mutably because
-    /// [`Gradient::set_presence`] uses the same code.
+    /// Which members of [`Gradient::net`] are present: which domains, branches and steps of the net had rows or labels. The gradient does
+    /// not change; it is borrowed mutably because [`Gradient::set_presence`] uses the same code.
     ///
-    /// For tables, [`RowGrad::rows`] lists the rows that have a gradient.
+    /// Embedding tables are no members: [`RowGrad::rows`] lists the table rows that have a gradient.
     pub fn presence(&mut self) -> Presence {
         let (mut words, mut count) = (Vec::new(), 0);
         self.net.visit_presence(&mut |present| {
@@ -139,10 +147,11 @@ impl Gradient {
         Presence { words }
     }
 
-    /// Makes these members present. A member that was not present before has the values 0; add the values of the other parts of the step to it.
+    /// Makes the members in `presence` present. A member that was absent before has the values 0; then add to it the values of the other
+    /// gradients of this training step.
     ///
     /// # Panics
-    /// If `presence` is from the gradient of another model, or lacks a member that is present here.
+    /// If `presence` is from the gradient of another model, or a member that is present in this gradient is absent in `presence`.
     pub fn set_presence(&mut self, presence: &Presence) {
         let mut count = 0_usize;
         self.net.visit_presence(&mut |present| {
@@ -154,8 +163,8 @@ impl Gradient {
         assert_eq!(count.div_ceil(64), presence.words.len(), "the presence of another model's gradient");
     }
 
-    /// Adds `scale` times another gradient of the same model, and its batch statistics. A member that is present in `other` becomes present in
-    /// `self`. Statistics that both have from the same forward pass do not change.
+    /// Adds `scale` times another gradient of the same model, and its batch statistics. A member that is present in `other` becomes present
+    /// in `self`. Statistics that both have from the same forward pass do not change.
     pub(crate) fn add_scaled(&mut self, scale: f32, other: &mut Self) {
         for (table, other) in self.tables.iter_mut().zip(&other.tables) {
             table.add_scaled(scale, other);
@@ -171,8 +180,8 @@ impl Gradient {
         });
     }
 
-    /// The inner product with another gradient of the same model, over all trained tensors. No value changes; both are borrowed mutably because
-    /// the only walk over two nets is mutable.
+    /// The inner product with another gradient of the same model, over all trained tensors. No value changes; both are borrowed mutably
+    /// because the only walk over two nets is mutable.
     pub(crate) fn dot(&mut self, other: &mut Self) -> f64 {
         let mut product: f64 = self.tables.iter().zip(&other.tables).map(|(table, other)| table.dot(other)).sum();
         self.net.visit_pair(&mut other.net, &mut Path::starting_at(0), &mut |path, pair| {

@@ -6,15 +6,17 @@ use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`MlMmoe`](super::MlMmoe).
+    /// The settings of [`MlMmoe`](super::MlMmoe), the model with levels of shared experts.
     MlMmoeConfig, MlMmoeConfigBuilder, "ml_mmoe", branches: Branches::Auto => {
-        /// The number of levels, at least 1; default 2. One level is [`Mmoe`](super::Mmoe).
+        /// The number of levels of experts, 1 to 256; default 2. With one level the model is [`Mmoe`](super::Mmoe).
         levels: usize = 2;
-        /// The number of experts at each level, at least 1; default 3.
+        /// The number of experts at each level, which all branches share, at least 1; default 3.
         experts: usize = 3;
-        /// The widths of an expert's layers, at least one layer; default one layer of 128.
+        /// The widths of the layers of each expert, at least one layer; default one layer of 128. The last width is that of the mixture of
+        /// experts that a tower reads.
         expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of a tower's hidden layers; default 64, 32.
+        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
+        /// follows them. An empty list leaves only the output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
@@ -34,8 +36,10 @@ model_config! {
 ///   level 1    E_i reads x
 /// ```
 ///
+/// Here x is the embedded row, `E_i` is expert i of a level, and `t^k` and `W^k` are the tower and the gate of branch k.
+///
 /// The paper uses it as a baseline. Here every expert above the first level has its own gate, and so has every
-/// tower. The logits of a row of no known domain are the mean over the domains that the model was built with.
+/// tower. If branches are domains, the logits of a row of no known domain are the mean over the domains that the model was built with.
 pub type MlMmoe = Model;
 
 impl Describe for MlMmoeConfig {

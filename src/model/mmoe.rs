@@ -7,13 +7,15 @@ use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`Mmoe`](super::Mmoe).
+    /// The settings of [`Mmoe`](super::Mmoe), the model with shared experts and a gate per branch.
     MmoeConfig, MmoeConfigBuilder, "mmoe", branches: Branches::Auto => {
-        /// The number of experts, at least 1; default 3.
+        /// The number of experts, which all branches share, at least 1; default 3. With one expert, its gate weight is always 1.
         experts: usize = 3;
-        /// The widths of an expert's layers, at least one layer; default one layer of 128.
+        /// The widths of the layers of each expert, at least one layer; default one layer of 128. The last width is that of the mixture of
+        /// experts that a tower reads.
         expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of a tower's hidden layers; default 64, 32.
+        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
+        /// follows them. An empty list leaves only the output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
@@ -29,6 +31,8 @@ model_config! {
 ///   tower k    ŷ^k = t^k(h^k)
 ///   gate k     h^k = Σ_i w^k_i E_i(x)   over all experts;  w^k = softmax(x·W^k)
 /// ```
+///
+/// Here x is the embedded row, `E_i` is expert i, and `t^k` and `W^k` are the tower and the gate of branch k.
 pub type Mmoe = Model;
 
 impl Describe for MmoeConfig {

@@ -18,11 +18,11 @@
 //! | [`Pepnet`] | a gate that reads the domain, on the embedded row; gates that read user and item, on every task's layers | Chang et al., KDD 2023 |
 //! | [`Mran`] | attention among features, among branches, and from branches to features | after Zhao et al., KDD 2019 |
 //!
-//! All of them have one type, [`Model`]. `Star`, `Ple` and the others are aliases of it; each alias documents the equations of its model. The
-//! settings ([`StarConfig`], [`PleConfig`], …) decide which model it is. [`AnyConfig`] holds the settings of any model.
+//! All of them have one type, [`Model`]. `Star`, `Ple` and the other names are aliases of `Model`; each alias documents the equations of
+//! its model. The settings ([`StarConfig`], [`PleConfig`], …) decide which model it is. [`AnyConfig`] holds the settings of any model.
 //!
-//! A *branch* is what a model has a separate output for: a task, a domain, or one task in one domain ([`Branches`]). A *bottom* is a stack of
-//! layers on the embedded row, an *expert* is one of several bottoms that a gate mixes, and a *tower* computes the logits of a branch.
+//! A *branch* is what a model has a separate output for: a task, a domain, or one task in one domain ([`Branches`]). A *bottom* is a stack
+//! of layers on the embedded row, an *expert* is one of several bottoms that a gate mixes, and a *tower* computes the logits of a branch.
 
 mod any;
 mod asymmetric;
@@ -117,7 +117,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// An untrained model with these settings. It cannot fail, because settings are checked when they are built.
+    /// An untrained model with these settings, for example a [`StarConfig`] or an [`AnyConfig`]. It cannot fail, because settings are
+    /// checked when they are built.
     pub fn new(config: impl Into<AnyConfig>) -> Self {
         let config = config.into();
         let (embeddings, net) = (Embeddings::new(&*config), Net::new(&*config));
@@ -135,12 +136,13 @@ impl Model {
         Some(Self { config, embeddings, net, pool: Mutex::default() })
     }
 
-    /// The settings.
+    /// The settings that the model was made with. After [`Model::add_domain`] or [`Model::grow`] they include the new domains and table
+    /// rows.
     pub fn config(&self) -> &AnyConfig {
         &self.config
     }
 
-    /// The fields, numeric inputs, domains and tasks.
+    /// The shape of the rows that the model reads: fields and their tables, numeric inputs, domains and tasks.
     pub fn layout(&self) -> &Layout {
         self.config.layout()
     }
@@ -158,39 +160,39 @@ impl Model {
         plan
     }
 
-    /// The embedding tables.
+    /// The embedding layer: the tables that turn ids into vectors.
     pub fn embeddings(&self) -> &Embeddings {
         &self.embeddings
     }
 
-    /// The embedding tables, mutably.
+    /// The embedding layer, mutably: for example to load pretrained vectors with [`Embeddings::tables_mut`].
     pub fn embeddings_mut(&mut self) -> &mut Embeddings {
         &mut self.embeddings
     }
 
-    /// The net: everything after the embeddings.
+    /// The net: all layers after the embeddings. [`Net::get`] finds a layer by its name.
     pub fn net(&self) -> &Net {
         &self.net
     }
 
-    /// The net, mutably.
+    /// The net, mutably: for example to change the weights of a layer with [`Net::get_mut`].
     pub fn net_mut(&mut self) -> &mut Net {
         &mut self.net
     }
 
-    /// The number of values that training learns by gradient descent. Moving averages do not count.
+    /// The number of values that training learns by gradient descent, embedding tables included. Moving averages do not count.
     pub fn parameters(&self) -> usize {
         self.embeddings.tables().iter().map(Array2::len).sum::<usize>() + self.net.count()
     }
 
     /// The logits of a batch in inference, `[rows, tasks]`.
     ///
-    /// `domain` is one id for the whole batch, or a slice with one id for each row, in any order. Rows with [`DomainId::SHARED`] take the
-    /// shared path. A row's logits do not depend on the other rows of the batch.
+    /// `domain` is one id for the whole batch, or a slice with one id for each row, in any order. Give [`DomainId::SHARED`] to rows of no
+    /// known domain. A row's logits do not depend on the other rows of the batch. The labels of the batch are not read.
     ///
     /// # Panics
-    /// If the batch does not have the layout of this model ([`Batch::check`] returns an error instead), a domain is out of range, or the
-    /// batch has 2³² rows or more ([`Model::score`] has no such limit).
+    /// If `batch` does not have the layout of this model ([`Batch::check`] returns an error instead), `domain` has an id that the model
+    /// does not have or not one id for each row, or `batch` has 2³² rows or more ([`Model::score`] has no such limit).
     pub fn forward<'a>(&self, batch: &Batch, domain: impl Into<Domains<'a>>) -> Array2<f32> {
         let lent = self.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
         let mut cache = lent.unwrap_or_default();
@@ -199,21 +201,22 @@ impl Model {
         logits
     }
 
-    /// The probabilities of a batch in inference, `p = σ(logit)`, `[rows, tasks]`. Arguments are those of [`Model::forward`].
+    /// The probabilities of a batch in inference, `p = 1/(1 + exp(−logit))`, `[rows, tasks]`. The arguments are those of
+    /// [`Model::forward`].
     ///
     /// # Panics
-    /// As [`Model::forward`].
+    /// In the cases in which [`Model::forward`] panics.
     pub fn predict<'a>(&self, batch: &Batch, domain: impl Into<Domains<'a>>) -> Array2<f32> {
         self.forward(batch, domain).mapv_into(probability)
     }
 
-    /// The logits of any number of rows in inference, `[rows, tasks]`. Each row has the domain that the batch gives it.
+    /// The logits of any number of rows in inference, `[rows, tasks]`. The domain of each row is the one that [`Batch::domains()`] has.
     ///
-    /// It calls [`Model::forward`] for a few thousand rows at a time, so that memory stays bounded. Inside a rayon pool it uses all threads;
-    /// the result is the same.
+    /// It calls [`Model::forward`] for a few thousand rows at a time, so that memory stays bounded. Inside a rayon pool it uses all threads
+    /// of the pool; the logits are the same.
     ///
     /// # Panics
-    /// If the batch does not have the layout of this model, or a domain is out of range.
+    /// If `rows` does not have the layout of this model, or has a domain that the model does not have.
     pub fn score(&self, rows: &Batch) -> Array2<f32> {
         let mut logits = Array2::zeros((rows.rows(), self.layout().tasks.len()));
         self.score_into(rows, 0, logits.view_mut());
@@ -232,11 +235,14 @@ impl Model {
         join(|| self.score_into(rows, start, first), || self.score_into(rows, start + middle, second));
     }
 
-    /// [`Model::forward`] with a cache from the caller. A `Cache<Infer>` gives the logits in inference. A `Cache<Train>` gives the logits in
-    /// training and keeps what [`Model::backward`] needs.
+    /// The logits of a batch, `[rows, tasks]`, computed in a cache that you keep between calls. The arguments `batch` and `domain` are
+    /// those of [`Model::forward`].
+    ///
+    /// A `Cache<Infer>` gives the logits in inference. A `Cache<Train>` gives the logits in training (with dropout and batch statistics)
+    /// and keeps what [`Model::backward`] needs.
     ///
     /// # Panics
-    /// As [`Model::forward`]; in training also if a row has no known domain.
+    /// In the cases in which [`Model::forward`] panics. In training also if a row has the domain [`DomainId::SHARED`].
     pub fn forward_with<'c, 'a, M: Copy + Into<Mode<'static>>>(
         &self,
         batch: &Batch,
@@ -264,11 +270,11 @@ impl Model {
 
     /// The backward pass after [`Model::forward_with`]: adds the gradients of all parameters to `grad`.
     ///
-    /// `dlogits` is the gradient of the logits, `[rows, tasks]`, in the order of the batch. You can call this several times after one forward
-    /// pass, each time with other `dlogits`.
+    /// `dlogits` is the gradient of the loss with respect to the logits, `[rows, tasks]`, in the order of the batch. `batch` must be the
+    /// batch of the last forward pass with `cache`. You can call this several times after one forward pass, each time with other `dlogits`.
     ///
     /// # Panics
-    /// If `batch` and `cache` are not those of the last forward pass.
+    /// If `dlogits`, `batch` or `grad` has other shapes than the forward pass and this model.
     pub fn backward(&self, batch: &Batch, dlogits: &Array2<f32>, cache: &mut Cache<Train>, grad: &mut Gradient) {
         cache.order.gather(dlogits, &mut cache.grouped);
         resize(&mut cache.dx, cache.x.nrows(), cache.x.ncols());
@@ -279,7 +285,10 @@ impl Model {
         grad.silence();
     }
 
-    /// Adds the gradient of the net's own penalty to `grad` and returns the penalty. It is 0 for most nets; [`Sluice`] has one.
+    /// Adds the gradient of the net's penalty on its own weights to `grad`, and returns the penalty. Only [`Sluice`] has such a penalty,
+    /// and your own net if it uses [`Builder::orthogonal_layer`](crate::net::Builder::orthogonal_layer); for other nets it is 0.
+    ///
+    /// `cache` is that of the forward pass.
     ///
     /// Call it once per step, after all backward passes, because only layers that have a gradient in this step are penalised.
     /// [`Step`](crate::train::Step) calls it for you.
@@ -289,14 +298,15 @@ impl Model {
         penalty
     }
 
-    /// A gradient for this model, with all values 0.
+    /// A gradient for this model, with all values 0. Make it once and use it in every step: [`Model::apply`] sets it back to 0.
     pub fn zero_grad(&self) -> Gradient {
         Gradient { tables: self.embeddings.zero_grad(), net: self.net.zeros_like(), frozen: Vec::new() }
     }
 
-    /// Updates every parameter that has a gradient, and the moving averages. Then sets `grad` back to 0.
+    /// Applies the gradient of one training step: `optimizer` updates every parameter that has a gradient, and the moving averages take the
+    /// statistics of the batch. Then sets `grad` back to 0.
     ///
-    /// These keep their values and their optimizer state:
+    /// These parameters keep their values and their optimizer state:
     ///
     /// * parameters of a domain that has no rows in this step, for example in STAR;
     /// * parameters of a branch that has no labels in this step, unless another branch that has labels reads them;
@@ -314,8 +324,8 @@ impl Model {
         grad.net.dismiss();
     }
 
-    /// Adds a domain to a trained model. The scores of other domains do not change. The scores of rows of no known domain change at most
-    /// by rounding.
+    /// Adds a domain to a trained model, and returns its id. The scores of other domains do not change. The scores of rows of no known
+    /// domain change at most by rounding.
     ///
     /// | model | the new domain starts with | rows of no known domain use it |
     /// |---|---|---|
@@ -329,7 +339,7 @@ impl Model {
     /// After this call, make new gradients, caches and optimizers: the old ones do not fit the larger model.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the name is empty or [`SHARED_DOMAIN`], or the model already has a domain of that name.
+    /// [`ErrorKind::Config`] if `name` is empty or equal to [`SHARED_DOMAIN`], or the model already has a domain of this name.
     pub fn add_domain(&mut self, name: &str) -> Result<DomainId> {
         let domain = self.push_domain(name)?;
         self.settle();
@@ -362,14 +372,17 @@ impl Model {
         self.pool = Mutex::default();
     }
 
-    /// Calls `see` for every tensor: first `embeddings.FIELD` (`embeddings.BRANCH.FIELD` with tables per branch), then `net.…`.
+    /// Calls `see` for every tensor of the model: first the embedding tables, then the tensors of the net.
+    ///
+    /// [`Path::name`] gives the name of a tensor: `embeddings.TABLE` (or `embeddings.BRANCH.TABLE`, if every branch has its own tables),
+    /// then names that start with `net.`.
     pub fn visit<'a>(&'a self, mut see: impl FnMut(&Path, Leaf<'a>)) {
         let path = &mut Path::starting_at(0);
         self.embeddings.visit(path, &mut see);
         path.within(Part::Field("net"), |path| self.net.visit(path, &mut see));
     }
 
-    /// Calls `see` for every tensor, mutably, in the order of [`Model::visit`].
+    /// Calls `see` for every tensor of the model, in the order of [`Model::visit`]. `see` may change the values.
     pub fn visit_mut(&mut self, mut see: impl FnMut(&Path, LeafMut<'_>)) {
         let path = &mut Path::starting_at(0);
         self.embeddings.visit_mut(path, &mut see);

@@ -8,19 +8,23 @@ use crate::net::{Builder, Built, Describe};
 use crate::nn::{ActivationKind, AttentionSettings, HiddenSettings, NormKind};
 
 model_config! {
-    /// The settings of [`Mran`](super::Mran).
+    /// The settings of [`Mran`](super::Mran), the model with attention among features and branches. Every embedding
+    /// table must have the width `embedding_dim`, and no field may keep its values apart ([`Pooling::Keep`]): otherwise `build` fails.
     MranConfig, MranConfigBuilder, "mran", branches: Branches::Auto => {
-        /// The number of heads of every attention, at least 1; default 2.
+        /// The number of heads of each attention, at least 1; default 2.
         heads: usize = 2;
-        /// The output width of a head, at least 1; default 16.
+        /// The output width of one head, at least 1; default 16. The output of an attention has `heads · head_width` values.
         head_width: usize = 16;
-        /// Whether attention scores, which are inner products, are divided by the square root of the width of their vectors; default true.
+        /// If true (the default), attention scores are divided by the square root of the width of the vectors whose inner products they
+        /// are. If false, they are not scaled.
         scaled: bool = true;
-        /// The number of layers of attention among features; default 1. With 0 there is no such attention.
+        /// The number of layers of attention among features, at most 256; default 1. With 0, features do not attend to each other.
         attention_layers: usize = 1;
-        /// Whether the branches attend to each other; default true. A model that was built with one branch ignores this setting.
+        /// Whether the representations of branches attend to each other; default true. It has no effect in a model that was built with one
+        /// branch.
         branch_attention: bool = true;
-        /// The widths of a tower's hidden layers; default 64, 32.
+        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
+        /// follows them. An empty list leaves only the output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
@@ -38,8 +42,8 @@ model_config! {
     }
 }
 
-/// MRAN (Zhao et al., "Multiple Relational Attention Network for Multi-task Learning", KDD 2019): attention among features, among branches, and
-/// from branches to features, then a tower per branch.
+/// MRAN (Zhao et al., "Multiple Relational Attention Network for Multi-task Learning", KDD 2019): attention among features, among branches,
+/// and from branches to features, then a tower per branch.
 ///
 /// ```text
 ///   tower k              ŷ^k = t^k(h^k)
@@ -50,27 +54,27 @@ model_config! {
 /// ```
 ///
 /// The formulas among branches and among features are for one head; the formula among features is for one layer. All branches share the
-/// attentions ([`MultiHeadAttention`](crate::nn::MultiHeadAttention), [`Alignment`](crate::nn::Alignment)). A branch owns its representation
-/// `r_k`, its norm and its tower. If branches are domains, a row passes only the branches of its domain. The logits of a row of no known domain
-/// are the mean over the domains that the model was built with.
+/// attentions ([`MultiHeadAttention`](crate::nn::MultiHeadAttention), [`Alignment`](crate::nn::Alignment)). A branch owns its
+/// representation `r_k`, its norm and its tower. If branches are domains, a row passes only the branches of its domain. The logits of a row
+/// of no known domain are then the mean over the domains that the model was built with.
 ///
 /// A branch attends to the branches that the model was built with. A branch that is added later also attends to itself. So adding a domain
 /// changes no other `q^k`. `r_k` also gets gradients from the rows of the branches that attend to it.
 ///
 /// `activation`, `norm` and `dropout` are applied in the towers and, among features, after the sum of heads and residual. `norm` is also
-/// applied to the input of every tower. The paper uses batch normalisation there (`norm`: `batch`); AutoInt uses ReLU without normalisation.
-/// Attention among branches has none of the three, because a few representations give no useful statistics.
+/// applied to the input of every tower. The paper uses batch normalisation there (`norm`: `batch`); AutoInt uses ReLU without
+/// normalisation. Attention among branches has none of the three, because a few representations give no useful statistics.
 ///
 /// # Differences from the paper
 ///
-/// From the paper are the three attentions and their order: multi-head self-attention among tasks (section 3.2) and among features (3.3), an
-/// alignment of the features with each task's representation, whose weights scale the features and are not summed over (3.4), a residual for
-/// each, a feed-forward tower per task (3.5), and attention weights that all tasks share. The sources are its abstract, the PLE paper (Tang et
-/// al., RecSys 2020, section 2) and published notes; the formulas of the paper itself were not available. The formulas of heads and residual
-/// are from AutoInt (Song et al., CIKM 2019, section 4.4), which also applies attention to the fields of a CTR log.
+/// From the paper are the three attentions and their order: multi-head self-attention among tasks (section 3.2) and among features (3.3),
+/// an alignment of the features with each task's representation, whose weights scale the features and are not summed over (3.4), a residual
+/// for each, a feed-forward tower per task (3.5), and attention weights that all tasks share. The sources are its abstract, the PLE paper
+/// (Tang et al., RecSys 2020, section 2) and published notes; the formulas of the paper itself were not available. The formulas of heads
+/// and residual are from AutoInt (Song et al., CIKM 2019, section 4.4), which also applies attention to the fields of a CTR log.
 ///
-/// * The paper represents a task by its *labels* in the training rows and keeps the alignment's weights for prediction. A label cannot be an
-///   input for the row that is scored. So here the representation of a task is learned, and the alignment depends on the row.
+/// * The paper represents a task by its *labels* in the training rows and keeps the alignment's weights for prediction. A label cannot be
+///   an input for the row that is scored. So here the representation of a task is learned, and the alignment depends on the row.
 /// * A feature is one number in the paper. Here it is the embedding of a field, or a number mapped to that width.
 /// * Branches that are domains are an addition.
 /// * Not implemented: the paper's other scores among tasks (dot product, general, concatenation), and its penalty on attention weights.

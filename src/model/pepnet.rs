@@ -10,22 +10,25 @@ use crate::net::{Builder, Built, Describe, Value};
 use crate::nn::HiddenSettings;
 
 model_config! {
-    /// The settings of [`Pepnet`](super::Pepnet).
+    /// The settings of [`Pepnet`](super::Pepnet), the model with gates that scale the embedded row and the hidden layers.
     PepnetConfig, PepnetConfigBuilder, "pepnet", domain: epnet => {
-        /// The names of the fields that PPNet's gates read (for example user, item, author), in any order; default none: there is no PPNet.
+        /// The names of the fields that PPNet's gates read (for example user, item, author), in any order, each once. PPNet is the gates
+        /// that scale the hidden layers of towers. Default none: then there is no PPNet, and `epnet` must be true.
         priors: Vec<String> = Vec::new(), each String, as &[String];
-        /// Whether there is an EPNet; default true.
+        /// Whether there is an EPNet, the gate that reads the domain and scales the embedded row; default true. If false, the net ignores
+        /// the domain, and `priors` must have at least one field.
         epnet: bool = true;
-        /// Whether PPNet also gates the input of the towers, not only their hidden layers; default false.
+        /// Whether PPNet also scales the input of each tower, not only its hidden layers; default false. If true, `priors` must have at
+        /// least one field.
         gate_input: bool = false;
-        /// The width of a gate's hidden layer, at least 1; default 64. `None` (`null` in a file): the width of the gate's output.
+        /// The width of the hidden layer of each gate, at least 1; default 64. `None` (`null` in a file): the width of the gate's output.
         gate_hidden: Option<usize> = Some(64), from impl Into<Option<usize>>;
-        /// Whether the last map of a gate starts at 0, so that every gate starts at 1; default true. Otherwise it is initialised by Xavier's
-        /// rule.
+        /// If true (the default), the last layer of each gate starts at 0, so that all gates start at 1 and change nothing. If false, its
+        /// weights start at random, by Xavier's rule ([`Init::Xavier`](crate::nn::Init::Xavier)).
         gates_from_zero: bool = true;
-        /// The width of the domain's embedding that EPNet's gate reads, at least 1; default 16.
+        /// The width of the embedding of the domain, which EPNet's gate reads; at least 1, default 16.
         domain_dim: usize = 16;
-        /// The widths of a tower's hidden layers, at least one layer; default 128, 64, 32.
+        /// The widths of the hidden layers of each task's tower, at least one layer; default 128, 64, 32. An output layer follows them.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
@@ -52,9 +55,9 @@ model_config! {
     }
 }
 
-/// PEPNet (Chang et al., "PEPNet: Parameter and Embedding Personalized Network for Infusing with Personalized Prior Information", KDD 2023). EPNet
-/// is a gate that reads the domain and scales the embedded row. PPNet is gates that read user, item or other prior fields and scale the hidden
-/// layers of every task's tower.
+/// PEPNet (Chang et al., "PEPNet: Parameter and Embedding Personalized Network for Infusing with Personalized Prior Information", KDD
+/// 2023). EPNet is a gate that reads the domain and scales the embedded row. PPNet is gates that read user, item or other prior fields and
+/// scale the hidden layers of every task's tower.
 ///
 /// ```text
 ///   tower t    O_l^t = δ_l^t ⊙ φ(O_{l−1}^t·A_l + a_l)      ŷ^t = O_L^t·A + a
@@ -64,13 +67,14 @@ model_config! {
 ///   input      E: the embedded row; e_d: an embedding of its domain; priors: the embeddings of some fields, in the row's order
 /// ```
 ///
-/// * `sg` stops the gradient. EPNet's gate sends no gradient to the embeddings that it reads, and PPNet's gates send none to EPNet's output. The
-///   embeddings of the priors do get gradients through PPNet's gates, and `e_d` through EPNet's (sections 3.2 and 3.3).
-/// * A gate has two layers. Its last map starts at 0, so every δ starts at exactly 1 and the untrained net is one stack of layers per task. The
-///   paper does not give the initial values of gates.
+/// * `sg` stops the gradient. EPNet's gate sends no gradient to the embeddings that it reads, and PPNet's gates send none to EPNet's
+///   output. The embeddings of the priors do get gradients through PPNet's gates, and `e_d` through EPNet's (sections 3.2 and 3.3).
+/// * A gate has two layers. Its last map starts at 0, so every δ starts at exactly 1 and the untrained net is one stack of layers per task.
+///   The paper does not give the initial values of gates.
 /// * One gate per layer computes the values of all tasks.
 /// * The priors use the same embedding tables as the row. Dropout is applied to a hidden layer before its gate.
-/// * Domain side features (what a user did in a domain) are not implemented. They can be ordinary features, since EPNet's gate reads the row.
+/// * Domain side features (what a user did in a domain) are not implemented. They can be ordinary features, since EPNet's gate reads the
+///   row.
 ///
 /// A row of no known domain uses the mean of all domain embeddings. A domain that is added starts with that mean.
 pub type Pepnet = Model;

@@ -15,17 +15,21 @@ use crate::data::DomainId;
 use crate::net::Custom;
 use crate::nn::{Gate, Linear, Mlp, MultiHeadAttention, PostAffine, Stitch, Tokens};
 
-/// The computation of a net in inference, from the embedded row to the logits of each domain.
+/// The computation of a net in inference: a list of steps, from the embedded row to the logits of each domain.
 ///
-/// Inference is described only here: [`Scorer`](crate::serve::Scorer) serves it, and with the feature `onnx` `starple::onnx` writes
-/// it as graphs. Both take for a domain only the steps that its answers need.
+/// You do not need it to use a model: the crate derives the plan of every net from its [`Program`](crate::net::Program).
+/// [`Scorer`](crate::serve::Scorer) runs the plan, and with the feature `onnx` `starple::onnx` writes it as ONNX graphs. For a domain, both
+/// take only the steps that the logits of this domain need.
 ///
-/// A step reads values of earlier steps and gives a new one; [`Plan::answer`] adds a value to logits. A value is
-/// `[rows, width]`. The row itself is read by affine maps, which are the first layers of [stacks](Plan::stack) and [gates](Plan::mix),
-/// by [tokens](Plan::tokens), and by [columns](Plan::columns).
+/// A method adds a step. The step reads [`Value`]s of earlier steps and gives a new value, `[rows, width]`. [`Plan::answer`] adds a value
+/// to logits. The *embedded row* ([`Plan::row`]) is the input of the net: the embeddings of the fields and the numeric inputs of a row,
+/// side by side. Only some steps can read it: [`Plan::stack`], [`Plan::layer`], [`Plan::mix`] as its selector, [`Plan::tokens`] and
+/// [`Plan::columns`].
 ///
-/// Layers are borrowed from the net. Borrow a weight too if inference uses it unchanged: an ONNX graph then has it under its name in the
-/// model.
+/// Layers are borrowed from the net. Borrow a weight too if inference uses it unchanged: in an ONNX graph it then has the same name as in
+/// the model.
+///
+/// Pass only values of this plan. All methods panic if the plan has no such value, or if its width is not the width that the step reads.
 ///
 /// ```
 /// use starple::model::Plan;
@@ -56,28 +60,30 @@ pub struct Plan<'a> {
     rows: BTreeMap<usize, Value>,
 }
 
-/// A value of a [`Plan`]: the output of one of its steps, `[rows, width]`.
+/// A value of a [`Plan`]: the output of one of its steps, `[rows, width]`. The methods of [`Plan`] take and return values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Value(pub(crate) usize);
 
 impl<'a> Plan<'a> {
-    /// An empty plan for this number of known domains.
+    /// An empty plan for a model with this number of domains, at least 1. Rows of no known domain do not count as a domain here.
     pub fn new(domains: usize) -> Self {
         Self { steps: Vec::new(), answers: Vec::new(), widths: Vec::new(), domains, rows: BTreeMap::new() }
     }
 
-    /// The domains that need an answer: all known ones, then [`DomainId::SHARED`] for rows of no known domain.
+    /// The domains for which [`Plan::answer`] must be called: all domains of the model, then [`DomainId::SHARED`] for rows of no known
+    /// domain.
     pub fn domains(&self) -> impl Iterator<Item = DomainId> + use<> {
         (0..self.domains).map(DomainId::new).chain([DomainId::SHARED])
     }
 
-    /// The embedded row.
+    /// The embedded row: the embeddings of the fields, then the numeric inputs, side by side.
     pub fn row(&mut self) -> Value {
         self.row_of(0)
     }
 
-    /// The row embedded by the tables of the branch at this position, where branches have tables of their own
-    /// ([`NetConfig::own_tables`](super::NetConfig::own_tables)).
+    /// The row embedded by the tables of one branch, in a model whose branches have their own tables
+    /// ([`NetConfig::own_tables`](super::NetConfig::own_tables)). `branch` is the position of the branch in
+    /// [`Branches::of`](super::Branches::of).
     pub fn row_of(&mut self, branch: usize) -> Value {
         if let Some(&row) = self.rows.get(&branch) {
             return row;
@@ -87,20 +93,20 @@ impl<'a> Plan<'a> {
         row
     }
 
-    /// `mlp(input)`.
+    /// All layers of a multilayer perceptron: `mlp(input)`. `input` may be the embedded row.
     ///
     /// # Panics
-    /// If `input` is a value of another plan, or its width is not what the layer reads; so do all methods here.
+    /// If the width of `input` is not the input width of `mlp`.
     pub fn stack(&mut self, input: Value, mlp: &'a Mlp) -> Value {
         let layers = mlp.layers.iter().enumerate();
         layers.fold(input, |value, (i, layer)| self.layer(value, Cow::Borrowed(layer), mlp.hidden.get(i)))
     }
 
-    /// One layer: `input·W + b`, then the rest of a hidden layer if `hidden` is given. An owned map may be combined from the shared parameters and
-    /// a domain's own.
+    /// One layer: the affine map `linear` (`input·W + b`), then normalisation and activation if `hidden` is given. `input` may be the
+    /// embedded row. Pass an owned `linear` if it is computed, for example from shared weights and the weights of a domain.
     ///
     /// # Panics
-    /// If the map does not have one bias for each column of its weight.
+    /// If `linear` does not have one bias for each column of its weight, or the width of `input` is not the number of rows of the weight.
     pub fn layer(&mut self, input: Value, linear: Cow<'a, Linear>, hidden: Option<&'a PostAffine>) -> Value {
         let (weight, bias) = match linear {
             Cow::Borrowed(Linear { weight, bias }) => (Cow::Borrowed(weight), Cow::Borrowed(bias)),
@@ -127,19 +133,21 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Affine { input, weight, bias, rectified }, Some(width))
     }
 
-    /// The part of a hidden layer after its affine map: normalisation and activation.
+    /// The part of a hidden layer after its affine map: normalisation and activation. It has no dropout, because a plan is for inference.
     ///
     /// # Panics
-    /// If the value is the embedded row ([`Plan::row`], [`Plan::row_of`]), or its width is no multiple of the width of a token.
+    /// If `input` is the embedded row.
     pub fn hidden(&mut self, input: Value, hidden: &'a PostAffine) -> Value {
         let width = self.width(input);
         self.push(PlanStep::PostAffine { input, hidden }, Some(width))
     }
 
-    /// `Σ_i w_i · parts_i` with `w = softmax(selector·W)`.
+    /// A softmax gate: the weighted sum `Σ_i w_i · parts_i` with `w = softmax(selector·W)`. `W` is the weight of `gate`. `selector` may be
+    /// the embedded row.
     ///
     /// # Panics
-    /// If the gate does not give one weight for each part, or a part is the row.
+    /// If `gate` does not give one weight for each of `parts`, or `parts` is empty, has values of different widths, or contains the
+    /// embedded row.
     pub fn mix(&mut self, selector: Value, gate: &'a Gate, parts: &[Value]) -> Value {
         assert_eq!(gate.weight.ncols(), parts.len(), "one part for each gate weight");
         let width = self.common_width(parts);
@@ -147,10 +155,11 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Mix { scores, parts: parts.to_vec() }, Some(width))
     }
 
-    /// Several values of one width: concatenated, summed or averaged.
+    /// Joins several values of equal width: concatenates, sums or averages them. The width of a concatenation is `parts.len()` times the
+    /// width of a part; sum and mean keep the width.
     ///
     /// # Panics
-    /// If there are none, or one is the row.
+    /// If `parts` is empty, has values of different widths, or contains the embedded row.
     pub fn join(&mut self, parts: &[Value], fusion: Fusion) -> Value {
         let width = fusion.width(parts.len(), self.common_width(parts));
         // Every fusion leaves a single value as it is.
@@ -160,10 +169,11 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// A unit's linear combination of several values.
+    /// The linear combination of several values of equal width by a cross-stitch unit ([`Stitch`]). The width stays the same.
     ///
     /// # Panics
-    /// If the unit reads another number of values or other blocks, or one is the row.
+    /// If `stitch` does not read as many values as there are `parts`, the width of the parts is not a multiple of its number of blocks, or
+    /// `parts` has values of different widths or contains the embedded row.
     pub fn stitch(&mut self, parts: &[Value], stitch: &'a Stitch) -> Value {
         assert_eq!(stitch.inputs(), parts.len(), "one value for each input of the unit");
         let width = self.common_width(parts);
@@ -171,46 +181,52 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Stitch { parts: parts.to_vec(), stitch }, Some(width))
     }
 
-    /// `shared + σ(gate) ⊙ own`, element by element, of three values of equal width.
+    /// `shared + σ(gate) ⊙ own`: adds `own` to `shared`, each value multiplied by a weight between 0 and 1. σ is the sigmoid, ⊙ the
+    /// elementwise product. All three have equal width.
     ///
     /// # Panics
-    /// If the widths differ, or if one of the values is the embedded row ([`Plan::row`], [`Plan::row_of`]).
+    /// If the widths differ, or `shared`, `own` or `gate` is the embedded row.
     pub fn gated(&mut self, shared: Value, own: Value, gate: Value) -> Value {
         let width = self.common_width(&[shared, own, gate]);
         self.push(PlanStep::Gated { shared, own, gate }, Some(width))
     }
 
-    /// The concatenated tokens of a row, `[t_1, …, t_M]`, `[rows, M·width]`: a token is a field's embedding, or `x_j·v_j + b_j` for a number.
+    /// The tokens of each row, concatenated: `[t_1, …, t_M]`, `[rows, M·width]`. A token is a vector for one input of the row: the
+    /// embedding of a field, or `x_j·v_j + b_j` for a numeric input `x_j`. `row` is the embedded row. See [`Tokens`].
+    ///
+    /// # Panics
+    /// If the width of `row` is not the input width of `tokens`.
     pub fn tokens(&mut self, row: Value, tokens: &'a Tokens) -> Value {
         self.reads(row, tokens.input());
         self.push(PlanStep::Tokens { input: row, tokens }, Some(tokens.count() * tokens.width()))
     }
 
-    /// Attention among the concatenated tokens of a row, each of which attends to all: from `[rows, M·in]` to `[rows, M·width]`. See
-    /// [`MultiHeadAttention::forward`].
+    /// Multi-head attention among the tokens of each row; every token attends to all tokens. `tokens` has the `M` tokens of a row side by
+    /// side, `[rows, M·in]`; the result is `[rows, M·width]`. See [`MultiHeadAttention::forward`].
     ///
     /// # Panics
-    /// If the value is the embedded row ([`Plan::row`], [`Plan::row_of`]), or its width is no multiple of the width of a token.
+    /// If `tokens` is the embedded row, or its width is not a multiple of the width of the tokens that `attention` reads.
     pub fn attention(&mut self, tokens: Value, attention: &'a MultiHeadAttention) -> Value {
         let count = self.count_tokens(tokens, attention.projection.nrows());
         self.push(PlanStep::Attention { input: tokens, attention }, Some(count * attention.width()))
     }
 
-    /// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨direction, x_m⟩)`, for concatenated tokens, `[rows, M·width]`. In inference all rows have
-    /// the same direction. See [`Alignment`](crate::nn::Alignment).
+    /// Scales each token by a weight: `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨direction, x_m⟩)`. `tokens` has the tokens `x_m` of a row
+    /// side by side, `[rows, M·width]`. `direction` is a vector as wide as one token, equal for all rows. See
+    /// [`Alignment`](crate::nn::Alignment).
     ///
     /// # Panics
-    /// If the value is the embedded row ([`Plan::row`], [`Plan::row_of`]), or its width is no multiple of the width of a token.
+    /// If `tokens` is the embedded row, or its width is not a multiple of the length of `direction`.
     pub fn align(&mut self, tokens: Value, direction: Array1<f32>) -> Value {
         self.count_tokens(tokens, direction.len());
         let width = self.width(tokens);
         self.push(PlanStep::Align { input: tokens, direction }, Some(width))
     }
 
-    /// Some columns of a value of this width, which may be the row.
+    /// The columns `columns` of `input`, counted from 0. `width` is the width of `input`, which may be the embedded row.
     ///
     /// # Panics
-    /// If it has fewer columns.
+    /// If `input` has another width than `width`, or `columns` is not a range within it.
     pub fn columns(&mut self, input: Value, columns: Range<usize>, width: usize) -> Value {
         self.reads(input, width);
         assert!(columns.start <= columns.end && columns.end <= width, "{columns:?} of {width} columns");
@@ -218,39 +234,42 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Columns { input, columns }, Some(width))
     }
 
-    /// Concatenates values of any width, in this order.
+    /// Concatenates values, whose widths may differ.
     ///
     /// # Panics
-    /// If one of `parts` is the embedded row ([`Plan::row`], [`Plan::row_of`]).
+    /// If `parts` contains the embedded row. (Take all its columns with [`Plan::columns`] to concatenate it.)
     pub fn concat(&mut self, parts: &[Value]) -> Value {
         let width = parts.iter().map(|&part| self.width(part)).sum();
         self.push(PlanStep::Concat { parts: parts.to_vec() }, Some(width))
     }
 
-    /// `factor·σ(gate) ⊙ input`, element by element, of two values of equal width.
+    /// `factor·σ(gate) ⊙ input`: multiplies each value of `input` by a number between 0 and `factor`. σ is the sigmoid, ⊙ the elementwise
+    /// product.
     ///
     /// # Panics
-    /// If the widths differ, or if `input` or `gate` is the embedded row ([`Plan::row`], [`Plan::row_of`]).
+    /// If the widths of `input` and `gate` differ, or one of the two is the embedded row.
     pub fn scale(&mut self, input: Value, gate: Value, factor: f32) -> Value {
         let width = self.common_width(&[input, gate]);
         self.push(PlanStep::Scale { input, gate, factor }, Some(width))
     }
 
-    /// `a ⊙ b`, the elementwise product of two values of equal width.
+    /// The elementwise product `a ⊙ b` of two values of equal width.
     ///
     /// # Panics
-    /// If the widths differ, or if `a` or `b` is the embedded row ([`Plan::row`], [`Plan::row_of`]).
+    /// If the widths differ, or `a` or `b` is the embedded row.
     pub fn product(&mut self, a: Value, b: Value) -> Value {
         let width = self.common_width(&[a, b]);
         self.push(PlanStep::Product { a, b }, Some(width))
     }
 
-    /// `Σ_m α_m·v_m` with `α = softmax_m(⟨query, v_m⟩ / √width)` over the first `filled·len` of the `len` concatenated vectors `v`.
-    /// See [`attend`](crate::nn::attend).
+    /// Attention of one query over the vectors of a row: `Σ_m α_m·v_m` with `α = softmax_m(⟨query, v_m⟩ / √width)`.
+    ///
+    /// `values` has `len` vectors `v_m` side by side, each as wide as `query`. `filled`, of width 1, says which share of them the row has:
+    /// only the first `filled·len` vectors count. See [`attend`](crate::nn::attend).
     ///
     /// # Panics
-    /// If one of the values is the embedded row ([`Plan::row`], [`Plan::row_of`]), if the width of `values` is no multiple of that of `query`, or
-    /// if the width of `filled` is not 1.
+    /// If `query`, `values` or `filled` is the embedded row, the width of `values` is not a multiple of that of `query`, or the width of
+    /// `filled` is not 1.
     pub fn attend(&mut self, query: Value, values: Value, filled: Value) -> Value {
         let width = self.width(query);
         self.count_tokens(values, width);
@@ -264,11 +283,13 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Custom { input, layer, domain }, Some(width))
     }
 
-    /// Adds `share` times a value to the logits of one domain, or with [`DomainId::SHARED`] of rows of no known domain. With a `task` the value has width 1 and is added
-    /// to that task's logit; otherwise it has one column for each task.
+    /// Adds `share · value` to the logits of the rows of one domain. [`DomainId::SHARED`] means the rows of no known domain.
+    ///
+    /// With `task` (a position in [`Layout::tasks`](crate::data::Layout::tasks), from 0), `value` has width 1 and is added to the logit of
+    /// this task. Without, it has one column for each task.
     ///
     /// # Panics
-    /// If there is no such domain, or the value is the row.
+    /// If the plan has no such domain, or `value` is the embedded row.
     pub fn answer(&mut self, domain: DomainId, value: Value, task: Option<usize>, share: f32) {
         let known = self.domains;
         assert!(domain.index().is_none_or(|domain| domain < known), "{domain:?} is not one of the {known}");

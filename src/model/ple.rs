@@ -7,17 +7,19 @@ use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`Ple`](super::Ple).
+    /// The settings of [`Ple`](super::Ple), the model with levels of shared experts and experts of each branch.
     PleConfig, PleConfigBuilder, "ple", branches: Branches::Auto => {
-        /// The number of levels, at least 1; default 2. One level is [`Cgc`](super::Cgc).
+        /// The number of levels of experts, 1 to 256; default 2. With one level the model is [`Cgc`](super::Cgc).
         levels: usize = 2;
-        /// The number of shared experts at each level; default 2.
+        /// The number of experts at each level that all branches share; default 2. At least 1 if there is more than one level.
         shared_experts: usize = 2;
-        /// The number of own experts of each branch at each level; default 1.
+        /// The number of experts of each branch at each level; default 1. It may be 0 if `shared_experts` is at least 1.
         own_experts: usize = 1;
-        /// The widths of an expert's layers, at least one layer; default one layer of 128.
+        /// The widths of the layers of each expert, at least one layer; default one layer of 128. The last width is that of the mixture of
+        /// experts that a tower reads.
         expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of a tower's hidden layers; default 64, 32.
+        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
+        /// follows them. An empty list leaves only the output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
@@ -32,8 +34,8 @@ model_config! {
     }
 }
 
-/// PLE (Tang et al., "Progressive Layered Extraction", RecSys 2020, section 4.2): levels of shared experts and own experts of each branch, mixed
-/// by softmax gates.
+/// PLE (Tang et al., "Progressive Layered Extraction", RecSys 2020, section 4.2): levels of shared experts and own experts of each branch,
+/// mixed by softmax gates.
 ///
 /// ```text
 ///      tower A          tower B
@@ -57,6 +59,9 @@ model_config! {
 ///                 w^k = softmax(h^k·W^k)
 ///   shared gate   h^s ← Σ_i w^s_i E_i   over all experts of the level, w^s = softmax(h^s·W^s)
 /// ```
+///
+/// Here x is the embedded row, `E_i` is an expert of the level, and `t^k` and `W^k` are the tower and the gate of branch k. The *shared
+/// gate* has the weight `W^s`; it mixes the input of the shared experts of the next level.
 pub type Ple = Model;
 
 impl Describe for PleConfig {

@@ -7,11 +7,13 @@ use super::{Branches, Fusion, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`SharedBottom`](super::SharedBottom).
+    /// The settings of [`SharedBottom`](super::SharedBottom), the model with one bottom and a tower per branch.
     SharedBottomConfig, SharedBottomConfigBuilder, "shared_bottom", branches: Branches::Auto => {
-        /// The widths of the bottom's layers, at least one layer; default one layer of 128.
+        /// The widths of the layers of the bottom, the stack of layers that all branches share; at least one layer, default one layer of
+        /// 128.
         bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of a tower's hidden layers; default 64, 32.
+        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
+        /// follows them. An empty list leaves only the output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
@@ -20,8 +22,8 @@ model_config! {
     }
 }
 
-/// Shared bottom (Caruana, "Multitask Learning", Machine Learning 1997; Tang et al., RecSys 2020, figure 1 a): one bottom b, whose output the
-/// tower `t^k` of every branch k reads.
+/// Shared bottom (Caruana, "Multitask Learning", Machine Learning 1997; Tang et al., RecSys 2020, figure 1 a): one bottom b, whose output
+/// the tower `t^k` of every branch k reads.
 ///
 /// ```text
 ///   tower A    tower B       ŷ^k = t^k(b(x))

@@ -6,9 +6,9 @@ use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`Single`](super::Single).
+    /// The settings of [`Single`](super::Single), the model with a separate model for each branch.
     SingleConfig, SingleConfigBuilder, "single", branches: Branches::DomainsAndTasks, own_tables: true => {
-        /// The widths of the hidden layers of each model; default 128, 64, 32.
+        /// The widths of the hidden layers of the model of each branch; default 128, 64, 32. An output layer follows them.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
@@ -16,7 +16,8 @@ model_config! {
     }
 }
 
-/// A separate model for each branch k, with its own embedding tables: `logits^k = mlp^k(x^k)`.
+/// A separate model for each branch k, with its own embedding tables: `logits^k = mlp^k(x^k)`, where `x^k` is the row embedded by the
+/// tables of branch k.
 ///
 /// ```text
 ///   logits A      logits B
@@ -29,8 +30,8 @@ model_config! {
 /// No parameters are shared. It is the baseline against which "gain" and "negative transfer" of the other models are measured (Tang et al.,
 /// RecSys 2020, section 1).
 ///
-/// The models still train in one run. A loss per task averages over the rows of all domains;
-/// [`Units::DomainsAndTasks`](crate::loss::Units::DomainsAndTasks) averages per model instead. Gradient clipping, loss weighting and early
+/// The models still train in one run. With one loss per task, the loss is the mean over the rows of all domains; use
+/// [`Units::DomainsAndTasks`](crate::loss::Units::DomainsAndTasks) for one mean per model. Gradient clipping, loss weighting and early
 /// stopping apply to all models together.
 pub type Single = Model;
 

@@ -7,19 +7,25 @@ use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`Sluice`](super::Sluice).
+    /// The settings of [`Sluice`](super::Sluice), the model with a stack of layers per branch, mixed by subspaces.
     SluiceConfig, SluiceConfigBuilder, "sluice", branches: Branches::Auto => {
-        /// The widths of a stack's layers, at least one layer; default 128, 128. All widths must be equal, and a multiple of `subspaces`.
+        /// The widths of the layers of each stack, at least one layer; default 128, 128. Every branch has one stack. All widths must be
+        /// equal, and a multiple of `subspaces`.
         hidden: Vec<usize> = vec![128, 128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of a tower's hidden layers; default 64, 32.
+        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
+        /// follows them. An empty list leaves only the output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
-        /// The number of equal subspaces (blocks of columns) of a layer's output, at least 1; default 2.
+        /// The number of subspaces into which the output of a layer is cut, at least 1; default 2. A subspace is a block of columns; all
+        /// have the same width.
         subspaces: usize = 2;
-        /// The initial weight α of a subspace for itself, in [0, 1]; default 0.9. All other subspaces, of all stacks, share the rest equally.
+        /// The initial weight α that a mixed subspace gives to the same subspace of its own branch, in [0, 1]; default 0.9. All other
+        /// subspaces, of all stacks, share the rest, `1 − own_weight`, equally.
         own_weight: f32 = 0.9;
-        /// The initial weight β of a tower for the last layer, in [0, 1]; default 0.9. The other layers share the rest equally.
+        /// A tower reads a mixture of all layers of its stack. This is the initial weight β of the last layer in it, in [0, 1]; default
+        /// 0.9. The other layers share the rest, `1 − last_weight`, equally.
         last_weight: f32 = 0.9;
-        /// The weight λ of the penalty on subspaces that are not orthogonal, at least 0; default 0.1.
+        /// The weight λ of the penalty that pushes the subspaces of a layer to be orthogonal, at least 0; default 0.1. With 0 there is no
+        /// penalty.
         orthogonality: f32 = 0.1;
     }
     check(this, problems) {
@@ -40,8 +46,8 @@ model_config! {
     }
 }
 
-/// Sluice networks (Ruder, Bingel, Augenstein and Søgaard, "Latent Multi-task Architecture Learning", AAAI 2019, section 3): every branch has a
-/// stack of layers. After each layer, a unit mixes the subspaces of all stacks. A tower reads a mixture of all layers of its stack.
+/// Sluice networks (Ruder, Bingel, Augenstein and Søgaard, "Latent Multi-task Architecture Learning", AAAI 2019, section 3): every branch
+/// has a stack of layers. After each layer, a unit mixes the subspaces of all stacks. A tower reads a mixture of all layers of its stack.
 ///
 /// ```text
 ///   tower k    ŷ^k = t^k(Σ_l β^k_l h^k_l)
@@ -50,13 +56,15 @@ model_config! {
 ///   penalty    λ Σ_{k,l} Σ_{r<s} ‖(G^k_lr)ᵀ G^k_ls‖²_F
 /// ```
 ///
+/// * x is the embedded row for the first layer (`h^k_0 = x`), φ the activation, `t^k` the tower of branch k, and `h[s]` the subspace s of
+///   h.
 /// * Every α and β is one learned number. It is not bounded.
-/// * The penalty is on the weights, `[in, out]`, of every layer of every stack that has a gradient in the step, also of the first layer. It is
-///   added once per step to the mean loss. The paper has two subspaces; with more, every pair is penalised. The authors' example also
+/// * The penalty is on the weights, `[in, out]`, of every layer of every stack that has a gradient in the step, also of the first layer. It
+///   is added once per step to the mean loss. The paper has two subspaces; with more, every pair is penalised. The authors' example also
 ///   has λ = 0.1.
-/// * Differences from the paper: the layers are fully connected; the paper's are recurrent. Towers read several layers through β; the authors'
-///   code can also add or concatenate the layers. α starts near the identity, as in cross-stitch; the paper's α starts with a larger weight
-///   between one pair of subspaces of different stacks.
+/// * Differences from the paper: the layers are fully connected; the paper's are recurrent. Towers read several layers through β; the
+///   authors' code can also add or concatenate the layers. α starts near the identity, as in cross-stitch; the paper's α starts with a
+///   larger weight between one pair of subspaces of different stacks.
 ///
 /// With one subspace and all weight of β on the last layer, it is [`CrossStitch`](super::CrossStitch).
 pub type Sluice = Model;

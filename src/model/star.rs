@@ -7,30 +7,35 @@ use crate::net::{Builder, Built, Describe};
 use crate::nn::{Combination, PartitionedNormSettings};
 
 model_config! {
-    /// The settings of [`Star`](super::Star).
+    /// The settings of [`Star`](super::Star), the model in which every layer combines shared weights and weights of the domain.
     StarConfig, StarConfigBuilder, "star" => {
-        /// The widths of the hidden layers of the star topology; default 128, 64, 32.
+        /// The widths of the hidden layers of the star topology, whose layers combine shared weights and weights of the domain; default
+        /// 128, 64, 32. An output layer of the same kind follows them.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
-        /// How the shared weights and the weights of a domain are combined; default their product, as in the paper.
+        /// How a layer combines its shared weights and its weights of the domain; default by their elementwise product, as in the paper.
         combination: Combination = Combination::Product;
-        /// Whether Partitioned Normalization is applied to the input; default true.
+        /// Whether [Partitioned Normalization](crate::nn::PartitionedNorm) is applied to the input of the star topology; default true. It
+        /// standardises each column with statistics of the row's domain. If false, the settings `norm_…` have no effect.
         partitioned_norm: bool = true;
-        /// ε of Partitioned Normalization, above 0; default 1e-5.
+        /// ε of Partitioned Normalization, which is added to every variance; above 0, default 1e-5.
         norm_epsilon: f32 = 1e-5;
-        /// The rate of Partitioned Normalization's moving averages after their first steps, in (0, 1]; default 0.05.
+        /// The weight of a new batch in the moving averages of Partitioned Normalization, in (0, 1]; default 0.05. In the first steps the
+        /// weight is larger, so that the averages do not depend on their initial values.
         norm_rate: f32 = 0.05;
-        /// The fewest rows of a domain in a batch that Partitioned Normalization standardises by the statistics of these rows, at least 2;
-        /// default 64. Fewer rows are standardised by the moving averages of their domain.
+        /// In training, Partitioned Normalization uses the mean and variance of a domain's rows in the batch only if the batch has at least
+        /// this many rows of the domain. With fewer rows it uses the moving averages of the domain (of all domains together, if the domain
+        /// has none yet). At least 2; default 64.
         norm_min_rows: usize = 64;
-        /// φ of Partitioned Normalization: φ times the pooled variance of all domains is added to the variance of each domain; at least 0,
-        /// default 0. Above 0, a new value in a column that was nearly constant in a domain cannot become very large. The scores of a domain
-        /// then depend on the statistics of the other domains.
+        /// φ of Partitioned Normalization: φ times the moving variance over all domains together is added to the variance of each domain;
+        /// at least 0, default 0. If φ is above 0, a new value in a column that was nearly constant in a domain cannot become very large
+        /// after normalisation. But the scores of a domain then depend on the statistics of the other domains too.
         norm_floor: f32 = 0.0;
-        /// Whether there is an auxiliary network; default true.
+        /// Whether there is an auxiliary network, whose logits are added to those of the star topology; default true. It reads the embedded
+        /// row and an embedding of the domain. If false, `auxiliary_hidden` and `domain_dim` have no effect.
         auxiliary: bool = true;
-        /// The widths of the auxiliary network's hidden layers; default 32.
+        /// The widths of the hidden layers of the auxiliary network; default one layer of 32.
         auxiliary_hidden: Vec<usize> = vec![32], from impl Into<Vec<usize>>, as &[usize];
-        /// The width of the domain's embedding in the auxiliary network, at least 1; default 16.
+        /// The width of the embedding of the domain, which the auxiliary network reads; at least 1, default 16.
         domain_dim: usize = 16;
     }
     check(this, problems) {
@@ -49,7 +54,8 @@ model_config! {
     }
 }
 
-/// STAR (Sheng et al., "One Model to Serve All", CIKM 2021, section 3): every layer multiplies shared weights by weights of the row's domain.
+/// STAR (Sheng et al., "One Model to Serve All", CIKM 2021, section 3): every layer multiplies shared weights by weights of the row's
+/// domain.
 ///
 /// ```text
 ///              ┌─ PN ── star layer, φ ── … ── star layer ──┐
@@ -65,8 +71,8 @@ model_config! {
 /// * The auxiliary network reads x and an embedding `e_d` of the domain ([`DomainMlp`](crate::nn::DomainMlp); section 3.5). Its logits are
 ///   added (equation 7): `p = σ(s_main + s_a)`.
 ///
-/// An untrained STAR computes the same star topology for all domains, with every combination. A row of no known domain uses the shared
-/// weights W alone, the pooled statistics and the mean of the domain embeddings.
+/// In an untrained STAR, the layers of the star topology compute the same for all domains, with every [`Combination`]. A row of no known
+/// domain uses the shared weights W alone, the normalisation statistics of all domains together, and the mean of the domain embeddings.
 ///
 /// Batch normalisation and Dice in hidden layers take their statistics over all rows of a batch, of all domains together. Partitioned
 /// Normalization avoids this at the input.

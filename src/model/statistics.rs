@@ -29,8 +29,8 @@ impl<'a> Statistics<'a> {
 
     /// Adds the statistics of these rows.
     ///
-    /// If only the input is normalised, the embedded rows are enough. Otherwise this runs a forward pass without dropout and a backward pass,
-    /// which records the statistics. The gradients are not used.
+    /// If only the input is normalised, the embedded rows are enough. Otherwise this runs a forward pass without dropout and a backward
+    /// pass, which records the statistics. The gradients are not used.
     pub(crate) fn add(&mut self, model: &mut Model, rows: &Batch) {
         let Self { cache, dlogits, grad, precise } = self;
         let Cache { order, blocks, x, dx, grouped: logits, tape, .. } = &mut **cache;

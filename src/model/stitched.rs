@@ -23,8 +23,8 @@ pub(super) struct Stacks<'a> {
     pub(super) style: HiddenSettings,
 }
 
-/// The unit of `branch` mixes the stacks of the first n branches; this is n. A branch that the model was built with reads all branches of that
-/// time. A branch that was added later reads all branches up to the last one of its own domain.
+/// The unit of `branch` mixes the stacks of the first n branches; this is n. A branch that the model was built with reads all branches of
+/// that time. A branch that was added later reads all branches up to the last one of its own domain.
 fn reads(branches: &[Branch], built_with: usize, branch: usize) -> usize {
     if branch < built_with {
         return built_with;
@@ -44,8 +44,8 @@ impl Stacks<'_> {
     /// ```
     ///
     /// Mixing needs the outputs of all stacks. So every row passes every stack and every stack learns from all rows, also if branches are
-    /// domains. Only the units of the last layer, β and the towers run only for the rows of their domain. The stack of a domain that is added
-    /// later reads all stacks; older stacks do not read it.
+    /// domains. Only the units of the last layer, β and the towers run only for the rows of their domain. The stack of a domain that is
+    /// added later reads all stacks; older stacks do not read it.
     pub(super) fn describe(self, config: &impl BranchedConfig, net: &mut Builder<'_>) -> Built {
         let branches = net.branches(config.branches(), config.built_with())?;
         let mut below = vec![net.row()?; branches.len()];

@@ -1,7 +1,7 @@
 //! The backward pass of a program: the chain rule, in reverse order of the steps.
 //!
-//! A step is active if labels reach it: an active step reads its value, or its value is added to logits that have a gradient. Other steps are
-//! skipped, and their layers stay absent. The first reader of a value overwrites its gradient; later readers add to it.
+//! A step is active if labels reach it: an active step reads its value, or its value is added to logits that have a gradient. Other steps
+//! are skipped, and their layers stay absent. The first reader of a value overwrites its gradient; later readers add to it.
 
 mod mixtures;
 mod step;

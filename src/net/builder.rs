@@ -13,28 +13,36 @@ const MOST: usize = 1 << 22;
 const MOST_BRANCHES: usize = 1 << 20;
 const MOST_READ: usize = 1 << 25;
 
-/// The error of settings that ask for more steps than a program may have.
+/// The error of the methods of [`Builder`]: the net has too many steps or branches. A net may have about 4 million steps and 1 million
+/// branches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLarge;
 
-/// The result of a [`Builder`]'s methods.
+/// The result of the methods of [`Builder`], for `?`. The only error is [`TooLarge`].
 pub type Built<T = ()> = Result<T, TooLarge>;
 
-/// The values of a field that keeps them, side by side: vectors, and the share of places that a row fills.
+/// The embeddings of all values of a field that [keeps](crate::data::Pooling::Keep) its values apart, such as a user's last 20 items.
+/// [`Builder::sequence`] makes it; [`Builder::attend`] reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sequence {
-    /// The vectors, `[rows, len·width]`; those that a row does not have are zeros.
+    /// `len` embeddings side by side, `[rows, len·width]`, where `width` is the width of the field's table. If a row has fewer values, the
+    /// last embeddings are zeros.
     pub values: Value,
-    /// How many vectors a row has, over `len`: `[rows, 1]`.
+    /// The number of values that a row has (at most `len`), divided by `len`: `[rows, 1]`.
     pub filled: Value,
-    /// How many vectors are kept.
+    /// The number of values that the field keeps: the `n` of [`Pooling::Keep`](crate::data::Pooling::Keep).
     pub len: usize,
 }
 
-/// Writes a [`Program`] step by step, and makes the layers of its steps, or only computes their size.
+/// Builds a net step by step: [`Describe::describe`](super::Describe::describe) gets a builder and calls its methods. A method adds a step,
+/// makes its layers, and returns the [`Value`] that the step computes. Sometimes the crate calls `describe` only to compute the size of the
+/// net; then the builder makes no layers.
 ///
-/// Every layer has a dotted name, written as a tuple: `("levels", 0, "own", branch, 1)`. Its starting values depend only on the seed, this name
-/// and its shape. So to grow a net, build it anew and copy the layers whose names were there before.
+/// Every layer has a dotted name, written as a tuple ([`IntoName`](super::IntoName)): `("levels", 0, "own", branch, 1)`. Give each layer
+/// another name. The initial values of a layer depend only on the seed, its name and its shape. So when a model grows, the crate builds the
+/// net anew and keeps the layers whose names existed before.
+///
+/// Pass only values that this builder returned.
 #[derive(Debug)]
 pub struct Builder<'a> {
     layout: &'a Layout,
@@ -89,15 +97,19 @@ impl<'a> Builder<'a> {
         Self { made: Some((config.seed(), Vec::new())), ..Self::writing(config) }
     }
 
-    /// The fields, domains and tasks of the rows.
+    /// The shape of the rows that the model reads: fields and their tables, numeric inputs, domains and tasks.
     pub fn layout(&self) -> &'a Layout {
         self.layout
     }
 
-    /// Sets what the branches stand for, and returns them in order. The shared path reads the first `built_with` of them, by default all.
+    /// Sets what the branches of the net stand for (the parts with their own output), and returns them in the order of [`Branches::of`].
+    /// Call it before all methods that take the position of a branch: a position in this list, from 0.
+    ///
+    /// `built_with` is the number of branches that the model had before any domain was added; `None` means all. Rows of no known domain
+    /// ([`DomainId::SHARED`]) use only these first branches. Pass [`BranchedConfig::built_with`](crate::model::BranchedConfig::built_with).
     ///
     /// # Errors
-    /// [`TooLarge`] if there are too many branches.
+    /// [`TooLarge`] if the net has too many branches.
     pub fn branches(&mut self, branches: Branches, built_with: Option<usize>) -> Built<Vec<Branch>> {
         if branches.count(self.layout) > MOST_BRANCHES {
             return Err(TooLarge);
@@ -107,28 +119,32 @@ impl<'a> Builder<'a> {
         Ok(self.branches.clone())
     }
 
-    /// The number of branches that the shared path reads: the first ones.
+    /// The number of branches that the model had before any domain was added, as [`Builder::branches`] set it. Rows of no known domain use
+    /// only these first branches; parts that mix branches should do so too, so that an added domain does not change the scores of the
+    /// others.
     pub fn built_with(&self) -> usize {
         self.built_with
     }
 
-    /// The number of logits of a branch: one, or one for each task.
+    /// The number of logits of this branch: 1 if it predicts one task, otherwise the number of tasks of the layout.
     pub fn outputs(&self, branch: Branch) -> usize {
         if branch.task().is_some() { 1 } else { self.layout.tasks.len() }
     }
 
-    /// The embedded row: the fields' embeddings, then the numeric inputs.
+    /// The embedded row, the input of the net: the embeddings of all fields in the order of the layout, then the numeric inputs, side by
+    /// side.
     ///
     /// # Errors
-    /// [`TooLarge`] if the program has too many steps; so do all methods here.
+    /// [`TooLarge`] if the net has too many steps.
     pub fn row(&mut self) -> Built<Value> {
         self.row_of(0)
     }
 
-    /// The row embedded by the tables of the branch at this position, where branches have tables of their own.
+    /// The row embedded by the tables of one branch, for a model whose branches have their own tables
+    /// ([`NetConfig::own_tables`]). `owner` is the position of the branch in [`Builder::branches`].
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`] if the net has too many steps.
     pub fn row_of(&mut self, owner: usize) -> Built<Value> {
         if let Some(&Some(row)) = self.rows.get(owner) {
             return Ok(row);
@@ -141,11 +157,11 @@ impl<'a> Builder<'a> {
         Ok(row)
     }
 
-    /// The embeddings of a field: its columns of the [row](Builder::row). Of a field that [keeps](crate::data::Pooling::Keep) its values
-    /// it has all of them, side by side.
+    /// The embedding of one field: its columns of the [embedded row](Builder::row). For a field that [keeps](crate::data::Pooling::Keep)
+    /// its values apart, these are the embeddings of all values side by side.
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`] if the net has too many steps.
     ///
     /// # Panics
     /// If the layout has no field of this name.
@@ -154,13 +170,13 @@ impl<'a> Builder<'a> {
         Ok(self.row()?.columns(columns.values()))
     }
 
-    /// The values of a field that [keeps](crate::data::Pooling::Keep) them, for [attention](Builder::attend).
+    /// The embeddings of all values of a field that [keeps](crate::data::Pooling::Keep) them apart, for [attention](Builder::attend).
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`] if the net has too many steps.
     ///
     /// # Panics
-    /// If the layout has no such field.
+    /// If the layout has no field of this name, or the field does not keep its values apart.
     pub fn sequence(&mut self, name: &str) -> Built<Sequence> {
         let columns = self.columns_of(name);
         let filled = columns.filled().unwrap_or_else(|| panic!("field {name:?} keeps no values apart"));
@@ -174,10 +190,15 @@ impl<'a> Builder<'a> {
         self.columns.fields[position.unwrap_or_else(|| panic!("the layout has no field {name:?}"))]
     }
 
-    /// The tower of the branch at this position: hidden layers of these widths, then an affine map to the branch's logits.
+    /// Adds the tower of a branch: a multilayer perceptron that computes the logits of the branch from `input`, and adds them as
+    /// [`Builder::answer_branch`] does. `branch` is the position of the branch in [`Builder::branches`], `hidden` the widths of the hidden
+    /// layers. The name of the tower is `("towers", branch)`.
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`] if the net has too many steps.
+    ///
+    /// # Panics
+    /// If there is no branch at this position.
     pub fn tower(&mut self, branch: usize, input: Value, hidden: &[usize], style: HiddenSettings) -> Built {
         let of = self.branches[branch];
         let logits = self.mlp(("towers", of), input, hidden, Some(self.outputs(of)), style)?;
@@ -185,13 +206,21 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Adds a value to the logits of all rows: to those of one task, or to those of all.
+    /// Adds a value to the logits of all rows, of every domain and of no known domain. With `task` (a position in [`Layout::tasks`], from
+    /// 0), `value` has width 1 and is added to the logit of this task. With `None` it has one column for each task.
     pub fn answer(&mut self, value: Value, task: Option<usize>) {
         self.push_answer(Answer { value, domain: None, task, unknown: 1.0, by_labels: false });
     }
 
-    /// Adds a value to the logits of the branch at this position: to its task, in the rows of its domain. Rows of no known domain get the mean
-    /// over the domains that the model was built with.
+    /// Adds a value to the logits that a branch predicts. `branch` is the position of the branch in [`Builder::branches`]; `value` has
+    /// [`Builder::outputs`] columns. A branch of one task predicts this task, other branches predict all tasks. A branch of one domain
+    /// predicts for the rows of this domain, other branches for all rows.
+    ///
+    /// If every branch is for one domain, rows of no known domain get the mean of the logits of all domains that the model was built with
+    /// ([`Builder::built_with`]).
+    ///
+    /// # Panics
+    /// If there is no branch at this position.
     pub fn answer_branch(&mut self, branch: usize, value: Value) {
         let of = self.branches[branch];
         let domain = of.domain().and_then(DomainId::index).map(|d| d as u32);

@@ -9,14 +9,14 @@ use super::layer::{Layer, LayerType};
 use crate::data::DomainId;
 use crate::nn::{InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, Segment};
 
-/// A layer of your own, `y = f(x)`, for [`Builder::custom`](super::Builder::custom), with a hand-written forward and backward pass, as the layers
-/// of this crate have.
+/// A layer of your own, `y = f(x)`, for [`Builder::custom`](super::Builder::custom), with a hand-written forward and backward pass, as the
+/// layers of this crate have.
 ///
-/// The macro [`params!`](crate::params!) implements [`Params`], which optimizers, model files and checkpoints use. The layer is trained, saved and
-/// served with the net. It has no ONNX form: exporting such a model is an error.
+/// The macro [`params!`](crate::params!) implements [`Params`], which optimizers, model files and checkpoints use. The layer is trained,
+/// saved and served with the net. It cannot be exported to ONNX: exporting such a model is an error.
 ///
-/// `x` is `[rows, in]` and `y` is `[rows, out]`; `out` is the width that the builder was given. Rows are grouped by domain; `segments` are the
-/// rows of each domain, counted from the first row of `x`.
+/// `x` is `[rows, in]` and `y` is `[rows, out]`; `out` is the width that the builder was given. Rows are grouped by domain; `segments` are
+/// the rows of each domain, counted from the first row of `x`.
 ///
 /// ```
 /// use ndarray::{Array1, ArrayRef2};
@@ -57,12 +57,13 @@ use crate::nn::{InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, Segment};
 /// }
 /// ```
 pub trait CustomLayer: Params + PartialEq + fmt::Debug + Send + Sync + 'static {
-    /// What the forward pass keeps for the backward pass. It is reused in every step, so that a warm step allocates nothing.
+    /// What the forward pass keeps for the backward pass; `()` if nothing. The same value is passed in every training step: reuse its
+    /// buffers, so that a step allocates nothing.
     type Cache: Default + Send + Sync + 'static;
 
-    /// Writes every value of `y`.
+    /// The forward pass: computes `y` from `x`. It must write every value of `y`, because `y` holds old values.
     ///
-    /// [`Mode`] says whether the pass uses dropout and batch statistics. In inference a row's values must not depend on other rows.
+    /// [`Mode`] says whether the pass uses dropout and batch statistics. In inference the values of a row must not depend on other rows.
     fn forward(
         &self,
         x: &ArrayRef2<f32>,
@@ -72,8 +73,9 @@ pub trait CustomLayer: Params + PartialEq + fmt::Debug + Send + Sync + 'static {
         y: &mut ArrayRef2<f32>,
     );
 
-    /// Adds the gradient of the parameters to `grad`, and writes every value of `dx`. It follows a forward pass in training mode with the same
-    /// `x` and `cache`.
+    /// The backward pass: from the gradient `dy` of `y`, adds the gradient of the parameters to `grad`, and writes the gradient of `x` to
+    /// `dx`. It must write every value of `dx`, because `dx` holds old values. It follows a forward pass in training mode with the same
+    /// `x`, `segments` and `cache`.
     fn backward(
         &self,
         x: &ArrayRef2<f32>,
@@ -84,20 +86,21 @@ pub trait CustomLayer: Params + PartialEq + fmt::Debug + Send + Sync + 'static {
         dx: &mut ArrayRef2<f32>,
     );
 
-    /// Whether `y` depends on a row's domain; true by default. If not, serving compiles the layer once for all domains.
+    /// Whether `y` depends on the domain of a row; true by default. If it does not, return false: serving then prepares the layer once for
+    /// all domains, not once for each.
     fn reads_domain(&self) -> bool {
         true
     }
 
-    /// Adds the parameters of a new domain, drawn from `rng` where they are random; by default nothing.
+    /// Adds the parameters of a new domain, when the model grows by [`Model::add_domain`](crate::Model::add_domain). Draw random values
+    /// from `rng`. By default it adds nothing: right for a layer without parameters of domains.
     fn add_domain(&mut self, domain: DomainId, rng: &mut InitRng) {
         let _ = (domain, rng);
     }
 }
 
-/// A [`CustomLayer`] with its type erased, as [`Layer::Custom`](super::Layer::Custom) holds it in a net.
-///
-/// [`Builder::custom`](super::Builder::custom) makes it.
+/// A [`CustomLayer`] whose type is erased, as [`Layer::Custom`] holds it in a net. [`Builder::custom`](super::Builder::custom) makes it.
+/// [`Net::get`](super::Net::get) with the type of your layer gives your layer back.
 #[derive(Debug)]
 pub struct Custom(Box<dyn Erased>);
 

@@ -6,18 +6,20 @@ use crate::nn::{
     Representations, StarLinear, Stitch, Tokens,
 };
 
-/// A type of layer, for [`Net::get`](super::Net::get).
+/// A type of layer that [`Net::get`](super::Net::get) can return: the layers in [`Layer`], and every [`CustomLayer`](super::CustomLayer).
+/// You do not implement it yourself.
 pub trait LayerType: Sized {
-    /// The layer, if it is of this type.
+    /// The layer inside `layer`, if it is of this type; otherwise `None`.
     fn of(layer: &Layer) -> Option<&Self>;
 
-    /// The layer, to change it, if it is of this type.
+    /// The layer inside `layer`, mutably, if it is of this type; otherwise `None`.
     fn of_mut(layer: &mut Layer) -> Option<&mut Self>;
 }
 
 macro_rules! layers {
     ($($(#[$doc:meta])+ $variant:ident($type:ty),)+) => {
-        /// A layer of a net.
+        /// A layer of a [`Net`](super::Net), of any type. [`Net::get`](super::Net::get) and [`Net::all`](super::Net::all) return layers by
+        /// their own type.
         #[derive(Debug, Clone, PartialEq)]
         #[non_exhaustive]
         pub enum Layer {
@@ -39,29 +41,29 @@ macro_rules! layers {
 }
 
 layers! {
-    /// A multilayer perceptron.
+    /// A multilayer perceptron: one or more affine maps, of which the hidden ones have an activation.
     Mlp(Mlp),
     /// A multilayer perceptron that also reads an embedding of the row's domain.
     DomainMlp(DomainMlp),
-    /// Partitioned Normalization.
+    /// Partitioned Normalization: batch normalisation with statistics of the row's domain.
     Norm(PartitionedNorm),
-    /// A star layer.
+    /// A star layer: an affine map that combines shared weights and weights of the row's domain.
     Star(StarLinear),
-    /// Normalisation, activation and dropout after an affine map.
+    /// Normalisation, activation and dropout: the part of a hidden layer after its affine map.
     PostAffine(PostAffine),
-    /// A softmax gate.
+    /// A softmax gate: the weights of a mixture of experts.
     Gate(Gate),
-    /// A learned linear combination.
+    /// A cross-stitch unit: a learned linear combination of several values.
     Stitch(Stitch),
-    /// The tokens of a row.
+    /// The tokens of a row: one vector for each field and numeric input, for attention.
     Tokens(Tokens),
-    /// Attention among tokens.
+    /// Multi-head attention among the tokens of a row.
     Attention(MultiHeadAttention),
-    /// The learned representations of branches.
+    /// The learned representations of branches: one vector for each branch, from which [`Mran`](crate::model::Mran) computes its queries.
     Representations(Representations),
-    /// The map from queries to directions.
+    /// The map from the query of a branch to its direction, a vector whose inner product with a token is the score of the token.
     Alignment(Alignment),
-    /// A layer of your own.
+    /// A layer of your own: see [`CustomLayer`](super::CustomLayer).
     Custom(Custom),
 }
 
@@ -93,9 +95,10 @@ impl Layer {
     }
 }
 
-/// A type that can be a part of a layer's dotted name: a field's name, a position in a list, or a branch.
+/// A type that can be one part of the dotted name of a layer: a string, a number (the position in a list), or a [`Branch`]. [`IntoName`]
+/// makes a whole name of several parts.
 pub trait IntoPart {
-    /// This part of the name, as paths of parameters have it.
+    /// Converts `self` to this part of the name.
     fn part(self) -> Part;
 }
 
@@ -117,9 +120,12 @@ impl IntoPart for Branch {
     }
 }
 
-/// A dotted name, written as a tuple: `("levels", 0, "own", branch, 1)`.
+/// The dotted name of a layer: a string for a name of one part, or a tuple of 2 to 6 parts ([`IntoPart`]).
+///
+/// `("levels", 0, "own", branch, 1)` is the name `levels.0.own.BRANCH.1`. The empty tuple `()` is the empty name. A list of [`Part`]s is a
+/// name too.
 pub trait IntoName {
-    /// Its parts.
+    /// The parts of the name, in order.
     fn name(self) -> Vec<Part>;
 }
 

@@ -1,8 +1,9 @@
-//! Nets as programs: a net is described once, as steps over layers; everything else is derived from the steps.
+//! Nets as programs: the dense part of a model is described once, as a list of steps; training, serving and export are derived from the
+//! steps.
 //!
 //! A model's settings [describe](Describe) its net to a [`Builder`], step by step. Training, inference, sizes, views of gates, growth by a
-//! domain, serving and ONNX are each written once, over the [`Program`]. Each layer has its hand-written derivative; the program adds the order
-//! of the chain rule.
+//! domain, serving and ONNX are each written once, over the [`Program`]. Each layer has its hand-written derivative; the program adds the
+//! order of the chain rule.
 //!
 //! | part | file |
 //! |---|---|
@@ -11,9 +12,10 @@
 //! | forward and backward pass | `forward.rs`, `backward.rs` |
 //! | inference, for [`serve`](crate::serve) and ONNX | `lower.rs`, which writes a [`Plan`](crate::model::Plan) |
 //!
-//! A net reads the whole embedded row ([`Builder::row`]), single fields ([`Builder::field`]), the values of a field that keeps them apart
-//! ([`Builder::sequence`]), or any columns of a value ([`Value::columns`]). [`Value::stopped`] stops a gradient. For example, attention of the
-//! candidate item over the user's history, and the product of two fields that a factorization machine sums up:
+//! The input of a net is the *embedded row*: the embeddings of all fields and the numeric inputs, side by side. A net reads the whole
+//! embedded row ([`Builder::row`]), single fields ([`Builder::field`]), the values of a field that keeps them apart
+//! ([`Builder::sequence`]), or any columns of a value ([`Value::columns`]). [`Value::stopped`] stops a gradient. For example, attention of
+//! the candidate item over the user's history, and the product of two fields that a factorization machine sums up:
 //!
 //! ```
 //! # use starple::net::{Builder, Built, Value};
@@ -25,7 +27,8 @@
 //! # }
 //! ```
 //!
-//! A net of your own is a configuration that implements [`Describe`]. This one has layers that all domains share, and a star layer after them:
+//! A net of your own is a configuration that implements [`Describe`]. This one has layers that all domains share, and a star layer after
+//! them:
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};
@@ -100,11 +103,12 @@ pub use self::net::Net;
 pub use self::program::{Program, Value};
 pub use self::tape::Tape;
 
-/// Settings that describe their net.
+/// Settings that describe their net. Implement it, and [`NetConfig`](crate::model::NetConfig), for a model of your own.
 pub trait Describe {
-    /// Adds the operations of the net, in the order of the forward pass, to the builder `net`.
+    /// Adds the steps of the net to the builder `net`, in the order of the forward pass. At the end every task must have a logit in every
+    /// domain: see [`Builder::answer`] and [`Builder::tower`].
     ///
     /// # Errors
-    /// [`TooLarge`], from the builder.
+    /// [`TooLarge`] if a method of the builder returns it.
     fn describe(&self, net: &mut Builder<'_>) -> Built;
 }

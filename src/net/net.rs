@@ -27,7 +27,8 @@ pub(crate) struct Input<'a> {
 /// The dense part of a model, run as the [`Program`] that its settings [describe](super::Describe): from embedded rows to one logit for
 /// each row and task.
 ///
-/// It holds the layers. Its gradient is a net of the same shape.
+/// It holds the layers with their parameters. Its gradient is another net of the same shape
+/// ([`Gradient::net`](crate::model::Gradient::net)). [`Model::net`](crate::Model::net) returns the net of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Net {
     program: Arc<Program>,
@@ -37,7 +38,10 @@ pub struct Net {
 }
 
 impl Net {
-    /// The layer of this name, such as `("towers", branch)`, if there is one and it is of this type.
+    /// The layer of this name, such as `("towers", branch)`. `None` if the net has no layer of this name, or it is not of type `T`.
+    ///
+    /// `T` is the type of the layer, for example [`Mlp`](crate::nn::Mlp). Names are those that the model gave its layers in the
+    /// [`Builder`]: the name of a parameter ([`Model::visit`](crate::Model::visit)) starts with `net.` and the name of its layer.
     ///
     /// ```
     /// # use starple::data::Layout;
@@ -53,18 +57,18 @@ impl Net {
         T::of(&self.layers[self.position(name)?])
     }
 
-    /// [`Net::get`], mutable.
+    /// The layer of this name, mutably: see [`Net::get`].
     pub fn get_mut<T: LayerType>(&mut self, name: impl IntoName) -> Option<&mut T> {
         let i = self.position(name)?;
         T::of_mut(&mut self.layers[i])
     }
 
-    /// All layers of one type, in the order of the steps.
+    /// All layers of type `T`, for example all [`Gate`](crate::nn::Gate)s, in the order of the steps of the net.
     pub fn all<T: LayerType + 'static>(&self) -> impl Iterator<Item = &T> {
         self.layers.iter().filter_map(T::of)
     }
 
-    /// [`Net::all`], mutable.
+    /// All layers of type `T`, mutably: see [`Net::all`].
     pub fn all_mut<T: LayerType + 'static>(&mut self) -> impl Iterator<Item = &mut T> {
         self.layers.iter_mut().filter_map(T::of_mut)
     }
@@ -74,7 +78,7 @@ impl Net {
         self.names().position(|of| *of == name)
     }
 
-    /// Its program.
+    /// The steps that the net runs.
     pub fn program(&self) -> &Program {
         &self.program
     }
@@ -106,10 +110,11 @@ impl Net {
         Self { program: Arc::new(program), layers, present }
     }
 
-    /// The size of the parameters of a net with these settings, without making it.
+    /// The number of parameters of a net with these settings, without embedding tables. It is computed without making the net.
     ///
-    /// Settings that need more memory than there is are refused by it, and so are model files whose settings ask for a larger model than the file
-    /// holds: before anything is allocated.
+    /// The crate uses it before it allocates memory: to refuse settings that need more memory than the machine has, and model files whose
+    /// settings describe a larger model than the file holds. If the net has too many steps ([`TooLarge`](super::TooLarge)), the size is
+    /// infinite.
     pub fn size(config: &dyn NetConfig) -> Size {
         let mut builder = Builder::measuring(config);
         let built = config.describe(&mut builder);
@@ -155,8 +160,8 @@ impl Net {
         }
     }
 
-    /// Adds the batch statistics of these rows to `grad`, as [`Net::backward`] does, if they depend on the input alone, and returns whether they
-    /// do. Otherwise a forward and a backward pass are needed.
+    /// Adds the batch statistics of these rows to `grad`, as [`Net::backward`] does, if they depend on the input alone, and returns whether
+    /// they do. Otherwise a forward and a backward pass are needed.
     pub(crate) fn note_statistics(&self, input: Input<'_>, grad: &mut Self) -> bool {
         let rows = |step: &super::program::Step| match step.op {
             Op::Norm { input } => matches!(self.program.steps[input.index()].op, Op::Row { owner: 0 }),
@@ -173,7 +178,11 @@ impl Net {
         true
     }
 
-    /// Calls `see` with the weights of every gate in the pass that filled `tape`.
+    /// Calls `see` with the weights of every softmax gate in the last pass that used `tape`, in the order of the steps of the net. Get the
+    /// tape by [`Cache::tape`](crate::model::Cache::tape).
+    ///
+    /// A gate that ran for no row is left out. If the pass had rows of known domains and rows of no known domain, and branches are domains,
+    /// `see` can get the same gate twice: once for each of the two groups of rows.
     pub fn visit_gates(&self, tape: &Tape, see: &mut dyn FnMut(GateView<'_>)) {
         let parts = [(&tape.known, 0), (&tape.unknown, tape.apart.start)];
         let parts = &parts[..if tape.apart.is_empty() { 1 } else { 2 }];
@@ -202,8 +211,8 @@ impl Net {
         super::lower::plan(&self.program, &self.layers, domains)
     }
 
-    /// Adds the gradient of the net's penalties on weights to `grad`, and returns the penalties' sum. Run it once a training step, after all
-    /// backward passes. Layers that are absent from the step have no penalty.
+    /// Adds the gradient of the net's penalties on weights to `grad`, and returns the penalties' sum. Run it once a training step, after
+    /// all backward passes. Layers that are absent from the step have no penalty.
     pub(crate) fn penalize(&self, tape: &mut Tape, grad: &mut Self) -> f64 {
         let mut sum = 0.0;
         for (step, &present) in self.program.steps.iter().zip(&grad.present) {

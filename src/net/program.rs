@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::layer::Name;
 use crate::model::Fusion;
 
-/// A value of a [`Program`]: the output of one of its steps, `[rows, width]`, or some columns of it.
+/// A value in a net that you describe: the output of a step, `[rows, width]`, or some of its columns. The methods of
+/// [`Builder`](super::Builder) take and return values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Value {
     index: u32,
@@ -20,18 +21,20 @@ impl Value {
         Self { index: small(index), start: 0, width: small(width), stopped: false }
     }
 
-    /// Some of its columns.
+    /// The columns `columns` of this value, counted from 0. No step is needed for this.
     ///
     /// # Panics
-    /// If it has fewer columns.
+    /// If `columns` is not a range within the [width](Value::width) of the value.
     #[must_use]
     pub fn columns(self, columns: Range<usize>) -> Self {
         assert!(columns.start <= columns.end && columns.end <= self.width(), "{columns:?} of {} columns", self.width);
         Self { start: self.start + columns.start as u32, width: columns.len() as u32, ..self }
     }
 
-    /// `sg(x)`: the value with a stopped gradient; its reader sends no gradient back. Read it with a stack, a concatenation, a product, a scale
-    /// or attention over a sequence.
+    /// The value with a stopped gradient, `sg(x)` in formulas: the step that reads it sends no gradient back to it.
+    ///
+    /// Only these methods of [`Builder`](super::Builder) accept a stopped value, others panic: `mlp`, `mlp_from_zero`, `orthogonal_layer`,
+    /// `tower`, `domain_mlp`, `domain_mlp_from_zero`, `concat`, `product`, `scale` and `attend`.
     #[must_use]
     pub fn stopped(self) -> Self {
         Self { stopped: true, ..self }
@@ -50,16 +53,17 @@ impl Value {
         self.index as usize
     }
 
-    /// Its number of columns.
+    /// The number of columns of this value.
     pub fn width(self) -> usize {
         self.width as usize
     }
 }
 
-/// The computation of a net, from the embedded row to the logits: a list of steps. A step reads values of earlier steps.
+/// The computation of a net, from the embedded row (embeddings and numeric inputs) to the logits: a list of steps. A step reads values of
+/// earlier steps. A [`Builder`](super::Builder) writes it; [`Net::program`](super::Net::program) returns it.
 ///
-/// The derivative of every layer is written beside its forward pass. A program adds what connects the layers: their order, the rows that
-/// need each value, the layers that are active in a training step, and the order in which gradients are summed.
+/// Each layer has a hand-written forward and backward pass. A program adds what connects the layers: their order, the rows for which each
+/// value is computed, the layers that have a gradient in a training step, and the order in which gradients are summed.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Program {
     pub(crate) steps: Vec<Step>,

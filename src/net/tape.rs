@@ -12,8 +12,10 @@ use crate::nn::{
     PostAffineCache, ProductCache, RepresentationsCache, ScaleCache, Segment, StarLinearCache,
 };
 
-/// The values of all steps of a pass, and in training their gradients. The caller keeps it, so that many threads share a net and a warm step
-/// allocates nothing.
+/// The values of all steps of a net in one pass, and in training their gradients. It is a part of a [`Cache`](crate::model::Cache), which
+/// the caller keeps: so many threads can use one net, and later passes reuse the memory.
+///
+/// Get it by [`Cache::tape`](crate::model::Cache::tape), and pass it to [`Net::visit_gates`](super::Net::visit_gates).
 #[derive(Debug, Default)]
 pub struct Tape {
     /// The rows of known domains, or all rows if every row needs every value; and the rows of no known domain.
@@ -132,8 +134,8 @@ impl RowRange {
 }
 
 impl Part {
-    /// Computes the rows that every step runs for. `segments` are consecutive from row `first` on; embedded rows start at `at`. Returns the end
-    /// of the embedded rows.
+    /// Computes the rows that every step runs for. `segments` are consecutive from row `first` on; embedded rows start at `at`. Returns the
+    /// end of the embedded rows.
     pub(crate) fn find_ranges(&mut self, program: &Program, segments: &[Segment], first: usize, at: usize) -> usize {
         let Self { ranges, cells, by_domain, active_rows, segments: own, .. } = self;
         let steps = &program.steps;

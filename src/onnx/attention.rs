@@ -23,8 +23,8 @@ impl Graph<'_> {
         self.concat(&[embeddings, own], 1)
     }
 
-    /// `y_m = φ(norm([Σ_n α_mn·x_n·V_h]_h + x_m·W_R))`, `α_mn = softmax_n(⟨x_m·Q_h, x_n·K_h⟩ / √head_width)`, for x of `[rows, size]`. Every
-    /// token attends to every token.
+    /// `y_m = φ(norm([Σ_n α_mn·x_n·V_h]_h + x_m·W_R))`, `α_mn = softmax_n(⟨x_m·Q_h, x_n·K_h⟩ / √head_width)`, for x of `[rows, size]`.
+    /// Every token attends to every token.
     pub(super) fn attention(&mut self, x: Tensor, attention: &MultiHeadAttention, size: usize) -> Tensor {
         let settings = attention.settings();
         let (token, width) = (attention.projection.nrows(), settings.width());
@@ -62,8 +62,8 @@ impl Graph<'_> {
         self.side_by_side(y, size)
     }
 
-    /// `y = Σ_m α_m·v_m` with `α = softmax_m(⟨q, v_m⟩ / √width)`, over the first `filled·len` of the `len = size / width` vectors of a row, `[rows,
-    /// size]`.
+    /// `y = Σ_m α_m·v_m` with `α = softmax_m(⟨q, v_m⟩ / √width)`, over the first `filled·len` of the `len = size / width` vectors of a row,
+    /// `[rows, size]`.
     pub(super) fn attend(&mut self, q: Tensor, v: Tensor, filled: Tensor, width: usize, size: usize) -> Tensor {
         /// Added to the score of an absent vector: its exponential becomes 0 in f32.
         const OUT: f32 = -1e9;

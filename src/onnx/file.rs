@@ -20,16 +20,18 @@ use crate::{Error, ErrorKind, Result, persist};
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
 
-/// The bytes of an ONNX file with the graph of a model for one domain. See [the module](super) for inputs and outputs.
+/// Returns the bytes of an ONNX file: the graph that computes the logits and probabilities of a model for the rows of one domain. See
+/// [the module](super) for its inputs and outputs.
 ///
-/// [`DomainId::SHARED`] gives the graph for rows of no known domain. Every graph contains the embedding tables.
+/// [`DomainId::SHARED`] gives the graph for rows of no known domain. Every graph contains a copy of the embedding tables that it reads.
 ///
 /// # Errors
-/// [`ErrorKind::UnknownDomain`] if the model does not have the domain. [`ErrorKind::Config`] if a field has the name of an output or of the input
-/// `numeric`, if the net has a [layer of your own](crate::net::CustomLayer), or if the file would be larger than 2 GiB, the limit of the format.
+/// [`ErrorKind::UnknownDomain`] if the model does not have the domain. [`ErrorKind::Config`] if a field has the name of an output or of the
+/// input `numeric`, if the net has a [layer of your own](crate::net::CustomLayer), or if the file would be larger than 2 GiB, the limit of
+/// the format.
 ///
 /// # Panics
-/// If your own net does not fit the model: it reads rows of another width, or gives no logit for a task.
+/// If the model has a net of your own that gives no logit for a task in some domain, or adds a value of the wrong width to logits.
 pub fn export(model: &Model, domain: DomainId) -> Result<Vec<u8>> {
     let layout = model.layout();
     let name = domain_name(layout, domain)?;
@@ -73,27 +75,29 @@ pub fn export(model: &Model, domain: DomainId) -> Result<Vec<u8>> {
     Ok(file.encode_to_vec())
 }
 
-/// Writes the bytes of [`export`] to a file. An existing file is replaced.
+/// Exports a model for one domain, as [`export`] does, and writes the bytes to the file `path`. An existing file is replaced.
 ///
 /// # Errors
-/// As [`export`]; [`ErrorKind::Io`] if the file cannot be written.
+/// The errors of [`export`]. [`ErrorKind::Io`] if the file cannot be written.
 ///
 /// # Panics
-/// As [`export`].
+/// In the cases in which [`export`] panics.
 pub fn save(model: &Model, domain: DomainId, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let bytes = export(model, domain)?;
     persist::replace(path, |file| file.write_all(&bytes))
 }
 
-/// Writes one file per domain, `NAME.onnx`, and `(shared).onnx` for rows of no known domain, to a folder. The folder is created if it does not
-/// exist. In a name, `.`, `/` and `%` are written as `%2E`, `%2F` and `%25`. Returns the paths in the order of domains, the shared one last.
+/// Writes the graphs of a model for all domains to a folder: one file `NAME.onnx` for each domain, and `(shared).onnx` for rows of no known
+/// domain. The folder is created if it does not exist. In a name, `.`, `/` and `%` are written as `%2E`, `%2F` and `%25`. Returns the paths
+/// in the order of domains, that of `(shared).onnx` last.
 ///
 /// # Errors
-/// As [`save`]; [`ErrorKind::Io`] also if the folder cannot be created.
+/// The errors of [`export`]. [`ErrorKind::Io`] if the folder cannot be created or a file cannot be written; files that were written before
+/// stay.
 ///
 /// # Panics
-/// As [`export`].
+/// In the cases in which [`export`] panics.
 pub fn save_all(model: &Model, folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     let (folder, layout) = (folder.as_ref(), model.layout());
     std::fs::create_dir_all(folder).map_err(|error| Error::new(ErrorKind::Io, error.to_string()).at_path(folder))?;

@@ -36,8 +36,8 @@ pub(super) enum Dim<'a> {
 
 /// Builds an ONNX graph. Each call adds constants and nodes and returns a [`Tensor`].
 ///
-/// A constant that is an unchanged parameter of the model gets the dotted name of the parameter, and is written only once. Other constants get
-/// new names. Use every tensor that a call returns: unused nodes are written too.
+/// A constant that is an unchanged parameter of the model gets the dotted name of the parameter, and is written only once. Other constants
+/// get new names. Use every tensor that a call returns: unused nodes are written too.
 #[derive(Debug)]
 pub(super) struct Graph<'m> {
     /// The names of the tensors, by [`Tensor`].
@@ -71,7 +71,8 @@ struct Node {
 }
 
 impl<'m> Graph<'m> {
-    /// An empty graph that knows the parameters of a model. No constant or node gets a name in `reserved`, which are for inputs and outputs.
+    /// An empty graph that knows the parameters of a model. No constant or node gets a name in `reserved`, which are for inputs and
+    /// outputs.
     pub(super) fn new(model: &'m Model, reserved: impl IntoIterator<Item = String>) -> Self {
         let mut parameters = HashMap::new();
         model.visit(|path, leaf| {

@@ -1,8 +1,8 @@
 //! Export of models as ONNX graphs, for any program that runs ONNX. It needs the feature `onnx`.
 //!
-//! A model is exported as one graph per domain, and one graph for rows of no known domain. Parameters of the domain are folded into constants, and
-//! parts that the domain does not use are left out. Every model of this crate can be exported, and so can your own net, unless it contains a
-//! [layer of your own](crate::net::CustomLayer). Graphs are written from the net's [`Plan`](crate::model::Plan). Scores equal those of
+//! A model is exported as one graph per domain, and one graph for rows of no known domain. Parameters of the domain become constants of the
+//! graph, and parts that the domain does not use are left out. Every model of this crate can be exported, and so can your own net, unless
+//! it contains a [layer of your own](crate::net::CustomLayer). The scores of a graph equal those of
 //! [`Model::forward`](crate::Model::forward) up to rounding.
 //!
 //! ```
@@ -25,7 +25,8 @@
 //!
 //! # Inputs
 //!
-//! `rows` can be any number, also 0.
+//! The graph has one input for each field of the layout, and one for all numeric inputs. The number of rows can differ between calls, and
+//! may be 0.
 //!
 //! | name | type | contents |
 //! |---|---|---|
@@ -34,17 +35,19 @@
 //! | `numeric` | float `[rows, numbers]` | the encoded numbers ([`Batch::numeric`](crate::data::Batch::numeric)), in the order of the metadata entry `numeric`; absent if the model has none |
 //!
 //! The graph does not check ids. An id that is too large is an error of the runtime. In a bag, every negative id is ignored; with
-//! [`Pooling::Keep`](crate::data::Pooling::Keep), negative ids must come last. In a field that is not a bag, ONNX counts negative ids from the end
-//! of the table, so do not use them.
+//! [`Pooling::Keep`](crate::data::Pooling::Keep), negative ids must come last. In a field that is not a bag, ONNX counts negative ids from
+//! the end of the table, so do not use them.
 //!
 //! # Outputs
 //!
-//! `logits` and `probabilities`, float `[rows, tasks]`, in the order of the metadata entry `tasks`.
+//! Two outputs, `logits` and `probabilities` (`1/(1 + exp(−logit))`), both float `[rows, tasks]`. The tasks are in the order of the
+//! metadata entry `tasks`.
 //!
 //! # Metadata
 //!
-//! `kind` (of the model), `domain` (its name, or `(shared)` for rows of no known domain), `tasks` and `numeric` (lists of names, as JSON), and
-//! `version` (of this crate). Graphs have opset 17 and IR version 8.
+//! A graph has these metadata entries: `kind` (the kind of the model), `domain` (the name of the domain, or `(shared)` for rows of no known
+//! domain), `tasks` and `numeric` (lists of names, as JSON), and `version` (the version of this crate). Graphs have opset 17 and IR version
+//! 8.
 
 mod attention;
 mod embeddings;

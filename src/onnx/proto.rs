@@ -1,4 +1,5 @@
-//! The messages of onnx.proto (IR version 8) that a graph of tensors needs, written by hand. Tags and types are those of the ONNX repository.
+//! The messages of onnx.proto (IR version 8) that a graph of tensors needs, written by hand. Tags and types are those of the ONNX
+//! repository.
 
 use prost::Message;
 

@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Problems;
 
-/// How the weights of units are found while training; see [the module](super) for the equations.
+/// How training finds the factors `v_k` by which the losses of the units are weighted, in addition to the fixed weights of the
+/// [`Objective`](crate::loss::Objective).
 ///
-/// In a file, `kind` says which:
+/// A unit is a task, a domain, or a pair of both: [`Units`](crate::loss::Units). [The module](super) has the equations and the cost of each
+/// kind. In a file, `kind` selects one:
 ///
 /// | `kind` | settings and defaults |
 /// |---|---|
@@ -18,15 +20,16 @@ use crate::error::Problems;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Weighting {
-    /// No weights but those of the [`Objective`](crate::loss::Objective).
+    /// Only the weights of the [`Objective`](crate::loss::Objective): every factor `v_k` is 1. The default.
     Fixed {},
-    /// Uncertainty weighting: learned log variances.
+    /// Uncertainty weighting: learns a variance for each unit. Units with a small loss get a large weight.
     Uncertainty(UncertaintyConfig),
-    /// Dynamic weight average.
+    /// Dynamic weight average: units whose loss falls more slowly get more weight in the next epoch.
     Dwa(DwaConfig),
-    /// `GradNorm`: weights that bring the norms of the units' gradients together.
+    /// `GradNorm`: changes the factors in every step, so that the gradient norms of the units become similar and slower units get larger
+    /// norms.
     GradNorm(GradNormConfig),
-    /// PCGrad: no unit's gradient pulls against another's.
+    /// PCGrad: where the gradients of two units conflict (a negative inner product), removes the conflicting part before it sums them.
     PcGrad {},
 }
 
@@ -34,7 +37,7 @@ crate::settings! {
     /// The settings of [`Weighting::Uncertainty`].
     #[derive(Default)]
     UncertaintyConfig, UncertaintyConfigBuilder, in files {
-        /// The rate at which log variances are learned, above 0; default 0.01.
+        /// The learning rate of the log variances, above 0; default 0.01.
         lr: f64 = 0.01;
     }
     check(this, problems) {
@@ -46,7 +49,7 @@ crate::settings! {
     /// The settings of [`Weighting::Dwa`].
     #[derive(Default)]
     DwaConfig, DwaConfigBuilder, in files {
-        /// The temperature, above 0: the larger, the more equal the weights; default 2.
+        /// The temperature `T` of the softmax, above 0; default 2. A larger temperature makes the factors of the units more equal.
         temperature: f64 = 2.0;
     }
     check(this, problems) {
@@ -58,13 +61,14 @@ crate::settings! {
     /// The settings of [`Weighting::GradNorm`].
     #[derive(Default)]
     GradNormConfig, GradNormConfigBuilder, in files {
-        /// How strongly units that lag are pulled along, at least 0 (all gradients get one norm); default 1.5.
+        /// The exponent `α`, at least 0; default 1.5. With a larger value, a unit whose loss falls more slowly than the others' gets a larger
+        /// gradient norm. With 0, all units get the same norm.
         alpha: f64 = 1.5;
-        /// The rate of the weights, above 0; default 0.025.
+        /// The learning rate of the factors `v_k`, above 0; default 0.025.
         lr: f64 = 0.025;
-        /// The start of the dotted name of the tensors over which norms are measured, such as `net.levels.0.shared`: those of them that
-        /// are shared. It stands for whole parts of the name, of which `*` is any one, and for at least one tensor. Default: all shared
-        /// dense tensors.
+        /// Selects the tensors over which gradient norms are measured, by the first parts of their dotted names, for example
+        /// `net.levels.0.shared`; `*` stands for any one part. Of the tensors with such names, only shared ones are used, which no domain or
+        /// task owns; there must be at least one. Default: all shared dense tensors (no embedding tables).
         shared: Option<String> = None, some impl Into<String>, as Option<&str>;
     }
     check(this, problems) {

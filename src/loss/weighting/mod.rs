@@ -1,9 +1,11 @@
 //! How the weights of several losses are found during training.
 //!
-//! An [`Objective`](super::Objective) is a sum over units k (tasks, domains, or both), `L = Σ_k ω_k(t)·v_k·L_k`. The
-//! weights `ω_k(t)` are settings; a weighting computes the factors `v_k`. K is the number of units. One rule holds for all kinds: a
-//! unit without labels in a step, or with `ω_k(t)` = 0, keeps its factor and its state, and is in no mean or sum of that step. Exception:
-//! the sum of DWA's softmax is over all units.
+//! An [`Objective`](super::Objective) is a sum over units k (tasks, domains, or both: [`Units`](super::Units)),
+//! `L = Σ_k ω_k(t)·v_k·L_k`. `L_k` is the loss of unit k, t counts epochs or steps, and K is the number of units. The weights `ω_k(t)` are
+//! settings; a weighting computes the factors `v_k`.
+//!
+//! One rule holds for all kinds: if a unit has no labels in a step, or if its `ω_k(t)` is 0, it keeps its factor and its state, and no mean
+//! or sum of that step includes it. Exception: the sum of DWA's softmax is over all units.
 //!
 //! | kind | factors | paper |
 //! |---|---|---|

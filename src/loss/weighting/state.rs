@@ -11,61 +11,66 @@ use crate::{Error, ErrorKind, Result};
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Learned {
-    /// Nothing: [fixed weights](super::Weighting::Fixed) and [PCGrad](super::Weighting::PcGrad) learn nothing.
+    /// [`Weighting::Fixed`] and [`Weighting::PcGrad`] learn nothing.
     #[default]
     Nothing,
-    /// Learned by [uncertainty weighting](super::UncertaintyConfig): one log variance for each unit.
+    /// Learned by [`Weighting::Uncertainty`]: one log variance for each unit.
     Uncertainty {
-        /// `s_k = ln σ_k²`, the log variance of each unit; 0 at the start.
+        /// The log variance `s_k = ln σ_k²` of each unit; 0 at the start. The unit's factor is `e^{−s_k}`.
         log_variances: Vec<f64>,
     },
-    /// Learned by [DWA](super::DwaConfig): the last losses of each unit.
+    /// Learned by [`Weighting::Dwa`]: the mean losses of each unit in recent epochs.
     Dwa {
-        /// The mean losses of the last two epochs in which the unit had labels, the earlier one first.
+        /// For each unit, its mean loss in each of the last two epochs in which it had labels; the earlier epoch comes first. `None` if
+        /// there was no such epoch yet.
         means: Vec<[Option<f64>; 2]>,
     },
-    /// Learned by [GradNorm](super::GradNormConfig): one weight for each unit.
+    /// Learned by [`Weighting::GradNorm`]: one factor for each unit.
     GradNorm {
-        /// `v_k`, the learned weight of each unit; 1 at the start.
+        /// The factor `v_k` of each unit; 1 at the start. The factors sum to the number of units.
         weights: Vec<f64>,
-        /// `L_k(0)`, the loss of the first step in which the unit had labels.
+        /// `L_k(0)`: for each unit, its loss in the first step in which it had labels; `None` if there was no such step yet.
         first: Vec<Option<f64>>,
     },
 }
 
-/// The loss and weight of one unit of the objective ([`Units`](crate::loss::Units)), summed over the steps of the current epoch.
+/// The loss and the weight of one unit of the objective ([`Units`](crate::loss::Units)), summed over the steps of the current epoch.
 ///
-/// A step counts for a unit if the unit had labels in it, on rows of weight above 0, and the objective's weight for the unit was above 0.
+/// A step counts for a unit if the unit had labels in it, on rows of weight above 0, and if the weight `ω_k` that the
+/// [`Objective`](crate::loss::Objective) gives the unit was above 0.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnitSums {
-    /// The number of steps that counted.
+    /// The number of steps that count for the unit.
     pub steps: u64,
-    /// The sum of the unit's losses `L_k`.
+    /// The sum of the unit's losses `L_k` over these steps.
     pub loss: f64,
-    /// The sum of the unit's weights `ω_k·v_k`: the objective's weight times the learned one.
+    /// The sum of the unit's weights `ω_k·v_k` over these steps: the objective's weight times the weighting's factor.
     pub weight: f64,
 }
 
 impl UnitSums {
-    /// The mean loss; `None` if no step counted.
+    /// The unit's mean loss over the steps that count; `None` if there are none yet.
     pub fn mean_loss(&self) -> Option<f64> {
         (self.steps > 0).then(|| self.loss / self.steps as f64)
     }
 
-    /// The mean weight; `None` if no step counted.
+    /// The unit's mean weight `ω_k·v_k` over the steps that count; `None` if there are none yet.
     pub fn mean_weight(&self) -> Option<f64> {
         (self.steps > 0).then(|| self.weight / self.steps as f64)
     }
 }
 
-/// Everything a [`Weighting`] remembers between two steps.
+/// Everything that a [`Weighting`] remembers between two steps. Checkpoints save it.
+///
+/// [`Step::weighting`](crate::train::Step::weighting) returns it, and [`Step::restore`](crate::train::Step::restore) replaces it by a saved
+/// one.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeightingState {
-    /// What it has learned.
+    /// What the weighting has learned so far.
     pub learned: Learned,
-    /// The sums of each unit over the epoch so far.
+    /// The losses and weights of each unit, summed over the epoch so far, in the order of [`Units::names`](crate::loss::Units::names).
     pub epoch: Vec<UnitSums>,
 }
 

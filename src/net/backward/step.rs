@@ -13,7 +13,8 @@ use crate::nn::{
 };
 
 impl Layer {
-    /// The scale of the ReLU that ends a step with these layers, if there is one: see [`PostAffine::rectifies`](crate::nn::PostAffine::rectifies).
+    /// The scale of the ReLU that ends a step with these layers, if there is one: see
+    /// [`PostAffine::rectifies`](crate::nn::PostAffine::rectifies).
     fn ends_rectified(layers: &[Self]) -> Option<f32> {
         match layers {
             [Self::Mlp(mlp)] => mlp.ends_rectified(),

@@ -12,10 +12,12 @@ use crate::nn::{
 };
 
 impl Builder<'_> {
-    /// `mlp(input)`: hidden layers of these widths, and with `output` a last affine map to that many values. See [`Mlp`].
+    /// A multilayer perceptron: hidden layers of the widths `hidden` and, with `output`, a last affine map to `output` values. Without
+    /// `output` the result is that of the last hidden layer. `style` has the activation, normalisation and dropout of hidden layers. See
+    /// [`Mlp`].
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     pub fn mlp(
         &mut self,
         name: impl IntoName,
@@ -27,10 +29,11 @@ impl Builder<'_> {
         self.mlp_with(name, input, hidden, output, style, None, false)
     }
 
-    /// [`Builder::mlp`] whose last affine map starts at 0: its first outputs are 0.
+    /// A multilayer perceptron as [`Builder::mlp`] makes it, but the weights and biases of its last affine map start at 0. So all its
+    /// outputs are 0 before training.
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     pub fn mlp_from_zero(
         &mut self,
         name: impl IntoName,
@@ -42,11 +45,14 @@ impl Builder<'_> {
         self.mlp_with(name, input, hidden, Some(output), style, None, true)
     }
 
-    /// One hidden layer of this width. The penalty `λ·Σ ‖G_aᵀ·G_b‖²_F` over pairs of its `blocks` blocks of columns pulls the blocks towards
-    /// orthogonal subspaces; λ = 0 is no penalty.
+    /// One hidden layer of `width` columns, with a penalty that pushes blocks of its weight to be orthogonal.
+    ///
+    /// The columns of the weight are cut into `blocks` blocks `G_1, G_2, …` of equal width. The penalty is `λ·Σ ‖G_aᵀ·G_b‖²_F`, summed over
+    /// all pairs of blocks; λ is `lambda`, at least 0. With 0 there is no penalty. [`Model::penalize`](crate::Model::penalize) computes it
+    /// in training.
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     pub fn orthogonal_layer(
         &mut self,
         name: impl IntoName,
@@ -90,10 +96,11 @@ impl Builder<'_> {
         })
     }
 
-    /// `mlp([input, e_d])` with an embedding `e_d` of the row's domain, of `domain_dim` values. See [`DomainMlp`].
+    /// A multilayer perceptron that reads `input` and an embedding of the row's domain, side by side: `mlp([input, e_d])`. The embedding
+    /// `e_d` has `domain_dim` values. `hidden` are the widths of hidden layers, `output` is the width of the result. See [`DomainMlp`].
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     pub fn domain_mlp(
         &mut self,
         name: impl IntoName,
@@ -111,10 +118,11 @@ impl Builder<'_> {
         })
     }
 
-    /// [`Builder::domain_mlp`] whose last affine map starts at 0: its first outputs are 0.
+    /// A multilayer perceptron as [`Builder::domain_mlp`] makes it, but the weights and biases of its last affine map start at 0. So all
+    /// its outputs are 0 before training.
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     pub fn domain_mlp_from_zero(
         &mut self,
         name: impl IntoName,
@@ -133,36 +141,40 @@ impl Builder<'_> {
         Ok(value)
     }
 
-    /// Concatenates values of any width. They may be the row, columns of it, and [stopped](Value::stopped) values.
+    /// Concatenates values, whose widths may differ. They may be the embedded row, columns of it, and [stopped](Value::stopped) values.
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     pub fn concat(&mut self, parts: Vec<Value>) -> Built<Value> {
         let width = parts.iter().map(|part| part.width()).sum();
         self.push([(); 0], Op::Concat { parts }, width, Size::default(), 2.0 * width as f64, |_| Vec::new())
     }
 
-    /// `a ⊙ b`, of the embeddings of two fields, for example. See [`product`](crate::nn::product).
+    /// The elementwise product `a ⊙ b` of two values of equal width, for example of the embeddings of two fields. See
+    /// [`product`](crate::nn::product).
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     ///
     /// # Panics
-    /// If the two have different widths.
+    /// If `a` and `b` have different widths.
     pub fn product(&mut self, a: Value, b: Value) -> Built<Value> {
         let width = a.width();
         assert_eq!(width, b.width(), "two values of one width");
         self.push([(); 0], Op::Product { a, b }, width, Size::default(), 4.0 * width as f64, |_| Vec::new())
     }
 
-    /// `Σ_m α_m·v_m` with `α = softmax_m(⟨query, v_m⟩ / √width)` over the values that a row has of a field that keeps them. The query is as
-    /// wide as one of them: the embedding of a field of the same table, or what a stack makes of several. See [`attend`](crate::nn::attend).
+    /// Attention of one query over a sequence: the weighted sum `Σ_m α_m·v_m` with `α = softmax_m(⟨query, v_m⟩ / √width)`.
+    ///
+    /// `v_m` are the embeddings of the values that the row has ([`Builder::sequence`]); missing values do not count. `query` is as wide as
+    /// one of them: the embedding of a field that reads the same table, or the output of a multilayer perceptron. See
+    /// [`attend`](crate::nn::attend).
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     ///
     /// # Panics
-    /// If the query has another width.
+    /// If the width of `query` is not that of one embedding in `over`.
     pub fn attend(&mut self, query: Value, over: Sequence) -> Built<Value> {
         let (width, Sequence { values, filled, len }) = (query.width(), over);
         assert_eq!(len * width, values.width(), "a query as wide as one of the {len} values");
@@ -170,13 +182,14 @@ impl Builder<'_> {
         self.push([(); 0], Op::Attend { query, values, filled }, width, Size::default(), kept, |_| Vec::new())
     }
 
-    /// `factor·σ(gate) ⊙ input`. See [`scale`](crate::nn::scale).
+    /// `factor·σ(gate) ⊙ input`: multiplies each value of `input` by a number between 0 and `factor`. σ is the sigmoid, ⊙ the elementwise
+    /// product. See [`scale`](crate::nn::scale).
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     ///
     /// # Panics
-    /// If the two have different widths.
+    /// If `input` and `gate` have different widths.
     pub fn scale(&mut self, input: Value, gate: Value, factor: f32) -> Built<Value> {
         let width = input.width();
         assert_eq!(width, gate.width(), "a gate for each value");
@@ -185,10 +198,11 @@ impl Builder<'_> {
         })
     }
 
-    /// Partitioned Normalization. See [`PartitionedNorm`].
+    /// Partitioned Normalization: batch normalisation with statistics of the row's domain. The width stays the same. See
+    /// [`PartitionedNorm`].
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     pub fn partitioned_norm(
         &mut self,
         name: impl IntoName,
@@ -202,11 +216,14 @@ impl Builder<'_> {
         })
     }
 
-    /// A star layer. With `style` it is a hidden layer: normalisation, activation and dropout follow, and their dotted name has `hidden` where
-    /// the layer's has `layers`. See [`StarLinear`].
+    /// A star layer with `width` outputs: an affine map that combines shared weights and weights of the row's domain by `combination`. See
+    /// [`StarLinear`].
+    ///
+    /// With `style` it is a hidden layer: normalisation, activation and dropout follow. They are a layer of their own ([`PostAffine`]),
+    /// whose name is `name` with `hidden` in place of the part `layers`: `("hidden", 0)` for `("layers", 0)`.
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     pub fn star(
         &mut self,
         name: impl IntoName,
@@ -237,13 +254,14 @@ impl Builder<'_> {
         })
     }
 
-    /// `Σ_i w_i · parts_i` with `w = softmax(selector·W)`. See [`Gate`].
+    /// A softmax gate: the weighted sum `Σ_i w_i · parts_i` of values of equal width, with `w = softmax(selector·W)` and a learned `W`.
+    /// `selector` is often the embedded row. See [`Gate`].
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     ///
     /// # Panics
-    /// If there are no parts, or their widths differ.
+    /// If `parts` is empty, has values of different widths, or contains the embedded row or columns of it.
     pub fn mix(&mut self, name: impl IntoName, selector: Value, parts: Vec<Value>) -> Built<Value> {
         let (from, count, width) = (selector.width(), parts.len(), width_of(&parts));
         let size = Size::tensor(from as f64 * count as f64);
@@ -253,13 +271,17 @@ impl Builder<'_> {
         })
     }
 
-    /// A linear combination of `parts`, block by block of columns, that starts with `own_weight` for part `own`. See [`Stitch`].
+    /// A cross-stitch unit: a learned linear combination of values of equal width. Each of `parts` is cut into `blocks` blocks of columns
+    /// (1 for whole values), and each block of the result is a weighted sum of all blocks of all parts.
+    ///
+    /// A block of the result starts with the weight `own_weight` for the same block of the part at position `own`; all other blocks share
+    /// `1 − own_weight` equally. See [`Stitch`].
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     ///
     /// # Panics
-    /// If there are no parts, or their widths differ.
+    /// If `parts` is empty, has values of different widths, or contains the embedded row or columns of it.
     pub fn stitch(
         &mut self,
         name: impl IntoName,
@@ -275,13 +297,14 @@ impl Builder<'_> {
         })
     }
 
-    /// Joins several values of one width by concatenation, sum or mean. A single value stays as it is.
+    /// Joins several values of equal width: concatenates, sums or averages them. The width of a concatenation is `parts.len()` times the
+    /// width of a part; sum and mean keep the width. A single value is returned unchanged.
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     ///
     /// # Panics
-    /// If there are none, or their widths differ.
+    /// If `parts` has more than one value and their widths differ, or one is the embedded row or columns of it. Also if `parts` is empty.
     pub fn join(&mut self, parts: Vec<Value>, fusion: Fusion) -> Built<Value> {
         if let [only] = parts[..] {
             return Ok(only);
@@ -290,10 +313,11 @@ impl Builder<'_> {
         self.push([(); 0], Op::Join { parts, fusion }, width, Size::default(), 2.0 * width as f64, |_| Vec::new())
     }
 
-    /// `y = dropout(φ(norm(z)))`, the part of a hidden layer after its affine map. See [`PostAffine`].
+    /// The part of a hidden layer after its affine map: normalisation, activation φ and dropout, `y = dropout(φ(norm(z)))` with `z` =
+    /// `input`. See [`PostAffine`].
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     pub fn hidden(&mut self, name: impl IntoName, input: Value, style: HiddenSettings) -> Built<Value> {
         let width = input.width();
         let HiddenSettings { norm, activation, dropout, .. } = style;
@@ -303,10 +327,15 @@ impl Builder<'_> {
         })
     }
 
-    /// One token for each field and number of the row, concatenated, for embeddings of `width` values. See [`Tokens`].
+    /// The tokens of each row, side by side. A token is a vector of `width` values for one input of the row: the embedding of a field, or
+    /// `x_j·v_j + b_j` for a numeric input `x_j`, with learned vectors `v_j` and `b_j`. The result has `fields + numeric inputs` times
+    /// `width` columns.
+    ///
+    /// `row` is the [embedded row](Builder::row), in which the embedding of every field must have `width` values. `std` is the standard
+    /// deviation of the initial `v_j`. See [`Tokens`].
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     pub fn tokens(&mut self, name: impl IntoName, row: Value, width: usize, std: f32) -> Built<Value> {
         let (fields, numbers) = (self.layout.fields.len(), self.layout.numeric.len());
         let size = 2.0 * Size::tensor(numbers as f64 * width as f64);
@@ -316,10 +345,11 @@ impl Builder<'_> {
         })
     }
 
-    /// Attention among the `tokens` concatenated tokens of a row. See [`MultiHeadAttention`].
+    /// Multi-head self-attention among the tokens of each row. `input` has the tokens side by side, `tokens` is their number (above 0). The
+    /// result has as many tokens, each of [`AttentionSettings::width`] values. See [`MultiHeadAttention`].
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     pub fn attention(
         &mut self,
         name: impl IntoName,
@@ -336,11 +366,13 @@ impl Builder<'_> {
         })
     }
 
-    /// One query for each branch, `[branches, width]`, equal for all rows: learned representations (named `representations`), and with
-    /// `relations` attention among them (named `relations`). See [`Representations`].
+    /// One query vector for each branch of [`Builder::branches`], `[branches, width]`, equal for all rows of a batch. A query is the
+    /// learned representation of its branch (the layer `representations`) or, with `relations`, the output of attention among the
+    /// representations of branches (the layer `relations`). The `width` is [`AttentionSettings::width`]. Read the result with
+    /// [`Builder::directions`]. See [`Representations`].
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     pub fn queries(&mut self, settings: AttentionSettings, relations: bool) -> Built<Value> {
         let (width, branches, common) = (settings.width(), self.branches.clone(), self.built_with);
         let (count, style) =
@@ -358,12 +390,13 @@ impl Builder<'_> {
         })
     }
 
-    /// A layer of your own with `width` outputs for a row. `make` makes it, and may draw its starting values from the given random numbers.
+    /// A [layer of your own](CustomLayer) with `width` outputs for a row. `make` makes the layer; it may draw initial values from the
+    /// random numbers that it gets.
     ///
-    /// `make` also runs when only the size of the net is computed.
+    /// `make` also runs when only the size of the net is computed, so it should do nothing else.
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     pub fn custom<L: CustomLayer>(
         &mut self,
         name: impl IntoName,
@@ -385,10 +418,12 @@ impl Builder<'_> {
         })
     }
 
-    /// One direction for each query, `[branches, width]`: a token's score is its inner product with the direction. See [`Alignment`].
+    /// One direction for each branch, `[branches, width]`, computed from `queries` ([`Builder::queries`]) by a learned map. The inner
+    /// product of a token with the direction is the score of the token for this branch. `width` is the width of one token; `settings` are
+    /// those of the queries. Read the result with [`Builder::align`]. See [`Alignment`].
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     pub fn directions(
         &mut self,
         name: impl IntoName,
@@ -403,10 +438,12 @@ impl Builder<'_> {
         })
     }
 
-    /// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨p, x_m⟩)`, for the concatenated tokens `x` of a row and the direction `p` of a branch.
+    /// Scales each token of a row by its weight for one branch: `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨p, x_m⟩)`. The tokens `x_m`
+    /// stand side by side in `tokens`; `p` is the direction of the branch in `directions` ([`Builder::directions`]). `branch` is the
+    /// position of the branch in [`Builder::branches`].
     ///
     /// # Errors
-    /// As [`Builder::row`].
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
     pub fn align(&mut self, tokens: Value, directions: Value, branch: usize) -> Built<Value> {
         let width = tokens.width();
         let kept = 2.0 * width as f64 + (width / directions.width().max(1)) as f64;

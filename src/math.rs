@@ -57,8 +57,8 @@ pub(crate) fn tanh(z: f32) -> f32 {
 
 /// The probability of a logit: `σ(z) = 1/(1 + e^{−z})`.
 ///
-/// For negative `z` it is computed as `e^z/(1 + e^z)`, so that small probabilities keep their digits. The logits of a model are `f32`: convert
-/// them first.
+/// For negative `z` it is computed as `e^z/(1 + e^z)`, so that small probabilities keep their digits. The logits of a model are `f32`:
+/// convert them first.
 ///
 /// ```
 /// use starple::loss::sigmoid;

@@ -220,10 +220,11 @@ impl Batch {
 
     /// Checks that the batch has this layout, and that all its values are valid.
     ///
-    /// [`DomainId::SHARED`] is permitted: it is an answer of prediction's.
+    /// [`DomainId::SHARED`], the id for rows of no known domain, passes this check: prediction accepts it, training does not.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`] if a field, numeric column or task is missing or has a wrong number of rows;
+    /// [`ErrorKind::Layout`] if a field, numeric column or task is missing or has a wrong number of rows, or if `weights`
+    /// or `groups` is neither empty nor has one entry for each row;
     /// [`ErrorKind::Data`], with the row, for an id out of range, a number that is not finite, a label that is not 0, 1
     /// or NaN, a weight that is negative or not finite; [`ErrorKind::UnknownDomain`] for a domain that the layout does
     /// not have.

@@ -74,10 +74,10 @@ impl DataSet {
         self.rows.take(rows.iter().map(|&row| row as usize), out);
     }
 
-    /// A data set of the rows with these numbers, in this order. A row can occur more than once.
+    /// A data set of the rows with these numbers, counted from 0, in this order. A row can occur more than once.
     ///
     /// # Panics
-    /// As [`DataSet::gather_into`].
+    /// If a row does not exist, or a bag field of the result would have 2³² ids or more.
     pub fn select(&self, rows: &[u32]) -> Self {
         let mut out = Batch::default();
         self.gather_into(rows, &mut out);

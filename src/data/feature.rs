@@ -124,7 +124,8 @@ pub struct Categorical {
 }
 
 impl Categorical {
-    /// The column of this name, by a vocabulary of all its values.
+    /// A feature that reads the column of the same name. By default, it has a vocabulary of all values in the fitting rows, and an embedding
+    /// table of its own; the methods below change this.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), column: None, coding: Coding::default(), table: None, dim: None }
     }
@@ -236,7 +237,9 @@ pub struct Bag {
 }
 
 impl Bag {
-    /// The column of this name, cut at `separator`, by a vocabulary of all its values; embeddings are averaged.
+    /// A feature with any number of values in a row: the cells of the column of the same name, cut at `separator`. By default, it has a
+    /// vocabulary of all values in the fitting rows and an embedding table of its own, and a row's embeddings are averaged; the methods
+    /// below change this.
     pub fn new(name: impl Into<String>, separator: impl Into<String>) -> Self {
         Self {
             name: name.into(),

@@ -13,14 +13,14 @@ pub struct Loss {
     /// The total loss `L`: the weighted sum of the losses of the units. From a [`Step`](crate::train::Step) it includes the terms that the
     /// weighting and the model add.
     pub total: f64,
-    /// The loss `L_k` of each unit, without its weight, in the order of [`Units::names`](super::Units::names). `None` if no row of the batch
-    /// has a label that belongs to the unit, or only rows of weight 0 have one.
+    /// The loss `L_k` of each unit, without its weight, in the order of [`Units::names`](super::Units::names). `None` if no row of the
+    /// batch has a label that belongs to the unit, or only rows of weight 0 have one.
     pub units: Vec<Option<f64>>,
 }
 
 impl Loss {
-    /// Adds the loss of other rows of the same step. Both losses must have been computed with the [`Normalisers`] of the whole step; then the
-    /// sum is the loss of the step.
+    /// Adds the loss of other rows of the same step. Both losses must have been computed with the [`Normalisers`] of the whole step; then
+    /// the sum is the loss of the step.
     ///
     /// # Panics
     /// If `self` and `other` have different numbers of units.
@@ -37,8 +37,8 @@ impl Loss {
 
 /// What the losses of a step are divided by: for each task and unit, the total weight `Σ_i w_i` of the rows whose label belongs to them.
 ///
-/// [`Objective::normalisers`] computes them for a batch. If the rows of a step are divided into several batches, add the normalisers of these
-/// batches: the sum is that of the step.
+/// [`Objective::normalisers`] computes them for a batch. If the rows of a step are divided into several batches, add the normalisers of
+/// these batches: the sum is that of the step.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Normalisers {
     units: usize,
@@ -72,8 +72,8 @@ impl Objective {
     /// ([`Units::count`](super::Units::count)).
     ///
     /// # Panics
-    /// If the units are domains, or pairs of domain and task, and the domain of a labelled row is [`DomainId::SHARED`](crate::data::DomainId::SHARED)
-    /// or is not one of the units.
+    /// If the units are domains, or pairs of domain and task, and the domain of a labelled row is
+    /// [`DomainId::SHARED`](crate::data::DomainId::SHARED) or is not one of the units.
     pub fn normalisers(&self, batch: &Batch, units: usize, to: &mut Normalisers) {
         let Batch { labels, weights, domains, .. } = batch;
         let tasks = labels.ncols();
@@ -93,18 +93,18 @@ impl Objective {
     /// Computes the loss `L = Σ_k ω_k L_k` of a batch and its gradient by the logits, and writes them to `loss` and `dlogits`.
     ///
     /// * `logits` and `dlogits` are `[rows, tasks]`. `batch` has the labels, the weights and the domains of the rows.
-    /// * `weights` has the weight `ω_k` of each unit, in the order of [`Units::names`](super::Units::names). They replace the weights in the
-    ///   settings; [`Objective::weight`] computes those.
-    /// * `normalisers` are those of the batch ([`Objective::normalisers`]). If a step has several batches, give the sum of their normalisers
-    ///   with each: then the losses and gradients of the batches add up to those of the step.
+    /// * `weights` has the weight `ω_k` of each unit, in the order of [`Units::names`](super::Units::names). They replace the weights in
+    ///   the settings; [`Objective::weight`] computes those.
+    /// * `normalisers` are those of the batch ([`Objective::normalisers`]). If a step has several batches, give the sum of their
+    ///   normalisers with each: then the losses and gradients of the batches add up to those of the step.
     ///
     /// The gradient of row i and task k is `ω_k·w_i·(σ(z_ik) − y_ik)`, divided by the normaliser, with the row's weight `w_i`, the logit
-    /// `z_ik` and the label `y_ik`. It is computed in f64 and rounded once; it is exactly 0 where the label is missing. A unit without labels
-    /// (or with labels on rows of weight 0 only) adds nothing.
+    /// `z_ik` and the label `y_ik`. It is computed in f64 and rounded once; it is exactly 0 where the label is missing. A unit without
+    /// labels (or with labels on rows of weight 0 only) adds nothing.
     ///
     /// # Errors
-    /// [`NonFiniteAt`] names the first row and task whose logit (even without a label), loss or gradient is not finite. `loss` and `dlogits`
-    /// are then only partly written.
+    /// [`NonFiniteAt`] names the first row and task whose logit (even without a label), loss or gradient is not finite. `loss` and
+    /// `dlogits` are then only partly written.
     ///
     /// # Panics
     /// If the shapes of `logits`, `dlogits` and `batch` disagree, or if `normalisers` has other numbers of tasks or units than `logits` and

@@ -3,8 +3,8 @@
 /// The place of the first loss, gradient or logit that is not a finite number: the error of
 /// [`Objective::evaluate`](super::Objective::evaluate).
 ///
-/// Tasks are searched in the order of the layout, and the rows of each task in the order of the batch. The error has positions only. The
-/// caller can look up the name of the task and the row's domain, which it has in the layout and the batch.
+/// Tasks are searched in the order of the layout. For each task, the logits of all rows are checked first, then the loss and gradient of
+/// each row. The error has positions only; the layout and the batch have the task's name and the row's domain.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error(
     "row {row} of the batch, task {task}: logit {logit}, label {label}, row weight {weight} and unit weight \

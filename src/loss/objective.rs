@@ -26,14 +26,14 @@ crate::settings! {
     /// `L = Σ_k ω_k(t)·v_k·L_k` with `L_k = Σ_i w_i δ_ik ℓ_ik / Σ_i w_i δ_ik` and `ω_k(t) = ω_k0 · γ_k^t`.
     ///
     /// * k is a unit: by default a task ([`Units`] has other choices). `L_k` is the mean loss of its rows.
-    /// * `ℓ_ik` is the loss of row i for task k ([`bce_with_logits`](super::bce_with_logits)). `w_i` is the weight of the row. `δ_ik` is 1 if
-    ///   the row has a label for task k, otherwise 0.
-    /// * `ω_k(t)` is the weight of the unit. It starts at `ω_k0` and is multiplied by `γ_k` after every epoch or step. A unit of weight 0 has
-    ///   no effect.
+    /// * `ℓ_ik` is the loss of row i for task k ([`bce_with_logits`](super::bce_with_logits)). `w_i` is the weight of the row. `δ_ik` is 1
+    ///   if the row has a label for task k, otherwise 0.
+    /// * `ω_k(t)` is the weight of the unit. It starts at `ω_k0` and is multiplied by `γ_k` after every epoch or step. A unit of weight 0
+    ///   has no effect.
     /// * `v_k` is 1, unless a [`Weighting`] computes it during training.
     ///
-    /// So each task averages over the rows that have a label for it, and a row is used if it has a label for at least one task (PLE: Tang et
-    /// al., `RecSys` 2020, section 4.3, there with `w_i` = 1).
+    /// So each task averages over the rows that have a label for it, and a row is used if it has a label for at least one task (PLE: Tang
+    /// et al., `RecSys` 2020, section 4.3, there with `w_i` = 1).
     ///
     /// In a file: `units = "tasks"` (the default), `"domains"` or `"domains_and_tasks"`; `weights` (`ω_k0`) and `decays`
     /// (`γ_k`), one for each unit in the order of [`Units::names`], by default all 1; `decay_per = "epoch"` (the
@@ -42,8 +42,8 @@ crate::settings! {
     Objective, ObjectiveBuilder, in files {
         /// What a unit of the objective is, that is, what gets a loss and a weight of its own; default [`Units::Tasks`].
         units: Units = Units::default();
-        /// The weight `ω_k0` of each unit at the start, in the order of [`Units::names`]: finite, at least 0, and not all 0. Default (an empty
-        /// list): all 1.
+        /// The weight `ω_k0` of each unit at the start, in the order of [`Units::names`]: finite, at least 0, and not all 0. Default (an
+        /// empty list): all 1.
         weights: Vec<f64> = Vec::new(), each f64, as &[f64];
         /// For each unit, in the order of [`Units::names`], the factor `γ_k` by which its weight is multiplied after every epoch or step
         /// (see `decay_per`): finite and above 0. Default (an empty list): all 1, so that weights do not change.

@@ -7,8 +7,8 @@ use crate::nn::Branch;
 
 /// What a *unit* of the objective is: a task, a domain, or a pair of both.
 ///
-/// The objective computes one loss `L_k` for each unit k, and sums these losses with one weight for each unit. Every label belongs to exactly
-/// one unit.
+/// The objective computes one loss `L_k` for each unit k, and sums these losses with one weight for each unit. Every label belongs to
+/// exactly one unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -17,8 +17,9 @@ pub enum Units {
     /// with more rows has more influence.
     #[default]
     Tasks,
-    /// One unit for each domain: `L_d = Σ_k L_dk`, where `L_dk` is the mean loss over the rows of domain d that have a label for task k. The
-    /// influence of a domain depends on its weight, not on its number of rows. With one domain the total equals that of [`Units::Tasks`].
+    /// One unit for each domain: `L_d = Σ_k L_dk`, where `L_dk` is the mean loss over the rows of domain d that have a label for task k.
+    /// The influence of a domain depends on its weight, not on its number of rows. With one domain the total equals that of
+    /// [`Units::Tasks`].
     Domains,
     /// One unit for each pair of a domain d and a task k: `L_dk` is the mean loss over the rows of d that have a label for k.
     DomainsAndTasks,
@@ -33,7 +34,8 @@ impl Units {
     /// The names of the units, in the order of all lists that have one entry for each unit.
     ///
     /// The names are those of the tasks or the domains, in the layout's order. For [`Units::DomainsAndTasks`] they are `domain/task`: all
-    /// tasks of the first domain, then all tasks of the second, and so on. In each part, `%`, `.` and `/` are written `%25`, `%2E` and `%2F`.
+    /// tasks of the first domain, then all tasks of the second, and so on. In each part, `%`, `.` and `/` are written `%25`, `%2E` and
+    /// `%2F`.
     pub fn names(self, layout: &Layout) -> impl Iterator<Item = String> {
         self.branches(layout).map(|branch| branch.name(layout))
     }

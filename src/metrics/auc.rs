@@ -2,14 +2,16 @@
 
 use super::observation::{Observation, labelled};
 
-/// The exact area under the ROC curve: how often a positive scores above a negative, a tie counting half.
+/// The exact area under the ROC curve: the share of pairs of a positive and a negative row in which the positive has the larger score. A
+/// pair with equal scores counts as half.
 ///
-/// `AUC = (Σ_{i positive} Σ_{j negative} [s_i > s_j] + ½ [s_i = s_j]) / (P · N)`, computed by sorting in O(n log n). The
-/// pairs are counted in integers, so the result does not depend on the order of the rows or of tied scores. It depends on
-/// the order of the scores alone: logits and probabilities give the same value as long as rounding merges none of them.
+/// `AUC = (Σ_{i positive} Σ_{j negative} [s_i > s_j] + ½ [s_i = s_j]) / (P · N)`, where `s_i` is the score of row i, `[…]` is 1 if the
+/// condition holds and otherwise 0, and P and N are the numbers of positives and negatives. It is computed by sorting in O(n log n). The
+/// pairs are counted in integers, so the order of the rows does not matter. Logits and probabilities give the same value, unless rounding
+/// makes different scores equal.
 ///
-/// `None` where there is no positive or no negative. Rows whose label is NaN are skipped. Every other row counts once; the
-/// [`Evaluator`](super::Evaluator) weighs rows.
+/// The result is `None` if there are no positives or no negatives. Rows whose label is NaN are skipped. Every other row counts once; for
+/// weights use an [`Evaluator`](super::Evaluator).
 ///
 /// ```
 /// use starple::metrics::auc;
@@ -19,7 +21,7 @@ use super::observation::{Observation, labelled};
 /// ```
 ///
 /// # Panics
-/// If the lengths differ, a labelled row's score is NaN (it has no place in an order), or a label is none of 0, 1, NaN.
+/// If `scores` and `labels` have different lengths, if a label is not 0, 1 or NaN, or if the score of a row with a label is NaN.
 pub fn auc(scores: &[f32], labels: &[f32]) -> Option<f64> {
     let mut rows: Vec<_> = labelled(scores, labels).collect();
     rows.sort_unstable_by(Observation::by_logit);

@@ -3,12 +3,13 @@
 use super::observation::{Observation, labelled};
 use crate::loss::sigmoid;
 
-/// The number of bins in which a [`Report`](super::Report) takes [`ece`].
+/// The number of bins with which a [`Report`](super::Report) computes [`ece`].
 pub const ECE_BINS: usize = 20;
 
-/// Predicted clicks over observed clicks; 1 is calibrated, above 1 promises too much.
+/// Predicted clicks over observed clicks. 1 is ideal; above 1, the predicted probabilities are too high on average.
 ///
-/// `PCOC = Σ σ(z_i) / Σ y_i` over the labelled rows. `None` where there is no click.
+/// `PCOC = Σ σ(z_i) / Σ y_i` over the rows with a label, where `z_i` is the logit of row i and `y_i` its label. `None` if no label is 1.
+/// Every row counts once; for weights use an [`Evaluator`](super::Evaluator).
 ///
 /// ```
 /// use starple::metrics::pcoc;
@@ -17,7 +18,7 @@ pub const ECE_BINS: usize = 20;
 /// ```
 ///
 /// # Panics
-/// If the lengths differ, a labelled row's logit is NaN, or a label is none of 0, 1, NaN.
+/// If `logits` and `labels` have different lengths, if a label is not 0, 1 or NaN, or if the logit of a row with a label is NaN.
 pub fn pcoc(logits: &[f32], labels: &[f32]) -> Option<f64> {
     pcoc_of(labelled(logits, labels))
 }
@@ -33,12 +34,14 @@ pub(super) fn pcoc_of(rows: impl Iterator<Item = Observation>) -> Option<f64> {
     (clicks > 0.0).then(|| predicted / clicks)
 }
 
-/// The expected calibration error: the mean gap between predicted and observed rates, over bins of equal width.
+/// The expected calibration error: the mean difference between predicted and observed click rates, over bins of equal width.
 ///
-/// Bin b of B holds the labelled rows with `b/B <= σ(z) < (b+1)/B` (the last includes 1), and
+/// There are B = `bins` bins, numbered from 0. Bin b has the `n_b` labelled rows whose probability is in `b/B <= σ(z) < (b+1)/B` (the last
+/// bin includes 1), and
 /// `ECE = Σ_b (n_b/n) · |mean of σ(z) in b − mean of y in b| = (1/n) Σ_b |Σ_b σ(z) − Σ_b y|`
-/// (Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017, equation 3). Empty bins add nothing. `None` where
-/// no row has a label. Rates far below `1/B` share the first bin, where the ECE sees no more than their mean.
+/// (Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017, equation 3), where z is the logit of a row, y its label, and n the
+/// number of labelled rows. Empty bins add nothing. `None` if no row has a label. All rows with probabilities below `1/B` are in the first
+/// bin; errors inside one bin can cancel out. Every row counts once; for weights use an [`Evaluator`](super::Evaluator).
 ///
 /// ```
 /// use starple::metrics::{ECE_BINS, ece};
@@ -48,7 +51,8 @@ pub(super) fn pcoc_of(rows: impl Iterator<Item = Observation>) -> Option<f64> {
 /// ```
 ///
 /// # Panics
-/// If `bins` is 0, the lengths differ, a labelled row's logit is NaN, or a label is none of 0, 1, NaN.
+/// If `bins` is 0, if `logits` and `labels` have different lengths, if a label is not 0, 1 or NaN, or if the logit of a row with a label is
+/// NaN.
 pub fn ece(logits: &[f32], labels: &[f32], bins: usize) -> Option<f64> {
     ece_of(labelled(logits, labels), bins)
 }

@@ -13,13 +13,13 @@ use crate::{Error, ErrorKind, Result};
 
 /// Collects the scores of any number of batches and reports every metric by task and domain.
 ///
-/// The report depends on the set of rows alone: neither their order, nor how they were cut into batches, nor how parts
-/// were [merged](Evaluator::merge) changes a bit of it. An exact AUC needs all scores, so this holds 16 bytes for every
-/// labelled row of every task.
+/// The report depends only on the rows, bit for bit. The order of the rows, the batches, and the way in which parts were
+/// [merged](Evaluator::merge) do not change it. An exact AUC needs all scores, so an evaluator stores 16 bytes for every labelled row of
+/// every task.
 ///
-/// Where rows have weights, every metric counts a row as often as its weight says, as the loss and
-/// [`Calibration::fit`](crate::serve::Calibration::fit) do; the report says so ([`TaskReport::weighted`]) and has the metrics without
-/// weights beside them ([`Measures::unweighted`]). With `w_i` the weight of row i:
+/// If rows have weights, all metrics are weighted, as the loss and [`Calibration::fit`](crate::serve::Calibration::fit) are. Then
+/// [`TaskReport::weighted`] is true, and [`Measures::unweighted`] has the metrics without weights. In the equations, `w_i` is the weight of
+/// row i, `z_i` its logit, `y_i` its label, and `[…]` is 1 if the condition holds, otherwise 0:
 ///
 /// ```text
 /// AUC       Σ_{i positive, j negative} w_i·w_j·([z_i > z_j] + ½ [z_i = z_j]) / Σ_{i positive, j negative} w_i·w_j
@@ -29,10 +29,11 @@ use crate::{Error, ErrorKind, Result};
 /// GAUC      Σ_g W_g·AUC_g / Σ_g W_g over the groups with both classes, W_g = Σ w_i of the group
 /// ```
 ///
-/// If all weights are 1, the results have the bits of those without weights. A row of weight 0 is left out: it counts neither as a row nor in any metric.
+/// If all weights are 1, the results are bit for bit those without weights. A row of weight 0 is left out: it counts neither as a row nor
+/// in any metric.
 ///
-/// Rows of [`DomainId::SHARED`](crate::data::DomainId::SHARED) count in "all" and under a domain of their own,
-/// [`SHARED_DOMAIN`].
+/// Rows of no known domain ([`DomainId::SHARED`](crate::data::DomainId::SHARED)) count in [`TaskReport::all`]. In the list of domains they
+/// have the name [`SHARED_DOMAIN`].
 #[derive(Debug, Clone)]
 pub struct Evaluator {
     tasks: Vec<String>,
@@ -46,7 +47,7 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// An empty evaluator for this layout's tasks and domains.
+    /// An evaluator without rows, for the tasks and domains of this layout.
     pub fn new(layout: &Layout) -> Self {
         Self {
             tasks: layout.tasks.clone(),
@@ -57,19 +58,21 @@ impl Evaluator {
         }
     }
 
-    /// Adds rows: logits and labels `[rows, tasks]`, their domains, their weights, and their groups.
+    /// Adds rows: their logits and labels (`[rows, tasks]`), domains, weights and groups.
     ///
-    /// `weights` is empty when every row weighs 1. `groups` is empty when rows have none; then [`Measures::gauc`] is undefined.
-    /// The arguments are those of a [`Batch`](crate::data::Batch):
+    /// `weights` is empty if every row weighs 1. `groups` has the group of each row, such as a user; it is empty if there are no groups,
+    /// and then [`Measures::gauc`] is undefined. The arguments are those of a [`Batch`](crate::data::Batch):
     /// `evaluator.add(&logits, &batch.labels, batch.domains(), &batch.weights, &batch.groups)`.
     ///
     /// # Errors
     /// [`ErrorKind::NonFinite`] for a logit of a labelled row that is NaN or infinite, [`ErrorKind::Data`] for a label
     /// that is none of 0, 1, NaN or a weight that is negative or not finite, and [`ErrorKind::Layout`] when only some calls give
-    /// groups. Nothing of a refused call is added.
+    /// groups. After an error, no row of the call is
+    /// added.
     ///
     /// # Panics
-    /// If the shapes disagree with each other or with the layout, or a domain is not of the layout.
+    /// If the arguments have different numbers of rows, if `logits` or `labels` does not have one column for each task of the layout, or if
+    /// a domain is not in the layout (nor [`DomainId::SHARED`]).
     pub fn add<'a>(
         &mut self,
         logits: &ArrayRef2<f32>,
@@ -120,10 +123,10 @@ impl Evaluator {
         Ok(())
     }
 
-    /// Adds all rows of `other`, as if they had been added here.
+    /// Adds all rows of `other` to this evaluator, for example rows that another thread has scored.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`] if the two were made for different tasks or domains, or only one has groups.
+    /// [`ErrorKind::Layout`] if `self` and `other` are for different tasks or domains, or if the rows of only one of them have groups.
     pub fn merge(&mut self, other: Self) -> Result<()> {
         if (&self.tasks, &self.domains) != (&other.tasks, &other.domains) {
             let (tasks, domains) = (&self.tasks, &self.domains);
@@ -143,7 +146,7 @@ impl Evaluator {
         Ok(())
     }
 
-    /// Measures everything added so far.
+    /// Computes all metrics over the rows that were added so far. More rows can be added afterwards.
     pub fn report(&self) -> Report {
         let tasks =
             self.tasks.iter().zip(&self.rows).map(|(task, by_domain)| self.task_report(task, by_domain)).collect();

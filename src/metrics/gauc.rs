@@ -3,11 +3,13 @@
 use super::auc::auc_of_sorted;
 use super::observation::{Observation, labelled};
 
-/// The mean of the groups' AUCs, each weighted by its impressions: how well rows are ranked *inside* a user or a session.
+/// The mean of the groups' AUCs, each weighted by its number of rows. It measures how well rows are ranked *inside* a group, such as a user
+/// or a session.
 ///
-/// `GAUC = Σ_g n_g · AUC_g / Σ_g n_g` over the groups g that have both a positive and a negative, with `n_g` the number
-/// of labelled rows of g. Groups of one class have no AUC and are left out of both sums. `groups[i]` names the group of row
-/// i; any ids will do. `None` where no group has both classes.
+/// `GAUC = Σ_g n_g · AUC_g / Σ_g n_g`, where `AUC_g` is the [`auc`](super::auc()) of group g and `n_g` its number of labelled rows. Groups
+/// without positives or without negatives have no AUC and are left out of both sums. `groups[i]` is the group of row i: rows with equal
+/// numbers are one group. The result is `None` if no group has both classes. Every row counts once; for weights use an
+/// [`Evaluator`](super::Evaluator).
 ///
 /// The measure of Zhu et al., *Optimized Cost per Click in Taobao Display Advertising* (KDD 2017), as used in the *Deep
 /// Interest Network* paper (Zhou et al., KDD 2018, "Metrics"), where the groups are users.
@@ -22,7 +24,7 @@ use super::observation::{Observation, labelled};
 /// ```
 ///
 /// # Panics
-/// If the lengths differ, a labelled row's score is NaN, or a label is none of 0, 1, NaN.
+/// If the arguments have different lengths, if a label is not 0, 1 or NaN, or if the score of a row with a label is NaN.
 pub fn gauc(scores: &[f32], labels: &[f32], groups: &[u32]) -> Option<f64> {
     assert_eq!(groups.len(), scores.len(), "{} groups for {} scores", groups.len(), scores.len());
     let labelled_groups = groups.iter().zip(labels).filter(|(_, label)| !label.is_nan());

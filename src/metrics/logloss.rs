@@ -3,10 +3,11 @@
 use super::observation::{Observation, labelled};
 use crate::math::softplus;
 
-/// The mean negative log-likelihood of the labels, in nats.
+/// The mean log loss (binary cross entropy) of logits z and labels y, in nats (natural logarithms).
 ///
-/// `logloss = −(1/n) Σ y·ln σ(z) + (1−y)·ln(1−σ(z))`, computed as the mean of `softplus(z) − y·z` in `f64`, which is exact
-/// to rounding and finite for every finite logit. `None` where no row has a label.
+/// `logloss = −(1/n) Σ (y·ln σ(z) + (1−y)·ln(1−σ(z)))`, the sum over the n rows with a label. It is computed as the mean of
+/// `ln(1 + e^z) − y·z` in `f64`, without overflow: the result is finite for all finite logits. `None` if no row has a label. Every row
+/// counts once; for weights use an [`Evaluator`](super::Evaluator).
 ///
 /// ```
 /// use starple::metrics::logloss;
@@ -16,7 +17,7 @@ use crate::math::softplus;
 /// ```
 ///
 /// # Panics
-/// If the lengths differ, a labelled row's logit is NaN, or a label is none of 0, 1, NaN.
+/// If `logits` and `labels` have different lengths, if a label is not 0, 1 or NaN, or if the logit of a row with a label is NaN.
 pub fn logloss(logits: &[f32], labels: &[f32]) -> Option<f64> {
     logloss_of(labelled(logits, labels))
 }

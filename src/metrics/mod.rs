@@ -1,14 +1,12 @@
-//! How good are the scores: ranking, loss and calibration, over all rows, by domain and by task.
+//! Measures how good scores are: ranking, loss and calibration, over all rows, by domain and by task.
 //!
-//! Scores are **logits**, as models give them; a probability is `σ(logit)`. Labels are 0 or 1, or NaN where the label is
-//! missing: such rows are skipped, they never count as 0. Sums and results are `f64`. A value that is undefined (the AUC
-//! of rows of one class) is `None`, never a made-up 0.5. Where rows have weights, an [`Evaluator`] weighs them; the functions on
-//! slices count every row once.
+//! Scores are **logits**, as models return them; the probability is `σ(logit)`. Labels are 0, 1, or NaN if the label is missing. Rows with
+//! a missing label are skipped; they never count as 0. Sums and results are `f64`. An undefined value (such as the AUC of rows that all
+//! have the same label) is `None`. If rows have weights, an [`Evaluator`] uses them; the functions on slices count every row once.
 //!
-//! - One number from slices: [`auc`], [`gauc`], [`logloss`], [`pcoc`], [`ece`].
-//! - All of them, streamed batch by batch, by task and domain: [`Evaluator`], which gives a [`Report`].
-//! - One number out of a report, to stop early on or to compare models by: [`Monitor`].
-//! - A report displays as tables for a terminal.
+//! - [`auc`], [`gauc`], [`logloss`], [`pcoc`] and [`ece`] compute one number from slices.
+//! - An [`Evaluator`] takes batches and computes all metrics by task and domain. The result is a [`Report`], which displays as tables.
+//! - A [`Monitor`] selects one number of a report, for early stopping or to compare models.
 //!
 //! ```
 //! use ndarray::array;

@@ -14,24 +14,26 @@ use crate::error::Problems;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Metric {
-    /// [`auc`](super::auc()) (the default): larger is better.
+    /// The area under the ROC curve, see [`auc`](super::auc()) (the default): larger is better.
     #[default]
     Auc,
-    /// [`logloss`](super::logloss()), written `logloss`: smaller is better.
+    /// The mean log loss, see [`logloss`](super::logloss()): smaller is better. In files its name is `logloss`.
     #[serde(rename = "logloss")]
     LogLoss,
-    /// [`pcoc`](super::pcoc): nearer to 1 is better, by `|ln PCOC|`, so that 2 is as bad as ½.
+    /// Predicted clicks over observed clicks, see [`pcoc`](super::pcoc): closer to 1 is better. The distance from 1 is `|ln PCOC|`, so that
+    /// 2 is as bad as ½.
     Pcoc,
-    /// [`ece`](super::ece): smaller is better.
+    /// The expected calibration error, see [`ece`](super::ece): smaller is better.
     Ece,
-    /// [`gauc`](super::gauc()): larger is better.
+    /// The AUC inside groups such as users, see [`gauc`](super::gauc()): larger is better.
     Gauc,
-    /// [`TaskReport::mean_domain_auc`](super::TaskReport::mean_domain_auc): larger is better.
+    /// The mean of the domains' AUCs, see [`TaskReport::mean_domain_auc`](super::TaskReport::mean_domain_auc): larger is better.
     MeanDomainAuc,
 }
 
 impl Metric {
-    /// A value of this metric turned so that larger is better: AUCs stay, losses change sign, PCOC becomes `−|ln PCOC|`.
+    /// Converts a value of this metric to a number for which larger is better: AUCs do not change, log loss and ECE change their sign, and
+    /// PCOC becomes `−|ln PCOC|`.
     ///
     /// ```
     /// use starple::metrics::Metric;
@@ -61,9 +63,11 @@ impl fmt::Display for Metric {
     }
 }
 
-/// Names one number of a [`Report`]: a metric, of one task or all, in one domain or all rows.
+/// Selects one number of a [`Report`], for example for early stopping: a metric of one task or of all tasks, for one domain or for all
+/// rows.
 ///
-/// The default is the AUC over all rows, as a mean over tasks. In a file: `{ metric = "logloss", task = "click" }`.
+/// The default is the AUC over all rows, as a mean over tasks. [`Report::value`] returns the number. In a file:
+/// `{ metric = "logloss", task = "click" }`.
 ///
 /// ```
 /// use starple::metrics::{Metric, Monitor};
@@ -74,37 +78,37 @@ impl fmt::Display for Metric {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Monitor {
-    /// The metric; AUC by default.
+    /// The metric; default [`Metric::Auc`].
     pub metric: Metric,
-    /// The task; `None` (the default) for the mean over tasks, see [`Report::value`].
+    /// The name of the task. `None` (the default): the mean over the tasks, see [`Report::value`].
     pub task: Option<String>,
-    /// The domain; `None` (the default) for the rows of all.
+    /// The name of the domain, or [`SHARED_DOMAIN`] for rows of no known domain. `None` (the default): the rows of all domains.
     pub domain: Option<String>,
 }
 
 impl Monitor {
-    /// This metric over all rows, as a mean over tasks.
+    /// Selects this metric over all rows, as a mean over tasks.
     pub fn new(metric: Metric) -> Self {
         Self { metric, task: None, domain: None }
     }
 
-    /// Takes this metric of one task alone.
+    /// Selects the metric of one task only, given by its name.
     pub fn of_task(mut self, task: impl Into<String>) -> Self {
         self.task = Some(task.into());
         self
     }
 
-    /// Takes this metric of one domain alone. [`SHARED_DOMAIN`] names the rows of no known domain.
+    /// Selects the metric for the rows of one domain only, given by its name. [`SHARED_DOMAIN`] selects the rows of no known domain.
     pub fn in_domain(mut self, domain: impl Into<String>) -> Self {
         self.domain = Some(domain.into());
         self
     }
 
-    /// Whether reports for this layout have the number, to know before the first epoch rather than after it.
+    /// Checks that reports for this layout can have the number. Training does so before the first epoch.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming every invalid setting: a task or domain that the
-    /// layout does not have, or a mean over domains in one domain.
+    /// layout does not have, or a domain together with [`Metric::MeanDomainAuc`], which is over all domains.
     pub fn check(&self, layout: &Layout) -> Result<()> {
         self.check_names(|| layout.tasks.iter().map(String::as_str), || layout.domains.iter().map(String::as_str))
     }
@@ -146,14 +150,15 @@ impl fmt::Display for Monitor {
 }
 
 impl Report {
-    /// The number that `monitor` names, or `None` where it is undefined.
+    /// The number that `monitor` selects, or `None` if it is undefined.
     ///
-    /// Without a task it is the mean over the tasks in which it is defined. For PCOC that mean is `exp(mean |ln PCOC|)`,
-    /// since a plain one would let a task that promises too much hide one that promises too little; of one task it is the
-    /// PCOC itself.
+    /// If the monitor names no task, the result is the mean over the tasks for which the metric is defined. For PCOC over several tasks it
+    /// is `exp(mean |ln PCOC|)`: with a plain mean, one task with too high and one with too low probabilities would look good together. If
+    /// PCOC is defined for one task only, the result is that PCOC.
     ///
     /// # Errors
-    /// Those of [`Monitor::check`].
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if the report does not have the monitor's task or domain, as [`Monitor::check`]
+    /// says.
     pub fn value(&self, monitor: &Monitor) -> Result<Option<f64>> {
         monitor.check_names(
             || self.tasks.iter().map(|task| task.task.as_str()),

@@ -10,74 +10,78 @@ use crate::one_line;
 /// The name under which a report lists the rows of [`DomainId::SHARED`](crate::data::DomainId::SHARED).
 pub const SHARED_DOMAIN: &str = "(shared)";
 
-/// The metrics of one set of rows. `None`, and `null` in JSON, is undefined.
+/// Row counts and metrics of one set of rows, for one task. `None` (in JSON `null`) means that the metric is undefined.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Measures {
-    /// Rows that have a label, and no weight of 0.
+    /// The number of rows that have a label and a weight above 0.
     pub rows: usize,
-    /// Rows among them whose label is 1.
+    /// How many of these rows have the label 1.
     pub positives: usize,
-    /// The sum of the rows' weights; `None`, and absent in JSON, where rows have no weights.
+    /// The sum of the weights of these rows; `None` (absent in JSON) if the rows have no weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,
-    /// [`auc`](super::auc()), weighted where rows have weights, as all metrics here: [`Evaluator`](super::Evaluator) has the
-    /// equations. Undefined where one class is absent.
+    /// The area under the ROC curve ([`auc`](super::auc())); undefined if there are no positives or no negatives. If the rows have weights,
+    /// this and all other metrics of this type are weighted: [`Evaluator`](super::Evaluator) has the equations.
     pub auc: Option<f64>,
-    /// [`logloss`](super::logloss()) in nats; undefined without rows.
+    /// The mean log loss in nats ([`logloss`](super::logloss())); undefined without rows.
     pub logloss: Option<f64>,
-    /// [`pcoc`](super::pcoc); undefined without positives.
+    /// Predicted clicks over observed clicks ([`pcoc`](super::pcoc)), ideally 1; undefined without positives.
     pub pcoc: Option<f64>,
-    /// [`ece`](super::ece) in [`ECE_BINS`](super::ECE_BINS) bins; undefined without rows.
+    /// The expected calibration error ([`ece`](super::ece)) with [`ECE_BINS`](super::ECE_BINS) bins; undefined without rows.
     pub ece: Option<f64>,
-    /// [`gauc`](super::gauc()); undefined where no group has both classes, or rows came without groups.
+    /// The mean AUC inside groups ([`gauc`](super::gauc())); undefined if no group has both classes, or if the rows have no groups.
     pub gauc: Option<f64>,
-    /// The metrics with each row counted once; `None`, and absent in JSON, where rows have no weights.
+    /// The metrics without weights, so that each row counts once; `None` (absent in JSON) if the rows have no weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unweighted: Option<Metrics>,
 }
 
-/// The metrics of one set of rows, without the counts. `None`, and `null` in JSON, is undefined.
+/// The metrics of one set of rows with each row counted once: [`Measures::unweighted`]. `None` (in JSON `null`) means that the metric is
+/// undefined.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Metrics {
-    /// The area under the ROC curve, as [`Measures::auc`].
+    /// The area under the ROC curve; undefined if there are no positives or no negatives.
     pub auc: Option<f64>,
-    /// The mean log loss in nats, as [`Measures::logloss`].
+    /// The mean log loss in nats; undefined without rows.
     pub logloss: Option<f64>,
-    /// Predicted clicks over observed clicks, 1 is ideal, as [`Measures::pcoc`].
+    /// Predicted clicks over observed clicks, ideally 1; undefined without positives.
     pub pcoc: Option<f64>,
-    /// The expected calibration error, as [`Measures::ece`].
+    /// The expected calibration error with [`ECE_BINS`](super::ECE_BINS) bins; undefined without rows.
     pub ece: Option<f64>,
-    /// The AUC inside groups, averaged over groups, as [`Measures::gauc`].
+    /// The mean AUC inside groups; undefined if no group has both classes, or if the rows have no groups.
     pub gauc: Option<f64>,
 }
 
-/// The metrics of one task.
+/// The metrics of one task: for all rows and by domain. A part of a [`Report`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskReport {
     /// The task's name.
     #[serde(skip)]
     pub task: String,
-    /// Whether the rows have weights, which the metrics then count.
+    /// Whether the rows have weights. If true, the metrics are weighted by them.
     #[serde(default)]
     pub weighted: bool,
-    /// Over the rows of all domains.
+    /// The metrics over the rows of all domains together.
     #[serde(flatten)]
     pub all: Measures,
-    /// The unweighted mean of the domains' defined AUCs, so that a rare domain counts as much as a large one. Rows of
-    /// [`SHARED_DOMAIN`] are not a domain. `None` where no domain has an AUC.
+    /// The plain mean of the domains' AUCs, so that a small domain counts as much as a large one. Domains without an AUC and the rows under
+    /// [`SHARED_DOMAIN`] do not count. `None` if no domain has an AUC.
     pub mean_domain_auc: Option<f64>,
-    /// By domain, in the layout's order; last [`SHARED_DOMAIN`], if there are such rows.
+    /// The name and the metrics of each domain, in the layout's order. If there are rows of no known domain, the last entry is
+    /// [`SHARED_DOMAIN`].
     #[serde(rename = "by_domain", serialize_with = "by_name", deserialize_with = "from_names")]
     pub domains: Vec<(String, Measures)>,
 }
 
 impl TaskReport {
-    /// The metrics of one domain.
+    /// The metrics of the domain with this name; `None` if there is none. [`SHARED_DOMAIN`] is the name for rows of no known domain.
     pub fn domain(&self, name: &str) -> Option<&Measures> {
         self.domains.iter().find(|(domain, _)| domain == name).map(|(_, measures)| measures)
     }
 
-    /// One metric, of one domain or (`None`) of all rows. `None` where it is undefined or the domain has no entry.
+    /// The value of one metric, for the rows of this domain, or for all rows if `domain` is `None`.
+    ///
+    /// The result is `None` if the metric is undefined, if there is no domain of this name, or for [`Metric::MeanDomainAuc`] of one domain.
     pub fn value(&self, metric: Metric, domain: Option<&str>) -> Option<f64> {
         let measures = domain.map_or(Some(&self.all), |domain| self.domain(domain))?;
         match metric {
@@ -91,20 +95,21 @@ impl TaskReport {
     }
 }
 
-/// Every metric by task and domain. Made by [`Evaluator::report`](super::Evaluator::report).
+/// Every metric by task and domain. [`Evaluator::report`](super::Evaluator::report) makes it, and [`Report::value`] returns one number of
+/// it.
 ///
 /// It displays as one table for each task. In files it is a map by task:
-/// `{TASK: {"weighted", "rows", "positives", "auc", "logloss", "pcoc", "ece", "gauc", "mean_domain_auc", "by_domain": {DOMAIN: {…}}}}`
-/// in which an undefined value is null. Where rows have weights, `weighted` is true, and every set of rows also has their sum as
-/// `"weight"` and the metrics that count each row once as `"unweighted": {"auc", …}`. [`Report::value`] picks one number.
+/// `{TASK: {"weighted", "rows", "positives", "auc", "logloss", "pcoc", "ece", "gauc", "mean_domain_auc", "by_domain": {DOMAIN: {…}}}}`.
+/// An undefined value is null. If the rows have weights, `weighted` is true, and every set of rows also has `"weight"`, the sum of the
+/// weights, and `"unweighted": {"auc", …}`, the metrics with each row counted once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// One entry a task, in the layout's order.
+    /// The metrics of each task, in the layout's order.
     pub tasks: Vec<TaskReport>,
 }
 
 impl Report {
-    /// The metrics of one task.
+    /// The metrics of the task with this name; `None` if there is none.
     pub fn task(&self, name: &str) -> Option<&TaskReport> {
         self.tasks.iter().find(|task| task.task == name)
     }

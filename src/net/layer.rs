@@ -120,10 +120,10 @@ impl IntoPart for Branch {
     }
 }
 
-/// The dotted name of a layer: a string for a name of one part, or a tuple of 2 to 6 parts ([`IntoPart`]).
+/// A type that can be the dotted name of a layer: a `&'static str` (a name of one part), a tuple of 2 to 6 parts ([`IntoPart`]), a
+/// `Vec<Part>`, or `()`, the empty name.
 ///
-/// `("levels", 0, "own", branch, 1)` is the name `levels.0.own.BRANCH.1`. The empty tuple `()` is the empty name. A list of [`Part`]s is a
-/// name too.
+/// For example, `("levels", 0, "own", branch, 1)` is the name `levels.0.own.BRANCH.1`, where BRANCH stands for the name of the branch.
 pub trait IntoName {
     /// The parts of the name, in order.
     fn name(self) -> Vec<Part>;

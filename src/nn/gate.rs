@@ -152,8 +152,10 @@ pub fn mix<'a>(
     );
 }
 
-/// The backward pass of [`mix`] for the expert at position `expert`, from 0, whose output was `s`. In each row: `ds = w_i·dy`, and in the
-/// cache `dw_i = ⟨dy, s⟩`, the gradient of the expert's weight.
+/// The backward pass of [`mix`] for one expert: the one at position `expert` (i), from 0, whose output was `s`.
+///
+/// `dy` is the gradient of the mixture. For each row, `ds` receives `w_i·dy`, the gradient of the expert's output (it is overwritten or added
+/// to, as [`InputGrad`] says), and the cache keeps `dw_i = ⟨dy, s⟩`, the gradient of the expert's weight.
 ///
 /// Call it for every expert before [`Gate::backward`].
 ///

@@ -67,7 +67,7 @@ pub use input_grad::InputGrad;
 pub(crate) use joined::JoinedCache;
 pub use linear::Linear;
 pub use mlp::{HiddenSettings, Mlp, MlpCache};
-pub use mode::{Infer, Mode, Train};
+pub use mode::{Infer, Mode, RowNumbers, Train};
 pub use moving_average::MovingAverage;
 pub(crate) use moving_average::PreciseStatistics;
 pub use norm::{

@@ -10,7 +10,7 @@ const TENSOR: f64 = 256.0;
 /// allocated. The numbers are f64, so that even huge settings do not overflow.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Size {
-    /// The number of values.
+    /// The number of single numbers (`f32`) in all tensors.
     pub values: f64,
     /// An upper bound of the number of tensors.
     pub tensors: f64,

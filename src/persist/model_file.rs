@@ -60,7 +60,7 @@ impl<'a> ModelFile<'a> {
     /// Writes the bytes of the file into `out`, from its current position.
     ///
     /// # Errors
-    /// As [`ModelFile::save`].
+    /// The errors of [`ModelFile::save`]; [`ErrorKind::Io`](crate::ErrorKind::Io) is an error of the writer.
     pub fn write_to(&self, mut out: impl Write + Seek) -> Result<()> {
         self.contents()?.write_to(&mut out)
     }

@@ -28,7 +28,7 @@ pub fn replace(path: impl AsRef<Path>, write: impl FnOnce(&mut File) -> io::Resu
 }
 
 /// Checks, before a run that may take hours, that [`replace`] and [`ModelFile::save`](super::ModelFile::save) can write a file at `path`.
-/// It writes nothing.
+/// `path` is not changed; an empty temporary file is created beside it and deleted.
 ///
 /// # Errors
 /// [`ErrorKind::Io`](crate::ErrorKind::Io): the folder does not exist or cannot be written, or `path` exists and is not a regular file.

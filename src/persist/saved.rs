@@ -62,7 +62,7 @@ impl Saved {
     /// Reads the file at `path`, which holds a model with settings of type `C`: of one kind of this crate, or your own.
     ///
     /// # Errors
-    /// As [`Saved::load`]; [`ErrorKind::Kind`] for every other kind.
+    /// The errors of [`Saved::load`]; [`ErrorKind::Kind`] for every other kind.
     pub fn load_as<C: NetConfig + DeserializeOwned>(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let load = || Self::from_container(Container::open(path, MODEL)?, only::<C>);
@@ -96,10 +96,11 @@ impl Saved {
         })
     }
 
-    /// Reads all of `source`, from its beginning: for example a `Cursor::new(bytes)`.
+    /// Reads a model file from `source` instead of a path: all of it, from its beginning wherever the reader stands, for example a
+    /// `Cursor::new(bytes)`. It reads every kind of model of this crate.
     ///
     /// # Errors
-    /// As [`Saved::load`].
+    /// The errors of [`Saved::load`].
     pub fn from_reader(source: impl Read + Seek) -> Result<Self> {
         Self::from_container(Container::new(source, MODEL)?, any)
     }
@@ -107,7 +108,7 @@ impl Saved {
     /// [`Saved::load_as`] from a reader.
     ///
     /// # Errors
-    /// As [`Saved::load_as`].
+    /// The errors of [`Saved::load_as`].
     pub fn from_reader_as<C: NetConfig + DeserializeOwned>(source: impl Read + Seek) -> Result<Self> {
         Self::from_container(Container::new(source, MODEL)?, only::<C>)
     }

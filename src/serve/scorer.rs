@@ -148,7 +148,7 @@ impl Scorer {
     /// [`Scorer::context`] into an existing context, which allocates nothing when it is warm.
     ///
     /// # Panics
-    /// As [`Scorer::context`].
+    /// If `domain` is out of range, or `row` lacks a given field or has not one row.
     pub fn context_into(&self, domain: DomainId, row: &Batch, context: &mut Context) {
         let place = domain.index().unwrap_or(self.layout.domains.len());
         assert!(domain.index().is_none_or(|d| d < self.layout.domains.len()), "domain {place} is out of range");

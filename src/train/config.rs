@@ -15,7 +15,7 @@ crate::settings! {
     EarlyStop, EarlyStopBuilder, in files {
         /// How many epochs without improvement end the run, at least 1; default 2.
         patience: usize = 2;
-        /// The least change that counts as improvement, at least 0; default 0.
+        /// An epoch is an improvement only if the monitored value is better than the best one by more than this; at least 0, default 0.
         min_delta: f64 = 0.0;
         /// What is watched on the validation rows: any metric of any task and domain; default the AUC, as a mean over tasks.
         monitor: Monitor = Monitor::default(), as &Monitor;

@@ -23,7 +23,7 @@ pub enum StopReason {
     Epochs,
     /// The monitored value did not improve for `patience` epochs.
     NoImprovement {
-        /// Epochs since the best one.
+        /// The number of epochs since the best one.
         waited: usize,
     },
     /// A loss or a score was not a finite number. The model has the weights of the best epoch before, or the weights the run
@@ -31,9 +31,10 @@ pub enum StopReason {
     NonFinite {
         /// The step, counted from 0 over the whole run. If the evaluation found the value: the number of steps done.
         step: u64,
-        /// The domain of the row.
+        /// The name of the row's domain; for a row of [`DomainId::SHARED`](crate::data::DomainId::SHARED), the name that reports use for
+        /// the shared path.
         domain: String,
-        /// The task.
+        /// The name of the task whose loss or score was not finite.
         task: String,
     },
     /// A parameter or moving average was not finite, although all losses were. This is checked after each epoch, before a checkpoint, and
@@ -50,7 +51,8 @@ pub enum StopReason {
     HugeLoss {
         /// The number of steps done.
         step: u64,
-        /// The task; without validation rows, the unit of the objective.
+        /// The name of the task whose loss on the validation rows was too large; without validation rows, of the objective's unit
+        /// ([`Units`](crate::loss::Units)).
         of: String,
         /// The log loss.
         loss: f64,
@@ -93,51 +95,51 @@ impl fmt::Display for StopReason {
 /// One unit of the objective (a task, a domain, or both) over an epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UnitReport {
-    /// Its name.
+    /// The name of the unit, as [`Units::names`](crate::loss::Units::names) has it.
     pub unit: String,
-    /// The mean of its losses `L_k` over the steps in which it had labels and a given weight above 0; `None` if there was no such step.
+    /// The mean of the unit's losses `L_k` over the steps in which it had labels and a given weight above 0; `None` if there was no such step.
     pub loss: Option<f64>,
-    /// The mean of its weights `ω_k·v_k` over the same steps.
+    /// The mean of the unit's weights `ω_k·v_k` (the objective's weight times the learned one) over the same steps.
     pub weight: Option<f64>,
 }
 
 /// One epoch of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochReport {
-    /// Its number, from 0.
+    /// The number of the epoch, from 0.
     pub epoch: usize,
     /// The mean loss of its batches, weighted by their rows, including the model's own penalty
     /// ([`Model::penalize`](crate::Model::penalize)).
     pub loss: f64,
     /// Loss and weight of each unit of the objective.
     pub units: Vec<UnitReport>,
-    /// The state of the objective's weighting at its end.
+    /// What the objective's weighting had learned at the end of the epoch.
     pub weighting: Learned,
-    /// The learning rate of its last step.
+    /// The learning rate of the epoch's last step.
     pub lr: f64,
     /// Seconds spent on steps.
     pub train_seconds: f64,
-    /// Seconds spent on the evaluation after the steps.
+    /// Seconds spent after the steps: on normalisation statistics ([`recompute_statistics`](super::recompute_statistics)) and on the evaluation.
     pub evaluate_seconds: f64,
     /// The metrics on the validation rows, if there are any.
     pub val: Option<Report>,
-    /// The monitored value.
+    /// The value of [`EarlyStop::monitor`](super::EarlyStop::monitor) on the validation rows; `None` without validation rows.
     pub monitored: Option<f64>,
-    /// Whether it is the best so far; false without validation rows.
+    /// Whether this epoch is better than all before it; false without validation rows.
     pub best: bool,
 }
 
 /// A training run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct FitReport {
-    /// Why it ended.
+    /// Why the run ended.
     pub stop: StopReason,
-    /// Its epochs.
+    /// The completed epochs, in order.
     pub epochs: Vec<EpochReport>,
     /// The best epoch, as an index into `epochs`; without validation rows, the last whole epoch. `None` if no epoch was completed: the model then
     /// has its starting weights if the run diverged, and the weights of the last step if a callback ended it.
     pub best_epoch: Option<usize>,
-    /// Steps done.
+    /// The number of steps of the whole run.
     pub steps: u64,
     /// Rows trained on; a row counts once for each epoch.
     pub rows: u64,

@@ -23,7 +23,9 @@ pub struct StatisticsRows {
     pub number: u64,
 }
 
-/// Replaces every moving average by the statistics of these rows, for the model's current weights.
+/// Computes the statistics of the model's normalisations anew, for its current weights: each moving average of means and variances, which
+/// inference uses, is replaced by mean and variance over a sample of `rows`. `sample` says how many rows of each domain are in it. A model
+/// without moving averages stays as it is.
 ///
 /// Moving averages lag: they still contain statistics of earlier weights. If embeddings change fast, a model's scores in inference then
 /// differ from its scores in training. [`Trainer`](super::Trainer) calls this before each evaluation and at the end of a run; in a loop of

@@ -186,7 +186,7 @@ impl Step {
     /// [`Step::loss_mut`].
     ///
     /// # Errors
-    /// As [`Step::gradient`].
+    /// The panics of [`Step::gradient`].
     ///
     /// # Panics
     /// If `model` and `part` are not those of [`Step::forward`], or the normalisers are of other units.

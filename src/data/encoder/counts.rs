@@ -9,11 +9,11 @@ use crate::data::{Batch, Feature, Ids, LeftOut, Share, Table};
 use crate::error::{Result, quoted};
 
 impl Encoder {
-    /// How many values of each feature that has a vocabulary are not in it, in the order of the fields: those that no fitting row has, and
-    /// those that are in fewer than the feature's `min_count`.
+    /// Counts the unknown values of a batch, for each feature with a vocabulary, in the order of the fields: the name of the feature, and how
+    /// many of its values in the batch are unknown, out of how many.
     ///
-    /// # Panics
-    /// If the batch is not one that this encoder made.
+    /// A value is unknown (id 0) if no fitting row has it, or fewer than the feature's `min_count`. The batch must be one that this encoder
+    /// made; for another one the counts have no meaning.
     pub fn unknown_values(&self, batch: &Batch) -> Vec<(String, Share)> {
         let with_fitted = self.schema.features().iter().enumerate().map(|(i, feature)| (feature, self.fitted(i)));
         let counted = with_fitted

@@ -61,14 +61,15 @@ crate::settings! {
     /// The settings of [`Weighting::GradNorm`].
     #[derive(Default)]
     GradNormConfig, GradNormConfigBuilder, in files {
-        /// The exponent `α`, at least 0; default 1.5. With a larger value, a unit whose loss falls more slowly than the others' gets a larger
-        /// gradient norm. With 0, all units get the same norm.
+        /// The exponent `α`, at least 0; default 1.5. With a larger value, a unit whose loss falls more slowly than the others' gets a
+        /// larger gradient norm. With 0, all units get the same norm.
         alpha: f64 = 1.5;
         /// The learning rate of the factors `v_k`, above 0; default 0.025.
         lr: f64 = 0.025;
         /// Selects the tensors over which gradient norms are measured, by the first parts of their dotted names, for example
-        /// `net.levels.0.shared`; `*` stands for any one part. Of the tensors with such names, only shared ones are used, which no domain or
-        /// task owns; there must be at least one. Default: all shared dense tensors (no embedding tables).
+        /// `net.levels.0.shared`; `*` stands for any one part. Of the tensors with such names, only shared ones are used: no
+        /// domain or task owns them, and they are neither frozen nor embedding tables. There must be at least one. Default: all shared
+        /// tensors.
         shared: Option<String> = None, some impl Into<String>, as Option<&str>;
     }
     check(this, problems) {

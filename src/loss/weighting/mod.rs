@@ -21,7 +21,8 @@
 //! loss `L_k/σ_k² + ln σ_k`. With `s_k = ln σ_k²`, which needs no bound, that is `e^{−s_k} L_k + s_k/2`. The paper's ½ before the first
 //! term is for regression; every loss here is a cross entropy. `s_k` starts at 0 and is learned by plain gradient descent with its own
 //! rate, `s_k ← s_k − lr·ω_k·(½ − e^{−s_k} L_k)`, once in each step of the model. It converges to `e^{−s_k} = 1/(2L_k)`: a small loss gets
-//! a large weight. `ω_k` multiplies the whole term, so it does not change this limit. The reported loss includes the term and may be below 0.
+//! a large weight. `ω_k` multiplies the whole term, so it does not change this limit. The reported loss includes the term and may be below
+//! 0.
 //!
 //! # Dynamic weight average
 //!

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A family of curves from logits to probabilities.
+/// The method of a calibration: the family of curves, one of which is fitted to labelled rows. A curve maps a logit to a calibrated
+/// probability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -514,17 +514,20 @@ fn a_plateau_without_validation_rows_is_refused() {
     trainer.fit(&mut star(&layout), train, Some(&val)).unwrap();
 }
 
+/// Fails the test if an epoch begins.
+struct NeverStarts;
+
+impl Callback for NeverStarts {
+    fn epoch_started(&mut self, _: usize, _: usize, _: usize) {
+        panic!("an epoch began");
+    }
+}
+
 #[test]
 fn a_monitored_value_that_is_undefined_is_found_before_the_first_step() {
-    struct Untrained;
-    impl Callback for Untrained {
-        fn epoch_started(&mut self, _: usize, _: usize, _: usize) {
-            panic!("an epoch began");
-        }
-    }
     let (layout, train, val) = log();
     let val = val.edit(|rows| rows.labels.fill(0.0)).unwrap();
-    let mut trainer = Trainer::new(settings().build().unwrap()).callback(Untrained);
+    let mut trainer = Trainer::new(settings().build().unwrap()).callback(NeverStarts);
     let error = trainer.fit(&mut star(&layout), train, Some(&val)).unwrap_err();
     assert_eq!(error.to_string(), "early_stop: AUC is undefined on the validation rows");
 }
@@ -553,17 +556,11 @@ fn rows_that_do_not_fit_are_refused() {
 
 #[test]
 fn an_encoder_that_cannot_be_saved_is_refused_before_training() {
-    struct Untouched;
-    impl Callback for Untouched {
-        fn epoch_started(&mut self, _: usize, _: usize, _: usize) {
-            panic!("training has begun");
-        }
-    }
     let (layout, train, _) = log();
     let schema = Schema::builder().categorical("user").label("click").build().unwrap();
     let table = Table::read("examples/data/toy.csv", &schema).unwrap();
     let encoder = Encoder::fit(&schema, &table, &table.all()).unwrap();
-    let trainer = || Trainer::new(settings().build().unwrap()).callback(Untouched).encoder(encoder.clone());
+    let trainer = || Trainer::new(settings().build().unwrap()).callback(NeverStarts).encoder(encoder.clone());
     let error = trainer().fit(&mut star(&layout), train.clone(), None).unwrap_err();
     assert!(error.kind() == ErrorKind::Config && error.to_string().contains("no effect"), "{error}");
     let folder = tempfile::tempdir().unwrap();

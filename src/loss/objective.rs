@@ -102,7 +102,12 @@ impl Objective {
             DecayPer::Epoch => clock.epoch,
             DecayPer::Step => clock.step,
         };
-        of(&self.0.weights) * of(&self.0.decays).powi(i32::try_from(ticks).unwrap_or(i32::MAX))
+        let weight = of(&self.0.weights);
+        if weight == 0.0 {
+            // A decay above 1 overflows in the end, and 0·∞ is not a number.
+            return 0.0;
+        }
+        weight * of(&self.0.decays).powi(i32::try_from(ticks).unwrap_or(i32::MAX))
     }
 }
 
@@ -125,6 +130,9 @@ mod tests {
             assert_eq!((objective.weight(0, clock), objective.weight(1, clock)), (1.0, expected));
         }
         assert_eq!(Objective::default().weight(5, clock), 1.0);
+        let off =
+            Objective::builder().weights([0.0, 1.0]).decays([1.1, 1.0]).decay_per(DecayPer::Step).build().unwrap();
+        assert_eq!(off.weight(0, Clock { epoch: 0, step: 100_000 }), 0.0, "a unit of weight 0 stays off");
         // A decay without weights starts from 1.
         assert_eq!(Objective::builder().decays([0.5]).build().unwrap().weight(0, clock), 0.25);
     }

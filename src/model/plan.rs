@@ -169,7 +169,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The linear combination of several values of equal width by a cross-stitch unit ([`Stitch`]). The width stays the same.
+    /// The linear combination of several values of equal width by a cross-stitch unit ([`Stitch`]). The width does not change.
     ///
     /// # Panics
     /// If `stitch` does not read as many values as there are `parts`, the width of the parts is not a multiple of its number of blocks, or

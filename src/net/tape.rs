@@ -13,7 +13,7 @@ use crate::nn::{
 };
 
 /// The values of all steps of a net in one pass, and in training their gradients. It is a part of a [`Cache`](crate::model::Cache), which
-/// the caller keeps: so many threads can use one net, and later passes reuse the memory.
+/// the caller keeps: several threads can then use one net at a time, and later passes reuse the memory.
 ///
 /// Get it by [`Cache::tape`](crate::model::Cache::tape), and pass it to [`Net::visit_gates`](super::Net::visit_gates).
 #[derive(Debug, Default)]

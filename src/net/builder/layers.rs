@@ -198,7 +198,7 @@ impl Builder<'_> {
         })
     }
 
-    /// Partitioned Normalization: batch normalisation with statistics of the row's domain. The width stays the same. See
+    /// Partitioned Normalization: batch normalisation with statistics of the row's domain. The width does not change. See
     /// [`PartitionedNorm`].
     ///
     /// # Errors

@@ -52,3 +52,18 @@ pub(super) trait Curve: Copy + Send + Sync {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::super::{Activation, ActivationCache};
+    use crate::nn::Infer;
+
+    #[test]
+    #[should_panic(expected = "one activation for each value")]
+    fn another_shape_with_as_many_values_is_refused() {
+        let (z, mut y) = (Array2::zeros((2, 3)), Array2::zeros((3, 2)));
+        Activation::Relu.forward(&z, Infer.into(), &mut ActivationCache::default(), &mut y);
+    }
+}

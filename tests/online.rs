@@ -162,7 +162,7 @@ fn a_layout_that_is_no_extension_is_refused_with_all_that_is_wrong() {
             r#"table "user": expected 5 rows or more, found 4"#,
             r#"field "tags": expected bags of ids (Mean), found bags of ids (Sum)"#,
             r#"numeric: expected ["age"], found []"#,
-            r#"domains: expected ["home", "search"] and others behind them, found ["search", "home"]"#,
+            r#"domains: expected ["home", "search"] and others after them, found ["search", "home"]"#,
             r#"tasks: expected ["click"], found ["click", "buy"]"#,
         ],
     );

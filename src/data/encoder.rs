@@ -16,21 +16,23 @@ use crate::error::{Error, ErrorKind, Problems, Result};
 /// The name of the one domain when the schema names no domain column.
 const ALL: &str = "all";
 
-/// What to do with rows of a domain that the encoder was not fitted on.
+/// What an [`Encoder`] does with a row whose domain it does not know: no row that it was fitted on has this domain, and the domain was not
+/// added later. Set it with [`Encoder::on_unknown_domain`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownDomain {
-    /// They are an error (the default).
+    /// Encoding such a row returns an error of [`ErrorKind::UnknownDomain`]. This is the default.
     #[default]
     Error,
-    /// They get [`DomainId::SHARED`], so that the model answers by its shared path.
+    /// Such a row gets the id [`DomainId::SHARED`]. A model scores it with the parameters that all domains share. Training refuses it.
     Shared,
 }
 
-/// Encodes rows by vocabularies, scales and domains that were fitted on other rows.
+/// Turns the columns of a log into the ids and numbers that a model reads.
 ///
-/// It learns from the rows given to [`Encoder::fit`] alone. It is saved with the model (as JSON, say): vocabularies are
-/// lists in the order of ids. Reading one checks that it is whole.
+/// [`Encoder::fit`] learns from training rows: a vocabulary (a list of values, whose positions give the ids) for each embedded feature, a mean
+/// and a standard deviation for each number, and the list of domains. Other rows are then encoded with what it learned. Save the encoder
+/// with the model, for example in a [`ModelFile`](crate::persist::ModelFile) or as JSON with serde; reading it back checks that it is complete.
 ///
 /// ```
 /// use starple::data::{Encoder, Format, Schema, Table};
@@ -101,17 +103,19 @@ impl TryFrom<Parts> for Encoder {
 }
 
 impl Encoder {
-    /// Learns vocabularies, scales, quantiles and domains from these rows of the table and from no others.
+    /// Learns vocabularies, means, standard deviations, bucket boundaries and domains from some rows of `table`. `rows` are the numbers of
+    /// these rows, counted from 0; other rows have no effect.
     ///
-    /// Values are numbered in order of first appearance among `rows`. Domains are sorted by name, or by number if all of
-    /// them are integers.
+    /// The values of a vocabulary get the ids 1, 2, … in the order in which they first appear in `rows`. Domains are sorted by name, or as
+    /// numbers if all names are integers, and get ids from 0.
     ///
     /// # Errors
-    /// [`ErrorKind::Data`] if there are no rows, a domain's name is empty, or all rows weigh 0; [`ErrorKind::Config`] if the schema names no label; [`ErrorKind::Layout`] if the table was read with
-    /// another schema.
+    /// * [`ErrorKind::Config`] if `schema` has no label column.
+    /// * [`ErrorKind::Data`] if `rows` is empty, if one of the rows has an empty domain, or if all of the rows have the weight 0.
+    /// * [`ErrorKind::Layout`] if `table` lacks a column of `schema`, because it was read with another schema.
     ///
     /// # Panics
-    /// If a row number is not one of the table.
+    /// If a number in `rows` is not less than [`Table::rows`].
     pub fn fit(schema: &Schema, table: &Table, rows: &[u32]) -> Result<Self> {
         if schema.labels().is_empty() {
             return Err(Error::new(ErrorKind::Config, "the schema names no label, so there is no task to learn")
@@ -141,27 +145,30 @@ impl Encoder {
         self.layout = layout;
     }
 
-    /// What to do with rows of a domain that is not among the fitted ones. Default: [`UnknownDomain::Error`].
+    /// Sets what this encoder does with a row whose domain it does not know. By default, encoding such a row returns an error
+    /// ([`UnknownDomain::Error`]); with [`UnknownDomain::Shared`] the row gets the id [`DomainId::SHARED`].
     pub fn on_unknown_domain(mut self, unknown: UnknownDomain) -> Self {
         self.unknown_domain = unknown;
         self
     }
 
-    /// The schema it was fitted with.
+    /// Returns the schema with which the encoder was fitted. It says what each column of a log is.
     pub fn schema(&self) -> &Schema {
         &self.schema
     }
 
-    /// The shape of the batches it makes: what a model is built for.
+    /// Returns the names and sizes of the inputs, domains and tasks of the rows that this encoder makes. Build the model's settings with it.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// The domain of this name, however it is spelled ([`id_spelling`](super::id_spelling)).
+    /// Returns the id of the domain with this name. Spellings of one id are equal, for example `3` and `3.0`; see
+    /// [`id_spelling`](super::id_spelling). For an unknown name, an encoder that is set to [`UnknownDomain::Shared`] returns
+    /// [`DomainId::SHARED`].
     ///
     /// # Errors
-    /// [`ErrorKind::UnknownDomain`], listing the domains, if there is none; unless
-    /// [`on_unknown_domain`](Encoder::on_unknown_domain) asked for [`UnknownDomain::Shared`].
+    /// [`ErrorKind::UnknownDomain`] if the encoder has no domain with this name and is set to [`UnknownDomain::Error`], the default. The
+    /// message lists the known domains.
     pub fn domain(&self, name: &str) -> Result<DomainId> {
         match (self.domains.position(id_spelling(name)), self.unknown_domain) {
             (Some(position), _) => Ok(DomainId::new(position as usize)),
@@ -177,10 +184,11 @@ impl Encoder {
         }
     }
 
-    /// Adds a domain after the others, for future rows. Add it to the model too.
+    /// Adds a domain after the existing ones, for future rows, and returns its id. Add it to the model too, with
+    /// [`Model::add_domain`](crate::Model::add_domain).
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the name is empty or is a domain's already, or if the schema names no domain column.
+    /// [`ErrorKind::Config`] if `name` is empty, if the encoder already has a domain with this name, or if the schema has no domain column.
     pub fn add_domain(&mut self, name: &str) -> Result<DomainId> {
         let refuse = |reason: &str| Err(Error::new(ErrorKind::Config, reason).with_value(name));
         if self.schema.domain().is_none() {
@@ -196,16 +204,14 @@ impl Encoder {
         Ok(DomainId::new(self.layout.domains.len() - 1))
     }
 
-    /// Gives ids to the values and domains of these rows that the encoder does not know yet, after the existing ids. Let the model grow with
-    /// it ([`Model::grow`](crate::Model::grow)).
+    /// Gives new ids to the unknown values and domains in some rows of `table`, and returns what was new. `rows` are the numbers of these
+    /// rows, counted from 0; if it is empty, nothing changes. Afterwards extend the model with [`Model::grow`](crate::Model::grow).
     ///
-    /// * A value that occurs at least the feature's `min_count` times **among these rows** gets the next id, in order of first
-    ///   appearance; until then it had id 0, and rarer values keep that. What came before these rows is not counted.
-    /// * A name that is no domain yet gets the next [`DomainId`]; new ones are sorted as in [`Encoder::fit`].
-    /// * Everything else stays what it was fitted to be: ids that were given, means and deviations, quantiles, hashed values and values
-    ///   that are ids. So rows whose values and domain were known are encoded to the same bytes as before.
-    ///
-    /// No rows are nothing new.
+    /// * An unknown value gets the next id of its vocabulary if it occurs in `rows` at least as often as the feature's `min_count`. New values
+    ///   are numbered in the order in which they first appear. Rarer values keep id 0. Occurrences in earlier rows do not count.
+    /// * An unknown domain gets the next [`DomainId`]. Several new domains are sorted as in [`Encoder::fit`].
+    /// * Everything else stays: existing ids, means, standard deviations, bucket boundaries, and features with hashed values or with
+    ///   values that are ids. So a row whose values and domain were known is encoded exactly as before.
     ///
     /// ```
     /// use starple::data::{Encoder, Format, Schema, Table};
@@ -224,11 +230,13 @@ impl Encoder {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Data`] if a domain's name is empty; [`ErrorKind::Layout`] if the table was read with another schema. Nothing
-    /// changes then.
+    /// After an error the encoder is unchanged.
+    ///
+    /// * [`ErrorKind::Data`] if one of the rows has an empty domain.
+    /// * [`ErrorKind::Layout`] if `table` lacks a column of the encoder's schema, because it was read with another schema.
     ///
     /// # Panics
-    /// If a row number is not one of the table.
+    /// If a number in `rows` is not less than [`Table::rows`].
     pub fn extend(&mut self, table: &Table, rows: &[u32]) -> Result<Growth> {
         let found = Fitted::values(self.schema.features(), table, rows)?;
         let domains = fit_domains(&self.schema, table, rows)?;
@@ -244,18 +252,21 @@ impl Encoder {
         Ok(growth)
     }
 
-    /// Encodes these rows, in this order, of any table that was read with the encoder's schema.
+    /// Encodes some rows of `table`, which must be read with the encoder's schema. `rows` are the numbers of these rows, counted from 0; the
+    /// result has them in this order.
     ///
-    /// Values that the fitting rows did not hold get id 0 of a vocabulary. Labels and weights of a table that was read
-    /// with [`Schema::unlabelled`] are missing: all labels are NaN. Groups are the table's own codes: equal inside one
-    /// table where the group is, and without meaning across tables.
+    /// A value that is not in the vocabulary of its feature gets id 0. If the table was read with [`Schema::unlabelled`], all labels are NaN
+    /// (missing), and there are no weights and groups. Groups are numbered per table: do not compare those of two tables.
     ///
     /// # Errors
-    /// [`ErrorKind::UnknownDomain`] with the line of the row; [`ErrorKind::Layout`] if the table was read with another
-    /// schema; [`ErrorKind::Data`] if the rows' bags hold 2³² values or more.
+    /// * [`ErrorKind::UnknownDomain`], with file and line, if the encoder does not know the domain of a row and is set to
+    ///   [`UnknownDomain::Error`].
+    /// * [`ErrorKind::Layout`] if `table` lacks a column of the encoder's schema, because it was read with another schema.
+    /// * [`ErrorKind::Data`] if the rows have 2³² or more values in one bag feature. Also if the values of a feature must be ids, and a value
+    ///   is out of range; reading with the encoder's schema has excluded this.
     ///
     /// # Panics
-    /// If a row number is not one of the table.
+    /// If a number in `rows` is not less than [`Table::rows`].
     pub fn encode(&self, table: &Table, rows: &[u32]) -> Result<DataSet> {
         let mut ids = Vec::with_capacity(self.layout.fields.len());
         let mut numeric = Vec::with_capacity(self.layout.numeric.len());
@@ -287,14 +298,19 @@ impl Encoder {
         domains.map_err(|(error, row)| table.locate(error, row, column))
     }
 
-    /// Encodes rows that are in memory, each a list of column and value as they would be written in a file.
+    /// Encodes rows that are in memory, for example those of a request. Each row is a list of pairs of a column name and a value; the value is
+    /// the text that a file would have in this column.
     ///
-    /// A row may be an array or a vector of pairs, or a reference to a map. It must hold every column of the features and
-    /// of the domain; the schema's other columns are permitted and not used. Labels of the batch are NaN.
+    /// A row can be an array or a vector of pairs, or a reference to a map. It must have every column of the features and of the domain. It
+    /// can have the label, weight, split and group columns of the schema, which are ignored. All labels of the batch are NaN (missing), and
+    /// it has no weights and groups.
     ///
     /// # Errors
-    /// The errors of [`Table::from_reader`] and of [`Encoder::encode`], and [`ErrorKind::Data`] for a column that is
-    /// missing, named twice or unknown to the schema. Their texts say `rows:2` for the second row.
+    /// The message names the row, counted from 1: `rows:2` is the second one.
+    ///
+    /// * [`ErrorKind::Data`] if a row lacks a column, has a column twice or has one that is not in the schema; if the value of a numeric
+    ///   feature is not a finite number or empty; if an id is out of range; or if all rows have 2³² or more values in one bag feature.
+    /// * [`ErrorKind::UnknownDomain`] if the encoder does not know the domain of a row and is set to [`UnknownDomain::Error`].
     pub fn encode_rows<R, K, V>(&self, rows: impl IntoIterator<Item = R>) -> Result<Batch>
     where
         R: IntoIterator<Item = (K, V)>,

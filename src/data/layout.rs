@@ -11,18 +11,25 @@ use crate::metrics::SHARED_DOMAIN;
 use crate::model::MAX_WIDTH;
 use crate::{Error, ErrorKind, Result};
 
-/// How the embeddings of a bag's values enter the embedded row.
+/// How the net receives the embeddings of a bag, a [`Field`] with any number of ids in a row.
+///
+/// Each id of the bag is replaced by its row of the [`EmbeddingTable`]: a vector of `dim` values. The variant decides how the vectors of
+/// one row of the batch become input values of the net.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
-    /// Their sum.
+    /// The vectors are added: `dim` input values, which are 0 for an empty bag.
     Sum,
-    /// Their mean (the default), so that a long bag has no larger values than a short one.
+    /// The vectors are averaged (the default): `dim` input values, which are 0 for an empty bag. So a long bag does not have larger values
+    /// than a short one.
     #[default]
     Mean,
-    /// Each by itself, for attention over a history, say: the first `n` values side by side, zeros where a row has fewer, and one more
-    /// column with the number of values over `n`. Further values are dropped, so put the most important ones first. `n` is
-    /// in `1 ..= 4096`.
+    /// The vectors of the first `n` ids stay apart, side by side: `n * dim + 1` input values. Choose it, for example, for attention over a
+    /// user's history.
+    ///
+    /// Missing vectors are zeros, and ids after the first `n` are ignored, so put the most important ids first. The last input value is
+    /// the number of ids, at most `n`, divided by `n`. `n` is 1 to 4096; [`SchemaBuilder::build`](super::SchemaBuilder::build) and the
+    /// `build` of a model's settings return an error for another `n`.
     Keep(usize),
 }
 
@@ -39,33 +46,39 @@ impl Pooling {
     }
 }
 
-/// An embedding table: `rows` vectors of `dim` values.
+/// The shape of an embedding table, a trained matrix with one vector of `dim` values for each id. A [`Field`] of a [`Layout`] names the
+/// table in which its ids are looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingTable {
-    /// Its name, which parameters have too: `embeddings.NAME`.
+    /// The name of the table, not empty and different from the names of other tables. Names of parameters contain it: `embeddings.NAME`.
     pub name: String,
-    /// How many rows it has; ids are `0 .. rows`. Row 0 is the out-of-vocabulary row of a fitted vocabulary.
+    /// The number of vectors, 1 to 2³² − 1. Valid ids are 0 to `rows - 1`. If an [`Encoder`](super::Encoder) fitted a vocabulary for the
+    /// table, row 0 is for values that are not in the vocabulary.
     pub rows: usize,
-    /// The width of its rows, at least 1. `None`: the model's `embedding_dim`.
+    /// The number of values in a vector, 1 to 65,536. `None` means the `embedding_dim` of the model's settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dim: Option<usize>,
 }
 
-/// An embedded field of a row. It reads a table, alone or with other fields.
+/// An input of a model that is given by ids. The model replaces each id by a vector from an [`EmbeddingTable`]. Several fields can name the
+/// same table: equal ids of these fields then have the same vector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
-    /// Its name.
+    /// The name of the field, not empty and different from the names of other fields.
     pub name: String,
-    /// The name of the table that it reads.
+    /// The [name](EmbeddingTable::name) of the table in which the ids of the field are looked up.
     pub table: String,
-    /// `None`: one id a row. `Some`: a bag of any number of ids a row, pooled this way.
+    /// `None` if every row of a batch has exactly one id. `Some` if a row has a bag, which is a list of any number of ids; the
+    /// [`Pooling`] says how the net receives their vectors.
     pub bag: Option<Pooling>,
 }
 
-/// The shape of encoded rows, by name: what the model's embeddings, its net and a data source must agree on.
+/// The names and sizes of a model's inputs and outputs: embedding tables, fields, numeric inputs, domains and tasks. A model and the batches
+/// that it reads must have the same layout.
 ///
-/// An [`Encoder`](super::Encoder) derives it from data; write it by hand for rows that are already ids:
+/// An [`Encoder`](super::Encoder) derives the layout from data; [`Encoder::layout`](super::Encoder::layout) returns it. Write it by hand if
+/// your rows are already ids. Names and sizes are checked when a model's settings are built.
 ///
 /// ```
 /// use starple::data::{Layout, Pooling};
@@ -85,15 +98,15 @@ pub struct Field {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "LayoutForm", into = "LayoutForm")]
 pub struct Layout {
-    /// The embedding tables.
+    /// The embedding tables. Their order can differ from that of the fields. Every table must be read by at least one field.
     pub tables: Vec<EmbeddingTable>,
-    /// The embedded fields, in the order of their columns in the model's input.
+    /// The inputs that are given by ids. Their vectors are the first columns of the net's input, in this order.
     pub fields: Vec<Field>,
-    /// The numeric inputs, after the fields.
+    /// The names of the numeric inputs. They are the columns of the net's input after those of the fields, one column for each, in this order.
     pub numeric: Vec<String>,
-    /// The domains; a [`DomainId`](super::DomainId) is a position in this list.
+    /// The names of the domains, at least one. A [`DomainId`](super::DomainId) is a position in this list, counted from 0.
     pub domains: Vec<String>,
-    /// The tasks: the columns of labels and logits.
+    /// The names of the tasks, at least one. Labels and logits have one column for each task, in this order.
     pub tasks: Vec<String>,
 }
 
@@ -174,7 +187,8 @@ impl TryFrom<LayoutForm> for Layout {
 }
 
 impl Layout {
-    /// A layout without inputs, to be filled.
+    /// Makes a layout with these names of domains and tasks, and without inputs. Add inputs with [`Layout::field`], [`Layout::bag`] and
+    /// [`Layout::numeric`].
     pub fn new<D: Into<String>, T: Into<String>>(
         domains: impl IntoIterator<Item = D>,
         tasks: impl IntoIterator<Item = T>,
@@ -183,38 +197,43 @@ impl Layout {
         Self { domains, tasks: tasks.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
-    /// Adds a field with one id a row, and its table of this number of rows.
+    /// Adds a [`Field`] with one id in each row, and an [`EmbeddingTable`] with the same name. `rows` is the number of vectors of the
+    /// table, 1 to 2³² − 1, so the field's ids are 0 to `rows - 1`.
     #[must_use]
     pub fn field(self, name: impl Into<String>, rows: usize) -> Self {
         let name = name.into();
         self.table(name.clone(), rows).field_of(name.clone(), name, None)
     }
 
-    /// Adds a field with a bag of ids a row, and its table of this number of rows.
+    /// Adds a [`Field`] with a bag in each row, which is a list of any number of ids, and an [`EmbeddingTable`] with the same name. `rows`
+    /// is the number of vectors of the table, 1 to 2³² − 1, so the field's ids are 0 to `rows - 1`.
     #[must_use]
     pub fn bag(self, name: impl Into<String>, rows: usize, pooling: Pooling) -> Self {
         let name = name.into();
         self.table(name.clone(), rows).field_of(name.clone(), name, Some(pooling))
     }
 
-    /// Adds a table that no field reads yet.
+    /// Adds an [`EmbeddingTable`] without a field; `rows` is its number of vectors, 1 to 2³² − 1. Add at least one field that reads the
+    /// table with [`Layout::field_of`]: a model refuses a layout with an unused table.
     #[must_use]
     pub fn table(mut self, name: impl Into<String>, rows: usize) -> Self {
         self.tables.push(EmbeddingTable { name: name.into(), rows, dim: None });
         self
     }
 
-    /// Adds a field that reads this table: with one id a row (`None`) or a bag of ids.
+    /// Adds a [`Field`] that looks up its ids in the table with the name `table`, which other fields can use too. `bag` is `None` for a field
+    /// with one id in each row, and the [`Pooling`] for a field with a list of ids in each row. The table can be added later.
     #[must_use]
     pub fn field_of(mut self, name: impl Into<String>, table: impl Into<String>, bag: Option<Pooling>) -> Self {
         self.fields.push(Field { name: name.into(), table: table.into(), bag });
         self
     }
 
-    /// Gives the rows of a table this width, at least 1, in place of the model's `embedding_dim`.
+    /// Sets the number of values in each vector of one table to `dim`, 1 to 65,536. Without this call it is the `embedding_dim` of the
+    /// model's settings.
     ///
     /// # Panics
-    /// If there is no such table.
+    /// If the layout has no table with the name `table`.
     #[must_use]
     pub fn width(mut self, table: &str, dim: usize) -> Self {
         let found = self.tables.iter_mut().find(|known| known.name == table);
@@ -222,7 +241,7 @@ impl Layout {
         self
     }
 
-    /// Adds numeric inputs.
+    /// Adds numeric inputs with these names, after those that the layout has. Each is one `f32` value in a row.
     #[must_use]
     pub fn numeric<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.numeric.extend(names.into_iter().map(Into::into));
@@ -257,23 +276,34 @@ impl Layout {
         }
     }
 
-    /// The position of the table that the field at this position reads, if there is one of its name.
+    /// Returns the position in [`Layout::tables`] of the table that a field reads, or `None` if no table has the name that the field gives.
+    /// `field` is a position in [`Layout::fields`]; both positions are counted from 0.
+    ///
+    /// # Panics
+    /// If `field` is not a position in [`Layout::fields`] and the layout has a table.
     pub fn table_of(&self, field: usize) -> Option<usize> {
         let is_read = |table: &EmbeddingTable| table.name == self.fields[field].table;
         // Where every field has its table, they stand at one position.
         if self.tables.get(field).is_some_and(is_read) { Some(field) } else { self.tables.iter().position(is_read) }
     }
 
-    /// How many rows the table of the field at this position has: the field's ids are below that. 0 if there is no such table.
+    /// Returns the number of vectors in the table that a field reads, or 0 if no table has the name that the field gives. Valid ids of the
+    /// field are less than this number. `field` is a position in [`Layout::fields`], counted from 0.
+    ///
+    /// # Panics
+    /// If `field` is not a position in [`Layout::fields`] and the layout has a table.
     pub fn rows_of(&self, field: usize) -> usize {
         self.table_of(field).map_or(0, |table| self.tables[table].rows)
     }
 
-    /// How many values an embedded row has, where tables without a width of their own have `embedding_dim`: a pooled field has the width
-    /// of its table, one that keeps `n` values has `n·width + 1`, a number is one value.
+    /// Returns the number of input values that the net has for one row, the width of its input matrix. `embedding_dim` is the width of
+    /// tables whose [`dim`](EmbeddingTable::dim) is `None`.
+    ///
+    /// The result is the sum of all inputs. A field has as many values as a vector of its table; a field with [`Pooling::Keep`] of `n` has
+    /// `n` times as many, plus 1. A numeric input has one value.
     ///
     /// # Panics
-    /// If a field reads a table that the layout does not have.
+    /// If a field names a table that the layout does not have.
     pub fn columns(&self, embedding_dim: usize) -> usize {
         InputColumns::new(self, embedding_dim).width
     }
@@ -319,7 +349,7 @@ impl Layout {
         let domains = &grown.domains;
         if !domains.starts_with(&self.domains) {
             let (old, new) = (listed(&self.domains), listed(domains));
-            problems.push(format!("domains: expected [{old}] and others behind them, found [{new}]"));
+            problems.push(format!("domains: expected [{old}] and others after them, found [{new}]"));
         }
         let is_name =
             |i: usize, name: &str| !["", SHARED_DOMAIN].contains(&name) && !domains[..i].iter().any(|d| d == name);

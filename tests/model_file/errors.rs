@@ -65,7 +65,9 @@ fn other_files_are_not_ours() {
     let header = br#"{"weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
     let other = [&(header.len() as u64).to_le_bytes()[..], header, &[0; 4]].concat();
     for file in [&other[..], b"item,price,page,click\nlamp,20,home,1\n", &[0; 4096], &[255; 4096]] {
-        let texts = ["no file of starple: it does not start as those do (models are saved by ModelFile::save)"];
+        let texts = [
+            "not a starple file: it does not start with the bytes that every starple file starts with (models are saved by ModelFile::save)",
+        ];
         assert_error(&error(file), ErrorKind::Foreign, &texts);
     }
 }

@@ -81,7 +81,8 @@ impl Header {
         let mut expected = 0;
         for (name, TensorInfo { dtype, shape, data_offsets: (start, end) }) in in_order {
             if *start != expected || end < start {
-                return Err(format!("tensor {name:?} has bytes {start} to {end}, expected {expected} to something"));
+                let wanted = format!("expected them to start at {expected}, and to end there or later");
+                return Err(format!("tensor {name:?} has bytes {start} to {end}; {wanted}"));
             }
             let size = shape.iter().try_fold(dtype.size() as u64, |size, &n| size.checked_mul(n as u64));
             if size != Some(end - start) && !matches!(dtype, Dtype::Other(_)) {

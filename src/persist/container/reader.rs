@@ -319,7 +319,7 @@ fn check_start(start: &[u8], length: u64) -> Result<&[u8]> {
     let header = start.get(LENGTH..).unwrap_or_default();
     let common = header.len().min(BEFORE_CHECKSUM.len());
     if header[..common] != BEFORE_CHECKSUM.as_bytes()[..common] {
-        let message = "no file of starple: it does not start as those do";
+        let message = "not a starple file: it does not start with the bytes that every starple file starts with";
         return Err(Error::new(ErrorKind::Foreign, message).with_help("models are saved by ModelFile::save"));
     }
     let digits = BEFORE_CHECKSUM.len()..BEFORE_CHECKSUM.len() + DIGITS;

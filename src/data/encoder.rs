@@ -256,7 +256,8 @@ impl Encoder {
     /// result has them in this order.
     ///
     /// A value that is not in the vocabulary of its feature gets id 0. If the table was read with [`Schema::unlabelled`], all labels are NaN
-    /// (missing), and there are no weights and groups. Groups are numbered per table: do not compare those of two tables.
+    /// (missing), there are no weights, and groups only if their column is also a categorical feature or the domain. Groups are numbered per
+    /// table: do not compare those of two tables.
     ///
     /// # Errors
     /// * [`ErrorKind::UnknownDomain`], with file and line, if the encoder does not know the domain of a row and is set to

@@ -5,46 +5,53 @@ use serde::{Deserialize, Serialize};
 use super::Pooling;
 use crate::error::Problems;
 
-/// One input of a model, as a [`Schema`](super::Schema) declares it.
+/// One input of a model: which column of the log it reads, and how the values become input values. A [`Schema`](super::Schema) is a list of
+/// features and the columns with other meanings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Feature {
-    /// One value a row, embedded.
+    /// Each row has one value, for example an item. The model looks up a trained vector for it, its embedding.
     Categorical(Categorical),
-    /// One number a row.
+    /// Each row has one number, for example a price. A row can also lack it.
     Numeric(Numeric),
-    /// Any number of values a row, embedded and pooled.
+    /// Each row has a list of any number of values, for example tags. The embeddings of the values are combined by a [`Pooling`].
     Bag(Bag),
 }
 
-/// How the values of a column become the ids of an embedding table.
+/// How the values of a [`Categorical`] or [`Bag`] feature become ids. An id is the number of a row in the feature's embedding table, counted
+/// from 0; each row of the table is a trained vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Coding {
-    /// A row for every value of the fitting rows, in order of first appearance from id 1. Id 0 is shared by the values
-    /// that occur fewer than `min_count` times there and by those that do not occur at all; so with a `min_count` of 1
-    /// row 0 is never trained.
+    /// The default, with a `min_count` of 1. The encoder learns a list of values from the rows on which it is fitted, and gives each value
+    /// its own id: 1, 2, … in the order of first appearance.
+    ///
+    /// All other values have id 0: those that occur less often than `min_count`, and those that do not occur. With a `min_count` of 1, no
+    /// fitting row has id 0, so the vector of id 0 is not trained.
     Vocabulary {
-        /// At least 1.
+        /// How often a value must occur in the fitting rows to get its own id, at least 1. With 0,
+        /// [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
         min_count: usize,
     },
-    /// `⌊crc32(value) · buckets / 2³²⌋`: nothing to fit or to keep, at the price of values that share a row. Every row
-    /// is an ordinary one, row 0 too.
+    /// The id is computed from the value by a hash: `⌊crc32(value) · buckets / 2³²⌋`. No list of values is learned or stored, but different
+    /// values can get the same id and then have the same vector. Id 0 has no special meaning.
     Hashed {
-        /// Rows of the table, `1 ..= 2³² − 1`.
+        /// The number of different ids and of rows of the embedding table, 1 to 2³² − 1. Ids are 0 to `buckets - 1`. With another number,
+        /// [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
         buckets: usize,
     },
-    /// The values already are the ids `0 .. rows`.
+    /// The values of the column are ids already: integers from 0 to `rows - 1`. Reading a log with another value returns an error.
     Ids {
-        /// Rows of the table, `1 ..= 2³² − 1`.
+        /// The number of rows of the embedding table, 1 to 2³² − 1. With another number,
+        /// [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
         rows: usize,
     },
 }
 
 impl Default for Coding {
-    /// A vocabulary of every value.
+    /// A vocabulary with a `min_count` of 1: every value of the fitting rows gets its own id.
     fn default() -> Self {
         Self::Vocabulary { min_count: 1 }
     }
@@ -69,34 +76,43 @@ impl Coding {
 /// The options of embedded features: how values become ids, and the table that they read.
 macro_rules! embedded_options {
     ($counted:literal) => {
-        #[doc = concat!("Gives values seen fewer than `count` times", $counted, " the out-of-vocabulary row, which is thereby trained.")]
-        /// Default 1, the least.
+        #[doc = concat!("Gives an id of its own only to values that occur at least `count` times in the fitting rows", $counted, ".")]
+        /// Rarer values share id 0 with unknown values, so the vector of id 0 is trained on them.
+        ///
+        /// `count` is at least 1, the default; with 0, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error. This sets
+        /// [`Coding::Vocabulary`] and replaces an earlier coding.
         pub fn min_count(mut self, count: usize) -> Self {
             self.coding = Coding::Vocabulary { min_count: count };
             self
         }
 
-        /// Hashes values into this many rows instead of keeping a vocabulary: `1 ..= 2³² − 1`.
+        /// Computes the id of a value by a hash instead of a vocabulary ([`Coding::Hashed`]). `buckets` is the number of different ids, 1 to
+        /// 2³² − 1; with another number, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
         pub fn hashed(mut self, buckets: usize) -> Self {
             self.coding = Coding::Hashed { buckets };
             self
         }
 
-        /// Takes the values as ids `0 .. rows`, `rows` in `1 ..= 2³² − 1`.
+        /// Uses the values of the column as ids ([`Coding::Ids`]): they must be integers from 0 to `rows - 1`. `rows` is 1 to 2³² − 1; with
+        /// another number, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
         pub fn ids(mut self, rows: usize) -> Self {
             self.coding = Coding::Ids { rows };
             self
         }
 
-        /// Reads the embedding table of this name. Default: one of the feature's name, for itself.
+        /// Sets the name of the embedding table in which the feature's ids are looked up. By default a feature has its own table, with the
+        /// feature's name.
         ///
-        /// Features of one table share its rows and its ids: they need the same coding, and a vocabulary has the values of all of them.
+        /// Features with the same table name share its vectors: a value has the same id and vector in all of them, and the vocabulary has the
+        /// values of all of them. They must have the same [`Coding`] and the same width.
         pub fn table(mut self, table: impl Into<String>) -> Self {
             self.table = Some(table.into());
             self
         }
 
-        /// The width of the embedding table, at least 1. Default: the model's `embedding_dim`.
+        /// Sets the number of values in each vector of the feature's embedding table, 1 to 65,536. The default is the model's `embedding_dim`.
+        ///
+        /// With 0, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error; above 65,536, `build` of a model's settings does.
         pub fn dim(mut self, dim: usize) -> Self {
             self.dim = Some(dim);
             self
@@ -108,7 +124,8 @@ macro_rules! embedded_options {
     };
 }
 
-/// An embedded feature with one value a row. An empty cell is a value like any other.
+/// A feature with one value in each row, for example a user or an item. Each value becomes an id, for which the model has a trained vector. An
+/// empty cell is a value like any other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Categorical {
@@ -124,13 +141,13 @@ pub struct Categorical {
 }
 
 impl Categorical {
-    /// A feature that reads the column of the same name. By default, it has a vocabulary of all values in the fitting rows, and an embedding
-    /// table of its own; the methods below change this.
+    /// Makes a feature with this name, which reads the column with the same name. By default it has its own embedding table, and every value
+    /// of the fitting rows gets its own id; other methods change this.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), column: None, coding: Coding::default(), table: None, dim: None }
     }
 
-    /// Reads this column. Default: the one that has the feature's name.
+    /// Sets the name of the column that the feature reads. The default is the column with the feature's name.
     pub fn column(mut self, column: impl Into<String>) -> Self {
         self.column = Some(column.into());
         self
@@ -139,30 +156,35 @@ impl Categorical {
     embedded_options!("");
 }
 
-/// How a number becomes an input.
+/// How the number of a [`Numeric`] feature becomes an input of the model. The mean and the standard deviation (`std`) are those of the rows on
+/// which the encoder is fitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Transform {
-    /// `(x − mean) / std` (the default), clipped to ±65,536; no fitting row is that far from 0.
+    /// The default: the input is `(x − mean) / std`, clipped to the range from −65,536 to 65,536. No fitting row is clipped.
     #[default]
     Standard,
-    /// `t = sign(x)·ln(1 + |x|)`, then `(t − mean) / std`: for counts, prices and whatever else has a long tail.
+    /// First `t = sign(x)·ln(1 + |x|)`, then the input is `(t − mean) / std`, with the mean and `std` of `t`, clipped as in
+    /// [`Transform::Standard`]. Choose it if a few values are much larger than the others, as for counts and prices.
     SignedLog,
-    /// The number as it is, clipped to ±1e18.
+    /// The input is the number itself, clipped to the range from −1e18 to 1e18. Choose it if the numbers are scaled already.
     Unscaled,
-    /// An embedded field of at most this many quantile buckets. Id 0 is a missing value; bucket `i` has id `i + 1`.
+    /// The range of the numbers is divided into at most this number of buckets, 2 to 2³² − 2, and the model has a trained vector for each
+    /// bucket. Choose it if the effect of the number is far from linear. With another count,
+    /// [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
     ///
-    /// A value with more rows than a bucket's share (many zeros, say) is a bucket of its own, and the others share the rest of the rows
-    /// equally. There are never more buckets than distinct values among the fitting rows.
+    /// Buckets have about the same number of fitting rows. A value with more rows than such a share (for example many zeros) gets its own
+    /// bucket. If there are fewer distinct values than buckets, each value gets one bucket. Id 0 means a missing value, and the buckets have
+    /// the ids 1, 2, … in ascending order.
     Buckets(usize),
 }
 
-/// A feature with one finite number a row; an empty cell is a missing value.
+/// A feature with one finite number in each row, for example an age. An empty cell is a missing value.
 ///
-/// Mean, standard deviation and quantiles are those of the fitting rows. A missing value becomes 0, that is the mean of
-/// a standardised column; if the fitting rows had one, a second input named `age?` (for `age`) is 1 where the value is
-/// missing and 0 elsewhere.
+/// By default the input of the model is `(x − mean) / std` ([`Transform::Standard`]), with the mean and the standard deviation of the rows on
+/// which the encoder is fitted. A missing value becomes 0. If a fitting row lacks the value, there is a second input, named `age?` for the
+/// feature `age`: it is 1 if the value is missing, and 0 otherwise. With [buckets](Numeric::buckets), a missing value has the id 0 instead.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Numeric {
@@ -176,36 +198,40 @@ pub struct Numeric {
 }
 
 impl Numeric {
-    /// The column of this name, standardised.
+    /// Makes a feature with this name, which reads the column with the same name. By default the numbers are standardised: see
+    /// [`Transform::Standard`].
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), column: None, transform: Transform::default(), dim: None }
     }
 
-    /// Reads this column. Default: the one that has the feature's name.
+    /// Sets the name of the column that the feature reads. The default is the column with the feature's name.
     pub fn column(mut self, column: impl Into<String>) -> Self {
         self.column = Some(column.into());
         self
     }
 
-    /// Standardises `sign(x)·ln(1 + |x|)`.
+    /// Takes the logarithm of large numbers before they are standardised: see [`Transform::SignedLog`]. Use it for counts and prices.
     pub fn signed_log(mut self) -> Self {
         self.transform = Transform::SignedLog;
         self
     }
 
-    /// Leaves the numbers as they are.
+    /// Uses the numbers as they are, clipped to the range from −1e18 to 1e18: see [`Transform::Unscaled`].
     pub fn unscaled(mut self) -> Self {
         self.transform = Transform::Unscaled;
         self
     }
 
-    /// Embeds the number's quantile bucket: at most this many buckets, at least 2.
+    /// Divides the range of the numbers into at most `count` buckets, each with a trained vector: see [`Transform::Buckets`]. `count` is 2 to
+    /// 2³² − 2; with another one, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
     pub fn buckets(mut self, count: usize) -> Self {
         self.transform = Transform::Buckets(count);
         self
     }
 
-    /// The width of the embeddings of buckets, at least 1. Default: the model's `embedding_dim`.
+    /// Sets the number of values in the vector of each bucket, 1 to 65,536. The default is the model's `embedding_dim`. Without
+    /// [`Numeric::buckets`], or with 0, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error; above 65,536, `build` of a
+    /// model's settings does.
     pub fn dim(mut self, dim: usize) -> Self {
         self.dim = Some(dim);
         self
@@ -216,9 +242,10 @@ impl Numeric {
     }
 }
 
-/// An embedded feature with any number of values a row: genres, tags, a history.
+/// A feature with a list of any number of values in each row, for example genres, tags or a user's history. Each value becomes an id, for
+/// which the model has a trained vector; a [`Pooling`] combines the vectors of a row.
 ///
-/// The cell is cut at each separator; empty pieces count for nothing, so an empty cell is an empty bag.
+/// The text of a cell is split at each separator, and empty pieces are ignored. So an empty cell is an empty list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bag {
@@ -237,9 +264,11 @@ pub struct Bag {
 }
 
 impl Bag {
-    /// A feature with any number of values in a row: the cells of the column of the same name, cut at `separator`. By default, it has a
-    /// vocabulary of all values in the fitting rows and an embedding table of its own, and a row's embeddings are averaged; the methods
-    /// below change this.
+    /// Makes a feature with this name, which reads the column with the same name and splits its cells at `separator`. The separator is a text
+    /// of one or more characters; if it is empty, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
+    ///
+    /// By default it has its own embedding table, every value of the fitting rows gets its own id, and the vectors of a row are averaged.
+    /// Other methods change this.
     pub fn new(name: impl Into<String>, separator: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -252,19 +281,19 @@ impl Bag {
         }
     }
 
-    /// Reads this column. Default: the one that has the feature's name.
+    /// Sets the name of the column that the feature reads. The default is the column with the feature's name.
     pub fn column(mut self, column: impl Into<String>) -> Self {
         self.column = Some(column.into());
         self
     }
 
-    /// How the embeddings of a row's values become one vector. Default: [`Pooling::Mean`].
+    /// Sets how the model combines the vectors of a row's values. The default is their mean, [`Pooling::Mean`].
     pub fn pooling(mut self, pooling: Pooling) -> Self {
         self.pooling = pooling;
         self
     }
 
-    embedded_options!(" (over all bags)");
+    embedded_options!(", counted over all lists");
 
     pub(super) fn separator(&self) -> &str {
         &self.separator
@@ -276,7 +305,7 @@ impl Bag {
 }
 
 impl Feature {
-    /// The feature's name: that of its field or numeric input in the [`Layout`](super::Layout).
+    /// Returns the name of the feature. Its field or numeric input in the [`Layout`](super::Layout) has the same name.
     pub fn name(&self) -> &str {
         match self {
             Self::Categorical(categorical) => &categorical.name,
@@ -285,7 +314,7 @@ impl Feature {
         }
     }
 
-    /// The column it is read from.
+    /// Returns the name of the column that the feature reads. It is the feature's name unless another column was set.
     pub fn column(&self) -> &str {
         let column = match self {
             Self::Categorical(categorical) => &categorical.column,
@@ -295,7 +324,7 @@ impl Feature {
         column.as_deref().unwrap_or(self.name())
     }
 
-    /// The embedding table that it reads; `None` if it is a number.
+    /// Returns the name of the embedding table in which the feature's ids are looked up, or `None` if it is a number without buckets.
     pub fn table(&self) -> Option<&str> {
         let table = match self {
             Self::Categorical(categorical) => &categorical.table,
@@ -306,7 +335,7 @@ impl Feature {
         Some(table.as_deref().unwrap_or(self.name()))
     }
 
-    /// The width of its embedding table; `None` is the model's `embedding_dim`.
+    /// Returns the number of values in the vectors of the feature's embedding table, if it was set. `None` means the model's `embedding_dim`.
     pub fn dim(&self) -> Option<usize> {
         match self {
             Self::Categorical(categorical) => categorical.dim,

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::feature::{Bag, Categorical, Feature, Numeric};
 use crate::error::{Error, Problems, Result};
 
-/// What the columns of a log mean: which are features and of what kind, which are labels, which one is the domain.
+/// What the columns of a log mean: which columns are features and of what kind, which are labels, and which one has the domain.
 ///
-/// Columns that it does not name are not read. Everything that depends on data (vocabularies, means, the domains) is
-/// the [`Encoder`](super::Encoder)'s; a schema is written by hand.
+/// You write a schema by hand. Columns that it does not name are not read. What depends on the rows (vocabularies, means, the list of
+/// domains) is learned by an [`Encoder`](super::Encoder).
 ///
 /// ```
 /// use starple::data::{Categorical, Numeric, Schema};
@@ -55,42 +55,43 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// An empty declaration, to be filled.
+    /// Returns an empty builder. Add at least one feature and call [`SchemaBuilder::build`].
     pub fn builder() -> SchemaBuilder {
         SchemaBuilder::default()
     }
 
-    /// The features, in the order they were declared.
+    /// Returns the features, which are the inputs of a model, in the order in which they were added.
     pub fn features(&self) -> &[Feature] {
         &self.features
     }
 
-    /// The column that holds the domain; `None` when there is one domain.
+    /// Returns the name of the column with each row's domain. `None` means that all rows belong to one domain, named `all`.
     pub fn domain(&self) -> Option<&str> {
         self.domain.as_deref()
     }
 
-    /// The label columns: the tasks.
+    /// Returns the names of the label columns, in the order in which they were added. Each is a task that a model predicts.
     pub fn labels(&self) -> &[String] {
         &self.labels
     }
 
-    /// The column of the rows' weights in the loss.
+    /// Returns the name of the column with each row's weight in the loss and in metrics. `None` means that every row has the weight 1.
     pub fn weight(&self) -> Option<&str> {
         self.weight.as_deref()
     }
 
-    /// The column with the split of each row.
+    /// Returns the name of the column that says to which split (`train`, `val` or `test`) a row belongs, or `None` if there is no such column.
     pub fn split(&self) -> Option<&str> {
         self.split.as_deref()
     }
 
-    /// The column of the rows' groups, for metrics that rank inside groups.
+    /// Returns the name of the column with each row's group, for example its user, or `None` if there is no such column. Metrics such as
+    /// [GAUC](crate::metrics::gauc) compare scores within a group.
     pub fn group(&self) -> Option<&str> {
         self.group.as_deref()
     }
 
-    /// The schema with its features and its domain only, to read rows that have no labels yet.
+    /// Returns a copy without label, weight, split and group columns. Use it to read rows that have no labels yet.
     pub fn unlabelled(&self) -> Self {
         Self {
             features: self.features.clone(),
@@ -103,7 +104,8 @@ impl Schema {
     }
 }
 
-/// Collects the declarations of a [`Schema`].
+/// Collects the features and columns of a [`Schema`]; start with [`Schema::builder`]. [`SchemaBuilder::build`] checks them all, so no other
+/// method fails.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SchemaBuilder {
@@ -122,69 +124,77 @@ pub struct SchemaBuilder {
 }
 
 impl SchemaBuilder {
-    /// Adds a [`Categorical`], [`Numeric`] or [`Bag`] with its options.
+    /// Adds a feature with its options: a [`Categorical`], [`Numeric`], [`Bag`] or [`Feature`]. Features keep the order in which they are added.
     pub fn feature(mut self, feature: impl Into<Feature>) -> Self {
         self.features.push(feature.into());
         self
     }
 
-    /// Adds an embedded feature with one value a row and a vocabulary of all values.
+    /// Adds a [`Categorical`] feature with default options: each row has one value in the column `name`, and every value of the fitting rows
+    /// gets its own id.
     pub fn categorical(self, name: impl Into<String>) -> Self {
         self.feature(Categorical::new(name))
     }
 
-    /// Adds a standardised number.
+    /// Adds a [`Numeric`] feature with default options: each row has one number, or none, in the column `name`, and it is standardised.
     pub fn numeric(self, name: impl Into<String>) -> Self {
         self.feature(Numeric::new(name))
     }
 
-    /// Adds an embedded feature with any number of values a row, between separators; embeddings are averaged.
+    /// Adds a [`Bag`] feature with default options: each row has a list of values in the column `name`, split at `separator`, and the vectors
+    /// of the values are averaged.
     pub fn bag(self, name: impl Into<String>, separator: impl Into<String>) -> Self {
         self.feature(Bag::new(name, separator))
     }
 
-    /// The column that holds the domain. Default: none, and one domain named `all`.
+    /// Sets the name of the column with each row's domain. Without it, all rows belong to one domain, named `all`.
     pub fn domain(mut self, column: impl Into<String>) -> Self {
         self.domain = Some(column.into());
         self
     }
 
-    /// Adds a label column, and so a task. Its cells are 0, 1, or empty where the label is missing.
+    /// Adds a label column; each is a task that a model predicts. A cell is 0, 1, or empty if the label is missing.
     pub fn label(mut self, column: impl Into<String>) -> Self {
         self.labels.push(column.into());
         self
     }
 
-    /// Adds several label columns.
+    /// Adds several label columns, in this order, each as [`SchemaBuilder::label`] does.
     pub fn labels<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.labels.extend(columns.into_iter().map(Into::into));
         self
     }
 
-    /// The column of the rows' weights in the loss, finite and at least 0. Default: none, and all rows weigh 1.
+    /// Sets the name of the column with each row's weight in the loss and in metrics. Weights are finite numbers of at least 0. Without this
+    /// column every row has the weight 1.
     pub fn weight(mut self, column: impl Into<String>) -> Self {
         self.weight = Some(column.into());
         self
     }
 
-    /// The column with the split (`train`, `val`, …) of each row. Default: none.
+    /// Sets the name of the column that says to which split a row belongs: `train`, `val` or `test`. [`Table::split`](super::Table::split) and
+    /// [`Splits::of_table`](super::Splits::of_table) need it. By default there is no such column.
     pub fn split(mut self, column: impl Into<String>) -> Self {
         self.split = Some(column.into());
         self
     }
 
-    /// The column of the rows' groups (a user, a session), for metrics that rank inside groups. Default: none.
+    /// Sets the name of the column with each row's group, for example a user or a session. Metrics such as [GAUC](crate::metrics::gauc)
+    /// compare scores within a group. By default there are no groups.
     pub fn group(mut self, column: impl Into<String>) -> Self {
         self.group = Some(column.into());
         self
     }
 
-    /// The schema, if all declarations are valid.
+    /// Checks all features and columns, and returns the schema.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming everything that is wrong: no feature; two features of one
-    /// name; a setting out of its range; features of one table that differ in coding or width; a label, split or weight column that is also used as something else (it would
-    /// leak into the input).
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with a message that names every problem:
+    ///
+    /// * There is no feature, two features have the same name, or a feature has the name `age?` while a numeric feature is named `age`.
+    /// * A name, column or separator is empty, or a setting of a feature is out of its range.
+    /// * Two features use the same embedding table but have a different coding or width.
+    /// * A label, split or weight column is named twice or is also a feature, the domain or the group. Its values would be an input.
     pub fn build(self) -> Result<Schema> {
         let mut problems = Problems::default();
         self.check_features(&mut problems);

@@ -8,25 +8,25 @@ use ndarray::Array2;
 use super::{BatchBuilder, DomainId, Domains, Field, Layout};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The ids of one field for every row of a batch.
+/// The ids of one [`Field`] for all rows of a batch. An id is the number of a row in the field's embedding table, counted from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ids {
-    /// One id a row.
+    /// Every row has exactly one id: row `i` has the id at position `i`. Used for a field whose `bag` is `None`.
     One(Vec<u32>),
-    /// Row `i` has the ids `ids[offsets[i] .. offsets[i + 1]]`, possibly none.
+    /// A row has a list of any number of ids: row `i` has `ids[offsets[i]..offsets[i + 1]]`. Used for a field whose `bag` is `Some`.
     Bag {
-        /// Where each row's ids start; one more entry than there are rows.
+        /// The position in `ids` where the list of each row starts, from 0, ascending. A last entry is the length of `ids`.
         offsets: Vec<u32>,
-        /// All rows' ids, one row after the other.
+        /// The ids of all rows, one row after the other.
         ids: Vec<u32>,
     },
 }
 
 impl Ids {
-    /// The ids of one row.
+    /// Returns the ids of one row: one id, or the row's list, which can be empty. `row` is its number in the batch, counted from 0.
     ///
     /// # Panics
-    /// If there is no such row.
+    /// If `row` is not less than the number of rows.
     pub fn row(&self, row: usize) -> &[u32] {
         match self {
             Self::One(ids) => &ids[row..=row],
@@ -129,32 +129,34 @@ impl Ids {
     }
 }
 
-/// The encoded rows of one step or one request, column by column.
+/// Encoded rows, which a model can read: for example those of one training step or one request. Each column is stored by itself.
 ///
 /// A [`DataSet`](super::DataSet) or another [`RowSource`](super::RowSource) fills it; [`Batch::builder`] makes one from rows that are ids already.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Batch {
-    /// Ids by field, in the order of [`Layout::fields`](super::Layout::fields).
+    /// The ids of each field, in the order of [`Layout::fields`](super::Layout::fields).
     pub ids: Vec<Ids>,
-    /// Numeric inputs, `[rows, numeric columns]`, standardised and finite.
+    /// The numeric inputs, `[rows, numeric inputs]`, in the order of [`Layout::numeric`](field@Layout::numeric). They are finite; scale them first.
     pub numeric: Array2<f32>,
-    /// Labels, `[rows, tasks]`: 0, 1, or NaN where the label is missing.
+    /// The labels, `[rows, tasks]`, in the order of [`Layout::tasks`]: 0, 1, or NaN if the label is missing.
     pub labels: Array2<f32>,
-    /// The domain of each row.
+    /// The domain of each row, one entry for each row. Its length is the number of rows.
     pub domains: Vec<DomainId>,
-    /// The weight of each row in the loss; empty when all weigh 1.
+    /// The weight of each row in the loss and in metrics, finite and at least 0. Empty if every row has the weight 1.
     pub weights: Vec<f32>,
-    /// The group (a user, a session) of each row, for metrics that rank inside groups; empty when there are none.
+    /// The group of each row, for example the number of its user. Metrics such as [GAUC](crate::metrics::gauc) compare scores within a group.
+    /// Empty if there are no groups.
     pub groups: Vec<u32>,
 }
 
 impl Batch {
-    /// A batch of `rows` rows that are ids already, to be filled column by column.
+    /// Returns a builder for a batch with this layout and this number of rows, from values that are encoded already. Give it every column, then
+    /// call [`BatchBuilder::build`].
     pub fn builder(layout: &Layout, rows: usize) -> BatchBuilder<'_> {
         BatchBuilder::new(layout, rows)
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows, which can be 0.
     pub fn rows(&self) -> usize {
         self.domains.len()
     }
@@ -181,7 +183,7 @@ impl Batch {
         check_dim("numeric", &self.numeric, self.rows(), &layout.numeric)
     }
 
-    /// The domain of each row, as [`forward`](crate::Model::forward) takes it.
+    /// Returns the domain of each row in the form that [`Model::forward`](crate::Model::forward) accepts.
     pub fn domains(&self) -> Domains<'_> {
         Domains::PerRow(&self.domains)
     }
@@ -199,35 +201,34 @@ impl Batch {
         take_optional(&self.groups, rows, &mut out.groups);
     }
 
-    /// The rows of a range, in order: a part of the batch.
+    /// Copies a range of rows, counted from 0, to a new batch. The end of the range is not included.
     ///
     /// # Panics
-    /// If the range ends after the last row.
+    /// If the start of `rows` is greater than its end, or its end is greater than [`Batch::rows`].
     pub fn slice(&self, rows: Range<usize>) -> Self {
         let mut out = Self::default();
         self.slice_into(rows, &mut out);
         out
     }
 
-    /// Replaces `out`, whose buffers it keeps, by the rows of a range.
+    /// Copies a range of rows, counted from 0, to `out`. The contents of `out` are replaced, and its memory is reused.
     ///
     /// # Panics
-    /// If the range ends after the last row.
+    /// If the start of `rows` is greater than its end, or its end is greater than [`Batch::rows`].
     pub fn slice_into(&self, rows: Range<usize>, out: &mut Self) {
         assert!(rows.start <= rows.end && rows.end <= self.rows(), "rows {rows:?} of a batch of {}", self.rows());
         self.take(rows, out);
     }
 
-    /// Checks that the batch has this layout, and that all its values are valid.
-    ///
-    /// [`DomainId::SHARED`], the id for rows of no known domain, passes this check: prediction accepts it, training does not.
+    /// Checks that the batch has the columns of `layout`, and that all values are valid. [`DomainId::SHARED`], the id for rows of an unknown
+    /// domain, is valid here: prediction accepts it, training does not.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`] if a field, numeric column or task is missing or has a wrong number of rows, or if `weights`
-    /// or `groups` is neither empty nor has one entry for each row;
-    /// [`ErrorKind::Data`], with the row, for an id out of range, a number that is not finite, a label that is not 0, 1
-    /// or NaN, a weight that is negative or not finite; [`ErrorKind::UnknownDomain`] for a domain that the layout does
-    /// not have.
+    /// * [`ErrorKind::Layout`] if a field, numeric input or task is missing, a column has a wrong number of rows, a field has bags instead of
+    ///   single ids or the reverse, or `weights` or `groups` is neither empty nor has one entry for each row.
+    /// * [`ErrorKind::Data`], with the number of the row, if an id is not less than the rows of its table, a number is not finite, a label is not
+    ///   0, 1 or NaN, or a weight is negative or not finite.
+    /// * [`ErrorKind::UnknownDomain`] if a row has the id of a domain that the layout does not have.
     pub fn check(&self, layout: &Layout) -> Result<()> {
         let rows = self.rows();
         self.check_fields(layout, 0..layout.fields.len())?;

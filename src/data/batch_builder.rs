@@ -4,7 +4,8 @@ use super::batch::join;
 use super::{Batch, DomainId, Ids, Layout};
 use crate::error::{Problems, Result};
 
-/// Builds a [`Batch`] column by column, from values that are encoded already and need no [`Encoder`](super::Encoder).
+/// Builds a [`Batch`] column by column, from values that are encoded already and need no [`Encoder`](super::Encoder). Start with
+/// [`Batch::builder`], which takes the number of rows. [`BatchBuilder::build`] checks all columns, so no other method fails.
 ///
 /// ```
 /// use starple::data::{Batch, DomainId, Layout, Pooling};
@@ -54,14 +55,16 @@ impl<'a> BatchBuilder<'a> {
         }
     }
 
-    /// The ids of a field with one id per row. Each id must be less than the number of rows of the field's table.
+    /// Sets the ids of the field with this name, one id for each row. An id is counted from 0 and must be less than the number of rows of the
+    /// field's embedding table.
     pub fn ids(mut self, field: &str, ids: Vec<u32>) -> Self {
         let position = self.layout.fields.iter().position(|other| other.name == field);
         place("field", field, position, &mut self.ids, Ids::One(ids), &mut self.problems);
         self
     }
 
-    /// The ids of a field with a bag of ids per row: one list per row, which can be empty.
+    /// Sets the ids of the field with this name, which has a bag of ids in each row: `rows` gives one list for each row, which can be empty. An
+    /// id is counted from 0 and must be less than the number of rows of the field's embedding table.
     pub fn bag<B: AsRef<[u32]>>(mut self, field: &str, rows: impl IntoIterator<Item = B>) -> Self {
         let (mut offsets, mut ids) = (vec![0], Vec::new());
         for row in rows {
@@ -74,7 +77,7 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
-    /// The values of a numeric input. They must be finite; standardise them first.
+    /// Sets the values of the numeric input with this name, one finite value for each row. They are used as they are, so standardise them first.
     pub fn numeric(mut self, name: &str, values: Vec<f32>) -> Self {
         let position = self.layout.numeric.iter().position(|other| other == name);
         let values = self.sized("numeric", name, values);
@@ -82,7 +85,7 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
-    /// The labels of a task: 0, 1, or NaN for a missing label. By default all labels are missing.
+    /// Sets the labels of the task with this name, one for each row: 0, 1, or NaN for a missing label. By default all labels are missing.
     pub fn labels(mut self, task: &str, values: Vec<f32>) -> Self {
         let position = self.layout.tasks.iter().position(|other| other == task);
         let values = self.sized("labels", task, values);
@@ -90,7 +93,7 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
-    /// The domain of each row. Optional if the layout has one domain.
+    /// Sets the domain of each row. If the layout has exactly one domain, this is optional and every row gets that domain.
     pub fn domains(mut self, domains: Vec<DomainId>) -> Self {
         let (rows, found) = (self.rows, domains.len());
         self.problems.require(found == rows, || format!("domains: expected {rows}, one per row, found {found}"));
@@ -98,13 +101,14 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
-    /// The weight of each row in the loss and in metrics, finite and at least 0. By default every weight is 1.
+    /// Sets the weight of each row in the loss and in metrics, finite and at least 0. By default every weight is 1.
     pub fn weights(mut self, weights: Vec<f32>) -> Self {
         self.weights = weights;
         self
     }
 
-    /// The group of each row, for metrics that rank within groups, such as GAUC. By default there are no groups.
+    /// Sets the group of each row, for example the number of its user. Metrics such as [GAUC](crate::metrics::gauc) compare scores within a
+    /// group. By default there are no groups.
     pub fn groups(mut self, groups: Vec<u32>) -> Self {
         self.groups = groups;
         self
@@ -113,8 +117,11 @@ impl<'a> BatchBuilder<'a> {
     /// Checks all columns and builds the batch.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming every column that is not in the layout, is missing, is given twice, or does not have
-    /// one value per row. Then the errors of [`Batch::check`].
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a field, numeric input or task is not in the layout or is given twice, if a field or
+    /// numeric input is missing, if the domains are missing and the layout does not have exactly one, or if numbers, labels or domains are not
+    /// one for each row. The message names every such column.
+    ///
+    /// Otherwise an error of [`Batch::check`], for example if there is not one id for each row or an id is too large.
     pub fn build(self) -> Result<Batch> {
         let Self { layout, rows, ids, numeric, labels, domains, weights, groups, mut problems } = self;
         for (field, ids) in layout.fields.iter().zip(&ids) {

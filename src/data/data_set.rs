@@ -9,8 +9,8 @@ use crate::error::Result;
 
 /// Encoded rows in memory, with their layout, for training and evaluation.
 ///
-/// An [`Encoder`](super::Encoder) makes a data set from a log; [`DataSet::new`] makes one from rows that are encoded already. The rows always have
-/// the layout ([`Batch::check`]). A data set dereferences to the [`Batch`] of all its rows.
+/// An [`Encoder`](super::Encoder) makes a data set from a log; [`DataSet::new`] makes one from rows that are encoded already. All rows are
+/// valid: they pass [`Batch::check`]. A data set dereferences to the [`Batch`] of all its rows, so `rows.ids` and `rows.rows()` work.
 ///
 /// ```
 /// use starple::data::{Batch, DataSet, Layout};
@@ -30,10 +30,10 @@ pub struct DataSet {
 }
 
 impl DataSet {
-    /// A data set of these rows.
+    /// Makes a data set of the rows of a batch, after a check that they have this layout and valid values.
     ///
     /// # Errors
-    /// Those of [`Batch::check`].
+    /// The errors of [`Batch::check`], for example if a column is missing, an id is too large or a label is not 0, 1 or NaN.
     pub fn new(layout: &Layout, rows: Batch) -> Result<Self> {
         rows.check(layout)?;
         Ok(Self::of_valid(layout, rows))
@@ -44,55 +44,56 @@ impl DataSet {
         Self { layout: layout.clone(), rows }
     }
 
-    /// The fields, numeric inputs, domains and tasks of the rows.
+    /// Returns the layout: the names and sizes of the fields, numeric inputs, domains and tasks of the rows.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// The rows as one batch.
+    /// Returns all rows as one batch, without a copy.
     pub fn into_batch(self) -> Batch {
         self.rows
     }
 
-    /// Changes the rows with `change` and checks them again.
+    /// Calls `change` with the batch of all rows, checks the changed rows, and returns the changed data set.
     ///
     /// # Errors
-    /// Those of [`Batch::check`].
+    /// The errors of [`Batch::check`] if the changed rows no longer have the layout or valid values. The data set is then lost; clone it first
+    /// if you need it.
     pub fn edit(mut self, change: impl FnOnce(&mut Batch)) -> Result<Self> {
         change(&mut self.rows);
         self.rows.check(&self.layout)?;
         Ok(self)
     }
 
-    /// Copies the rows with these numbers to `out`, in this order. A row can occur more than once.
-    ///
-    /// The contents of `out` are replaced and its buffers are reused: nothing is allocated if they are large enough.
+    /// Copies the rows with these numbers, counted from 0, to `out`, in this order. A number can occur more than once. The contents of `out` are
+    /// replaced, and its memory is reused.
     ///
     /// # Panics
-    /// If a row does not exist, or a bag field of `out` would have 2³² ids or more.
+    /// If a number is not less than the number of rows, or a field with bags would have 2³² ids or more in `out`.
     pub fn gather_into(&self, rows: &[u32], out: &mut Batch) {
         self.rows.take(rows.iter().map(|&row| row as usize), out);
     }
 
-    /// A data set of the rows with these numbers, counted from 0, in this order. A row can occur more than once.
+    /// Copies the rows with these numbers, counted from 0, to a new data set, in this order. A number can occur more than once.
     ///
     /// # Panics
-    /// If a row does not exist, or a bag field of the result would have 2³² ids or more.
+    /// If a number is not less than the number of rows, or a field with bags would have 2³² ids or more in the result.
     pub fn select(&self, rows: &[u32]) -> Self {
         let mut out = Batch::default();
         self.gather_into(rows, &mut out);
         Self::of_valid(&self.layout, out)
     }
 
-    /// A data set of a range of rows.
+    /// Copies a range of rows, counted from 0, to a new data set. The end of the range is not included.
     ///
     /// # Panics
-    /// If the range ends after the last row.
+    /// If the start of `rows` is greater than its end, or its end is greater than the number of rows.
     pub fn slice(&self, rows: Range<usize>) -> Self {
         Self::of_valid(&self.layout, self.rows.slice(rows))
     }
 
-    /// A checksum (CRC-32) of all values of the rows and of their order. The names in the layout do not count.
+    /// Returns a checksum (CRC-32) of all values of the rows and of their order, for example to check that a run resumes with the same rows. The
+    /// names in the layout have no effect.
     pub fn checksum(&self) -> u32 {
         let Batch { ids, numeric, labels, domains, weights, groups } = &self.rows;
         let mut hasher = Hasher::new();
@@ -116,7 +117,7 @@ impl DataSet {
         hasher.finalize()
     }
 
-    /// The numbers of rows, of rows of no known domain, of rows with a weight above 0, and of labels. Training checks them before it starts.
+    /// Counts all rows, rows of an unknown domain, rows with a weight above 0, and the labels of each task. Training checks them before it starts.
     pub fn counts(&self) -> RowCounts {
         let rows = self.rows.rows();
         let weighted = self.weights.iter().filter(|&&weight| weight > 0.0).count();
@@ -129,10 +130,11 @@ impl DataSet {
         }
     }
 
-    /// Checks that a model with the layout `model` can read the rows: it has the layout of the rows, or one that has grown from it.
+    /// Checks that a model whose layout is `model` can read the rows. Its layout must be that of the rows; it can have more rows in a table,
+    /// and more domains after the common ones.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`](crate::ErrorKind::Layout), naming every difference, if it cannot.
+    /// [`ErrorKind::Layout`](crate::ErrorKind::Layout) if the layouts differ in another way. The message names every such difference.
     pub fn check_for(&self, model: &Layout) -> Result<()> {
         self.layout.check_model(model)
     }

@@ -192,7 +192,7 @@ impl SchemaBuilder {
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) with a message that names every problem:
     ///
     /// * There is no feature, two features have the same name, or a feature has the name `age?` while a numeric feature is named `age`.
-    /// * A name, column or separator is empty, or a setting of a feature is out of its range.
+    /// * The name of a feature, table, label, weight, split, domain or group is empty, a separator is empty, or a setting is out of its range.
     /// * Two features use the same embedding table but have a different coding or width.
     /// * A label, split or weight column is named twice or is also a feature, the domain or the group. Its values would be an input.
     pub fn build(self) -> Result<Schema> {

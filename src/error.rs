@@ -7,45 +7,48 @@ use std::path::{Path, PathBuf};
 /// A `Result` whose error is this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The kind of an error. Match on it with a wildcard arm: later versions may add kinds.
+/// What went wrong, as [`Error::kind`] returns it. If you `match` on it, add a wildcard arm (`_ =>`): later versions can add kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A file could not be opened, read or written.
+    /// The operating system could not open, read or write a file. Check the path, the permissions and the space on the disk.
     Io,
-    /// The content of a file does not fit its schema: a missing column, a row with too few cells, a value of the wrong type.
+    /// Rows of a log, a batch or a request are invalid: for example a column is missing, a row has too few cells, a value has the wrong type, or
+    /// there are no rows.
     Data,
-    /// A domain that the encoder was not fitted on.
+    /// A row has, or the caller named, a domain that the encoder or the layout does not have. Add the domain, or let the encoder accept such rows:
+    /// see [`UnknownDomain::Shared`](crate::data::UnknownDomain::Shared).
     UnknownDomain,
-    /// One or more invalid settings.
+    /// One or more settings or arguments are invalid. The message names each of them.
     Config,
-    /// Two things that must fit together do not: their features, domains, tasks, sizes or settings differ. For example rows and a model, an
-    /// encoder and a model, or a saved state and what it is restored into.
+    /// Two values that must fit together do not, for example rows and a model, or an encoder and a model: their features, domains, tasks, sizes
+    /// or settings differ. The message says where.
     Layout,
-    /// A loss, gradient, score or stored value that is not a finite number.
+    /// A loss, gradient, score, parameter or stored number is NaN or infinite. In training, a lower learning rate often helps.
     NonFinite,
-    /// A file that is not of this crate.
+    /// The file was not written by this crate: its first bytes differ from those of all files that this crate writes.
     Foreign,
-    /// A damaged file of this crate: truncated, or with a wrong checksum.
+    /// A file of this crate is damaged: it is truncated, its checksum is wrong, or it changed while it was read. Copy it again.
     Corrupt,
-    /// A file whose format is newer than this version of the crate.
+    /// The file was written by a newer version of this crate, in a format that this version cannot read. Upgrade the crate.
     Version,
-    /// A file with another content than expected: another kind of model.
+    /// A valid file of this crate holds something else than the caller asked for: for example a checkpoint instead of a model, or a model of
+    /// another kind.
     Kind,
-    /// A file that lacks a required part.
+    /// A file of this crate lacks a required part, for example a tensor. The message names what is missing.
     Missing,
-    /// A file with an unknown part.
+    /// A file of this crate has a part that this version does not know, for example a tensor. The message names it.
     Unknown,
-    /// A stored tensor of another shape or type than expected.
+    /// A tensor in a file of this crate has another shape or type than the settings in the file require. The message names both.
     Shape,
-    /// The work was stopped before its end.
+    /// The caller stopped the work before its end. This crate does not return it itself; its companion `starple-lab` does.
     Interrupted,
 }
 
 /// An error of this crate.
 ///
-/// The text says where (file, line, column), what was found, what was expected and what to do. Programs read the same facts from
-/// [`Error::kind`], [`Error::path`], [`Error::line`], [`Error::column`] and [`Error::value`].
+/// Its text (`to_string()`) says as far as it is known where the error is (file, line, column), what was found, what was expected and what to
+/// do. A program can read these facts from [`Error::kind`], [`Error::path`], [`Error::line`], [`Error::column`] and [`Error::value`].
 #[derive(thiserror::Error)]
 #[error("{}", .0)]
 pub struct Error(Box<Detail>);
@@ -88,8 +91,8 @@ fn beginning(text: &str) -> &str {
     text.char_indices().nth(SHOWN).map_or(text, |(end, _)| &text[..end])
 }
 
-/// A name or value from a file or a client, in quotes, for an error message. Control characters are escaped. A text longer than 80
-/// characters is cut, and followed by its number of bytes.
+/// Returns a text in double quotes, to show a name or value from a file or a client in an error message. Control characters are escaped. Of a
+/// text with more than 80 characters, only the first 80 are shown, followed by the length of the whole text in bytes.
 ///
 /// ```
 /// assert_eq!(starple::quoted("home\x1b[2J").to_string(), r#""home\u{1b}[2J""#);
@@ -112,8 +115,8 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// A text that is safe to print on a terminal: control characters, and characters that change the direction of writing, are escaped.
-/// Line breaks and tabs stay.
+/// Returns a text that is safe to print on a terminal: control characters and characters that change the direction of writing are escaped.
+/// Line breaks (`\n`) and tabs stay.
 ///
 /// ```
 /// assert_eq!(starple::printable("home\x1b[2J"), r"home\u{1b}[2J");
@@ -130,7 +133,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     shown.into()
 }
 
-/// The text on one line: as [`printable`], with line breaks and tabs escaped too.
+/// Returns the text on one line, safe to print on a terminal: control characters are escaped as by [`printable`], and line breaks and tabs too.
 ///
 /// ```
 /// assert_eq!(starple::one_line("home\tpage\n"), r"home\tpage\n");
@@ -147,9 +150,8 @@ fn acts(letter: char) -> bool {
 }
 
 impl Error {
-    /// An error of this kind; `message` says what was expected and what was found.
-    ///
-    /// Use it for errors of your own row sources and nets. A message longer than 8,192 characters is cut.
+    /// Makes an error of this kind. `message` should say what was expected and what was found; it is cut after 8,192 characters. Use it for
+    /// errors of your own [`RowSource`](crate::data::RowSource)s and nets.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let mut message = message.into();
         if let Some((end, _)) = message.char_indices().nth(LONGEST) {
@@ -159,64 +161,65 @@ impl Error {
         Self(Box::new(Detail { kind, message, path: None, line: None, column: None, value: None, help: None }))
     }
 
-    /// Adds the file.
+    /// Sets the path of the file in which the error is, and replaces an earlier path. The text of the error begins with it.
     pub fn at_path(mut self, path: impl Into<PathBuf>) -> Self {
         self.0.path = Some(path.into());
         self
     }
 
-    /// Adds the line (the first is 1).
+    /// Sets the line of the file at which the error is, counted from 1, and replaces an earlier line.
     pub fn at_line(mut self, line: u64) -> Self {
         self.0.line = Some(line);
         self
     }
 
-    /// Adds the column of the file.
+    /// Sets the name of the column or setting in which the error is, and replaces an earlier name.
     pub fn in_column(mut self, column: impl Into<String>) -> Self {
         self.0.column = Some(column.into());
         self
     }
 
-    /// Adds the value, of which the first 80 characters are kept.
+    /// Sets the value that is wrong, and replaces an earlier value. Only its first 80 characters are kept.
     pub fn with_value(mut self, value: impl Into<String>) -> Self {
         self.0.value = Some(Excerpt::of(value.into()));
         self
     }
 
-    /// Adds advice on what to do.
+    /// Sets advice on what the user can do, and replaces earlier advice. It is at the end of the error's text, in parentheses.
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.0.help = Some(help.into());
         self
     }
 
-    /// The kind.
+    /// Returns what went wrong, for a program that treats some errors differently.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The file, if there is one.
+    /// Returns the path of the file in which the error is, or `None` if it is not in a file. For rows in memory, it can be a name, such as `rows`.
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
     }
 
-    /// The line of the file, from 1.
+    /// Returns the line of the file at which the error is, counted from 1, or `None` if it is not known. For a Parquet file or rows in memory, it
+    /// is the number of the row, counted from 1.
     pub fn line(&self) -> Option<u64> {
         self.0.line
     }
 
-    /// The name of the column or setting.
+    /// Returns the name of the column or setting in which the error is, or `None` if the error belongs to no single one.
     pub fn column(&self) -> Option<&str> {
         self.0.column.as_deref()
     }
 
-    /// The value that is wrong, as it was written, or its first 80 characters.
+    /// Returns the value that is wrong, as it was written, or its first 80 characters if it is longer. `None` if the error has no such value.
     pub fn value(&self) -> Option<&str> {
         self.0.value.as_ref().map(|value| &*value.text)
     }
 }
 
 impl From<std::io::Error> for Error {
-    /// An error of [`ErrorKind::Io`] with the message of the system.
+    /// Makes an error of [`ErrorKind::Io`] with the message of the operating system.
     fn from(error: std::io::Error) -> Self {
         Self::new(ErrorKind::Io, error.to_string())
     }
@@ -257,7 +260,8 @@ impl fmt::Debug for Error {
     }
 }
 
-/// Collects all invalid settings of a configuration, so that one error names them all. [`settings!`](crate::settings!) uses it.
+/// A list of the problems that a check found, so that one [`Error`] can name all invalid settings at once. In the check of
+/// [`settings!`](crate::settings!), `problems` is one.
 ///
 /// ```
 /// use starple::Problems;
@@ -273,22 +277,22 @@ impl fmt::Debug for Error {
 pub struct Problems(Vec<String>);
 
 impl Problems {
-    /// Adds `what` unless `holds`.
+    /// Adds a problem if `holds` is false. `what` is then called and returns its description: name the setting, what is valid and what was found.
     pub fn require(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds {
             self.0.push(what());
         }
     }
 
-    /// Whether there are no problems.
+    /// Returns true if no problem was added.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// `Ok` if there are no problems.
+    /// Returns `Ok` if no problem was added.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] with all problems. `of` is the name of the configuration.
+    /// [`ErrorKind::Config`] if a problem was added. The message is `of`, the name of the configuration, and then all problems.
     pub fn into_result(self, of: &str) -> Result<()> {
         self.into_error(ErrorKind::Config, of)
     }

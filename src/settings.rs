@@ -2,10 +2,10 @@
 
 use std::borrow::Borrow;
 
-/// Writes a type of checked settings and its builder from the list of the settings.
+/// Defines a type of checked settings and its builder from a list of settings.
 ///
-/// Each setting is `name: Type = default;`. Its doc becomes the doc of its setter and of its getter: say what it is, its range and its
-/// default. Between the default and the semicolon may stand, in this order:
+/// Write each setting as `name: Type = default;`. Its doc comment becomes that of its setter and of its getter, so say what the setting means,
+/// its range and its default. Before the semicolon you can add, in this order:
 ///
 /// | written | effect |
 /// |---|---|
@@ -15,9 +15,11 @@ use std::borrow::Borrow;
 /// | `, as &str` | the getter returns this type: a reference, or an `Option` of one; without it the getter copies the value |
 /// | `, by hand` | neither setter nor getter is written |
 ///
-/// `check(this, problems) { … }` may change the settings and notes every invalid one; `build` returns them all in one [`Error`](crate::Error). With
-/// `in files` the settings are read and written with serde, by the same names and through the same check; unknown names are errors. This
-/// needs the crate `serde` with its feature `derive`.
+/// In `check(this, problems) { … }`, which is optional, `this` are the settings, which it can change. Add every invalid setting to
+/// `problems`, a [`Problems`](crate::Problems); `build` returns them all in one [`Error`](crate::Error).
+///
+/// With `in files`, the settings are also read and written with serde. The keys are the names of the settings, a file passes the same check,
+/// and an unknown key is an error. Your crate then needs `serde` with its feature `derive`.
 ///
 /// ```
 /// starple::settings! {
@@ -76,11 +78,11 @@ macro_rules! settings {
     ) => {
         $(#[$doc])*
         ///
-        /// Every value of this type is valid: it was checked when it was built or read from a file.
+        /// Every value of this type is valid, because its builder checks all settings. The getters return the settings.
         #[derive(Debug, Clone)]
         pub struct $config(pub(crate) $builder);
 
-        #[doc = concat!("Sets up a [`", stringify!($config), "`]. In a file, the same names are the keys.")]
+        #[doc = concat!("Collects the settings of a [`", stringify!($config), "`]. Its method `build` checks them, so no setter fails.")]
         #[derive(Debug, Clone)]
         $(#[$attribute])*
         pub struct $builder {
@@ -109,10 +111,10 @@ macro_rules! settings {
                 $(, from $from)? $(, each $item)? $(, some $some)? $(, by $hand)?
             );)*
 
-            /// Checks all settings.
+            /// Checks all settings and returns them.
             ///
             /// # Errors
-            /// `ErrorKind::Config` that names every invalid setting.
+            /// An error of `ErrorKind::Config` if a setting is invalid. The message names every invalid setting.
             #[allow(unused_mut, reason = "a check may change settings")]
             pub fn build(mut self) -> $crate::Result<$config> {
                 let mut problems = $crate::Problems::default();
@@ -127,7 +129,7 @@ macro_rules! settings {
     };
     (@builder $config:ident $builder:ident) => {
         impl $config {
-            /// Starts from the defaults.
+            /// Returns a builder in which every setting has its default value. Call setters on it, then `build`.
             pub fn builder() -> $builder {
                 $builder::default()
             }

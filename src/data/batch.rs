@@ -136,7 +136,7 @@ impl Ids {
 pub struct Batch {
     /// The ids of each field, in the order of [`Layout::fields`](super::Layout::fields).
     pub ids: Vec<Ids>,
-    /// The numeric inputs, `[rows, numeric inputs]`, in the order of [`Layout::numeric`](field@Layout::numeric). They are finite; scale them first.
+    /// The numeric inputs, `[rows, numeric inputs]`, in the order of the list `numeric` of [`Layout`]. They are finite; scale them first.
     pub numeric: Array2<f32>,
     /// The labels, `[rows, tasks]`, in the order of [`Layout::tasks`]: 0, 1, or NaN if the label is missing.
     pub labels: Array2<f32>,

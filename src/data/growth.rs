@@ -5,15 +5,15 @@ use std::fmt;
 /// The new values and domains that [`Encoder::extend`](super::Encoder::extend) found and gave ids to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Growth {
-    /// The tables whose vocabularies grew, each with the number of new values, in the order of the layout. A table has the name of its feature
-    /// unless the feature names another table.
+    /// The embedding tables whose vocabularies have new values, each with the number of new values, at least 1. They are in the order of the
+    /// schema's features. A table has the name of its feature, unless the feature names another table.
     pub values: Vec<(String, usize)>,
     /// The names of the new domains, in the order of their ids.
     pub domains: Vec<String>,
 }
 
 impl Growth {
-    /// Whether nothing was new.
+    /// Returns true if there are no new values and no new domains.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty() && self.domains.is_empty()
     }

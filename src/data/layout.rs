@@ -188,7 +188,7 @@ impl TryFrom<LayoutForm> for Layout {
 
 impl Layout {
     /// Makes a layout with these names of domains and tasks, and without inputs. Add inputs with [`Layout::field`], [`Layout::bag`] and
-    /// [`Layout::numeric`].
+    /// [`Layout::numeric()`].
     pub fn new<D: Into<String>, T: Into<String>>(
         domains: impl IntoIterator<Item = D>,
         tasks: impl IntoIterator<Item = T>,

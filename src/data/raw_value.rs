@@ -6,7 +6,7 @@ use super::columns::{as_number, number};
 use super::spelling::FloatId;
 use crate::Result;
 
-/// A value that is not encoded yet: text as in a file, a number or a boolean.
+/// A value of a request that is not encoded yet: text as in a file, a number or a boolean.
 ///
 /// Every variant can be used in every column:
 ///
@@ -15,13 +15,14 @@ use crate::Result;
 /// * In all other columns, a number or boolean is an id, with the spelling of [`id_spelling`](super::id_spelling), as in a file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RawValue<'a> {
-    /// The text of the cell.
+    /// A text, as it would be in a cell of a CSV file, without quotes.
     Text(&'a str),
-    /// A finite number.
+    /// A number. In a numeric column it must be finite and in the range of f32; in other columns it is an id. Integers from 2⁵³ on lose digits:
+    /// use [`RawValue::Integer`] for them.
     Number(f64),
-    /// An integer, with all its digits; use it for ids.
+    /// An integer. As an id it keeps all its digits, so use it for ids that are numbers.
     Integer(i128),
-    /// A boolean.
+    /// A boolean. It is 1 or 0 in a numeric column, and the id `true` or `false` in other columns.
     Boolean(bool),
 }
 

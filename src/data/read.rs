@@ -14,13 +14,13 @@ use crate::error::{Error, ErrorKind, Result, quoted};
 /// The size of the read buffer: large enough to make system calls cheap, small enough for the cache.
 const BUFFER: usize = 1 << 16;
 
-/// A format of delimited text. The first line has the column names.
+/// A format of delimited text, in which each line is a row. The first line has the column names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
-    /// Cells are separated by commas and can be quoted with `"`.
+    /// Cells are separated by commas and can be quoted with `"`, unless [`ReadOptions::quote`] sets another quote.
     Csv,
-    /// Cells are separated by tabs. Quotes are content unless [`ReadOptions::quote`] is set.
+    /// Cells are separated by tabs. A quote character is part of the cell, unless [`ReadOptions::quote`] is set.
     Tsv,
 }
 
@@ -65,8 +65,8 @@ impl Table {
     /// Reads the columns that `schema` names from a file or a folder of files, with the default [`ReadOptions`]. The name of a file must end
     /// with `.csv`, `.tsv`, `.csv.gz`, `.tsv.gz` or, with the feature `parquet`, `.parquet`.
     ///
-    /// Column names must match exactly. Spaces around numbers, labels and weights are ignored. Ids are spelled by
-    /// [`id_spelling`](super::id_spelling) and otherwise not changed. In delimited text, a byte order mark and blank lines are skipped, and lines
+    /// Column names must match exactly. Spaces around numbers, labels and weights are ignored. Text is kept as it is, except that numbers and
+    /// booleans that are used as ids get one spelling (see [`id_spelling`](super::id_spelling)). In delimited text, a byte order mark and blank lines are skipped, and lines
     /// end with `\n` or `\r\n`.
     ///
     /// # Folders
@@ -94,10 +94,11 @@ impl Table {
         Self::read_with(path, schema, &ReadOptions::default())
     }
 
-    /// [`Table::read`] with other quotes, escapes or limits.
+    /// Reads the columns that `schema` names from a file or a folder of files, as [`Table::read`] does, with the quotes, escapes and limits of
+    /// `options`.
     ///
     /// # Errors
-    /// Those of [`Table::read`], and [`ErrorKind::Config`] for an invalid quote or escape character.
+    /// The errors of [`Table::read`], and [`ErrorKind::Config`] if the quote or the escape is the separator of the format, or both are the same.
     pub fn read_with(path: impl AsRef<Path>, schema: &Schema, options: &ReadOptions) -> Result<Self> {
         let path = path.as_ref();
         let parts = if path.is_dir() { parts(path)? } else { vec![(path.to_owned(), kind(path)?)] };
@@ -130,8 +131,8 @@ impl Table {
         Ok(builder.finish(path.to_owned()))
     }
 
-    /// Reads the columns that `schema` names from any reader of delimited text, with the default [`ReadOptions`]. `name` is the file name in error
-    /// texts.
+    /// Reads the columns that `schema` names from any reader of delimited text, with the default [`ReadOptions`]. Error messages use `name` as the
+    /// name of the file. Compressed text and Parquet are not accepted.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if the reader fails. [`ErrorKind::Data`] with line and column if the content does not match the schema:

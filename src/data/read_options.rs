@@ -13,9 +13,10 @@ const LEAST_BYTES: u64 = 1 << 30;
 const EXPANSION: u64 = 256;
 
 crate::settings! {
-    /// How a log is read: the quotes and escapes of delimited text, and limits, which keep a small file from taking all memory.
+    /// How [`Table::read_with`](super::Table::read_with) reads a log: the quote and escape characters of delimited text, and limits.
     ///
-    /// An error of reading names the setting that caused it.
+    /// The limits keep a damaged or malicious file from taking all memory. If a file exceeds one, reading returns an error of
+    /// [`ErrorKind::Data`], whose message names the setting to change.
     ///
     /// ```
     /// use starple::data::{Format, ReadOptions, Schema, Table};
@@ -29,27 +30,31 @@ crate::settings! {
     /// ```
     #[derive(Default)]
     ReadOptions, ReadOptionsBuilder, in files {
-        /// The character that quotes cells; an empty text turns quotes off. It must be ASCII, and neither the separator nor a line break.
-        /// Default: `"` in CSV, empty in TSV.
+        /// The character that encloses quoted cells, or an empty text for none. It must be one ASCII character, and neither the separator nor
+        /// a line break. `None` means the default of the format: `"` in CSV, no quotes in TSV.
         ///
         /// A quoted cell can contain separators and line breaks. A quote inside it is written twice. In a cell that does not begin with a
         /// quote, quotes are content.
         quote: Option<String> = None, some impl Into<String>, as Option<&str>;
-        /// The escape character; an empty text turns escapes off. It must be ASCII, and neither the quote, the separator nor a line break. A
-        /// quote, separator, line break or escape character after it is content. Before any other character, the escape character itself is
-        /// content.
+        /// The escape character, or an empty text for none. It must be one ASCII character, and neither the quote, the separator nor a line
+        /// break. A quote, separator, line break or escape character after it is part of the cell. Before any other character, the escape
+        /// character itself is part of the cell.
         ///
-        /// By default there are no escapes, and it is an error if the end of a quoted cell depends on the meaning of a backslash. With an
-        /// empty text, a backslash is always content.
+        /// `None`, the default, means no escapes; then reading returns an error if the end of a quoted cell depends on the meaning of a
+        /// backslash. With an empty text, a backslash is always part of the cell.
         escape: Option<String> = None, some impl Into<String>, as Option<&str>;
-        /// The largest number of rows of a table; default and maximum 2³² − 1.
+        /// The largest number of rows of a table, at most 2³² − 1, which is the default. Reading a log with more rows returns an error; `build`
+        /// returns an error for a larger setting.
         max_rows: usize = u32::MAX as usize;
-        /// The largest number of bytes of the decompressed text, and of the table in memory. Default: 256 times the size of the file, but at
-        /// least 1 GiB; no limit for [`Table::from_reader`](super::Table::from_reader).
+        /// The largest number of bytes of a file after decompression, and of the table in memory. `None`, the default, means 256 times the size
+        /// of the file or folder, but at least 1 GiB; [`Table::from_reader_with`](super::Table::from_reader_with) has no limit then. Every number
+        /// is valid.
         max_bytes: Option<u64> = None, some u64;
-        /// The largest number of bytes of a cell; default 1 MiB. A row can have 16 times as many.
+        /// The largest number of bytes of a cell, without its quotes; the default is 1 MiB (1,048,576). A row can have 16 times as many bytes.
+        /// Every number is valid. Reading a longer cell or row returns an error.
         max_cell_bytes: usize = 1 << 20;
-        /// The largest number of columns of a file; default 65,536.
+        /// The largest number of columns of a file; the default is 65,536. Columns that the schema does not name count too. Every number is
+        /// valid. Reading a file with more columns returns an error.
         max_columns: usize = 1 << 16;
     }
     check(this, problems) {

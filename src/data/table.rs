@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use super::names::listed;
 use crate::error::{Error, ErrorKind, Result, quoted};
 
-/// The columns of a log that a [`Schema`](super::Schema) names, in memory.
+/// The columns of a log that a [`Schema`](super::Schema) names, in memory and not encoded yet. [`Table::read`] makes one from files;
+/// [`Encoder::encode`](super::Encoder::encode) turns its rows into a [`DataSet`](super::DataSet).
 ///
-/// Text is stored as codes into a dictionary of distinct values, numbers as f64. A table does not depend on an encoder, so every encoder with the
-/// same schema can encode it.
+/// Rows have numbers that are counted from 0. A table does not depend on an encoder: every encoder with the same schema can encode it.
 #[derive(Debug, Clone)]
 pub struct Table {
     pub(super) source: PathBuf,
@@ -81,53 +81,54 @@ impl Lines {
 }
 
 impl Table {
-    /// The number of rows, at most 2³² − 1.
+    /// Returns the number of rows, from 1 to 2³² − 1: reading a log without rows is an error.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// The file or folder that was read, or the name given to [`Table::from_reader`].
+    /// Returns the path of the file or folder that was read, or the name that [`Table::from_reader`] was given.
     pub fn source(&self) -> &Path {
         &self.source
     }
 
-    /// The file from which a row was read.
+    /// Returns the path of the file from which a row was read. If a folder was read, it is one of the files in it. `row` is counted from 0.
     ///
     /// # Panics
-    /// If the row does not exist.
+    /// If `row` is not less than [`Table::rows`].
     pub fn file(&self, row: u32) -> &Path {
         assert!((row as usize) < self.rows, "row {row} of a table of {} rows", self.rows);
         let part = self.parts.partition_point(|&(from, _)| from <= row as usize) - 1;
         &self.parts[part].1
     }
 
-    /// The line of its file at which a row starts, counted from 1. For a Parquet file, the number of the row in the file, counted from 1.
+    /// Returns the line at which a row starts in its file, counted from 1; the column names are line 1. In a Parquet file it is the number of the
+    /// row in the file, counted from 1. `row` is the number of the row in the table, counted from 0.
     ///
     /// # Panics
-    /// If the row does not exist.
+    /// If `row` is not less than [`Table::rows`].
     pub fn line(&self, row: u32) -> u64 {
         assert!((row as usize) < self.rows, "row {row} of a table of {} rows", self.rows);
         self.lines.of(row as usize)
     }
 
-    /// All row numbers, in order: 0 to `rows() − 1`.
+    /// Returns the numbers of all rows in ascending order: 0 to [`Table::rows`] − 1. Pass them to an encoder to use all rows.
     pub fn all(&self) -> Vec<u32> {
         (0..self.rows as u32).collect()
     }
 
-    /// The values of the split column, in order of first appearance.
+    /// Returns the distinct values of the split column, such as `train`, `val` and `test`, in the order in which they first appear.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the schema names no split column.
+    /// [`ErrorKind::Config`] if the schema with which the table was read has no split column.
     pub fn splits(&self) -> Result<Vec<&str>> {
         Ok(self.split_column()?.1.dictionary.iter().map(AsRef::as_ref).collect())
     }
 
-    /// The numbers of the rows whose value in the split column is `name`, in order.
+    /// Returns the numbers of the rows whose value in the split column is `name`, counted from 0, in ascending order.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the schema names no split column. [`ErrorKind::Data`], with a list of the values that occur, if no row has this
-    /// value.
+    /// * [`ErrorKind::Config`] if the schema with which the table was read has no split column.
+    /// * [`ErrorKind::Data`] if no row has the value `name`. The message lists the values that occur.
     pub fn split(&self, name: &str) -> Result<Vec<u32>> {
         let (column, text) = self.split_column()?;
         let Some(code) = text.dictionary.iter().position(|value| &**value == name) else {

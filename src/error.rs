@@ -35,7 +35,7 @@ pub enum ErrorKind {
     /// A valid file of this crate holds something else than the caller asked for: for example a checkpoint instead of a model, or a model of
     /// another kind.
     Kind,
-    /// A file of this crate lacks a required part, for example a tensor. The message names what is missing.
+    /// A file of this crate lacks a required part, for example a tensor or the encoder. The message names what is missing.
     Missing,
     /// A file of this crate has a part that this version does not know, for example a tensor. The message names it.
     Unknown,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Batch, Encoder, Table};
 use crate::error::{Result, quoted};
 
-/// One value per split.
+/// A value for each of the three splits: training, validation and test rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct BySplit<T> {
     /// The value for the training rows.
@@ -26,42 +26,43 @@ impl<T> BySplit<T> {
     }
 }
 
-/// A count out of a total.
+/// A number of values or cells, for example unknown values, out of a total number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Share {
-    /// The number of values that are counted, for example unknown values.
+    /// The number of counted values or cells, from 0 to `of`.
     pub count: usize,
-    /// The number of all values. A row has one value, or any number in a bag.
+    /// The number of all values or cells. A row has one, or any number for a [`Bag`](super::Bag) feature.
     pub of: usize,
 }
 
 impl Share {
-    /// Whether `count` is more than half of `of`.
+    /// Returns true if `count` is more than half of `of`. It is false if both are 0.
     pub fn is_most(self) -> bool {
         self.count > self.of / 2
     }
 }
 
-/// How many values of one feature are unknown or missing, per split.
+/// How many values of one feature are unknown or missing, for each split. A [`DataReport`] has lists of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FeatureShare {
-    /// The feature's name.
+    /// The name of the feature in the schema.
     pub feature: String,
-    /// The counts per split.
+    /// The number of unknown or missing values in each split, out of all its values.
     #[serde(flatten)]
     pub splits: BySplit<Share>,
 }
 
-/// Rows that were left out, or that take the shared path, because of one value.
+/// The number of rows that were left out, or that got the id [`DomainId::SHARED`](super::DomainId::SHARED), because of one value in the split or
+/// domain column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
-    /// The column of that value: the split column or the domain column.
+    /// The name of the column that has the value: the split column or the domain column.
     pub column: String,
-    /// The value.
+    /// The value in that column, for example the name of an unknown domain.
     pub value: String,
-    /// The split of the rows, if they have one.
+    /// The split of the rows: `val` or `test`. `None` if the value is in the split column, so that the rows are in no split.
     pub split: Option<&'static str>,
-    /// The number of rows.
+    /// The number of rows with this value in this split, at least 1.
     pub rows: usize,
     #[serde(skip)]
     pub(super) first: u32,
@@ -78,22 +79,24 @@ impl LeftOut {
     }
 }
 
-/// What was unknown, missing or left out when [`Splits`](super::Splits) were encoded.
+/// Counts of the rows and values that were unknown, missing or left out when [`Splits`](super::Splits) were encoded. It is informative: an
+/// error is returned instead if the [`SplitOptions`](super::SplitOptions) say so.
 ///
 /// If most values of a feature are unknown in the validation or test split, that split probably spells them differently from the training
 /// split.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct DataReport {
-    /// The number of rows per split.
+    /// The number of encoded rows in each split, without rows that were left out.
     pub rows: BySplit<usize>,
-    /// For each feature with a vocabulary, how many of its values have no id: fewer than `min_count` training rows have them.
+    /// For each feature with a vocabulary, how many of its values are unknown. A value is unknown, and has id 0, if it occurs less often in the
+    /// training rows than the feature's `min_count`.
     pub unknown: Vec<FeatureShare>,
-    /// For each numeric feature, how many of its cells are empty.
+    /// For each numeric feature, how many of its cells are empty, in the order of the schema.
     pub missing: Vec<FeatureShare>,
-    /// Rows that were left out.
+    /// The rows that were left out because of their split or domain, with one entry for each value. Empty if none were.
     pub left_out: Vec<LeftOut>,
-    /// Rows of domains that no training row has. They take the shared path ([`DomainId::SHARED`](super::DomainId::SHARED)).
+    /// The rows of domains that no training row has, if they were kept: they got the id [`DomainId::SHARED`](super::DomainId::SHARED).
     pub shared: Vec<LeftOut>,
     /// Warnings about probable mistakes, one sentence each.
     pub warnings: Vec<String>,

@@ -24,7 +24,7 @@ pub enum UnknownDomain {
     /// Encoding such a row returns an error of [`ErrorKind::UnknownDomain`]. This is the default.
     #[default]
     Error,
-    /// Such a row gets the id [`DomainId::SHARED`]. A model scores it with the parameters that all domains share. Training refuses it.
+    /// Such a row gets the id [`DomainId::SHARED`], whose documentation says how models score it. Training refuses such rows.
     Shared,
 }
 

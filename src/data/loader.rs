@@ -30,10 +30,10 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// A loader for all rows of a [`DataSet`], or of an `Arc<DataSet>` to share it.
+    /// Makes a loader for all rows of a [`DataSet`], or of an `Arc<DataSet>` if others share it. Call [`RowSource::begin`] before you read batches.
     ///
     /// # Panics
-    /// If there are 2³² rows or more.
+    /// If the data set has 2³² rows or more.
     pub fn new(rows: impl Into<Arc<DataSet>>) -> Self {
         let rows = rows.into();
         assert!(u32::try_from(rows.rows()).is_ok(), "{} rows are too many for one loader", rows.rows());
@@ -46,7 +46,7 @@ impl Loader {
         Self { rows, domains, positions, order, batches, position: 0, counts, sorted }
     }
 
-    /// The data set that it reads.
+    /// Returns the data set whose rows the loader reads.
     pub fn rows(&self) -> &Arc<DataSet> {
         &self.rows
     }

@@ -4,19 +4,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Problems;
 
-/// Which rows can be in one batch.
+/// Which rows [`RowSource`](super::RowSource)s put into one batch: those of several domains, or of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BatchOrder {
-    /// Rows of several domains; the default. It is the fastest, because shared layers run once over many rows.
+    /// A batch has rows of several domains. This is the default and the fastest order, because layers that domains share compute many rows at once.
     Mixed {
-        /// The largest number of domains in a batch, at least 1. Each epoch, domains are divided into random groups of this size, and a batch
-        /// has rows of one group. `None`, the default, means no limit.
+        /// The largest number of domains in a batch, at least 1; `build` of the settings returns an error for 0. `None`, the default, means no
+        /// limit. In each epoch, domains are divided at random into groups of this size, and a batch has rows of one group.
         #[serde(default)]
         max_domains: Option<usize>,
     },
-    /// Rows of one domain. The batches of all domains follow each other in random order. STAR's paper trains in this way (Sheng et al., CIKM 2021,
+    /// A batch has rows of one domain only. The batches of all domains follow each other in random order. STAR's paper trains in this way (Sheng et al., CIKM 2021,
     /// "Architecture Overview": a domain is drawn, then a mini-batch of its rows).
     OneDomain,
 }
@@ -40,13 +40,15 @@ crate::settings! {
     /// How a [`RowSource`](super::RowSource) splits rows into batches.
     #[derive(Default)]
     LoaderConfig, LoaderConfigBuilder, in files {
-        /// The number of rows in a batch, at least 1; default 4096. The last batch of an epoch, or of a group of domains, can have fewer.
+        /// The number of rows in a batch, at least 1; the default is 4096. The last batch of an epoch, or of each group of domains, can have fewer.
+        /// `build` returns an error for 0.
         batch_rows: usize = 4096;
-        /// The seed of the random order of rows; default 0.
+        /// The seed of the random order of rows, any number; the default is 0. The same seed and epoch give the same order.
         seed: u64 = 0;
-        /// Which rows can be in one batch; default [`BatchOrder::Mixed`] without a limit.
+        /// Which rows can be in one batch; the default is [`BatchOrder::Mixed`], with any number of domains in a batch.
         order: BatchOrder = BatchOrder::default();
-        /// Whether rows are shuffled in every epoch; default true. If false, every epoch uses the order of the rows.
+        /// Whether rows are shuffled in every epoch; the default is true. If false, every epoch has the same batches, and the rows of each domain keep
+        /// their order.
         shuffle: bool = true;
     }
     check(this, problems) {

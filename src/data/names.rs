@@ -36,7 +36,7 @@ pub(super) fn position(column: &str, names: &[&str], holder: &str) -> Result<usi
     }
 }
 
-/// The name that is most similar to `wanted`, for "did you mean"; `None` if no similarity is at least 0.5.
+/// Returns the name that is most similar to `wanted`, for a "did you mean" in an error message, or `None` if no similarity is at least 0.5.
 ///
 /// The similarity is `1 − edits / length of the longer name`, without regard to case. An edit replaces, adds, removes or swaps letters (the
 /// Damerau-Levenshtein distance). Of equally similar names, the first is returned.

@@ -31,68 +31,69 @@ use crate::error::{Error, ErrorKind, Result};
 /// # Ok::<(), starple::Error>(())
 /// ```
 pub trait RowSource: Send {
-    /// The fields, numeric inputs, domains and tasks of the rows.
+    /// Returns the names and sizes of the fields, numeric inputs, domains and tasks of the rows. Every batch must have this layout.
     fn layout(&self) -> &Layout;
 
-    /// The numbers of rows and labels. Training checks them before it reads the rows.
+    /// Returns the numbers of rows and labels of an epoch. Training checks them before it reads the rows.
     fn counts(&self) -> RowCounts;
 
-    /// A checksum of the rows and their order. A checkpoint stores it, so that a run resumes only with the same rows. For a data set it is
-    /// [`DataSet::checksum`].
+    /// Returns a checksum of the rows and their order. A checkpoint stores it, so that a run resumes only with the same rows. For a data set it
+    /// is [`DataSet::checksum`].
     fn fingerprint(&self) -> u32;
 
-    /// Starts a pass, at its first batch.
+    /// Starts a pass over the rows, before its first batch, and ends the previous pass. `config` says how rows are split into batches.
     ///
     /// # Errors
-    /// Depends on the source, for example if a file cannot be read.
+    /// An error of the source, for example if a file cannot be read.
     fn begin(&mut self, pass: Pass, config: &LoaderConfig) -> Result<()>;
 
-    /// The number of batches of the pass, including those that were read; 0 before the first pass.
+    /// Returns the number of all batches of the current pass, including those that were read. It is 0 before the first pass.
     fn batches(&self) -> usize;
 
-    /// The number of batches of the pass that were read or skipped.
+    /// Returns how many batches of the current pass were read or skipped, from 0 to [`RowSource::batches`].
     fn position(&self) -> usize;
 
-    /// Skips the next `count` batches, or all remaining ones if there are fewer.
+    /// Skips the next `count` batches of the current pass, or all remaining ones if there are fewer.
     ///
     /// # Errors
-    /// Depends on the source.
+    /// An error of the source, for example if a file cannot be read.
     fn skip(&mut self, count: usize) -> Result<()>;
 
     /// Replaces the contents of `batch` by the next batch and returns true. At the end of the pass it returns false and does not change `batch`.
-    /// Reuse the buffers of `batch`.
+    /// An implementation should reuse the memory of `batch`.
     ///
     /// # Errors
-    /// Depends on the source.
+    /// An error of the source, for example if a file cannot be read.
     fn next_into(&mut self, batch: &mut Batch) -> Result<bool>;
 }
 
-/// One pass over the rows of a [`RowSource`].
+/// Which rows [`RowSource::begin`] starts to read, and in which order: an epoch of training, or a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
-    /// Every row once, in the order of this epoch (counted from 0), in batches of at most `batch_rows` rows.
+    /// Every row once, in batches of at most [`batch_rows`](LoaderConfig::batch_rows) rows. The number of the epoch, counted from 0, changes the
+    /// random order.
     Epoch(u64),
-    /// A random sample of each domain, in random order and in batches of at most `batch_rows` rows, for
-    /// [statistics](crate::train::recompute_statistics). Rows of no known domain are left out. Of the [`LoaderConfig`], only `batch_rows` and
-    /// `seed` have an effect.
+    /// A random sample of the rows of each domain, in random order and in batches of at most [`batch_rows`](LoaderConfig::batch_rows) rows.
+    /// [`recompute_statistics`](crate::train::recompute_statistics) uses it. Rows with the id [`DomainId::SHARED`] are left out. Of the
+    /// [`LoaderConfig`], only `batch_rows` and `seed` have an effect.
     Sample {
-        /// The largest number of rows of each domain. A domain with fewer rows gives all of them.
+        /// The largest number of rows of each domain in the sample. A domain with fewer rows gives all of them.
         per_domain: usize,
-        /// The number of the sample: different numbers give different random samples.
+        /// Any number. The same number gives the same sample; different numbers give different random samples.
         number: u64,
     },
 }
 
-/// The numbers of rows and labels of a [`RowSource`]. Training checks them before it reads the rows.
+/// The numbers of rows and labels in an epoch of a [`RowSource`]. Training checks them with [`RowCounts::check`] before it reads the rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RowCounts {
     /// The number of rows of an epoch.
     pub rows: usize,
-    /// The number of rows of no known domain ([`DomainId::SHARED`]). Training accepts none.
+    /// The number of rows whose domain is unknown ([`DomainId::SHARED`]). It must be 0 for training.
     pub shared: usize,
-    /// The number of rows with a weight above 0.
+    /// The number of rows with a weight above 0. It must be at least 1 for training.
     pub weighted: usize,
-    /// For each task, the number of rows with a label.
+    /// For each task of the layout, the number of rows with a label. At least one must be above 0 for training.
     pub labelled: Vec<usize>,
 }
 
@@ -100,7 +101,8 @@ impl RowCounts {
     /// Checks that a model can learn from these rows. [`Trainer::fit`](crate::train::Trainer::fit) does so before it starts.
     ///
     /// # Errors
-    /// [`ErrorKind::Data`] if there are no rows, if a row has no known domain, if no weight is above 0, or if there are no labels.
+    /// [`ErrorKind::Data`] if there are no rows, if a row has an unknown domain, if no row has a weight above 0, or if no row has a label of any
+    /// task.
     pub fn check(&self) -> Result<()> {
         if self.rows == 0 {
             return Err(Error::new(ErrorKind::Data, "expected training rows, found none"));
@@ -158,7 +160,8 @@ impl<S: RowSource + ?Sized> RowSource for &mut S {
 
 /// Types that training accepts as rows: a [`DataSet`], an `Arc<DataSet>`, and any [`RowSource`], also as `&mut`.
 pub trait IntoSource<'a> {
-    /// Converts the value into a source.
+    /// Converts the value into a source whose batches are valid: a [`DataSet`] was checked when it was made, and each batch of another source is
+    /// checked when it is read.
     fn into_source(self) -> Box<dyn RowSource + 'a>;
 }
 

@@ -9,7 +9,7 @@ const EXACT_F64: f64 = 9_007_199_254_740_992.0;
 #[cfg(any(test, feature = "parquet"))]
 const EXACT_F32: f32 = 16_777_216.0;
 
-/// The standard spelling of an id. Ids are the values of categorical features and bags, and of the domain, split and group columns.
+/// Returns the standard spelling of an id, which is a value of a categorical feature, of a bag, or of the domain, split or group column.
 ///
 /// Programs write the same id in several ways: `3` or `3.0` (a data frame turns integers into floats if a value is missing), `true`, `True` or
 /// `TRUE`. Vocabularies, hashes and domains know only the standard spelling. Every source of ids uses this function: delimited text, Parquet,

@@ -15,79 +15,90 @@ const NAMES: [&str; 3] = ["train", "val", "test"];
 /// How many values an error text or warning lists.
 const LISTED: usize = 10;
 
-/// What to do with validation and test rows of a domain that no training row has.
+/// What [`Splits`] do with validation and test rows whose domain no training row has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownDomainRows {
-    /// Return an error that names these domains and counts their rows; the default.
+    /// Encoding returns an error of [`ErrorKind::UnknownDomain`], which names these domains and counts their rows. This is the default.
     #[default]
     Error,
-    /// Keep the rows. Models score them by the shared path ([`UnknownDomain::Shared`]), in serving too.
+    /// The rows are kept and get the id [`DomainId::SHARED`](super::DomainId::SHARED), whose documentation says how models score them. The
+    /// encoder is set to [`UnknownDomain::Shared`], so that it does this in serving too.
     Shared,
-    /// Leave the rows out. [`DataReport::left_out`] counts them.
+    /// The rows are left out, and [`DataReport::left_out`] counts them. It is an error if a split then has no rows.
     Drop,
 }
 
-/// What to do with rows whose value in the split column is not `train`, `val` or `test`.
+/// What [`Splits::of_table`] does with rows whose value in the split column is not `train`, `val` or `test`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownSplitRows {
-    /// Return an error that names these values and counts their rows; the default. A value such as `Train` is probably a mistake.
+    /// It returns an error of [`ErrorKind::Data`], which names these values and counts their rows. This is the default, because a value such as
+    /// `Train` is probably a mistake.
     #[default]
     Error,
-    /// Leave the rows out. [`DataReport::left_out`] counts them.
+    /// The rows are left out, and [`DataReport::left_out`] counts them.
     Drop,
 }
 
-/// What to do with rows of an unknown domain or split in [`Splits`]. Run files have keys with the same names in `[data]`.
+/// What [`Splits`] do with rows of an unknown domain or split. By default both are errors. In a run file of the `train` example, the same names are
+/// keys of `[data]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SplitOptions {
-    /// What to do with validation and test rows of a domain that no training row has.
+    /// What to do with validation and test rows whose domain no training row has. The default is an error.
     pub unknown_domain: UnknownDomainRows,
-    /// What to do with rows whose value in the split column is not `train`, `val` or `test`.
+    /// What to do with rows whose value in the split column is not `train`, `val` or `test`. The default is an error. Only [`Splits::of_table`]
+    /// uses it.
     pub unknown_split: UnknownSplitRows,
 }
 
-/// The three splits of a log, encoded.
+/// The training, validation and test rows of a log, encoded by one encoder that is fitted on the training rows.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Splits {
-    /// The encoder, which is fitted on the training rows; `None` for [`Splits::of_sets`].
+    /// The encoder that was fitted on the training rows. It is `None` if [`Splits::of_sets`] made the splits.
     pub encoder: Option<Encoder>,
-    /// The fields, numeric inputs, domains and tasks of all three splits.
+    /// The names and sizes of the fields, numeric inputs, domains and tasks of all three splits. Build the model's settings with it.
     pub layout: Layout,
-    /// The training rows.
+    /// The training rows. The encoder and the model learn from these rows only.
     pub train: Arc<DataSet>,
-    /// The validation rows, for early stopping and the choice of the best epoch.
+    /// The validation rows. Training measures each epoch on them, to stop early and to choose the best epoch.
     pub val: DataSet,
-    /// The test rows. Training does not use them.
+    /// The test rows, to measure the trained model at the end. Training does not use them.
     pub test: DataSet,
-    /// Counts of unknown values, missing numbers and rows left out; empty for [`Splits::of_sets`].
+    /// Counts of unknown values, missing numbers and rows that were left out. It is empty if [`Splits::of_sets`] made the splits.
     pub report: DataReport,
 }
 
 impl Splits {
-    /// Splits of rows that are encoded already.
+    /// Makes splits of three data sets that are encoded already. The layout is that of `train`; whether the other two fit it is not checked here.
     pub fn of_sets(train: impl Into<Arc<DataSet>>, val: DataSet, test: DataSet) -> Self {
         let train = train.into();
         Self { encoder: None, layout: train.layout().clone(), train, val, test, report: DataReport::default() }
     }
 
-    /// Encodes training, validation and test rows, in this order; each part is a table and row numbers. Vocabularies, scales and domains are
-    /// fitted on the training rows only.
+    /// Encodes training, validation and test rows. `parts` has these three in this order: each is a table and the numbers of its rows, counted
+    /// from 0. The encoder is fitted on the training rows only.
     ///
     /// # Errors
-    /// Those of [`Encoder::fit`] and [`Encoder::encode`]. [`ErrorKind::UnknownDomain`], with domains and row counts, if validation or test rows
-    /// have a domain that no training row has and the options do not allow it. [`ErrorKind::Data`] if all weights of a split are 0.
+    /// * The errors of [`Encoder::fit`] and [`Encoder::encode`].
+    /// * [`ErrorKind::UnknownDomain`] if validation or test rows have a domain that no training row has and `options` do not allow it, or if a
+    ///   split has no rows left after such rows were left out.
+    /// * [`ErrorKind::Data`] if all rows of a split have the weight 0.
+    ///
+    /// # Panics
+    /// If a row number is not less than the number of rows of its table.
     pub fn encode(schema: &Schema, parts: [(&Table, &[u32]); 3], options: SplitOptions) -> Result<Self> {
         Self::encode_all(schema, parts, options, Vec::new())
     }
 
-    /// Encodes the rows of one table, by the values `train`, `val` and `test` of its split column.
+    /// Encodes the rows of one table. The value of a row in the split column, `train`, `val` or `test`, says to which split it belongs.
     ///
     /// # Errors
-    /// Those of [`Table::split`] and [`Splits::encode`]. [`ErrorKind::Data`], with values and row counts, if the split column has other values and
-    /// the options do not allow it.
+    /// * [`ErrorKind::Config`] if the schema has no split column.
+    /// * [`ErrorKind::Data`] if one of these three values is in no row, or if the column has other values and `options` do not allow it. The message
+    ///   names the values.
+    /// * The errors of [`Splits::encode`].
     pub fn of_table(schema: &Schema, table: &Table, options: SplitOptions) -> Result<Self> {
         let strangers = strangers(table)?;
         if let (false, UnknownSplitRows::Error) = (strangers.is_empty(), options.unknown_split) {

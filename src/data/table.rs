@@ -101,8 +101,8 @@ impl Table {
         &self.parts[part].1
     }
 
-    /// Returns the line at which a row starts in its file, counted from 1; the column names are line 1. In a Parquet file it is the number of the
-    /// row in the file, counted from 1. `row` is the number of the row in the table, counted from 0.
+    /// Returns the line at which a row starts in its file, counted from 1. In a Parquet file it is the number of the row in the file,
+    /// counted from 1. `row` is the number of the row in the table, counted from 0.
     ///
     /// # Panics
     /// If `row` is not less than [`Table::rows`].

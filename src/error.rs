@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A `Result` whose error is this crate's [`Error`].
+/// A [`std::result::Result`] whose error type is this crate's [`Error`], unless another type is given.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, as [`Error::kind`] returns it. If you `match` on it, add a wildcard arm (`_ =>`): later versions can add kinds.

@@ -351,7 +351,7 @@ fn unknown_domain() {
         &fitted().encode(&table, &[0, 1]).unwrap_err(),
         ErrorKind::UnknownDomain,
         "new.csv:4: column \"page\": found \"mail\": unknown domain; the domains are \"home\", \"search\" \
-         (set unknown_domain to \"shared\" for its shared path, or add the domain to the encoder and the model)",
+         (set unknown_domain to \"shared\" to score such rows by the shared path, or add the domain to the encoder and the model)",
     );
 }
 
@@ -372,7 +372,11 @@ fn empty_domain() {
 fn nothing_to_fit() {
     let text = format!("{HEADER}\n{ROW}\n");
     let table = Table::from_reader(text.as_bytes(), Format::Csv, "log.csv", &schema()).unwrap();
-    assert_text(&Encoder::fit(&schema(), &table, &[]).unwrap_err(), ErrorKind::Data, "log.csv: no rows to fit on");
+    assert_text(
+        &Encoder::fit(&schema(), &table, &[]).unwrap_err(),
+        ErrorKind::Data,
+        "log.csv: expected rows to fit on, found none",
+    );
     assert_text(
         &Encoder::fit(&schema().unlabelled(), &table, &[0]).unwrap_err(),
         ErrorKind::Config,
@@ -429,7 +433,7 @@ fn rows_in_memory_are_checked_like_a_file() {
         &spoilt(|row| row[4].1 = "mail"),
         ErrorKind::UnknownDomain,
         "rows:2: column \"page\": found \"mail\": unknown domain; the domains are \"home\", \"search\" \
-         (set unknown_domain to \"shared\" for its shared path, or add the domain to the encoder and the model)",
+         (set unknown_domain to \"shared\" to score such rows by the shared path, or add the domain to the encoder and the model)",
     );
     assert!(encoder.encode_rows([vec![("label", "1"), ("split", "test")]]).unwrap_err().column() == Some("user_id"));
 }

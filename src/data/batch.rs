@@ -144,7 +144,7 @@ pub struct Batch {
     pub domains: Vec<DomainId>,
     /// The weight of each row in the loss and in metrics, finite and at least 0. Empty if every row has the weight 1.
     pub weights: Vec<f32>,
-    /// The group of each row, for example the number of its user. Metrics such as [GAUC](crate::metrics::gauc) compare scores within a group.
+    /// The group of each row, for example the number of its user. Metrics such as [GAUC](crate::metrics::gauc()) compare scores within a group.
     /// Empty if there are no groups.
     pub groups: Vec<u32>,
 }

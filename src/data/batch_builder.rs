@@ -107,7 +107,7 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
-    /// Sets the group of each row, for example the number of its user. Metrics such as [GAUC](crate::metrics::gauc) compare scores within a
+    /// Sets the group of each row, for example the number of its user. Metrics such as [GAUC](crate::metrics::gauc()) compare scores within a
     /// group. By default there are no groups.
     pub fn groups(mut self, groups: Vec<u32>) -> Self {
         self.groups = groups;

@@ -122,7 +122,7 @@ impl Encoder {
                 .with_help("declare one with SchemaBuilder::label"));
         }
         if rows.is_empty() {
-            return Err(Error::new(ErrorKind::Data, "no rows to fit on").at_path(table.source()));
+            return Err(Error::new(ErrorKind::Data, "expected rows to fit on, found none").at_path(table.source()));
         }
         check_weights(schema, table, rows)?;
         let fitted = Fitted::fit_all(schema.features(), table, rows)?;
@@ -179,7 +179,7 @@ impl Encoder {
             )
             .with_value(name)
             .with_help(
-                "set unknown_domain to \"shared\" for its shared path, or add the domain to the encoder and the model",
+                "set unknown_domain to \"shared\" to score such rows by the shared path, or add the domain to the encoder and the model",
             )),
         }
     }
@@ -195,10 +195,10 @@ impl Encoder {
             return refuse("cannot add a domain: the schema names no domain column");
         }
         if name.is_empty() {
-            return refuse("cannot add a domain without a name");
+            return refuse("cannot add a domain: expected a name that is not empty");
         }
         if !self.domains.insert(id_spelling(name)) {
-            return refuse("cannot add a domain that is there already");
+            return refuse("cannot add a domain: the encoder already has one with this name");
         }
         self.layout.domains.push(id_spelling(name).to_owned());
         Ok(DomainId::new(self.layout.domains.len() - 1))

@@ -264,7 +264,7 @@ fn first_of_table(features: &[Feature], i: usize) -> usize {
 }
 
 fn too_many() -> Error {
-    Error::new(ErrorKind::Data, "the bags of one batch hold fewer than 2^32 values")
+    Error::new(ErrorKind::Data, "expected fewer than 2^32 values in the bags of one column, found more")
         .with_help("encode the rows in parts")
 }
 

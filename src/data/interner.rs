@@ -80,8 +80,9 @@ impl Interner {
             id(text, limit)?;
         }
         // Only a bag column can have this many distinct values.
-        let code = u32::try_from(self.codes.len())
-            .map_err(|_| Error::new(ErrorKind::Data, "a column holds fewer than 2^32 distinct values"))?;
+        let code = u32::try_from(self.codes.len()).map_err(|_| {
+            Error::new(ErrorKind::Data, "expected fewer than 2^32 distinct values in a column, found more")
+        })?;
         self.codes.insert(value.into(), code);
         self.bytes += value.len() as u64 + VALUE_BYTES;
         Ok(code)

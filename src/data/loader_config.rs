@@ -16,8 +16,8 @@ pub enum BatchOrder {
         #[serde(default)]
         max_domains: Option<usize>,
     },
-    /// A batch has rows of one domain only. The batches of all domains follow each other in random order. STAR's paper trains in this way (Sheng et al., CIKM 2021,
-    /// "Architecture Overview": a domain is drawn, then a mini-batch of its rows).
+    /// A batch has rows of one domain only. The batches of all domains follow each other in random order. STAR's paper trains in this way
+    /// (Sheng et al., CIKM 2021, "Architecture Overview": a domain is drawn, then a mini-batch of its rows).
     OneDomain,
 }
 

@@ -14,7 +14,8 @@ use crate::error::{Error, ErrorKind, Result, quoted};
 /// The size of the read buffer: large enough to make system calls cheap, small enough for the cache.
 const BUFFER: usize = 1 << 16;
 
-/// A format of delimited text, in which each line is a row. The first line has the column names.
+/// A format of delimited text. The first line has the column names, and every other line is a row. A line break in quotes or
+/// after an escape character is part of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
@@ -66,8 +67,8 @@ impl Table {
     /// with `.csv`, `.tsv`, `.csv.gz`, `.tsv.gz` or, with the feature `parquet`, `.parquet`.
     ///
     /// Column names must match exactly. Spaces around numbers, labels and weights are ignored. Text is kept as it is, except that numbers and
-    /// booleans that are used as ids get one spelling (see [`id_spelling`](super::id_spelling)). In delimited text, a byte order mark and blank lines are skipped, and lines
-    /// end with `\n` or `\r\n`.
+    /// booleans that are used as ids get one spelling (see [`id_spelling`](super::id_spelling)). In delimited text, a byte order mark and blank
+    /// lines are skipped, and lines end with `\n` or `\r\n`.
     ///
     /// # Folders
     /// The files of a folder are read in the order of their names, as one log. Files whose names begin with `_` or `.` (such as `_SUCCESS`) are

@@ -86,7 +86,7 @@ impl Schema {
     }
 
     /// Returns the name of the column with each row's group, for example its user, or `None` if there is no such column. Metrics such as
-    /// [GAUC](crate::metrics::gauc) compare scores within a group.
+    /// [GAUC](crate::metrics::gauc()) compare scores within a group.
     pub fn group(&self) -> Option<&str> {
         self.group.as_deref()
     }
@@ -179,7 +179,7 @@ impl SchemaBuilder {
         self
     }
 
-    /// Sets the name of the column with each row's group, for example a user or a session. Metrics such as [GAUC](crate::metrics::gauc)
+    /// Sets the name of the column with each row's group, for example a user or a session. Metrics such as [GAUC](crate::metrics::gauc())
     /// compare scores within a group. By default there are no groups.
     pub fn group(mut self, column: impl Into<String>) -> Self {
         self.group = Some(column.into());

@@ -320,7 +320,7 @@ fn what_is_wrong_with_a_request_is_said() {
     assert_eq!(
         text("mail", given(row), good("2")),
         "request: column \"page\": found \"mail\": unknown domain; the domains are \"home\", \"partner\", \"search\" \
-         (set unknown_domain to \"shared\" for its shared path, or add the domain to the encoder and the model)"
+         (set unknown_domain to \"shared\" to score such rows by the shared path, or add the domain to the encoder and the model)"
     );
     assert_eq!(
         text("home", given(row), good("cheap")),

@@ -174,8 +174,8 @@ pub enum Transform {
     /// bucket. Choose it if the effect of the number is far from linear. With another count,
     /// [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
     ///
-    /// Buckets have about the same number of fitting rows. A value with more rows than such a share (for example many zeros) gets its own
-    /// bucket. If there are fewer distinct values than buckets, each value gets one bucket. Id 0 means a missing value, and the buckets have
+    /// Buckets have about the same number of fitting rows. A value with more rows than such a share (for example many zeros) usually gets
+    /// its own bucket. If there are fewer distinct values than buckets, each value gets one bucket. Id 0 means a missing value, and the buckets have
     /// the ids 1, 2, … in ascending order.
     Buckets(usize),
 }

@@ -53,10 +53,11 @@ impl Pooling {
 pub struct EmbeddingTable {
     /// The name of the table, not empty and different from the names of other tables. Names of parameters contain it: `embeddings.NAME`.
     pub name: String,
-    /// The number of vectors, 1 to 2³² − 1. Valid ids are 0 to `rows - 1`. If an [`Encoder`](super::Encoder) fitted a vocabulary for the
-    /// table, row 0 is for values that are not in the vocabulary.
+    /// The number of vectors, 1 to 2³² − 1; `build` of a model's settings returns an error for another number. Valid ids are 0 to `rows - 1`.
+    /// If an [`Encoder`](super::Encoder) fitted a vocabulary for the table, row 0 is for values that are not in the vocabulary.
     pub rows: usize,
-    /// The number of values in a vector, 1 to 65,536. `None` means the `embedding_dim` of the model's settings.
+    /// The number of values in a vector, 1 to 65,536; `build` of a model's settings returns an error for another number. `None` means the
+    /// `embedding_dim` of these settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dim: Option<usize>,
 }
@@ -198,7 +199,7 @@ impl Layout {
     }
 
     /// Adds a [`Field`] with one id in each row, and an [`EmbeddingTable`] with the same name. `rows` is the number of vectors of the
-    /// table, 1 to 2³² − 1, so the field's ids are 0 to `rows - 1`.
+    /// table, so the field's ids are 0 to `rows - 1`. It is 1 to 2³² − 1; `build` of a model's settings returns an error for another number.
     #[must_use]
     pub fn field(self, name: impl Into<String>, rows: usize) -> Self {
         let name = name.into();
@@ -206,15 +207,16 @@ impl Layout {
     }
 
     /// Adds a [`Field`] with a bag in each row, which is a list of any number of ids, and an [`EmbeddingTable`] with the same name. `rows`
-    /// is the number of vectors of the table, 1 to 2³² − 1, so the field's ids are 0 to `rows - 1`.
+    /// is the number of vectors of the table, so the field's ids are 0 to `rows - 1`. It is 1 to 2³² − 1; `build` of a model's settings
+    /// returns an error for another number.
     #[must_use]
     pub fn bag(self, name: impl Into<String>, rows: usize, pooling: Pooling) -> Self {
         let name = name.into();
         self.table(name.clone(), rows).field_of(name.clone(), name, Some(pooling))
     }
 
-    /// Adds an [`EmbeddingTable`] without a field; `rows` is its number of vectors, 1 to 2³² − 1. Add at least one field that reads the
-    /// table with [`Layout::field_of`]: a model refuses a layout with an unused table.
+    /// Adds an [`EmbeddingTable`] without a field; `rows` is its number of vectors, 1 to 2³² − 1. Then add at least one field that reads the
+    /// table, with [`Layout::field_of`]. `build` of a model's settings returns an error for another number and for a table without a field.
     #[must_use]
     pub fn table(mut self, name: impl Into<String>, rows: usize) -> Self {
         self.tables.push(EmbeddingTable { name: name.into(), rows, dim: None });
@@ -230,7 +232,7 @@ impl Layout {
     }
 
     /// Sets the number of values in each vector of one table to `dim`, 1 to 65,536. Without this call it is the `embedding_dim` of the
-    /// model's settings.
+    /// model's settings, whose `build` returns an error for another number.
     ///
     /// # Panics
     /// If the layout has no table with the name `table`.

@@ -94,7 +94,7 @@ pub struct DataReport {
     pub unknown: Vec<FeatureShare>,
     /// For each numeric feature, how many of its cells are empty, in the order of the schema.
     pub missing: Vec<FeatureShare>,
-    /// The rows that were left out because of their split or domain, with one entry for each value. Empty if none were.
+    /// The rows that were left out because of their split or domain, with one entry for each value and split. Empty if none were.
     pub left_out: Vec<LeftOut>,
     /// The rows of domains that no training row has, if they were kept: they got the id [`DomainId::SHARED`](super::DomainId::SHARED).
     pub shared: Vec<LeftOut>,

@@ -6,53 +6,62 @@ use std::path::Path;
 use super::{EpochReport, FitReport};
 use crate::Error;
 
-/// Called by the [`Trainer`](super::Trainer) during a run. By default every method does nothing.
+/// Code of your own that a [`Trainer`](super::Trainer) calls at certain points of a run ([`Trainer::callback`](super::Trainer::callback)).
+/// The default of every method does nothing.
 ///
-/// A method that returns [`ControlFlow::Break`] ends the run. The model then has the best weights so far; without validation rows, or
-/// before the first evaluation, it has the weights of the last step.
+/// If a method returns [`ControlFlow::Break`], the run ends with [`StopReason::Callback`](super::StopReason::Callback); the callbacks after
+/// this one are still called. The model then has the weights of the best epoch so far. If there are no validation rows, or no epoch was
+/// evaluated yet, it has the weights of the last step.
 pub trait Callback: Send {
-    /// An epoch begins: number `epoch`, from 0, of at most `epochs`. `batches` of its batches are still to come.
+    /// Called before the first step of an epoch. `epoch` is the number of the epoch, counted from 0; `epochs` is the largest number of
+    /// epochs of the run ([`TrainConfig::epochs`](super::TrainConfig::epochs)). `batches` is the number of steps that this epoch still
+    /// needs: if a run resumes in the middle of an epoch, only the rest of them.
     fn epoch_started(&mut self, epoch: usize, epochs: usize, batches: usize) {
         let _ = (epoch, epochs, batches);
     }
 
-    /// The run resumes from the checkpoint `from`, after `steps` steps.
+    /// Called when a run continues from a checkpoint ([`Trainer::resume`](super::Trainer::resume)), before its first step. `from` is the
+    /// path of the checkpoint; `steps` is the number of steps that the run had done when it was saved.
     fn resumed(&mut self, from: &Path, steps: u64) {
         let _ = (from, steps);
     }
 
-    /// A checkpoint is damaged; `error` names it. It was renamed, and the run resumes from an earlier one.
+    /// Called once for each damaged checkpoint that [`Trainer::resume`](super::Trainer::resume) skips, if an earlier one is undamaged.
+    /// `error` has the path of the damaged file and what is wrong with it. The file was renamed to `step-….safetensors.damaged`.
     fn checkpoint_damaged(&mut self, error: &Error) {
         let _ = error;
     }
 
-    /// A step is done.
+    /// Called after each step, when the weights have been updated. [`ControlFlow::Break`] ends the run after this step.
     fn step_done(&mut self, step: &StepDone) -> ControlFlow<()> {
         let _ = step;
         ControlFlow::Continue(())
     }
 
-    /// The run has ended, for any reason.
+    /// Called once when the run has ended, for any reason except an error. The model already has its final weights.
     fn run_done(&mut self, report: &FitReport) {
         let _ = report;
     }
 
-    /// An epoch and its evaluation are done.
+    /// Called after each epoch, when the model was evaluated and the checkpoint of the epoch was saved. [`ControlFlow::Break`] ends the run
+    /// after this epoch.
     fn epoch_done(&mut self, report: &EpochReport) -> ControlFlow<()> {
         let _ = report;
         ControlFlow::Continue(())
     }
 }
 
-/// A step that was just done.
+/// What [`Callback::step_done`] is told about the step that was just done.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepDone {
-    /// Its number, counted from 0 over the whole run.
+    /// The number of the step, counted from 0 over all epochs of the run.
     pub step: u64,
-    /// The rows of its batch.
+    /// The number of rows in the batch of this step.
     pub rows: usize,
-    /// The loss before the step, including the model's own penalty.
+    /// The total loss on the batch, computed with the weights before this step. It includes the penalty that the model itself adds
+    /// ([`Model::penalize`](crate::Model::penalize)).
     pub loss: f64,
-    /// The learning rate.
+    /// The learning rate of this step: the base rate of [`TrainConfig::optimizer`](super::TrainConfig::optimizer), times the factor of the
+    /// schedule. It is not the rate of a separate optimizer for the embedding tables.
     pub lr: f64,
 }

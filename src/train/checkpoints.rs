@@ -39,13 +39,15 @@ crate::settings! {
     /// # Ok::<(), starple::Error>(())
     /// ```
     Checkpoints, CheckpointsBuilder, in files {
-        /// The folder, which is created if it does not exist. It has no default.
+        /// The path of the folder, which is created if it does not exist. It has no default and must not be empty.
         folder: PathBuf = PathBuf::new(), from impl Into<PathBuf>, as &Path;
-        /// One checkpoint also after this number of steps since the last, at least 1; default never.
+        /// Saves a checkpoint also when this number of steps was done since the last one, at least 1. Default: checkpoints do not depend on
+        /// the number of steps.
         every_steps: Option<u64> = None, some u64;
-        /// One checkpoint also after this number of minutes since the last, above 0; default never.
+        /// Saves a checkpoint also when this number of minutes has passed since the last one: a finite number above 0. It is checked after
+        /// each step. Default: checkpoints do not depend on the time.
         every_minutes: Option<f64> = None, some f64;
-        /// How many checkpoints are kept, the latest ones, at least 1; default 2.
+        /// The number of checkpoints that stay in the folder, at least 1; default 2. When a new one is saved, older ones are deleted.
         keep: usize = 2;
     }
     check(this, problems) {
@@ -60,10 +62,11 @@ crate::settings! {
 }
 
 impl Checkpoints {
-    /// The checkpoints in the folder, the earliest first; none if the folder does not exist.
+    /// The paths of the checkpoints in the folder, in the order of their steps. The list is empty if the folder does not exist. Damaged
+    /// checkpoints that were renamed are not in it.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] if the folder cannot be read.
+    /// [`ErrorKind::Io`] if the folder exists and cannot be read.
     pub fn list(&self) -> Result<Vec<PathBuf>> {
         let mut found: Vec<(u64, PathBuf)> = Vec::new();
         for path in files(self.folder()).map_err(|error| Error::from(error).at_path(self.folder()))? {
@@ -75,16 +78,17 @@ impl Checkpoints {
         Ok(found.into_iter().map(|(_, path)| path).collect())
     }
 
-    /// The model file with the best weights.
+    /// The path of the [model file](crate::persist) with the weights of the best epoch: `best.safetensors` in the folder. The file exists
+    /// once an epoch was completed.
     pub fn best(&self) -> PathBuf {
         self.folder().join(BEST)
     }
 
-    /// Checks, before rows are read, that a run can save here: the folder can be written (it is created if it does not exist), and no other
-    /// run saves into it.
+    /// Checks, before rows are read, that a run can save its checkpoints: the folder can be written, and no other run saves into it. The
+    /// folder is created if it does not exist.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] if not.
+    /// [`ErrorKind::Io`] if the folder cannot be created or written, or another run has locked it.
     pub fn check(&self) -> Result<()> {
         let _held = self.lock()?;
         atomic::check(&self.best()).map_err(|error| Error::from(error).at_path(self.folder()))

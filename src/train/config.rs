@@ -10,14 +10,17 @@ use crate::optim::{Clip, LrSchedule, Optimizer, OptimizerConfig, Split};
 use crate::{Error, ErrorKind, Result};
 
 crate::settings! {
-    /// When a run ends before its last epoch, and which epoch's weights it keeps.
+    /// When a training run ends before its last epoch (early stopping), and which epoch's weights the model has at the end: those of the
+    /// best epoch. Epochs are compared by one metric on the validation rows.
     #[derive(Default)]
     EarlyStop, EarlyStopBuilder, in files {
-        /// How many epochs without improvement end the run, at least 1; default 2.
+        /// The run ends when this number of epochs in a row, all after the best epoch, were no improvement. At least 1; default 2.
         patience: usize = 2;
-        /// An epoch is an improvement only if the monitored value is better than the best one by more than this; at least 0, default 0.
+        /// An epoch is an improvement if the monitored metric is better than that of the best epoch so far by more than this. A finite
+        /// number of at least 0, in the unit of the metric; default 0.
         min_delta: f64 = 0.0;
-        /// What is watched on the validation rows: any metric of any task and domain; default the AUC, as a mean over tasks.
+        /// The metric that is watched on the validation rows, which can be any metric of any task and domain. Default: the AUC over all
+        /// rows, as a mean over tasks.
         monitor: Monitor = Monitor::default(), as &Monitor;
     }
     check(this, problems) {
@@ -30,38 +33,44 @@ crate::settings! {
 }
 
 crate::settings! {
-    /// The settings of a [`Trainer`](super::Trainer).
+    /// The settings of a [`Trainer`](super::Trainer): epochs, batches, optimizer, loss, early stopping, seed and threads.
     #[derive(Default)]
     TrainConfig, TrainConfigBuilder, in files {
-        /// How often all rows are seen at most, 1 to 2³² − 1; default 5.
+        /// The number of epochs, that is, of passes over all training rows, from 1 to 2³² − 1; default 5. The run can end earlier
+        /// ([`TrainConfig::early_stop`]).
         epochs: usize = 5;
-        /// The rows of a batch, 1 to 2³² − 1; default 4096.
+        /// The largest number of rows in a batch, from 1 to 2³² − 1; default 4096. Each batch is one step of the optimizer.
         batch_rows: usize = 4096;
-        /// Which rows may share a batch; default those of any domain.
+        /// Which rows can be in one batch. Default: rows of several domains, without a limit ([`BatchOrder::Mixed`]).
         batches: BatchOrder = BatchOrder::default();
-        /// The optimizer; default Adam with its defaults.
+        /// The optimizer and its base learning rate. Default: Adam with its default settings.
         optimizer: OptimizerConfig = OptimizerConfig::default(), as &OptimizerConfig;
-        /// Another optimizer for the embedding tables; default none: all tensors share `optimizer`.
+        /// A separate optimizer for the embedding tables. `None`, the default: `optimizer` updates the tables too.
         embedding_optimizer: Option<OptimizerConfig> = None,
             from impl Into<Option<OptimizerConfig>>, as Option<&OptimizerConfig>;
-        /// How the learning rate changes over the run; default not at all. A plateau needs validation rows.
+        /// How the learning rate changes during the run. Default: it stays the same. [`LrSchedule::Plateau`] needs validation rows.
         schedule: LrSchedule = LrSchedule::default(), as &LrSchedule;
-        /// The bound on gradients; default none.
+        /// The limit on the gradient of each step, applied before the optimizer. `None`, the default: gradients are not clipped.
         clip: Option<Clip> = None, from impl Into<Option<Clip>>;
-        /// The tensors that do not train, by the starts of their names, whole parts of them, `*` being any one part:
-        /// `"embeddings.user"`, `"net.layers.*.shared"`; default none. [`Gradient::freeze`](crate::model::Gradient::freeze) has the details.
+        /// The names of the tensors that are not trained; default none. A name stands for all tensors whose dotted name starts with it,
+        /// compared part by part, where `*` matches any one part: `"embeddings.user"` or `"net.layers.*.shared"`. See
+        /// [`Gradient::freeze`](crate::model::Gradient::freeze).
         freeze: Vec<String> = Vec::new(), each String, as &[String];
-        /// The loss: what it is taken of, and how its parts are weighed; default a weight of 1 for every task.
+        /// The loss: how the losses of tasks and domains are weighted and summed. Default: one loss for each task, each with weight 1.
         objective: Objective = Objective::default(), as &Objective;
-        /// When to end early, and what decides which epoch is best. It takes effect when there are validation rows; without them
-        /// all epochs run and the last weights are kept.
+        /// When to end the run early, and which metric decides which epoch is best. It has an effect only if there are validation rows.
+        /// Without them all epochs run, and the model has the weights of the last one.
         early_stop: EarlyStop = EarlyStop::default(), as &EarlyStop;
-        /// Over how many rows of each domain normalisation statistics are computed anew before each evaluation and at the end of the
-        /// run ([`recompute_statistics`](super::recompute_statistics)); default 131,072. 0 leaves the moving averages as training left them.
+        /// The largest number of training rows of each domain from which the means and variances of normalisation layers are computed anew
+        /// ([`recompute_statistics`](super::recompute_statistics)): before each evaluation, and when a callback ends the run. Default
+        /// 131,072. With 0 nothing is computed anew: the moving averages stay as training left them.
         statistics_rows: usize = 131_072;
-        /// The seed of batch order and dropout; default 0. Starting values have their own, in the model's configuration.
+        /// The seed of everything that is random in a run: the order of rows, dropout masks, the samples for normalisation statistics, and
+        /// the order of units in PCGrad. Any number; default 0. The initial weights of a model do not depend on it: they have their own
+        /// seed in the model's settings.
         seed: u64 = 0;
-        /// Threads to train and evaluate with, 1 to 1024; default 1. Their number changes no bit of the result.
+        /// The number of threads for training and evaluation, from 1 to 1024; default 1. It does not change the result: all bits are the
+        /// same.
         threads: usize = 1;
     }
     check(this, problems) {
@@ -87,21 +96,26 @@ impl TrainConfig {
         }
     }
 
-    /// Checks that models with this layout can be trained with these settings: there is a weight for each unit of the objective, and the
-    /// layout has the monitored task and domain. [`Trainer::fit`](super::Trainer::fit) checks it too.
+    /// Checks that models with this layout can be trained with these settings: `objective` has as many weights and decays as there are
+    /// [units](crate::loss::Units), or none, and the layout has the task and the domain that `early_stop` monitors.
+    /// [`Trainer::fit`](super::Trainer::fit) makes the same check.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] that says what the layout lacks.
+    /// [`ErrorKind::Config`] if one of these does not fit. The message says what the layout has and what the settings ask for.
     pub fn check(&self, layout: &Layout) -> Result<()> {
         self.0.objective.check(layout)?;
         self.0.early_stop.monitor().check(layout)
     }
 
-    /// Checks that the validation rows fit these settings: the monitored value is defined on them, and a plateau schedule has validation
-    /// rows. [`Trainer::fit`](super::Trainer::fit) checks it too.
+    /// Checks that the validation rows `val` fit these settings. `None` means that there are no validation rows.
+    /// [`Trainer::fit`](super::Trainer::fit) makes the same check.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] that says which value is undefined, or that there are no rows.
+    /// [`ErrorKind::Config`] if the monitored metric is undefined on these rows (an AUC needs both classes), if `layout` does not have the
+    /// monitored task or domain, or if there are no validation rows and the schedule is [`LrSchedule::Plateau`], which needs them.
+    ///
+    /// # Panics
+    /// If `val` does not have the tasks and domains of `layout`.
     pub fn check_val(&self, layout: &Layout, val: Option<&DataSet>) -> Result<()> {
         let Some(val) = val else {
             return if matches!(self.0.schedule, LrSchedule::Plateau(_)) {

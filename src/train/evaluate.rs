@@ -5,13 +5,12 @@ use crate::data::DataSet;
 use crate::metrics::{Evaluator, Report};
 use crate::model::Model;
 
-/// Every metric of the model on these rows, by task and domain.
-///
-/// Rows count by their weights, if they have weights. Scores are those of [`Model::score`].
+/// Computes every metric of the model on these rows, by task and domain. The scores are those of [`Model::score`]. If the rows have
+/// weights, each row counts by its weight.
 ///
 /// # Errors
-/// [`ErrorKind::Layout`](crate::ErrorKind::Layout) or [`ErrorKind::Data`](crate::ErrorKind::Data) if the rows do not have
-/// the model's layout; [`ErrorKind::NonFinite`](crate::ErrorKind::NonFinite) if a score is not finite.
+/// [`ErrorKind::Layout`](crate::ErrorKind::Layout) if the rows do not have the model's layout.
+/// [`ErrorKind::NonFinite`](crate::ErrorKind::NonFinite) if the score of a row with a label is not finite.
 pub fn evaluate(model: &Model, rows: &DataSet) -> Result<Report> {
     rows.check_for(model.layout())?;
     let mut evaluator = Evaluator::new(model.layout());

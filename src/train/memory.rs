@@ -13,29 +13,31 @@ const SMALL: f64 = 64e6;
 /// The most threads that are started.
 pub(crate) const MAX_THREADS: usize = 1024;
 
-/// The memory that a training run needs besides its rows, in bytes. It is an estimate from the settings; the overhead of the allocator is
-/// not in it.
+/// An estimate of the memory that a training run needs, in bytes, computed from the settings ([`TrainConfig::memory`]). The data sets and
+/// the overhead of the allocator are not part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct MemoryNeed {
-    /// The model's parameters.
+    /// Bytes of the model's parameters.
     pub parameters: f64,
-    /// The parameters of the best epoch, the gradient, and the state of the optimizers.
+    /// Bytes of what has the size of the parameters: the copy of the best epoch's parameters, the gradients, and the state of the
+    /// optimizers.
     pub copies: f64,
-    /// The activations and gradients of a batch.
+    /// Bytes of one training batch and the next one, and of the activations and gradients of one batch.
     pub batch: f64,
-    /// The activations of the rows that the evaluation scores at a time, and all scores.
+    /// Bytes that the evaluation needs: the activations of the rows that are scored at one time, and the scores of all validation rows.
     pub evaluation: f64,
 }
 
 impl MemoryNeed {
-    /// The sum.
+    /// The sum of the four parts, in bytes: the memory that one run needs, its model included.
     pub fn total(self) -> f64 {
         self.parameters + self.copies + self.batch + self.evaluation
     }
 }
 
 impl TrainConfig {
-    /// The memory that training needs: a model with these settings, `rows` training rows, `val` validation rows.
+    /// Estimates the memory of a training run with these settings. `model` has the settings of the model; `rows` is the number of training
+    /// rows, and `val` the number of validation rows, 0 if there are none.
     pub fn memory(&self, model: &dyn NetConfig, rows: usize, val: usize) -> MemoryNeed {
         let config = &self.0;
         let (tables, net, table_rows) = (Embeddings::size(model), Net::size(model), Embeddings::table_rows(model));
@@ -67,19 +69,23 @@ impl TrainConfig {
         }
     }
 
-    /// Checks, before the model is built, that there is memory for a run: a model with these settings, `rows` training rows, `val`
-    /// validation rows. [`Trainer::fit`](super::Trainer::fit) checks it again.
+    /// Checks, before the model is built, that there is enough memory for a training run ([`TrainConfig::memory`]). `model` has the
+    /// settings of the model; `rows` is the number of training rows, and `val` the number of validation rows, 0 if there are none. A run
+    /// that needs less than 64 MB is not checked. [`Trainer::fit`](super::Trainer::fit) checks it again.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] that says how much memory the run needs, how much is available, and which settings to change.
+    /// [`ErrorKind::Config`] if the run needs more memory than is available. The message says how much it needs, how much is available, and
+    /// which settings to change.
     pub fn check_memory(&self, model: &dyn NetConfig, rows: usize, val: usize) -> Result<()> {
         self.check_runs(model, rows, val, 1)
     }
 
-    /// [`TrainConfig::check_memory`] for this number of runs at the same time.
+    /// Checks that there is enough memory for `runs` training runs at the same time, all with these settings. The other arguments are those
+    /// of [`TrainConfig::check_memory`].
     ///
     /// # Errors
-    /// Those of [`TrainConfig::check_memory`].
+    /// [`ErrorKind::Config`] if the runs together need more memory than is available, and at least 64 MB. The message says how much they
+    /// need, how much is available, and which settings to change.
     pub fn check_runs(&self, model: &dyn NetConfig, rows: usize, val: usize, runs: usize) -> Result<()> {
         self.check_need(model, rows, val, |need| runs as f64 * need.total())
     }

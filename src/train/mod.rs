@@ -30,13 +30,19 @@ pub use trainer::Trainer;
 use crate::parallel::in_wakeful;
 use crate::{Error, ErrorKind, Result};
 
-/// Runs `work` in a new pool of this many threads, which ends with it; with one thread, on the calling thread.
+/// Runs `work` in a new thread pool with `threads` threads, returns its result and ends the pool. With `threads` 0 or 1 there is no pool:
+/// `work` runs on the calling thread.
 ///
-/// Inside a rayon pool, this one or your own, this crate splits its work over the threads; the result has the same bits. The crate never
-/// starts a global pool. Idle threads of this pool poll for work for about a millisecond before they sleep.
+/// Inside a rayon pool, this one or your own, this crate splits its work over the threads of the pool. The result has the same bits for
+/// every number of threads. Outside a pool, this crate uses one thread; it never starts rayon's global pool. While `work` runs, an idle
+/// thread of this pool polls for work for about a millisecond, and then looks again every millisecond.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] for more than 1024 threads; [`ErrorKind::Io`] if the system gives no threads.
+/// [`ErrorKind::Config`] if `threads` is above 1024. [`ErrorKind::Io`] if the system cannot start that number of threads. In both cases
+/// `work` has not run.
+///
+/// # Panics
+/// If `work` panics.
 pub fn in_pool<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> Result<R> {
     if threads <= 1 {
         return Ok(work());

@@ -22,8 +22,9 @@ fn loss(value: f64) -> String {
     if value.abs() < 1e5 { format!("{value:.5}") } else { format!("{value:.3e}") }
 }
 
-/// Shows a training run on stderr: a bar during each epoch, if stderr is a terminal and the feature `progress` is on, and
-/// a line after each epoch. Lines that cannot be written are lost; the run continues.
+/// A [`Callback`] that shows a training run on stderr. After each epoch it writes one line with the loss, the seconds and the monitored
+/// metric. During an epoch it shows a progress bar if stderr is a terminal and the feature `progress` is on. If a line cannot be written,
+/// it is lost and the run continues.
 #[derive(Debug)]
 pub struct Progress {
     label: String,
@@ -33,7 +34,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Progress on stderr. Each line begins with `label`, such as the name of the model.
+    /// Makes the callback. Each line begins with `label`, such as the name of the model.
     pub fn stderr(label: impl Into<String>) -> Self {
         Self {
             label: label.into(),

@@ -13,61 +13,70 @@ pub(super) const HUGE_LOSS: f64 = 24.0 * std::f64::consts::LN_2;
 
 const KEPT: &str = "the last good weights were kept (lower the learning rate, or clip gradients)";
 
-/// Why a training run ended.
+/// Why a training run ended. It is part of the [`FitReport`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 #[non_exhaustive]
 pub enum StopReason {
-    /// All epochs were run.
+    /// The run did all its epochs ([`TrainConfig::epochs`](super::TrainConfig::epochs)).
     #[default]
     Epochs,
-    /// The monitored value did not improve for `patience` epochs.
+    /// Early stopping: the monitored metric did not improve for [`EarlyStop::patience`](super::EarlyStop::patience) epochs in a row. The
+    /// model has the weights of the best epoch.
     NoImprovement {
-        /// The number of epochs since the best one.
+        /// The number of epochs that were done after the best one.
         waited: usize,
     },
-    /// A loss or a score was not a finite number. The model has the weights of the best epoch before, or the weights the run
-    /// started with.
+    /// A loss in a step, or a score in an evaluation, was not a finite number. The model has the weights of the best epoch so far (without
+    /// validation rows, of the last whole epoch), or its starting weights if no epoch was completed.
     NonFinite {
-        /// The step, counted from 0 over the whole run. If the evaluation found the value: the number of steps done.
+        /// The number of the step with this loss, counted from 0 over all epochs of the run. If an evaluation found the value, it is the
+        /// number of steps done until then.
         step: u64,
-        /// The name of the row's domain; for a row of [`DomainId::SHARED`](crate::data::DomainId::SHARED), the name that reports use for
-        /// the shared path.
+        /// The name of the domain of the row with this loss or score. For a row of no known domain
+        /// ([`DomainId::SHARED`](crate::data::DomainId::SHARED)) it is [`SHARED_DOMAIN`](crate::metrics::SHARED_DOMAIN).
         domain: String,
         /// The name of the task whose loss or score was not finite.
         task: String,
     },
-    /// A parameter or moving average was not finite, although all losses were. This is checked after each epoch, before a checkpoint, and
-    /// when a callback ends the run. The model has the weights as for [`StopReason::NonFinite`].
+    /// A parameter or moving average was not a finite number, although all losses were finite. This is checked after each epoch, before a
+    /// checkpoint is saved, and when a callback ends the run. The model has the weights of the best epoch so far (without validation rows,
+    /// of the last whole epoch), or its starting weights if no epoch was completed.
     Diverged {
-        /// The number of steps done.
+        /// The number of steps done in the whole run.
         step: u64,
-        /// The name of the tensor.
+        /// The dotted name of the first such tensor, in the order of [`Model::visit`](crate::Model::visit).
         tensor: String,
     },
-    /// After an epoch, the log loss was finite and above 24·ln 2 = 16.6: labels have, in the geometric mean, a predicted probability below
-    /// 2⁻²⁴, the distance between 1 and the next smaller f32. Such predictions are certain and wrong. The loss is that of the validation rows; without
-    /// them, the smaller of the epoch's mean and the last step's. The model has the weights as for [`StopReason::NonFinite`].
+    /// After an epoch, the log loss of a task or unit was finite but above 24·ln 2 = 16.6. The predicted probabilities of the labels then
+    /// have a geometric mean below 2⁻²⁴, the distance between 1 and the next smaller f32: predictions are certain and wrong.
+    ///
+    /// The loss is that of the validation rows; without them, the smaller of the mean loss of the epoch and the loss of the last step. The
+    /// model has the weights of the best epoch so far (without validation rows, of the last whole epoch), or its starting weights if no
+    /// epoch was completed.
     HugeLoss {
-        /// The number of steps done.
+        /// The number of steps done in the whole run.
         step: u64,
-        /// The name of the task whose loss on the validation rows was too large; without validation rows, of the objective's unit
-        /// ([`Units`](crate::loss::Units)).
+        /// The name of the task whose log loss on the validation rows was too large. Without validation rows it is the name of a
+        /// [unit](crate::loss::Units) of the objective: of a task, a domain, or a pair of both.
         of: String,
-        /// The log loss.
+        /// The log loss, above 16.6.
         loss: f64,
     },
-    /// A callback ended the run.
+    /// A method of a [`Callback`](super::Callback) returned [`ControlFlow::Break`](std::ops::ControlFlow::Break). The model has the weights
+    /// of the best epoch so far. If there are no validation rows, or no epoch was evaluated yet, it has the weights of the last step.
     Callback,
 }
 
 impl StopReason {
-    /// Whether the run ended by itself: after all epochs, or by early stop. False if it diverged or a callback ended it.
+    /// True for [`StopReason::Epochs`] and [`StopReason::NoImprovement`]: the run ended as its settings say. False if it diverged or a
+    /// callback ended it.
     pub fn ended_well(&self) -> bool {
         matches!(self, Self::Epochs | Self::NoImprovement { .. })
     }
 
-    /// Whether the run diverged: a value was not finite, or the loss too large.
+    /// True for [`StopReason::NonFinite`], [`StopReason::Diverged`] and [`StopReason::HugeLoss`]: a value was not finite, or the loss was
+    /// too large.
     pub fn diverged(&self) -> bool {
         matches!(self, Self::NonFinite { .. } | Self::Diverged { .. } | Self::HugeLoss { .. })
     }
@@ -92,75 +101,81 @@ impl fmt::Display for StopReason {
     }
 }
 
-/// One unit of the objective (a task, a domain, or both) over an epoch.
+/// The loss and the weight of one [unit](crate::loss::Units) of the objective (a task, a domain, or a pair of both) in one epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UnitReport {
-    /// The name of the unit, as [`Units::names`](crate::loss::Units::names) has it.
+    /// The name of the unit, as in [`Units::names`](crate::loss::Units::names).
     pub unit: String,
-    /// The mean of the unit's losses `L_k` over the steps in which it had labels and a given weight above 0; `None` if there was no such step.
+    /// The mean of the unit's loss `L_k`, without its weight, over the steps of the epoch that count: those in which the unit had labels
+    /// and the objective's weight for it was above 0. `None` if there was no such step.
     pub loss: Option<f64>,
-    /// The mean of the unit's weights `ω_k·v_k` (the objective's weight times the learned one) over the same steps.
+    /// The mean of the unit's weight `ω_k·v_k` over the same steps: ω_k is the weight that the objective gives, v_k the factor of its
+    /// [`Weighting`](crate::loss::Weighting). `None` if there was no such step.
     pub weight: Option<f64>,
 }
 
-/// One epoch of a training run.
+/// What happened in one epoch of a training run: losses, learning rate, seconds and validation metrics.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochReport {
-    /// The number of the epoch, from 0.
+    /// The number of the epoch, counted from 0.
     pub epoch: usize,
-    /// The mean loss of its batches, weighted by their rows, including the model's own penalty
-    /// ([`Model::penalize`](crate::Model::penalize)).
+    /// The mean training loss of the epoch: the mean over its batches, weighted by their numbers of rows. It includes the penalty that the
+    /// model itself adds ([`Model::penalize`](crate::Model::penalize)).
     pub loss: f64,
-    /// Loss and weight of each unit of the objective.
+    /// The loss and weight of each unit of the objective, in the order of [`Units::names`](crate::loss::Units::names).
     pub units: Vec<UnitReport>,
-    /// What the objective's weighting had learned at the end of the epoch.
+    /// What the objective's [`Weighting`](crate::loss::Weighting) had learned at the end of the epoch.
     pub weighting: Learned,
-    /// The learning rate of the epoch's last step.
+    /// The learning rate of the last step of the epoch.
     pub lr: f64,
-    /// Seconds spent on steps.
+    /// The seconds that the steps of the epoch took, including the time for building batches.
     pub train_seconds: f64,
-    /// Seconds spent after the steps: on normalisation statistics ([`recompute_statistics`](super::recompute_statistics)) and on the evaluation.
+    /// The seconds between the last step and the end of the evaluation: for normalisation statistics
+    /// ([`recompute_statistics`](super::recompute_statistics)) and for the metrics on the validation rows.
     pub evaluate_seconds: f64,
-    /// The metrics on the validation rows, if there are any.
+    /// The metrics on the validation rows after the epoch; `None` if the run has no validation rows.
     pub val: Option<Report>,
-    /// The value of [`EarlyStop::monitor`](super::EarlyStop::monitor) on the validation rows; `None` without validation rows.
+    /// The value of the monitored metric ([`EarlyStop::monitor`](super::EarlyStop::monitor)) on the validation rows; `None` if the run has
+    /// no validation rows.
     pub monitored: Option<f64>,
-    /// Whether this epoch is better than all before it; false without validation rows.
+    /// Whether this epoch was better than all before it, by more than [`EarlyStop::min_delta`](super::EarlyStop::min_delta). False if the
+    /// run has no validation rows.
     pub best: bool,
 }
 
-/// A training run.
+/// What happened in a training run. [`Trainer::fit`](super::Trainer::fit) returns it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct FitReport {
-    /// Why the run ended.
+    /// The reason why the run ended.
     pub stop: StopReason,
-    /// The completed epochs, in order.
+    /// The report of each completed epoch, in order. An epoch in which the run stopped is not part of it.
     pub epochs: Vec<EpochReport>,
-    /// The best epoch, as an index into `epochs`; without validation rows, the last whole epoch. `None` if no epoch was completed: the model then
-    /// has its starting weights if the run diverged, and the weights of the last step if a callback ended it.
+    /// The number of the best epoch, counted from 0: its index in `epochs`. Without validation rows, it is the last completed epoch. `None`
+    /// if no epoch was completed. The model then has its starting weights if the run diverged, and the weights of the last step if a
+    /// callback ended it.
     pub best_epoch: Option<usize>,
-    /// The number of steps of the whole run.
+    /// The number of optimizer steps in the whole run.
     pub steps: u64,
-    /// Rows trained on; a row counts once for each epoch.
+    /// The number of rows in all steps of the run: in each completed epoch every training row counts once.
     pub rows: u64,
-    /// Seconds spent on steps.
+    /// The seconds that all steps of the run took, including the time for building batches.
     pub train_seconds: f64,
-    /// Seconds spent on evaluating after each epoch.
+    /// The seconds that the run spent on normalisation statistics and on evaluations after its epochs.
     pub evaluate_seconds: f64,
 }
 
 impl FitReport {
-    /// Rows trained on per second; a row counts once for each epoch. 0 if no time was spent.
+    /// The number of training rows per second: [`FitReport::rows`] divided by [`FitReport::train_seconds`]. 0 if no time was spent.
     pub fn rows_per_second(&self) -> f64 {
         if self.train_seconds > 0.0 { self.rows as f64 / self.train_seconds } else { 0.0 }
     }
 
-    /// Whether the run [ended well](StopReason::ended_well) and has a best epoch.
+    /// Whether the run ended as its settings say ([`StopReason::ended_well`]) and has a best epoch.
     pub fn ended_well(&self) -> bool {
         self.stop.ended_well() && self.best_epoch.is_some()
     }
 
-    /// The validation metrics of the best epoch.
+    /// The metrics of the best epoch on the validation rows. `None` if there were no validation rows or no epoch was completed.
     pub fn val(&self) -> Option<&Report> {
         self.epochs.get(self.best_epoch?)?.val.as_ref()
     }

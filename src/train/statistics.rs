@@ -10,34 +10,36 @@ use crate::nn::Params as _;
 /// The most rows of one batch.
 const AT_ONCE: usize = 4096;
 
-/// The rows that statistics are computed over.
+/// The sample of rows from which [`recompute_statistics`] computes the means and variances of normalisation layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatisticsRows {
-    /// The most rows of each domain; where it has more, a sample of them.
+    /// The largest number of rows of each domain in the sample. A domain with more rows gives a random sample of this size, a domain with
+    /// fewer rows gives all of them. With 0 or 1 the moving averages stay as they are.
     pub per_domain: usize,
-    /// The rows of a batch, as in training: 1 to 4,096; other values are clamped.
+    /// The largest number of rows in a batch. It affects layers that normalise by the statistics of a batch, so use the number of training.
+    /// From 1 to 4,096: 0 counts as 1, and a larger number as 4,096.
     pub batch_rows: usize,
-    /// The seed of the sample.
+    /// The seed of the random sample. Any number.
     pub seed: u64,
-    /// The number of the sample, such as the epoch: each number gives another sample of the same seed.
+    /// The number of the sample, for example that of the epoch. Different numbers give different samples with the same seed.
     pub number: u64,
 }
 
-/// Computes the statistics of the model's normalisations anew, for its current weights: each moving average of means and variances, which
-/// inference uses, is replaced by mean and variance over a sample of `rows`. `sample` says how many rows of each domain are in it. A model
-/// without moving averages stays as it is.
+/// Computes the means and variances of the model's normalisation layers anew, for its current weights. Each moving average, which inference
+/// uses, is replaced by the mean or variance over a sample of `rows`; `sample` says how large the sample is. A model without moving
+/// averages does not change.
 ///
 /// Moving averages lag: they still contain statistics of earlier weights. If embeddings change fast, a model's scores in inference then
-/// differ from its scores in training. [`Trainer`](super::Trainer) calls this before each evaluation and at the end of a run; in a loop of
-/// your own, call it before you evaluate or save. Averages of a domain or branch that has fewer than 2 of the rows stay as they are. Equal
-/// rows, weights and `sample` give equal bits, with any number of threads.
+/// differ from its scores in training. [`Trainer`](super::Trainer) calls this function before each evaluation and when a callback ends a
+/// run. In a training loop of your own, call it before you evaluate or save. If a domain or branch has fewer than 2 rows in the sample, its
+/// averages stay as they are. Equal rows, weights and `sample` give equal bits, with any number of threads.
 ///
-/// The cost: for Partitioned Normalization at the input, a lookup of the embeddings of the rows; for batch normalisation and Dice in hidden
-/// layers, a forward and a backward pass without dropout.
+/// The cost: Partitioned Normalization at the input needs a lookup of the embeddings of the rows. Batch normalisation and Dice in hidden
+/// layers need a forward and a backward pass without dropout.
 ///
 /// # Errors
-/// [`ErrorKind::Layout`](crate::ErrorKind::Layout) if the rows do not have the model's layout; the errors of the source. Nothing changes
-/// then.
+/// [`ErrorKind::Layout`](crate::ErrorKind::Layout) if `rows` do not have the model's layout, and all errors that the source returns when it
+/// is read. The model does not change then.
 pub fn recompute_statistics<'a>(model: &mut Model, rows: impl IntoSource<'a>, sample: StatisticsRows) -> Result<()> {
     let mut rows = rows.into_source();
     rows.layout().check_model(model.layout())?;

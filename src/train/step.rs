@@ -13,10 +13,10 @@ use crate::nn::{Leaf, Train};
 use crate::optim::Clock;
 use crate::{Error, ErrorKind, Result};
 
-/// Computes the gradients of training steps: forward pass, losses, weights of the units, backward pass or passes.
+/// Computes the gradients of training steps: the forward pass, the losses, the weights of the [units](crate::loss::Units), and the
+/// backward pass. A [`Trainer`](super::Trainer) uses it; use it in a training loop of your own.
 ///
-/// It owns the buffers, and the state of the objective's [`Weighting`](crate::loss::Weighting). The [`Trainer`](super::Trainer) uses one.
-/// A training loop of your own:
+/// It owns the buffers, and the state of the objective's [`Weighting`](crate::loss::Weighting). An example of such a loop:
 ///
 /// ```
 /// # fn run(model: &mut starple::Star, batches: &[starple::data::Batch]) -> starple::Result<()> {
@@ -92,13 +92,14 @@ struct ByUnit {
 }
 
 impl Step {
-    /// Steps of `model` with this objective. `seed` is that of dropout and of PCGrad's random orders.
+    /// Makes a `Step` for training `model` with this objective. `seed` is any number: the seed of dropout masks and of the random order in
+    /// which PCGrad compares units.
     ///
-    /// After a domain was added to the model, make a new `Step`.
+    /// If you add a domain to the model later, make a new `Step`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the number of the objective's weights is not the number of the model's units, or GradNorm has no tensor to
-    /// measure.
+    /// [`ErrorKind::Config`] if the objective's weights or decays are not one for each unit of the model's layout, or if the weighting is
+    /// GradNorm and the model has no tensor from which GradNorm can measure gradients.
     pub fn new(model: &Model, objective: &Objective, seed: u64) -> Result<Self> {
         objective.check(model.layout())?;
         let units: Vec<String> = objective.units().names(model.layout()).collect();
@@ -129,13 +130,14 @@ impl Step {
         })
     }
 
-    /// Freezes the tensors with these names, as [`Gradient::freeze`] does.
+    /// Freezes the tensors with these names: they are not trained. [`Gradient::freeze`] says what a name stands for.
     ///
     /// # Errors
-    /// Those of [`Gradient::freeze`]; [`ErrorKind::Config`] if all tensors that GradNorm measures are frozen.
+    /// [`ErrorKind::Config`] if a name stands for no tensor, if no tensor is left to train, or if all tensors from which GradNorm measures
+    /// gradients are frozen.
     ///
     /// # Panics
-    /// If the model is not the one of [`Step::new`].
+    /// If `model` is not the model of [`Step::new`].
     pub fn freeze<S: AsRef<str>>(mut self, model: &Model, names: &[S]) -> Result<Self> {
         for grad in [&mut self.grad].into_iter().chain(&mut self.by_unit.grads) {
             grad.freeze(model, names)?;
@@ -146,16 +148,17 @@ impl Step {
         Ok(self)
     }
 
-    /// The gradient of the objective on a batch, for [`Model::apply`], which resets it to zero.
+    /// Computes the gradient of the objective on the rows of `batch`. Pass it to [`Model::apply`], which updates the model and sets the
+    /// gradient back to 0. `clock` has the numbers of epochs and steps that were done before this step.
     ///
-    /// The weighting learns from the step; its new weights apply from the next step on.
+    /// A weighting that learns is updated too. Its new weights apply from the next step on.
     ///
     /// # Errors
-    /// [`NonFiniteAt`] with the first row and task for which a logit, a loss or a logit's gradient is not finite; the weighting learned
-    /// nothing then.
+    /// [`NonFiniteAt`] if a logit, a loss or the gradient of a logit is not finite: the first such row and task. The weighting is not
+    /// updated then.
     ///
     /// # Panics
-    /// If the batch does not have the model's layout, a row has no known domain, or the model is not the one of
+    /// If `batch` does not have the model's layout, if one of its rows has no known domain, or if `model` is not the model of
     /// [`Step::new`].
     pub fn gradient(&mut self, model: &Model, batch: &Batch, clock: Clock) -> Result<&mut Gradient, NonFiniteAt> {
         self.forward(model, batch, 0, clock);
@@ -166,12 +169,14 @@ impl Step {
         Ok(self.finish(model))
     }
 
-    /// The first part of [`Step::gradient`], on a part of the step's rows: the forward pass. Returns the [`Normalisers`] of these rows.
+    /// Does the first part of [`Step::gradient`] on some of the rows of a step: the forward pass. Returns the [`Normalisers`] of these
+    /// rows, the numbers by which losses are divided; add those of the other parts.
     ///
-    /// `first_row` is the position in the step of the part's first row: dropout then draws the same masks as in an undivided step.
+    /// `first_row` is the number of rows of the step before this part, so 0 for the first part. With it, dropout draws the same masks as if
+    /// the step were not divided.
     ///
     /// # Panics
-    /// If the part does not have the model's layout, a row has no known domain, or the model is not the one of [`Step::new`].
+    /// If `part` does not have the model's layout, if one of its rows has no known domain, or if `model` is not the model of [`Step::new`].
     pub fn forward(&mut self, model: &Model, part: &Batch, first_row: u64, clock: Clock) -> &Normalisers {
         let Self { weights, normalisers, cache, .. } = self;
         cache.mode = Train { seed: self.seed, step: clock.step, first_row };
@@ -181,15 +186,17 @@ impl Step {
         normalisers
     }
 
-    /// The second part of [`Step::gradient`]: losses and backward pass of the rows of [`Step::forward`]. `normalisers` is the sum over
-    /// all parts. Before [`Step::finish`], add the gradients of the other parts ([`Gradient::add`]), and their losses to
-    /// [`Step::loss_mut`].
+    /// Does the second part of [`Step::gradient`], after [`Step::forward`] with the same `model` and `part`: the losses and the backward
+    /// pass of these rows. `normalisers` is the sum of the normalisers of all parts.
+    ///
+    /// Returns the gradient of these rows. Before you call [`Step::finish`], add the gradients of the other parts to it
+    /// ([`Gradient::add`]), and add their losses to [`Step::loss_mut`].
     ///
     /// # Errors
-    /// The panics of [`Step::gradient`].
+    /// [`NonFiniteAt`] if a logit, a loss or the gradient of a logit is not finite: the first such row of `part`, and its task.
     ///
     /// # Panics
-    /// If `model` and `part` are not those of [`Step::forward`], or the normalisers are of other units.
+    /// If `model` and `part` are not those of [`Step::forward`], or if `normalisers` has another number of units.
     pub fn backward(
         &mut self,
         model: &Model,
@@ -219,11 +226,12 @@ impl Step {
         Ok(&mut self.grad)
     }
 
-    /// The last part of [`Step::gradient`], once gradient and loss are those of the whole step: the weighting learns from them, and the
-    /// model adds its own penalty. The gradient is then complete.
+    /// Does the last part of [`Step::gradient`], once the gradient and the loss are those of the whole step. The weighting learns from
+    /// them, and the model adds the gradient of its own penalty ([`Model::penalize`]). The returned gradient is complete: pass it to
+    /// [`Model::apply`].
     ///
     /// # Panics
-    /// If the model is not the one of [`Step::new`].
+    /// If `model` is not the model of [`Step::new`].
     pub fn finish(&mut self, model: &Model) -> &mut Gradient {
         self.weights.finish(&mut self.loss, &self.by_unit.measured);
         // The model's penalty belongs to no unit: it is neither weighted nor projected.
@@ -281,29 +289,30 @@ impl Step {
         Ok(())
     }
 
-    /// The logits of the last step, `[rows, tasks]`, in the order of the batch.
+    /// The logits of the last forward pass, `[rows, tasks]`, with the rows in the order of the batch.
     pub fn logits(&self) -> &Array2<f32> {
         self.cache.logits()
     }
 
-    /// The loss of the last step.
+    /// The loss of the last step. If the step is divided, it is that of the last [`Step::backward`] until you add the other parts.
     pub fn loss(&self) -> &Loss {
         &self.loss
     }
 
-    /// The loss of the rows of the last [`Step::backward`]: add the losses of the other parts to it.
+    /// The loss of the rows of the last [`Step::backward`], to be changed: if a step is divided, add the losses of the other parts to it
+    /// ([`Loss::add`]).
     pub fn loss_mut(&mut self) -> &mut Loss {
         &mut self.loss
     }
 
-    /// The weight `ω_k(t)·v_k` that each unit's gradient had in the last step, in the order of
-    /// [`Units::names`](crate::loss::Units::names).
+    /// The weights of the units in the last step, in the order of [`Units::names`](crate::loss::Units::names). Each is `ω_k(t)·v_k`: the
+    /// weight that the objective gives the unit at this time, times the factor of the objective's [`Weighting`](crate::loss::Weighting).
     pub fn weights(&self) -> &[f64] {
         self.weights.step()
     }
 
-    /// Ends an epoch: loss weightings that adapt once per epoch (DWA) are updated. Returns for each [unit](crate::loss::Units) its mean loss
-    /// and weight over the epoch.
+    /// Ends an epoch: call it after the last step of each. Returns for each [unit](crate::loss::Units) its mean loss and weight over the
+    /// epoch. A weighting that adapts once per epoch (DWA) computes its new weights now.
     pub fn end_epoch(&mut self) -> Vec<UnitReport> {
         let sums = self.units.iter().zip(&self.weights.state().epoch);
         let report = |(unit, sums): (&String, &crate::loss::weighting::UnitSums)| UnitReport {
@@ -316,15 +325,18 @@ impl Step {
         reports
     }
 
-    /// The state of the weighting, to be saved.
+    /// The state of the weighting: what it has learned, and its sums over this epoch. Save it with the model if training is to continue
+    /// later with [`Step::restore`].
     pub fn weighting(&self) -> &WeightingState {
         self.weights.state()
     }
 
-    /// Restores a saved state of the weighting: the next step is then bit for bit the one that would have followed.
+    /// Replaces the state of the weighting by a saved one ([`Step::weighting`]). The next step is then bit for bit the one that would have
+    /// followed the save.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`] if the state is of another weighting or of other units; nothing changes then.
+    /// [`ErrorKind::Layout`] if `state` is of another weighting, has another number of units, or has an invalid number. Nothing changes
+    /// then.
     pub fn restore(&mut self, state: WeightingState) -> Result<()> {
         self.weights.restore(state)
     }

@@ -9,7 +9,8 @@ use crate::model::Model;
 use crate::persist::check_layouts;
 use crate::{Error, ErrorKind, Result};
 
-/// Trains models: batches, steps, evaluation after each epoch, early stop, best weights restored, checkpoints.
+/// Trains models. A trainer makes batches, takes one optimizer step for each, evaluates the model on the validation rows after each epoch,
+/// stops early, restores the weights of the best epoch, and saves checkpoints.
 ///
 /// ```no_run
 /// # fn run(layout: starple::data::Layout, train: starple::data::DataSet, val: starple::data::DataSet) -> starple::Result<()> {
@@ -30,45 +31,56 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// A trainer with these settings.
+    /// A trainer with these settings, without callbacks, checkpoints and encoder. It can train several models, one after the other.
     pub fn new(config: TrainConfig) -> Self {
         Self { config, callbacks: Vec::new(), checkpoints: None, encoder: None }
     }
 
-    /// Adds a callback. Callbacks are called in the order in which they were added.
+    /// Adds a callback, which is called at certain points of each run. Callbacks are called in the order in which they were added.
     pub fn callback(mut self, callback: impl Callback + 'static) -> Self {
         self.callbacks.push(Box::new(callback));
         self
     }
 
-    /// Saves checkpoints of each run; default none.
+    /// Saves checkpoints of each run into the folder of `checkpoints`, and the weights of the best epoch. Without this call nothing is
+    /// saved.
     pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
         self.checkpoints = Some(checkpoints);
         self
     }
 
-    /// Saves this encoder in the file of the best weights ([`Trainer::checkpoints`]), beside the model; default none.
+    /// Saves this encoder together with the model in the file of the best weights ([`Checkpoints::best`]), so that the file suffices for
+    /// serving. Without this call the file has no encoder.
     ///
-    /// It must have the model's layout. Without a folder for checkpoints, [`Trainer::fit`] refuses it.
+    /// The encoder must have the model's layout, and there must be a folder for checkpoints ([`Trainer::checkpoints`]); otherwise
+    /// [`Trainer::fit`] returns an error.
     pub fn encoder(mut self, encoder: Encoder) -> Self {
         self.encoder = Some(encoder);
         self
     }
 
-    /// Trains on `train`: a [`DataSet`], an `Arc` of one to share it, or any [`RowSource`]. With `val`, the model is evaluated after each
-    /// epoch, and has the weights of the best epoch at the end.
+    /// Trains `model` on the rows of `train`: a [`DataSet`], an `Arc` of one to share it, or any [`RowSource`]. With `val`, the model is
+    /// evaluated on these rows after each epoch and has the weights of the best epoch at the end; without `val`, those of the last epoch.
     ///
-    /// Equal models, rows and settings give equal bytes, with any number of threads. A loss that is not finite is no error but a
-    /// [`StopReason`](super::StopReason).
+    /// Equal models, rows and settings give equal bytes, with any number of threads. A loss that is not finite ends the run, but is no
+    /// error: see [`StopReason`](super::StopReason) in the report.
     ///
     /// # Errors
-    /// Before training, and nothing changes then: [`ErrorKind::Layout`] if the rows or the encoder do not have the model's layout; [`ErrorKind::Data`] if there
-    /// is nothing to learn from; [`ErrorKind::Config`] if a setting names a unit, task, domain or tensor that the model does not have, the
-    /// monitored value is undefined on `val`, a plateau schedule has no `val`, the folder has checkpoints, there is an encoder but no folder, or there is too little memory
-    /// ([`TrainConfig::check_memory`]).
+    /// These occur before training; the model is then unchanged:
     ///
-    /// During training, and the model then has the weights of the last step: [`ErrorKind::Io`] or [`ErrorKind::NonFinite`] if a checkpoint
-    /// cannot be saved; the errors of the source; [`ErrorKind::Data`] for an invalid batch of the source.
+    /// * [`ErrorKind::Layout`]: `train`, `val` or the encoder does not have the model's layout.
+    /// * [`ErrorKind::Data`]: there is nothing to learn from: no rows, no labels, no weight above 0, or a row of no known domain.
+    /// * [`ErrorKind::Config`]: a setting names a unit, task, domain or tensor that the model does not have; the monitored metric is
+    ///   undefined on `val`; a plateau schedule has no `val`; the folder has checkpoints of an earlier run; there is an encoder but no
+    ///   folder for checkpoints; or there is too little memory ([`TrainConfig::check_memory`]).
+    /// * [`ErrorKind::Io`]: the folder for checkpoints cannot be created, read or locked, because another run saves into it, for example;
+    ///   or the system cannot start the threads.
+    ///
+    /// These occur during training; the model then has the weights of the last step:
+    ///
+    /// * [`ErrorKind::Io`] or [`ErrorKind::NonFinite`]: a checkpoint cannot be saved.
+    /// * [`ErrorKind::Data`]: the source gives an invalid batch, or another number of rows than its [`counts`](RowSource::counts) say.
+    /// * All errors that the source itself returns.
     pub fn fit<'a>(
         &mut self,
         model: &mut Model,
@@ -78,18 +90,23 @@ impl Trainer {
         self.start(model, &mut *train.into_source(), val, false)
     }
 
-    /// Resumes the run from the latest [checkpoint](Trainer::checkpoints) in the folder; without a checkpoint it starts, as
-    /// [`Trainer::fit`] does. So a job that is restarted whenever it dies still makes progress. If the latest checkpoint is damaged, the run
-    /// resumes from the one before, and [callbacks](Callback::checkpoint_damaged) are told.
+    /// Continues an interrupted run from the latest [checkpoint](Trainer::checkpoints) in the folder. If there is no checkpoint, it starts
+    /// a new run, as [`Trainer::fit`] does: so a job that is restarted whenever it dies still makes progress. If the latest checkpoint is
+    /// damaged, the run continues from the one before, and [`Callback::checkpoint_damaged`] is called.
     ///
-    /// Give the model, rows and settings of that run; only `epochs` and `threads` may differ. Weights, moving averages and metrics are then
-    /// bit for bit those of an uninterrupted run, also if it was interrupted in the middle of an epoch. Callbacks keep their own state.
+    /// Give the model, rows and settings of the interrupted run; only `epochs` and `threads` may differ. Weights, moving averages and
+    /// metrics are then bit for bit those of an uninterrupted run, even if it was interrupted in the middle of an epoch. The state of
+    /// callbacks is not saved.
     ///
     /// # Errors
-    /// Those of [`Trainer::fit`]; [`ErrorKind::Config`] if there is no folder for checkpoints; [`ErrorKind::Layout`] if the checkpoint is of
-    /// another model, other settings or other rows; [`ErrorKind::Io`] if another run saves into the folder; the errors of
-    /// [`Saved::load`](crate::persist::Saved::load) for a checkpoint that cannot be read, for a damaged one only if all are damaged. After
-    /// an error the model's weights are undefined: part of them may be those of the checkpoint.
+    /// The errors of [`Trainer::fit`], and these:
+    ///
+    /// * [`ErrorKind::Config`]: there is no folder for checkpoints.
+    /// * [`ErrorKind::Layout`]: the checkpoint is of another model, other settings or other rows.
+    /// * [`ErrorKind::Corrupt`] or [`ErrorKind::Foreign`]: all checkpoints are damaged.
+    /// * The other errors of [`Saved::load`](crate::persist::Saved::load): the latest undamaged checkpoint cannot be read.
+    ///
+    /// After an error the weights of the model are undefined: a part of them may be those of the checkpoint.
     pub fn resume<'a>(
         &mut self,
         model: &mut Model,

@@ -9,18 +9,21 @@ use crate::Result;
 use crate::nn::{Decay, RowGrad};
 
 crate::settings! {
-    /// The settings of [`Adagrad`].
+    /// The settings of [`Adagrad`], with one accumulator for each value or for each table row.
     #[derive(Default)]
     AdagradConfig, AdagradConfigBuilder, in files {
-        /// The base learning rate, above 0; default 0.01.
+        /// The base learning rate: a number above 0 that f32 can represent (1.2e-38 to 3.4e38); default 0.01. A
+        /// [`LrSchedule`](super::LrSchedule) scales it.
         lr: f64 = 0.01;
-        /// The value that every accumulator starts from, at least 0; default 0. A larger value makes the first steps shorter.
+        /// The value of every accumulator before its first step: a finite number of at least 0; default 0. A larger value makes the first
+        /// steps shorter.
         initial_accumulator: f64 = 0.0;
-        /// ε > 0, which is added to the root of the accumulator, so that the step never divides by 0; default 1e-10.
+        /// ε, a number above 0 that is added to the root of the accumulator, so that no step divides by 0; default 1e-10.
         eps: f64 = 1e-10;
-        /// The strength λ ≥ 0 of the weight decay, which is added to the gradient; default 0: no weight decay.
+        /// The strength λ of the weight decay, which adds λ·(value − target) to the gradient. A finite number of at least 0; default 0: no
+        /// weight decay.
         weight_decay: f64 = 0.0;
-        /// What happens to rows of embedding tables that a step did not read; default [`RowUpdates::Lazy`]: they do not change.
+        /// What happens to rows of embedding tables that a step did not read. Default: they do not change ([`RowUpdates::Lazy`]).
         row_updates: RowUpdates = RowUpdates::default();
     }
     check(this, problems) {
@@ -54,12 +57,13 @@ pub struct Adagrad {
 }
 
 impl Adagrad {
-    /// A new Adagrad, without state, with one accumulator for each value.
+    /// Makes an Adagrad with these settings, without state. It has one accumulator for each value.
     pub fn new(config: AdagradConfig) -> Self {
         Self::with(config, false)
     }
 
-    /// A new Adagrad, without state, with one accumulator for each table row (in dense tensors: for each value).
+    /// Makes an Adagrad with these settings, without state. It has one accumulator for each row of an embedding table; a dense tensor still
+    /// has one for each value.
     pub fn rowwise(config: AdagradConfig) -> Self {
         Self::with(config, true)
     }

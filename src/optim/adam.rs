@@ -9,20 +9,23 @@ use crate::Result;
 use crate::nn::{Decay, RowGrad};
 
 crate::settings! {
-    /// The settings of [`Adam`], and of `AdamW` ([`Adam::decoupled`]).
+    /// The settings of [`Adam`]. `AdamW` ([`Adam::decoupled`]) has the same settings.
     #[derive(Default)]
     AdamConfig, AdamConfigBuilder, in files {
-        /// The base learning rate, above 0; default 0.001.
+        /// The base learning rate: a number above 0 that f32 can represent (1.2e-38 to 3.4e38); default 0.001. A
+        /// [`LrSchedule`](super::LrSchedule) scales it.
         lr: f64 = 1e-3;
-        /// β₁: how much of the first moment is kept each step, at least 0 and below 1; default 0.9.
+        /// β₁: the part of the first moment (the average of the gradient) that is kept in each step. At least 0 and below 1; default 0.9.
         beta1: f64 = 0.9;
-        /// β₂: how much of the second moment is kept each step, at least 0 and below 1; default 0.999.
+        /// β₂: the part of the second moment (the average of the squared gradient) that is kept in each step. At least 0 and below 1;
+        /// default 0.999.
         beta2: f64 = 0.999;
-        /// ε > 0, which is added to the root of the corrected second moment, so that the step never divides by 0; default 1e-8.
+        /// ε, a number above 0 that is added to the root of the corrected second moment, so that no step divides by 0; default 1e-8.
         eps: f64 = 1e-8;
-        /// The strength λ ≥ 0 of the weight decay; default 0 (no weight decay) for Adam, 0.01 for `AdamW`.
+        /// The strength λ of the weight decay, a finite number of at least 0. `None`, the default, stands for 0 (no weight decay) in Adam,
+        /// and for 0.01 in `AdamW`.
         weight_decay: Option<f64> = None, from impl Into<Option<f64>>;
-        /// What happens to rows of embedding tables that a step did not read; default [`RowUpdates::Lazy`]: they do not change.
+        /// What happens to rows of embedding tables that a step did not read. Default: they do not change ([`RowUpdates::Lazy`]).
         row_updates: RowUpdates = RowUpdates::default();
     }
     check(this, problems) {
@@ -65,13 +68,13 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// A new Adam, without state. Weight decay is added to the gradient.
+    /// Makes an Adam with these settings, without state. Its weight decay is added to the gradient.
     pub fn new(config: AdamConfig) -> Self {
         let decay = WeightDecay::L2(config.weight_decay().unwrap_or_default());
         Self::with(config, decay)
     }
 
-    /// A new `AdamW`, without state. Weight decay moves the values directly, not through the gradient.
+    /// Makes an `AdamW` with these settings, without state. Its weight decay moves the values directly, not through the gradient.
     pub fn decoupled(config: AdamConfig) -> Self {
         let decay = WeightDecay::Decoupled(config.weight_decay().unwrap_or(ADAMW_DECAY));
         Self::with(config, decay)

@@ -7,9 +7,8 @@ use crate::math::dot_f64;
 use crate::nn::{Leaf, LeafMut, Params, Path, RowGrad};
 use crate::{Error, Result};
 
-/// A bound on gradients, applied before the optimizer's step: on the norm of the whole gradient, or on every component.
-///
-/// In a TOML file it is `{ norm = 5.0 }` ([`Clip::norm`]) or `{ value = 0.1 }` ([`Clip::value`]).
+/// A limit on the gradient of a step, applied before the optimizer: on the norm of the whole gradient ([`Clip::norm`]), or on every
+/// component ([`Clip::value`]). In a TOML file it is `{ norm = 5.0 }` or `{ value = 0.1 }`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Kind", into = "Kind")]
 pub struct Clip(Kind);
@@ -39,7 +38,8 @@ impl Clip {
         Kind::Norm(max).try_into()
     }
 
-    /// Clips the gradient of a net (`grad`) and of its embedding tables (`tables`) together. Returns the norm before clipping.
+    /// Clips the gradient of one step: `grad` is the gradient of the net, `tables` are those of its embedding tables. Returns the norm of
+    /// the whole gradient before clipping.
     ///
     /// The norm is `√Σ g²` over all components of both, summed in f64; moving averages do not count. Parameters without a gradient in this
     /// step (those of a domain or task without rows) are skipped. If the norm is not finite, the gradient does not change; the caller can

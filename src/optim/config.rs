@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Adagrad, AdagradConfig, Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
 use crate::Result;
 
-/// An optimizer and its settings, checked.
+/// Which optimizer to use, with its settings. All settings are valid: they were checked when they were built or read.
 ///
 /// In a file, `kind` names the optimizer, and every setting has a default. Unknown keys and values out of range are errors.
 ///
@@ -30,16 +30,16 @@ use crate::Result;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum OptimizerConfig {
-    /// Stochastic gradient descent: [`Sgd`].
+    /// Stochastic gradient descent ([`Sgd`]), with or without momentum.
     Sgd(SgdConfig),
-    /// [`Adam`], whose weight decay is added to the gradient.
+    /// [`Adam`]. Its weight decay is added to the gradient.
     Adam(AdamConfig),
-    /// `AdamW` ([`Adam::decoupled`]), whose weight decay moves the values directly.
+    /// `AdamW` ([`Adam::decoupled`]). Its weight decay moves the values directly.
     #[serde(rename = "adamw")]
     AdamW(AdamConfig),
-    /// [`Adagrad`] with one accumulator for each value.
+    /// [`Adagrad`] with one accumulator of squared gradients for each value.
     Adagrad(AdagradConfig),
-    /// [`Adagrad::rowwise`]: one accumulator for each table row.
+    /// [`Adagrad::rowwise`]: one accumulator of squared gradients for each table row, so that the state is small.
     RowwiseAdagrad(AdagradConfig),
 }
 
@@ -50,47 +50,50 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
-    /// SGD with its defaults and this learning rate.
+    /// Stochastic gradient descent without momentum and weight decay, with the base learning rate `lr` and the default of every other
+    /// setting (see the table of [`OptimizerConfig`]).
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `lr` is not a finite number above 0.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `lr` is not a number above 0 that f32 can represent (1.2e-38 to 3.4e38).
     pub fn sgd(lr: f64) -> Result<Self> {
         SgdConfig::builder().lr(lr).build().map(Self::Sgd)
     }
 
-    /// Adam with its defaults and this learning rate.
+    /// Adam, with the base learning rate `lr` and the default of every other setting (see the table of [`OptimizerConfig`]).
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `lr` is not a finite number above 0.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `lr` is not a number above 0 that f32 can represent (1.2e-38 to 3.4e38).
     pub fn adam(lr: f64) -> Result<Self> {
         AdamConfig::builder().lr(lr).build().map(Self::Adam)
     }
 
-    /// `AdamW` with its defaults and this learning rate.
+    /// `AdamW`, with the base learning rate `lr` and the default of every other setting (see the table of [`OptimizerConfig`]).
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `lr` is not a finite number above 0.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `lr` is not a number above 0 that f32 can represent (1.2e-38 to 3.4e38).
     pub fn adamw(lr: f64) -> Result<Self> {
         AdamConfig::builder().lr(lr).build().map(Self::AdamW)
     }
 
-    /// Adagrad with its defaults and this learning rate.
+    /// Adagrad with one accumulator for each value, with the base learning rate `lr` and the default of every other setting (see the table
+    /// of [`OptimizerConfig`]).
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `lr` is not a finite number above 0.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `lr` is not a number above 0 that f32 can represent (1.2e-38 to 3.4e38).
     pub fn adagrad(lr: f64) -> Result<Self> {
         AdagradConfig::builder().lr(lr).build().map(Self::Adagrad)
     }
 
-    /// Row-wise Adagrad with its defaults and this learning rate.
+    /// Adagrad with one accumulator for each table row, with the base learning rate `lr` and the default of every other setting (see the
+    /// table of [`OptimizerConfig`]).
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `lr` is not a finite number above 0.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `lr` is not a number above 0 that f32 can represent (1.2e-38 to 3.4e38).
     pub fn rowwise_adagrad(lr: f64) -> Result<Self> {
         AdagradConfig::builder().lr(lr).build().map(Self::RowwiseAdagrad)
     }
 
-    /// The base learning rate, which a [`LrSchedule`](super::LrSchedule) scales.
+    /// The base learning rate. A [`LrSchedule`](super::LrSchedule) multiplies it by a factor in each step.
     pub fn lr(&self) -> f64 {
         match self {
             Self::Sgd(config) => config.lr(),
@@ -110,7 +113,7 @@ impl OptimizerConfig {
         }
     }
 
-    /// Makes a new optimizer with these settings, without state.
+    /// Makes an optimizer with these settings, without state: as before the first step of a training run.
     pub fn build(&self) -> Box<dyn Optimizer> {
         match self.clone() {
             Self::Sgd(config) => Box::new(Sgd::new(config)),

@@ -34,13 +34,14 @@ use super::Clock;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum LrSchedule {
-    /// The base learning rate all the time, after the warm-up.
+    /// The learning rate does not change after the warm-up.
     Constant(ConstantLr),
-    /// The rate falls along half a cosine, over a given number of steps.
+    /// The learning rate falls along half a cosine and reaches its lowest value at a given step.
     Cosine(CosineLr),
-    /// The rate is multiplied by a factor after every few epochs.
+    /// The learning rate is multiplied by a factor after every given number of epochs.
     Step(StepLr),
-    /// The rate is multiplied by a factor whenever a metric has stopped improving.
+    /// The learning rate is multiplied by a factor whenever a metric has not improved for a given number of epochs. It needs validation
+    /// rows.
     Plateau(PlateauLr),
 }
 
@@ -54,7 +55,8 @@ crate::settings! {
     /// The settings of [`LrSchedule::Constant`]: after the warm-up, the base learning rate does not change.
     #[derive(Default)]
     ConstantLr, ConstantLrBuilder, in files {
-        /// The steps of the linear warm-up; default 0.
+        /// The number of steps, from the start of training, over which the learning rate rises linearly to its full value. Default 0: no
+        /// warm-up.
         warm_up_steps: u64 = 0;
     }
 }
@@ -66,12 +68,13 @@ crate::settings! {
     /// p rises linearly from 0 at the end of the warm-up to 1 at step `total_steps`; from then on the factor is `floor` (Loshchilov &
     /// Hutter 2017, equation 5, without restarts).
     CosineLr, CosineLrBuilder, in files {
-        /// The step at which the factor reaches `floor`, counted from the start of training, with the warm-up. It must be above
+        /// The number of steps, from the start of training and with the warm-up, after which the factor is `floor`. It must be above
         /// `warm_up_steps`. It has no default.
         total_steps: u64 = 0;
-        /// The factor on the base rate at the end, from 0 to 1; default 0.
+        /// The lowest factor on the base learning rate, which holds from step `total_steps` on. From 0 to 1; default 0.
         floor: f64 = 0.0;
-        /// The steps of the linear warm-up; default 0.
+        /// The number of steps, from the start of training, over which the learning rate rises linearly to its full value. Default 0: no
+        /// warm-up.
         warm_up_steps: u64 = 0;
     }
     check(this, problems) {
@@ -86,11 +89,12 @@ crate::settings! {
 crate::settings! {
     /// The settings of [`LrSchedule::Step`]: the learning rate is multiplied by `factor` after every `every_epochs` epochs.
     StepLr, StepLrBuilder, in files {
-        /// The number of epochs from one change to the next, at least 1; default 1.
+        /// The number of epochs after which the learning rate changes, each time. At least 1; default 1.
         every_epochs: u64 = 1;
-        /// The factor of each change, above 0 and at most 1; default 0.1.
+        /// The number by which each change multiplies the learning rate, above 0 and at most 1; default 0.1.
         factor: f64 = 0.1;
-        /// The steps of the linear warm-up; default 0.
+        /// The number of steps, from the start of training, over which the learning rate rises linearly to its full value. Default 0: no
+        /// warm-up.
         warm_up_steps: u64 = 0;
     }
     check(this, problems) {
@@ -104,13 +108,15 @@ crate::settings! {
     /// The settings of [`LrSchedule::Plateau`]: the learning rate is multiplied by `factor` whenever a metric has not become better for
     /// more than `patience` observations in a row. The [`Trainer`](crate::train::Trainer) observes the monitored metric once an epoch.
     PlateauLr, PlateauLrBuilder, in files {
-        /// The factor of each reduction, above 0 and below 1; default 0.1.
+        /// The number by which each reduction multiplies the learning rate, above 0 and below 1; default 0.1.
         factor: f64 = 0.1;
-        /// How many observations in a row may bring no improvement before the next such observation reduces the rate; default 10.
+        /// The number of observations in a row without improvement that change nothing; the next one without improvement reduces the
+        /// learning rate. An observation is usually an epoch. At least 0; default 10.
         patience: u64 = 10;
-        /// The factor on the base rate never falls below this, from 0 to 1; default 0.
+        /// The lowest factor on the base learning rate, below which reductions do not go. From 0 to 1; default 0.
         min_factor: f64 = 0.0;
-        /// The steps of the linear warm-up; default 0.
+        /// The number of steps, from the start of training, over which the learning rate rises linearly to its full value. Default 0: no
+        /// warm-up.
         warm_up_steps: u64 = 0;
     }
     check(this, problems) {
@@ -120,16 +126,17 @@ crate::settings! {
     }
 }
 
-/// What a plateau schedule remembers. The caller keeps it; [`LrSchedule::observe`] updates it. Other schedules do not change it.
+/// What a plateau schedule ([`LrSchedule::Plateau`]) remembers about its metric. The caller keeps it, and [`LrSchedule::observe`] updates
+/// it. Other schedules neither read nor change it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlateauState {
     /// The best value of the metric so far; `None` before the first value that is not NaN.
     pub best: Option<f64>,
-    /// The number of values in a row that were no better than `best`, counted from the last improvement or the last reduction of the
+    /// The number of observations in a row that were no better than `best`, counted from the last improvement or the last reduction of the
     /// learning rate, whichever is later.
     pub waited: u64,
-    /// The current factor on the base learning rate; 1 at the start.
+    /// The factor on the base learning rate, from 0 to 1; 1 at the start. A reduction makes it smaller, but not smaller than [`PlateauLr::min_factor`].
     pub factor: f64,
 }
 
@@ -140,7 +147,7 @@ impl Default for PlateauState {
 }
 
 impl LrSchedule {
-    /// The number of steps of the linear warm-up; 0 if there is none.
+    /// The number of steps of the linear warm-up at the start of training; 0 if there is none.
     pub fn warm_up_steps(&self) -> u64 {
         match self {
             Self::Constant(constant) => constant.warm_up_steps(),
@@ -150,8 +157,8 @@ impl LrSchedule {
         }
     }
 
-    /// The factor on the base learning rate for the next step. `clock` counts the steps and epochs that are done; only a plateau schedule
-    /// reads `plateau`.
+    /// The number by which the base learning rate is multiplied in the next step, from 0 to 1. `clock` has the numbers of epochs and steps
+    /// that are done. Only a plateau schedule reads `plateau`; for others, give the default.
     pub fn factor(&self, clock: Clock, plateau: &PlateauState) -> f64 {
         let warm_up = self.warm_up_steps();
         let rise = if clock.step < warm_up { (clock.step + 1) as f64 / warm_up as f64 } else { 1.0 };
@@ -170,10 +177,11 @@ impl LrSchedule {
         rise * factor
     }
 
-    /// Gives a plateau schedule the next value of its metric, usually once an epoch, and updates `plateau`. Other schedules ignore it.
+    /// Tells a plateau schedule the next value of its metric, usually once an epoch, and updates `plateau`. Other schedules ignore it.
     ///
-    /// A value is an improvement if it is strictly larger than the best so far; with `larger_is_better` false, strictly smaller. NaN (an
-    /// undefined metric) is no improvement.
+    /// With `larger_is_better`, a value is an improvement if it is larger than the best so far; without it, if it is smaller. NaN (an
+    /// undefined metric) is no improvement. After more than [`PlateauLr::patience`] values in a row without improvement, the factor is
+    /// reduced and the count starts again from 0.
     pub fn observe(&self, plateau: &mut PlateauState, metric: f64, larger_is_better: bool) {
         let Self::Plateau(settings) = self else { return };
         let better = match plateau.best {

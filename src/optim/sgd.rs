@@ -9,18 +9,20 @@ use crate::nn::{Decay, RowGrad};
 use crate::{Error, ErrorKind, Result};
 
 crate::settings! {
-    /// The settings of [`Sgd`].
+    /// The settings of [`Sgd`], stochastic gradient descent.
     #[derive(Default)]
     SgdConfig, SgdConfigBuilder, in files {
-        /// The base learning rate, above 0; default 0.001.
+        /// The base learning rate: a number above 0 that f32 can represent (1.2e-38 to 3.4e38); default 0.001. A
+        /// [`LrSchedule`](super::LrSchedule) scales it.
         lr: f64 = 1e-3;
-        /// The momentum μ, at least 0 and below 1; default 0: no momentum.
+        /// The momentum μ: the part of the buffer that is kept in each step. At least 0 and below 1; default 0: no momentum, and no state.
         momentum: f64 = 0.0;
         /// Whether to use Nesterov's momentum; default false. If true, `momentum` must be above 0.
         nesterov: bool = false;
-        /// The strength λ ≥ 0 of the weight decay, which is added to the gradient; default 0: no weight decay.
+        /// The strength λ of the weight decay, which adds λ·(value − target) to the gradient. A finite number of at least 0; default 0: no
+        /// weight decay.
         weight_decay: f64 = 0.0;
-        /// What happens to rows of embedding tables that a step did not read; default [`RowUpdates::Lazy`]: they do not change.
+        /// What happens to rows of embedding tables that a step did not read. Default: they do not change ([`RowUpdates::Lazy`]).
         row_updates: RowUpdates = RowUpdates::default();
     }
     check(this, problems) {
@@ -48,7 +50,7 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// A new optimizer, without state.
+    /// Makes an optimizer with these settings, without state.
     pub fn new(config: SgdConfig) -> Self {
         Self {
             lr: config.lr() as f32,

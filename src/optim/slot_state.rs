@@ -1,32 +1,33 @@
 //! What an optimizer remembers about one tensor, in a form that any file format can hold.
 
-/// What an [`Optimizer`](super::Optimizer) remembers about one slot, that is, one tensor of the model: a step count and named lists of
-/// values.
+/// What an [`Optimizer`](super::Optimizer) remembers about one tensor of the model: a step count and named lists of values.
+/// [`Optimizer::state`](super::Optimizer::state) returns it, so that it can be saved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SlotState<'a> {
-    /// The number of steps that the slot has taken.
+    /// The number of steps in which the optimizer updated the tensor.
     pub steps: u64,
     /// The name and the values of each list, such as `first_moment` and `second_moment` of [`Adam`](super::Adam).
-    /// [`Optimizer::restore`](super::Optimizer::restore) takes them in any order.
+    /// [`Optimizer::restore`](super::Optimizer::restore) accepts the lists in any order.
     pub tensors: Vec<(&'a str, &'a [f32])>,
 }
 
-/// The kind and size of the tensor in a slot, which [`Optimizer::restore`](super::Optimizer::restore) needs to check a saved state.
+/// The kind and the size of a tensor. [`Optimizer::restore`](super::Optimizer::restore) needs it to check whether a saved state fits the
+/// tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlotShape {
-    /// A tensor with this number of values, which [`Optimizer::dense`](super::Optimizer::dense) updates.
+    /// A tensor that is not an embedding table, with this number of values. [`Optimizer::dense`](super::Optimizer::dense) updates it.
     Dense(usize),
-    /// An embedding table, which [`Optimizer::rows`](super::Optimizer::rows) updates.
+    /// An embedding table. [`Optimizer::rows`](super::Optimizer::rows) updates it.
     Table {
-        /// The number of rows.
+        /// The number of rows of the table.
         rows: usize,
-        /// The number of values of a row.
+        /// The number of values in each row: the width of the embedding.
         dim: usize,
     },
 }
 
 impl SlotShape {
-    /// The number of values of the tensor.
+    /// The number of values of the tensor; for a table, `rows` · `dim`.
     pub fn values(self) -> usize {
         match self {
             Self::Dense(values) => values,

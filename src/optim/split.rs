@@ -5,10 +5,10 @@ use crate::Result;
 use crate::nn::{Decay, RowGrad};
 
 /// Two optimizers used as one [`Optimizer`]: one for the embedding tables, one for all other tensors.
+/// [`TrainConfig::embedding_optimizer`](crate::train::TrainConfig::embedding_optimizer) makes a `Split`.
 ///
-/// [`Optimizer::set_lr`] sets the learning rate of the other tensors. The tables' rate is scaled by the same factor: the ratio of the two
-/// rates stays that of the two configurations.
-/// [`TrainConfig::embedding_optimizer`](crate::train::TrainConfig::embedding_optimizer) uses a `Split`.
+/// [`Optimizer::set_lr`] sets the learning rate of the other tensors. The rate of the tables is scaled by the same factor, so that the
+/// ratio of the two rates stays that of the two settings.
 pub struct Split {
     dense: Box<dyn Optimizer>,
     tables: Box<dyn Optimizer>,
@@ -18,8 +18,9 @@ pub struct Split {
 }
 
 impl Split {
-    /// Both optimizers, without state. `table_slots` is the number of embedding tables of the model: the slots below it are tables, because
-    /// a model visits its tables first.
+    /// Makes both optimizers, without state: `tables` has the settings for embedding tables, `dense` those for all other tensors.
+    /// `table_slots` is the number of embedding tables of the model ([`Embeddings::tables`](crate::model::Embeddings::tables)). A model
+    /// visits its tables first, so slots below this number are tables.
     pub fn new(dense: &OptimizerConfig, tables: &OptimizerConfig, table_slots: usize) -> Self {
         Self { dense: dense.build(), tables: tables.build(), ratio: tables.lr() / dense.lr(), table_slots }
     }

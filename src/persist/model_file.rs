@@ -11,9 +11,10 @@ use crate::model::Model;
 use crate::serve::Calibration;
 use crate::{Error, ErrorKind, Result};
 
-/// A model to be saved, optionally with its encoder, its calibration and the record of its run.
+/// A model that is to be saved to a file, optionally with its encoder, its calibration and the record of its training run.
 ///
-/// It borrows model, encoder and calibration; the values are written without a copy.
+/// It borrows model, encoder and calibration; nothing is copied or written before [`ModelFile::save`]. [`Saved`](super::Saved) reads the
+/// file.
 #[derive(Debug)]
 pub struct ModelFile<'a> {
     model: &'a Model,
@@ -23,44 +24,49 @@ pub struct ModelFile<'a> {
 }
 
 impl<'a> ModelFile<'a> {
-    /// A file of this model alone.
+    /// Starts a file with this model alone, without encoder, calibration and record.
     pub fn new(model: &'a Model) -> Self {
         Self { model, encoder: None, calibration: None, run: None }
     }
 
-    /// With the encoder that was fitted for it.
+    /// Also saves this encoder, which turns raw values into the inputs of the model. It must have the layout of the model. A file with an
+    /// encoder suffices for serving ([`Saved::predictor`](super::Saved::predictor)).
     pub fn encoder(mut self, encoder: &'a Encoder) -> Self {
         self.encoder = Some(encoder);
         self
     }
 
-    /// With the calibration that was fitted on its scores.
+    /// Also saves this calibration, which corrects the probabilities of the model in each domain. It must have been fitted for the tasks
+    /// and domains of the model.
     pub fn calibration(mut self, calibration: &'a Calibration) -> Self {
         self.calibration = Some(calibration);
         self
     }
 
-    /// With a record of the run that trained it, which says above all whether the run finished.
+    /// Also saves this record of the training run, which says above all whether the run finished.
     pub fn run(mut self, run: RunRecord) -> Self {
         self.run = Some(run);
         self
     }
 
-    /// Writes the file at `path`. It replaces an existing file whole and keeps its mode; if that fails, the old file is unchanged.
+    /// Writes the file at `path`. It replaces an existing file whole and keeps its mode. After an error, an existing file is unchanged.
     ///
     /// # Errors
-    /// [`ErrorKind::NonFinite`] that names every tensor with a value that is not finite; [`ErrorKind::Layout`] if encoder or
-    /// calibration have another layout than the model; [`ErrorKind::Config`] if settings of your own cannot be written as JSON, or the
-    /// [record of the run](ModelFile::run) contradicts itself; [`ErrorKind::Io`].
+    /// * [`ErrorKind::NonFinite`]: a tensor of the model has a value that is not finite. The message names every such tensor.
+    /// * [`ErrorKind::Layout`]: the encoder or the calibration has another layout than the model.
+    /// * [`ErrorKind::Config`]: the model's settings (of a type of your own) cannot be written as JSON, or the [record of the
+    ///   run](ModelFile::run) contradicts itself.
+    /// * [`ErrorKind::Io`]: the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         self.contents().map_err(|error| error.at_path(path))?.save(path)
     }
 
-    /// Writes the bytes of the file into `out`, from its current position.
+    /// Writes the file into `out`, from the current position of `out`, instead of to a path.
     ///
     /// # Errors
-    /// The errors of [`ModelFile::save`]; [`ErrorKind::Io`](crate::ErrorKind::Io) is an error of the writer.
+    /// [`ErrorKind::NonFinite`], [`ErrorKind::Layout`] and [`ErrorKind::Config`] for the reasons that [`ModelFile::save`] lists.
+    /// [`ErrorKind::Io`] if `out` returns an error; a part of the file may have been written then.
     pub fn write_to(&self, mut out: impl Write + Seek) -> Result<()> {
         self.contents()?.write_to(&mut out)
     }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::train::{FitReport, StopReason};
 use crate::{Error, ErrorKind, Result};
 
-/// The record of a training run in a model file: above all, whether the run finished.
+/// What a model file says about the training run that made the model: above all, whether the run finished.
+/// [`ModelFile::run`](super::ModelFile::run) saves it, and [`Saved::run`](super::Saved::run) returns it.
 ///
 /// ```
 /// # fn save(star: starple::Star, fit: starple::train::FitReport) -> starple::Result<()> {
@@ -22,25 +23,27 @@ use crate::{Error, ErrorKind, Result};
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RunRecord {
-    /// Whether the run [ended well](FitReport::ended_well): it ended by itself, and has a best epoch. Set it to true if a callback of your
-    /// own ended the run and you consider it finished.
+    /// Whether the run [ended as its settings say](FitReport::ended_well) and has a best epoch. It is false for a run that has not ended,
+    /// that diverged, or that a callback ended. If a callback of your own ended the run and you consider it finished, set it to true.
     pub finished: bool,
-    /// Why the run ended; `None` if it had not ended when the file was written.
+    /// The reason why the run ended; `None` if it had not ended when the file was written.
     pub stop: Option<StopReason>,
-    /// The epoch whose weights these are, counted from 1; `None` if no epoch was completed.
+    /// The number of the epoch whose weights the file holds, counted from 1 (in a [`FitReport`] it counts from 0). `None` if no epoch was
+    /// completed.
     pub best_epoch: Option<usize>,
-    /// The number of completed epochs.
+    /// The number of epochs that the run had completed when the file was written.
     pub epochs: usize,
-    /// Steps done.
+    /// The number of optimizer steps that the run had done when the file was written.
     pub steps: u64,
-    /// Rows trained on; a row counts once for each epoch.
+    /// The number of rows in all these steps: in each completed epoch every training row counts once.
     pub rows: u64,
-    /// The seed of batch order and dropout.
+    /// The seed of the run, which is that of batch order and dropout ([`TrainConfig::seed`](crate::train::TrainConfig::seed)).
     pub seed: u64,
 }
 
 impl RunRecord {
-    /// The record of a run that has ended. `seed` is its [`TrainConfig::seed`](crate::train::TrainConfig::seed).
+    /// Makes the record of a run that has ended. `fit` is the report that [`Trainer::fit`](crate::train::Trainer::fit) returned; `seed` is
+    /// the seed of the run ([`TrainConfig::seed`](crate::train::TrainConfig::seed)).
     pub fn new(fit: &FitReport, seed: u64) -> Self {
         Self { finished: fit.ended_well(), stop: Some(fit.stop.clone()), ..Self::under_way(fit, seed) }
     }

@@ -7,8 +7,10 @@ use std::path::Path;
 use super::container::atomic;
 use crate::{Error, Result};
 
-/// Writes a file at `path` by `write`, as [`ModelFile::save`](super::ModelFile::save) does: it appears whole or not at all. It replaces an
-/// existing file and keeps its mode, and its owner if the system permits.
+/// Writes a file at `path` such that it appears whole or not at all, even if the process is killed. `write` is called with a temporary
+/// file in the same folder and writes the contents; the temporary file is then renamed to `path`.
+///
+/// An existing file is replaced. The new file keeps its mode, and its owner if the system permits.
 ///
 /// ```
 /// # let folder = tempfile::tempdir().unwrap();
@@ -20,18 +22,19 @@ use crate::{Error, Result};
 /// ```
 ///
 /// # Errors
-/// [`ErrorKind::Io`](crate::ErrorKind::Io): an error of `write` or of the system, or `path` is not a regular file but a folder, a device, a
-/// pipe or a dangling link. `path` is then unchanged.
+/// [`ErrorKind::Io`](crate::ErrorKind::Io) if `write` or the system returns an error, if the folder of `path` does not exist, or if `path`
+/// is a folder, a device, a pipe or a dangling link. `path` is then unchanged.
 pub fn replace(path: impl AsRef<Path>, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
     let path = path.as_ref();
     atomic::replace(path, write).map_err(|error: io::Error| Error::from(error).at_path(path))
 }
 
-/// Checks, before a run that may take hours, that [`replace`] and [`ModelFile::save`](super::ModelFile::save) can write a file at `path`.
-/// `path` is not changed; an empty temporary file is created beside it and deleted.
+/// Checks that [`replace`] and [`ModelFile::save`](super::ModelFile::save) can write a file at `path`: call it before a run that may take
+/// hours. The file at `path` does not change. An empty temporary file is created beside it and deleted.
 ///
 /// # Errors
-/// [`ErrorKind::Io`](crate::ErrorKind::Io): the folder does not exist or cannot be written, or `path` exists and is not a regular file.
+/// [`ErrorKind::Io`](crate::ErrorKind::Io) if the folder of `path` does not exist, if no file can be written in it, or if `path` is a
+/// folder, a device, a pipe or a dangling link.
 pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     atomic::check(path).map_err(|error| Error::from(error).at_path(path))

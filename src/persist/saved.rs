@@ -23,60 +23,65 @@ const SLACK: f64 = 65_536.0;
 /// The largest count of a moving average: sums of such counts do not overflow.
 const MAX_COUNT: u64 = 1 << 38;
 
-/// The contents of a model file.
+/// The contents of a model file: a model, and optionally an encoder, a calibration and the record of the training run.
 ///
-/// [`Saved::load`] reads every kind of model of this crate, [`Saved::load_as`] one kind, which may be your own.
+/// [`Saved::load`] reads a file with any kind of model of this crate, [`Saved::load_as`] a file with one kind, which may be your own.
+/// [`ModelFile`](super::ModelFile) writes such files.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Saved {
-    /// The model.
+    /// The model, with the settings and weights with which it was saved.
     pub model: Model,
-    /// Its encoder, if it was saved with one.
+    /// The encoder that turns raw values into the inputs of the model. `None` if the model was saved without one.
     pub encoder: Option<Encoder>,
-    /// The calibration of its scores, if it was saved with one.
+    /// The calibration that corrects the probabilities of the model. `None` if the model was saved without one.
     pub calibration: Option<Calibration>,
-    /// The checksum of the file. It identifies the version of the model, in logs and responses.
+    /// The checksum (CRC-32) that the file carries of its own contents. Use it in logs and responses to identify the version of the model:
+    /// files with other contents have, almost certainly, another checksum.
     pub checksum: u32,
     run: Option<RunRecord>,
 }
 
 impl Saved {
-    /// Reads the file at `path`, which holds a model of one of [`AnyConfig::KINDS`].
+    /// Reads the file at `path`, which must hold a model of a kind of this crate ([`AnyConfig::KINDS`]).
     ///
     /// # Errors
-    /// * [`ErrorKind::Io`]: the system cannot open or read it.
-    /// * [`ErrorKind::Foreign`]: it is no file of this crate.
+    /// * [`ErrorKind::Io`]: the system cannot open or read the file.
+    /// * [`ErrorKind::Foreign`]: it is not a file of this crate.
     /// * [`ErrorKind::Corrupt`]: it was cut off, appended to or damaged.
     /// * [`ErrorKind::Version`]: a newer version of this crate wrote it.
     /// * [`ErrorKind::Kind`]: it holds another kind of model, or no model.
-    /// * [`ErrorKind::Missing`], [`ErrorKind::Unknown`], [`ErrorKind::Shape`]: its tensors are not those of its settings. The text lists them.
-    /// * [`ErrorKind::NonFinite`]: a value is not finite, or the count of a moving average too large.
-    /// * [`ErrorKind::Config`]: invalid settings, or an invalid encoder, calibration or record of the run.
-    /// * [`ErrorKind::Layout`]: encoder or calibration have another layout than the model.
+    /// * [`ErrorKind::Missing`], [`ErrorKind::Unknown`], [`ErrorKind::Shape`]: its tensors are not those that its settings ask for, or it
+    ///   has metadata that this version does not know. The message lists them.
+    /// * [`ErrorKind::NonFinite`]: a value is not finite, or the count of a moving average is too large.
+    /// * [`ErrorKind::Config`]: the settings, the encoder, the calibration or the record of the run is invalid.
+    /// * [`ErrorKind::Layout`]: the encoder or the calibration has another layout than the model.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let load = || Self::from_container(Container::open(path, MODEL)?, any);
         load().map_err(|error| error.at_path(path))
     }
 
-    /// Reads the file at `path`, which holds a model with settings of type `C`: of one kind of this crate, or your own.
+    /// Reads the file at `path`, which must hold a model with settings of type `C`: the settings of one kind of model of this crate, such
+    /// as [`StarConfig`](crate::StarConfig), or your own type.
     ///
     /// # Errors
-    /// The errors of [`Saved::load`]; [`ErrorKind::Kind`] for every other kind.
+    /// [`ErrorKind::Kind`] if the file holds a model with other settings, and the other errors that [`Saved::load`] lists.
     pub fn load_as<C: NetConfig + DeserializeOwned>(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let load = || Self::from_container(Container::open(path, MODEL)?, only::<C>);
         load().map_err(|error| error.at_path(path))
     }
 
-    /// The record of the run that trained the model; `None` if the file has none: it was saved without
-    /// [`ModelFile::run`](super::ModelFile::run), or by an older version. Do not serve a model whose run did not
+    /// The record of the training run that made the model. `None` if the file has none: it was saved without
+    /// [`ModelFile::run`](super::ModelFile::run), or by an older version of this crate. Do not serve a model whose run did not
     /// [finish](RunRecord::finished).
     pub fn run(&self) -> Option<&RunRecord> {
         self.run.as_ref()
     }
 
-    /// Starts a predictor with model, encoder and calibration of the file. [`PredictorBuilder::given`] is still to be set.
+    /// Starts building a [`Predictor`] from the model, the encoder and the calibration of the file. Set the columns that a request gives
+    /// once ([`PredictorBuilder::given`]) before you call [`PredictorBuilder::build`].
     ///
     /// # Errors
     /// [`ErrorKind::Missing`] if the model was saved without an encoder.
@@ -96,19 +101,21 @@ impl Saved {
         })
     }
 
-    /// Reads a model file from `source` instead of a path: all of it, from its beginning wherever the reader stands, for example a
-    /// `Cursor::new(bytes)`. It reads every kind of model of this crate.
+    /// Reads a model file from `source`, for example a `Cursor::new(bytes)`, instead of from a path. The file must hold a model of a kind
+    /// of this crate. All of `source` is read, from its beginning, whatever its current position.
     ///
     /// # Errors
-    /// The errors of [`Saved::load`].
+    /// [`ErrorKind::Io`] if `source` returns an error, and the other errors that [`Saved::load`] lists.
     pub fn from_reader(source: impl Read + Seek) -> Result<Self> {
         Self::from_container(Container::new(source, MODEL)?, any)
     }
 
-    /// [`Saved::load_as`] from a reader.
+    /// Reads a model file from `source`, for example a `Cursor::new(bytes)`, instead of from a path. The file must hold a model with
+    /// settings of type `C`, as for [`Saved::load_as`]. All of `source` is read, from its beginning, whatever its current position.
     ///
     /// # Errors
-    /// The errors of [`Saved::load_as`].
+    /// [`ErrorKind::Io`] if `source` returns an error, [`ErrorKind::Kind`] if the file holds a model with other settings, and the other
+    /// errors that [`Saved::load`] lists.
     pub fn from_reader_as<C: NetConfig + DeserializeOwned>(source: impl Read + Seek) -> Result<Self> {
         Self::from_container(Container::new(source, MODEL)?, only::<C>)
     }

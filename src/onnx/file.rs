@@ -20,18 +20,19 @@ use crate::{Error, ErrorKind, Result, persist};
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
 
-/// Returns the bytes of an ONNX file: the graph that computes the logits and probabilities of a model for the rows of one domain. See
-/// [the module](super) for its inputs and outputs.
+/// Exports a model for the rows of one domain, and returns the bytes of the ONNX file. The file holds a graph that computes logits and
+/// probabilities; [the module](super) describes its inputs and outputs.
 ///
-/// [`DomainId::SHARED`] gives the graph for rows of no known domain. Every graph contains a copy of the embedding tables that it reads.
+/// With [`DomainId::SHARED`] the graph is that for rows of no known domain. Every graph contains a copy of the embedding tables that it
+/// reads.
 ///
 /// # Errors
-/// [`ErrorKind::UnknownDomain`] if the model does not have the domain. [`ErrorKind::Config`] if a field has the name of an output or of the
-/// input `numeric`, if the net has a [layer of your own](crate::net::CustomLayer), or if the file would be larger than 2 GiB, the limit of
-/// the format.
+/// * [`ErrorKind::UnknownDomain`]: the model does not have this domain.
+/// * [`ErrorKind::Config`]: a field of the model has the name of an output (`logits`, `probabilities`) or of the input `numeric`; the net
+///   has a [layer of your own](crate::net::CustomLayer); or the file would be larger than 2 GiB, the limit of the format.
 ///
 /// # Panics
-/// If the model has a net of your own that gives no logit for a task in some domain, or adds a value of the wrong width to logits.
+/// If the model has a net of your own that gives no logit for a task in this domain, or adds a value of the wrong width to logits.
 pub fn export(model: &Model, domain: DomainId) -> Result<Vec<u8>> {
     let layout = model.layout();
     let name = domain_name(layout, domain)?;
@@ -75,29 +76,30 @@ pub fn export(model: &Model, domain: DomainId) -> Result<Vec<u8>> {
     Ok(file.encode_to_vec())
 }
 
-/// Exports a model for one domain, as [`export`] does, and writes the bytes to the file `path`. An existing file is replaced.
+/// Exports a model for the rows of one domain, as [`export`] does, and writes the ONNX file to `path`. An existing file is replaced.
 ///
 /// # Errors
-/// The errors of [`export`]. [`ErrorKind::Io`] if the file cannot be written.
+/// [`ErrorKind::UnknownDomain`] and [`ErrorKind::Config`] for the reasons that [`export`] lists. [`ErrorKind::Io`] if the file cannot be
+/// written. An existing file is then unchanged.
 ///
 /// # Panics
-/// In the cases in which [`export`] panics.
+/// If the model has a net of your own that gives no logit for a task in this domain, or adds a value of the wrong width to logits.
 pub fn save(model: &Model, domain: DomainId, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let bytes = export(model, domain)?;
     persist::replace(path, |file| file.write_all(&bytes))
 }
 
-/// Writes the graphs of a model for all domains to a folder: one file `NAME.onnx` for each domain, and `(shared).onnx` for rows of no known
-/// domain. The folder is created if it does not exist. In a name, `.`, `/` and `%` are written as `%2E`, `%2F` and `%25`. Returns the paths
-/// in the order of domains, that of `(shared).onnx` last.
+/// Exports a model for every domain into a folder: one file `NAME.onnx` for each domain, and `(shared).onnx` for rows of no known domain.
+/// The folder is created if it does not exist, and existing files are replaced. In a name, `.`, `/` and `%` are written as `%2E`, `%2F` and
+/// `%25`. Returns the paths of the files in the order of the domains, with `(shared).onnx` last.
 ///
 /// # Errors
-/// The errors of [`export`]. [`ErrorKind::Io`] if the folder cannot be created or a file cannot be written; files that were written before
-/// stay.
+/// [`ErrorKind::Config`] for the reasons that [`export`] lists. [`ErrorKind::Io`] if the folder cannot be created or a file cannot be
+/// written. Files that were written before the error stay.
 ///
 /// # Panics
-/// In the cases in which [`export`] panics.
+/// If the model has a net of your own that gives no logit for a task in a domain, or adds a value of the wrong width to logits.
 pub fn save_all(model: &Model, folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     let (folder, layout) = (folder.as_ref(), model.layout());
     std::fs::create_dir_all(folder).map_err(|error| Error::new(ErrorKind::Io, error.to_string()).at_path(folder))?;

@@ -136,7 +136,8 @@ pub struct PlateauState {
     /// The number of observations in a row that were no better than `best`, counted from the last improvement or the last reduction of the
     /// learning rate, whichever is later.
     pub waited: u64,
-    /// The factor on the base learning rate, from 0 to 1; 1 at the start. A reduction makes it smaller, but not smaller than [`PlateauLr::min_factor`].
+    /// The factor on the base learning rate, from 0 to 1; 1 at the start. A reduction makes it smaller, but not smaller than
+    /// [`PlateauLr::min_factor`].
     pub factor: f64,
 }
 

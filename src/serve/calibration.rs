@@ -16,7 +16,8 @@ use crate::data::{Batch, DomainId, Domains, Layout};
 use crate::error::Problems;
 use crate::{Error, ErrorKind, Result};
 
-/// Corrects a model's probabilities in each domain and for each task: of the rows with a predicted 3 %, about 3 % are then clicked.
+/// Corrects a model's probabilities in each domain and for each task, so that of the rows with a predicted probability of 3 %, about 3 %
+/// are clicked. [`Calibration::fit`] makes one from rows with labels; a [`Predictor`](super::Predictor) applies it.
 ///
 /// A model that ranks well may still predict too high or too low, in each domain differently. Causes are sampling of negatives, row
 /// weights, dropout and early stop. Fit a calibration on rows that the model was **not** trained on, such as the
@@ -94,12 +95,13 @@ impl TryFrom<Parts> for Calibration {
 impl Calibration {
     /// Fits a curve for every task and domain, and for every task over all domains.
     ///
-    /// `logits`, `[rows, tasks]`, are those of [`Model::score`](crate::Model::score) on `rows`; labels, weights and domains are those of
-    /// `rows`. For each task, rows without a label and rows of weight 0 are skipped. The curves do not depend on the order of the rows.
+    /// `rows` has the labels, weights and domains. `logits`, `[rows, tasks]`, are the model's logits of these rows
+    /// ([`Model::score`](crate::Model::score)). For each task, rows without a label and rows of weight 0 are skipped. `settings` has the
+    /// method and the smallest number of rows for a curve. The curves do not depend on the order of the rows.
     ///
     /// # Errors
-    /// [`ErrorKind::NonFinite`] if a logit is not finite, in a row that is not skipped; the errors of [`Batch::check`] if `rows` do not
-    /// have the layout.
+    /// [`ErrorKind::NonFinite`] if the logit of a row that is not skipped is not finite. The errors of [`Batch::check`] if `rows` does not
+    /// have this layout or has an invalid value.
     ///
     /// # Panics
     /// If the shape of `logits` is not `[rows, tasks]`.
@@ -139,10 +141,11 @@ impl Calibration {
         Ok(Self { domains: layout.domains.clone(), tasks: tasks.collect::<Result<_>>()? })
     }
 
-    /// The curve for rows of a domain and for a task. `task` is the position of the task in [`Layout::tasks`], from 0.
+    /// The curve from logits to probabilities for the rows of one domain and for one task. `task` is the position of the task in
+    /// [`Layout::tasks`], from 0.
     ///
-    /// A domain without a curve of its own has the task's curve over all domains: [`DomainId::SHARED`], a domain that was added after the
-    /// fit, and a domain with too few rows or with one class only.
+    /// Some domains have no curve of their own, and use the task's curve over all domains: [`DomainId::SHARED`], a domain that was added
+    /// after the fit, and a domain that had too few rows in the fit ([`CalibrationSettings::min_rows`]) or rows of one class only.
     ///
     /// # Panics
     /// If the layout has no task at this position.
@@ -151,7 +154,7 @@ impl Calibration {
         domain.index().and_then(|domain| domains.get(domain)?.as_ref()).unwrap_or(pooled)
     }
 
-    /// The calibrated probability of a row of this domain whose `logit` the model gave: [`Curve::probability`] of [`Calibration::curve`].
+    /// The calibrated probability of a row of this domain, for one task: [`Calibration::curve`] at `logit`, the model's logit of the row.
     /// `task` is the position of the task in [`Layout::tasks`], from 0.
     ///
     /// # Panics
@@ -160,10 +163,12 @@ impl Calibration {
         self.curve(domain, task).probability(logit)
     }
 
-    /// Calibrates `logits`, `[rows, tasks]`: the logits of the calibrated probabilities ([`Curve::logit`]), for [metrics](crate::metrics).
+    /// The logits of the calibrated probabilities ([`Curve::logit`]), `[rows, tasks]`, for example to compute [metrics](crate::metrics).
+    /// `logits`, `[rows, tasks]`, are those of the model. `domains` is one domain for all rows, or a slice with one for each row.
     ///
     /// # Panics
-    /// If `logits` does not have a column for each task, or `domains` does not have a domain for each row.
+    /// If `logits` does not have one column for each task of the calibration, or if `domains` is a slice and does not have one domain for
+    /// each row.
     pub fn logits<'a>(&self, logits: &ArrayRef2<f32>, domains: impl Into<Domains<'a>>) -> Array2<f32> {
         let domains = domains.into();
         assert_eq!(logits.ncols(), self.tasks.len(), "logits of each task");
@@ -177,11 +182,11 @@ impl Calibration {
         Array2::from_shape_fn(logits.dim(), |(row, task)| self.curve(domain(row), task).logit(logits[[row, task]]))
     }
 
-    /// Checks that the calibration fits a model with this layout: it must have been fitted for the same tasks and domains, in the same
-    /// order. `layout` may have more domains after these.
+    /// Checks that this calibration can be used for a model with this layout: it must have been fitted for the same tasks and the same
+    /// domains, in the same order. `layout` may have more domains after these.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`] if it does not fit.
+    /// [`ErrorKind::Layout`] if the tasks or the domains differ. The message names both.
     pub fn check(&self, layout: &Layout) -> Result<()> {
         let tasks = self.tasks.iter().map(|curves| &curves.task);
         if tasks.clone().eq(&layout.tasks) && layout.domains.starts_with(&self.domains) {

@@ -1,6 +1,6 @@
 //! Prediction with a trained model.
 //!
-//! [`Predictor`] takes raw values (texts and numbers) and gives probabilities. [`Scorer`], which it uses, takes encoded values and gives
+//! [`Predictor`] takes raw values (texts and numbers) and returns probabilities. [`Scorer`], which it uses, takes encoded values and returns
 //! logits; it combines the model's weights in advance. [`Calibration`] corrects the probabilities in each domain.
 
 mod calibration;

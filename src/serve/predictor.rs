@@ -12,8 +12,8 @@ use crate::data::{Batch, DomainId, Encoder, RawValue, RowPlan, RowScratch, Table
 use crate::model::{Model, probability};
 use crate::{Error, ErrorKind, Result};
 
-/// Takes raw values and gives probabilities. It holds the [`Scorer`] of a trained model, the [`Encoder`] that the model was trained with,
-/// and optionally a [`Calibration`].
+/// Takes raw values, such as texts and numbers, and returns probabilities. It holds the [`Scorer`] of a trained model, the [`Encoder`] that
+/// the model was trained with, and optionally a [`Calibration`]. [`Predictor::builder`] makes one.
 ///
 /// A request has one domain, the values that all its candidates share (such as those of the user), and a list of candidates with their own
 /// values. [`PredictorBuilder::given`] sets which columns are shared.
@@ -64,8 +64,8 @@ struct Inner {
 /// A scaled number above this is far outside the training data.
 const FAR: f32 = 1e4;
 
-/// The buffers of [`Predictor::score`] and [`Predictor::score_batch`]. Keep one for each thread and pass it to each call: then a call
-/// allocates nothing once the buffers are large enough.
+/// The buffers of [`Predictor::score`] and [`Predictor::score_batch`], which also hold the returned probabilities. Keep one for each thread
+/// and pass it to each call: then a call allocates nothing once the buffers are large enough.
 #[derive(Debug, Default)]
 pub struct PredictorCache {
     request: Batch,
@@ -82,49 +82,54 @@ struct ScoreCache {
 }
 
 impl Predictor {
-    /// Starts building a predictor from a trained model and the encoder that it was trained with.
+    /// Starts building a predictor from a trained model and the encoder with which it was trained.
     pub fn builder(encoder: Encoder, model: Model) -> PredictorBuilder {
         PredictorBuilder::new(encoder, model)
     }
 
-    /// The encoder, which turns raw values into the model's inputs.
+    /// The encoder of the predictor, which turns raw values into the inputs of the model. It has the schema, with the names of all columns.
     pub fn encoder(&self) -> &Encoder {
         &self.0.encoder
     }
 
-    /// The scorer, which is the model compiled for serving.
+    /// The scorer of the predictor: the model, compiled for serving.
     pub fn scorer(&self) -> &Scorer {
         &self.0.scorer
     }
 
-    /// The calibration; `None` if probabilities are not corrected.
+    /// The calibration that corrects the probabilities. `None` if the predictor was built without one: a probability is then the sigmoid of
+    /// the logit.
     pub fn calibration(&self) -> Option<&Calibration> {
         self.0.calibration.as_ref()
     }
 
-    /// The columns that a request gives once for all its candidates ([`PredictorBuilder::given`]), without the domain's column.
+    /// The names of the columns that a request gives once for all its candidates, as [`PredictorBuilder::given`] set them. The column of
+    /// the domain, which a request always gives, is not among them.
     pub fn given(&self) -> impl Iterator<Item = &str> {
         let domain = self.0.encoder.schema().domain();
         self.0.request.names().iter().map(String::as_str).filter(move |&name| Some(name) != domain)
     }
 
-    /// The columns that each candidate gives itself: all columns of features except [`Predictor::given`] and the domain's column.
+    /// The names of the columns that each candidate must have: all columns that features read, except those of [`Predictor::given`] and the
+    /// column of the domain.
     pub fn own(&self) -> impl Iterator<Item = &str> {
         self.0.candidate.names().iter().map(String::as_str)
     }
 
-    /// The probabilities of a request's candidates, `[candidates, tasks]`.
+    /// The probabilities of the candidates of one request, `[candidates, tasks]`.
     ///
-    /// `domain` is the name of the domain; if the schema has no domain column, it is `"all"`. `given` has the columns of
-    /// [`Predictor::given`], and each candidate has those of [`Predictor::own`], as pairs of column and value in any order; a reference to
-    /// a map works too. Labels and other columns of the schema that are not features may be present; they are not read.
+    /// `domain` is the name of the domain; if the schema has no domain column, it is `"all"`. `given` has a value for each column of
+    /// [`Predictor::given`], and each candidate has one for each column of [`Predictor::own`], as pairs of column and value in any order; a
+    /// reference to a map works too. Labels and other columns of the schema that no feature reads may be present; they are ignored.
     ///
     /// # Errors
-    /// [`ErrorKind::UnknownDomain`](crate::ErrorKind::UnknownDomain) for an unknown domain, unless the encoder accepts it
-    /// ([`UnknownDomain::Shared`](crate::data::UnknownDomain::Shared));
-    /// [`ErrorKind::Data`](crate::ErrorKind::Data) for a column that is missing, unknown, listed twice or in the wrong list, and for an
-    /// invalid value (such as text in a numeric column); [`ErrorKind::NonFinite`] if a score is not finite, which numbers far outside the
-    /// training data can cause. The message names the place: `given`, or `candidates:2` for the second candidate.
+    /// The message names the place: `given`, or `candidates:2` for the second candidate.
+    ///
+    /// * [`ErrorKind::UnknownDomain`](crate::ErrorKind::UnknownDomain): the encoder does not know the domain, and does not accept unknown
+    ///   ones ([`UnknownDomain::Shared`](crate::data::UnknownDomain::Shared)).
+    /// * [`ErrorKind::Data`](crate::ErrorKind::Data): a column is missing, unknown, listed twice or in the wrong list, or a value is
+    ///   invalid (such as text in a numeric column).
+    /// * [`ErrorKind::NonFinite`]: a score is not finite, which numbers far outside the training data can cause.
     pub fn score<'c, 'g, 'v, K, G, R, C, V>(
         &self,
         domain: &str,
@@ -163,8 +168,8 @@ impl Predictor {
         self.score_into(id, row, rows, scores)
     }
 
-    /// For each feature with a vocabulary: its name, and how many of its values the vocabulary does not have, in the last request that
-    /// [`Predictor::score`] scored with `cache`. Use it to monitor how much of the traffic is new to the model.
+    /// For each feature with a vocabulary: its name, and the number of its values that the vocabulary does not have, in the last request
+    /// that [`Predictor::score`] scored with `cache`. Use it to monitor how much of the traffic is new to the model.
     ///
     /// In a feature with lists of values (a bag), each value of a list counts. A value that the request gives for all candidates counts
     /// once. The numbers are meaningless if that call failed, or if another predictor has used the cache since.
@@ -176,12 +181,15 @@ impl Predictor {
 
     /// The probabilities of encoded candidates of one domain, `[candidates, tasks]`.
     ///
-    /// `given` is a batch of one row, from which only the fields that the request gives ([`PredictorBuilder::given`]) are read; if there
-    /// are none, it may be empty. All other fields are read from `candidates`.
+    /// `given` is a batch of one row, from which only the fields are read that a request gives once ([`PredictorBuilder::given`]); if there
+    /// are none, it may be empty. All other fields are read from `candidates`, which has one row for each candidate.
     ///
     /// # Errors
-    /// Those of [`Batch::check`] if a batch does not have the encoder's layout or an id is out of range;
-    /// [`ErrorKind::UnknownDomain`] if the domain is out of range; [`ErrorKind::NonFinite`] if a score is not finite.
+    /// * [`ErrorKind::UnknownDomain`]: the model does not have this domain.
+    /// * [`ErrorKind::Layout`]: fields are given and `given` does not have exactly one row, or a batch does not have the fields and numeric
+    ///   inputs of the encoder's layout.
+    /// * [`ErrorKind::Data`](crate::ErrorKind::Data): a batch has an id that the model does not have.
+    /// * [`ErrorKind::NonFinite`]: a score is not finite.
     pub fn score_batch<'c>(
         &self,
         domain: DomainId,
@@ -201,7 +209,7 @@ impl Predictor {
         match domain.index().filter(|&index| index >= known) {
             None => Ok(()),
             Some(index) => {
-                let message = format!("expected a domain of the layout, which has {known}");
+                let message = format!("expected a domain of the layout, which has {known} domains");
                 Err(Error::new(ErrorKind::UnknownDomain, message).with_value(index.to_string()))
             }
         }
@@ -255,10 +263,12 @@ impl Predictor {
         }
     }
 
-    /// The probabilities of rows, `[rows, tasks]`. Each row is a list of column and value, written as in a file, including the domain.
+    /// The probabilities of rows, `[rows, tasks]`. Each row has all values itself: it is a list of pairs of column and value, written as in
+    /// a file, including the domain.
     ///
     /// # Errors
-    /// Those of [`Encoder::encode_rows`]; [`ErrorKind::NonFinite`] if a score is not finite.
+    /// The errors of [`Encoder::encode_rows`] if a row cannot be encoded: a column is missing, unknown or listed twice, a value is invalid,
+    /// or the domain is unknown. [`ErrorKind::NonFinite`] if a score is not finite.
     pub fn predict<R, K, V>(&self, rows: impl IntoIterator<Item = R>) -> Result<Array2<f32>>
     where
         R: IntoIterator<Item = (K, V)>,
@@ -268,26 +278,28 @@ impl Predictor {
         self.predict_batch(&self.0.encoder.encode_rows(rows)?)
     }
 
-    /// The probabilities of rows of a table, `[rows, tasks]`.
+    /// The probabilities of some rows of a table, `[rows, tasks]`, in the order of `rows`: the numbers of the rows in the table, counted
+    /// from 0.
     ///
     /// # Errors
-    /// Those of [`Encoder::encode`]; [`ErrorKind::NonFinite`] if a score is not finite.
+    /// The errors of [`Encoder::encode`] if a row cannot be encoded: a column is missing, a value is invalid, or the domain is unknown.
+    /// [`ErrorKind::NonFinite`] if a score is not finite.
     ///
     /// # Panics
-    /// If a row number is out of range.
+    /// If a number in `rows` is not below the number of rows of the table.
     pub fn predict_table(&self, table: &Table, rows: &[u32]) -> Result<Array2<f32>> {
         let rows = self.0.encoder.encode(table, rows)?;
         self.predict_batch(&rows)
     }
 
-    /// The probabilities of encoded rows of any domains, `[rows, tasks]`.
-    ///
-    /// Consecutive rows with the same domain and the same given values are scored together.
+    /// The probabilities of encoded rows, `[rows, tasks]`. The rows can be of several domains; each row has all values itself. It is
+    /// fastest if rows with the same domain and the same given values follow each other, because these are scored together.
     ///
     /// # Errors
-    /// Those of [`Batch::check`] if the batch does not have the encoder's layout or an id is out of range;
-    /// [`ErrorKind::UnknownDomain`] if a domain is out of range; [`ErrorKind::NonFinite`] if a score is not finite. The text says `rows:2`
-    /// for the second row.
+    /// * [`ErrorKind::Layout`]: the batch does not have the fields and numeric inputs of the encoder's layout.
+    /// * [`ErrorKind::Data`](crate::ErrorKind::Data): the batch has an id that the model does not have.
+    /// * [`ErrorKind::UnknownDomain`]: a row has a domain that the model does not have. The message says `rows:2` for the second row.
+    /// * [`ErrorKind::NonFinite`]: a score is not finite. The message says `rows:2` for the second row.
     pub fn predict_batch(&self, rows: &Batch) -> Result<Array2<f32>> {
         let Inner { encoder, scorer, request: plan, .. } = &*self.0;
         let layout = scorer.layout();

@@ -19,14 +19,17 @@ use crate::{Error, ErrorKind, Result};
 /// Candidates that one thread scores at a time, through all layers.
 const PIECE: usize = 64;
 
-/// A trained model compiled for serving: what does not depend on the row is computed once, by [`Scorer::new`].
+/// A trained model compiled for serving: [`Scorer::new`] computes once whatever does not depend on the row. It takes encoded rows and
+/// returns logits; a [`Predictor`](super::Predictor) takes raw values and returns probabilities.
 ///
-/// All weights are packed for the matrix product; layers and gates that read the same values become one; and for each domain only what
-/// its own logits need is computed. In STAR `W ⊙ W_d` is multiplied, Partitioned Normalization (in inference an affine map) is folded into
-/// the layer that reads it, and the domain's embedding into a bias. Scores are those of [`Model::forward`] but for rounding, to about 1e-5.
+/// All weights are packed for the matrix product. Layers and gates that read the same values become one. For each domain, only the parts
+/// of the net that its logits need are computed. In STAR, `W ⊙ W_d` is computed in advance, Partitioned Normalization (in inference an
+/// affine map) becomes part of the layer that reads it, and the domain's embedding becomes part of a bias. The logits equal those of
+/// [`Model::forward`] except for rounding, about 1e-5.
 ///
-/// Fields that are the same for all candidates of a request, those of the user and of the page, can be *given*: their part of the first
-/// layer is then computed once for the request ([`Scorer::context`]), and candidates read the others alone.
+/// A request scores several candidates, that is, items for one user on one page. Fields that are the same for all its candidates can be
+/// *given* once: their part of the first layer is then computed once for the request ([`Scorer::context`]), and each candidate has only
+/// the other fields.
 ///
 /// ```
 /// use starple::data::{Batch, DomainId, Layout};
@@ -50,11 +53,11 @@ const PIECE: usize = 64;
 /// # Ok::<(), starple::Error>(())
 /// ```
 ///
-/// It is immutable and can be shared by threads, each with its own [`ScorerCache`]; a warm call allocates nothing. Inside a rayon pool
-/// pieces of 64 candidates are scored side by side.
+/// A scorer is immutable, and threads can share it, each with its own [`ScorerCache`]. A call allocates nothing once the buffers of its
+/// cache are large enough. Inside a rayon pool, the threads of the pool score groups of at most 64 candidates at the same time.
 ///
-/// It serves every net by its plan, one of your own too. In [`Mran`](crate::model::Mran), whose attention reads the whole
-/// row, of what is given only the embedding is computed once for the request.
+/// A scorer can serve every net, including your own. In [`Mran`](crate::model::Mran), attention reads the whole row; so for the given
+/// fields, only the lookup of their embeddings is done once for the request.
 #[derive(Debug)]
 pub struct Scorer {
     layout: Layout,
@@ -69,7 +72,9 @@ pub struct Scorer {
     identity: Arc<()>,
 }
 
-/// What one request gives to all its candidates: see [`Scorer::context`].
+/// What all candidates of one request share: their domain, and what the given fields contribute to the first layer. [`Scorer::context`]
+/// computes it, and [`Scorer::score`] reads it. It belongs to one scorer. The default is an empty context, to be filled by
+/// [`Scorer::context_into`].
 #[derive(Debug, Default)]
 pub struct Context {
     of: Option<Arc<()>>,
@@ -80,7 +85,8 @@ pub struct Context {
     starts: Vec<Array2<f32>>,
 }
 
-/// The buffers of [`Scorer::score`], lent by the caller.
+/// The buffers of [`Scorer::score`], which also hold the returned logits. Keep one for each thread and pass it to each call: then a call
+/// allocates nothing once the buffers are large enough.
 #[derive(Debug, Default)]
 pub struct ScorerCache {
     pieces: Vec<Buffers>,
@@ -88,14 +94,15 @@ pub struct ScorerCache {
 }
 
 impl Scorer {
-    /// Compiles a model; `given` are the names of the fields and numeric inputs that are the same for all candidates of a request,
-    /// none if each has its own.
+    /// Compiles a model for serving. `given` has the names of the fields and numeric inputs of the [`Layout`] that are the same for all
+    /// candidates of a request. With an empty list, each candidate has all its values itself.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a name is not one of the model's inputs or occurs twice.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a name in `given` is not a field or numeric input of the model, or is listed
+    /// twice.
     ///
     /// # Panics
-    /// If the plan of a net of your own does not fit the model: it reads rows of another width, or leaves a task without an answer.
+    /// If the model has a net of your own whose plan does not fit it: it reads rows of another width, or gives no logit for a task.
     pub fn new(model: Model, given: &[&str]) -> Result<Self> {
         let layout = model.layout().clone();
         let mut problems = Problems::default();
@@ -129,26 +136,30 @@ impl Scorer {
         })
     }
 
-    /// The fields, domains and tasks.
+    /// The layout of the model: its fields, numeric inputs, domains and tasks.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// What all candidates of a request have in common: their domain, and from the one row of `row` the fields that are given. If none
-    /// are, `row` may be empty.
+    /// Computes what all candidates of a request share, for [`Scorer::score`]. `domain` is the domain of the request, or
+    /// [`DomainId::SHARED`] if it is not known. `row` is a batch of one row, from which only the given fields are read ([`Scorer::new`]).
+    /// If no field is given, `row` is not read and may be empty.
     ///
     /// # Panics
-    /// If the domain is out of range, or `row` lacks a given field or has not one row.
+    /// If the model does not have this domain. If fields are given: if `row` does not have exactly one row, lacks a given field, or has an
+    /// id that the model does not have.
     pub fn context(&self, domain: DomainId, row: &Batch) -> Context {
         let mut context = Context::default();
         self.context_into(domain, row, &mut context);
         context
     }
 
-    /// [`Scorer::context`] into an existing context, which allocates nothing when it is warm.
+    /// Computes what [`Scorer::context`] computes, and writes it into an existing `context`, of this or another scorer. It allocates
+    /// nothing once the buffers of `context` are large enough.
     ///
     /// # Panics
-    /// If `domain` is out of range, or `row` lacks a given field or has not one row.
+    /// If the model does not have this domain. If fields are given: if `row` does not have exactly one row, lacks a given field, or has an
+    /// id that the model does not have.
     pub fn context_into(&self, domain: DomainId, row: &Batch, context: &mut Context) {
         let place = domain.index().unwrap_or(self.layout.domains.len());
         assert!(domain.index().is_none_or(|d| d < self.layout.domains.len()), "domain {place} is out of range");
@@ -202,10 +213,12 @@ impl Scorer {
         self.rest.numeric()
     }
 
-    /// The logits of the candidates, `[rows, tasks]`; of fields that are given, what `batch` has is not read.
+    /// The logits of the candidates, `[candidates, tasks]`. `batch` has one row for each candidate, with the fields and numeric inputs that
+    /// are not given; what it has for given fields is not read, and neither are its domains. `context` has the domain and the given fields.
     ///
     /// # Panics
-    /// If the batch does not have this model's layout, or the context is another model's.
+    /// If `batch` does not have a column for each field and numeric input of the model, if it has an id that the model does not have, or if
+    /// `context` was computed by another scorer.
     pub fn score<'c>(&self, context: &Context, batch: &Batch, cache: &'c mut ScorerCache) -> &'c Array2<f32> {
         assert_eq!(batch.ids.len(), self.layout.fields.len(), "a batch has the fields of the model's layout");
         assert_eq!(batch.numeric.ncols(), self.layout.numeric.len(), "a batch has the model's numeric inputs");

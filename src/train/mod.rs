@@ -1,4 +1,6 @@
-//! The training loop, its settings, its progress and its report.
+//! Training: [`Trainer`] is the training loop, [`TrainConfig`] has its settings, and [`FitReport`] is its report. [`Callback`] runs code of
+//! your own during training, and [`Checkpoints`] saves a run so that it can be resumed. For a training loop of your own, [`Step`] computes
+//! the gradient of one step.
 
 mod callback;
 mod checkpoint;

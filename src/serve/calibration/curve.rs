@@ -7,32 +7,35 @@ use crate::loss::sigmoid;
 /// The bound of [`Curve::logit`]: `σ(±16)` is 1.1e-7 from 0 and 1, about the distance between 1 and the next smaller f32.
 const LAST_LOGIT: f64 = 16.0;
 
-/// A function from logits to probabilities: a higher logit never gets a lower probability.
-/// [`Calibration::curve`](super::Calibration::curve) gives one. z is the logit and σ the sigmoid.
+/// A function from the logit z of a model to a calibrated probability p. A higher logit never gets a lower probability.
+/// [`Calibration::fit`](super::Calibration::fit) fits one for each task and domain, and [`Calibration::curve`](super::Calibration::curve)
+/// returns it. σ is the sigmoid, `σ(z) = 1/(1 + exp(−z))`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Curve {
-    /// `p = σ(z)`: the model's own probability.
+    /// `p = σ(z)`: the probability is not corrected. A task has this curve if the fit had too few rows, or rows of one class only.
     Identity,
-    /// `p = σ(slope·z + intercept)`.
+    /// `p = σ(slope·z + intercept)`, fitted by [`Method::Platt`](super::Method::Platt).
     Platt {
-        /// The factor on the logit, above 0. Below 1 it moves probabilities towards ½, above 1 away from it, if the intercept is 0.
+        /// The factor on the logit, above 0. With an intercept of 0, a slope below 1 moves probabilities towards ½, and a slope above 1
+        /// moves them away from ½.
         slope: f64,
-        /// What is added to the scaled logit: any finite number. Above 0 it raises all probabilities, below 0 it lowers them.
+        /// The number that is added to the scaled logit: any finite number. Above 0 it raises all probabilities, below 0 it lowers them.
         intercept: f64,
     },
-    /// Linear between the points `(logits[i], probabilities[i])`; constant before the first and after the last point.
+    /// A line through the points `(logits[i], probabilities[i])`, straight between two points and constant before the first and after the
+    /// last one. It is fitted by [`Method::Isotonic`](super::Method::Isotonic).
     Isotonic {
-        /// The logits of the points, in ascending order.
+        /// The logits of the points, at least one, in ascending order.
         logits: Vec<f32>,
-        /// The probability of each point, from 0 to 1. Each is at least the one before.
+        /// The probabilities of the points, as many as there are logits. Each is from 0 to 1, and at least the one before.
         probabilities: Vec<f64>,
     },
 }
 
 impl Curve {
-    /// The calibrated probability of a row whose logit is `logit`; NaN if `logit` is NaN.
+    /// The calibrated probability of a row whose logit, as the model returns it, is `logit`. NaN if `logit` is NaN.
     pub fn probability(&self, logit: f32) -> f64 {
         let z = f64::from(logit);
         match self {
@@ -51,9 +54,8 @@ impl Curve {
         }
     }
 
-    /// The logit of the calibrated probability, `ln(p/(1 − p))` with `p` = [`Curve::probability`] of `logit`, for metrics.
-    ///
-    /// The result of an isotonic curve is limited to −16 … 16, because its probabilities may be 0 or 1.
+    /// The logit `ln(p/(1 − p))` of the calibrated probability p = [`Curve::probability`] of `logit`, for example to compute metrics. The
+    /// result of an isotonic curve is limited to the range from −16 to 16, because its probabilities may be 0 or 1.
     pub fn logit(&self, logit: f32) -> f32 {
         let z = match self {
             Self::Identity => return logit,

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The method of a calibration: the family of curves, one of which is fitted to labelled rows. A curve maps a logit to a calibrated
-/// probability.
+/// The method of a [`Calibration`](super::Calibration): the family of curves, of which one is fitted to labelled rows. A curve maps the
+/// logit of the model to a calibrated probability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -26,18 +26,19 @@ pub enum Method {
     Isotonic,
 }
 
-/// How a [`Calibration`](super::Calibration) is fitted. A [`Method`] converts into these settings, with the default `min_rows` of the
-/// method. All values are valid.
+/// The settings of [`Calibration::fit`](super::Calibration::fit). A [`Method`] converts into these settings, with the default `min_rows` of
+/// the method. All values are valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CalibrationSettings {
-    /// The family of curves: two numbers, or a step function.
+    /// The family of curves: [`Method::Platt`] fits two numbers, [`Method::Isotonic`] a step function.
     pub method: Method,
-    /// The least number of rows for a curve. A domain gets its own curve for a task if at least this number of its rows have a label and a
-    /// weight above 0, and both classes occur among them. Otherwise it uses the task's curve over all domains. If all domains together have
-    /// too few rows, or one class only, probabilities are not corrected ([`Curve::Identity`](super::Curve::Identity)).
+    /// The smallest number of rows to which a curve is fitted. A domain gets its own curve for a task if at least this number of its rows
+    /// have a label and a weight above 0, and both classes occur among them. Otherwise it uses the task's curve over all domains. If all
+    /// domains together have too few rows, or one class only, probabilities are not corrected
+    /// ([`Curve::Identity`](super::Curve::Identity)).
     ///
-    /// Default: 100 for [`Method::Platt`], 1000 for [`Method::Isotonic`], which overfits with fewer (Niculescu-Mizil & Caruana,
-    /// *Predicting Good Probabilities With Supervised Learning*, ICML 2005, section 5).
+    /// Default: 100 for [`Method::Platt`], 1000 for [`Method::Isotonic`], which overfits with fewer (Niculescu-Mizil & Caruana, *Predicting
+    /// Good Probabilities With Supervised Learning*, ICML 2005, section 5).
     pub min_rows: usize,
 }
 

@@ -7,7 +7,8 @@ use crate::model::Model;
 use crate::serve::{Calibration, Scorer};
 use crate::{Error, ErrorKind, Result};
 
-/// Builds a [`Predictor`]. [`Predictor::builder`] and [`Saved::predictor`](crate::persist::Saved::predictor) start one.
+/// Sets up a [`Predictor`]: which columns a request gives once, and the calibration. [`Predictor::builder`] and
+/// [`Saved::predictor`](crate::persist::Saved::predictor) start one.
 #[derive(Debug, Clone)]
 pub struct PredictorBuilder {
     encoder: Encoder,
@@ -21,26 +22,30 @@ impl PredictorBuilder {
         Self { encoder, model, given: Vec::new(), calibration: None }
     }
 
-    /// The columns whose values are the same for all candidates of a request, such as those of the user and the page; default none. What
-    /// the model computes from them alone is then computed once per request, not once per candidate.
+    /// Adds columns whose values are the same for all candidates of a request, such as those of the user and the page; default none. A
+    /// request gives them once ([`Predictor::score`]), and what the model computes from them alone is computed once per request, not once
+    /// per candidate.
     ///
-    /// The request always gives the domain; do not list its column, even if a feature reads it.
+    /// Do not list the column of the domain: a request always gives the domain, even if a feature reads it.
     pub fn given<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.given.extend(columns.into_iter().map(Into::into));
         self
     }
 
-    /// Corrects the probabilities with this calibration; default none: the probability is then `σ(logit)`, with the sigmoid σ.
+    /// Corrects the probabilities with this calibration. Without one, a probability is the sigmoid of the logit, `1/(1 + exp(−logit))`.
     pub fn calibration(mut self, calibration: Calibration) -> Self {
         self.calibration = Some(calibration);
         self
     }
 
-    /// Builds the predictor.
+    /// Builds the predictor, which compiles the model for serving.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`] if the model or the calibration has another layout than the encoder; [`ErrorKind::Config`] if no feature reads
-    /// a column of [`PredictorBuilder::given`], or the column is listed twice; the errors of [`Scorer::new`].
+    /// * [`ErrorKind::Layout`]: the model or the calibration has another layout than the encoder.
+    /// * [`ErrorKind::Config`]: a name of [`PredictorBuilder::given`] is not a column that a feature reads, or is listed twice.
+    ///
+    /// # Panics
+    /// If the model has a net of your own whose plan does not fit it: it reads rows of another width, or gives no logit for a task.
     pub fn build(self) -> Result<Predictor> {
         let Self { encoder, model, given, calibration } = self;
         if encoder.layout() != model.layout() {

@@ -161,7 +161,7 @@ fn an_interrupted_run_resumes_and_ends_with_the_same_bytes() {
     }
     let output = command().output().unwrap();
     assert_eq!(output.status.code(), Some(0));
-    assert!(text(&output.stderr).contains("star: going on after step "), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("star: resuming after step "), "{}", text(&output.stderr));
     let [whole, pieces] = ["whole", "pieces"].map(|name| fs::read(place.at(&format!("{name}.safetensors"))).unwrap());
     assert!(whole == pieces);
     let saved = Saved::load(place.at("pieces.safetensors")).unwrap();

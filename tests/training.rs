@@ -510,7 +510,7 @@ fn a_plateau_without_validation_rows_is_refused() {
     let mut trainer = Trainer::new(settings().epochs(1).schedule(plateau).build().unwrap());
     let error = trainer.fit(&mut star(&layout), train.clone(), None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.to_string().contains("a plateau watches the validation rows, found none"), "{error}");
+    assert!(error.to_string().contains("a plateau needs validation rows, found none"), "{error}");
     trainer.fit(&mut star(&layout), train, Some(&val)).unwrap();
 }
 

@@ -125,7 +125,9 @@ fn check_names(layout: &Layout) -> Result<()> {
     let numeric = (!layout.numeric.is_empty()).then_some(NUMERIC);
     for name in [LOGITS, PROBABILITIES].into_iter().chain(numeric) {
         let free = layout.fields.iter().all(|field| field.name != name);
-        problems.require(free, || format!("field {name:?}: an ONNX graph has another tensor of that name, rename it"));
+        problems.require(free, || {
+            format!("field {name:?}: an ONNX graph has another tensor of that name; rename the field")
+        });
     }
     problems.into_result("onnx")
 }

@@ -63,7 +63,7 @@ impl<const N: usize> Slots<N> {
             } else if values.len() != len {
                 problems.push(format!("{name}: expected {len} values, found {}", values.len()));
             } else if SQUARES.contains(name) && values.iter().any(|&value| value < 0.0) {
-                problems.push(format!("{name}: sums of squares are at least 0"));
+                problems.push(format!("{name}: expected values of at least 0, found a negative one"));
             }
         }
         if saved.steps > MAX_STEPS {

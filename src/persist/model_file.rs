@@ -106,5 +106,6 @@ pub(crate) fn check_layouts(encoder: &Encoder, model: &Model) -> Result<()> {
         return Ok(());
     }
     let message = "the model was built for other fields, domains or tasks than the encoder gives";
-    Err(Error::new(ErrorKind::Layout, message).with_help("build it with encoder.layout(), and add a domain to both"))
+    Err(Error::new(ErrorKind::Layout, message)
+        .with_help("build the model with encoder.layout(); add new domains to both"))
 }

@@ -64,7 +64,7 @@ impl RunRecord {
     /// Checks that the record does not contradict itself.
     pub(super) fn check(&self) -> Result<()> {
         let wrong = if self.finished && self.stop.as_ref().is_some_and(StopReason::diverged) {
-            "a run that diverged is said to be finished".into()
+            "finished: expected false for a run that diverged, found true".into()
         } else if self.best_epoch.is_some_and(|best| best == 0 || best > self.epochs) {
             let (best, epochs) = (self.best_epoch.unwrap_or_default(), self.epochs);
             format!("best_epoch: from 1 to the number of epochs ({epochs}), found {best}")

@@ -90,7 +90,7 @@ impl Saved {
         let encoder = encoder.ok_or_else(|| {
             Error::new(
                 ErrorKind::Missing,
-                "the model was saved without an encoder, which turns raw values into what it reads",
+                "the model was saved without an encoder, which turns raw values into its inputs",
             )
             .with_help("save it with ModelFile::encoder")
         })?;
@@ -251,7 +251,7 @@ fn read(container: &mut Container<impl Read + Seek>, name: &str, leaf: LeafMut<'
             if *count <= MAX_COUNT {
                 return Ok(());
             }
-            let message = format!("tensor {name:?}: at most {MAX_COUNT} statistics, found {count}");
+            let message = format!("tensor {name:?}: at most {MAX_COUNT} updates of a moving average, found {count}");
             Err(Error::new(ErrorKind::NonFinite, message))
         }
     }

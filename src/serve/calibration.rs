@@ -83,7 +83,7 @@ impl TryFrom<Parts> for Calibration {
             let own = domains.iter().zip(curves).filter_map(|(domain, curve)| Some((domain.as_str(), curve.as_ref()?)));
             for (domain, curve) in own.chain([("all domains", pooled)]) {
                 problems.require(curve.is_valid(), || {
-                    format!("task {task:?}, {domain:?}: a curve of finite numbers that never falls, found another")
+                    format!("task {task:?}, {domain:?}: expected a curve of finite numbers that never falls")
                 });
             }
         }

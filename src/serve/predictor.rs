@@ -259,7 +259,9 @@ impl Predictor {
                 "its largest input is {:?}, {value:e} after scaling: send values like those of training",
                 layout.numeric[input]
             )),
-            _ => error.with_help("its inputs are not to blame: the model's weights are damaged or too large"),
+            _ => error.with_help(
+                "its inputs are not far outside the training data: the model's weights are damaged or too large",
+            ),
         }
     }
 

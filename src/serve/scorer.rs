@@ -161,8 +161,12 @@ impl Scorer {
     /// If the model does not have this domain. If fields are given: if `row` does not have exactly one row, lacks a given field, or has an
     /// id that the model does not have.
     pub fn context_into(&self, domain: DomainId, row: &Batch, context: &mut Context) {
-        let place = domain.index().unwrap_or(self.layout.domains.len());
-        assert!(domain.index().is_none_or(|d| d < self.layout.domains.len()), "domain {place} is out of range");
+        let known = self.layout.domains.len();
+        let place = domain.index().unwrap_or(known);
+        assert!(
+            domain.index().is_none_or(|d| d < known),
+            "domain {place} is out of range: the model has {known} domains"
+        );
         context.place = place;
         // A context that is this model's already keeps its mark.
         if !self.owns(context) {

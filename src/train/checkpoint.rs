@@ -211,8 +211,9 @@ impl<'a> Saver<'a> {
         }
         rows.begin(Pass::Epoch(state.epoch as u64), &run.loader)?;
         state.check(run.config, (run.epoch_rows, rows.batches()), self.val.is_some(), weighting)?;
-        if let Some(SavedSlot { steps, .. }) = slots.iter().find(|slot| slot.steps > state.report.steps) {
-            let message = format!("a slot of the optimizer that took {steps} steps of {}", state.report.steps);
+        if let Some(SavedSlot { position, steps, .. }) = slots.iter().find(|slot| slot.steps > state.report.steps) {
+            let message =
+                format!("optimizer state of slot {position}: at most {} steps, found {steps}", state.report.steps);
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
         Ok((file, checkpoint))
@@ -267,7 +268,7 @@ fn saved_slots(model: &Model, slots: &[SavedSlot]) -> Result<Vec<(usize, SlotSha
     match left.next() {
         None => Ok(saved),
         Some(slot) => {
-            let message = format!("the optimizer's state of slot {} has no tensor in the model", slot.position);
+            let message = format!("optimizer state of slot {}: the model has no such tensor", slot.position);
             Err(Error::new(ErrorKind::Unknown, message))
         }
     }

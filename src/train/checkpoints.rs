@@ -55,7 +55,7 @@ crate::settings! {
         problems.require(this.every_steps != Some(0), || "every_steps: at least 1, found 0".into());
         if let Some(minutes) = this.every_minutes {
             problems
-                .require(minutes > 0.0 && minutes.is_finite(), || format!("every_minutes: above 0, found {minutes}"));
+                .require(minutes > 0.0 && minutes.is_finite(), || format!("every_minutes: a finite number above 0, found {minutes}"));
         }
         problems.require(this.keep >= 1, || "keep: at least 1, found 0".into());
     }
@@ -112,7 +112,7 @@ impl Checkpoints {
             let message = "the folder has checkpoints of an earlier run";
             return Err(Error::new(ErrorKind::Config, message)
                 .at_path(path)
-                .with_help("go on with that run by Trainer::resume, or choose another folder"));
+                .with_help("resume that run with Trainer::resume, or choose another folder"));
         }
         self.tidy_temporary();
         Ok(())

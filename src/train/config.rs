@@ -27,7 +27,7 @@ crate::settings! {
         let min_delta = this.min_delta;
         problems.require(this.patience >= 1, || "patience: at least 1, found 0".into());
         problems.require(min_delta >= 0.0 && min_delta.is_finite(), || {
-            format!("min_delta: at least 0, found {min_delta}")
+            format!("min_delta: a finite number of at least 0, found {min_delta}")
         });
     }
 }
@@ -119,8 +119,9 @@ impl TrainConfig {
     pub fn check_val(&self, layout: &Layout, val: Option<&DataSet>) -> Result<()> {
         let Some(val) = val else {
             return if matches!(self.0.schedule, LrSchedule::Plateau(_)) {
-                let message = "schedule: a plateau watches the validation rows, found none";
-                Err(Error::new(ErrorKind::Config, message).with_help("give some, or choose another schedule"))
+                let message = "schedule: a plateau needs validation rows, found none";
+                Err(Error::new(ErrorKind::Config, message)
+                    .with_help("give validation rows, or choose another schedule"))
             } else {
                 Ok(())
             };

@@ -61,11 +61,11 @@ impl Callback for Progress {
     }
 
     fn resumed(&mut self, from: &Path, steps: u64) {
-        say(format_args!("{}: going on after step {steps}, from {}", self.label, from.display()));
+        say(format_args!("{}: resuming after step {steps}, from {}", self.label, from.display()));
     }
 
     fn checkpoint_damaged(&mut self, error: &Error) {
-        say(format_args!("{}: set aside: {error}", self.label));
+        say(format_args!("{}: renamed a damaged checkpoint: {error}", self.label));
     }
 
     fn step_done(&mut self, step: &StepDone) -> ControlFlow<()> {

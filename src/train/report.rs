@@ -96,7 +96,7 @@ impl fmt::Display for StopReason {
             Self::HugeLoss { step, of, loss } => {
                 write!(f, "a log loss of {loss:.3e} of {of:?} after {step} steps; {KEPT}")
             }
-            Self::Callback => write!(f, "a callback stopped it"),
+            Self::Callback => write!(f, "a callback ended the run"),
         }
     }
 }

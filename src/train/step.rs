@@ -369,7 +369,7 @@ fn shared_tensors(model: &Model, prefix: Option<&str>, frozen: &[bool]) -> Resul
     }
     let message = match prefix {
         Some(prefix) => format!(
-            "weighting: shared: expected the start of a name, whole parts of it, of a dense tensor that no domain or branch \
+            "weighting: shared: expected the name, or the first parts of the name, of a dense tensor that no domain or branch \
              owns and that is not frozen, one of {names:?}, found {prefix:?}"
         ),
         None => "weighting: gradnorm needs a dense tensor that no domain or branch owns and that is not frozen; the model has none".into(),

@@ -115,7 +115,7 @@ impl Trainer {
     ) -> Result<FitReport> {
         if self.checkpoints.is_none() {
             let message = "there is no folder for checkpoints to resume from";
-            return Err(Error::new(ErrorKind::Config, message).with_help("name it by Trainer::checkpoints"));
+            return Err(Error::new(ErrorKind::Config, message).with_help("set it with Trainer::checkpoints"));
         }
         self.start(model, &mut *train.into_source(), val, true)
     }
@@ -139,7 +139,9 @@ impl Trainer {
             if self.checkpoints.is_none() {
                 let message =
                     "the encoder has no effect: it is saved with checkpoints, and there is no folder for them";
-                return Err(Error::new(ErrorKind::Config, message).with_help("name the folder by Trainer::checkpoints"));
+                return Err(
+                    Error::new(ErrorKind::Config, message).with_help("set the folder with Trainer::checkpoints")
+                );
             }
             check_layouts(encoder, model)?;
         }

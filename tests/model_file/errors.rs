@@ -161,7 +161,11 @@ fn values_that_are_not_finite_are_refused() {
         assert_error(&error, ErrorKind::NonFinite, &[&format!("tensor {name:?} has a value that is not finite")]);
     }
     let error = changed(|forge| forge.tensor("net.norm.domain.home.moving.steps").bytes.fill(0xff));
-    assert_error(&error, ErrorKind::NonFinite, &["at most 274877906944 statistics, found 18446744073709551615"]);
+    assert_error(
+        &error,
+        ErrorKind::NonFinite,
+        &["at most 274877906944 updates of a moving average, found 18446744073709551615"],
+    );
 }
 
 #[test]

@@ -303,7 +303,7 @@ fn what_cannot_be_saved_leaves_the_old_file_as_it_was() {
     let text = error.to_string();
     assert!(text.ends_with(
         "star.safetensors: not saved: values that are not finite in \"embeddings.item\", \"net.layers.0.shared.bias\" \
-         (save an earlier state, and train with a lower rate)"
+         (save an earlier state, and train with a lower learning rate)"
     ));
 
     let other = Star::new(

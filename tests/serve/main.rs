@@ -501,7 +501,7 @@ fn what_does_not_fit_together_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Config);
     assert_eq!(
         error.to_string(),
-        "given: \"shelf\": no column, but a feature that reads column \"item\"; \"user\": given twice; \
+        "given: \"shelf\": the name of a feature, not of a column; it reads column \"item\"; \"user\": given twice; \
          \"agent\": not a column of a feature"
     );
     let mut other = world.star.clone();

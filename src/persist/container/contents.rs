@@ -99,7 +99,8 @@ impl<'a> Contents<'a> {
             return Ok(());
         }
         let message = format!("not saved: values that are not finite in {}", listed(&names));
-        Err(Error::new(ErrorKind::NonFinite, message).with_help("save an earlier state, and train with a lower rate"))
+        Err(Error::new(ErrorKind::NonFinite, message)
+            .with_help("save an earlier state, and train with a lower learning rate"))
     }
 
     fn stream(&self, out: &mut (impl Write + Seek)) -> Result<()> {
@@ -107,7 +108,8 @@ impl<'a> Contents<'a> {
         let tensors = self.in_order();
         let header = self.header(&tensors);
         if header.len() as u64 > MAX_HEADER {
-            let message = format!("not saved: the names of {} tensors are longer than a header may be", tensors.len());
+            let message =
+                format!("not saved: the names of {} tensors do not fit into the header of a file", tensors.len());
             return Err(Error::new(ErrorKind::Io, message));
         }
         let mut checked = Checked { out, hasher: Hasher::new() };

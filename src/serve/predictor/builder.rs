@@ -60,7 +60,9 @@ impl PredictorBuilder {
         for (i, name) in given.iter().enumerate() {
             let read = schema.features().iter().any(|feature| feature.column() == name);
             problems.require(read, || match schema.features().iter().find(|feature| feature.name() == name) {
-                Some(feature) => format!("{name:?}: no column, but a feature that reads column {:?}", feature.column()),
+                Some(feature) => {
+                    format!("{name:?}: the name of a feature, not of a column; it reads column {:?}", feature.column())
+                }
                 None => format!("{name:?}: not a column of a feature"),
             });
             problems.require(!given[..i].contains(name), || format!("{name:?}: given twice"));

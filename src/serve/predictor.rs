@@ -181,13 +181,13 @@ impl Predictor {
 
     /// The probabilities of encoded candidates of one domain, `[candidates, tasks]`.
     ///
-    /// `given` is a batch of one row, from which only the fields are read that a request gives once ([`PredictorBuilder::given`]); if there
-    /// are none, it may be empty. All other fields are read from `candidates`, which has one row for each candidate.
+    /// `given` is a batch of one row, from which only the features are read that a request gives once ([`PredictorBuilder::given`]); if
+    /// there are none, it may be empty. All other features are read from `candidates`, which has one row for each candidate.
     ///
     /// # Errors
     /// * [`ErrorKind::UnknownDomain`]: the model does not have this domain.
-    /// * [`ErrorKind::Layout`]: fields are given and `given` does not have exactly one row, or a batch does not have the fields and numeric
-    ///   inputs of the encoder's layout.
+    /// * [`ErrorKind::Layout`]: a batch does not have the fields and numeric inputs of the encoder's layout, or `given` does not have
+    ///   exactly one row although there are columns that a request gives once.
     /// * [`ErrorKind::Data`](crate::ErrorKind::Data): a batch has an id that the model does not have.
     /// * [`ErrorKind::NonFinite`]: a score is not finite.
     pub fn score_batch<'c>(

@@ -72,9 +72,9 @@ pub struct Scorer {
     identity: Arc<()>,
 }
 
-/// What all candidates of one request share: their domain, and what the given fields contribute to the first layer. [`Scorer::context`]
-/// computes it, and [`Scorer::score`] reads it. It belongs to one scorer. The default is an empty context, to be filled by
-/// [`Scorer::context_into`].
+/// What all candidates of one request share: their domain, and the part of the first layer that depends only on the values given once.
+/// [`Scorer::context`] computes it, and [`Scorer::score`] reads it. It belongs to one scorer. The default is an empty context, to be filled
+/// by [`Scorer::context_into`].
 #[derive(Debug, Default)]
 pub struct Context {
     of: Option<Arc<()>>,
@@ -94,8 +94,8 @@ pub struct ScorerCache {
 }
 
 impl Scorer {
-    /// Compiles a model for serving. `given` has the names of the fields and numeric inputs of the [`Layout`] that are the same for all
-    /// candidates of a request. With an empty list, each candidate has all its values itself.
+    /// Compiles a model for serving. `given` has the names of the fields and numeric inputs of the [`Layout`] whose values are the same for
+    /// all candidates of a request, and are given once ([`Scorer::context`]). With an empty list, each candidate has all values itself.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a name in `given` is not a field or numeric input of the model, or is listed
@@ -142,12 +142,12 @@ impl Scorer {
     }
 
     /// Computes what all candidates of a request share, for [`Scorer::score`]. `domain` is the domain of the request, or
-    /// [`DomainId::SHARED`] if it is not known. `row` is a batch of one row, from which only the given fields are read ([`Scorer::new`]).
-    /// If no field is given, `row` is not read and may be empty.
+    /// [`DomainId::SHARED`] if it is not known. `row` is a batch of one row, from which only the fields and numeric inputs are read that
+    /// [`Scorer::new`] got as `given`. If there are none, `row` is not read and may be empty.
     ///
     /// # Panics
-    /// If the model does not have this domain. If fields are given: if `row` does not have exactly one row, lacks a given field, or has an
-    /// id that the model does not have.
+    /// If the model does not have this domain. If there are given fields or inputs, also if `row` does not have exactly one row, lacks one
+    /// of them, or has an id that the model does not have.
     pub fn context(&self, domain: DomainId, row: &Batch) -> Context {
         let mut context = Context::default();
         self.context_into(domain, row, &mut context);
@@ -158,8 +158,8 @@ impl Scorer {
     /// nothing once the buffers of `context` are large enough.
     ///
     /// # Panics
-    /// If the model does not have this domain. If fields are given: if `row` does not have exactly one row, lacks a given field, or has an
-    /// id that the model does not have.
+    /// If the model does not have this domain. If there are given fields or inputs ([`Scorer::new`]), also if `row` does not have exactly
+    /// one row, lacks one of them, or has an id that the model does not have.
     pub fn context_into(&self, domain: DomainId, row: &Batch, context: &mut Context) {
         let known = self.layout.domains.len();
         let place = domain.index().unwrap_or(known);
@@ -217,8 +217,8 @@ impl Scorer {
         self.rest.numeric()
     }
 
-    /// The logits of the candidates, `[candidates, tasks]`. `batch` has one row for each candidate, with the fields and numeric inputs that
-    /// are not given; what it has for given fields is not read, and neither are its domains. `context` has the domain and the given fields.
+    /// The logits of the candidates, `[candidates, tasks]`. `batch` has one row for each candidate. Its domains and its values for the
+    /// fields and numeric inputs that are given once ([`Scorer::new`]) are not read: they are in `context`.
     ///
     /// # Panics
     /// If `batch` does not have a column for each field and numeric input of the model, if it has an id that the model does not have, or if

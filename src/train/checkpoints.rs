@@ -20,16 +20,16 @@ const DAMAGED: &str = ".damaged";
 const BEST: &str = "best.safetensors";
 
 crate::settings! {
-    /// The folder into which a [`Trainer`](super::Trainer) saves its run, and how often: at the end of each epoch, when a callback ends
-    /// the run, and optionally more often.
+    /// The folder into which a [`Trainer`](super::Trainer) saves its run, and how often. A *checkpoint* is a file from which a run can be
+    /// resumed. One is saved at the end of each epoch, when a callback ends the run after a step, and optionally more often.
     ///
     /// The folder has `step-0000001200.safetensors`, from which [`Trainer::resume`](super::Trainer::resume) continues with step 1200, and
     /// `best.safetensors`, a [model file](crate::persist) with the weights of the best epoch (without validation rows: of the last epoch).
     /// Until the run has ended, its [record](crate::persist::RunRecord) says that the run did not finish. Each file appears whole or not at
     /// all, so a process can be killed at any moment; the next run deletes its temporary files.
     ///
-    /// One run at a time saves into a folder: it locks the file `lock` there, which also holds its process id. When a run resumes from an
-    /// earlier checkpoint than a damaged one, the damaged one is renamed to `step-….safetensors.damaged`.
+    /// Only one run at a time can save into a folder: it locks the file `lock` there, which also holds its process id. If the latest
+    /// checkpoint is damaged, a run resumes from an earlier one and renames the damaged one to `step-….safetensors.damaged`.
     ///
     /// ```
     /// use starple::train::Checkpoints;
@@ -54,8 +54,9 @@ crate::settings! {
         problems.require(!this.folder.as_os_str().is_empty(), || "folder: a path that is not empty".into());
         problems.require(this.every_steps != Some(0), || "every_steps: at least 1, found 0".into());
         if let Some(minutes) = this.every_minutes {
-            problems
-                .require(minutes > 0.0 && minutes.is_finite(), || format!("every_minutes: a finite number above 0, found {minutes}"));
+            problems.require(minutes > 0.0 && minutes.is_finite(), || {
+                format!("every_minutes: a finite number above 0, found {minutes}")
+            });
         }
         problems.require(this.keep >= 1, || "keep: at least 1, found 0".into());
     }

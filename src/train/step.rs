@@ -39,9 +39,13 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// # Parts of a step
 ///
-/// The rows of a step can be split over several `Step`s of equal models, in one process or in several. Each does the forward pass of its
-/// rows; sum the normalisers; each does the backward pass; sum gradients and losses; each finishes. Each then has the gradient of the whole
-/// step, except for rounding: sums of f32 have another order.
+/// The rows of a step can be divided over several `Step`s of equal models, in one process or in several:
+///
+/// 1. Each `Step` does the forward pass of its rows ([`Step::forward`]). Add up the normalisers.
+/// 2. Each `Step` does the backward pass of its rows ([`Step::backward`]). Add up the gradients and the losses.
+/// 3. Each `Step` that applies the gradient finishes it ([`Step::finish`]).
+///
+/// The gradient is then that of the whole step, except for rounding, because f32 values are added in another order.
 ///
 /// ```
 /// # fn run(model: &starple::Star, rows: &starple::data::Batch, mut steps: [starple::train::Step; 2]) {
@@ -58,11 +62,12 @@ use crate::{Error, ErrorKind, Result};
 /// # }
 /// ```
 ///
-/// Between processes, combine [`Gradient::presence`] by OR, which says which parameters have a gradient, and add up [`Gradient::net`] and
-/// [`Gradient::tables`]. Two things are not sums over rows: batch normalisation, Partitioned Normalization and Dice use the
-/// statistics of each part alone, and [GradNorm](crate::loss::Weighting::GradNorm) and [PCGrad](crate::loss::Weighting::PcGrad) measure
-/// the gradients of each part alone. With a [`Single`](crate::model::Single) model and a lazy optimizer there is a third: the table rows
-/// of a row without labels count as read only if another row of its domain in the same part has a label.
+/// Between processes, add up [`Gradient::net`] and [`Gradient::tables`], and combine [`Gradient::presence`], which says which parameters
+/// have a gradient, by OR. Some results still differ from those of an undivided step. Batch normalisation, Partitioned Normalization and
+/// Dice use the statistics of each part alone. [GradNorm](crate::loss::Weighting::GradNorm) and
+/// [PCGrad](crate::loss::Weighting::PcGrad) measure the gradients of each part alone. With a [`Single`](crate::model::Single) model and
+/// lazy [`RowUpdates`](crate::optim::RowUpdates), the table rows of a row without labels count as read only if another row of its domain
+/// in the same part has a label.
 #[derive(Debug)]
 pub struct Step {
     seed: u64,
@@ -93,13 +98,13 @@ struct ByUnit {
 
 impl Step {
     /// Makes a `Step` for training `model` with this objective. `seed` is any number: the seed of dropout masks and of the random order in
-    /// which PCGrad compares units.
+    /// which [PCGrad](crate::loss::Weighting::PcGrad) compares units.
     ///
     /// If you add a domain to the model later, make a new `Step`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the objective's weights or decays are not one for each unit of the model's layout, or if the weighting is
-    /// GradNorm and the model has no tensor from which GradNorm can measure gradients.
+    /// [`ErrorKind::Config`] if the objective's weights or decays are not one for each [unit](crate::loss::Units), or if its weighting is
+    /// [GradNorm](crate::loss::Weighting::GradNorm) and the model has no tensor whose gradients GradNorm can measure.
     pub fn new(model: &Model, objective: &Objective, seed: u64) -> Result<Self> {
         objective.check(model.layout())?;
         let units: Vec<String> = objective.units().names(model.layout()).collect();
@@ -133,8 +138,8 @@ impl Step {
     /// Freezes the tensors with these names: they are not trained. [`Gradient::freeze`] says what a name stands for.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if a name stands for no tensor, if no tensor is left to train, or if all tensors from which GradNorm measures
-    /// gradients are frozen.
+    /// [`ErrorKind::Config`] if a name stands for no tensor, if no tensor is left to train, or if
+    /// [GradNorm](crate::loss::Weighting::GradNorm) is used and all tensors whose gradients it measures are frozen.
     ///
     /// # Panics
     /// If `model` is not the model of [`Step::new`].

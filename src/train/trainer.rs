@@ -73,13 +73,14 @@ impl Trainer {
     /// * [`ErrorKind::Config`]: a setting names a unit, task, domain or tensor that the model does not have; the monitored metric is
     ///   undefined on `val`; a plateau schedule has no `val`; the folder has checkpoints of an earlier run; there is an encoder but no
     ///   folder for checkpoints; or there is too little memory ([`TrainConfig::check_memory`]).
-    /// * [`ErrorKind::Io`]: the folder for checkpoints cannot be created, read or locked, because another run saves into it, for example;
-    ///   or the system cannot start the threads.
+    /// * [`ErrorKind::Io`]: the folder for checkpoints cannot be created or read; another run saves into it and has locked it; or the system
+    ///   cannot start the threads.
     ///
     /// These occur during training; the model then has the weights of the last step:
     ///
     /// * [`ErrorKind::Io`] or [`ErrorKind::NonFinite`]: a checkpoint cannot be saved.
-    /// * [`ErrorKind::Data`]: the source gives an invalid batch, or another number of rows than its [`counts`](RowSource::counts) say.
+    /// * [`ErrorKind::Data`]: an epoch of the source has another number of rows than its [`counts`](RowSource::counts) say.
+    /// * [`ErrorKind::Data`] or [`ErrorKind::Layout`]: the source gives an invalid batch ([`Batch::check`](crate::data::Batch::check)).
     /// * All errors that the source itself returns.
     pub fn fit<'a>(
         &mut self,

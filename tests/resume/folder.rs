@@ -152,8 +152,8 @@ fn settings_that_cannot_be_are_named() {
     let error = Checkpoints::builder().folder("").every_steps(0).every_minutes(-1.0).keep(0).build().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "Checkpoints: folder: a path that is not empty; every_steps: at least 1, found 0; every_minutes: a finite number above 0, found -1; \
-         keep: at least 1, found 0"
+        "Checkpoints: folder: a path that is not empty; every_steps: at least 1, found 0; \
+         every_minutes: a finite number above 0, found -1; keep: at least 1, found 0"
     );
     let text = r#"{"folder": "runs", "every_minutes": 5.0}"#;
     let read: Checkpoints = serde_json::from_str(text).unwrap();

@@ -57,13 +57,14 @@ pub struct Adagrad {
 }
 
 impl Adagrad {
-    /// Makes an Adagrad with these settings, without state. It has one accumulator for each value.
+    /// Makes an Adagrad with these settings and one accumulator for each value. It has no state yet: all accumulators have their initial
+    /// value.
     pub fn new(config: AdagradConfig) -> Self {
         Self::with(config, false)
     }
 
-    /// Makes an Adagrad with these settings, without state. It has one accumulator for each row of an embedding table; a dense tensor still
-    /// has one for each value.
+    /// Makes an Adagrad with these settings and one accumulator for each row of an embedding table; a dense tensor still has one for each
+    /// value. It has no state yet: all accumulators have their initial value.
     pub fn rowwise(config: AdagradConfig) -> Self {
         Self::with(config, true)
     }

@@ -113,7 +113,7 @@ impl OptimizerConfig {
         }
     }
 
-    /// Makes an optimizer with these settings, without state: as before the first step of a training run.
+    /// Makes an optimizer with these settings. It has no state yet, as before the first step of a training run.
     pub fn build(&self) -> Box<dyn Optimizer> {
         match self.clone() {
             Self::Sgd(config) => Box::new(Sgd::new(config)),

@@ -50,7 +50,7 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// Makes an optimizer with these settings, without state.
+    /// Makes an optimizer with these settings. It has no state yet: all momentum is 0.
     pub fn new(config: SgdConfig) -> Self {
         Self {
             lr: config.lr() as f32,

@@ -18,9 +18,9 @@ pub struct Split {
 }
 
 impl Split {
-    /// Makes both optimizers, without state: `tables` has the settings for embedding tables, `dense` those for all other tensors.
+    /// Makes both optimizers: `tables` has the settings for embedding tables, `dense` those for all other tensors. They have no state yet.
     /// `table_slots` is the number of embedding tables of the model ([`Embeddings::tables`](crate::model::Embeddings::tables)). A model
-    /// visits its tables first, so slots below this number are tables.
+    /// visits its tables first, so the slots (the numbers of tensors, from 0) below this number are tables.
     pub fn new(dense: &OptimizerConfig, tables: &OptimizerConfig, table_slots: usize) -> Self {
         Self { dense: dense.build(), tables: tables.build(), ratio: tables.lr() / dense.lr(), table_slots }
     }

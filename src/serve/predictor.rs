@@ -125,9 +125,9 @@ impl Predictor {
     /// # Errors
     /// The message names the place: `given`, or `candidates:2` for the second candidate.
     ///
-    /// * [`ErrorKind::UnknownDomain`](crate::ErrorKind::UnknownDomain): the encoder does not know the domain, and does not accept unknown
+    /// * [`ErrorKind::UnknownDomain`]: the encoder does not know the domain, and does not accept unknown
     ///   ones ([`UnknownDomain::Shared`](crate::data::UnknownDomain::Shared)).
-    /// * [`ErrorKind::Data`](crate::ErrorKind::Data): a column is missing, unknown, listed twice or in the wrong list, or a value is
+    /// * [`ErrorKind::Data`]: a column is missing, unknown, listed twice or in the wrong list, or a value is
     ///   invalid (such as text in a numeric column).
     /// * [`ErrorKind::NonFinite`]: a score is not finite, which numbers far outside the training data can cause.
     pub fn score<'c, 'g, 'v, K, G, R, C, V>(
@@ -188,7 +188,7 @@ impl Predictor {
     /// * [`ErrorKind::UnknownDomain`]: the model does not have this domain.
     /// * [`ErrorKind::Layout`]: a batch does not have the fields and numeric inputs of the encoder's layout, or `given` does not have
     ///   exactly one row although there are columns that a request gives once.
-    /// * [`ErrorKind::Data`](crate::ErrorKind::Data): a batch has an id that the model does not have.
+    /// * [`ErrorKind::Data`]: a batch has an id that the model does not have.
     /// * [`ErrorKind::NonFinite`]: a score is not finite.
     pub fn score_batch<'c>(
         &self,
@@ -299,7 +299,7 @@ impl Predictor {
     ///
     /// # Errors
     /// * [`ErrorKind::Layout`]: the batch does not have the fields and numeric inputs of the encoder's layout.
-    /// * [`ErrorKind::Data`](crate::ErrorKind::Data): the batch has an id that the model does not have.
+    /// * [`ErrorKind::Data`]: the batch has an id that the model does not have.
     /// * [`ErrorKind::UnknownDomain`]: a row has a domain that the model does not have. The message says `rows:2` for the second row.
     /// * [`ErrorKind::NonFinite`]: a score is not finite. The message says `rows:2` for the second row.
     pub fn predict_batch(&self, rows: &Batch) -> Result<Array2<f32>> {

@@ -98,7 +98,7 @@ impl Scorer {
     /// all candidates of a request, and are given once ([`Scorer::context`]). With an empty list, each candidate has all values itself.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a name in `given` is not a field or numeric input of the model, or is listed
+    /// [`ErrorKind::Config`] if a name in `given` is not a field or numeric input of the model, or is listed
     /// twice.
     ///
     /// # Panics

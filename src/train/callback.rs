@@ -43,15 +43,15 @@ pub trait Callback: Send {
         let _ = report;
     }
 
-    /// Called after each epoch, when the model was evaluated and the checkpoint of the epoch was saved. [`ControlFlow::Break`] ends the run
-    /// after this epoch.
+    /// Called after each epoch, when the model was evaluated and, if the run has a folder for checkpoints, a checkpoint was saved.
+    /// [`ControlFlow::Break`] ends the run after this epoch.
     fn epoch_done(&mut self, report: &EpochReport) -> ControlFlow<()> {
         let _ = report;
         ControlFlow::Continue(())
     }
 }
 
-/// What [`Callback::step_done`] is told about the step that was just done.
+/// A report of the step that was just done, which [`Callback::step_done`] gets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepDone {
     /// The number of the step, counted from 0 over all epochs of the run.

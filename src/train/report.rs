@@ -104,7 +104,7 @@ impl fmt::Display for StopReason {
 /// The loss and the weight of one [unit](crate::loss::Units) of the objective (a task, a domain, or a pair of both) in one epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UnitReport {
-    /// The name of the unit, as in [`Units::names`](crate::loss::Units::names).
+    /// The name of the unit: that of a task or a domain, or `domain/task` for a pair. See [`Units::names`](crate::loss::Units::names).
     pub unit: String,
     /// The mean of the unit's loss `L_k`, without its weight, over the steps of the epoch that count: those in which the unit had labels
     /// and the objective's weight for it was above 0. `None` if there was no such step.

@@ -1,12 +1,17 @@
 //! The builder that a net is described with.
 
+mod attention;
 mod layers;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
 
 use super::layer::{IntoName, Layer, Name};
 use super::program::{Answer, Domains, Needs, Op, Program, Step, Value};
 use crate::data::{DomainId, FieldColumns, InputColumns, Layout};
 use crate::model::{Branches, NetConfig};
-use crate::nn::{Branch, HiddenSettings, InitRng, Size};
+use crate::nn::{Branch, HiddenSettings, InitRng, Part, Path, Size};
 
 /// The most steps of a program, branches, and values that steps read. No sensible net comes near these numbers.
 const MOST: usize = 1 << 22;
@@ -39,8 +44,8 @@ pub struct Sequence {
 /// net; then the builder makes no layers.
 ///
 /// Every layer has a dotted name, written as a tuple ([`IntoName`](super::IntoName)): `("levels", 0, "own", branch, 1)`. Give each layer
-/// another name. The initial values of a layer depend only on the seed, its name and its shape. So when a model grows, the crate builds the
-/// net anew and keeps the layers whose names existed before.
+/// another name: two layers of one name are a panic. The initial values of a layer depend only on the seed, its name and its shape. So when
+/// a model grows, the crate builds the net anew and keeps the layers whose names existed before.
 ///
 /// Pass only values that this builder returned.
 #[derive(Debug)]
@@ -52,6 +57,8 @@ pub struct Builder<'a> {
     made: Option<(u64, Vec<Layer>)>,
     steps: usize,
     layers: usize,
+    /// The dotted names of the layers, if a program is written.
+    names: HashSet<String>,
     size: Size,
     /// By step, the number of values that a training step keeps for a row.
     kept: Vec<f64>,
@@ -75,6 +82,7 @@ impl<'a> Builder<'a> {
             made: None,
             steps: 0,
             layers: 0,
+            names: HashSet::new(),
             last: None,
             size: Size::default(),
             kept: Vec::new(),
@@ -207,7 +215,13 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds a value to the logits of all rows, of every domain and of no known domain. With `task` (a position in [`Layout::tasks`], from
-    /// 0), `value` has width 1 and is added to the logit of this task. With `None` it has one column for each task.
+    /// 0), `value` has width 1 and is added to the logit of this task. With `None` it has one column for each task. If several values are
+    /// added to one logit, the logit is their sum.
+    ///
+    /// # Panics
+    /// If the layout has no task at the position `task`, or if `value` does not have the width above. Also if `value` is the embedded row,
+    /// only some columns of an output, [stopped](Value::stopped), or an output of [`Builder::queries`] or [`Builder::directions`]. Pass
+    /// such columns through [`Builder::concat`] first.
     pub fn answer(&mut self, value: Value, task: Option<usize>) {
         self.push_answer(Answer { value, domain: None, task, unknown: 1.0, by_labels: false });
     }
@@ -220,7 +234,9 @@ impl<'a> Builder<'a> {
     /// ([`Builder::built_with`]).
     ///
     /// # Panics
-    /// If there is no branch at this position.
+    /// If there is no branch at the position `branch`, if the `built_with` that was given to [`Builder::branches`] is above the number of
+    /// branches, or if `value` does not have [`Builder::outputs`] columns. Also if `value` is one of the values that [`Builder::answer`]
+    /// refuses: the embedded row, some columns of an output, or a stopped value.
     pub fn answer_branch(&mut self, branch: usize, value: Value) {
         let of = self.branches[branch];
         let domain = of.domain().and_then(DomainId::index).map(|d| d as u32);
@@ -239,9 +255,21 @@ impl<'a> Builder<'a> {
     }
 
     fn push_answer(&mut self, answer: Answer) {
-        if let Some(program) = &mut self.program {
-            program.answers.push(answer);
+        let (Answer { value, task, .. }, tasks) = (answer, self.layout.tasks.len());
+        if let Some(task) = task {
+            assert!(task < tasks, "an answer is for task {task}, but the layout has {tasks} tasks");
         }
+        let columns = if task.is_some() { 1 } else { tasks };
+        assert_eq!(value.width(), columns, "an answer has one column for each task that it is for");
+        assert!(value.index() < self.steps, "an answer is a value of its own program");
+        let Some(program) = &mut self.program else { return };
+        let Step { op, width, fixed, .. } = &program.steps[value.index()];
+        let of_rows = fixed.is_none() && !matches!(op, Op::Row { .. });
+        assert!(
+            of_rows && value.width() == *width && !value.is_stopped(),
+            "an answer is the whole output of a step; concatenate the row, columns and stopped values first"
+        );
+        program.answers.push(answer);
     }
 
     fn push<N: IntoName>(
@@ -298,6 +326,11 @@ impl<'a> Builder<'a> {
             assert!(!parts.iter().any(row), "the row is read by layers alone");
         }
         let names: Vec<Name> = names.into_iter().map(IntoName::name).collect();
+        for name in &names {
+            let name = dotted(name, self.layout);
+            assert!(!self.names.contains(&name), "two layers have the name {name:?}: give each layer another name");
+            self.names.insert(name);
+        }
         if let Some((seed, layers)) = &mut self.made {
             let mut rng: Vec<InitRng> = names.iter().map(|name| InitRng::named(*seed, name, self.layout)).collect();
             layers.extend(make(&mut rng));
@@ -332,6 +365,11 @@ impl<'a> Builder<'a> {
         };
         program.steps.iter().zip(kept).map(|(step, kept)| share(step) * kept).sum()
     }
+}
+
+/// The dotted name of a layer, with which the names of its parameters start.
+fn dotted(name: &[Part], layout: &Layout) -> String {
+    Path::starting_at(0).enter(name, |path| path.name(layout))
 }
 
 impl Stack {

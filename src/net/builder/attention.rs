@@ -1,0 +1,111 @@
+//! The builder's methods for attention among the tokens of a row.
+
+use super::{Builder, Built};
+use crate::net::layer::{IntoName, Layer};
+use crate::net::program::{Op, Value};
+use crate::nn::{
+    ActivationKind, Alignment, AttentionSettings, HiddenSettings, MultiHeadAttention, Representations, Size, Tokens,
+};
+
+impl Builder<'_> {
+    /// The tokens of each row, side by side. A token is a vector of `width` values for one input of the row: the embedding of a field, or
+    /// `x_j·v_j + b_j` for a numeric input `x_j`, with learned vectors `v_j` and `b_j`. The result has `fields + numeric inputs` times
+    /// `width` columns.
+    ///
+    /// `row` is the [embedded row](Builder::row), in which the embedding of every field must have `width` values. `std` is the standard
+    /// deviation of the initial `v_j`. See [`Tokens`].
+    ///
+    /// # Errors
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    pub fn tokens(&mut self, name: impl IntoName, row: Value, width: usize, std: f32) -> Built<Value> {
+        let (fields, numbers) = (self.layout.fields.len(), self.layout.numeric.len());
+        let size = 2.0 * Size::tensor(numbers as f64 * width as f64);
+        let all = (fields + numbers) * width;
+        self.push([name], Op::Tokens { input: row }, all, size, 2.0 * all as f64, |rng| {
+            vec![Layer::Tokens(Tokens::new(fields, numbers, width, std, &mut rng[0]))]
+        })
+    }
+
+    /// Multi-head self-attention among the tokens of each row. `input` has the tokens side by side, `tokens` is their number (above 0). The
+    /// result has as many tokens, each of [`AttentionSettings::width`] values. See [`MultiHeadAttention`].
+    ///
+    /// # Errors
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    ///
+    /// # Panics
+    /// If `tokens` is 0, or the width of `input` is not a multiple of `tokens`.
+    pub fn attention(
+        &mut self,
+        name: impl IntoName,
+        input: Value,
+        tokens: usize,
+        settings: AttentionSettings,
+        style: HiddenSettings,
+    ) -> Built<Value> {
+        let columns = input.width();
+        assert!(tokens > 0 && columns.is_multiple_of(tokens), "{tokens} tokens of equal width in {columns} columns");
+        let (from, width) = (columns / tokens, settings.width());
+        let size = MultiHeadAttention::size(from as f64, width as f64, style);
+        let kept = MultiHeadAttention::row(tokens as f64, settings.heads as f64, width as f64, style);
+        self.push([name], Op::Attention { input, tokens }, tokens * width, size, kept, |rng| {
+            vec![Layer::Attention(MultiHeadAttention::new(from, settings, style, &mut rng[0]))]
+        })
+    }
+
+    /// One query vector for each branch of [`Builder::branches`], `[branches, width]`, equal for all rows of a batch. A query is the
+    /// learned representation of its branch (the layer `representations`) or, with `relations`, the output of attention among the
+    /// representations of branches (the layer `relations`). The `width` is [`AttentionSettings::width`]. Read the result with
+    /// [`Builder::directions`]. See [`Representations`].
+    ///
+    /// # Errors
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    pub fn queries(&mut self, settings: AttentionSettings, relations: bool) -> Built<Value> {
+        let (width, branches, common) = (settings.width(), self.branches.clone(), self.built_with);
+        let (count, style) =
+            (branches.len(), HiddenSettings { activation: ActivationKind::Identity, ..HiddenSettings::default() });
+        let mut size = count as f64 * Size::tensor(width as f64);
+        let mut names = vec!["representations"];
+        if relations {
+            size = size + MultiHeadAttention::size(width as f64, width as f64, style);
+            names.push("relations");
+        }
+        self.push_fixed(Some(count), names, Op::Queries, width, size, 0.0, |rng| {
+            let relations = rng.get_mut(1).map(|rng| MultiHeadAttention::new(width, settings, style, rng));
+            let own = Representations::new(&branches, common, width, &rng[0]);
+            [Layer::Representations(own)].into_iter().chain(relations.map(Layer::Attention)).collect()
+        })
+    }
+
+    /// One direction for each branch, `[branches, width]`, computed from `queries` ([`Builder::queries`]) by a learned map. The inner
+    /// product of a token with the direction is the score of the token for this branch. `width` is the width of one token; `settings` are
+    /// those of the queries. Read the result with [`Builder::align`]. See [`Alignment`].
+    ///
+    /// # Errors
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    pub fn directions(
+        &mut self,
+        name: impl IntoName,
+        queries: Value,
+        width: usize,
+        settings: AttentionSettings,
+    ) -> Built<Value> {
+        let size = Size::tensor(width as f64 * settings.width() as f64);
+        let count = Some(self.branches.len());
+        self.push_fixed(count, [name], Op::Directions { queries }, width, size, 0.0, |rng| {
+            vec![Layer::Alignment(Alignment::new(width, settings, &mut rng[0]))]
+        })
+    }
+
+    /// Scales each token of a row by its weight for one branch: `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨p, x_m⟩)`. The tokens `x_m`
+    /// stand side by side in `tokens`; `p` is the direction of the branch in `directions` ([`Builder::directions`]). `branch` is the
+    /// position of the branch in [`Builder::branches`].
+    ///
+    /// # Errors
+    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    pub fn align(&mut self, tokens: Value, directions: Value, branch: usize) -> Built<Value> {
+        let width = tokens.width();
+        let kept = 2.0 * width as f64 + (width / directions.width().max(1)) as f64;
+        let op = Op::Align { tokens, directions, branch };
+        self.push([(); 0], op, width, Size::default(), kept, |_| Vec::new())
+    }
+}

@@ -18,36 +18,39 @@ const MOST: usize = 1 << 22;
 const MOST_BRANCHES: usize = 1 << 20;
 const MOST_READ: usize = 1 << 25;
 
-/// The error of the methods of [`Builder`]: the net has too many steps or branches. A net may have about 4 million steps and 1 million
-/// branches.
+/// The error of the methods of [`Builder`]: the net is too large. A net may have at most 4,194,304 (2^22) steps and 1,048,576 (2^20)
+/// branches, and its steps may read fewer than 33,554,432 (2^25) values in all. The crate refuses settings that pass a limit before it
+/// allocates any memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLarge;
 
-/// The result of the methods of [`Builder`], for `?`. The only error is [`TooLarge`].
+/// The result of the methods of [`Builder`]: a `T` (nothing by default), or the error [`TooLarge`]. Pass the error on with `?`.
 pub type Built<T = ()> = Result<T, TooLarge>;
 
-/// The embeddings of all values of a field that [keeps](crate::data::Pooling::Keep) its values apart, such as a user's last 20 items.
-/// [`Builder::sequence`] makes it; [`Builder::attend`] reads it.
+/// The embeddings of all values of one field in a row, side by side, for attention: for example those of a user's last 20 items. The field
+/// must keep its values apart ([`Pooling::Keep`](crate::data::Pooling::Keep)), not sum them up. [`Builder::sequence`] makes a `Sequence`;
+/// [`Builder::attend`] reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sequence {
-    /// `len` embeddings side by side, `[rows, len·width]`, where `width` is the width of the field's table. If a row has fewer values, the
-    /// last embeddings are zeros.
+    /// `len` embeddings side by side, `[rows, len·width]`, where `width` is the width of the field's embedding table. If a row has fewer
+    /// than `len` values, the embeddings after its last value are zeros.
     pub values: Value,
-    /// The number of values that a row has (at most `len`), divided by `len`: `[rows, 1]`.
+    /// The share of the `len` places that a row fills, `[rows, 1]`: the number of its values (at most `len`) divided by `len`, so from 0 to
+    /// 1.
     pub filled: Value,
-    /// The number of values that the field keeps: the `n` of [`Pooling::Keep`](crate::data::Pooling::Keep).
+    /// The largest number of values of a row that the field keeps: the `n` of [`Pooling::Keep`](crate::data::Pooling::Keep).
     pub len: usize,
 }
 
-/// Builds a net step by step: [`Describe::describe`](super::Describe::describe) gets a builder and calls its methods. A method adds a step,
-/// makes its layers, and returns the [`Value`] that the step computes. Sometimes the crate calls `describe` only to compute the size of the
-/// net; then the builder makes no layers.
+/// Builds a net step by step: [`Describe::describe`](super::Describe::describe) gets a builder and calls its methods. A method adds a step
+/// (an operation, often a layer, on outputs of earlier steps), makes its layers, and returns the [`Value`] that the step computes.
+/// Sometimes the crate calls `describe` only to compute the size of the net; then the builder makes no layers.
 ///
-/// Every layer has a dotted name, written as a tuple ([`IntoName`](super::IntoName)): `("levels", 0, "own", branch, 1)`. Give each layer
-/// another name: two layers of one name are a panic. The initial values of a layer depend only on the seed, its name and its shape. So when
-/// a model grows, the crate builds the net anew and keeps the layers whose names existed before.
+/// Every layer has a dotted name, written as a tuple ([`IntoName`](super::IntoName)): `("levels", 0, "own", branch, 1)`. Give each layer a
+/// name of its own: the builder panics if two layers have one name. The initial values of a layer depend only on the seed, its name and its
+/// shape. So when a model grows, the crate builds the net anew and keeps the layers whose names existed before.
 ///
-/// Pass only values that this builder returned.
+/// Pass only values that this builder returned. A method panics if it gets a value of another net that this net does not have yet.
 #[derive(Debug)]
 pub struct Builder<'a> {
     layout: &'a Layout,
@@ -105,19 +108,21 @@ impl<'a> Builder<'a> {
         Self { made: Some((config.seed(), Vec::new())), ..Self::writing(config) }
     }
 
-    /// The shape of the rows that the model reads: fields and their tables, numeric inputs, domains and tasks.
+    /// The layout of the model: the fields and embedding tables, numeric inputs, domains and tasks of the rows that it reads.
     pub fn layout(&self) -> &'a Layout {
         self.layout
     }
 
-    /// Sets what the branches of the net stand for (the parts with their own output), and returns them in the order of [`Branches::of`].
-    /// Call it before all methods that take the position of a branch: a position in this list, from 0.
+    /// Sets the branches of the net, and returns them in the order of [`Branches::of`]. A branch is a part of the net with logits of its
+    /// own; `branches` says whether there is one for each task, each domain, or each pair of both. Call this method before all methods that
+    /// take the position of a branch: its position in the returned list, from 0.
     ///
-    /// `built_with` is the number of branches that the model had before any domain was added; `None` means all. Rows of no known domain
-    /// ([`DomainId::SHARED`]) use only these first branches. Pass [`BranchedConfig::built_with`](crate::model::BranchedConfig::built_with).
+    /// `built_with` is the number of branches that the model had before any domain was added, from 1 to the number of branches; `None`
+    /// means all. Rows of no known domain ([`DomainId::SHARED`]) use only these first branches. Pass
+    /// [`BranchedConfig::built_with`](crate::model::BranchedConfig::built_with).
     ///
     /// # Errors
-    /// [`TooLarge`] if the net has too many branches.
+    /// Returns [`TooLarge`] if the layout gives more than 1,048,576 branches.
     pub fn branches(&mut self, branches: Branches, built_with: Option<usize>) -> Built<Vec<Branch>> {
         if branches.count(self.layout) > MOST_BRANCHES {
             return Err(TooLarge);
@@ -127,32 +132,36 @@ impl<'a> Builder<'a> {
         Ok(self.branches.clone())
     }
 
-    /// The number of branches that the model had before any domain was added, as [`Builder::branches`] set it. Rows of no known domain use
-    /// only these first branches; parts that mix branches should do so too, so that an added domain does not change the scores of the
-    /// others.
+    /// The number of branches that the model had before any domain was added, as [`Builder::branches`] set it; 0 before that call. Rows of
+    /// no known domain use only these first branches. A layer that combines several branches should also read only these, so that an added
+    /// domain does not change the scores of earlier domains.
     pub fn built_with(&self) -> usize {
         self.built_with
     }
 
-    /// The number of logits of this branch: 1 if it predicts one task, otherwise the number of tasks of the layout.
+    /// The number of logits that the branch `branch` computes for a row: 1 if it predicts one task, otherwise the number of tasks of the
+    /// layout.
     pub fn outputs(&self, branch: Branch) -> usize {
         if branch.task().is_some() { 1 } else { self.layout.tasks.len() }
     }
 
-    /// The embedded row, the input of the net: the embeddings of all fields in the order of the layout, then the numeric inputs, side by
-    /// side.
+    /// The embedded row, which is the input of the net: the embeddings of all fields in the order of the layout, then the numeric inputs,
+    /// side by side in one vector for each row.
     ///
     /// # Errors
-    /// [`TooLarge`] if the net has too many steps.
+    /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps or its steps read more than about 33 million
+    /// values.
     pub fn row(&mut self) -> Built<Value> {
         self.row_of(0)
     }
 
-    /// The row embedded by the tables of one branch, for a model whose branches have their own tables
-    /// ([`NetConfig::own_tables`]). `owner` is the position of the branch in [`Builder::branches`].
+    /// The row embedded by the tables of one branch, for a model whose branches have their own embedding tables
+    /// ([`NetConfig::own_tables`]). `owner` is the position of the branch in [`Builder::branches`], from 0. If all branches share the
+    /// tables, use [`Builder::row`].
     ///
     /// # Errors
-    /// [`TooLarge`] if the net has too many steps.
+    /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps or its steps read more than about 33 million
+    /// values.
     pub fn row_of(&mut self, owner: usize) -> Built<Value> {
         if let Some(&Some(row)) = self.rows.get(owner) {
             return Ok(row);
@@ -165,11 +174,12 @@ impl<'a> Builder<'a> {
         Ok(row)
     }
 
-    /// The embedding of one field: its columns of the [embedded row](Builder::row). For a field that [keeps](crate::data::Pooling::Keep)
-    /// its values apart, these are the embeddings of all values side by side.
+    /// The embedding of the field with the name `name`: its columns of the [embedded row](Builder::row). For a field that keeps its values
+    /// apart ([`Pooling::Keep`](crate::data::Pooling::Keep)), these are the embeddings of all its values, side by side.
     ///
     /// # Errors
-    /// [`TooLarge`] if the net has too many steps.
+    /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps or its steps read more than about 33 million
+    /// values.
     ///
     /// # Panics
     /// If the layout has no field of this name.
@@ -178,10 +188,12 @@ impl<'a> Builder<'a> {
         Ok(self.row()?.columns(columns.values()))
     }
 
-    /// The embeddings of all values of a field that [keeps](crate::data::Pooling::Keep) them apart, for [attention](Builder::attend).
+    /// The embeddings of all values of the field with the name `name`, for attention ([`Builder::attend`]). The field must keep its values
+    /// apart ([`Pooling::Keep`](crate::data::Pooling::Keep)).
     ///
     /// # Errors
-    /// [`TooLarge`] if the net has too many steps.
+    /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps or its steps read more than about 33 million
+    /// values.
     ///
     /// # Panics
     /// If the layout has no field of this name, or the field does not keep its values apart.
@@ -198,15 +210,19 @@ impl<'a> Builder<'a> {
         self.columns.fields[position.unwrap_or_else(|| panic!("the layout has no field {name:?}"))]
     }
 
-    /// Adds the tower of a branch: a multilayer perceptron that computes the logits of the branch from `input`, and adds them as
-    /// [`Builder::answer_branch`] does. `branch` is the position of the branch in [`Builder::branches`], `hidden` the widths of the hidden
-    /// layers. The name of the tower is `("towers", branch)`.
+    /// Adds the tower of a branch: a multilayer perceptron that computes the logits of the branch from `input`. They are added to the
+    /// logits of the net as [`Builder::answer_branch`] says.
+    ///
+    /// `branch` is the position of the branch in [`Builder::branches`], from 0. `hidden` lists the widths of the hidden layers, from the
+    /// input up; if it is empty, the tower is one affine map. `style` has the settings of hidden layers. The name of the layer is
+    /// `("towers", branch)`.
     ///
     /// # Errors
-    /// [`TooLarge`] if the net has too many steps.
+    /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps or its steps read more than about 33 million
+    /// values.
     ///
     /// # Panics
-    /// If there is no branch at this position.
+    /// If there is no branch at the position `branch`, or if the branch has a tower already.
     pub fn tower(&mut self, branch: usize, input: Value, hidden: &[usize], style: HiddenSettings) -> Built {
         let of = self.branches[branch];
         let logits = self.mlp(("towers", of), input, hidden, Some(self.outputs(of)), style)?;
@@ -214,21 +230,21 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Adds a value to the logits of all rows, of every domain and of no known domain. With `task` (a position in [`Layout::tasks`], from
-    /// 0), `value` has width 1 and is added to the logit of this task. With `None` it has one column for each task. If several values are
-    /// added to one logit, the logit is their sum.
+    /// Adds the value `value` to the logits of all rows, whatever their domain. If `task` is a number, it is the position of a task in
+    /// [`Layout::tasks`], from 0; `value` has one column, which is added to the logit of this task. If `task` is `None`, `value` has one
+    /// column for each task. If several values are added to one logit, the logit is their sum.
     ///
     /// # Panics
-    /// If the layout has no task at the position `task`, or if `value` does not have the width above. Also if `value` is the embedded row,
-    /// only some columns of an output, [stopped](Value::stopped), or an output of [`Builder::queries`] or [`Builder::directions`]. Pass
-    /// such columns through [`Builder::concat`] first.
+    /// If the layout has no task at the position `task`, or if `value` has another number of columns. Also if `value` is the embedded row,
+    /// only some columns of an output, a [stopped](Value::stopped) value, or an output of [`Builder::queries`] or [`Builder::directions`].
+    /// To answer with columns or a stopped value, pass them through [`Builder::concat`] first.
     pub fn answer(&mut self, value: Value, task: Option<usize>) {
         self.push_answer(Answer { value, domain: None, task, unknown: 1.0, by_labels: false });
     }
 
-    /// Adds a value to the logits that a branch predicts. `branch` is the position of the branch in [`Builder::branches`]; `value` has
-    /// [`Builder::outputs`] columns. A branch of one task predicts this task, other branches predict all tasks. A branch of one domain
-    /// predicts for the rows of this domain, other branches for all rows.
+    /// Adds the value `value` to the logits that a branch predicts. `branch` is the position of the branch in [`Builder::branches`], from
+    /// 0; `value` has [`Builder::outputs`] columns. A branch of one task predicts this task, other branches predict all tasks. A branch of
+    /// one domain predicts for the rows of this domain, other branches for all rows.
     ///
     /// If every branch is for one domain, rows of no known domain get the mean of the logits of all domains that the model was built with
     /// ([`Builder::built_with`]).

@@ -9,8 +9,8 @@ use super::layer::{Layer, LayerType};
 use crate::data::DomainId;
 use crate::nn::{InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, Segment};
 
-/// A layer of your own, `y = f(x)`, for [`Builder::custom`](super::Builder::custom), with a hand-written forward and backward pass, as the
-/// layers of this crate have.
+/// A layer of your own, `y = f(x)`, for [`Builder::custom`](super::Builder::custom). You write its forward and its backward pass by hand,
+/// as for the layers of this crate.
 ///
 /// The macro [`params!`](crate::params!) implements [`Params`], which optimizers, model files and checkpoints use. The layer is trained,
 /// saved and served with the net. It cannot be exported to ONNX: exporting such a model is an error.
@@ -57,13 +57,16 @@ use crate::nn::{InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, Segment};
 /// }
 /// ```
 pub trait CustomLayer: Params + PartialEq + fmt::Debug + Send + Sync + 'static {
-    /// What the forward pass keeps for the backward pass; `()` if nothing. The same value is passed in every training step: reuse its
-    /// buffers, so that a step allocates nothing.
+    /// The type of the values that the forward pass keeps for the backward pass; `()` if it keeps none. The first pass gets the default
+    /// value of this type. Later passes with the same [`Cache`](crate::model::Cache) of the model get the value that the pass before has
+    /// left: reuse its buffers, so that a pass allocates nothing.
     type Cache: Default + Send + Sync + 'static;
 
-    /// The forward pass: computes `y` from `x`. It must write every value of `y`, because `y` holds old values.
+    /// The forward pass: computes `y`, `[rows, out]`, from `x`, `[rows, in]`. It must write every value of `y`, because `y` holds old
+    /// values.
     ///
-    /// [`Mode`] says whether the pass uses dropout and batch statistics. In inference the values of a row must not depend on other rows.
+    /// `segments` lists which consecutive rows of `x` belong to which domain. `mode` says whether the pass is training or inference. In
+    /// inference, the `y` of a row must not depend on other rows.
     fn forward(
         &self,
         x: &ArrayRef2<f32>,
@@ -73,9 +76,10 @@ pub trait CustomLayer: Params + PartialEq + fmt::Debug + Send + Sync + 'static {
         y: &mut ArrayRef2<f32>,
     );
 
-    /// The backward pass: from the gradient `dy` of `y`, adds the gradient of the parameters to `grad`, and writes the gradient of `x` to
-    /// `dx`. It must write every value of `dx`, because `dx` holds old values. It follows a forward pass in training mode with the same
-    /// `x`, `segments` and `cache`.
+    /// The backward pass. It gets the gradient of the loss with respect to `y` in `dy`, adds the gradient of the parameters to `grad`, and
+    /// writes the gradient of `x` to `dx`. It must write every value of `dx`, because `dx` holds old values.
+    ///
+    /// The crate calls it after a forward pass in training mode with the same `x`, `segments` and `cache`.
     fn backward(
         &self,
         x: &ArrayRef2<f32>,
@@ -86,21 +90,22 @@ pub trait CustomLayer: Params + PartialEq + fmt::Debug + Send + Sync + 'static {
         dx: &mut ArrayRef2<f32>,
     );
 
-    /// Whether `y` depends on the domain of a row; true by default. If it does not, return false: serving then prepares the layer once for
-    /// all domains, not once for each.
+    /// Returns whether `y` depends on the domain of a row; true by default. Return false only if `forward` ignores the domains of
+    /// `segments`: serving then prepares the layer once for all domains, not once for each domain.
     fn reads_domain(&self) -> bool {
         true
     }
 
-    /// Adds the parameters of a new domain, when the model grows by [`Model::add_domain`](crate::Model::add_domain). Draw random values
-    /// from `rng`. By default it adds nothing: right for a layer without parameters of domains.
+    /// Adds the parameters of the new domain `domain` to this layer; [`Model::add_domain`](crate::Model::add_domain) calls it. Draw random
+    /// initial values from `rng`. The default adds nothing, which is right for a layer without parameters that belong to one domain.
     fn add_domain(&mut self, domain: DomainId, rng: &mut InitRng) {
         let _ = (domain, rng);
     }
 }
 
-/// A [`CustomLayer`] whose type is erased, as [`Layer::Custom`] holds it in a net. [`Builder::custom`](super::Builder::custom) makes it.
-/// [`Net::get`](super::Net::get) with the type of your layer gives your layer back.
+/// A [`CustomLayer`] of any type, as [`Layer::Custom`] holds it in a net (a boxed trait object).
+/// [`Builder::custom`](super::Builder::custom) makes it. To read your layer, call [`Net::get`](super::Net::get) with the type of your
+/// layer.
 #[derive(Debug)]
 pub struct Custom(Box<dyn Erased>);
 

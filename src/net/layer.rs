@@ -6,20 +6,22 @@ use crate::nn::{
     Representations, StarLinear, Stitch, Tokens,
 };
 
-/// A type of layer that [`Net::get`](super::Net::get) can return: the layers in [`Layer`], and every [`CustomLayer`](super::CustomLayer).
-/// You do not implement it yourself.
+/// A type of layer that [`Net::get`](super::Net::get) can return: each type that a variant of [`Layer`] holds, such as [`Gate`], and every
+/// [`CustomLayer`](super::CustomLayer). This crate implements the trait for all of them; you do not implement it yourself.
 pub trait LayerType: Sized {
-    /// The layer inside `layer`, if it is of this type; otherwise `None`.
+    /// Returns the layer that `layer` holds, if its type is `Self`; otherwise `None`. For example, `Gate::of(layer)` is `Some` if `layer`
+    /// is [`Layer::Gate`].
     fn of(layer: &Layer) -> Option<&Self>;
 
-    /// The layer inside `layer`, mutably, if it is of this type; otherwise `None`.
+    /// Returns the layer that `layer` holds, to change its parameters, if its type is `Self`; otherwise `None`.
     fn of_mut(layer: &mut Layer) -> Option<&mut Self>;
 }
 
 macro_rules! layers {
     ($($(#[$doc:meta])+ $variant:ident($type:ty),)+) => {
-        /// A layer of a [`Net`](super::Net), of any type. [`Net::get`](super::Net::get) and [`Net::all`](super::Net::all) return layers by
-        /// their own type.
+        /// A layer of a [`Net`](super::Net): one variant for each type of layer. A net keeps its layers in this type.
+        /// [`Net::get`](super::Net::get) and [`Net::all`](super::Net::all) return the layer inside, such as a [`Gate`]. Which variant a
+        /// layer has depends on the method of the [`Builder`](super::Builder) that made it.
         #[derive(Debug, Clone, PartialEq)]
         #[non_exhaustive]
         pub enum Layer {
@@ -41,29 +43,42 @@ macro_rules! layers {
 }
 
 layers! {
-    /// A multilayer perceptron: one or more affine maps, of which the hidden ones have an activation.
+    /// A multilayer perceptron ([`Mlp`]): affine maps, with an activation after each hidden one. Made by
+    /// [`Builder::mlp`](super::Builder::mlp), [`Builder::mlp_from_zero`](super::Builder::mlp_from_zero),
+    /// [`Builder::orthogonal_layer`](super::Builder::orthogonal_layer) and [`Builder::tower`](super::Builder::tower).
     Mlp(Mlp),
-    /// A multilayer perceptron that also reads an embedding of the row's domain.
+    /// A multilayer perceptron that also reads an embedding of the row's domain ([`DomainMlp`]). Made by
+    /// [`Builder::domain_mlp`](super::Builder::domain_mlp) and [`Builder::domain_mlp_from_zero`](super::Builder::domain_mlp_from_zero).
     DomainMlp(DomainMlp),
-    /// Partitioned Normalization: batch normalisation with statistics of the row's domain.
+    /// Partitioned Normalization ([`PartitionedNorm`]): batch normalisation with the mean and variance of the row's domain. Made by
+    /// [`Builder::partitioned_norm`](super::Builder::partitioned_norm).
     Norm(PartitionedNorm),
-    /// A star layer: an affine map that combines shared weights and weights of the row's domain.
+    /// A star layer ([`StarLinear`]): an affine map whose weights combine those that all domains share with those of the row's domain. Made
+    /// by [`Builder::star`](super::Builder::star).
     Star(StarLinear),
-    /// Normalisation, activation and dropout: the part of a hidden layer after its affine map.
+    /// The part of a hidden layer after its affine map ([`PostAffine`]): normalisation, activation and dropout. Made by
+    /// [`Builder::hidden`](super::Builder::hidden), and by [`Builder::star`](super::Builder::star) with a style.
     PostAffine(PostAffine),
-    /// A softmax gate: the weights of a mixture of experts.
+    /// A softmax gate ([`Gate`]): it computes the weights of a weighted sum of values, such as the outputs of experts. Made by
+    /// [`Builder::mix`](super::Builder::mix).
     Gate(Gate),
-    /// A cross-stitch unit: a learned linear combination of several values.
+    /// A cross-stitch unit ([`Stitch`]): a linear combination of several values, with learned weights that do not depend on the row. Made
+    /// by [`Builder::stitch`](super::Builder::stitch).
     Stitch(Stitch),
-    /// The tokens of a row: one vector for each field and numeric input, for attention.
+    /// The map from a row to its tokens ([`Tokens`]): one vector for each field and each numeric input, which attention reads. Made by
+    /// [`Builder::tokens`](super::Builder::tokens).
     Tokens(Tokens),
-    /// Multi-head attention among the tokens of a row.
+    /// Multi-head attention ([`MultiHeadAttention`]) among the tokens of a row, made by [`Builder::attention`](super::Builder::attention);
+    /// or among the representations of branches, made by [`Builder::queries`](super::Builder::queries) with `relations`.
     Attention(MultiHeadAttention),
-    /// The learned representations of branches: one vector for each branch, from which [`Mran`](crate::model::Mran) computes its queries.
+    /// The learned representations of branches ([`Representations`]): one vector for each branch, from which [`Mran`](crate::model::Mran)
+    /// computes its queries. Made by [`Builder::queries`](super::Builder::queries).
     Representations(Representations),
-    /// The map from the query of a branch to its direction, a vector whose inner product with a token is the score of the token.
+    /// The map from the query of a branch to its direction ([`Alignment`]): a vector whose inner product with a token is the score of the
+    /// token. Made by [`Builder::directions`](super::Builder::directions).
     Alignment(Alignment),
-    /// A layer of your own: see [`CustomLayer`](super::CustomLayer).
+    /// A layer of your own, of a type that implements [`CustomLayer`](super::CustomLayer). Made by
+    /// [`Builder::custom`](super::Builder::custom).
     Custom(Custom),
 }
 
@@ -95,10 +110,10 @@ impl Layer {
     }
 }
 
-/// A type that can be one part of the dotted name of a layer: a string, a number (the position in a list), or a [`Branch`]. [`IntoName`]
-/// makes a whole name of several parts.
+/// A type that can be one part of the dotted name of a layer: a `&'static str`, a `usize` (for example the position in a list, from 0), or
+/// a [`Branch`]. [`IntoName`] makes a whole name of several parts.
 pub trait IntoPart {
-    /// Converts `self` to this part of the name.
+    /// Converts `self` to a [`Part`]: a string becomes [`Part::Field`], a number [`Part::Index`], and a branch [`Part::Branch`].
     fn part(self) -> Part;
 }
 
@@ -125,7 +140,7 @@ impl IntoPart for Branch {
 ///
 /// For example, `("levels", 0, "own", branch, 1)` is the name `levels.0.own.BRANCH.1`, where BRANCH stands for the name of the branch.
 pub trait IntoName {
-    /// The parts of the name, in order.
+    /// Converts `self` to the parts of the name, from left to right. The empty name has no parts.
     fn name(self) -> Vec<Part>;
 }
 

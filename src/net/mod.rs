@@ -103,12 +103,16 @@ pub use self::net::Net;
 pub use self::program::{Program, Value};
 pub use self::tape::Tape;
 
-/// Settings that describe their net. Implement it, and [`NetConfig`](crate::model::NetConfig), for a model of your own.
+/// Settings of a model that can describe the net of this model. Implement this trait and [`NetConfig`](crate::model::NetConfig) for a model
+/// of your own; [the module](self) has an example.
 pub trait Describe {
-    /// Adds the steps of the net to the builder `net`, in the order of the forward pass. At the end every task must have a logit in every
-    /// domain: see [`Builder::answer`] and [`Builder::tower`].
+    /// Adds the steps of the net to the builder `net`, in the order of the forward pass. The crate calls it when it makes a model, computes
+    /// its size, or adds a domain.
+    ///
+    /// When it returns, every task must have a logit in every domain: add logits by [`Builder::answer`], [`Builder::answer_branch`] or
+    /// [`Builder::tower`].
     ///
     /// # Errors
-    /// [`TooLarge`] if a method of the builder returns it.
+    /// Returns [`TooLarge`] if a method of the builder returned it. Pass it on with `?`.
     fn describe(&self, net: &mut Builder<'_>) -> Built;
 }

@@ -24,11 +24,12 @@ pub(crate) struct Input<'a> {
     pub(crate) rows: &'a [u32],
 }
 
-/// The dense part of a model, run as the [`Program`] that its settings [describe](super::Describe): from embedded rows to one logit for
-/// each row and task.
+/// The part of a model after the embeddings: it computes one logit for each row and task from embedded rows. It holds all layers of the
+/// model with their parameters, and the [`Program`] that says in which order they run. The settings of the model
+/// [describe](super::Describe) this program.
 ///
-/// It holds the layers with their parameters. Its gradient is another net of the same shape
-/// ([`Gradient::net`](crate::model::Gradient::net)). [`Model::net`](crate::Model::net) returns the net of a model.
+/// [`Model::net`](crate::Model::net) returns the net of a model. The gradient of a net is another `Net` with the same layers
+/// ([`Gradient::net`](crate::model::Gradient::net)).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Net {
     program: Arc<Program>,
@@ -38,7 +39,8 @@ pub struct Net {
 }
 
 impl Net {
-    /// The layer of this name, such as `("towers", branch)`. `None` if the net has no layer of this name, or it is not of type `T`.
+    /// Returns the layer with the dotted name `name`, such as `("towers", branch)`. The result is `None` if the net has no layer of this
+    /// name, or if the layer is not of type `T`.
     ///
     /// `T` is the type of the layer, for example [`Mlp`](crate::nn::Mlp). Names are those that the model gave its layers in the
     /// [`Builder`]: the name of a parameter ([`Model::visit`](crate::Model::visit)) starts with `net.` and the name of its layer.
@@ -57,18 +59,20 @@ impl Net {
         T::of(&self.layers[self.position(name)?])
     }
 
-    /// The layer of this name, mutably: see [`Net::get`].
+    /// Returns the layer with the dotted name `name`, to change its parameters. The result is `None` if the net has no layer of this name,
+    /// or if the layer is not of type `T`. [`Net::get`] says what `T` and the names are.
     pub fn get_mut<T: LayerType>(&mut self, name: impl IntoName) -> Option<&mut T> {
         let i = self.position(name)?;
         T::of_mut(&mut self.layers[i])
     }
 
-    /// All layers of type `T`, for example all [`Gate`](crate::nn::Gate)s, in the order of the steps of the net.
+    /// Iterates over all layers of type `T`, for example all [`Gate`](crate::nn::Gate)s, in the order in which the net runs them.
     pub fn all<T: LayerType + 'static>(&self) -> impl Iterator<Item = &T> {
         self.layers.iter().filter_map(T::of)
     }
 
-    /// All layers of type `T`, mutably: see [`Net::all`].
+    /// Iterates over all layers of type `T`, to change their parameters, in the order in which the net runs them. [`Net::all`] gives the
+    /// same layers to read.
     pub fn all_mut<T: LayerType + 'static>(&mut self) -> impl Iterator<Item = &mut T> {
         self.layers.iter_mut().filter_map(T::of_mut)
     }
@@ -78,7 +82,7 @@ impl Net {
         self.names().position(|of| *of == name)
     }
 
-    /// The steps that the net runs.
+    /// The list of steps that the net runs in a pass, from the embedded row to the logits.
     pub fn program(&self) -> &Program {
         &self.program
     }
@@ -110,11 +114,12 @@ impl Net {
         Self { program: Arc::new(program), layers, present }
     }
 
-    /// The number of parameters of a net with these settings, without embedding tables. It is computed without making the net.
+    /// Computes how many parameters the net of these settings has, moving averages included and embedding tables not included. It does not
+    /// make the net, so it needs little memory.
     ///
-    /// The crate uses it before it allocates memory: to refuse settings that need more memory than the machine has, and model files whose
-    /// settings describe a larger model than the file holds. If the net has too many steps ([`TooLarge`](super::TooLarge)), the size is
-    /// infinite.
+    /// The crate calls it before it allocates a model: it refuses settings that need more memory than the machine has, and model files that
+    /// hold fewer values than their settings ask for. If the net has more steps or branches than [`TooLarge`](super::TooLarge) allows,
+    /// [`Size::values`] is infinite and [`Size::tensors`] is 0.
     pub fn size(config: &dyn NetConfig) -> Size {
         let mut builder = Builder::measuring(config);
         let built = config.describe(&mut builder);
@@ -178,11 +183,14 @@ impl Net {
         true
     }
 
-    /// Calls `see` with the weights of every softmax gate in the last pass that used `tape`, in the order of the steps of the net. Get the
-    /// tape by [`Cache::tape`](crate::model::Cache::tape).
+    /// Calls `see` once for each softmax gate, with the weights that the gate computed in the last pass of this net with `tape`. The gates
+    /// come in the order in which the net runs them. [`Cache::tape`](crate::model::Cache::tape) returns the tape of a pass.
     ///
-    /// A gate that ran for no row is left out. If the pass had rows of known domains and rows of no known domain, and branches are domains,
-    /// `see` can get the same gate twice: once for each of the two groups of rows.
+    /// A gate that ran for no row of the pass is left out. If every branch is for one domain, and the pass had rows both of known domains
+    /// and of no known domain, `see` can get a gate twice: once for each of these two groups of rows.
+    ///
+    /// # Panics
+    /// If no pass has used `tape` yet. The last pass that used it must be a pass of this net.
     pub fn visit_gates(&self, tape: &Tape, see: &mut dyn FnMut(GateView<'_>)) {
         let parts = [(&tape.known, 0), (&tape.unknown, tape.apart.start)];
         let parts = &parts[..if tape.apart.is_empty() { 1 } else { 2 }];

@@ -5,8 +5,9 @@ use std::ops::Range;
 use super::layer::Name;
 use crate::model::Fusion;
 
-/// A value in a net that you describe: the output of a step, `[rows, width]`, or some of its columns. The methods of
-/// [`Builder`](super::Builder) take and return values.
+/// Stands for a value that a net computes: the output of a step, a matrix `[rows, width]`, or some of its columns. The methods of
+/// [`Builder`](super::Builder) return a `Value` for each step that they add, and take values as the inputs of steps. A `Value` holds no
+/// numbers: they exist only in a pass through the net.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Value {
     index: u32,
@@ -21,20 +22,22 @@ impl Value {
         Self { index: small(index), start: 0, width: small(width), stopped: false }
     }
 
-    /// The columns `columns` of this value, counted from 0. No step is needed for this.
+    /// A value that has only some columns of this value. `columns` are their positions, from 0: `value.columns(0..2)` has the first two
+    /// columns. This adds no step to the net.
     ///
     /// # Panics
-    /// If `columns` is not a range within the [width](Value::width) of the value.
+    /// If `columns` ends above [`Value::width`], or starts above its end.
     #[must_use]
     pub fn columns(self, columns: Range<usize>) -> Self {
         assert!(columns.start <= columns.end && columns.end <= self.width(), "{columns:?} of {} columns", self.width);
         Self { start: self.start + columns.start as u32, width: columns.len() as u32, ..self }
     }
 
-    /// The value with a stopped gradient, `sg(x)` in formulas: the step that reads it sends no gradient back to it.
+    /// This value with a stopped gradient, written `sg(x)` in formulas. A step that reads the result computes with the same numbers, but
+    /// the backward pass sends no gradient from this step to the value. So the layers that compute the value do not learn from this step.
     ///
-    /// Only these methods of [`Builder`](super::Builder) accept a stopped value, others panic: `mlp`, `mlp_from_zero`, `orthogonal_layer`,
-    /// `tower`, `domain_mlp`, `domain_mlp_from_zero`, `concat`, `product`, `scale` and `attend`.
+    /// Only these methods of [`Builder`](super::Builder) accept a stopped value; all others panic: `mlp`, `mlp_from_zero`,
+    /// `orthogonal_layer`, `tower`, `domain_mlp`, `domain_mlp_from_zero`, `concat`, `product`, `scale` and `attend`.
     #[must_use]
     pub fn stopped(self) -> Self {
         Self { stopped: true, ..self }
@@ -53,17 +56,19 @@ impl Value {
         self.index as usize
     }
 
-    /// The number of columns of this value.
+    /// The number of columns of this value: the width of the step's output, or the number of columns that [`Value::columns`] selected.
     pub fn width(self) -> usize {
         self.width as usize
     }
 }
 
-/// The computation of a net, from the embedded row (embeddings and numeric inputs) to the logits: a list of steps. A step reads values of
-/// earlier steps. A [`Builder`](super::Builder) writes it; [`Net::program`](super::Net::program) returns it.
+/// The list of steps that a net runs, from the embedded row (the embeddings of all fields and the numeric inputs) to the logits. A step
+/// applies an operation, often a layer, to outputs of earlier steps. A [`Builder`](super::Builder) writes the program when a model is made;
+/// [`Net::program`](super::Net::program) returns it.
 ///
-/// Each layer has a hand-written forward and backward pass. A program adds what connects the layers: their order, the rows for which each
-/// value is computed, the layers that have a gradient in a training step, and the order in which gradients are summed.
+/// Each layer has a hand-written forward and backward pass. The program says what connects the layers: their order, the rows for which each
+/// step runs, the layers that have a gradient in a training step, and the order in which gradients are summed. It has no public fields: you
+/// can print it with `{:?}`, and compare it with the program of another net.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Program {
     pub(crate) steps: Vec<Step>,

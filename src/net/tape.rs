@@ -12,10 +12,11 @@ use crate::nn::{
     PostAffineCache, ProductCache, RepresentationsCache, ScaleCache, Segment, StarLinearCache,
 };
 
-/// The values of all steps of a net in one pass, and in training their gradients. It is a part of a [`Cache`](crate::model::Cache), which
-/// the caller keeps: several threads can then use one net at a time, and later passes reuse the memory.
+/// The memory of one pass through a net: the values that its steps computed and, in training, their gradients. It is a part of a
+/// [`Cache`](crate::model::Cache), and each pass with this cache overwrites it.
 ///
-/// Get it by [`Cache::tape`](crate::model::Cache::tape), and pass it to [`Net::visit_gates`](super::Net::visit_gates).
+/// [`Cache::tape`](crate::model::Cache::tape) returns it. Pass it to [`Net::visit_gates`](super::Net::visit_gates) to see the weights of
+/// gates; it has no other use outside of the crate.
 #[derive(Debug, Default)]
 pub struct Tape {
     /// The rows of known domains, or all rows if every row needs every value; and the rows of no known domain.

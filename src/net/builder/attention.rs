@@ -8,15 +8,16 @@ use crate::nn::{
 };
 
 impl Builder<'_> {
-    /// The tokens of each row, side by side. A token is a vector of `width` values for one input of the row: the embedding of a field, or
-    /// `x_j·v_j + b_j` for a numeric input `x_j`, with learned vectors `v_j` and `b_j`. The result has `fields + numeric inputs` times
-    /// `width` columns.
+    /// Adds the map from a row to its tokens ([`Tokens`]), which attention reads. A token is a vector of `width` values for one input of
+    /// the row. For a field, it is the embedding. For a numeric input `x_j`, it is `x_j·v_j + b_j` with learned vectors `v_j` and `b_j`.
+    /// The result has the tokens of all fields, then those of all numeric inputs, side by side: `(fields + numeric inputs)·width` columns.
     ///
     /// `row` is the [embedded row](Builder::row), in which the embedding of every field must have `width` values. `std` is the standard
-    /// deviation of the initial `v_j`. See [`Tokens`].
+    /// deviation of the initial values of `v_j`; `b_j` starts at 0.
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     pub fn tokens(&mut self, name: impl IntoName, row: Value, width: usize, std: f32) -> Built<Value> {
         let (fields, numbers) = (self.layout.fields.len(), self.layout.numeric.len());
         let size = 2.0 * Size::tensor(numbers as f64 * width as f64);
@@ -26,11 +27,12 @@ impl Builder<'_> {
         })
     }
 
-    /// Multi-head self-attention among the tokens of each row. `input` has the tokens side by side, `tokens` is their number (above 0). The
-    /// result has as many tokens, each of [`AttentionSettings::width`] values. See [`MultiHeadAttention`].
+    /// Adds multi-head self-attention among the tokens of each row ([`MultiHeadAttention`]). `input` has the tokens of a row side by side,
+    /// and `tokens` is their number, at least 1. The result has the same number of tokens, each of [`AttentionSettings::width`] values.
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     ///
     /// # Panics
     /// If `tokens` is 0, or the width of `input` is not a multiple of `tokens`.
@@ -52,13 +54,15 @@ impl Builder<'_> {
         })
     }
 
-    /// One query vector for each branch of [`Builder::branches`], `[branches, width]`, equal for all rows of a batch. A query is the
-    /// learned representation of its branch (the layer `representations`) or, with `relations`, the output of attention among the
-    /// representations of branches (the layer `relations`). The `width` is [`AttentionSettings::width`]. Read the result with
-    /// [`Builder::directions`]. See [`Representations`].
+    /// Adds one query vector for each branch of [`Builder::branches`]: `[branches, width]`, equal for all rows of a batch, where `width` is
+    /// [`AttentionSettings::width`]. Call it once in a net, and pass the result to [`Builder::directions`].
+    ///
+    /// If `relations` is false, the query of a branch is its learned representation ([`Representations`], the layer `representations`). If
+    /// it is true, attention among the representations of all branches (the layer `relations`) computes the queries.
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     pub fn queries(&mut self, settings: AttentionSettings, relations: bool) -> Built<Value> {
         let (width, branches, common) = (settings.width(), self.branches.clone(), self.built_with);
         let (count, style) =
@@ -76,12 +80,13 @@ impl Builder<'_> {
         })
     }
 
-    /// One direction for each branch, `[branches, width]`, computed from `queries` ([`Builder::queries`]) by a learned map. The inner
-    /// product of a token with the direction is the score of the token for this branch. `width` is the width of one token; `settings` are
-    /// those of the queries. Read the result with [`Builder::align`]. See [`Alignment`].
+    /// Adds one direction for each branch, `[branches, width]`, which a learned map ([`Alignment`]) computes from `queries`, the output of
+    /// [`Builder::queries`]. The inner product of a token with the direction of a branch is the score of the token for this branch. `width`
+    /// is the number of values of one token; `settings` are those that the queries got. Pass the result to [`Builder::align`].
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     pub fn directions(
         &mut self,
         name: impl IntoName,
@@ -96,12 +101,13 @@ impl Builder<'_> {
         })
     }
 
-    /// Scales each token of a row by its weight for one branch: `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨p, x_m⟩)`. The tokens `x_m`
-    /// stand side by side in `tokens`; `p` is the direction of the branch in `directions` ([`Builder::directions`]). `branch` is the
-    /// position of the branch in [`Builder::branches`].
+    /// Scales each token of a row by its weight for one branch: `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨p, x_m⟩)`. The tokens `x_m` are
+    /// side by side in `tokens`, and `p` is the direction of the branch in `directions`, the output of [`Builder::directions`]. `branch` is
+    /// the position of the branch in [`Builder::branches`], from 0. The result has as many columns as `tokens`.
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     pub fn align(&mut self, tokens: Value, directions: Value, branch: usize) -> Built<Value> {
         let width = tokens.width();
         let kept = 2.0 * width as f64 + (width / directions.width().max(1)) as f64;

@@ -11,12 +11,15 @@ use crate::nn::{
 };
 
 impl Builder<'_> {
-    /// A multilayer perceptron: hidden layers of the widths `hidden` and, with `output`, a last affine map to `output` values. Without
-    /// `output` the result is that of the last hidden layer. `style` has the activation, normalisation and dropout of hidden layers. See
-    /// [`Mlp`].
+    /// Adds a multilayer perceptron ([`Mlp`]) that reads `input`. `hidden` lists the widths of its hidden layers, from the input up; it may
+    /// be empty. If `output` is a number, a last affine map without activation computes that number of columns. If it is `None`, the result
+    /// is the output of the last hidden layer.
+    ///
+    /// `style` has the activation, normalisation, dropout and initial distribution of hidden layers.
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     pub fn mlp(
         &mut self,
         name: impl IntoName,
@@ -28,11 +31,12 @@ impl Builder<'_> {
         self.mlp_with(name, input, hidden, output, style, None, false)
     }
 
-    /// A multilayer perceptron as [`Builder::mlp`] makes it, but the weights and biases of its last affine map start at 0. So all its
-    /// outputs are 0 before training.
+    /// Adds a multilayer perceptron whose outputs are all 0 before training: the weights and biases of its last affine map start at 0. The
+    /// last affine map computes `output` columns. The other arguments are those of [`Builder::mlp`].
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     pub fn mlp_from_zero(
         &mut self,
         name: impl IntoName,
@@ -44,14 +48,16 @@ impl Builder<'_> {
         self.mlp_with(name, input, hidden, Some(output), style, None, true)
     }
 
-    /// One hidden layer of `width` columns, with a penalty that pushes blocks of its weight to be orthogonal.
+    /// Adds one hidden layer of `width` columns, with a penalty in the training loss that makes blocks of its weight orthogonal to each
+    /// other.
     ///
-    /// The columns of the weight are cut into `blocks` blocks `G_1, G_2, …` of equal width. The penalty is `λ·Σ ‖G_aᵀ·G_b‖²_F`, summed over
-    /// all pairs of blocks; λ is `lambda`, at least 0. With 0 there is no penalty. [`Model::penalize`](crate::Model::penalize) computes it
-    /// in training.
+    /// The penalty divides the columns of the weight into `blocks` blocks `G_1, G_2, …` of equal width. It is `λ·Σ ‖G_aᵀ·G_b‖²_F`, summed
+    /// over all pairs of blocks, where λ is `lambda`. `lambda` should be at least 0; with 0 there is no penalty. Otherwise `blocks` must be
+    /// at least 1 and divide `width`. [`Model::penalize`](crate::Model::penalize) computes the penalty; it panics if `blocks` is invalid.
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     pub fn orthogonal_layer(
         &mut self,
         name: impl IntoName,
@@ -95,11 +101,15 @@ impl Builder<'_> {
         })
     }
 
-    /// A multilayer perceptron that reads `input` and an embedding of the row's domain, side by side: `mlp([input, e_d])`. The embedding
-    /// `e_d` has `domain_dim` values. `hidden` are the widths of hidden layers, `output` is the width of the result. See [`DomainMlp`].
+    /// Adds a multilayer perceptron that reads `input` and an embedding of the row's domain, side by side: `mlp([input, e_d])`
+    /// ([`DomainMlp`]). The embedding `e_d` of domain d is learned and has `domain_dim` values.
+    ///
+    /// `hidden` lists the widths of the hidden layers, from the input up; it may be empty. A last affine map without activation computes
+    /// `output` columns. `style` has the settings of hidden layers.
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     pub fn domain_mlp(
         &mut self,
         name: impl IntoName,
@@ -117,11 +127,12 @@ impl Builder<'_> {
         })
     }
 
-    /// A multilayer perceptron as [`Builder::domain_mlp`] makes it, but the weights and biases of its last affine map start at 0. So all
-    /// its outputs are 0 before training.
+    /// Adds a multilayer perceptron that also reads an embedding of the row's domain, and whose outputs are all 0 before training: the
+    /// weights and biases of its last affine map start at 0. The arguments are those of [`Builder::domain_mlp`].
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     pub fn domain_mlp_from_zero(
         &mut self,
         name: impl IntoName,
@@ -140,20 +151,23 @@ impl Builder<'_> {
         Ok(value)
     }
 
-    /// Concatenates values, whose widths may differ. They may be the embedded row, columns of it, and [stopped](Value::stopped) values.
+    /// Concatenates values: the result has the columns of the first value, then those of the second, and so on. The widths of the values
+    /// may differ. The embedded row, some columns of a value, and [stopped](Value::stopped) values are allowed.
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     pub fn concat(&mut self, parts: Vec<Value>) -> Built<Value> {
         let width = parts.iter().map(|part| part.width()).sum();
         self.push([(); 0], Op::Concat { parts }, width, Size::default(), 2.0 * width as f64, |_| Vec::new())
     }
 
-    /// The elementwise product `a ⊙ b` of two values of equal width, for example of the embeddings of two fields. See
+    /// Multiplies two values of equal width element by element: `a ⊙ b`, for example the embeddings of two fields. The layer function is
     /// [`product`](crate::nn::product).
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     ///
     /// # Panics
     /// If `a` and `b` have different widths.
@@ -163,17 +177,19 @@ impl Builder<'_> {
         self.push([(); 0], Op::Product { a, b }, width, Size::default(), 4.0 * width as f64, |_| Vec::new())
     }
 
-    /// Attention of one query over a sequence: the weighted sum `Σ_m α_m·v_m` with `α = softmax_m(⟨query, v_m⟩ / √width)`.
+    /// Attends with one query over a sequence: the result is the weighted sum `Σ_m α_m·v_m` with `α = softmax_m(⟨query, v_m⟩ / √width)`.
+    /// The layer function is [`attend`](crate::nn::attend).
     ///
-    /// `v_m` are the embeddings of the values that the row has ([`Builder::sequence`]); missing values do not count. `query` is as wide as
-    /// one of them: the embedding of a field that reads the same table, or the output of a multilayer perceptron. See
-    /// [`attend`](crate::nn::attend).
+    /// `v_m` are the embeddings of the values that the row has in `over` ([`Builder::sequence`]); places without a value do not count.
+    /// `width` is the number of columns of `query`, which must be that of one embedding. The query can be the embedding of a field that
+    /// reads the same table, or the output of a multilayer perceptron.
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     ///
     /// # Panics
-    /// If the width of `query` is not that of one embedding in `over`.
+    /// If `query` does not have as many columns as one embedding of `over`.
     pub fn attend(&mut self, query: Value, over: Sequence) -> Built<Value> {
         let (width, Sequence { values, filled, len }) = (query.width(), over);
         assert_eq!(len * width, values.width(), "a query as wide as one of the {len} values");
@@ -181,11 +197,12 @@ impl Builder<'_> {
         self.push([(); 0], Op::Attend { query, values, filled }, width, Size::default(), kept, |_| Vec::new())
     }
 
-    /// `factor·σ(gate) ⊙ input`: multiplies each value of `input` by a number between 0 and `factor`. σ is the sigmoid, ⊙ the elementwise
-    /// product. See [`scale`](crate::nn::scale).
+    /// Multiplies each value of `input` by a number between 0 and `factor`: `factor·σ(gate) ⊙ input`. σ is the sigmoid, and ⊙ is the
+    /// elementwise product. With `factor` = 2, a gate of 0 leaves the input unchanged. The layer function is [`scale`](crate::nn::scale).
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     ///
     /// # Panics
     /// If `input` and `gate` have different widths.
@@ -197,11 +214,12 @@ impl Builder<'_> {
         })
     }
 
-    /// Partitioned Normalization: batch normalisation with statistics of the row's domain. The width does not change. See
-    /// [`PartitionedNorm`].
+    /// Adds Partitioned Normalization ([`PartitionedNorm`]): batch normalisation in which each row is normalised by the mean and variance
+    /// of its own domain. The result has as many columns as `input`.
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     pub fn partitioned_norm(
         &mut self,
         name: impl IntoName,
@@ -215,15 +233,16 @@ impl Builder<'_> {
         })
     }
 
-    /// A star layer with `width` outputs: an affine map that combines shared weights and weights of the row's domain by `combination`. See
-    /// [`StarLinear`].
+    /// Adds a star layer ([`StarLinear`]) with `width` output columns: an affine map whose weights combine those that all domains share
+    /// with those of the row's domain. `combination` says how it combines them.
     ///
-    /// With `style` it is a hidden layer: normalisation, activation and dropout follow. They are a layer of their own ([`PostAffine`]),
-    /// whose name is `name` with `hidden` in place of the part `layers`: `("hidden", 0)` for `("layers", 0)`. If `name` has no part
-    /// `layers`, the part `hidden` is appended: `("late", "hidden")` for `"late"`.
+    /// If `style` is `None`, the result is that of the affine map. Otherwise normalisation, activation and dropout follow, as in a hidden
+    /// layer. They are a layer of their own ([`PostAffine`]), whose name is `name` with `hidden` in place of the part `layers`: `("hidden",
+    /// 0)` for `("layers", 0)`. If `name` has no part `layers`, the part `hidden` is appended: `("late", "hidden")` for `"late"`.
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     pub fn star(
         &mut self,
         name: impl IntoName,
@@ -255,11 +274,13 @@ impl Builder<'_> {
         })
     }
 
-    /// A softmax gate: the weighted sum `Σ_i w_i · parts_i` of values of equal width, with `w = softmax(selector·W)` and a learned `W`.
-    /// `selector` is often the embedded row. See [`Gate`].
+    /// Adds a softmax gate ([`Gate`]): the result is the weighted sum `Σ_i w_i · parts_i` of values of equal width, with the weights `w =
+    /// softmax(selector·W)` and a learned matrix `W`. Each row has its own weights. `selector` is often the embedded row; `parts` are often
+    /// the outputs of experts.
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     ///
     /// # Panics
     /// If `parts` is empty, has values of different widths, or contains the embedded row or columns of it.
@@ -272,17 +293,20 @@ impl Builder<'_> {
         })
     }
 
-    /// A cross-stitch unit: a learned linear combination of values of equal width. Each of `parts` is cut into `blocks` blocks of columns
-    /// (1 for whole values), and each block of the result is a weighted sum of all blocks of all parts.
+    /// Adds a cross-stitch unit ([`Stitch`]): a learned linear combination of values of equal width. Each value of `parts` is divided into
+    /// `blocks` blocks of columns, at least 1; their number must divide the width. Each block of the result is a weighted sum of all blocks
+    /// of all parts, and the weights are the same for all rows.
     ///
-    /// A block of the result starts with the weight `own_weight` for the same block of the part at position `own`; all other blocks share
-    /// `1 − own_weight` equally. See [`Stitch`].
+    /// At the start, block b of the result has the weight `own_weight` for block b of `parts[own]`; all other blocks share `1 − own_weight`
+    /// equally. If there is only one block in all, its weight is 1.
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     ///
     /// # Panics
-    /// If `parts` is empty, has values of different widths, or contains the embedded row or columns of it.
+    /// If `parts` is empty, has values of different widths, or contains the embedded row or columns of it. Also, when layers are made, if
+    /// `blocks` is 0 or `own` is not below the number of parts. The passes of the net panic if `blocks` does not divide the width.
     pub fn stitch(
         &mut self,
         name: impl IntoName,
@@ -298,14 +322,16 @@ impl Builder<'_> {
         })
     }
 
-    /// Joins several values of equal width: concatenates, sums or averages them. The width of a concatenation is `parts.len()` times the
-    /// width of a part; sum and mean keep the width. A single value is returned unchanged.
+    /// Joins several values of equal width: `fusion` says whether it concatenates, sums or averages them. The result of a concatenation has
+    /// `parts.len()` times the columns of one part; sum and mean have the columns of one part. If `parts` has one value, this value is
+    /// returned and no step is added.
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     ///
     /// # Panics
-    /// If `parts` has more than one value and their widths differ, or one is the embedded row or columns of it. Also if `parts` is empty.
+    /// If `parts` is empty. Also if it has several values and their widths differ, or one of them is the embedded row or columns of it.
     pub fn join(&mut self, parts: Vec<Value>, fusion: Fusion) -> Built<Value> {
         if let [only] = parts[..] {
             return Ok(only);
@@ -314,11 +340,12 @@ impl Builder<'_> {
         self.push([(); 0], Op::Join { parts, fusion }, width, Size::default(), 2.0 * width as f64, |_| Vec::new())
     }
 
-    /// The part of a hidden layer after its affine map: normalisation, activation φ and dropout, `y = dropout(φ(norm(z)))` with `z` =
-    /// `input`. See [`PostAffine`].
+    /// Adds the part of a hidden layer after its affine map ([`PostAffine`]): `y = dropout(φ(norm(z)))`, where `z` is `input`. `style` has
+    /// the normalisation, the activation φ and the dropout. The result has as many columns as `input`.
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     pub fn hidden(&mut self, name: impl IntoName, input: Value, style: HiddenSettings) -> Built<Value> {
         let width = input.width();
         let HiddenSettings { norm, activation, dropout, .. } = style;
@@ -328,13 +355,14 @@ impl Builder<'_> {
         })
     }
 
-    /// A [layer of your own](CustomLayer) with `width` outputs for a row. `make` makes the layer; it may draw initial values from the
-    /// random numbers that it gets.
+    /// Adds a layer of your own ([`CustomLayer`]) that reads `input` and computes `width` columns. `make` makes the layer; it may draw
+    /// initial values from the [`InitRng`] that it gets.
     ///
-    /// `make` also runs when only the size of the net is computed, so it should do nothing else.
+    /// `make` also runs when the crate only computes the size of the net, so it should have no other effect than to return the layer.
     ///
     /// # Errors
-    /// [`TooLarge`](super::TooLarge) if the net has too many steps.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
+    /// about 33 million values.
     pub fn custom<L: CustomLayer>(
         &mut self,
         name: impl IntoName,

@@ -6,7 +6,7 @@ use crate::math::{sigmoid, softplus};
 /// [`sigmoid`](super::sigmoid).
 ///
 /// It is computed as `max(z, 0) − z·y + ln(1 + e^{−|z|})`, which is finite for every finite logit. The label is 0 or 1, or a number between
-/// them (a soft label).
+/// them (a soft label). Labels are not checked; if the logit or the label is NaN, so is the result.
 ///
 /// ```
 /// use starple::loss::bce_with_logits;

@@ -7,19 +7,21 @@ use super::{NonFiniteAt, Objective};
 use crate::Result;
 use crate::data::Batch;
 
-/// The loss of one batch, as [`Objective::evaluate`] writes it. Use the same value for all batches, so that its memory is reused.
+/// The loss of one batch, which [`Objective::evaluate`] writes. Pass the same `Loss` for all batches: each call overwrites it and reuses
+/// its memory.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Loss {
-    /// The total loss `L`: the weighted sum of the losses of the units. From a [`Step`](crate::train::Step) it includes the terms that the
-    /// weighting and the model add.
+    /// The total loss `L = Σ_k ω_k L_k`: the sum of the losses of the units, each multiplied by the weight of the unit. In the loss that a
+    /// [`Step`](crate::train::Step) reports, it also includes the terms that the [`Weighting`](super::Weighting) and the model (its
+    /// penalties on weights) add.
     pub total: f64,
-    /// The loss `L_k` of each unit, without its weight, in the order of [`Units::names`](super::Units::names). `None` if no row of the
-    /// batch has a label that belongs to the unit, or only rows of weight 0 have one.
+    /// The loss `L_k` of each unit ([`Units`](super::Units)), not multiplied by its weight, in the order of
+    /// [`Units::names`](super::Units::names). It is `None` for a unit if no row with a weight above 0 has a label that belongs to the unit.
     pub units: Vec<Option<f64>>,
 }
 
 impl Loss {
-    /// Adds the loss of other rows of the same step. Both losses must have been computed with the [`Normalisers`] of the whole step; then
+    /// Adds `other`, the loss of other rows of the same step, to this loss. Compute both with the [`Normalisers`] of the whole step; then
     /// the sum is the loss of the step.
     ///
     /// # Panics
@@ -35,10 +37,11 @@ impl Loss {
     }
 }
 
-/// What the losses of a step are divided by: for each task and unit, the total weight `Σ_i w_i` of the rows whose label belongs to them.
+/// The denominators of the mean losses of a step. For each pair of a task and a unit ([`Units`](super::Units)) there is one: the sum `Σ_i
+/// w_i` of the weights of the rows that have a label for the task which belongs to the unit.
 ///
 /// [`Objective::normalisers`] computes them for a batch. If the rows of a step are divided into several batches, add the normalisers of
-/// these batches: the sum is that of the step.
+/// these batches ([`Normalisers::add`]): the sum has the denominators of the step.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Normalisers {
     units: usize,
@@ -47,7 +50,8 @@ pub struct Normalisers {
 }
 
 impl Normalisers {
-    /// Adds the normalisers of other rows of the same step.
+    /// Adds the total weights of `other`, which are those of other rows of the same step, to these: entry by entry, for each task and unit.
+    /// Then these normalisers are for the rows of both.
     ///
     /// # Panics
     /// If `self` and `other` have different numbers of tasks or units.
@@ -56,24 +60,26 @@ impl Normalisers {
         self.labelled.iter_mut().zip(&other.labelled).for_each(|(sum, weight)| *sum += weight);
     }
 
-    /// The total weights, at position `task · units + unit`: all units of the first task, then all units of the second, and so on.
+    /// The total weights of labelled rows, one for each pair of a task and a unit. The weight for the task at position t and the unit at
+    /// position u is `values()[t·units + u]`, where `units` is the number of units and both positions count from 0.
     pub fn values(&self) -> &[f64] {
         &self.labelled
     }
 
-    /// The total weights in the order of [`Normalisers::values`], to change them: for example to sums over several machines.
+    /// The total weights of labelled rows, to change them: for example to replace them by their sums over several machines. They have the
+    /// order of [`Normalisers::values`].
     pub fn values_mut(&mut self) -> &mut [f64] {
         &mut self.labelled
     }
 }
 
 impl Objective {
-    /// Computes what the losses of this batch are divided by and writes it to `to`. `units` is the number of units
-    /// ([`Units::count`](super::Units::count)).
+    /// Computes the denominators of the mean losses of `batch` and writes them to `to`, whose old values are overwritten. `units` is the
+    /// number of units, as [`Units::count`](super::Units::count) returns it for the layout of the model.
     ///
     /// # Panics
-    /// If the units are domains, or pairs of domain and task, and the domain of a labelled row is
-    /// [`DomainId::SHARED`](crate::data::DomainId::SHARED) or is not one of the units.
+    /// If `units` is 0. Also if the units are domains, or pairs of domain and task, and the domain of a labelled
+    /// row is [`DomainId::SHARED`](crate::data::DomainId::SHARED) or is not one of the units.
     pub fn normalisers(&self, batch: &Batch, units: usize, to: &mut Normalisers) {
         let Batch { labels, weights, domains, .. } = batch;
         let tasks = labels.ncols();

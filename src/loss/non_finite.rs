@@ -11,16 +11,17 @@
      {unit_weight} give a loss or gradient that is not finite"
 )]
 pub struct NonFiniteAt {
-    /// The number of the row in the batch, from 0.
+    /// The number of the row in the batch, from 0 for the first row.
     pub row: usize,
     /// The position of the task in [`Layout::tasks`](crate::data::Layout::tasks), from 0: the column of the logits.
     pub task: usize,
     /// The logit of this row and task.
     pub logit: f32,
-    /// The label of this row and task: 0, 1, or NaN if it is missing.
+    /// The label of this row and task: 0, 1, a number between them (a soft label), or NaN if the label is missing.
     pub label: f32,
     /// The weight of the row in the loss; 1 if the rows have no weights.
     pub weight: f32,
-    /// The weight of the unit that the label belongs to ([`Units`](super::Units)), as it was given to this evaluation of the loss.
+    /// The weight of the unit that the label belongs to ([`Units`](super::Units)): its entry in the `weights` that
+    /// [`Objective::evaluate`](super::Objective::evaluate) got.
     pub unit_weight: f64,
 }

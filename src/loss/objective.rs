@@ -8,15 +8,16 @@ use crate::data::Layout;
 use crate::error::Problems;
 use crate::optim::Clock;
 
-/// Whether the weights of units decay with every epoch or with every step: the `t` in `γ_k^t`.
+/// How often the weights of the units of an [`Objective`] are multiplied by their decay factors: after every epoch or after every step. It
+/// says what t counts in the weight `ω_k(t) = ω_k0 · γ_k^t` of unit k.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DecayPer {
-    /// Completed epochs (the default), as in the PLE paper.
+    /// After every epoch (the default), as in the PLE paper: t is the number of completed epochs, 0 in the first epoch.
     #[default]
     Epoch,
-    /// Completed optimizer steps.
+    /// After every optimizer step: t is the number of completed steps of the whole training run, 0 in the first step.
     Step,
 }
 
@@ -40,17 +41,21 @@ crate::settings! {
     /// default) or `"step"`; `weighting = { kind = "fixed" }` (the default) or another kind.
     #[derive(Default)]
     Objective, ObjectiveBuilder, in files {
-        /// What a unit of the objective is, that is, what gets a loss and a weight of its own; default [`Units::Tasks`].
+        /// What has a loss and a weight of its own: each task, each domain, or each pair of both. Each of them is a *unit* of the
+        /// objective. Default [`Units::Tasks`].
         units: Units = Units::default();
-        /// The weight `ω_k0` of each unit at the start, in the order of [`Units::names`]: finite, at least 0, and not all 0. Default (an
-        /// empty list): all 1.
+        /// The weight `ω_k0` of the loss of each unit ([`Units`]) at the start of training, in the order of [`Units::names`]. Each weight
+        /// is finite and at least 0, and at least one is above 0. Default: an empty list, which means that all weights are 1.
         weights: Vec<f64> = Vec::new(), each f64, as &[f64];
-        /// For each unit, in the order of [`Units::names`], the factor `γ_k` by which its weight is multiplied after every epoch or step
-        /// (see `decay_per`): finite and above 0. Default (an empty list): all 1, so that weights do not change.
+        /// The factor `γ_k` of each unit ([`Units`]), in the order of [`Units::names`]: after every epoch or every step (the setting
+        /// `decay_per` says which), the weight of the unit is multiplied by it. Each factor is finite and above 0. Default: an empty list,
+        /// which means that all factors are 1, so weights do not change.
         decays: Vec<f64> = Vec::new(), each f64, as &[f64];
-        /// Whether `decays` apply after every epoch or after every step; default [`DecayPer::Epoch`].
+        /// When the weights of units are multiplied by their factors in `decays`: after every epoch, or after every optimizer step. Default
+        /// [`DecayPer::Epoch`].
         decay_per: DecayPer = DecayPer::default();
-        /// How training computes the additional factors `v_k` of the units; default [`Weighting::Fixed`]: they are 1.
+        /// The method by which training computes a second factor `v_k` for the weight of each unit, in addition to `weights` and `decays`.
+        /// Default [`Weighting::Fixed`]: every `v_k` is 1, so it has no effect.
         weighting: Weighting = Weighting::default(), as &Weighting;
     }
     check(this, problems) {
@@ -76,10 +81,12 @@ crate::settings! {
 }
 
 impl Objective {
-    /// Checks that `weights` and `decays` have one entry for each unit of this layout, or are empty.
+    /// Checks that each of the lists `weights` and `decays` is empty or has one entry for each unit ([`Units`]) of `layout`. Training does
+    /// this check before the first step.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `weights` or `decays` has another number of entries.
+    /// Returns [`ErrorKind::Config`](crate::ErrorKind::Config) if `weights` or `decays` has entries, but another number of them than
+    /// `layout` has units.
     pub fn check(&self, layout: &Layout) -> Result<()> {
         let (mut problems, units) = (Problems::default(), self.0.units.count(layout));
         for (name, list) in [("weights", &self.0.weights), ("decays", &self.0.decays)] {
@@ -91,11 +98,12 @@ impl Objective {
         problems.into_result("Objective")
     }
 
-    /// The weight `ω_k(t) = ω_k0 · γ_k^t` of a unit, without the factor `v_k` of the [`Weighting`]. `unit` is its position in
-    /// [`Units::names`], and `clock` gives t: the completed epochs or steps.
+    /// Computes the weight `ω_k(t) = ω_k0 · γ_k^t` of one unit, without the factor `v_k` of the [`Weighting`]. `unit` is the position of
+    /// the unit in [`Units::names`], from 0. `clock` has the numbers of completed epochs and steps; [`DecayPer`] decides which of them is
+    /// t. The weight of a unit with `ω_k0` = 0 is always 0.
     ///
     /// # Panics
-    /// If `weights` or `decays` is not empty and has no entry for this unit.
+    /// If `weights` or `decays` is not empty and has no entry at the position `unit`.
     pub fn weight(&self, unit: usize, clock: Clock) -> f64 {
         let of = |list: &[f64]| if list.is_empty() { 1.0 } else { list[unit] };
         let ticks = match self.0.decay_per {

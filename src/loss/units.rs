@@ -7,8 +7,8 @@ use crate::nn::Branch;
 
 /// What a *unit* of the objective is: a task, a domain, or a pair of both.
 ///
-/// The objective computes one loss `L_k` for each unit k, and sums these losses with one weight for each unit. Every label belongs to
-/// exactly one unit.
+/// The [`Objective`](super::Objective) computes one loss `L_k` for each unit k, and sums these losses with one weight for each unit. Every
+/// label belongs to exactly one unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -26,16 +26,17 @@ pub enum Units {
 }
 
 impl Units {
-    /// The number of units for the domains and tasks of this layout.
+    /// The number of units for this layout: its number of tasks, its number of domains, or the product of both.
     pub fn count(self, layout: &Layout) -> usize {
         self.branches(layout).count()
     }
 
-    /// The names of the units, in the order of all lists that have one entry for each unit.
+    /// Iterates over the names of all units. Every list with one entry for each unit has this order, for example the weights of an
+    /// [`Objective`](super::Objective).
     ///
-    /// The names are those of the tasks or the domains, in the layout's order. For [`Units::DomainsAndTasks`] they are `domain/task`: all
-    /// tasks of the first domain, then all tasks of the second, and so on. In each part, `%`, `.` and `/` are written `%25`, `%2E` and
-    /// `%2F`.
+    /// The name of a unit is that of its task or its domain, in the order of the layout. For [`Units::DomainsAndTasks`] it is
+    /// `domain/task`: all tasks of the first domain come first, then all tasks of the second, and so on. The characters `%`, `.` and `/`
+    /// inside the name of a task or domain are written `%25`, `%2E` and `%2F`.
     pub fn names(self, layout: &Layout) -> impl Iterator<Item = String> {
         self.branches(layout).map(|branch| branch.name(layout))
     }

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Problems;
 
-/// How training finds the factors `v_k` by which the losses of the units are weighted, in addition to the fixed weights of the
-/// [`Objective`](crate::loss::Objective).
+/// The method by which training computes the factor `v_k` of each unit k. The loss of a unit is multiplied by `v_k`, in addition to the
+/// weight that the settings of the [`Objective`](crate::loss::Objective) give the unit.
 ///
 /// A unit is a task, a domain, or a pair of both: [`Units`](crate::loss::Units). [The module](super) has the equations and the cost of each
-/// kind. In a file, `kind` selects one:
+/// method. In a file, `kind` selects one:
 ///
 /// | `kind` | settings and defaults |
 /// |---|---|
@@ -20,24 +20,29 @@ use crate::error::Problems;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Weighting {
-    /// Only the weights of the [`Objective`](crate::loss::Objective): every factor `v_k` is 1. The default.
+    /// No method, the default: every factor `v_k` is 1, so the loss of a unit has only the weight from the settings of the
+    /// [`Objective`](crate::loss::Objective).
     Fixed {},
-    /// Uncertainty weighting: learns a variance for each unit. Units with a small loss get a large weight.
+    /// Uncertainty weighting: learns a variance `σ_k²` for each unit, and `v_k = 1/σ_k²`. A unit with a small loss gets a large factor.
     Uncertainty(UncertaintyConfig),
-    /// Dynamic weight average: units whose loss falls more slowly get more weight in the next epoch.
+    /// Dynamic weight average: after every epoch, computes the factors from the mean losses of the last two epochs. A unit whose loss falls
+    /// more slowly than the losses of others gets a larger factor in the next epoch.
     Dwa(DwaConfig),
-    /// `GradNorm`: changes the factors in every step, so that the gradient norms of the units become similar and slower units get larger
-    /// norms.
+    /// `GradNorm`: changes the factors after every step, so that the gradients of all units come to have similar norms. A unit whose loss
+    /// has fallen less than the losses of others gets a larger norm. A step costs more time: one backward pass for each unit.
     GradNorm(GradNormConfig),
-    /// PCGrad: where the gradients of two units conflict (a negative inner product), removes the conflicting part before it sums them.
+    /// PCGrad: if the gradients of two units conflict (their inner product is negative), removes the conflicting part of each before it
+    /// sums the gradients. It learns nothing. A step costs more time and memory: one backward pass and one gradient of the model for each
+    /// unit.
     PcGrad {},
 }
 
 crate::settings! {
-    /// The settings of [`Weighting::Uncertainty`].
+    /// The settings of [`Weighting::Uncertainty`], which learns a factor for the loss of each unit from a variance.
     #[derive(Default)]
     UncertaintyConfig, UncertaintyConfigBuilder, in files {
-        /// The learning rate of the log variances, above 0; default 0.01.
+        /// The learning rate of the log variances `ln σ_k²`, which are learned by gradient descent in every step: finite and above 0.
+        /// Default 0.01. The learning rate of the model has no effect on them.
         lr: f64 = 0.01;
     }
     check(this, problems) {
@@ -46,10 +51,11 @@ crate::settings! {
 }
 
 crate::settings! {
-    /// The settings of [`Weighting::Dwa`].
+    /// The settings of [`Weighting::Dwa`], which computes a factor for the loss of each unit after every epoch.
     #[derive(Default)]
     DwaConfig, DwaConfigBuilder, in files {
-        /// The temperature `T` of the softmax, above 0; default 2. A larger temperature makes the factors of the units more equal.
+        /// The temperature `T` of the softmax that computes the factors: finite and above 0; default 2. A larger temperature makes the
+        /// factors of the units more equal.
         temperature: f64 = 2.0;
     }
     check(this, problems) {
@@ -58,18 +64,20 @@ crate::settings! {
 }
 
 crate::settings! {
-    /// The settings of [`Weighting::GradNorm`].
+    /// The settings of [`Weighting::GradNorm`], which changes the factors `v_k` of the units so that their gradients come to have similar
+    /// norms.
     #[derive(Default)]
     GradNormConfig, GradNormConfigBuilder, in files {
-        /// The exponent `α`, at least 0; default 1.5. With a larger value, a unit whose loss falls more slowly than the others' gets a
-        /// larger gradient norm. With 0, all units get the same norm.
+        /// The exponent α: finite and at least 0; default 1.5. It decides how much larger the gradient norm of a unit becomes if its loss
+        /// has fallen less than the losses of other units. With 0, all units are to have the same norm; with a larger α, norms differ more.
         alpha: f64 = 1.5;
-        /// The learning rate of the factors `v_k`, above 0; default 0.025.
+        /// The learning rate with which gradient descent changes the factors `v_k` in every step: finite and above 0; default 0.025. The
+        /// learning rate of the model has no effect on them.
         lr: f64 = 0.025;
-        /// Selects the tensors over which gradient norms are measured, by the first parts of their dotted names, for example
-        /// `net.levels.0.shared`; `*` stands for any one part. Of the tensors with such names, only shared ones are used: no
-        /// domain or task owns them, and they are neither frozen nor embedding tables. There must be at least one. Default: all shared
-        /// tensors.
+        /// Selects the parameters (tensors) whose gradients are measured, by the first parts of their dotted names, for example
+        /// `net.levels.0.shared`; `*` stands for any one part. Of these tensors, `GradNorm` measures only those that belong to no single
+        /// domain or branch and are neither frozen nor embedding tables. If none is left, training returns an error at its start. Default
+        /// `None`: all such tensors of the model.
         shared: Option<String> = None, some impl Into<String>, as Option<&str>;
     }
     check(this, problems) {

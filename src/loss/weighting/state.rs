@@ -5,72 +5,79 @@ use serde::{Deserialize, Serialize};
 use super::{Weighting, dwa, uncertainty};
 use crate::{Error, ErrorKind, Result};
 
-/// What a [`Weighting`] has learned. Lists have one entry for each unit, in the order of
-/// [`Units::names`](crate::loss::Units::names).
+/// What a [`Weighting`] has learned during training: one variant for each method that learns something. Each list has one entry for each
+/// unit of the objective ([`Units`](crate::loss::Units)), in the order of [`Units::names`](crate::loss::Units::names).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Learned {
-    /// [`Weighting::Fixed`] and [`Weighting::PcGrad`] learn nothing.
+    /// The state of [`Weighting::Fixed`] and [`Weighting::PcGrad`], which learn nothing.
     #[default]
     Nothing,
-    /// Learned by [`Weighting::Uncertainty`]: one log variance for each unit.
+    /// The state of [`Weighting::Uncertainty`]: one log variance for each unit.
     Uncertainty {
-        /// The log variance `s_k = ln σ_k²` of each unit; 0 at the start. The unit's factor is `e^{−s_k}`.
+        /// The log variance `s_k = ln σ_k²` of each unit k: above −700, and 0 at the start. The loss of the unit is multiplied by
+        /// `e^{−s_k}`.
         log_variances: Vec<f64>,
     },
-    /// Learned by [`Weighting::Dwa`]: the mean losses of each unit in recent epochs.
+    /// The state of [`Weighting::Dwa`]: the mean losses of each unit in two earlier epochs.
     Dwa {
-        /// For each unit, its mean loss in each of the last two epochs in which it had labels; the earlier epoch comes first. `None` if
-        /// there was no such epoch yet.
+        /// For each unit, its mean losses in the last two completed epochs in which it had labels; the earlier epoch comes first. An entry
+        /// is `None` if there was no such epoch yet: both at the start, the first after one epoch.
         means: Vec<[Option<f64>; 2]>,
     },
-    /// Learned by [`Weighting::GradNorm`]: one factor for each unit.
+    /// The state of [`Weighting::GradNorm`]: a factor and a first loss for each unit.
     GradNorm {
-        /// The factor `v_k` of each unit; 1 at the start. The factors sum to the number of units.
+        /// The factor `v_k` by which the loss of each unit k is multiplied: above 0, and 1 at the start. The factors sum to the number of
+        /// units.
         weights: Vec<f64>,
-        /// `L_k(0)`: for each unit, its loss in the first step in which it had labels; `None` if there was no such step yet.
+        /// For each unit k, its loss `L_k(0)` in the first step in which it had labels, above 0. It is `None` if there was no such step
+        /// yet.
         first: Vec<Option<f64>>,
     },
 }
 
 /// The loss and the weight of one unit of the objective ([`Units`](crate::loss::Units)), summed over the steps of the current epoch.
 ///
-/// A step counts for a unit if the unit had labels in it, on rows of weight above 0, and if the weight `ω_k` that the
-/// [`Objective`](crate::loss::Objective) gives the unit was above 0.
+/// A step counts for a unit if a row with a weight above 0 had a label of the unit in this step, and if the weight `ω_k` that the settings
+/// of the [`Objective`](crate::loss::Objective) give the unit was above 0.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnitSums {
-    /// The number of steps that count for the unit.
+    /// The number of steps of the current epoch that count for the unit, from 0.
     pub steps: u64,
-    /// The sum of the unit's losses `L_k` over these steps.
+    /// The sum of the losses `L_k` of the unit, not multiplied by its weight, over the steps that count.
     pub loss: f64,
-    /// The sum of the unit's weights `ω_k·v_k` over these steps: the objective's weight times the weighting's factor.
+    /// The sum of the weights `ω_k·v_k` of the unit over the steps that count: the weight from the settings of the objective, times the
+    /// factor that the [`Weighting`] computed.
     pub weight: f64,
 }
 
 impl UnitSums {
-    /// The unit's mean loss over the steps that count; `None` if there are none yet.
+    /// The mean loss of the unit over the steps of the current epoch that count: `loss / steps`. `None` if no step counts yet.
     pub fn mean_loss(&self) -> Option<f64> {
         (self.steps > 0).then(|| self.loss / self.steps as f64)
     }
 
-    /// The unit's mean weight `ω_k·v_k` over the steps that count; `None` if there are none yet.
+    /// The mean weight `ω_k·v_k` of the unit over the steps of the current epoch that count: `weight / steps`. `None` if no step counts
+    /// yet.
     pub fn mean_weight(&self) -> Option<f64> {
         (self.steps > 0).then(|| self.weight / self.steps as f64)
     }
 }
 
-/// Everything that a [`Weighting`] remembers between two steps. Checkpoints save it.
+/// Everything that the [`Weighting`] of a training run remembers from one step to the next. Checkpoints save it, so that a resumed run
+/// continues with the same factors.
 ///
 /// [`Step::weighting`](crate::train::Step::weighting) returns it, and [`Step::restore`](crate::train::Step::restore) replaces it by a saved
 /// one.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeightingState {
-    /// What the weighting has learned so far.
+    /// The numbers that the weighting has learned so far in this training run.
     pub learned: Learned,
-    /// The losses and weights of each unit, summed over the epoch so far, in the order of [`Units::names`](crate::loss::Units::names).
+    /// For each unit, the sums of its losses and weights over the steps of the current epoch so far, in the order of
+    /// [`Units::names`](crate::loss::Units::names). All sums are 0 at the start of an epoch.
     pub epoch: Vec<UnitSums>,
 }
 

@@ -29,13 +29,15 @@ impl Builder<'_> {
 
     /// Adds multi-head self-attention among the tokens of each row ([`MultiHeadAttention`]). `input` has the tokens of a row side by side,
     /// and `tokens` is their number, at least 1. The result has the same number of tokens, each of [`AttentionSettings::width`] values.
+    /// `style` has the normalisation, activation and dropout that follow.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
     /// about 33 million values.
     ///
     /// # Panics
-    /// If `tokens` is 0, or the width of `input` is not a multiple of `tokens`.
+    /// If `tokens` is 0, or the width of `input` is not a multiple of `tokens`. Also, when layers are made, if [`AttentionSettings::width`]
+    /// is 0.
     pub fn attention(
         &mut self,
         name: impl IntoName,

@@ -180,9 +180,9 @@ impl Builder<'_> {
     /// Attends with one query over a sequence: the result is the weighted sum `Σ_m α_m·v_m` with `α = softmax_m(⟨query, v_m⟩ / √width)`.
     /// The layer function is [`attend`](crate::nn::attend).
     ///
-    /// `v_m` are the embeddings of the values that the row has in `over` ([`Builder::sequence`]); places without a value do not count.
-    /// `width` is the number of columns of `query`, which must be that of one embedding. The query can be the embedding of a field that
-    /// reads the same table, or the output of a multilayer perceptron.
+    /// `v_m` are the embeddings of the values that the row has in `over` ([`Builder::sequence`]); places without a value do not count, and
+    /// a row without any value gets 0. `width` is the number of columns of `query`, which must be that of one embedding. The query can be
+    /// the embedding of a field that reads the same table, or the output of a multilayer perceptron.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than

@@ -10,8 +10,9 @@ use super::observation::{Observation, labelled};
 /// pairs are counted in integers, so the order of the rows does not matter. Logits and probabilities give the same value, unless rounding
 /// makes different scores equal.
 ///
-/// The result is `None` if there are no positives or no negatives. Rows whose label is NaN are skipped. Every other row counts once; for
-/// weights use an [`Evaluator`](super::Evaluator).
+/// `scores` has one logit or probability for each row, and `labels` its label: 1 for a positive row, 0 for a negative one, NaN if the label
+/// is missing. Rows without a label are skipped. The result is `None` if there are no positives or no negatives. Every labelled row counts
+/// once; to weight rows, use an [`Evaluator`](super::Evaluator).
 ///
 /// ```
 /// use starple::metrics::auc;

@@ -3,13 +3,18 @@
 use super::observation::{Observation, labelled};
 use crate::loss::sigmoid;
 
-/// The number of bins with which a [`Report`](super::Report) computes [`ece`].
+/// The number of bins of equal width into which [`Evaluator::report`](super::Evaluator::report) divides the probabilities from 0 to 1 when
+/// it computes the expected calibration error ([`ece`]).
 pub const ECE_BINS: usize = 20;
 
-/// Predicted clicks over observed clicks. 1 is ideal; above 1, the predicted probabilities are too high on average.
+/// PCOC, predicted clicks over observed clicks: the sum of the predicted probabilities of all labelled rows, divided by the number of
+/// labels that are 1. A value of 1 is ideal. Above 1, the predicted probabilities are too high on average; below 1, they are too low.
 ///
-/// `PCOC = Σ σ(z_i) / Σ y_i` over the rows with a label, where `z_i` is the logit of row i and `y_i` its label. `None` if no label is 1.
-/// Every row counts once; for weights use an [`Evaluator`](super::Evaluator).
+/// `PCOC = Σ σ(z_i) / Σ y_i`, where `z_i` is the logit of row i, σ the [`sigmoid`], and `y_i` the label of row i. The result is `None` if
+/// no label is 1.
+///
+/// `logits` has one logit for each row (not a probability), and `labels` its label: 0, 1, or NaN if it is missing. Rows without a label are
+/// skipped. Every labelled row counts once; to weight rows, use an [`Evaluator`](super::Evaluator).
 ///
 /// ```
 /// use starple::metrics::pcoc;
@@ -34,14 +39,17 @@ pub(super) fn pcoc_of(rows: impl Iterator<Item = Observation>) -> Option<f64> {
     (clicks > 0.0).then(|| predicted / clicks)
 }
 
-/// The expected calibration error: the mean difference between predicted and observed click rates, over bins of equal width.
+/// The expected calibration error (ECE): how far predicted click rates are from observed click rates on average. Rows are divided into bins
+/// by their predicted probability. 0 is ideal, and 1 is the largest possible value.
 ///
 /// There are B = `bins` bins, numbered from 0. Bin b has the `n_b` labelled rows whose probability is in `b/B <= σ(z) < (b+1)/B` (the last
-/// bin includes 1), and
-/// `ECE = Σ_b (n_b/n) · |mean of σ(z) in b − mean of y in b| = (1/n) Σ_b |Σ_b σ(z) − Σ_b y|`
-/// (Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017, equation 3), where z is the logit of a row, y its label, and n the
-/// number of labelled rows. Empty bins add nothing. `None` if no row has a label. All rows with probabilities below `1/B` are in the first
-/// bin; errors inside one bin can cancel out. Every row counts once; for weights use an [`Evaluator`](super::Evaluator).
+/// bin includes 1), and `ECE = Σ_b (n_b/n) · |mean of σ(z) in b − mean of y in b| = (1/n) Σ_b |Σ_b σ(z) − Σ_b y|` (Guo et al., *On
+/// Calibration of Modern Neural Networks*, ICML 2017, equation 3), where z is the logit of a row, y its label, and n the number of labelled
+/// rows. Empty bins add nothing. The result is `None` if no row has a label. All rows with probabilities below `1/B` are in the first bin;
+/// errors inside one bin can cancel out.
+///
+/// `logits` has one logit for each row (not a probability), and `labels` its label: 0, 1, or NaN if it is missing. `bins` is at least 1;
+/// reports use [`ECE_BINS`]. Every labelled row counts once; to weight rows, use an [`Evaluator`](super::Evaluator).
 ///
 /// ```
 /// use starple::metrics::{ECE_BINS, ece};

@@ -47,7 +47,7 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// An evaluator without rows, for the tasks and domains of this layout.
+    /// An evaluator without rows, for the tasks and domains of `layout`. Add rows by [`Evaluator::add`].
     pub fn new(layout: &Layout) -> Self {
         Self {
             tasks: layout.tasks.clone(),
@@ -58,21 +58,26 @@ impl Evaluator {
         }
     }
 
-    /// Adds rows: their logits and labels (`[rows, tasks]`), domains, weights and groups.
+    /// Adds the scores of a batch of rows. For a [`Batch`](crate::data::Batch), call `evaluator.add(&logits, &batch.labels,
+    /// batch.domains(), &batch.weights, &batch.groups)`.
     ///
-    /// `weights` is empty if every row weighs 1. `groups` has the group of each row, such as a user; it is empty if there are no groups,
-    /// and then [`Measures::gauc`] is undefined. The arguments are those of a [`Batch`](crate::data::Batch):
-    /// `evaluator.add(&logits, &batch.labels, batch.domains(), &batch.weights, &batch.groups)`.
+    /// * `logits` and `labels` are `[rows, tasks]`. A label is 0, 1, or NaN if it is missing; for a missing label, nothing is added.
+    /// * `domains` has the domain of each row, or one domain for all rows.
+    /// * `weights` has the weight of each row: finite and at least 0. If it is empty, every row has the weight 1. A row of weight 0 is left
+    ///   out.
+    /// * `groups` has the number of the group of each row, such as its user. If it is empty, there are no groups and [`Measures::gauc`] is
+    ///   undefined.
     ///
     /// # Errors
-    /// [`ErrorKind::NonFinite`] for a logit of a labelled row that is NaN or infinite, [`ErrorKind::Data`] for a label
-    /// that is none of 0, 1, NaN or a weight that is negative or not finite, and [`ErrorKind::Layout`] when only some calls give
-    /// groups. After an error, no row of the call is
-    /// added.
+    /// * [`ErrorKind::NonFinite`] if the logit of a labelled row is NaN or infinite.
+    /// * [`ErrorKind::Data`] if a label is not 0, 1 or NaN, or if a weight is negative or not finite.
+    /// * [`ErrorKind::Layout`] if this call has groups and an earlier call had none, or the other way round.
+    ///
+    /// After an error, no row of the call is added.
     ///
     /// # Panics
-    /// If the arguments have different numbers of rows, if `logits` or `labels` does not have one column for each task of the layout, or if
-    /// a domain is not in the layout (nor [`DomainId::SHARED`]).
+    /// If the arguments have different numbers of rows, or if `logits` or `labels` does not have one column for each task of the layout.
+    /// Also if a domain is neither in the layout nor [`DomainId::SHARED`].
     pub fn add<'a>(
         &mut self,
         logits: &ArrayRef2<f32>,
@@ -123,10 +128,12 @@ impl Evaluator {
         Ok(())
     }
 
-    /// Adds all rows of `other` to this evaluator, for example rows that another thread has scored.
+    /// Adds all rows of `other` to this evaluator, for example rows that another thread has scored. The report is the same as if all rows
+    /// had been added here.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`] if `self` and `other` are for different tasks or domains, or if the rows of only one of them have groups.
+    /// Returns [`ErrorKind::Layout`] if `self` and `other` are for different tasks or domains, or if the rows of one have groups and those
+    /// of the other have none. Then no row is added.
     pub fn merge(&mut self, other: Self) -> Result<()> {
         if (&self.tasks, &self.domains) != (&other.tasks, &other.domains) {
             let (tasks, domains) = (&self.tasks, &self.domains);
@@ -146,7 +153,8 @@ impl Evaluator {
         Ok(())
     }
 
-    /// Computes all metrics over the rows that were added so far. More rows can be added afterwards.
+    /// Computes all metrics, by task and domain, over the rows that were added so far. The evaluator keeps its rows, and you can add more
+    /// afterwards.
     pub fn report(&self) -> Report {
         let tasks =
             self.tasks.iter().zip(&self.rows).map(|(task, by_domain)| self.task_report(task, by_domain)).collect();

@@ -7,11 +7,14 @@ use super::observation::{Observation, labelled};
 /// or a session.
 ///
 /// `GAUC = Σ_g n_g · AUC_g / Σ_g n_g`, where `AUC_g` is the [`auc`](super::auc()) of group g and `n_g` its number of labelled rows. Groups
-/// without positives or without negatives have no AUC and are left out of both sums. `groups[i]` is the group of row i: rows with equal
-/// numbers are one group. The result is `None` if no group has both classes. Every row counts once; for weights use an
-/// [`Evaluator`](super::Evaluator).
+/// without positives or without negatives have no AUC and are left out of both sums. The result is `None` if no group has both positives
+/// and negatives.
 ///
-/// The measure of Zhu et al., *Optimized Cost per Click in Taobao Display Advertising* (KDD 2017), as used in the *Deep
+/// `scores` has one logit or probability for each row, and `labels` its label: 0, 1, or NaN if it is missing. `groups` has the number of
+/// the group of each row: rows with equal numbers are one group. Rows without a label are skipped. Every labelled row counts once; to
+/// weight rows, use an [`Evaluator`](super::Evaluator).
+///
+/// It is the measure of Zhu et al., *Optimized Cost per Click in Taobao Display Advertising* (KDD 2017), as used in the *Deep
 /// Interest Network* paper (Zhou et al., KDD 2018, "Metrics"), where the groups are users.
 ///
 /// ```

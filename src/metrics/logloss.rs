@@ -6,8 +6,10 @@ use crate::math::softplus;
 /// The mean log loss (binary cross entropy) of logits z and labels y, in nats (natural logarithms).
 ///
 /// `logloss = −(1/n) Σ (y·ln σ(z) + (1−y)·ln(1−σ(z)))`, the sum over the n rows with a label. It is computed as the mean of
-/// `ln(1 + e^z) − y·z` in `f64`, without overflow: the result is finite for all finite logits. `None` if no row has a label. Every row
-/// counts once; for weights use an [`Evaluator`](super::Evaluator).
+/// `ln(1 + e^z) − y·z` in `f64`, without overflow: the result is finite for all finite logits. The result is `None` if no row has a label.
+///
+/// `logits` has one logit for each row (not a probability), and `labels` its label: 0, 1, or NaN if it is missing. Rows without a label are
+/// skipped. Every labelled row counts once; to weight rows, use an [`Evaluator`](super::Evaluator).
 ///
 /// ```
 /// use starple::metrics::logloss;

@@ -9,31 +9,33 @@ use crate::Result;
 use crate::data::Layout;
 use crate::error::Problems;
 
-/// A metric of a [`Report`].
+/// The name of a metric in a [`Report`]: it selects which number [`TaskReport::value`](super::TaskReport::value) and a [`Monitor`] return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Metric {
-    /// The area under the ROC curve, see [`auc`](super::auc()) (the default): larger is better.
+    /// The area under the ROC curve ([`auc`](super::auc())), the default: from 0 to 1, larger is better.
     #[default]
     Auc,
-    /// The mean log loss, see [`logloss`](super::logloss()): smaller is better. In files its name is `logloss`.
+    /// The mean log loss in nats ([`logloss`](super::logloss())): 0 or more, smaller is better. In files its name is `logloss`.
     #[serde(rename = "logloss")]
     LogLoss,
-    /// Predicted clicks over observed clicks, see [`pcoc`](super::pcoc): closer to 1 is better. The distance from 1 is `|ln PCOC|`, so that
-    /// 2 is as bad as ½.
+    /// Predicted clicks over observed clicks ([`pcoc`](super::pcoc)): 0 or more, closer to 1 is better. The distance from 1 is measured as
+    /// `|ln PCOC|`, so that 2 is as bad as ½.
     Pcoc,
-    /// The expected calibration error, see [`ece`](super::ece): smaller is better.
+    /// The expected calibration error ([`ece`](super::ece)): from 0 to 1, smaller is better.
     Ece,
-    /// The AUC inside groups such as users, see [`gauc`](super::gauc()): larger is better.
+    /// The mean AUC inside groups such as users ([`gauc`](super::gauc())): from 0 to 1, larger is better. It is defined only if the rows
+    /// have groups.
     Gauc,
-    /// The mean of the domains' AUCs, see [`TaskReport::mean_domain_auc`](super::TaskReport::mean_domain_auc): larger is better.
+    /// The mean of the AUCs of all domains, in which each domain counts equally
+    /// ([`TaskReport::mean_domain_auc`](super::TaskReport::mean_domain_auc)): from 0 to 1, larger is better.
     MeanDomainAuc,
 }
 
 impl Metric {
-    /// Converts a value of this metric to a number for which larger is better: AUCs do not change, log loss and ECE change their sign, and
-    /// PCOC becomes `−|ln PCOC|`.
+    /// Converts `value`, a value of this metric, to a number for which larger is better. AUC, GAUC and mean domain AUC do not change; log
+    /// loss and ECE change their sign; PCOC becomes `−|ln PCOC|`. Early stopping compares these numbers.
     ///
     /// ```
     /// use starple::metrics::Metric;
@@ -78,37 +80,42 @@ impl fmt::Display for Metric {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Monitor {
-    /// The metric; default [`Metric::Auc`].
+    /// The metric that is selected; default [`Metric::Auc`].
     pub metric: Metric,
-    /// The name of the task. `None` (the default): the mean over the tasks, see [`Report::value`].
+    /// The name of the task whose metric is selected. `None`, the default, selects the mean over all tasks; [`Report::value`] says how it
+    /// is computed.
     pub task: Option<String>,
-    /// The name of the domain, or [`SHARED_DOMAIN`] for rows of no known domain. `None` (the default): the rows of all domains.
+    /// The name of the domain whose rows are measured, or [`SHARED_DOMAIN`] for the rows of no known domain. `None`, the default, selects
+    /// all rows, whatever their domain.
     pub domain: Option<String>,
 }
 
 impl Monitor {
-    /// Selects this metric over all rows, as a mean over tasks.
+    /// A monitor that selects the metric `metric` over all rows, as a mean over all tasks. [`Monitor::of_task`] and [`Monitor::in_domain`]
+    /// select less.
     pub fn new(metric: Metric) -> Self {
         Self { metric, task: None, domain: None }
     }
 
-    /// Selects the metric of one task only, given by its name.
+    /// Selects the metric of one task only, in place of the mean over tasks. `task` is the name of the task.
     pub fn of_task(mut self, task: impl Into<String>) -> Self {
         self.task = Some(task.into());
         self
     }
 
-    /// Selects the metric for the rows of one domain only, given by its name. [`SHARED_DOMAIN`] selects the rows of no known domain.
+    /// Selects the metric over the rows of one domain only. `domain` is the name of the domain; [`SHARED_DOMAIN`] selects the rows of no
+    /// known domain.
     pub fn in_domain(mut self, domain: impl Into<String>) -> Self {
         self.domain = Some(domain.into());
         self
     }
 
-    /// Checks that reports for this layout can have the number. Training does so before the first epoch.
+    /// Checks that reports for rows of this layout can have the number that this monitor selects. Training does this check before the first
+    /// epoch.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming every invalid setting: a task or domain that the
-    /// layout does not have, or a domain together with [`Metric::MeanDomainAuc`], which is over all domains.
+    /// Returns [`ErrorKind::Config`](crate::ErrorKind::Config) if `layout` does not have the task or the domain, or if a domain is set and
+    /// the metric is [`Metric::MeanDomainAuc`], which is over all domains. The message names every invalid setting.
     pub fn check(&self, layout: &Layout) -> Result<()> {
         self.check_names(|| layout.tasks.iter().map(String::as_str), || layout.domains.iter().map(String::as_str))
     }
@@ -150,15 +157,16 @@ impl fmt::Display for Monitor {
 }
 
 impl Report {
-    /// The number that `monitor` selects, or `None` if it is undefined.
+    /// Returns the number that `monitor` selects, or `None` if this metric is undefined for its rows (for example an AUC without
+    /// positives).
     ///
     /// If the monitor names no task, the result is the mean over the tasks for which the metric is defined. For PCOC over several tasks it
     /// is `exp(mean |ln PCOC|)`: with a plain mean, one task with too high and one with too low probabilities would look good together. If
     /// PCOC is defined for one task only, the result is that PCOC.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if the report does not have the monitor's task or domain, as [`Monitor::check`]
-    /// says.
+    /// Returns [`ErrorKind::Config`](crate::ErrorKind::Config) if the report does not have the task or the domain of the monitor, or if a
+    /// domain is set and the metric is [`Metric::MeanDomainAuc`].
     pub fn value(&self, monitor: &Monitor) -> Result<Option<f64>> {
         monitor.check_names(
             || self.tasks.iter().map(|task| task.task.as_str()),

@@ -7,61 +7,68 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Metric, OfTask, by_name, by_task, from_names};
 use crate::one_line;
 
-/// The name under which a report lists the rows of [`DomainId::SHARED`](crate::data::DomainId::SHARED).
+/// The name under which a [`Report`] lists rows of no known domain ([`DomainId::SHARED`](crate::data::DomainId::SHARED)), as if it were the
+/// name of a domain.
 pub const SHARED_DOMAIN: &str = "(shared)";
 
-/// Row counts and metrics of one set of rows, for one task. `None` (in JSON `null`) means that the metric is undefined.
+/// The metrics of one task over one set of rows, such as the rows of a domain, with the number of rows. A metric is `None` (in JSON `null`)
+/// if it is undefined.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Measures {
     /// The number of rows that have a label and a weight above 0.
     pub rows: usize,
-    /// How many of these rows have the label 1.
+    /// The number of rows that have the label 1 and a weight above 0.
     pub positives: usize,
-    /// The sum of the weights of these rows; `None` (absent in JSON) if the rows have no weights.
+    /// The sum of the weights of the rows that `rows` counts; `None` (absent in JSON) if the rows have no weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,
     /// The area under the ROC curve ([`auc`](super::auc())); undefined if there are no positives or no negatives. If the rows have weights,
     /// this and all other metrics of this type are weighted: [`Evaluator`](super::Evaluator) has the equations.
     pub auc: Option<f64>,
-    /// The mean log loss in nats ([`logloss`](super::logloss())); undefined without rows.
+    /// The mean log loss in nats ([`logloss`](super::logloss())), smaller is better; undefined if there are no labelled rows.
     pub logloss: Option<f64>,
-    /// Predicted clicks over observed clicks ([`pcoc`](super::pcoc)), ideally 1; undefined without positives.
+    /// Predicted clicks over observed clicks ([`pcoc`](super::pcoc)), ideally 1; undefined if no label is 1.
     pub pcoc: Option<f64>,
-    /// The expected calibration error ([`ece`](super::ece)) with [`ECE_BINS`](super::ECE_BINS) bins; undefined without rows.
+    /// The expected calibration error ([`ece`](super::ece)) with [`ECE_BINS`](super::ECE_BINS) bins, ideally 0; undefined if there are no
+    /// labelled rows.
     pub ece: Option<f64>,
-    /// The mean AUC inside groups ([`gauc`](super::gauc())); undefined if no group has both classes, or if the rows have no groups.
+    /// The mean AUC inside groups such as users ([`gauc`](super::gauc())); undefined if no group has both positives and negatives, or if
+    /// the rows have no groups.
     pub gauc: Option<f64>,
     /// The metrics without weights, so that each row counts once; `None` (absent in JSON) if the rows have no weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unweighted: Option<Metrics>,
 }
 
-/// The metrics of one set of rows with each row counted once: [`Measures::unweighted`]. `None` (in JSON `null`) means that the metric is
-/// undefined.
+/// The metrics of one set of rows when each row counts once, whatever its weight. [`Measures::unweighted`] has a value of this type. A
+/// metric is `None` (in JSON `null`) if it is undefined.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Metrics {
-    /// The area under the ROC curve; undefined if there are no positives or no negatives.
+    /// The area under the ROC curve ([`auc`](super::auc())); undefined if there are no positives or no negatives.
     pub auc: Option<f64>,
-    /// The mean log loss in nats; undefined without rows.
+    /// The mean log loss in nats ([`logloss`](super::logloss())); undefined if there are no labelled rows.
     pub logloss: Option<f64>,
-    /// Predicted clicks over observed clicks, ideally 1; undefined without positives.
+    /// Predicted clicks over observed clicks ([`pcoc`](super::pcoc)), ideally 1; undefined if there are no positives.
     pub pcoc: Option<f64>,
-    /// The expected calibration error with [`ECE_BINS`](super::ECE_BINS) bins; undefined without rows.
+    /// The expected calibration error ([`ece`](super::ece)) with [`ECE_BINS`](super::ECE_BINS) bins, ideally 0; undefined if there are no
+    /// labelled rows.
     pub ece: Option<f64>,
-    /// The mean AUC inside groups; undefined if no group has both classes, or if the rows have no groups.
+    /// The mean AUC inside groups such as users ([`gauc`](super::gauc())); undefined if no group has both positives and negatives, or if
+    /// the rows have no groups.
     pub gauc: Option<f64>,
 }
 
-/// The metrics of one task: for all rows and by domain. A part of a [`Report`].
+/// The metrics of one task: over all rows, and over the rows of each domain. A [`Report`] has one for each task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskReport {
-    /// The task's name.
+    /// The name of the task, as in [`Layout::tasks`](crate::data::Layout::tasks).
     #[serde(skip)]
     pub task: String,
-    /// Whether the rows have weights. If true, the metrics are weighted by them.
+    /// Whether rows were added with weights. If true, the metrics are weighted, and [`Measures::unweighted`] has the metrics without
+    /// weights.
     #[serde(default)]
     pub weighted: bool,
-    /// The metrics over the rows of all domains together.
+    /// The metrics over all rows together: those of all domains, and those of no known domain.
     #[serde(flatten)]
     pub all: Measures,
     /// The plain mean of the domains' AUCs, so that a small domain counts as much as a large one. Domains without an AUC and the rows under
@@ -74,14 +81,16 @@ pub struct TaskReport {
 }
 
 impl TaskReport {
-    /// The metrics of the domain with this name; `None` if there is none. [`SHARED_DOMAIN`] is the name for rows of no known domain.
+    /// Returns the metrics over the rows of the domain with the name `name`, or `None` if the report has no such domain. Pass
+    /// [`SHARED_DOMAIN`] for the rows of no known domain.
     pub fn domain(&self, name: &str) -> Option<&Measures> {
         self.domains.iter().find(|(domain, _)| domain == name).map(|(_, measures)| measures)
     }
 
-    /// The value of one metric, for the rows of this domain, or for all rows if `domain` is `None`.
+    /// Returns the value of one metric, over the rows of the domain with the name `domain`, or over all rows if `domain` is `None`.
     ///
-    /// The result is `None` if the metric is undefined, if there is no domain of this name, or for [`Metric::MeanDomainAuc`] of one domain.
+    /// The result is `None` if the metric is undefined, if the report has no domain of this name, or if `metric` is
+    /// [`Metric::MeanDomainAuc`] and `domain` names a domain.
     pub fn value(&self, metric: Metric, domain: Option<&str>) -> Option<f64> {
         let measures = domain.map_or(Some(&self.all), |domain| self.domain(domain))?;
         match metric {
@@ -95,8 +104,8 @@ impl TaskReport {
     }
 }
 
-/// Every metric by task and domain. [`Evaluator::report`](super::Evaluator::report) makes it, and [`Report::value`] returns one number of
-/// it.
+/// The result of an evaluation: all metrics, by task and domain. [`Evaluator::report`](super::Evaluator::report) computes it, and
+/// [`Report::value`] returns one number of it.
 ///
 /// It displays as one table for each task. In files it is a map by task:
 /// `{TASK: {"weighted", "rows", "positives", "auc", "logloss", "pcoc", "ece", "gauc", "mean_domain_auc", "by_domain": {DOMAIN: {…}}}}`.
@@ -104,12 +113,12 @@ impl TaskReport {
 /// weights, and `"unweighted": {"auc", …}`, the metrics with each row counted once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// The metrics of each task, in the layout's order.
+    /// The metrics of each task, in the order of [`Layout::tasks`](crate::data::Layout::tasks).
     pub tasks: Vec<TaskReport>,
 }
 
 impl Report {
-    /// The metrics of the task with this name; `None` if there is none.
+    /// Returns the metrics of the task with the name `name`, or `None` if the report has no such task.
     pub fn task(&self, name: &str) -> Option<&TaskReport> {
         self.tasks.iter().find(|task| task.task == name)
     }

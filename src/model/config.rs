@@ -24,8 +24,8 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
     /// The shape of the rows that the model reads: fields and their tables, numeric inputs, domains and tasks.
     fn layout(&self) -> &Layout;
 
-    /// The layout, mutably. [`Model::add_domain`](super::Model::add_domain) and [`Model::grow`](super::Model::grow) add domains and table
-    /// rows to it.
+    /// The layout, to change it. [`Model::add_domain`](super::Model::add_domain) and [`Model::grow`](super::Model::grow) add domains and
+    /// table rows to it.
     fn layout_mut(&mut self) -> &mut Layout;
 
     /// The width of the embedding tables that set no width of their own ([`EmbeddingTable::dim`](crate::data::EmbeddingTable::dim)), at

@@ -155,8 +155,8 @@ impl Embeddings {
         &self.tables
     }
 
-    /// The tables, in the order of [`Embeddings::tables`], mutably: to load pretrained embeddings, for example. Change their values, not
-    /// their shapes.
+    /// The tables, to change their values: for example to load pretrained embeddings. They have the order of [`Embeddings::tables`]. Do not
+    /// change their shapes.
     pub fn tables_mut(&mut self) -> &mut [Array2<f32>] {
         &mut self.tables
     }

@@ -10,12 +10,12 @@ use crate::nn::InputGrad;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fusion {
-    /// The values side by side: n values of `[rows, width]` become `[rows, n · width]`. The default.
+    /// Concatenates the values side by side, the default: n values of `[rows, width]` become `[rows, n · width]`.
     #[default]
     Concatenate,
-    /// The elementwise sum of the values, `[rows, width]`.
+    /// Adds the values element by element: the result is `[rows, width]`.
     Sum,
-    /// The elementwise mean of the values, `[rows, width]`.
+    /// Averages the values element by element: the result is `[rows, width]`.
     Mean,
 }
 

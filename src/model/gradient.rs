@@ -40,7 +40,7 @@ impl Presence {
         &self.words
     }
 
-    /// The bits, mutably, for example to combine them over several processes.
+    /// The bits, to change them, for example to combine them over several processes. They have the order of [`Presence::words`].
     pub fn words_mut(&mut self) -> &mut [u64] {
         &mut self.words
     }

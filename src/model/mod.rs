@@ -165,7 +165,7 @@ impl Model {
         &self.embeddings
     }
 
-    /// The embedding layer, mutably: for example to load pretrained vectors with [`Embeddings::tables_mut`].
+    /// The embedding layer, to change its values: for example to load pretrained vectors with [`Embeddings::tables_mut`].
     pub fn embeddings_mut(&mut self) -> &mut Embeddings {
         &mut self.embeddings
     }
@@ -175,7 +175,7 @@ impl Model {
         &self.net
     }
 
-    /// The net, mutably: for example to change the weights of a layer with [`Net::get_mut`].
+    /// The net: all layers after the embeddings, to change their values. [`Net::get_mut`] finds a layer by its name.
     pub fn net_mut(&mut self) -> &mut Net {
         &mut self.net
     }
@@ -205,7 +205,8 @@ impl Model {
     /// [`Model::forward`].
     ///
     /// # Panics
-    /// In the cases in which [`Model::forward`] panics.
+    /// If `batch` does not have the layout of this model, if `domain` has an id that the model does not have or not one id for each row, or
+    /// if `batch` has 2³² rows or more.
     pub fn predict<'a>(&self, batch: &Batch, domain: impl Into<Domains<'a>>) -> Array2<f32> {
         self.forward(batch, domain).mapv_into(probability)
     }
@@ -242,7 +243,8 @@ impl Model {
     /// and keeps what [`Model::backward`] needs.
     ///
     /// # Panics
-    /// In the cases in which [`Model::forward`] panics. In training also if a row has the domain [`DomainId::SHARED`].
+    /// If `batch` does not have the layout of this model, if `domain` has an id that the model does not have or not one id for each row, or
+    /// if `batch` has 2³² rows or more. In training also if a row has the domain [`DomainId::SHARED`].
     pub fn forward_with<'c, 'a, M: Copy + Into<Mode<'static>>>(
         &self,
         batch: &Batch,

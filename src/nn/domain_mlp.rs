@@ -47,7 +47,7 @@ pub struct DomainEmbedding {
 crate::params!(DomainMlp { domain, mlp });
 crate::params!(DomainEmbedding { embedding: Decay::None });
 
-/// What a [`DomainMlp`] keeps from forward to backward. Start with the default and pass it to both.
+/// The values that the forward pass of [`DomainMlp`] keeps for its backward pass. Start with the default and pass it to both.
 #[derive(Debug, Default)]
 pub struct DomainMlpCache {
     joined: JoinedCache,

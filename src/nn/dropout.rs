@@ -32,7 +32,7 @@ pub struct Dropout {
     site: u64,
 }
 
-/// What a [`Dropout`] keeps from forward to backward: the random bytes that its mask of zeros is made from.
+/// The values that the forward pass of [`Dropout`] keeps for its backward pass: the random bytes that its mask of zeros is made from.
 #[derive(Debug, Default)]
 pub struct DropoutCache {
     rng: Vec<u8>,

@@ -40,7 +40,8 @@ pub struct Gate {
 
 crate::params!(Gate { weight: Decay::Towards(0.0) });
 
-/// What a [`Gate`] keeps from forward to backward; [`mix`] and [`mix_backward`] read the weights of the experts here.
+/// The values that the forward pass of [`Gate`] keeps for its backward pass; [`mix`] and [`mix_backward`] read the weights of the experts
+/// here.
 #[derive(Debug, Default)]
 pub struct GateCache {
     /// The weights of the experts, `[rows, experts]`.
@@ -154,8 +155,8 @@ pub fn mix<'a>(
 
 /// The backward pass of [`mix`] for one expert: the one at position `expert` (i), from 0, whose output was `s`.
 ///
-/// `dy` is the gradient of the mixture. For each row, `ds` receives `w_i·dy`, the gradient of the expert's output (it is overwritten or added
-/// to, as [`InputGrad`] says), and the cache keeps `dw_i = ⟨dy, s⟩`, the gradient of the expert's weight.
+/// `dy` is the gradient of the mixture. For each row, `ds` receives `w_i·dy`, the gradient of the expert's output (it is overwritten or
+/// added to, as [`InputGrad`] says), and the cache keeps `dw_i = ⟨dy, s⟩`, the gradient of the expert's weight.
 ///
 /// Call it for every expert before [`Gate::backward`].
 ///

@@ -25,16 +25,16 @@ use crate::parallel::join;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear {
-    /// `W`, `[in, out]`.
+    /// The weight matrix `W`, `[in, out]`: one row for each input, one column for each output.
     pub weight: Array2<f32>,
-    /// `b`, `[out]`.
+    /// The bias `b`, `[out]`: one number for each output.
     pub bias: Array1<f32>,
 }
 
 crate::params!(Linear { weight: Decay::Towards(0.0), bias: Decay::None });
 
 impl Linear {
-    /// A map from `input` to `output` values. The weight is drawn from the distribution `init`, the bias is 0.
+    /// A map from rows of `input` values to rows of `output` values. The weight is drawn from the distribution `init`; the bias is 0.
     pub fn new(input: usize, output: usize, init: Init, rng: &mut InitRng) -> Self {
         Self { weight: init.weight(input, output, rng), bias: Array1::zeros(output) }
     }
@@ -49,7 +49,7 @@ impl Linear {
         Self { weight: Array2::zeros((input, output)), bias: Array1::zeros(output) }
     }
 
-    /// `y = x·W + b`: `x` is `[rows, in]`, `y` is `[rows, out]`.
+    /// The forward pass, `y = x·W + b`: `x` is `[rows, in]`, `y` is `[rows, out]`.
     ///
     /// # Panics
     /// If `x` or `y` has another shape.

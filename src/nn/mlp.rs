@@ -49,7 +49,8 @@ pub struct Mlp {
 
 crate::params!(Mlp { layers, hidden });
 
-/// What an [`Mlp`] keeps from forward to backward.
+/// The values that the forward pass of [`Mlp`] keeps for its backward pass. Make it by `Default::default()`, and pass the same cache to
+/// both passes.
 #[derive(Debug, Default)]
 pub struct MlpCache {
     /// For each hidden layer, its affine map's output, where its backward pass needs it, and its own output.

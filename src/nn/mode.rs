@@ -21,7 +21,8 @@ pub enum Mode<'a> {
     TrainRows(Train, RowNumbers<'a>),
 }
 
-/// Which rows of a batch a layer reads.
+/// The numbers of the rows of a batch that a layer reads, in the order of its input: a part of [`Mode::TrainRows`], which nets make. You
+/// need it only to pass a mode on.
 #[derive(Debug, Clone, Copy)]
 pub struct RowNumbers<'a> {
     rows: &'a [u32],

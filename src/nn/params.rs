@@ -41,15 +41,15 @@ pub enum Decay {
 /// One part of the dotted name of a parameter, such as `layers` in `layers.0.weight`. See [`Path::name`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// The name of a field of a struct.
+    /// A word, such as the name of a field of a struct: `weight`, for example.
     Field(&'static str),
-    /// A position in a list, from 0.
+    /// A number: the position in a list, from 0.
     Index(usize),
     /// An embedding table, by its position in [`Layout::tables`], from 0.
     Table(usize),
-    /// A domain: the parameters inside belong to it.
+    /// A domain. The parameters whose names have this part belong to this domain.
     Domain(DomainId),
-    /// A branch: the parameters inside belong to it.
+    /// A branch. The parameters whose names have this part belong to this branch.
     Branch(Branch),
 }
 

@@ -9,25 +9,26 @@ use super::{
     InitRng, LayerNorm, LayerNormCache, Mode, Size,
 };
 
-/// The normalisation between a hidden layer's affine map and its activation.
+/// The kind of normalisation between the affine map of a hidden layer and its activation. [`Norm`] is the normalisation itself, with its
+/// parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormKind {
     /// No normalisation, the default.
     #[default]
     None,
-    /// Batch normalisation, over the rows of the batch: see [`BatchNorm`].
+    /// Batch normalisation ([`BatchNorm`]): each column is normalised by its mean and variance over the rows of the batch.
     Batch,
-    /// Layer normalisation, over the columns of each row: see [`LayerNorm`].
+    /// Layer normalisation ([`LayerNorm`]): each row is normalised by the mean and variance of its columns.
     Layer,
 }
 
-/// A normalisation of hidden values, with its parameters. [`NormKind`] names the kinds.
+/// A normalisation of hidden values, with its parameters. [`NormKind`] in the settings selects the variant.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Norm {
-    /// Over the rows of the batch.
+    /// Batch normalisation: each column is normalised by its mean and variance over the rows of the batch.
     Batch(BatchNorm),
-    /// Over the columns of each row.
+    /// Layer normalisation: each row is normalised by the mean and variance of its columns.
     Layer(LayerNorm),
 }
 
@@ -61,7 +62,8 @@ pub struct PostAffine {
 
 crate::params!(PostAffine { norm, activation });
 
-/// What a [`PostAffine`] keeps from forward to backward.
+/// The values that the forward pass of [`PostAffine`] keeps for its backward pass. Make it by `Default::default()`, and pass the same cache
+/// to both passes.
 #[derive(Debug, Default)]
 pub struct PostAffineCache {
     batch_norm: BatchNormCache,
@@ -73,7 +75,11 @@ pub struct PostAffineCache {
 }
 
 impl PostAffine {
-    /// A layer for `width` columns; `dropout` is the probability with which a value is set to 0, 0 ≤ dropout < 1.
+    /// A layer for matrices of `width` columns, with the normalisation `norm` and the activation `activation`. `dropout` is the probability
+    /// with which training sets a value to 0: 0 ≤ dropout < 1.
+    ///
+    /// # Panics
+    /// If `dropout` is below 0, or 1 or more, or NaN.
     pub fn new(width: usize, norm: NormKind, activation: ActivationKind, dropout: f32, rng: &mut InitRng) -> Self {
         let norm = match norm {
             NormKind::None => None,
@@ -123,7 +129,8 @@ impl PostAffine {
         self.dropout.forward(mode, &mut cache.dropout, y);
     }
 
-    /// `y = dropout(φ(norm(z)))`, all of `[rows, width]`.
+    /// The forward pass, `y = dropout(φ(norm(z)))`: `z` and `y` are `[rows, width]`. `mode` decides whether dropout and the statistics of
+    /// the batch are used.
     ///
     /// # Panics
     /// If the matrices among the arguments differ in shape.
@@ -142,8 +149,8 @@ impl PostAffine {
         self.dropout.forward(mode, &mut cache.dropout, y);
     }
 
-    /// Adds the gradient of the parameters to `grad`, given `dy`, and writes the gradient of `z` to `dz`. It overwrites `dy`: do not read
-    /// it after.
+    /// The backward pass, given the gradient `dy` of the output: adds the gradient of the parameters to `grad`, and writes the gradient of
+    /// `z` to `dz`. It overwrites `dy`: do not read it afterwards.
     ///
     /// # Panics
     /// If the matrices among the arguments differ in shape.

@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayRef2, Zip};
 use super::InputGrad;
 use super::buffer::resize;
 
-/// What [`product`] keeps from forward to backward.
+/// The values that [`product`] keeps for [`product_backward`]. Make it by `Default::default()`, and pass the same cache to both.
 #[derive(Debug, Default)]
 pub struct ProductCache {
     /// `b`, `[rows, width]`.

@@ -6,7 +6,7 @@ use super::InputGrad;
 use super::buffer::resize;
 use crate::math::sigmoid_f32;
 
-/// What [`scale`] keeps from forward to backward.
+/// The values that [`scale`] keeps for [`scale_backward`]. Make it by `Default::default()`, and pass the same cache to both.
 #[derive(Debug, Default)]
 pub struct ScaleCache {
     /// `δ = γ·σ(z)`, `[rows, width]`.
@@ -15,8 +15,8 @@ pub struct ScaleCache {
     pub dz: Array2<f32>,
 }
 
-/// `y = δ ⊙ x` with `δ = γ·σ(z)`, all of `[rows, width]`: the last step of a Gate NU (Chang et al., "PEPNet", KDD 2023, section 3.2), γ the
-/// `factor`. With γ = 2 and z = 0 every δ is 1.
+/// Multiplies each value of x by a gate between 0 and γ: `y = δ ⊙ x` with `δ = γ·σ(z)`, all of `[rows, width]`. It is the last step of a
+/// Gate NU (Chang et al., "PEPNet", KDD 2023, section 3.2). γ is the argument `factor`. With γ = 2 and z = 0 every δ is 1.
 ///
 /// # Panics
 /// If `x`, `z` and `y` differ in shape.

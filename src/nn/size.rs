@@ -10,14 +10,15 @@ const TENSOR: f64 = 256.0;
 /// allocated. The numbers are f64, so that even huge settings do not overflow.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Size {
-    /// The number of single numbers (`f32`) in all tensors.
+    /// The number of values (`f32` numbers) in all tensors together, moving averages included. It is infinite if the net is too large to be
+    /// built.
     pub values: f64,
-    /// An upper bound of the number of tensors.
+    /// The number of tensors, or a number somewhat above it.
     pub tensors: f64,
 }
 
 impl Size {
-    /// The size of one tensor of `values` values.
+    /// The size of one tensor that holds `values` numbers.
     pub fn tensor(values: f64) -> Self {
         Self { values, tensors: 1.0 }
     }

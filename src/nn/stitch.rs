@@ -5,8 +5,8 @@ use ndarray::{Array2, ArrayRef2, ArrayView1, ArrayView2, ArrayViewMut2, s};
 use super::{Decay, InputGrad};
 use crate::math::dot_f32;
 
-/// One output of a cross-stitch unit: `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`, where every `x_j` and `y` are cut into blocks of
-/// equally many columns (Misra et al., CVPR 2016, section 3.1, equation 1, with one block; Ruder et al., AAAI 2019, section 3, with several).
+/// One output of a cross-stitch unit: `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`, where every `x_j` and `y` are cut into blocks of equally many
+/// columns (Misra et al., CVPR 2016, section 3.1, equation 1, with one block; Ruder et al., AAAI 2019, section 3, with several).
 ///
 /// Every α is one number for a whole block; one for every channel, as in the paper, is not implemented. With one block and the outputs
 /// of a stack's layers as `x_j`, it is the mixture of layers β of Ruder et al.
@@ -26,7 +26,8 @@ use crate::math::dot_f32;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stitch {
-    /// α, `[blocks, inputs · blocks]`: `blocks` columns for each input.
+    /// The learned weights α, `[blocks, inputs · blocks]`. Line o has the weights for block o of the output; column `j·blocks + i` is for
+    /// block i of input j.
     pub alpha: Array2<f32>,
 }
 
@@ -34,11 +35,12 @@ pub struct Stitch {
 crate::params!(Stitch { alpha: Decay::None });
 
 impl Stitch {
-    /// A unit that reads `inputs` matrices. At the start a block of the output has the weight `own_weight` for this block of input `own`; all
-    /// other blocks share `1 − own_weight` equally. With no other block the weight is 1.
+    /// A unit that reads `inputs` matrices and divides each into `blocks` blocks of columns. At the start, block b of the output has the
+    /// weight `own_weight` for block b of the input at position `own`, from 0; all other blocks share `1 − own_weight` equally. If there is
+    /// no other block, the weight is 1.
     ///
     /// # Panics
-    /// If there are no blocks, or `own` is not among the inputs.
+    /// If `blocks` is 0, or `own` is not below `inputs`.
     pub fn new(inputs: usize, blocks: usize, own: usize, own_weight: f32) -> Self {
         assert!(blocks > 0 && own < inputs, "a unit reads blocks, its own among them");
         let others = inputs * blocks - 1;
@@ -48,12 +50,12 @@ impl Stitch {
         Self { alpha: Array2::from_shape_fn((blocks, inputs * blocks), weight) }
     }
 
-    /// The number of matrices that it reads.
+    /// The number of input matrices that the unit combines.
     pub fn inputs(&self) -> usize {
         self.alpha.ncols() / self.blocks()
     }
 
-    /// The number of blocks that it cuts them into.
+    /// The number of blocks of columns into which the unit divides each input and the output; 1 means whole matrices.
     pub fn blocks(&self) -> usize {
         self.alpha.nrows()
     }
@@ -61,7 +63,8 @@ impl Stitch {
     /// `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`: every `x_j` and `y` are `[rows, width]`.
     ///
     /// # Panics
-    /// If the number of inputs is another, the shapes do not fit, or the width is no multiple of the blocks.
+    /// If `inputs` does not have [`Stitch::inputs`] matrices, if one of them differs from `y` in shape, or if the width is not a multiple
+    /// of [`Stitch::blocks`].
     pub fn forward<'a>(&self, inputs: impl Iterator<Item = ArrayView2<'a, f32>>, y: &mut ArrayRef2<f32>) {
         y.fill(0.0);
         let mut read = 0;
@@ -75,10 +78,12 @@ impl Stitch {
         assert_eq!(read, self.inputs(), "one input for each that the unit reads");
     }
 
-    /// One input's part of the backward pass: `dα_{o,(j,i)} += ⟨dy_o, x_{j,i}⟩`, `dx_{j,i} = Σ_o α_{o,(j,i)}·dy_o`.
+    /// The backward pass for one input: `input` is its position, from 0, and `x` is its matrix. `dα_{o,(j,i)} += ⟨dy_o, x_{j,i}⟩`,
+    /// `dx_{j,i} = Σ_o α_{o,(j,i)}·dy_o`.
     ///
     /// # Panics
-    /// If the unit reads no such input, the shapes do not fit, or the width is no multiple of the blocks.
+    /// If `input` is not below [`Stitch::inputs`], if `x`, `dy` and `dx` differ in shape, or if the width is not a multiple of
+    /// [`Stitch::blocks`].
     pub fn backward(&self, input: usize, x: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, grad: &mut Self, dx: InputGrad<'_>) {
         let InputGrad { mut dx, add } = dx;
         self.assert_fits(x, dy);

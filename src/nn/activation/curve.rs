@@ -7,8 +7,8 @@ use crate::parallel;
 /// The number of values that a thread takes at a time.
 const BLOCK: usize = 1 << 13;
 
-/// An activation without parameters: a curve `φ` and its slope. Mark both functions `#[inline(always)]`, so that loops over them run in wide
-/// vectors.
+/// An activation without parameters: a curve `φ` and its slope. Mark both functions `#[inline(always)]`, so that loops over them run in
+/// wide vectors.
 pub(super) trait Curve: Copy + Send + Sync {
     /// `φ(z)`.
     fn at(self, z: f32) -> f32;

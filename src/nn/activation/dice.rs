@@ -10,9 +10,11 @@ use crate::nn::{Decay, InputGrad, Mode, MovingAverage};
 
 const RATE: f32 = 0.1;
 
-/// `y = p(z)·z + (1 − p(z))·α_j·z` with `p(z) = σ((z − E[z])/√(Var[z] + ε))` (Zhou et al. 2018, section 5.2).
+/// Dice (an activation between PReLU's two slopes): `y = p(z)·z + (1 − p(z))·α_j·z` with `p(z) = σ((z − E[z])/√(Var[z] + ε))` (Zhou et al.
+/// 2018, section 5.2).
 ///
-/// E and Var are those of all rows of the training batch; in inference they are moving averages. ε is 1e-8, `α_j` starts at 0.
+/// E and Var are the mean and variance of a column over all rows of the training batch; in inference they are moving averages. ε is 1e-8.
+/// The slope `α_j` of column j is learned and starts at 0.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -27,15 +29,16 @@ const RATE: f32 = 0.1;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dice {
-    /// α, `[width]`.
+    /// The slope α of each column, `[width]`: the factor of values far below the mean.
     pub alpha: Array1<f32>,
-    /// The moving averages of E and Var.
+    /// The moving averages of the mean E and the variance Var of each column, which inference uses.
     pub moving: MovingAverage,
 }
 
 crate::params!(Dice { alpha: Decay::None, moving });
 
-/// What a [`Dice`] keeps from forward to backward.
+/// The values that the forward pass of [`Dice`] keeps for its backward pass. Make it by `Default::default()`, and pass the same cache to
+/// both passes.
 #[derive(Debug, Default)]
 pub(super) struct DiceCache {
     columns: Columns,
@@ -52,7 +55,7 @@ impl Dice {
     /// ε, that of the paper.
     pub(crate) const EPSILON: f32 = 1e-8;
 
-    /// For `width` columns.
+    /// A Dice for matrices of `width` columns, with all slopes at 0.
     pub fn new(width: usize) -> Self {
         Self { alpha: Array1::zeros(width), moving: MovingAverage::new(width, RATE) }
     }

@@ -21,7 +21,8 @@ macro_rules! activations {
         learned { $($(#[$about_learned:meta])* $learned:ident,)+ }
         curves { $($(#[$about_curve:meta])* $curve:ident,)+ }
     ) => {
-        /// Which activation a layer uses.
+        /// The name of an activation function φ, which the settings of hidden layers select. [`Activation`] is the function itself, with
+        /// its parameters. In a file it is the name in `snake_case`, such as `"relu"`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum ActivationKind {
@@ -30,11 +31,12 @@ macro_rules! activations {
         }
 
         impl ActivationKind {
-            /// All activations.
+            /// All activations of this crate, each once.
             pub const ALL: &[Self] = &[$(Self::$learned,)+ $(Self::$curve,)+];
         }
 
-        /// An activation `y = φ(z)` of `[rows, width]` values.
+        /// An activation function with its parameters, applied to each value: `y = φ(z)`, where `z` and `y` are `[rows, width]`.
+        /// [`ActivationKind`] names the functions.
         ///
         /// ```
         /// use ndarray::{Array2, array};
@@ -61,7 +63,8 @@ macro_rules! activations {
         )+
 
         impl Activation {
-            /// The activation of this kind for `width` columns.
+            /// The activation of the kind `kind`, for matrices of `width` columns. Its parameters, if it has any, have their initial
+            /// values.
             pub fn new(kind: ActivationKind, width: usize) -> Self {
                 match kind {
                     $(ActivationKind::$learned => Self::$learned($learned::new(width)),)+
@@ -69,10 +72,10 @@ macro_rules! activations {
                 }
             }
 
-            /// `y = φ(z)`.
+            /// The forward pass, `y = φ(z)`. `z` and `y` are `[rows, width]`.
             ///
             /// # Panics
-            /// If the shapes do not fit.
+            /// If `z` and `y` differ in shape, or a learned activation was made for another number of columns.
             pub fn forward(
                 &self,
                 z: &ArrayRef2<f32>,
@@ -86,10 +89,11 @@ macro_rules! activations {
                 }
             }
 
-            /// `dz = dy ⊙ φ'(z)`.
+            /// The backward pass, given the gradient `dy` of the output: writes `dz = dy ⊙ φ'(z)`, and adds the gradient of the parameters
+            /// to `grad`. `z` is the input of the forward pass.
             ///
             /// # Panics
-            /// If the shapes do not fit.
+            /// If `z`, `dy` and `dz` differ in shape, or a learned activation was made for another number of columns.
             pub fn backward(
                 &self,
                 z: &ArrayRef2<f32>,
@@ -110,27 +114,29 @@ macro_rules! activations {
 
 activations! {
     learned {
-        /// `z` where `z > 0`, `α_j·z` elsewhere; `α_j` is learned for each column and starts at 0.25 (He et al. 2015).
+        /// PReLU (He et al. 2015): `z` if `z > 0`, otherwise `α_j·z`. The slope `α_j` is learned for each column j and starts at 0.25.
         Prelu,
-        /// An activation that adapts to its input's distribution (Zhou et al. 2018, "Deep Interest Network", section 5.2).
+        /// Dice (Zhou et al. 2018, "Deep Interest Network", section 5.2): as PReLU, but the change between the two slopes is smooth and
+        /// lies at the mean of the column. [`Dice`] has the formula.
         Dice,
     }
     curves {
-        /// `max(z, 0)`, the default.
+        /// ReLU, the default: `max(z, 0)`.
         #[default]
         Relu,
-        /// `½z·(1 + tanh(√(2/π)·(z + 0.044715 z³)))`, which approximates `z·Φ(z)` (Hendrycks & Gimpel 2016).
+        /// GELU: `½z·(1 + tanh(√(2/π)·(z + 0.044715 z³)))`, which approximates `z·Φ(z)` (Hendrycks & Gimpel 2016).
         Gelu,
-        /// `z·σ(z)`, also called swish.
+        /// SiLU, also called swish: `z·σ(z)`, where σ is the sigmoid.
         Silu,
-        /// `tanh z`.
+        /// The hyperbolic tangent, `tanh z`.
         Tanh,
-        /// `z`: no activation.
+        /// No activation: `z` itself.
         Identity,
     }
 }
 
-/// What an [`Activation`] keeps from forward to backward.
+/// The values that the forward pass of [`Activation`] keeps for its backward pass. Make it by `Default::default()`, and pass the same cache
+/// to both passes.
 #[derive(Debug, Default)]
 pub struct ActivationCache {
     dice: DiceCache,

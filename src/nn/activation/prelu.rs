@@ -5,7 +5,8 @@ use ndarray::{Array1, ArrayRef2, Axis};
 use super::ActivationCache;
 use crate::nn::{Decay, Mode};
 
-/// `y = z` where `z > 0`, `y = α_j·z` elsewhere, with one learned `α_j` a column (He et al. 2015), 0.25 at the start.
+/// PReLU (He et al. 2015): `y = z` if `z > 0`, otherwise `y = α_j·z`. There is one learned slope `α_j` for each column j; it starts at
+/// 0.25.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -21,14 +22,14 @@ use crate::nn::{Decay, Mode};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prelu {
-    /// α, `[width]`.
+    /// The slope α of each column for values of 0 or less, `[width]`.
     pub alpha: Array1<f32>,
 }
 
 crate::params!(Prelu { alpha: Decay::None });
 
 impl Prelu {
-    /// For `width` columns.
+    /// A PReLU for matrices of `width` columns, with all slopes at 0.25.
     pub fn new(width: usize) -> Self {
         Self { alpha: Array1::from_elem(width, 0.25) }
     }

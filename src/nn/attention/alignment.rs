@@ -10,8 +10,10 @@ use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
 use crate::nn::softmax::{softmax_rows, softmax_rows_backward};
 use crate::nn::{Decay, Init, InitRng, InputGrad};
 
-/// Weights the tokens of a row by a query: `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨q, x_m·K⟩ / √query width)`. It is general attention
-/// whose weighted tokens are not summed (Zhao et al., "Multiple Relational Attention Network", KDD 2019, section 3.4).
+/// Scales each token of a row by a weight that depends on a query: `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨q, x_m·K⟩ / √query width)`,
+/// where `x_m` are the tokens (vectors of equal width) and q is the query of a branch. This layer maps q to the direction `p = q·Kᵀ /
+/// √query width`; [`align`] then scales the tokens. It is general attention whose weighted tokens are not summed (Zhao et al., "Multiple
+/// Relational Attention Network", KDD 2019, section 3.4).
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -30,14 +32,14 @@ use crate::nn::{Decay, Init, InitRng, InputGrad};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alignment {
-    /// `K`, `[token width, query width]`.
+    /// The learned matrix `K`, `[token width, query width]`, which maps a query to a direction.
     pub key: Array2<f32>,
     scale: f32,
 }
 
 crate::params!(Alignment { key: Decay::Towards(0.0) });
 
-/// What [`align`] keeps from forward to backward.
+/// The values that [`align`] keeps for [`align_backward`]. Make it by `Default::default()`, and pass the same cache to both.
 #[derive(Debug, Default)]
 pub struct AlignCache {
     /// α, `[rows, tokens]`.
@@ -47,26 +49,28 @@ pub struct AlignCache {
 }
 
 impl Alignment {
-    /// For tokens of `input` values, and queries of the width of an attention with these settings; drawn by Xavier's rule.
+    /// A layer for tokens of `input` values and queries of [`AttentionSettings::width`] values. `K` is drawn by [`Init::Xavier`]. If
+    /// [`AttentionSettings::scaled`] is false, the division by the root is left out.
     pub fn new(input: usize, settings: AttentionSettings, rng: &mut InitRng) -> Self {
         let width = settings.width();
         Self { key: Init::Xavier.weight(input, width, rng), scale: settings.scale(width) }
     }
 
-    /// `p = q·Kᵀ / √query width`, so that `⟨p, x_m⟩` is the score of a token: `q` is `[queries, query width]`, `p` is
-    /// `[queries, token width]`.
+    /// The forward pass, `p = q·Kᵀ / √query width`: computes the direction p of each query q, so that `⟨p, x_m⟩` is the score of a token:
+    /// `q` is `[queries, query width]`, `p` is `[queries, token width]`.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If `q` or `p` has another shape.
     pub fn forward(&self, q: &ArrayRef2<f32>, p: &mut ArrayRef2<f32>) {
         matmul_transposed(q, &self.key, p);
         *p *= self.scale;
     }
 
-    /// `dK += dpᵀ·q / √query width`, `dq = dp·K / √query width`. Changes `dp`.
+    /// The backward pass, given the gradient `dp` of the directions: `dK += dpᵀ·q / √query width` in `grad`, and `dq = dp·K / √query
+    /// width`. It overwrites `dp`: do not read it afterwards.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If `q`, `dp` or `dq` has another shape than in the forward pass.
     pub fn backward(&self, q: &ArrayRef2<f32>, dp: &mut ArrayRef2<f32>, grad: &mut Self, dq: &mut ArrayRef2<f32>) {
         *dp *= self.scale;
         matmul_grad(dp, q, &mut grad.key);
@@ -74,10 +78,11 @@ impl Alignment {
     }
 }
 
-/// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨p, x_m⟩)`: `x` and `y` are `[rows, tokens·width]`, `p` is as wide as a token.
+/// Scales each token `x_m` of a row by its weight for the direction p: `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨p, x_m⟩)`. `x` and `y`
+/// are `[rows, tokens·width]`, `p` is as wide as a token.
 ///
 /// # Panics
-/// If the shapes do not fit or one of `x`, `y` is not in standard layout.
+/// If `x` and `y` differ in shape, if their number of columns is not a multiple of the length of `p`, or if `x` or `y` is not in standard layout.
 pub fn align(p: &[f32], x: &ArrayRef2<f32>, cache: &mut AlignCache, y: &mut ArrayRef2<f32>) {
     let (width, tokens) = (p.len(), x.ncols() / p.len());
     assert_eq!((x.ncols(), x.dim()), (tokens * width, y.dim()), "tokens are {width} wide, and one is given for each");
@@ -96,11 +101,11 @@ pub fn align(p: &[f32], x: &ArrayRef2<f32>, cache: &mut AlignCache, y: &mut Arra
     }
 }
 
-/// With `dα_m = ⟨dy_m, x_m⟩` and `ds = α ⊙ (dα − Σ_m α_m dα_m)`: `dp = Σ ds_m x_m`, summed over rows too, and
-/// `dx_m = (1 + α_m)·dy_m + ds_m·p`.
+/// The backward pass of [`align`]: with `dα_m = ⟨dy_m, x_m⟩` and `ds = α ⊙ (dα − Σ_m α_m dα_m)`: `dp = Σ ds_m x_m`, summed over rows too,
+/// and `dx_m = (1 + α_m)·dy_m + ds_m·p`.
 ///
 /// # Panics
-/// If the shapes do not fit or one of `x`, `dy`, `dx` is not in standard layout.
+/// If `x`, `dy` and `dx` do not have the shape of the forward pass, or if one of them is not in standard layout.
 pub fn align_backward(
     p: &[f32],
     x: &ArrayRef2<f32>,

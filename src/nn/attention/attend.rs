@@ -8,7 +8,7 @@ use crate::nn::InputGrad;
 use crate::nn::buffer::resize;
 use crate::nn::softmax::{softmax_rows, softmax_rows_backward};
 
-/// What [`attend`] keeps from forward to backward.
+/// The values that [`attend`] keeps for [`attend_backward`]. Make it by `Default::default()`, and pass the same cache to both.
 #[derive(Debug, Default)]
 pub struct AttendCache {
     /// The number of values of each row.
@@ -22,9 +22,9 @@ pub struct AttendCache {
     pub dq: Array2<f32>,
 }
 
-/// `y = Σ_m α_m·v_m` with `α = softmax_m(⟨q, v_m⟩ / √width)`, over the first `filled·len` of the `len` vectors of a row; a row without any
-/// gets 0. This is scaled dot-product attention (Vaswani et al., "Attention Is All You Need", NeurIPS 2017, section 3.2.1) with one query
-/// a row, for example the candidate item over a user's history.
+/// Attention of one query q over the vectors `v_m` of a row: `y = Σ_m α_m·v_m` with `α = softmax_m(⟨q, v_m⟩ / √width)`, over the first
+/// `filled·len` of the `len` vectors of a row; a row without any gets 0. This is scaled dot-product attention (Vaswani et al., "Attention
+/// Is All You Need", NeurIPS 2017, section 3.2.1) with one query a row, for example the candidate item over a user's history.
 ///
 /// `q` and `y` are `[rows, width]`, `v` is `[rows, len·width]` and `filled` is `[rows, 1]`, in `0 ..= 1`.
 ///
@@ -42,7 +42,7 @@ pub struct AttendCache {
 /// ```
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If an argument has another shape.
 pub fn attend(
     q: &ArrayRef2<f32>,
     v: &ArrayRef2<f32>,
@@ -83,11 +83,11 @@ pub fn attend(
     }
 }
 
-/// With `dα_m = ⟨dy, v_m⟩` and `ds = α ⊙ (dα − Σ_m α_m·dα_m) / √width`: `dv_m = α_m·dy + ds_m·q`, and in
+/// The backward pass of [`attend`]: with `dα_m = ⟨dy, v_m⟩` and `ds = α ⊙ (dα − Σ_m α_m·dα_m) / √width`: `dv_m = α_m·dy + ds_m·q`, and in
 /// the cache `dq = Σ_m ds_m·v_m`. Vectors that a row does not have get 0.
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If `v`, `dy` or `dv` has another shape than in the forward pass.
 pub fn attend_backward(v: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, cache: &mut AttendCache, dv: InputGrad<'_>) {
     let mut dv = dv.for_adding();
     let AttendCache { counts, q, weights, dweights, dq } = cache;

@@ -1,8 +1,8 @@
 //! Attention over the inputs of a row, each input a *token*: [`Tokens`] makes the tokens, [`MultiHeadAttention`] lets them read each
 //! other, [`Alignment`] weights them by a query.
 //!
-//! The tokens of a batch are a matrix `[rows·tokens, width]`, in which the tokens of a row are consecutive. Read as `[rows, tokens·width]`, the
-//! same memory has all tokens of a row in one line, for a stack of layers.
+//! The tokens of a batch are a matrix `[rows·tokens, width]`, in which the tokens of a row are consecutive. Read as `[rows, tokens·width]`,
+//! the same memory has all tokens of a row in one line, for a stack of layers.
 
 mod alignment;
 mod attend;

@@ -15,14 +15,15 @@ use crate::parallel::in_pool;
 /// The number of lists of tokens in a block, if blocks run in parallel.
 const LISTS: usize = 64;
 
-/// The sizes of an attention.
+/// The sizes of a [`MultiHeadAttention`] layer, and whether its scores are scaled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttentionSettings {
     /// The number of heads, at least 1; default 2.
     pub heads: usize,
-    /// The number of values of a head for each token, at least 1; default 16.
+    /// The number of output values of one head for each token, at least 1; default 16.
     pub head_width: usize,
-    /// Whether scores are divided by the root of the number of products that they sum; default true.
+    /// If true (the default), a score, which is an inner product of two vectors, is divided by the square root of the length of these
+    /// vectors. If false, it is not scaled.
     pub scaled: bool,
 }
 
@@ -33,7 +34,7 @@ impl Default for AttentionSettings {
 }
 
 impl AttentionSettings {
-    /// The number of values of all heads for each token: `heads · head_width`.
+    /// The number of output values of all heads together for each token: `heads · head_width`.
     pub fn width(self) -> usize {
         self.heads * self.head_width
     }
@@ -70,16 +71,18 @@ impl AttentionSettings {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct MultiHeadAttention {
-    /// `[Q, K, V, W_R]`, `[in, 4·width]`; the columns of each are ordered by head.
+    /// The learned matrices of queries, keys, values and residual side by side, `[Q, K, V, W_R]`: `[in, 4·width]`. The columns of each
+    /// matrix are ordered by head.
     pub projection: Array2<f32>,
-    /// What follows the sum.
+    /// Normalisation, activation and dropout, which follow the sum of heads and residual.
     pub post: PostAffine,
     settings: AttentionSettings,
 }
 
 crate::params!(MultiHeadAttention { projection: Decay::Towards(0.0), post });
 
-/// What a [`MultiHeadAttention`] keeps from forward to backward.
+/// The values that the forward pass of [`MultiHeadAttention`] keeps for its backward pass. Make it by `Default::default()`, and pass the
+/// same cache to both passes.
 #[derive(Debug, Default)]
 pub struct MultiHeadAttentionCache {
     /// `x·[Q, K, V, W_R]`, `[rows·tokens, 4·width]`, and its gradient.
@@ -95,11 +98,11 @@ pub struct MultiHeadAttentionCache {
 }
 
 impl MultiHeadAttention {
-    /// Attention over tokens of `input` values. Queries and keys are drawn by Xavier's rule; values and residual by the
-    /// rule of `style`, since the activation reads their sum.
+    /// A layer for tokens of `input` values. `Q` and `K` are drawn by [`Init::Xavier`]; `V` and `W_R` by the distribution in `style`,
+    /// because the activation reads their sum. `style` also has the normalisation, activation and dropout.
     ///
     /// # Panics
-    /// If there is no head or a head has no width.
+    /// If `heads` or `head_width` in `settings` is 0.
     pub fn new(input: usize, settings: AttentionSettings, style: HiddenSettings, rng: &mut InitRng) -> Self {
         let width = settings.width();
         assert!(width > 0, "at least one head of at least one value, found {settings:?}");
@@ -133,11 +136,11 @@ impl MultiHeadAttention {
         self.settings
     }
 
-    /// `y_m = dropout(φ(norm([Σ_n α_mn·v_n]_h + r_m)))` with `[q, k, v, r] = x·[Q, K, V, W_R]`: `x` is `[rows·tokens, in]`, `y` is
-    /// `[rows·tokens, width]`.
+    /// The forward pass, `y_m = dropout(φ(norm([Σ_n α_mn·v_n]_h + r_m)))` with `[q, k, v, r] = x·[Q, K, V, W_R]`: `x` is `[rows·tokens,
+    /// in]`, `y` is `[rows·tokens, width]`.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If `x` or `y` has another shape, or the number of lines of `x` is not a multiple of the number of tokens in the mask.
     pub fn forward(
         &self,
         x: &ArrayRef2<f32>,
@@ -168,12 +171,12 @@ impl MultiHeadAttention {
         self.post.forward(z, mode, post, y);
     }
 
-    /// From `g = dz_m` of one head: `dv_n += α_mn g`, `dα_mn = ⟨g, v_n⟩`, `ds = α ⊙ (dα − Σ_n α_mn dα_mn)/√head_width`,
-    /// `dq_m = Σ_n ds_mn k_n`, `dk_n += ds_mn q_m`, `dr = dz`; then `d[Q, K, V, W_R] += xᵀ·d[q, k, v, r]` and
-    /// `dx = d[q, k, v, r]·[Q, K, V, W_R]ᵀ`. Changes `dy`.
+    /// The backward pass, given the gradient `dy` of the output. From the gradient `g = dz_m` of one head: `dv_n += α_mn g`, `dα_mn = ⟨g,
+    /// v_n⟩`, `ds = α ⊙ (dα − Σ_n α_mn dα_mn)/√head_width`, `dq_m = Σ_n ds_mn k_n`, `dk_n += ds_mn q_m`, `dr = dz`; then `d[Q, K, V, W_R]
+    /// += xᵀ·d[q, k, v, r]` and `dx = d[q, k, v, r]·[Q, K, V, W_R]ᵀ`. It overwrites `dy`: do not read it afterwards.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If `x`, `dy` or `dx` has another shape than in the forward pass.
     pub fn backward(
         &self,
         x: &ArrayRef2<f32>,

@@ -6,9 +6,11 @@ use super::{AttentionMask, MultiHeadAttention, MultiHeadAttentionCache};
 use crate::nn::buffer::resize;
 use crate::nn::{Branch, Decay, InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, PerBranch};
 
-/// The queries of branches: `q_k = attention(r)_k` over the learned representations `r` of all branches, or `q_k = r_k`.
+/// Computes one query vector for each branch of a model, for [`Mran`](crate::model::Mran): `q_k = attention(r)_k`, by attention over the
+/// learned representations `r` of all branches, or `q_k = r_k` without attention.
 ///
-/// A branch attends to the first `common` branches and to itself, so that a branch that is added later does not change the queries of others.
+/// A branch attends to the first `common` branches and to itself, so that a branch that is added later does not change the queries of
+/// others.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -24,21 +26,22 @@ use crate::nn::{Branch, Decay, InitRng, Leaf, LeafMut, Mode, Pair, Params, Path,
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Representations {
-    /// `r`.
+    /// The representations `r`: one learned vector for each branch.
     pub own: PerBranch<Representation>,
     common: usize,
 }
 
-/// The representation of one branch.
+/// The representation of one branch: a member of [`Representations`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Representation {
-    /// `r_k`, `[width]`.
+    /// The learned vector `r_k` of the branch, `[width]`.
     pub vector: Array1<f32>,
 }
 
 crate::params!(Representation { vector: Decay::None });
 
-/// What [`Representations`] keep from forward to backward.
+/// The values that the forward pass of [`Representations`] keeps for its backward pass. Make it by `Default::default()`, and pass the same
+/// cache to both passes.
 #[derive(Debug, Default)]
 pub struct RepresentationsCache {
     vectors: Array2<f32>,
@@ -49,7 +52,8 @@ pub struct RepresentationsCache {
 }
 
 impl Representations {
-    /// Representations of `width` values, drawn from a normal distribution of standard deviation 1.
+    /// One representation of `width` values for each branch of `branches`, drawn from a normal distribution of standard deviation 1. All
+    /// branches attend to the first `common` branches of the list.
     pub fn new(branches: &[Branch], common: usize, width: usize, rng: &InitRng) -> Self {
         let mut position = 0;
         let own = PerBranch::new(branches.iter().copied(), |_| {
@@ -71,7 +75,8 @@ impl Representations {
         AttentionMask { tokens: self.own.len(), common: self.common }
     }
 
-    /// `q_k = attention(r)_k`, or `q_k = r_k` if `relations` is `None`: `q` is `[branches, width]`.
+    /// The forward pass: writes the queries to `q`, `[branches, width]`. `relations` is the attention among branches, `q_k =
+    /// attention(r)_k`; if it is `None`, the queries are the representations, `q_k = r_k`.
     pub fn forward(
         &self,
         relations: Option<&MultiHeadAttention>,
@@ -90,9 +95,9 @@ impl Representations {
         }
     }
 
-    /// Adds the gradient of the representations to `grad`, given the gradient `dq` of the queries. A branch whose `dq` is 0 had no labels in the
-    /// step: then its representation has a gradient only if other branches attend to it; otherwise it is absent, and optimizers skip it. `dq` is
-    /// overwritten: do not read it afterwards.
+    /// Adds the gradient of the representations to `grad`, given the gradient `dq` of the queries. A branch whose `dq` is 0 had no labels
+    /// in the step: then its representation has a gradient only if other branches attend to it; otherwise it is absent, and optimizers skip
+    /// it. `dq` is overwritten: do not read it afterwards.
     pub fn backward(
         &self,
         relations: Option<(&MultiHeadAttention, &mut MultiHeadAttention)>,

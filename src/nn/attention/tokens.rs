@@ -23,18 +23,18 @@ use crate::nn::{Decay, InitRng};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tokens {
-    /// What the numbers' tokens are made of; `None` where there are no numbers.
+    /// The parameters of the tokens of numeric inputs; `None` if the rows have no numeric inputs.
     pub numbers: Option<NumberTokens>,
     fields: usize,
     width: usize,
 }
 
-/// What the tokens of numbers are made of.
+/// The parameters of the tokens of numeric inputs in [`Tokens`]: the token of number `x_j` is `t_j = x_j·v_j + b_j`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NumberTokens {
-    /// `v`, `[numbers, width]`.
+    /// The vectors `v_j`, `[numbers, width]`: one line for each numeric input.
     pub weight: Array2<f32>,
-    /// `b`, `[numbers, width]`.
+    /// The vectors `b_j`, `[numbers, width]`: one line for each numeric input.
     pub bias: Array2<f32>,
 }
 
@@ -42,8 +42,8 @@ crate::params!(Tokens { numbers });
 crate::params!(NumberTokens { weight: Decay::Towards(0.0), bias: Decay::None });
 
 impl Tokens {
-    /// Tokens of `width` values for `fields` embeddings of that width and `numbers` numbers after them; `v` is drawn from a normal
-    /// distribution of standard deviation `std`, as embeddings are, and `b` is 0.
+    /// A layer for rows of `fields` embeddings, each of `width` values, followed by `numbers` numeric inputs. Each token has `width`
+    /// values. `v` is drawn from a normal distribution of standard deviation `std`, as embeddings are, and `b` starts at 0.
     pub fn new(fields: usize, numbers: usize, width: usize, std: f32, rng: &mut InitRng) -> Self {
         let numbers = (numbers > 0)
             .then(|| NumberTokens { weight: rng.normal(numbers, width, std), bias: Array2::zeros((numbers, width)) });
@@ -61,7 +61,7 @@ impl Tokens {
         self.fields
     }
 
-    /// The number of tokens of a row.
+    /// The number of tokens of a row: the number of fields plus the number of numeric inputs.
     pub fn count(&self) -> usize {
         self.fields + self.numbers.as_ref().map_or(0, |numbers| numbers.weight.nrows())
     }
@@ -71,10 +71,10 @@ impl Tokens {
         self.width
     }
 
-    /// `t = [e_1, …, e_F, x_1·v_1 + b_1, …]`: `x` is `[rows, fields·width + numbers]`, `t` is `[rows·tokens, width]`.
+    /// The forward pass, `t = [e_1, …, e_F, x_1·v_1 + b_1, …]`: `x` is `[rows, fields·width + numbers]`, `t` is `[rows·tokens, width]`.
     ///
     /// # Panics
-    /// If the shapes do not fit or `t` is not in standard layout.
+    /// If `x` or `t` has another shape, or `t` is not in standard layout.
     pub fn forward(&self, x: &ArrayRef2<f32>, t: &mut ArrayRef2<f32>) {
         self.assert_shapes(x, t);
         let embedded = self.fields * self.width;
@@ -90,10 +90,11 @@ impl Tokens {
         }
     }
 
-    /// `de = dt` for fields; for numbers `dv_j += Σ x_j·dt_j`, `db_j += Σ dt_j`, `dx_j = ⟨v_j, dt_j⟩`.
+    /// The backward pass, given the gradient `dt` of the tokens: `de = dt` for fields; for numbers `dv_j += Σ x_j·dt_j`, `db_j += Σ dt_j`,
+    /// `dx_j = ⟨v_j, dt_j⟩`.
     ///
     /// # Panics
-    /// If the shapes do not fit or `dt` is not in standard layout.
+    /// If `x`, `dt` or `dx` has another shape than in the forward pass, or `dt` is not in standard layout.
     pub fn backward(&self, x: &ArrayRef2<f32>, dt: &ArrayRef2<f32>, grad: &mut Self, dx: &mut ArrayRef2<f32>) {
         self.assert_shapes(x, dt);
         assert_eq!(x.dim(), dx.dim(), "one gradient for each value");

@@ -39,7 +39,8 @@ pub struct BatchNorm {
 
 crate::params!(BatchNorm { gamma: Decay::Towards(1.0), beta: Decay::None, moving });
 
-/// What a [`BatchNorm`] keeps from forward to backward.
+/// The values that the forward pass of [`BatchNorm`] keeps for its backward pass. Make it by `Default::default()`, and pass the same cache
+/// to both passes.
 #[derive(Debug, Default)]
 pub struct BatchNormCache {
     columns: Columns,
@@ -49,12 +50,13 @@ impl BatchNorm {
     /// ε.
     pub(crate) const EPSILON: f32 = 1e-5;
 
-    /// A normalisation of `width` columns.
+    /// A normalisation for matrices of `width` columns, with scale 1, shift 0 and empty moving averages.
     pub fn new(width: usize) -> Self {
         Self { gamma: Array1::ones(width), beta: Array1::zeros(width), moving: MovingAverage::new(width, RATE) }
     }
 
-    /// `y = γ ⊙ (z − μ)/√(σ² + ε) + β`; a training batch of one row uses the moving averages instead of its own μ and σ².
+    /// The forward pass, `y = γ ⊙ (z − μ)/√(σ² + ε) + β`: `z` and `y` are `[rows, width]`. In training, μ and σ² are those of the batch; in
+    /// inference, they are the moving averages. A training batch of one row uses the moving averages instead of its own μ and σ².
     ///
     /// # Panics
     /// If an argument does not have the shape `[rows, width]`.
@@ -67,8 +69,9 @@ impl BatchNorm {
         cache.columns.forward(z, &self.gamma, &self.beta, y);
     }
 
-    /// With `g = dy`, `s = √(σ² + ε)` and means over rows: `dγ += Σ g⊙x̂`, `dβ += Σ g`, `dz = (γ/s) ⊙ (g − mean g − x̂ ⊙ mean(g⊙x̂))`.
-    /// `grad` also takes μ and σ² of the batch, by which [`Model::apply`](crate::Model::apply) moves the moving averages.
+    /// The backward pass, given the gradient `dy` of the output. With `g = dy`, `s = √(σ² + ε)` and means over rows: `dγ += Σ g⊙x̂`, `dβ +=
+    /// Σ g`, `dz = (γ/s) ⊙ (g − mean g − x̂ ⊙ mean(g⊙x̂))`. `grad` also takes μ and σ² of the batch, by which
+    /// [`Model::apply`](crate::Model::apply) moves the moving averages.
     ///
     /// # Panics
     /// If an argument does not have the shape `[rows, width]`.

@@ -28,7 +28,7 @@ pub struct LayerNorm {
 
 crate::params!(LayerNorm { gamma: Decay::Towards(1.0), beta: Decay::None });
 
-/// What a [`LayerNorm`] keeps from forward to backward: μ and 1/s of each row.
+/// The values that the forward pass of [`LayerNorm`] keeps for its backward pass: μ and 1/s of each row.
 #[derive(Debug, Default)]
 pub struct LayerNormCache {
     rows: Vec<(f32, f32)>,
@@ -38,12 +38,12 @@ impl LayerNorm {
     /// ε.
     pub(crate) const EPSILON: f32 = 1e-5;
 
-    /// A normalisation of `width` columns.
+    /// A normalisation for matrices of `width` columns, with scale 1 and shift 0.
     pub fn new(width: usize) -> Self {
         Self { gamma: Array1::ones(width), beta: Array1::zeros(width) }
     }
 
-    /// `y = γ ⊙ (z − μ)/√(σ² + ε) + β`, row by row.
+    /// The forward pass, `y = γ ⊙ (z − μ)/√(σ² + ε) + β`, with μ and σ² of each row: `z` and `y` are `[rows, width]`.
     ///
     /// # Panics
     /// If an argument does not have the shape `[rows, width]`.
@@ -62,8 +62,8 @@ impl LayerNorm {
         }
     }
 
-    /// With `h = γ ⊙ dy`, `s = √(σ² + ε)` and means over the columns of a row: `dz = (1/s)·(h − mean h − x̂·mean(h ⊙ x̂))`,
-    /// `dγ += Σ dy⊙x̂`, `dβ += Σ dy`.
+    /// The backward pass, given the gradient `dy` of the output. With `h = γ ⊙ dy`, `s = √(σ² + ε)` and means over the columns of a row:
+    /// `dz = (1/s)·(h − mean h − x̂·mean(h ⊙ x̂))`, `dγ += Σ dy⊙x̂`, `dβ += Σ dy`.
     ///
     /// # Panics
     /// If an argument does not have the shape `[rows, width]`.

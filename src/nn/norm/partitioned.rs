@@ -46,19 +46,19 @@ pub struct PartitionedNorm {
     pub gamma: Array1<f32>,
     /// β, `[width]`: the shift that all domains share. It starts at 0.
     pub beta: Array1<f32>,
-    /// `γ_d`, `β_d` and the moving averages of each domain.
+    /// The parameters of each domain d: the scale `γ_d`, the shift `β_d` and the moving averages.
     pub domain: PerDomain<DomainNorm>,
     settings: PartitionedNormSettings,
 }
 
-/// A domain's own parameters of a [`PartitionedNorm`].
+/// The parameters of one domain in a [`PartitionedNorm`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainNorm {
     /// `γ_d`, `[width]`: the scale of the domain. It starts at 1.
     pub gamma: Array1<f32>,
     /// `β_d`, `[width]`: the shift of the domain. It starts at 0.
     pub beta: Array1<f32>,
-    /// `E_d` and `Var_d`: the moving averages of mean and variance of the domain's rows.
+    /// The moving averages `E_d` and `Var_d` of the mean and the variance of each column over the rows of the domain.
     pub moving: MovingAverage,
 }
 
@@ -76,7 +76,8 @@ pub struct PartitionedNormSettings {
     /// pooled over all domains) instead of the statistics of these rows. At least 2; default 64. The paper has no such minimum; 2 comes
     /// closest to it.
     pub min_rows: usize,
-    /// φ ≥ 0: φ times the moving variance pooled over all domains is added to every variance; default 0, as in the paper.
+    /// The factor φ, at least 0; default 0, as in the paper. φ times the moving variance over all domains together is added to the variance
+    /// of each domain, so that a column which is nearly constant in a domain is not divided by almost 0.
     pub floor: f32,
 }
 
@@ -86,7 +87,8 @@ impl Default for PartitionedNormSettings {
     }
 }
 
-/// What a [`PartitionedNorm`] keeps from forward to backward.
+/// The values that the forward pass of [`PartitionedNorm`] keeps for its backward pass. Make it by `Default::default()`, and pass the same
+/// cache to both passes.
 #[derive(Debug, Default)]
 pub struct PartitionedNormCache {
     segments: Vec<NormSegment>,
@@ -111,7 +113,8 @@ impl DomainNorm {
 }
 
 impl PartitionedNorm {
-    /// A normalisation of `width` columns for `domains`. All scales start at 1, all shifts at 0.
+    /// A normalisation for matrices of `width` columns, with parameters for each domain of `domains`. All scales start at 1, all shifts at
+    /// 0, and the moving averages are empty.
     ///
     /// # Panics
     /// If a setting is out of its range ([`PartitionedNormSettings`]).
@@ -128,8 +131,8 @@ impl PartitionedNorm {
         (2.0 + 4.0 * domains) * Size::tensor(width)
     }
 
-    /// Adds a domain with scale 1 and shift 0. Until the domain has statistics of its own, its rows are normalised by the statistics pooled
-    /// over all domains. `domain` is the next free position.
+    /// Adds the domain `domain`, with scale 1 and shift 0. Its position must be the next one: the number of domains that the layer has.
+    /// Until the domain has statistics of its own, its rows are normalised by the statistics of all domains together.
     pub fn add_domain(&mut self, domain: DomainId) {
         self.domain.push(domain, DomainNorm::neutral(self.gamma.len(), self.settings.rate));
     }
@@ -175,7 +178,8 @@ impl PartitionedNorm {
         }
     }
 
-    /// `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + φ·Var + ε) + (β + β_d)`, segment by segment; `z` and `y` are `[rows, width]`.
+    /// The forward pass, `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + φ·Var + ε) + (β + β_d)` for the rows of each segment, where d is its domain.
+    /// `z` and `y` are `[rows, width]`.
     ///
     /// # Panics
     /// If `z` does not have `width` columns, if `y` has another shape, or if `segments` do not cover all rows in order.
@@ -233,9 +237,10 @@ impl PartitionedNorm {
         }
     }
 
-    /// With `a = γ ⊙ γ_d`, `s = √(σ²_d + φ·Var + ε)`, `g = dy`: `dγ += (Σ g⊙x̂) ⊙ γ_d`, `dγ_d += (Σ g⊙x̂) ⊙ γ`, `dβ, dβ_d += Σ g`,
-    /// `dz = (a/s) ⊙ (g − mean g − x̂ ⊙ mean(g⊙x̂))`; where the statistics were constants, `dz = (a/s) ⊙ g`.
-    /// `grad` also takes the statistics of the batch, by which [`Model::apply`](crate::Model::apply) moves the moving averages.
+    /// The backward pass, given the gradient `dy` of the output. With `a = γ ⊙ γ_d`, `s = √(σ²_d + φ·Var + ε)`, `g = dy`: `dγ += (Σ g⊙x̂) ⊙
+    /// γ_d`, `dγ_d += (Σ g⊙x̂) ⊙ γ`, `dβ, dβ_d += Σ g`, `dz = (a/s) ⊙ (g − mean g − x̂ ⊙ mean(g⊙x̂))`; where the statistics were constants,
+    /// `dz = (a/s) ⊙ g`. `grad` also takes the statistics of the batch, by which [`Model::apply`](crate::Model::apply) moves the moving
+    /// averages.
     ///
     /// # Panics
     /// If `z`, `dy` or `dz` does not have the shape of the forward pass, or the domain of a segment is [`DomainId::SHARED`].

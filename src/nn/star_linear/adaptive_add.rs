@@ -5,7 +5,7 @@ use ndarray::{Array1, Array2, ArrayRef2, Zip};
 use super::weights::{DWeights, Weights};
 use crate::nn::{Decay, Linear};
 
-/// A domain's own parameters in [`Combination::AdaptiveAdd`](super::Combination::AdaptiveAdd): `y = y_s + α_d ⊙ (x·W_d + b_d)`, that is
+/// The parameters of one domain in [`Combination::AdaptiveAdd`](super::Combination::AdaptiveAdd): `y = y_s + α_d ⊙ (x·W_d + b_d)`, that is
 /// `W*_d = W + W_d·diag(α_d)`, `b*_d = b + α_d ⊙ b_d`.
 ///
 /// It is this crate's reading of the "adaptive add" of Star+, with a factor `α_dj` for every output. At the start `α_d = 1` and the
@@ -28,11 +28,11 @@ use crate::nn::{Decay, Linear};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdaptiveSummand {
-    /// `W_d`, `[in, out]`.
+    /// The weight `W_d` of the domain, `[in, out]`; 0 at the start.
     pub weight: Array2<f32>,
-    /// `b_d`, `[out]`.
+    /// The bias `b_d` of the domain, `[out]`; 0 at the start.
     pub bias: Array1<f32>,
-    /// `α_d`, `[out]`, around 1.
+    /// The factors `α_d`, `[out]`, by which each output of the domain's map is multiplied before it is added; 1 at the start.
     pub alpha: Array1<f32>,
 }
 

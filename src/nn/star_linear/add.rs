@@ -5,8 +5,8 @@ use ndarray::{Array1, Array2, ArrayRef2, Zip};
 use super::weights::{DWeights, Weights};
 use crate::nn::{Decay, Linear};
 
-/// A domain's own parameters in [`Combination::Add`](super::Combination::Add): `W*_d = W + W_d`, `b*_d = b + b_d`, the "add" of Star+. At the start all is
-/// 0; weight decay pulls `W_d` to 0.
+/// The parameters of one domain in [`Combination::Add`](super::Combination::Add): `W*_d = W + W_d`, `b*_d = b + b_d`, the "add" of Star+.
+/// At the start all is 0; weight decay pulls `W_d` to 0.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -24,9 +24,9 @@ use crate::nn::{Decay, Linear};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summand {
-    /// `W_d`, `[in, out]`.
+    /// The weight `W_d`, `[in, out]`, which is added to the shared weight; 0 at the start.
     pub weight: Array2<f32>,
-    /// `b_d`, `[out]`.
+    /// The bias `b_d`, `[out]`, which is added to the shared bias; 0 at the start.
     pub bias: Array1<f32>,
 }
 

@@ -28,21 +28,26 @@ use crate::nn::Size;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Combination {
-    /// `W ⊙ W_d`, as in the STAR paper: the default. See [`Factor`](super::Factor).
+    /// The weights are multiplied element by element, `W ⊙ W_d`, as in the STAR paper: the default. [`Factor`](super::Factor) has the
+    /// parameters.
     #[default]
     Product,
-    /// `W + W_d`. See [`Summand`](super::Summand).
+    /// The weights are added, `W + W_d`. [`Summand`](super::Summand) has the parameters.
     Add,
-    /// `W + W_d·diag(α_d)`. See [`AdaptiveSummand`](super::AdaptiveSummand).
+    /// The weights are added, with a learned factor for each output of the domain's weights: `W + W_d·diag(α_d)`.
+    /// [`AdaptiveSummand`](super::AdaptiveSummand) has the parameters.
     AdaptiveAdd,
-    /// A learned sigmoid gate between the shared output and the domain's. See [`SigmoidGate`](super::SigmoidGate).
+    /// A learned sigmoid gate mixes the output of the shared map and that of the domain's map. [`SigmoidGate`](super::SigmoidGate) has the
+    /// parameters.
     SigmoidGate,
-    /// Both outputs concatenated, and a learned map back to the width. See [`Concatenated`](super::Concatenated).
+    /// The outputs of the shared map and of the domain's map are concatenated, and a learned matrix maps them back to the width of the
+    /// layer. [`Concatenated`](super::Concatenated) has the parameters.
     Concatenation,
-    /// `W ⊙ (1 + U_d·V_dᵀ)`: for many domains, each of which adds `(in + out)·rank` weights only. See
-    /// [`LowRankFactor`](super::LowRankFactor).
+    /// The shared weight is multiplied by a factor of low rank, `W ⊙ (1 + U_d·V_dᵀ)`. Use it for many domains: each adds only `(in +
+    /// out)·rank` weights. [`LowRankFactor`](super::LowRankFactor) has the parameters.
     LowRank {
-        /// The columns of `U_d` and `V_d`, at least 1; default 4. A layer takes no more than its smaller width.
+        /// The number of columns of `U_d` and `V_d`, 1 to 65536; default 4. If it is above the number of inputs or outputs of a layer, the
+        /// layer uses the smaller of these two numbers.
         #[serde(default = "default_rank")]
         rank: usize,
     },
@@ -53,7 +58,7 @@ fn default_rank() -> usize {
 }
 
 impl Combination {
-    /// Low rank with the default rank, 4.
+    /// Returns [`Combination::LowRank`] with the default rank, 4.
     pub fn low_rank() -> Self {
         Self::LowRank { rank: default_rank() }
     }

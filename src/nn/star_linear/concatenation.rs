@@ -7,14 +7,14 @@ use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
 use crate::nn::{Decay, Linear};
 
-/// A domain's own parameters in [`Combination::Concatenation`](super::Combination::Concatenation), where a map brings both outputs back to the
-/// width: `y = [y_s, y_d]·M_d` with `y_d = x·W_d + b_d`. It is this crate's reading of the "concatenation" of Star+.
+/// The parameters of one domain in [`Combination::Concatenation`](super::Combination::Concatenation), where a map brings both outputs back
+/// to the width: `y = [y_s, y_d]·M_d` with `y_d = x·W_d + b_d`. It is this crate's reading of the "concatenation" of Star+.
 ///
 /// The stored map is the difference from addition, `M_d = [1; 1] + C_d`, so that `y = y_s + y_d + [y_s, y_d]·C_d`. At the start
 /// all is 0, so that the layer is the shared one. Weight decay pulls `W_d` and `C_d` to 0.
 ///
-/// Since there is no activation between, it can express the same maps as [`Add`](super::Combination::Add). Training differs: through `C_d` a
-/// domain mixes the outputs of the shared layer.
+/// Since there is no activation between, it can express the same maps as [`Add`](super::Combination::Add). Training differs: through `C_d`
+/// a domain mixes the outputs of the shared layer.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -32,9 +32,10 @@ use crate::nn::{Decay, Linear};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Concatenated {
-    /// `W_d`, `[in, out]`, and `b_d`, `[out]`.
+    /// The map of the domain: its weight `W_d`, `[in, out]`, and its bias `b_d`, `[out]`; both 0 at the start.
     pub own: Linear,
-    /// `C_d`, `[2·out, out]`: the shared outputs' rows, then the domain's.
+    /// The matrix `C_d`, `[2·out, out]`; 0 at the start. Its first `out` rows belong to the outputs of the shared map, the others to those
+    /// of the domain's map.
     pub map: Array2<f32>,
 }
 

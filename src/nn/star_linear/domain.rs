@@ -7,20 +7,21 @@ use super::weights::Weights;
 use super::{AdaptiveSummand, Combination, Concatenated, Factor, LowRankFactor, SigmoidGate, Summand};
 use crate::nn::{InitRng, Linear};
 
-/// A domain's own parameters of a [`StarLinear`](super::StarLinear): a variant for each [`Combination`].
+/// The parameters of one domain in a [`StarLinear`](super::StarLinear). The [`Combination`] of the layer decides which variant its domains
+/// have.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DomainLinear {
-    /// The parameters of [`Combination::Product`].
+    /// The parameters of a domain if the layer combines by [`Combination::Product`]: see [`Factor`].
     Product(Factor),
-    /// The parameters of [`Combination::Add`].
+    /// The parameters of a domain if the layer combines by [`Combination::Add`]: see [`Summand`].
     Add(Summand),
-    /// The parameters of [`Combination::AdaptiveAdd`].
+    /// The parameters of a domain if the layer combines by [`Combination::AdaptiveAdd`]: see [`AdaptiveSummand`].
     AdaptiveAdd(AdaptiveSummand),
-    /// The parameters of [`Combination::SigmoidGate`].
+    /// The parameters of a domain if the layer combines by [`Combination::SigmoidGate`]: see [`SigmoidGate`].
     SigmoidGate(SigmoidGate),
-    /// The parameters of [`Combination::Concatenation`].
+    /// The parameters of a domain if the layer combines by [`Combination::Concatenation`]: see [`Concatenated`].
     Concatenation(Concatenated),
-    /// The parameters of [`Combination::LowRank`].
+    /// The parameters of a domain if the layer combines by [`Combination::LowRank`]: see [`LowRankFactor`].
     LowRank(LowRankFactor),
 }
 

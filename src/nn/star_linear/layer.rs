@@ -13,11 +13,11 @@ use crate::nn::sums::fold;
 use crate::nn::{Init, InitRng, InputGrad, Linear, PerDomain, Segment, Size};
 use crate::parallel::{self, Divide};
 
-/// An affine layer that all domains share, combined with parameters of each domain (Sheng et al. 2021, section 3.4, equations 5 and 6) in one
-/// of several ways: see [`Combination`].
+/// A star layer: an affine map that all domains share, combined with parameters of each domain (Sheng et al. 2021, section 3.4, equations 5
+/// and 6) in one of several ways: see [`Combination`].
 ///
-/// The shared parameters learn from all rows, a domain's own from the rows of the domain. At the start the layer is the
-/// shared one for every domain. A row of no known domain takes the shared layer.
+/// The shared parameters learn from all rows; the parameters of a domain learn from the rows of this domain only. Before training, the
+/// layer computes for every domain what the shared map alone computes. A row of no known domain uses the shared map alone.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -38,16 +38,17 @@ use crate::parallel::{self, Divide};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct StarLinear {
-    /// `W` and `b`.
+    /// The affine map that all domains share: its weight `W`, `[in, out]`, and its bias `b`, `[out]`.
     pub shared: Linear,
-    /// `W_d`, `b_d` and the other parameters of the combination.
+    /// The parameters of each domain d: `W_d`, `b_d` and others, depending on the [`Combination`].
     pub domain: PerDomain<DomainLinear>,
     combination: Combination,
 }
 
 crate::params!(StarLinear { shared, domain });
 
-/// What a [`StarLinear`] keeps from forward to backward.
+/// The values that the forward pass of [`StarLinear`] keeps for its backward pass. Make it by `Default::default()`, and pass the same cache
+/// to both passes.
 #[derive(Debug, Default)]
 pub struct StarLinearCache {
     segments: Vec<StarSegment>,
@@ -123,7 +124,8 @@ impl<'a> InputSum<'a, '_> {
 }
 
 impl StarLinear {
-    /// A layer from `input` to `output` values for these domains; `init` is the distribution of the shared weight.
+    /// A layer that maps `input` columns to `output` columns, with parameters for each domain of `domains`. `combination` says how these
+    /// are combined with the shared ones; `init` is the distribution of the initial shared weight.
     pub fn new(
         input: usize,
         output: usize,
@@ -144,27 +146,29 @@ impl StarLinear {
         linear + domains * combination.size(input, output)
     }
 
-    /// Adds a domain, for which the layer starts as the shared one.
+    /// Adds parameters for the domain `domain`, for which the layer at first computes what the shared map alone computes. `domain` must be
+    /// the next position: the number of domains that the layer has.
     pub fn add_domain(&mut self, domain: DomainId, rng: &InitRng) {
         let (input, output) = self.shared.weight.dim();
         self.domain.push(domain, DomainLinear::neutral(self.combination, input, output, &mut rng.of_domain(domain)));
     }
 
-    /// The layer for rows of this domain, as one affine map: `W*_d` and `b*_d`.
+    /// Returns the layer for rows of one domain as one affine map, with the combined weight `W*_d` and bias `b*_d`. `domain` is the
+    /// position of the domain in the layout, from 0.
     ///
     /// With [`Combination::SigmoidGate`] every row has a map of its own; this one is the map if the gate is 1: `W + W_d` and `b + b_d`.
     ///
     /// # Panics
-    /// If there is no domain of this position.
+    /// If the layer has no domain at the position `domain`.
     pub fn combined(&self, domain: usize) -> Linear {
         self.domain[domain].combined(&self.shared)
     }
 
-    /// Each segment by its domain's combination, or by `y = x·W + b` where it has no domain: `x` is `[rows, in]`, `y` is
-    /// `[rows, out]`.
+    /// The forward pass: the rows of each segment go through the layer of its domain, and rows of no known domain through `y = x·W + b`.
+    /// `x` is `[rows, in]`, `y` is `[rows, out]`.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If `x` or `y` has another shape.
     pub fn forward(
         &self,
         x: &ArrayRef2<f32>,
@@ -194,10 +198,12 @@ impl StarLinear {
         });
     }
 
-    /// The backward pass of each segment's combination: to the shared parameters, the domain's own, and `dx` (`None` if it is not needed).
+    /// The backward pass, given the gradient `dy` of the output: adds the gradients of the shared parameters and of those of the domains to
+    /// `grad`, and writes the gradient of `x` to `dx`. Pass `None` for `dx` if you do not need it.
     ///
     /// # Panics
-    /// If the shapes do not fit, a segment has no domain, or the segments are not in ascending order of their domains, each domain once.
+    /// If `x`, `dy` or `dx` has another shape than in the forward pass. Also if the domain of a segment is [`DomainId::SHARED`], or if the
+    /// segments are not in ascending order of their domains, with each domain at most once.
     pub fn backward(
         &self,
         x: &ArrayRef2<f32>,
@@ -210,7 +216,8 @@ impl StarLinear {
         self.backward_into(x, segments, dy, cache, grad, dx.map(InputGrad::overwrite), None);
     }
 
-    /// [`StarLinear::backward`], which may add to `dx`. With `rectified`, `x` is the output of a ReLU, and `dx` the gradient before the ReLU.
+    /// [`StarLinear::backward`], which may add to `dx`. With `rectified`, `x` is the output of a ReLU, and `dx` the gradient before the
+    /// ReLU.
     #[expect(clippy::too_many_arguments, reason = "those of `backward` and one more")]
     pub(crate) fn backward_into(
         &self,

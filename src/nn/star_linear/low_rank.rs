@@ -7,8 +7,8 @@ use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul_grad, matmul_transposed};
 use crate::nn::{Decay, InitRng, Linear};
 
-/// A domain's own parameters in [`Combination::LowRank`](super::Combination::LowRank): `W*_d = W ⊙ (1 + U_d·V_dᵀ)`, `b*_d = b + b_d`, for many domains:
-/// a domain has `(in + out)·rank + out` values instead of `in·out + out`.
+/// The parameters of one domain in [`Combination::LowRank`](super::Combination::LowRank): `W*_d = W ⊙ (1 + U_d·V_dᵀ)`, `b*_d = b + b_d`,
+/// for many domains: a domain has `(in + out)·rank + out` values instead of `in·out + out`.
 ///
 /// At the start `V_d = 0`, so that the factor is 1, and `U_d` is normal with variance `1/rank`, so that a step of `V_d`
 /// changes the factor about as much as the same step of a full factor. Weight decay pulls `V_d` to 0, which takes the factor
@@ -30,11 +30,11 @@ use crate::nn::{Decay, InitRng, Linear};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LowRankFactor {
-    /// `U_d`, `[in, rank]`.
+    /// The matrix `U_d`, `[in, rank]`; random at the start.
     pub u: Array2<f32>,
-    /// `V_d`, `[out, rank]`, around 0.
+    /// The matrix `V_d`, `[out, rank]`; 0 at the start.
     pub v: Array2<f32>,
-    /// `b_d`, `[out]`, around 0.
+    /// The bias `b_d`, `[out]`, which is added to the shared bias; 0 at the start.
     pub bias: Array1<f32>,
 }
 

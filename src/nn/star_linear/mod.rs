@@ -1,8 +1,8 @@
 //! A layer of STAR's star topology: shared parameters, combined with the domain's own.
 //!
-//! [`Combination`] has the table of equations; each has a file with a domain's own parameters, forward and backward. Most combine
-//! weights (`weights.rs`): `W*_d` is computed once for a segment, whose rows then take one product. `W ⊙ W_d` (`product.rs`) is never stored,
-//! but multiplied while the matrix product packs it. The sigmoid gate and the concatenation combine outputs, so they need one product for each.
+//! [`Combination`] has the table of equations; each has a file with a domain's own parameters, forward and backward. Most combine weights
+//! (`weights.rs`): `W*_d` is computed once for a segment, whose rows then take one product. `W ⊙ W_d` (`product.rs`) is never stored, but
+//! multiplied while the matrix product packs it. The sigmoid gate and the concatenation combine outputs, so they need one product for each.
 
 mod adaptive_add;
 mod add;

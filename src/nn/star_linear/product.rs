@@ -11,8 +11,8 @@ use crate::nn::matmul::{Epilogue, Operand, Output, PanelRow, PostOp, RowMajor, R
 use crate::nn::{Decay, Linear};
 use crate::parallel::{Cut, join};
 
-/// A domain's own parameters in [`Combination::Product`](super::Combination::Product): `W*_d = W ⊙ W_d`, `b*_d = b + b_d` (Sheng et al. 2021, section 3.4,
-/// equation 5). At the start `W_d = 1` and `b_d = 0`; weight decay pulls `W_d` to 1.
+/// The parameters of one domain in [`Combination::Product`](super::Combination::Product): `W*_d = W ⊙ W_d`, `b*_d = b + b_d` (Sheng et al.
+/// 2021, section 3.4, equation 5). At the start `W_d = 1` and `b_d = 0`; weight decay pulls `W_d` to 1.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -30,9 +30,9 @@ use crate::parallel::{Cut, join};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Factor {
-    /// `W_d`, `[in, out]`, around 1.
+    /// The factors `W_d`, `[in, out]`, by which the shared weight is multiplied element by element; 1 at the start.
     pub weight: Array2<f32>,
-    /// `b_d`, `[out]`, around 0.
+    /// The bias `b_d`, `[out]`, which is added to the shared bias; 0 at the start.
     pub bias: Array1<f32>,
 }
 

@@ -7,8 +7,8 @@ use crate::math::sigmoid_f32;
 use crate::nn::Linear;
 use crate::nn::buffer::resize;
 
-/// A domain's own parameters in [`Combination::SigmoidGate`](super::Combination::SigmoidGate), where a gate mixes the shared output and the domain's:
-/// `y = (1 − g) ⊙ y_s + g ⊙ y_d` with `g = σ(x·G_d + c_d)`. It is this crate's reading of the "gating" of Star+.
+/// The parameters of one domain in [`Combination::SigmoidGate`](super::Combination::SigmoidGate), where a gate mixes the shared output and
+/// the domain's: `y = (1 − g) ⊙ y_s + g ⊙ y_d` with `g = σ(x·G_d + c_d)`. It is this crate's reading of the "gating" of Star+.
 ///
 /// The stored layer is the difference from the shared one, `y_d = y_s + (x·W_d + b_d)`, so that
 /// `y = y_s + g ⊙ (x·W_d + b_d)`. At the start all is 0: the gate is ½, and both outputs are equal. Weight decay
@@ -30,9 +30,10 @@ use crate::nn::buffer::resize;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct SigmoidGate {
-    /// `W_d`, `[in, out]`, and `b_d`, `[out]`: what the domain's layer adds to the shared one.
+    /// The map whose gated output is added to the shared output: its weight `W_d`, `[in, out]`, and its bias `b_d`, `[out]`; both 0 at the
+    /// start.
     pub own: Linear,
-    /// `G_d`, `[in, out]`, and `c_d`, `[out]`.
+    /// The map that computes the gate before the sigmoid: its weight `G_d`, `[in, out]`, and its bias `c_d`, `[out]`; both 0 at the start.
     pub gate: Linear,
 }
 

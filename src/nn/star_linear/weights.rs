@@ -25,8 +25,8 @@ pub(super) trait Weights {
     /// Writes `W*_d` and `b*_d`, in the shapes of the shared layer.
     fn combine(&self, shared: &Linear, weight: &mut Array2<f32>, bias: &mut Array1<f32>);
 
-    /// The gradients of the domain's own parameters and of the shared `W`, from `dW*_d` and `db*_d`. That of the shared `b` is `db*_d` in all
-    /// combinations; the caller adds it.
+    /// The gradients of the domain's own parameters and of the shared `W`, from `dW*_d` and `db*_d`. That of the shared `b` is `db*_d` in
+    /// all combinations; the caller adds it.
     fn take_apart(&self, shared: &Linear, d: &mut DWeights, grad: &mut Self, dw: &mut ArrayRef2<f32>);
 
     /// The layer as one map: `W*_d` and `b*_d`.

@@ -60,7 +60,7 @@ pub struct Builder<'a> {
     made: Option<(u64, Vec<Layer>)>,
     steps: usize,
     layers: usize,
-    /// The dotted names of the layers, if a program is written.
+    /// The dotted names of the layers that were made.
     names: HashSet<String>,
     size: Size,
     /// By step, the number of values that a training step keeps for a row.
@@ -342,12 +342,12 @@ impl<'a> Builder<'a> {
             assert!(!parts.iter().any(row), "the row is read by layers alone");
         }
         let names: Vec<Name> = names.into_iter().map(IntoName::name).collect();
-        for name in &names {
-            let name = dotted(name, self.layout);
-            assert!(!self.names.contains(&name), "two layers have the name {name:?}: give each layer another name");
-            self.names.insert(name);
-        }
         if let Some((seed, layers)) = &mut self.made {
+            for name in &names {
+                let name = dotted(name, self.layout);
+                assert!(!self.names.contains(&name), "two layers have the name {name:?}: give each layer another name");
+                self.names.insert(name);
+            }
             let mut rng: Vec<InitRng> = names.iter().map(|name| InitRng::named(*seed, name, self.layout)).collect();
             layers.extend(make(&mut rng));
         }

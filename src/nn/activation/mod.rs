@@ -126,7 +126,7 @@ activations! {
         Relu,
         /// GELU: `½z·(1 + tanh(√(2/π)·(z + 0.044715 z³)))`, which approximates `z·Φ(z)` (Hendrycks & Gimpel 2016).
         Gelu,
-        /// SiLU, also called swish: `z·σ(z)`, where σ is the sigmoid.
+        /// Swish, also called `SiLU`: `z·σ(z)`, where σ is the sigmoid.
         Silu,
         /// The hyperbolic tangent, `tanh z`.
         Tanh,

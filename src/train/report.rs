@@ -109,7 +109,7 @@ pub struct UnitReport {
     /// The mean of the unit's loss `L_k`, without its weight, over the steps of the epoch that count: those in which the unit had labels
     /// and the objective's weight for it was above 0. `None` if there was no such step.
     pub loss: Option<f64>,
-    /// The mean of the unit's weight `ω_k·v_k` over the same steps: ω_k is the weight that the objective gives, v_k the factor of its
+    /// The mean of the unit's weight `ω_k·v_k` over the same steps: `ω_k` is the weight that the objective gives, `v_k` the factor of its
     /// [`Weighting`](crate::loss::Weighting). `None` if there was no such step.
     pub weight: Option<f64>,
 }

@@ -192,7 +192,7 @@ fn a_file_gives_the_same_and_a_wrong_one_is_refused() {
         "pooled": {"platt": {"slope": -1.0, "intercept": 0.0}}}]}"#;
     let text = serde_json::from_str::<Calibration>(wrong).unwrap_err().to_string();
     assert!(
-        text.contains("2 curves, one for each domain, found 1") && text.contains("\"all domains\": a curve"),
+        text.contains("2 curves, one for each domain, found 1") && text.contains("\"all domains\": expected a curve"),
         "{text}"
     );
     assert!(serde_json::from_str::<Calibration>(r#"{"domains": [], "tasks": [], "method": "platt"}"#).is_err());

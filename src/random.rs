@@ -19,6 +19,8 @@ pub(crate) enum Purpose {
     NewRows = 6,
     /// The rows that statistics are computed from.
     Statistics = 7,
+    /// The negative labels that a pass keeps.
+    Negatives = 8,
 }
 
 /// The generator of one stream: the same `(seed, purpose, a, b)` gives the same numbers on every machine.

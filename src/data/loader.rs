@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use rand::seq::{SliceRandom, index};
 
+use super::negatives::Negatives;
 use super::{Batch, BatchOrder, DataSet, DomainId, Layout, LoaderConfig, Pass, RowCounts, RowSource};
 use crate::error::Result;
 use crate::random::{Purpose, keyed};
 
 /// The [`RowSource`] of a [`DataSet`]: splits its rows into batches. The order depends only on the seed and the number of the epoch.
 ///
-/// Every row occurs once per epoch, with any [`BatchOrder`]; short batches are kept. Within a batch, rows are grouped by domain, in ascending
+/// Every row occurs once per epoch, with any [`BatchOrder`]; short batches are kept. Exception: with [`LoaderConfig::negatives`], an epoch
+/// leaves out part of the labels 0, and rows without labels left. Within a batch, rows are grouped by domain, in ascending
 /// order of domains ([`DomainId::SHARED`] is last). See [`RowSource`] for an example.
 #[derive(Debug, Clone)]
 pub struct Loader {
@@ -24,6 +26,7 @@ pub struct Loader {
     order: Vec<u32>,
     batches: Vec<Range<usize>>,
     position: usize,
+    negatives: Negatives,
     /// Scratch space of the sort by domain.
     counts: Vec<usize>,
     sorted: Vec<u32>,
@@ -42,8 +45,8 @@ impl Loader {
         domains.dedup();
         let find = |domain| domains.binary_search(domain).expect("every row's domain is in the list") as u32;
         let positions = rows.domains.iter().map(find).collect();
-        let (order, batches, counts, sorted) = Default::default();
-        Self { rows, domains, positions, order, batches, position: 0, counts, sorted }
+        let (order, batches, negatives, counts, sorted) = Default::default();
+        Self { rows, domains, positions, order, batches, position: 0, negatives, counts, sorted }
     }
 
     /// Returns the data set whose rows the loader reads.
@@ -51,12 +54,13 @@ impl Loader {
         &self.rows
     }
 
-    /// Puts all rows in the order of an epoch and splits them into batches.
+    /// Puts the rows in the order of an epoch and splits them into batches.
     fn order_epoch(&mut self, epoch: u64, config: &LoaderConfig) {
-        let Self { rows, domains, positions, order, batches, counts, .. } = self;
+        let Self { rows, domains, positions, order, batches, negatives, counts, .. } = self;
         let mut rng = keyed(config.seed(), Purpose::Shuffle, epoch, 0);
         let shuffle = config.shuffle();
-        let rows = rows.rows();
+        let labels = &rows.labels;
+        let kept = (0..rows.rows() as u32).filter(|&row| negatives.keep_row(labels, row));
         let group_size = match config.order() {
             BatchOrder::Mixed { max_domains } => max_domains.unwrap_or(usize::MAX),
             BatchOrder::OneDomain => 1,
@@ -70,9 +74,9 @@ impl Loader {
             group_of[domain] = i / group_size;
         }
         let groups = dealt.len().div_ceil(group_size);
-        order.resize(rows, 0);
+        order.resize(if negatives.keep_all() { rows.rows() } else { kept.clone().count() }, 0);
         let group = |row: u32| group_of[positions[row as usize] as usize];
-        counting_sort(0..rows as u32, groups, group, counts, order);
+        counting_sort(kept, groups, group, counts, order);
 
         batches.clear();
         let mut start = 0;
@@ -95,7 +99,7 @@ impl Loader {
         let known = self.rows.layout().domains.len();
         let mut of_domain = vec![Vec::new(); known];
         for (row, domain) in self.rows.domains.iter().enumerate() {
-            if let Some(domain) = domain.index() {
+            if let Some(domain) = domain.index().filter(|_| self.negatives.keep_row(&self.rows.labels, row as u32)) {
                 of_domain[domain].push(row as u32);
             }
         }
@@ -128,10 +132,18 @@ impl RowSource for Loader {
         self.rows.checksum()
     }
 
+    fn samples_negatives(&self) -> bool {
+        true
+    }
+
     fn begin(&mut self, pass: Pass, config: &LoaderConfig) -> Result<()> {
+        self.negatives.draw(&self.rows, pass, config)?;
         match pass {
             Pass::Epoch(epoch) => self.order_epoch(epoch, config),
             Pass::Sample { per_domain, number } => self.order_sample(per_domain, number, config),
+        }
+        if self.order.is_empty() && !self.negatives.keep_all() {
+            return Err(Negatives::nothing_left());
         }
         // Then no batch of the pass allocates.
         let largest = self.batches.iter().map(Range::len).max().unwrap_or(0);
@@ -155,13 +167,14 @@ impl RowSource for Loader {
     }
 
     fn next_into(&mut self, batch: &mut Batch) -> Result<bool> {
-        let Self { rows: source, domains, positions, order, batches, position, counts, sorted } = self;
+        let Self { rows: source, domains, positions, order, batches, position, negatives, counts, sorted } = self;
         let Some(range) = batches.get(*position) else { return Ok(false) };
         let rows = &order[range.clone()];
         sorted.resize(rows.len(), 0);
         let domain = |row: u32| positions[row as usize] as usize;
         counting_sort(rows.iter().copied(), domains.len(), domain, counts, sorted);
         source.gather_into(sorted, batch);
+        negatives.mask(sorted, batch);
         *position += 1;
         Ok(true)
     }

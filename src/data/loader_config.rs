@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problems;
+use crate::loss::check_negatives;
 
 /// Which rows [`RowSource`](super::RowSource)s put into one batch: those of several domains, or of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +48,10 @@ crate::settings! {
         seed: u64 = 0;
         /// Which rows can be in one batch; the default is [`BatchOrder::Mixed`], with any number of domains in a batch.
         order: BatchOrder = BatchOrder::default();
+        /// For each task, in the order of the layout, the probability with which a pass keeps a label 0, above 0 and at most 1. A label
+        /// that is not kept is missing in this pass, and a row without labels left is skipped
+        /// ([`Objective`](crate::loss::Objective)). Default (an empty list): all labels and rows are kept.
+        negatives: Vec<f64> = Vec::new(), each f64, as &[f64];
         /// Whether rows are shuffled in every epoch; the default is true. If false, every epoch has the same batches, and the rows of each domain keep
         /// their order.
         shuffle: bool = true;
@@ -54,6 +59,7 @@ crate::settings! {
     check(this, problems) {
         problems.require(this.batch_rows >= 1, || "batch_rows: at least 1, found 0".into());
         this.order.check("order", problems);
+        check_negatives("negatives", &this.negatives, problems);
     }
 }
 

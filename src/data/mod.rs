@@ -55,6 +55,7 @@ mod layout;
 mod loader;
 mod loader_config;
 pub(crate) mod names;
+mod negatives;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod quantiles;

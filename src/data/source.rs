@@ -37,6 +37,12 @@ pub trait RowSource: Send {
     /// Returns the numbers of rows and labels of an epoch. Training checks them before it reads the rows.
     fn counts(&self) -> RowCounts;
 
+    /// Whether the source follows [`LoaderConfig::negatives`]: it leaves out labels 0, and rows without labels left. Default: no. Training
+    /// refuses an objective that samples negatives if the rows come from a source that does not.
+    fn samples_negatives(&self) -> bool {
+        false
+    }
+
     /// Returns a checksum of the rows and their order. A checkpoint stores it, so that a run resumes only with the same rows. For a data set it
     /// is [`DataSet::checksum`].
     fn fingerprint(&self) -> u32;
@@ -71,11 +77,11 @@ pub trait RowSource: Send {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
     /// Every row once, in batches of at most [`batch_rows`](LoaderConfig::batch_rows) rows. The number of the epoch, counted from 0, changes the
-    /// random order.
+    /// random order. With [`LoaderConfig::negatives`], only rows that keep a label are in it.
     Epoch(u64),
     /// A random sample of the rows of each domain, in random order and in batches of at most [`batch_rows`](LoaderConfig::batch_rows) rows.
     /// [`recompute_statistics`](crate::train::recompute_statistics) uses it. Rows with the id [`DomainId::SHARED`] are left out. Of the
-    /// [`LoaderConfig`], only `batch_rows` and `seed` have an effect.
+    /// [`LoaderConfig`], only `batch_rows`, `seed` and `negatives` have an effect.
     Sample {
         /// The largest number of rows of each domain in the sample. A domain with fewer rows gives all of them.
         per_domain: usize,
@@ -131,6 +137,10 @@ impl<S: RowSource + ?Sized> RowSource for &mut S {
 
     fn counts(&self) -> RowCounts {
         (**self).counts()
+    }
+
+    fn samples_negatives(&self) -> bool {
+        (**self).samples_negatives()
     }
 
     fn fingerprint(&self) -> u32 {
@@ -193,6 +203,10 @@ impl<S: RowSource> RowSource for Checked<S> {
 
     fn counts(&self) -> RowCounts {
         self.0.counts()
+    }
+
+    fn samples_negatives(&self) -> bool {
+        self.0.samples_negatives()
     }
 
     fn fingerprint(&self) -> u32 {

@@ -25,6 +25,14 @@ pub(super) fn bce_and_derivative(logit: f64, label: f64) -> (f64, f64) {
     (bce_with_logits(logit, label), sigmoid(logit) - label)
 }
 
+/// Loss and derivative where positives weigh `pos_weight`: `w·y·softplus(−z) + (1 − y)·softplus(z)` and `(1 − y)·σ(z) − w·y·σ(−z)`.
+#[inline]
+pub(super) fn weighted_bce_and_derivative(logit: f64, label: f64, pos_weight: f64) -> (f64, f64) {
+    let (positive, negative) = (pos_weight * label, 1.0 - label);
+    let value = positive * softplus(-logit) + negative * softplus(logit);
+    (value, negative * sigmoid(logit) - positive * sigmoid(-logit))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,8 +2,7 @@
 
 use ndarray::ArrayRef2;
 
-use super::bce::bce_and_derivative;
-use super::{NonFiniteAt, Objective};
+use super::{NonFiniteAt, Objective, TaskLoss};
 use crate::Result;
 use crate::data::Batch;
 
@@ -99,13 +98,14 @@ impl Objective {
     /// Computes the loss `L = Σ_k ω_k L_k` of a batch and its gradient by the logits, and writes them to `loss` and `dlogits`.
     ///
     /// * `logits` and `dlogits` are `[rows, tasks]`. `batch` has the labels, the weights and the domains of the rows.
+    /// * `losses` has the loss of each task ([`Objective::task_losses`]).
     /// * `weights` has the weight `ω_k` of each unit, in the order of [`Units::names`](super::Units::names). They replace the weights in
     ///   the settings; [`Objective::weight`] computes those.
     /// * `normalisers` are those of the batch ([`Objective::normalisers`]). If a step has several batches, give the sum of their
     ///   normalisers with each: then the losses and gradients of the batches add up to those of the step.
     ///
-    /// The gradient of row i and task k is `ω_k·w_i·(σ(z_ik) − y_ik)`, divided by the normaliser, with the row's weight `w_i`, the logit
-    /// `z_ik` and the label `y_ik`. It is computed in f64 and rounded once; it is exactly 0 where the label is missing. A unit without
+    /// The gradient of row i and task k is `ω_k·w_i·dℓ_ik/dz_ik`, divided by the normaliser, with the row's weight `w_i`, the loss `ℓ_ik`
+    /// and the logit `z_ik`. It is computed in f64 and rounded once; it is exactly 0 where the label is missing. A unit without
     /// labels (or with labels on rows of weight 0 only) adds nothing.
     ///
     /// # Errors
@@ -113,13 +113,15 @@ impl Objective {
     /// `dlogits` are then only partly written.
     ///
     /// # Panics
-    /// If the shapes of `logits`, `dlogits` and `batch` disagree, or if `normalisers` has other numbers of tasks or units than `logits` and
+    /// If the shapes of `logits`, `dlogits` and `batch` disagree, `losses` is not of the tasks, or if `normalisers` has other numbers of tasks or units than `logits` and
     /// `weights`. Also if the units are domains, or pairs of domain and task, and the domain of a row is
     /// [`DomainId::SHARED`](crate::data::DomainId::SHARED) or has no entry in `weights`.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a step that the caller owns")]
     pub fn evaluate(
         &self,
         logits: &ArrayRef2<f32>,
         batch: &Batch,
+        losses: &[TaskLoss],
         weights: &[f64],
         normalisers: &Normalisers,
         dlogits: &mut ArrayRef2<f32>,
@@ -129,6 +131,7 @@ impl Objective {
         let Batch { labels, weights: row_weights, domains, .. } = batch;
         assert_eq!(labels.dim(), (rows, tasks), "labels and logits differ in shape");
         assert_eq!(dlogits.dim(), (rows, tasks), "dlogits and logits differ in shape");
+        assert_eq!(losses.len(), tasks, "a loss for each task");
         let given = row_weights.len();
         assert!(given == 0 || given == rows, "{given} weights for {rows} rows");
         let Loss { total, units } = loss;
@@ -136,7 +139,7 @@ impl Objective {
         assert_eq!((normalisers.units, normalisers.labelled.len()), expected, "normalisers of other tasks or units");
         units.clear();
         units.resize(weights.len(), None);
-        for task in 0..tasks {
+        for (task, task_loss) in losses.iter().enumerate() {
             let unit_of = |row: usize| self.units().of(domains, row, task, tasks);
             let row_weight = |row: usize| if given == 0 { 1.0 } else { row_weights[row] };
             let columns = || logits.column(task).into_iter().zip(labels.column(task)).enumerate();
@@ -158,7 +161,7 @@ impl Objective {
                     *dlogit = 0.0;
                     continue;
                 }
-                let (value, derivative) = bce_and_derivative(f64::from(logit), f64::from(label));
+                let (value, derivative) = task_loss.value_and_derivative(f64::from(logit), f64::from(label));
                 let share = f64::from(row_weight(row)) / labelled[unit];
                 *units[unit].get_or_insert(0.0) += share * value;
                 *dlogit = (weights[unit] * share * derivative) as f32;
@@ -201,7 +204,8 @@ mod tests {
         let mut dlogits = Array2::from_elem(logits.raw_dim(), 9.0);
         let objective = Objective::builder().units(units).build().unwrap();
         objective.normalisers(batch, omega.len(), &mut normalisers);
-        objective.evaluate(logits, batch, omega, &normalisers, &mut dlogits, &mut loss)?;
+        let losses = vec![TaskLoss::binary(1.0, 1.0); logits.ncols()];
+        objective.evaluate(logits, batch, &losses, omega, &normalisers, &mut dlogits, &mut loss)?;
         Ok((loss, dlogits))
     }
 

@@ -4,13 +4,16 @@ mod bce;
 mod evaluate;
 mod non_finite;
 mod objective;
+mod task_loss;
 mod units;
 pub mod weighting;
 
 pub use bce::bce_with_logits;
 pub use evaluate::{Loss, Normalisers};
 pub use non_finite::NonFiniteAt;
+pub(crate) use objective::check_negatives;
 pub use objective::{DecayPer, Objective, ObjectiveBuilder};
+pub use task_loss::TaskLoss;
 pub use units::Units;
 pub use weighting::{
     DwaConfig, DwaConfigBuilder, GradNormConfig, GradNormConfigBuilder, UncertaintyConfig, UncertaintyConfigBuilder,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Units, Weighting};
+use super::{TaskLoss, Units, Weighting};
 use crate::Result;
 use crate::data::Layout;
 use crate::error::Problems;
@@ -36,9 +36,27 @@ crate::settings! {
     /// So each task averages over the rows that have a label for it, and a row is used if it has a label for at least one task (PLE: Tang
     /// et al., `RecSys` 2020, section 4.3, there with `w_i` = 1).
     ///
+    /// # Rare positives
+    ///
+    /// Two settings of each task help where positives are rare. Both keep the probabilities right: of rows with the answer 3 %, 3 % are
+    /// positive.
+    ///
+    /// * `pos_weights`: the loss of a positive label is multiplied by `w`, as the `pos_weight` of PyTorch's `BCEWithLogitsLoss`.
+    /// * `negatives`: in each epoch, a label 0 is kept with probability `q`; otherwise it counts as missing in this epoch. A row without
+    ///   any label left is skipped. With one task this is down-sampling of negative rows. With several tasks, a row is kept if a task
+    ///   is positive or keeps its label 0; the decision uses one random number for the row. So each task sees all its positives and
+    ///   the share `q` of its negatives, whatever the labels of the other tasks are.
+    ///
+    /// Either setting alone would make a trained model answer with too high probabilities: its logits would be too high by
+    /// `c = ln w − ln q` (for sampling: He et al., ADKDD 2014, section 6.3, `p = p'/(p' + (1 − p')/q)`). So the loss is computed at
+    /// `z + c`, where z is the model's logit (as in Menon et al., *Long-tail learning via logit adjustment*, ICLR 2021, section 5).
+    /// Then z itself is the logit of the probability among all rows. Metrics, model files, serving and ONNX graphs need no
+    /// correction, and later training may use other settings. The training loss depends on the settings: compare
+    /// runs by their validation metrics.
+    ///
     /// In a file: `units = "tasks"` (the default), `"domains"` or `"domains_and_tasks"`; `weights` (`ω_k0`) and `decays`
     /// (`γ_k`), one for each unit in the order of [`Units::names`], by default all 1; `decay_per = "epoch"` (the
-    /// default) or `"step"`; `weighting = { kind = "fixed" }` (the default) or another kind.
+    /// default) or `"step"`; `pos_weights` and `negatives`, one for each task; `weighting = { kind = "fixed" }` (the default) or another kind.
     #[derive(Default)]
     Objective, ObjectiveBuilder, in files {
         /// What has a loss and a weight of its own: each task, each domain, or each pair of both. Each of them is a *unit* of the
@@ -51,6 +69,12 @@ crate::settings! {
         /// `decay_per` says which), the weight of the unit is multiplied by it. Each factor is finite and above 0. Default: an empty list,
         /// which means that all factors are 1, so weights do not change.
         decays: Vec<f64> = Vec::new(), each f64, as &[f64];
+        /// For each task, in the order of the layout, the weight `w` of positive labels in the loss: finite and above 0. Default (an empty
+        /// list): all 1.
+        pos_weights: Vec<f64> = Vec::new(), each f64, as &[f64];
+        /// For each task, in the order of the layout, the probability `q` with which an epoch keeps a label 0: above 0 and at most 1.
+        /// Default (an empty list): all 1.
+        negatives: Vec<f64> = Vec::new(), each f64, as &[f64];
         /// When the weights of units are multiplied by their factors in `decays`: after every epoch, or after every optimizer step. Default
         /// [`DecayPer::Epoch`].
         decay_per: DecayPer = DecayPer::default();
@@ -73,6 +97,12 @@ crate::settings! {
                 format!("decays[{unit}]: a finite number above 0, found {decay}")
             });
         }
+        for (task, weight) in this.pos_weights.iter().enumerate() {
+            problems.require(weight.is_finite() && *weight > 0.0, || {
+                format!("pos_weights[{task}]: a finite number above 0, found {weight}")
+            });
+        }
+        check_negatives("negatives", &this.negatives, problems);
         let lengths = (weights.len(), decays.len());
         problems.require(lengths.0 == lengths.1 || lengths.0 == 0 || lengths.1 == 0, || {
             format!("weights and decays: one for each unit, found {} and {}", lengths.0, lengths.1)
@@ -95,7 +125,27 @@ impl Objective {
                 format!("{name}: one for each of {names:?}, found {}", list.len())
             });
         }
+        for (name, list) in [("pos_weights", &self.0.pos_weights), ("negatives", &self.0.negatives)] {
+            problems.require(list.is_empty() || list.len() == layout.tasks.len(), || {
+                format!("{name}: one for each task of {:?}, found {}", layout.tasks, list.len())
+            });
+        }
         problems.into_result("Objective")
+    }
+
+    /// Whether an epoch leaves out labels 0: a share of [`Objective::negatives`] is below 1.
+    pub fn samples_negatives(&self) -> bool {
+        self.0.negatives.iter().any(|&share| share < 1.0)
+    }
+
+    /// The loss of each task of the layout, for [`Objective::evaluate`].
+    ///
+    /// # Panics
+    /// If the settings do not fit the layout ([`Objective::check`]).
+    pub fn task_losses(&self, layout: &Layout) -> Vec<TaskLoss> {
+        let of = |list: &[f64], task: usize| if list.is_empty() { 1.0 } else { list[task] };
+        let loss = |task| TaskLoss::binary(of(&self.0.pos_weights, task), of(&self.0.negatives, task));
+        (0..layout.tasks.len()).map(loss).collect()
     }
 
     /// Computes the weight `ω_k(t) = ω_k0 · γ_k^t` of one unit, without the factor `v_k` of the [`Weighting`]. `unit` is the position of
@@ -116,6 +166,14 @@ impl Objective {
             return 0.0;
         }
         weight * of(&self.0.decays).powi(i32::try_from(ticks).unwrap_or(i32::MAX))
+    }
+}
+
+/// Notes shares of kept negatives that are no probabilities above 0; `name` is the setting that they belong to.
+pub(crate) fn check_negatives(name: &str, negatives: &[f64], problems: &mut Problems) {
+    for (task, share) in negatives.iter().enumerate() {
+        problems
+            .require(*share > 0.0 && *share <= 1.0, || format!("{name}[{task}]: above 0 and at most 1, found {share}"));
     }
 }
 
@@ -153,6 +211,11 @@ mod tests {
             assert!(error.contains(part), "{part:?} is not in {error:?}");
         }
         assert!(Objective::builder().weights([0.0, 0.0]).build().is_err());
+        let builder = Objective::builder().pos_weights([2.0, 0.0]).negatives([0.0, 1.0, 1.5]);
+        let error = builder.build().unwrap_err().to_string();
+        for part in ["pos_weights[1]: a finite number above 0, found 0", "negatives[0]: above 0", "negatives[2]: "] {
+            assert!(error.contains(part), "{part:?} is not in {error:?}");
+        }
         let text = "units = 'domains'\nweights = [1, 0.5]\ndecays = [0.9, 1]\ndecay_per = 'step'\nweighting = { kind = 'dwa' }";
         let objective: Objective = toml::from_str(text).unwrap();
         let builder = Objective::builder().units(Units::Domains).weights([1.0, 0.5]).decays([0.9, 1.0]);
@@ -180,6 +243,10 @@ mod tests {
         assert!(of(Units::Tasks).check(&layout).is_ok() && Objective::default().check(&layout).is_ok());
         let error = of(Units::Domains).check(&layout).unwrap_err().to_string();
         let expected = "weights: one for each of [\"search\", \"feed\", \"cart\"], found 2; decays: one for each";
+        assert!(error.contains(expected), "{error}");
+        let builder = Objective::builder().pos_weights([2.0, 1.0, 3.0]).negatives([0.5]);
+        let error = builder.build().unwrap().check(&layout).unwrap_err().to_string();
+        let expected = "pos_weights: one for each task of [\"click\", \"buy\"], found 3; negatives: one for each task";
         assert!(error.contains(expected), "{error}");
         assert!(of(Units::DomainsAndTasks).check(&layout).unwrap_err().to_string().contains("\"feed/buy\""));
     }

@@ -24,6 +24,8 @@ pub(super) struct TrainingRun<'a> {
     pub(super) loader: LoaderConfig,
     /// The rows of an epoch.
     pub(super) epoch_rows: usize,
+    /// Whether an epoch has only a sample of these rows.
+    pub(super) samples: bool,
     pub(super) val: Option<&'a DataSet>,
     pub(super) model: &'a mut Model,
     /// The weights of the best epoch so far; without validation rows, of the last epoch; before the first epoch, the starting weights.
@@ -149,7 +151,7 @@ impl TrainingRun<'_> {
     /// Checks that an epoch had as many rows as the source says; otherwise no run could resume from a checkpoint.
     fn check_rows(&self) -> Result<()> {
         let (expected, found) = (self.epoch_rows, self.state.rows);
-        if found == expected {
+        if found == expected || (self.samples && found <= expected) {
             return Ok(());
         }
         let message = format!("epoch {} of the source: {expected} rows, found {found}", self.state.epoch);

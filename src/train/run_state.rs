@@ -62,7 +62,9 @@ impl RunState {
             format!("rows: those of {batch} batches out of {all} rows, found {rows}")
         });
         let seen = (*epoch as u64).checked_mul(all as u64).and_then(|seen| seen.checked_add(*rows as u64));
-        problems.require(seen == Some(report.rows), || {
+        // Of sampled negatives, epochs have different numbers.
+        let sampled = config.objective.samples_negatives() && seen.is_some_and(|seen| report.rows <= seen);
+        problems.require(seen == Some(report.rows) || sampled, || {
             format!("report.rows: {all} for each of {epoch} epochs and {rows}, found {}", report.rows)
         });
         let least = (*epoch as u64).saturating_add(*batch as u64);

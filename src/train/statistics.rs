@@ -34,6 +34,9 @@ pub struct StatisticsRows {
 /// run. In a training loop of your own, call it before you evaluate or save. If a domain or branch has fewer than 2 rows in the sample, its
 /// averages stay as they are. Equal rows, weights and `sample` give equal bits, with any number of threads.
 ///
+/// If training [samples negatives](crate::loss::Objective), the trainer computes them over rows that are sampled in this way, because the
+/// weights were trained with statistics of such rows; this function takes all labels.
+///
 /// The cost: Partitioned Normalization at the input needs a lookup of the embeddings of the rows. Batch normalisation and Dice in hidden
 /// layers need a forward and a backward pass without dropout.
 ///
@@ -47,19 +50,24 @@ pub fn recompute_statistics<'a>(model: &mut Model, rows: impl IntoSource<'a>, sa
         return Ok(());
     }
     let (mut cache, mut dlogits, mut grad) = (Cache::default(), Array2::default((0, 0)), model.net().zeros_like());
-    recompute(model, &mut *rows, sample, Statistics::new(&mut cache, &mut dlogits, &mut grad), &[])
+    recompute(model, &mut *rows, sample, &[], Statistics::new(&mut cache, &mut dlogits, &mut grad), &[])
 }
 
-/// [`recompute_statistics`], except for the averages that are `frozen`, by their position in the model's walk.
+/// [`recompute_statistics`] with these shares of negative labels, as training has them, except for the averages that are `frozen`, by their position in the model's walk.
 pub(super) fn recompute(
     model: &mut Model,
     rows: &mut dyn RowSource,
     sample: StatisticsRows,
+    negatives: &[f64],
     mut statistics: Statistics<'_>,
     frozen: &[bool],
 ) -> Result<()> {
     let StatisticsRows { per_domain, batch_rows, seed, number } = sample;
-    let config = LoaderConfig::builder().batch_rows(batch_rows.clamp(1, AT_ONCE)).seed(seed).build()?;
+    let config = LoaderConfig::builder()
+        .batch_rows(batch_rows.clamp(1, AT_ONCE))
+        .seed(seed)
+        .negatives(negatives.iter().copied())
+        .build()?;
     rows.begin(Pass::Sample { per_domain, number }, &config)?;
     let mut batch = Batch::default();
     while rows.next_into(&mut batch)? {

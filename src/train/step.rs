@@ -6,7 +6,7 @@ use super::UnitReport;
 use super::statistics::{StatisticsRows, recompute};
 use crate::data::{Batch, RowSource};
 use crate::loss::weighting::{Measured, Needs, Projection, UnitWeights, WeightingState};
-use crate::loss::{Loss, NonFiniteAt, Normalisers, Objective};
+use crate::loss::{Loss, NonFiniteAt, Normalisers, Objective, TaskLoss};
 use crate::model::{Cache, Gradient, Model, Statistics, has_averages, is_below};
 use crate::nn::buffer::resize;
 use crate::nn::{Leaf, Train};
@@ -73,6 +73,7 @@ pub struct Step {
     seed: u64,
     units: Vec<String>,
     weights: UnitWeights,
+    losses: Vec<TaskLoss>,
     normalisers: Normalisers,
     loss: Loss,
     cache: Cache<Train>,
@@ -126,6 +127,7 @@ impl Step {
             seed,
             units,
             weights,
+            losses: objective.task_losses(model.layout()),
             normalisers: Normalisers::default(),
             loss: Loss::default(),
             cache: Cache::default(),
@@ -208,9 +210,9 @@ impl Step {
         part: &Batch,
         normalisers: &Normalisers,
     ) -> Result<&mut Gradient, NonFiniteAt> {
-        let Self { weights, loss, cache, dlogits, grad, .. } = self;
+        let Self { weights, losses, loss, cache, dlogits, grad, .. } = self;
         resize(dlogits, part.rows(), model.layout().tasks.len());
-        weights.objective().evaluate(cache.logits(), part, weights.step(), normalisers, dlogits, loss)?;
+        weights.objective().evaluate(cache.logits(), part, losses, weights.step(), normalisers, dlogits, loss)?;
 
         let takes_part = |&unit: &usize| loss.units[unit].is_some() && weights.fixed(unit) > 0.0;
         self.by_unit.active.clear();
@@ -288,8 +290,9 @@ impl Step {
     ) -> Result<()> {
         if has_averages(model.net()) {
             let frozen = self.grad.frozen().to_vec();
+            let negatives = self.weights.objective().negatives();
             let statistics = Statistics::new(&mut self.cache, &mut self.dlogits, &mut self.grad.net);
-            recompute(model, rows, sample, statistics, &frozen)?;
+            recompute(model, rows, sample, negatives, statistics, &frozen)?;
         }
         Ok(())
     }

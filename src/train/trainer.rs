@@ -71,8 +71,8 @@ impl Trainer {
     /// * [`ErrorKind::Layout`]: `train`, `val` or the encoder does not have the model's layout.
     /// * [`ErrorKind::Data`]: there is nothing to learn from: no rows, no labels, no weight above 0, or a row of no known domain.
     /// * [`ErrorKind::Config`]: a setting names a unit, task, domain or tensor that the model does not have; the monitored metric is
-    ///   undefined on `val`; a plateau schedule has no `val`; the folder has checkpoints of an earlier run; there is an encoder but no
-    ///   folder for checkpoints; or there is too little memory ([`TrainConfig::check_memory`]).
+    ///   undefined on `val`; a plateau schedule has no `val`; the objective samples negatives and the source does not; the folder has
+    ///   checkpoints of an earlier run; there is an encoder but no folder for checkpoints; or there is too little memory ([`TrainConfig::check_memory`]).
     /// * [`ErrorKind::Io`]: the folder for checkpoints cannot be created or read; another run saves into it and has locked it; or the system
     ///   cannot start the threads.
     ///
@@ -135,6 +135,11 @@ impl Trainer {
         counts.check()?;
         self.config.check(&layout)?;
         self.config.check_val(&layout, val)?;
+        if self.config.objective().samples_negatives() && !train.samples_negatives() {
+            let message = "objective: negatives: the source of the rows does not sample negatives";
+            return Err(Error::new(ErrorKind::Config, message)
+                .with_help("follow LoaderConfig::negatives in the source and say so in RowSource::samples_negatives"));
+        }
         self.config.check_rest(&**model.config(), counts.rows, val.map_or(0, |val| val.rows()))?;
         if let Some(encoder) = &self.encoder {
             if self.checkpoints.is_none() {
@@ -162,11 +167,14 @@ impl Trainer {
         // Held until the run ends. Taken before the folder is read: another run could change the folder.
         let _lock = checkpoints.as_ref().map(Checkpoints::lock).transpose()?;
         let mut saver = checkpoints.as_ref().map(|to| Saver::new(to, encoder.as_ref(), settings, train, val));
+        let negatives = config.objective.negatives().iter().copied();
         let loader = LoaderConfig::builder().batch_rows(config.batch_rows).seed(config.seed).order(config.batches);
+        let loader = loader.negatives(negatives);
         let mut run = TrainingRun {
             config,
             loader: loader.build()?,
             epoch_rows: train.counts().rows,
+            samples: config.objective.samples_negatives(),
             val,
             best: model.clone(),
             optimizer: settings.build_optimizer(model.embeddings().tables().len()),

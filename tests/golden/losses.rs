@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 use serde::Deserialize;
-use starple::data::Batch;
+use starple::data::{Batch, Layout};
 use starple::loss::{Loss, Normalisers, Objective};
 use starple::optim::Clock;
 
@@ -33,7 +33,9 @@ fn losses() {
         let batch = Batch { labels, weights: case.weights.clone().unwrap_or_default(), ..Batch::default() };
         let mut normalisers = Normalisers::default();
         case.objective.normalisers(&batch, units.len(), &mut normalisers);
-        case.objective.evaluate(&logits, &batch, &units, &normalisers, &mut dlogits, &mut loss).unwrap();
+        let layout = Layout::new(["all"], (0..batch.labels.ncols()).map(|task| task.to_string()));
+        let losses = case.objective.task_losses(&layout);
+        case.objective.evaluate(&logits, &batch, &losses, &units, &normalisers, &mut dlogits, &mut loss).unwrap();
         check.losses(&case.name, &loss, &case.total, &case.tasks);
         check.matrix(format_args!("{}: dlogits", case.name), &dlogits, &case.dlogits);
     }

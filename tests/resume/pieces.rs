@@ -71,6 +71,17 @@ fn a_run_in_pieces_has_the_bits_of_a_run_in_one() {
 }
 
 #[test]
+fn sampled_negatives_are_those_of_a_run_in_one_piece() {
+    let (layout, train, val) = log();
+    let objective = Objective::builder().pos_weights([2.0, 3.0]).negatives([0.6, 0.5]).build().unwrap();
+    let settings = settings(1, adam()).objective(objective);
+    // An epoch has 4 to 6 steps.
+    let stops = || vec![after(2), StopAt { step: None, epoch: Some(0) }, after(7)];
+    let report = assert_resumes(&star(&layout, 1), &settings, stops(), (&train, Some(&val)));
+    assert!(report.rows < 3 * 1500, "{}", report.rows);
+}
+
+#[test]
 fn schedules_weightings_and_two_optimizers_go_on_too() {
     let (layout, train, val) = log();
     let stops = || vec![after(3), after(EPOCH + 4)];

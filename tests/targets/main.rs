@@ -1,0 +1,3 @@
+//! What tasks predict, and how the loss says it: rare positives, numbers and counts.
+
+mod imbalance;

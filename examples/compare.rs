@@ -29,6 +29,9 @@
 //! `starple_lab::compare` explains the figures and flags. Tables go to stdout, progress goes to stderr. `--report` and `--svg` write files.
 //! To change a setting of one model, use its number, counted from 0: `--set models.1.dropout=0.2`.
 //!
+//! `--others FILE` lists the results of other programs with the models, such as those of boosted trees that `benches/quality/trees.py`
+//! trains on the same file.
+//!
 //! Every finished run is written to a journal at once. The journal is the file of `--journal`, or `report.runs.jsonl` next to
 //! `--report report.json`. After Ctrl-C, SIGTERM or a crash, run the same command again: it reads finished runs from the journal and trains the
 //! others. You can also add seeds or models in this way. Runs with other settings or rows are ignored; a message counts them. To start from
@@ -50,7 +53,7 @@ use interrupt::Interrupt;
 use run_file::{Data, Features, Input, Results, read_file, start, train_settings, wrong};
 use serde::Deserialize;
 use starple::{ErrorKind, Result};
-use starple_lab::compare::{CompareConfig, CompareProgress, Contender, compare};
+use starple_lab::compare::{CompareConfig, CompareProgress, Contender, OtherProgram, compare};
 
 /// Compares models on a log with several seeds.
 #[derive(Parser)]
@@ -59,6 +62,10 @@ struct Arguments {
     input: Input,
     #[command(flatten)]
     results: Results,
+    /// Results of other programs on the same rows, as JSON (`benches/quality/trees.py` writes them), to be listed with the models. Can be
+    /// repeated.
+    #[arg(long, value_name = "FILE")]
+    others: Vec<PathBuf>,
     /// The journal of finished runs; by default next to the report.
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
@@ -97,6 +104,12 @@ fn contender(mut model: toml::Table, shared: &toml::Table, path: &Path) -> Resul
     }
 }
 
+/// Reads the results of other programs.
+fn read_others(path: &Path) -> Result<Vec<OtherProgram>> {
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error).at_path(path))?;
+    serde_json::from_str(&text).map_err(|error| wrong(format!("--others: {error}")).at_path(path))
+}
+
 /// The path of the journal.
 fn journal(arguments: &Arguments) -> Option<PathBuf> {
     let beside = || arguments.results.report.as_ref().filter(|path| !path.exists() || path.is_file());
@@ -105,7 +118,7 @@ fn journal(arguments: &Arguments) -> Option<PathBuf> {
 
 /// Compares the models, writes the files and prints the tables. Returns the exit code: 0 if every contender has a run that did not fail.
 fn run(arguments: &Arguments) -> Result<u8> {
-    let Arguments { input, results, journal: noted } = arguments;
+    let Arguments { input, results, others, journal: noted } = arguments;
     let outputs = results.outputs().text("--journal", noted.as_ref());
     outputs.check(input)?;
     let path = &input.file;
@@ -142,16 +155,18 @@ fn run(arguments: &Arguments) -> Result<u8> {
     }
     let config = config.build().map_err(|error| wrong(error).at_path(path))?;
 
-    outputs.check_inputs(file.data.files())?;
+    outputs.check_inputs(file.data.files().chain(others))?;
+    let others = others.iter().map(|path| read_others(path)).collect::<Result<Vec<_>>>()?;
     let splits = file.data.read(file.features)?;
     let interrupt = Interrupt::listen()?;
     let progress = CompareProgress::stderr().stop_on(Arc::clone(&interrupt.flag));
-    let comparison = match compare(&config, &splits, progress) {
+    let mut comparison = match compare(&config, &splits, progress) {
         Err(error) if error.kind() == ErrorKind::Interrupted => {
             return interrupt.report(journal.is_some()).ok_or(error);
         }
         comparison => comparison?,
     };
+    comparison.add_others(others.into_iter().flatten().collect())?;
     let log = file.data.path.as_ref().or(file.data.test.as_ref()).and_then(|path| path.file_name());
     let picture = || comparison.svg(&log.unwrap_or_default().to_string_lossy());
     results.write(&comparison, picture, &comparison.to_string())?;

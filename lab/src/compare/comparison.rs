@@ -8,12 +8,13 @@ use starple::metrics::{Measures, Metric, Report, TaskReport};
 use starple::{Error, ErrorKind, Result};
 
 use super::by_name::{OfTask, by_name, by_task};
+use super::others::OTHER;
 use super::{Gains, RunResult, Summary};
 
 /// All runs of all contenders, with their figures.
 ///
 /// It displays as tables and serialises as `{"level", "baseline", "contenders": [{"name", "kind", "model", "train",
-/// "parameters", "seeds", "failed", "train_rows_per_s", "epochs", "test": {TASK: {…, "by_domain": {DOMAIN: {…}}}},
+/// "parameters", "seeds", "failed", "train_rows_per_s", "seconds", "epochs", "test": {TASK: {…, "by_domain": {DOMAIN: {…}}}},
 /// "gains", "runs"}]}`; the [module](super) explains the figures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
@@ -30,14 +31,14 @@ pub struct Comparison {
 pub struct Standing {
     /// Its name.
     pub name: String,
-    /// The kind of its model.
+    /// The kind of its model; `other program` if another program trained it ([`Comparison::add_others`]).
     pub kind: &'static str,
     /// The settings of its model, without layout and seed.
     pub model: Value,
     /// Its training settings, without the seed.
     pub train: Value,
-    /// The number of its parameters.
-    pub parameters: usize,
+    /// The number of its parameters; `None` if another program trained it.
+    pub parameters: Option<usize>,
     /// One run for each seed.
     pub runs: Vec<RunResult>,
 }
@@ -150,14 +151,24 @@ impl Standing {
         self.runs.len() - self.judged().count()
     }
 
-    /// Rows trained on per second; a row counts once for each epoch.
+    /// Rows trained on per second; a row counts once for each epoch. `None` if another program trained it.
     pub fn rows_per_second(&self) -> Option<Summary> {
-        Summary::of(&self.judged().map(|run| run.fit.rows_per_second()).collect::<Vec<_>>())
+        self.of_own_runs(|run| run.fit.rows_per_second())
     }
 
-    /// The number of epochs of its runs.
+    /// The number of epochs of its runs. `None` if another program trained it.
     pub fn epochs(&self) -> Option<Summary> {
-        Summary::of(&self.judged().map(|run| run.fit.epochs.len() as f64).collect::<Vec<_>>())
+        self.of_own_runs(|run| run.fit.epochs.len() as f64)
+    }
+
+    /// The seconds that training took, with the evaluations after epochs.
+    pub fn seconds(&self) -> Option<Summary> {
+        let seconds = self.judged().map(|run| run.fit.train_seconds + run.fit.evaluate_seconds);
+        Summary::of(&seconds.collect::<Vec<_>>())
+    }
+
+    fn of_own_runs(&self, of: fn(&RunResult) -> f64) -> Option<Summary> {
+        if self.kind == OTHER { None } else { Summary::of(&self.judged().map(of).collect::<Vec<_>>()) }
     }
 
     /// Its metrics on the test rows, by task and domain; empty if all runs failed.
@@ -209,10 +220,11 @@ impl Serialize for Comparison {
             kind: &'static str,
             model: &'a Value,
             train: &'a Value,
-            parameters: usize,
+            parameters: Option<usize>,
             seeds: Vec<u64>,
             failed: usize,
             train_rows_per_s: Option<Summary>,
+            seconds: Option<Summary>,
             epochs: Option<Summary>,
             #[serde(serialize_with = "by_task")]
             test: Vec<TaskScores>,
@@ -228,6 +240,7 @@ impl Serialize for Comparison {
             seeds: standing.runs.iter().map(|run| run.seed).collect(),
             failed: standing.failed(),
             train_rows_per_s: standing.rows_per_second(),
+            seconds: standing.seconds(),
             epochs: standing.epochs(),
             test: standing.scores(),
             gains: self.gains_over_baseline(standing),

@@ -115,7 +115,7 @@ impl Contender {
                 kind: config.kind(),
                 model: settings_of(&config, &["kind", "layout", "seed"])?,
                 train: settings_of(train, &["seed"])?,
-                parameters: model.parameters(),
+                parameters: Some(model.parameters()),
                 runs: Vec::new(),
             };
             Ok((standing, warnings))

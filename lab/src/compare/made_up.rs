@@ -52,7 +52,7 @@ pub(super) fn standing(name: &str, domains: &[&str], runs: &[&[f64]]) -> Standin
         kind: if name == "single" { "single" } else { "pooled" },
         model: Value::Null,
         train: Value::Null,
-        parameters: 10,
+        parameters: Some(10),
         runs: runs.collect(),
     }
 }

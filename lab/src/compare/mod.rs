@@ -73,6 +73,11 @@
 //! that were tuned for one may not suit another. The kind `single` trains all its models in one run, so that all stop after the same
 //! epoch; this costs some of them, and gains over it include that. The test rows are not used before the end.
 //!
+//! # Other programs
+//!
+//! [`Comparison::add_others`] adds what another program reached on the same rows, such as boosted trees (`benches/quality/trees.py`). Its
+//! numbers of test rows and positives are checked against those of the comparison.
+//!
 //! # Resuming a comparison
 //!
 //! With a [journal](CompareConfigBuilder::journal) each run is written to disk when it is done. If you start the same comparison again, it
@@ -91,6 +96,7 @@ mod journal;
 mod made_up;
 mod notes;
 mod observer;
+mod others;
 mod progress;
 mod run;
 mod statistics;
@@ -101,6 +107,7 @@ pub use config::{CompareConfig, CompareConfigBuilder};
 pub use contender::Contender;
 pub use gains::{Gain, Gains, TaskGains, Verdict};
 pub use observer::{Observer, RunName};
+pub use others::{OtherProgram, OtherRun};
 pub use progress::CompareProgress;
 pub use run::{RunResult, compare};
 pub use statistics::{Summary, Test, holm, sign_flip, student_t};

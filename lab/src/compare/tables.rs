@@ -5,6 +5,7 @@ use std::fmt;
 use starple::one_line;
 
 use super::notes::test_names;
+use super::others::OTHER;
 use super::{Comparison, Gain, Gains, Scores, Standing, Summary, TaskGains, TaskScores, Verdict};
 use crate::table::{Cell, TextTable};
 
@@ -61,12 +62,13 @@ impl Comparison {
         let mut table = TextTable::new(headers.chain(compared.into_iter().flatten().map(str::to_owned)));
         for entry in entries {
             let Judged { standing, gains, .. } = entry;
+            let missing = || if standing.kind == OTHER { Cell::Blank } else { Cell::Undefined };
             let mut row = vec![
                 Cell::from(standing.name.as_str()),
-                standing.parameters.into(),
+                standing.parameters.map_or(Cell::Blank, Cell::from),
                 standing.judged().count().into(),
-                standing.epochs().map_or(Cell::Undefined, |epochs| Cell::number(epochs.mean, 1)),
-                standing.rows_per_second().map_or(Cell::Undefined, |rows| Cell::number(rows.mean, 0)),
+                standing.epochs().map_or(missing(), |epochs| Cell::number(epochs.mean, 1)),
+                standing.rows_per_second().map_or(missing(), |rows| Cell::number(rows.mean, 0)),
             ];
             row.extend(tasks.iter().map(|task| spread(entry.scores(task).and_then(|scores| scores.mean_domain_auc))));
             if compared.is_some() {

@@ -55,10 +55,10 @@ pub(crate) fn tanh(z: f32) -> f32 {
     (if size < 0.625 { small } else { large }).copysign(z)
 }
 
-/// The probability of a logit: `σ(z) = 1/(1 + e^{−z})`.
+/// Returns the probability that belongs to a logit z: `σ(z) = 1/(1 + e^{−z})`. z is the argument `logit`.
 ///
-/// For negative `z` it is computed as `e^z/(1 + e^z)`, so that small probabilities keep their digits. The logits of a model are `f32`:
-/// convert them first.
+/// For a negative z the function computes `e^z/(1 + e^z)` instead, which is equal and keeps the digits of small probabilities. The logits
+/// of a model are `f32`: convert them to `f64` first.
 ///
 /// ```
 /// use starple::loss::sigmoid;

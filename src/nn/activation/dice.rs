@@ -10,17 +10,17 @@ use crate::nn::{Decay, InputGrad, Mode, MovingAverage};
 
 const RATE: f32 = 0.1;
 
-/// Dice (an activation between PReLU's two slopes): `y = p(z)·z + (1 − p(z))·α_j·z` with `p(z) = σ((z − E[z])/√(Var[z] + ε))` (Zhou et al.
-/// 2018, section 5.2).
+/// Dice (Zhou et al. 2018, section 5.2), an activation with a smooth change between two slopes: `y = p(z)·z + (1 − p(z))·α_j·z` with
+/// `p(z) = σ((z − E)/√(Var + ε))`.
 ///
-/// E and Var are the mean and variance of a column over all rows of the training batch; in inference they are moving averages. ε is 1e-8.
-/// The slope `α_j` of column j is learned and starts at 0.
+/// z is a value of column j and σ is the sigmoid. E and Var are the mean and the variance of column j: in training over all rows of the
+/// batch, in inference as moving averages. ε is 1e-8. The slope `α_j` of column j is learned and starts at 0.
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::nn::{Activation, ActivationCache, Dice, Infer};
 ///
-/// let mut dice = Dice::new(1);
+/// let mut dice = Dice::new(1); // for matrices of one column
 /// dice.alpha[0] = 0.5;
 /// let mut y = Array2::zeros((3, 1));
 /// // The moving averages of a new layer are a mean of 0 and a variance of 1: p(±30) is 1 and 0, p(0) is ½.
@@ -29,9 +29,9 @@ const RATE: f32 = 0.1;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dice {
-    /// The slope α of each column, `[width]`: the factor of values far below the mean.
+    /// The slopes α, `[width]`: one for each column. A value far below the mean of its column is multiplied by the slope.
     pub alpha: Array1<f32>,
-    /// The moving averages of the mean E and the variance Var of each column, which inference uses.
+    /// The moving averages of E and Var, the mean and the variance of each column. Inference uses them.
     pub moving: MovingAverage,
 }
 
@@ -55,7 +55,7 @@ impl Dice {
     /// ε, that of the paper.
     pub(crate) const EPSILON: f32 = 1e-8;
 
-    /// A Dice for matrices of `width` columns, with all slopes at 0.
+    /// A Dice for matrices of `width` columns. All slopes α are 0.
     pub fn new(width: usize) -> Self {
         Self { alpha: Array1::zeros(width), moving: MovingAverage::new(width, RATE) }
     }

@@ -21,8 +21,8 @@ macro_rules! activations {
         learned { $($(#[$about_learned:meta])* $learned:ident,)+ }
         curves { $($(#[$about_curve:meta])* $curve:ident,)+ }
     ) => {
-        /// The name of an activation function φ, which the settings of hidden layers select. [`Activation`] is the function itself, with
-        /// its parameters. In a file it is the name in `snake_case`, such as `"relu"`.
+        /// The name of an activation function φ. The settings of hidden layers select the function by this name; [`Activation`] is the
+        /// function itself, with its parameters. In a settings file the name is in `snake_case`, such as `"relu"`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum ActivationKind {
@@ -31,12 +31,12 @@ macro_rules! activations {
         }
 
         impl ActivationKind {
-            /// All activations of this crate, each once.
+            /// All activations of this crate. Each is listed once.
             pub const ALL: &[Self] = &[$(Self::$learned,)+ $(Self::$curve,)+];
         }
 
-        /// An activation function with its parameters, applied to each value: `y = φ(z)`, where `z` and `y` are `[rows, width]`.
-        /// [`ActivationKind`] names the functions.
+        /// An activation function φ with its parameters. It is applied to each value of a matrix: `y = φ(z)`, where `z` and `y` are
+        /// `[rows, width]`. [`ActivationKind`] lists the functions.
         ///
         /// ```
         /// use ndarray::{Array2, array};
@@ -63,7 +63,7 @@ macro_rules! activations {
         )+
 
         impl Activation {
-            /// The activation of the kind `kind`, for matrices of `width` columns. Its parameters, if it has any, have their initial
+            /// The activation with the name `kind`, for matrices of `width` columns. Parameters, if it has any, start at their initial
             /// values.
             pub fn new(kind: ActivationKind, width: usize) -> Self {
                 match kind {
@@ -74,8 +74,12 @@ macro_rules! activations {
 
             /// The forward pass, `y = φ(z)`. `z` and `y` are `[rows, width]`.
             ///
+            /// `mode` and `cache` matter for [`Dice`] alone: `mode` says whether it uses the statistics of the batch, and `cache` keeps
+            /// values for the backward pass.
+            ///
             /// # Panics
-            /// If `z` and `y` differ in shape, or a learned activation was made for another number of columns.
+            /// If `z` and `y` differ in shape, or if a learned activation ([`Prelu`], [`Dice`]) was made for another number of columns than
+            /// `z` has.
             pub fn forward(
                 &self,
                 z: &ArrayRef2<f32>,
@@ -89,11 +93,13 @@ macro_rules! activations {
                 }
             }
 
-            /// The backward pass, given the gradient `dy` of the output: writes `dz = dy ⊙ φ'(z)`, and adds the gradient of the parameters
-            /// to `grad`. `z` is the input of the forward pass.
+            /// The backward pass. `z` is the input of the forward pass and `dy` is the gradient of its output. Writes the gradient of `z`
+            /// to `dz` and adds the gradient of the parameters, if there are any, to `grad`. For an activation without parameters,
+            /// `dz = dy ⊙ φ'(z)`, where φ' is the derivative of φ and ⊙ the elementwise product.
             ///
             /// # Panics
-            /// If `z`, `dy` and `dz` differ in shape, or a learned activation was made for another number of columns.
+            /// If `z`, `dy` and `dz` differ in shape, or if a learned activation ([`Prelu`], [`Dice`]) was made for another number of
+            /// columns than `z` has.
             pub fn backward(
                 &self,
                 z: &ArrayRef2<f32>,
@@ -114,23 +120,24 @@ macro_rules! activations {
 
 activations! {
     learned {
-        /// PReLU (He et al. 2015): `z` if `z > 0`, otherwise `α_j·z`. The slope `α_j` is learned for each column j and starts at 0.25.
+        /// PReLU (He et al. 2015): `z` if `z > 0`, otherwise `α_j·z`. The slope `α_j` of column j is learned and starts at 0.25.
         Prelu,
-        /// Dice (Zhou et al. 2018, "Deep Interest Network", section 5.2): as PReLU, but the change between the two slopes is smooth and
-        /// lies at the mean of the column. [`Dice`] has the formula.
+        /// Dice (Zhou et al. 2018, "Deep Interest Network", section 5.2): small values are multiplied by a learned slope, as in PReLU, but
+        /// the change to the slope 1 is smooth and happens at the mean of the column. [`Dice`] has the formula.
         Dice,
     }
     curves {
         /// ReLU, the default: `max(z, 0)`.
         #[default]
         Relu,
-        /// GELU: `½z·(1 + tanh(√(2/π)·(z + 0.044715 z³)))`, which approximates `z·Φ(z)` (Hendrycks & Gimpel 2016).
+        /// GELU (Hendrycks & Gimpel 2016): `z·Φ(z)`, where Φ is the distribution function of the standard normal distribution. It is
+        /// computed by the approximation `½z·(1 + tanh(√(2/π)·(z + 0.044715 z³)))`.
         Gelu,
         /// Swish, also called `SiLU`: `z·σ(z)`, where σ is the sigmoid.
         Silu,
         /// The hyperbolic tangent, `tanh z`.
         Tanh,
-        /// No activation: `z` itself.
+        /// No activation: the output is `z` itself.
         Identity,
     }
 }

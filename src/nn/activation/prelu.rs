@@ -5,14 +5,14 @@ use ndarray::{Array1, ArrayRef2, Axis};
 use super::ActivationCache;
 use crate::nn::{Decay, Mode};
 
-/// PReLU (He et al. 2015): `y = z` if `z > 0`, otherwise `y = α_j·z`. There is one learned slope `α_j` for each column j; it starts at
-/// 0.25.
+/// PReLU (He et al. 2015): `y = z` if `z > 0`, otherwise `y = α_j·z`. There is one learned slope `α_j` for each column j of the input; it
+/// starts at 0.25.
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::nn::{Activation, ActivationCache, Infer, Params as _, Prelu};
 ///
-/// let (prelu, z) = (Activation::Prelu(Prelu::new(2)), array![[-4.0, 2.0]]);
+/// let (prelu, z) = (Activation::Prelu(Prelu::new(2)), array![[-4.0, 2.0]]); // two columns
 /// let (mut y, mut dz, mut grad) = (Array2::zeros((1, 2)), Array2::zeros((1, 2)), prelu.zeros_like());
 /// prelu.forward(&z, Infer.into(), &mut ActivationCache::default(), &mut y);
 /// assert_eq!(y, array![[-1.0, 2.0]]);
@@ -22,14 +22,14 @@ use crate::nn::{Decay, Mode};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prelu {
-    /// The slope α of each column for values of 0 or less, `[width]`.
+    /// The slopes α, `[width]`: one for each column. A value of 0 or less is multiplied by the slope of its column.
     pub alpha: Array1<f32>,
 }
 
 crate::params!(Prelu { alpha: Decay::None });
 
 impl Prelu {
-    /// A PReLU for matrices of `width` columns, with all slopes at 0.25.
+    /// A PReLU for matrices of `width` columns. All slopes α are 0.25.
     pub fn new(width: usize) -> Self {
         Self { alpha: Array1::from_elem(width, 0.25) }
     }

@@ -10,15 +10,19 @@ use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
 use crate::nn::softmax::{softmax_rows, softmax_rows_backward};
 use crate::nn::{Decay, Init, InitRng, InputGrad};
 
-/// Scales each token of a row by a weight that depends on a query: `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨q, x_m·K⟩ / √query width)`,
-/// where `x_m` are the tokens (vectors of equal width) and q is the query of a branch. This layer maps q to the direction `p = q·Kᵀ /
-/// √query width`; [`align`] then scales the tokens. It is general attention whose weighted tokens are not summed (Zhao et al., "Multiple
-/// Relational Attention Network", KDD 2019, section 3.4).
+/// Weights the tokens of a row by a query. Tokens are vectors `x_1, …, x_M` of equal width; the query q is a vector that comes from outside
+/// of the row. The output keeps every token and adds it once more, times its weight `α_m`:
+///
+/// `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨q, x_m·K⟩ / √w)`, where K is a learned matrix and w the width of the query.
+///
+/// This layer computes the direction `p = q·Kᵀ / √w` of a query, so that the score of a token is `⟨p, x_m⟩`. The function [`align`] then
+/// weights the tokens by p. (Zhao et al., "Multiple Relational Attention Network", KDD 2019, section 3.4.)
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::nn::{AlignCache, Alignment, AttentionSettings, InitRng, align};
 ///
+/// // One head of width 1: queries of one value. Tokens of 2 values.
 /// let settings = AttentionSettings { heads: 1, head_width: 1, scaled: true };
 /// let mut layer = Alignment::new(2, settings, &mut InitRng::new(1));
 /// layer.key = array![[1.0], [0.0]];
@@ -32,7 +36,7 @@ use crate::nn::{Decay, Init, InitRng, InputGrad};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alignment {
-    /// The learned matrix `K`, `[token width, query width]`, which maps a query to a direction.
+    /// The learned matrix K, `[token width, query width]`, which maps a query to a direction.
     pub key: Array2<f32>,
     scale: f32,
 }
@@ -49,15 +53,15 @@ pub struct AlignCache {
 }
 
 impl Alignment {
-    /// A layer for tokens of `input` values and queries of [`AttentionSettings::width`] values. `K` is drawn by [`Init::Xavier`]. If
-    /// [`AttentionSettings::scaled`] is false, the division by the root is left out.
+    /// A layer for tokens of `input` values and queries of [`AttentionSettings::width`] values. The initial values of K are drawn by
+    /// [`Init::Xavier`]. If [`AttentionSettings::scaled`] is false, the scores are not divided by `√w`, the root of the query width.
     pub fn new(input: usize, settings: AttentionSettings, rng: &mut InitRng) -> Self {
         let width = settings.width();
         Self { key: Init::Xavier.weight(input, width, rng), scale: settings.scale(width) }
     }
 
-    /// The forward pass, `p = q·Kᵀ / √query width`: computes the direction p of each query q, so that `⟨p, x_m⟩` is the score of a token:
-    /// `q` is `[queries, query width]`, `p` is `[queries, token width]`.
+    /// The forward pass, `p = q·Kᵀ / √w`, where w is the query width: computes the direction p of each query q. The score of a token `x_m`
+    /// is then `⟨p, x_m⟩`. `q` is `[queries, query width]` and `p` is `[queries, token width]`.
     ///
     /// # Panics
     /// If `q` or `p` has another shape.
@@ -66,11 +70,11 @@ impl Alignment {
         *p *= self.scale;
     }
 
-    /// The backward pass, given the gradient `dp` of the directions: `dK += dpᵀ·q / √query width` in `grad`, and `dq = dp·K / √query
-    /// width`. It overwrites `dp`: do not read it afterwards.
+    /// The backward pass. `q` is the input of the forward pass and `dp` the gradient of the directions. Adds `dK += dpᵀ·q / √w` to `grad`
+    /// and writes `dq = dp·K / √w`, where w is the query width. It overwrites `dp`: do not read it afterwards.
     ///
     /// # Panics
-    /// If `q`, `dp` or `dq` has another shape than in the forward pass.
+    /// If `q`, `dp` or `dq` has another shape than `q`, `p` and `q` of the forward pass.
     pub fn backward(&self, q: &ArrayRef2<f32>, dp: &mut ArrayRef2<f32>, grad: &mut Self, dq: &mut ArrayRef2<f32>) {
         *dp *= self.scale;
         matmul_grad(dp, q, &mut grad.key);
@@ -78,11 +82,14 @@ impl Alignment {
     }
 }
 
-/// Scales each token `x_m` of a row by its weight for the direction p: `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨p, x_m⟩)`. `x` and `y`
-/// are `[rows, tokens·width]`, `p` is as wide as a token.
+/// Weights each token `x_m` of a row for the direction p, which [`Alignment`] computes: `y_m = x_m + α_m·x_m` with
+/// `α = softmax_m(⟨p, x_m⟩)`. The softmax is over the tokens of one row.
+///
+/// `x` and `y` are `[rows, tokens·width]`, where `width`, the width of a token, is the length of `p`.
 ///
 /// # Panics
-/// If `x` and `y` differ in shape, if their number of columns is not a multiple of the length of `p`, or if `x` or `y` is not in standard layout.
+/// If `x` and `y` differ in shape, if their number of columns is not a multiple of the length of `p`, or if `x` or `y` is not in standard
+/// layout (row-major and contiguous).
 pub fn align(p: &[f32], x: &ArrayRef2<f32>, cache: &mut AlignCache, y: &mut ArrayRef2<f32>) {
     let (width, tokens) = (p.len(), x.ncols() / p.len());
     assert_eq!((x.ncols(), x.dim()), (tokens * width, y.dim()), "tokens are {width} wide, and one is given for each");
@@ -101,11 +108,14 @@ pub fn align(p: &[f32], x: &ArrayRef2<f32>, cache: &mut AlignCache, y: &mut Arra
     }
 }
 
-/// The backward pass of [`align`]: with `dα_m = ⟨dy_m, x_m⟩` and `ds = α ⊙ (dα − Σ_m α_m dα_m)`: `dp = Σ ds_m x_m`, summed over rows too,
-/// and `dx_m = (1 + α_m)·dy_m + ds_m·p`.
+/// The backward pass of [`align`]. `p` and `x` are the inputs of the forward pass and `dy` is the gradient of its output.
+///
+/// It computes the gradients of weights and scores, `dα_m = ⟨dy_m, x_m⟩` and `ds = α ⊙ (dα − Σ_m α_m·dα_m)`. It overwrites `dp` by the sum
+/// of `ds_m·x_m` over all tokens of all rows. `dx` gets `dx_m = (1 + α_m)·dy_m + ds_m·p`; [`InputGrad`] says whether this overwrites `dx`
+/// or is added.
 ///
 /// # Panics
-/// If `x`, `dy` and `dx` do not have the shape of the forward pass, or if one of them is not in standard layout.
+/// If `x`, `dy` and `dx` do not have the shape of the forward pass, or if one of them is not in standard layout (row-major and contiguous).
 pub fn align_backward(
     p: &[f32],
     x: &ArrayRef2<f32>,

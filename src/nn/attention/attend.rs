@@ -18,21 +18,24 @@ pub struct AttendCache {
     /// α, `[rows, len]`; 0 for values that a row does not have.
     weights: Array2<f32>,
     dweights: Array2<f32>,
-    /// The gradient of `q`, `[rows, width]`: [`attend_backward`] writes it.
+    /// The gradient of the query `q`, `[rows, width]`. [`attend_backward`] writes it.
     pub dq: Array2<f32>,
 }
 
-/// Attention of one query q over the vectors `v_m` of a row: `y = Σ_m α_m·v_m` with `α = softmax_m(⟨q, v_m⟩ / √width)`, over the first
-/// `filled·len` of the `len` vectors of a row; a row without any gets 0. This is scaled dot-product attention (Vaswani et al., "Attention
-/// Is All You Need", NeurIPS 2017, section 3.2.1) with one query a row, for example the candidate item over a user's history.
+/// Attention of one query per row over a list of vectors of that row, for example of the candidate item over the user's history. It is
+/// scaled dot-product attention (Vaswani et al., "Attention Is All You Need", NeurIPS 2017, section 3.2.1): `y = Σ_m α_m·v_m` with
+/// `α = softmax_m(⟨q, v_m⟩ / √width)`, where q is the query and `v_1, v_2, …` are the vectors of the row.
 ///
-/// `q` and `y` are `[rows, width]`, `v` is `[rows, len·width]` and `filled` is `[rows, 1]`, in `0 ..= 1`.
+/// A row has place for `len` vectors, but only the first ones may be filled. `filled` is the share of them, 0 to 1: the sums are over the
+/// first `filled·len` vectors, rounded to a whole number. If there is none, the row of `y` is 0.
+///
+/// `q` and `y` are `[rows, width]`, `v` is `[rows, len·width]` and `filled` is `[rows, 1]`.
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::nn::{AttendCache, attend};
 ///
-/// // Three places of two values; the second row has one vector, the third none.
+/// // Three rows, each with place for three vectors of two values. The rows have 2, 1 and 0 vectors.
 /// let v = array![[1.0, 0.0, 0.0, 1.0, 5.0, 5.0], [7.0, 8.0, 0.0, 0.0, 0.0, 0.0], [0.0; 6]];
 /// let (q, filled) = (Array2::zeros((3, 2)), array![[2.0 / 3.0], [1.0 / 3.0], [0.0]]);
 /// let mut y = Array2::zeros((3, 2));
@@ -42,7 +45,7 @@ pub struct AttendCache {
 /// ```
 ///
 /// # Panics
-/// If an argument has another shape.
+/// If an argument has another shape, or if its rows are not contiguous.
 pub fn attend(
     q: &ArrayRef2<f32>,
     v: &ArrayRef2<f32>,
@@ -83,11 +86,14 @@ pub fn attend(
     }
 }
 
-/// The backward pass of [`attend`]: with `dα_m = ⟨dy, v_m⟩` and `ds = α ⊙ (dα − Σ_m α_m·dα_m) / √width`: `dv_m = α_m·dy + ds_m·q`, and in
-/// the cache `dq = Σ_m ds_m·v_m`. Vectors that a row does not have get 0.
+/// The backward pass of [`attend`]. `v` is the input of the forward pass and `dy` the gradient of its output.
+///
+/// It computes the gradients of weights and scores, `dα_m = ⟨dy, v_m⟩` and `ds = α ⊙ (dα − Σ_m α_m·dα_m) / √width`. `dv` gets
+/// `dv_m = α_m·dy + ds_m·q`; [`InputGrad`] says whether this overwrites `dv` or is added. The gradient of the query, `dq = Σ_m ds_m·v_m`,
+/// goes to [`AttendCache::dq`]. Places without a vector get the gradient 0.
 ///
 /// # Panics
-/// If `v`, `dy` or `dv` has another shape than in the forward pass.
+/// If `v`, `dy` or `dv` has another shape than `v`, `y` and `v` of the forward pass, or if its rows are not contiguous.
 pub fn attend_backward(v: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, cache: &mut AttendCache, dv: InputGrad<'_>) {
     let mut dv = dv.for_adding();
     let AttendCache { counts, q, weights, dweights, dq } = cache;

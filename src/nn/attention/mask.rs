@@ -1,19 +1,18 @@
 //! The attention mask: which tokens attend to which.
 
-/// The length of a list of tokens, and which tokens of a list attend to which.
+/// The number of tokens in a list, and which of them attend to which.
 ///
-/// A token attends to the first `common` tokens of its list and to itself. The tokens after the first `common` read those, but no
-/// other token reads them.
+/// Every token attends to the first `common` tokens of its list and to itself, and to no other token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttentionMask {
     /// The number of tokens in a list, at least 1.
     pub tokens: usize,
-    /// The number of leading tokens that all tokens attend to: 1 to `tokens`.
+    /// The number of tokens, at the start of the list, that all tokens attend to: 1 to `tokens`.
     pub common: usize,
 }
 
 impl AttentionMask {
-    /// The mask where every token attends to all tokens of its list.
+    /// The mask of a list of `tokens` tokens in which every token attends to all.
     pub fn all(tokens: usize) -> Self {
         Self { tokens, common: tokens }
     }

@@ -20,10 +20,10 @@ const LISTS: usize = 64;
 pub struct AttentionSettings {
     /// The number of heads, at least 1; default 2.
     pub heads: usize,
-    /// The number of output values of one head for each token, at least 1; default 16.
+    /// The number of values that one head computes for each token, at least 1; default 16.
     pub head_width: usize,
-    /// If true (the default), a score, which is an inner product of two vectors, is divided by the square root of the length of these
-    /// vectors. If false, it is not scaled.
+    /// If true (the default), an attention score is divided by the square root of the width of the two vectors whose inner product it is.
+    /// If false, it is not divided.
     pub scaled: bool,
 }
 
@@ -34,7 +34,7 @@ impl Default for AttentionSettings {
 }
 
 impl AttentionSettings {
-    /// The number of output values of all heads together for each token: `heads · head_width`.
+    /// The number of values that all heads together compute for each token: `heads · head_width`.
     pub fn width(self) -> usize {
         self.heads * self.head_width
     }
@@ -45,36 +45,41 @@ impl AttentionSettings {
     }
 }
 
-/// Self-attention with several heads, a residual, and what follows a hidden layer's map:
+/// Self-attention with several heads and a residual, followed by normalisation, activation and dropout:
 ///
 /// ```text
 ///   y_m = dropout(φ(norm(z_m)))        z_m = [head_1, …, head_H] + x_m·W_R
 ///   head_h = Σ_n α_mn · x_n·V_h        α_mn = softmax_n( ⟨x_m·Q_h, x_n·K_h⟩ / √head_width )
 /// ```
 ///
-/// This is the interacting layer of Song et al., "AutoInt", CIKM 2019, section 4.4, with norm none and ReLU, except that AutoInt does not
-/// divide by the root ([`AttentionSettings::scaled`]), which is of Vaswani et al., "Attention Is All You Need", 2017, section 3.2.
-/// No map has a bias. [`AttentionMask`] says which tokens a token reads.
+/// `x_m` and `y_m` are the input and the output of token m, and n goes over the tokens that token m attends to ([`AttentionMask`]). Each
+/// head h of the H heads has three learned matrices: `Q_h` for queries, `K_h` for keys and `V_h` for values. The weights `α_mn` are
+/// different for each head. The learned matrix `W_R` is the residual, and φ is the activation. There are no biases.
+///
+/// Without a normalisation and with ReLU as φ, this is the interacting layer of Song et al., "AutoInt", CIKM 2019, section 4.4, with one
+/// exception: AutoInt does not divide by the root ([`AttentionSettings::scaled`]). The division is that of Vaswani et al., "Attention Is
+/// All You Need", 2017, section 3.2.
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::nn::{AttentionMask, AttentionSettings, HiddenSettings, Infer, InitRng};
 /// use starple::nn::{MultiHeadAttention, MultiHeadAttentionCache};
 ///
+/// // One head of width 1, for tokens of one value; φ is the default, ReLU.
 /// let settings = AttentionSettings { heads: 1, head_width: 1, scaled: true };
 /// let mut layer = MultiHeadAttention::new(1, settings, HiddenSettings::default(), &mut InitRng::new(1));
-/// layer.projection = array![[0.0, 0.0, 1.0, 10.0]]; // Q and K of 0: equal weights
+/// layer.projection = array![[0.0, 0.0, 1.0, 10.0]]; // Q and K are 0, so that all weights are ½; V is 1 and W_R is 10.
 /// let (tokens, mut y) = (array![[1.0], [3.0]], Array2::zeros((2, 1)));
 /// let cache = &mut MultiHeadAttentionCache::default();
 /// layer.forward(&tokens, AttentionMask::all(2), Infer.into(), cache, &mut y);
-/// assert_eq!(y, array![[12.0], [32.0]]); // the mean, 2, and the residual, 10·x
+/// assert_eq!(y, array![[12.0], [32.0]]); // ½·1 + ½·3 = 2, plus the residual 10·x
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct MultiHeadAttention {
-    /// The learned matrices of queries, keys, values and residual side by side, `[Q, K, V, W_R]`: `[in, 4·width]`. The columns of each
-    /// matrix are ordered by head.
+    /// The learned matrices of queries, keys, values and residual side by side, `[Q, K, V, W_R]`: `[in, 4·width]`. Each of Q, K and V has
+    /// `width` columns: `head_width` for the first head, then `head_width` for the second, and so on. `W_R` has `width` columns too.
     pub projection: Array2<f32>,
-    /// Normalisation, activation and dropout, which follow the sum of heads and residual.
+    /// The part after the sum of heads and residual: normalisation, activation and dropout.
     pub post: PostAffine,
     settings: AttentionSettings,
 }
@@ -98,8 +103,11 @@ pub struct MultiHeadAttentionCache {
 }
 
 impl MultiHeadAttention {
-    /// A layer for tokens of `input` values. `Q` and `K` are drawn by [`Init::Xavier`]; `V` and `W_R` by the distribution in `style`,
-    /// because the activation reads their sum. `style` also has the normalisation, activation and dropout.
+    /// A layer for tokens of `input` values. `style` selects the normalisation, the activation and the dropout after the sum of heads and
+    /// residual.
+    ///
+    /// The initial values of Q and K are drawn by [`Init::Xavier`]. Those of V and `W_R` are drawn by [`HiddenSettings::init`] of `style`,
+    /// because the activation reads the sum of their products.
     ///
     /// # Panics
     /// If `heads` or `head_width` in `settings` is 0.
@@ -125,7 +133,7 @@ impl MultiHeadAttention {
         tokens * (8.0 * width + PostAffine::row(width, style) + 2.0 * width + 1.0) + heads * tokens * tokens
     }
 
-    /// The number of values of an output token.
+    /// The number of values of an output token: [`AttentionSettings::width`].
     pub fn width(&self) -> usize {
         self.settings.width()
     }
@@ -136,11 +144,13 @@ impl MultiHeadAttention {
         self.settings
     }
 
-    /// The forward pass, `y_m = dropout(φ(norm([Σ_n α_mn·v_n]_h + r_m)))` with `[q, k, v, r] = x·[Q, K, V, W_R]`: `x` is `[rows·tokens,
-    /// in]`, `y` is `[rows·tokens, width]`.
+    /// The forward pass: computes the output tokens `y` of the input tokens `x`, as in the formulas of [`MultiHeadAttention`].
+    ///
+    /// `x` is `[rows·tokens, in]` and `y` is `[rows·tokens, width]`: one line for each token, and the tokens of one row one after the
+    /// other. `mask` says how many tokens a row has and which of them attend to which.
     ///
     /// # Panics
-    /// If `x` or `y` has another shape, or the number of lines of `x` is not a multiple of the number of tokens in the mask.
+    /// If `x` or `y` has another shape, or if the number of lines of `x` is not a multiple of the number of tokens in `mask`.
     pub fn forward(
         &self,
         x: &ArrayRef2<f32>,
@@ -171,12 +181,18 @@ impl MultiHeadAttention {
         self.post.forward(z, mode, post, y);
     }
 
-    /// The backward pass, given the gradient `dy` of the output. From the gradient `g = dz_m` of one head: `dv_n += α_mn g`, `dα_mn = ⟨g,
-    /// v_n⟩`, `ds = α ⊙ (dα − Σ_n α_mn dα_mn)/√head_width`, `dq_m = Σ_n ds_mn k_n`, `dk_n += ds_mn q_m`, `dr = dz`; then `d[Q, K, V, W_R]
-    /// += xᵀ·d[q, k, v, r]` and `dx = d[q, k, v, r]·[Q, K, V, W_R]ᵀ`. It overwrites `dy`: do not read it afterwards.
+    /// The backward pass. `x` and `mask` are those of the forward pass, and `dy` is the gradient of its output. Adds the gradient of the
+    /// parameters to `grad` and writes the gradient of the input tokens to `dx`. It overwrites `dy`: do not read it afterwards.
+    ///
+    /// With `[q, k, v, r] = x·[Q, K, V, W_R]` and g the gradient of `z_m` in the columns of one head:
+    ///
+    /// - values, weights and scores: `dv_n += α_mn·g`, `dα_mn = ⟨g, v_n⟩`, `ds = α ⊙ (dα − Σ_n α_mn·dα_mn) / √head_width`
+    /// - queries and keys: `dq_m = Σ_n ds_mn·k_n`, `dk_n += ds_mn·q_m`
+    /// - residual: `dr = dz`
+    /// - parameters and input: `d[Q, K, V, W_R] += xᵀ·[dq, dk, dv, dr]`, `dx = [dq, dk, dv, dr]·[Q, K, V, W_R]ᵀ`
     ///
     /// # Panics
-    /// If `x`, `dy` or `dx` has another shape than in the forward pass.
+    /// If `x`, `dy` or `dx` has another shape than `x`, `y` and `x` of the forward pass.
     pub fn backward(
         &self,
         x: &ArrayRef2<f32>,

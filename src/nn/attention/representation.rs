@@ -6,18 +6,23 @@ use super::{AttentionMask, MultiHeadAttention, MultiHeadAttentionCache};
 use crate::nn::buffer::resize;
 use crate::nn::{Branch, Decay, InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, PerBranch};
 
-/// Computes one query vector for each branch of a model, for [`Mran`](crate::model::Mran): `q_k = attention(r)_k`, by attention over the
-/// learned representations `r` of all branches, or `q_k = r_k` without attention.
+/// Learns a vector for each branch of a model, its representation `r_k`, and computes from these vectors one query `q_k` for each branch k.
+/// [`Mran`](crate::model::Mran) uses it.
 ///
-/// A branch attends to the first `common` branches and to itself, so that a branch that is added later does not change the queries of
-/// others.
+/// There are two ways. Without attention, the query is the representation: `q_k = r_k`. With attention, the representations of the branches
+/// are the tokens of a [`MultiHeadAttention`], and its output for branch k is `q_k`.
+///
+/// With attention, every branch attends to itself and to the first branches of the list; [`Representations::new`] gets their number as
+/// `common`. A branch that is added later is not among them, so it does not change the queries of the others.
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::nn::{Branch, Infer, InitRng, Params as _, Representations, RepresentationsCache};
 ///
+/// // Two branches, of which both attend to both (`common` is 2), and vectors of 3 values.
 /// let layer = Representations::new(&[Branch::Task(0), Branch::Task(1)], 2, 3, &InitRng::new(1));
 /// let (mut cache, mut q) = (RepresentationsCache::default(), Array2::zeros((2, 3)));
+/// // `None`: without attention, so that the queries are the representations.
 /// layer.forward(None, Infer.into(), &mut cache, &mut q);
 /// assert_eq!(q.row(1), layer.own[1].vector);
 /// let (mut dq, mut grad) = (array![[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]], layer.zeros_like());
@@ -26,15 +31,15 @@ use crate::nn::{Branch, Decay, InitRng, Leaf, LeafMut, Mode, Pair, Params, Path,
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Representations {
-    /// The representations `r`: one learned vector for each branch.
+    /// The representations `r_k`: one learned vector for each branch.
     pub own: PerBranch<Representation>,
     common: usize,
 }
 
-/// The representation of one branch: a member of [`Representations`].
+/// The representation of one branch in [`Representations`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Representation {
-    /// The learned vector `r_k` of the branch, `[width]`.
+    /// The learned vector `r_k` of the branch k, `[width]`.
     pub vector: Array1<f32>,
 }
 
@@ -52,8 +57,8 @@ pub struct RepresentationsCache {
 }
 
 impl Representations {
-    /// One representation of `width` values for each branch of `branches`, drawn from a normal distribution of standard deviation 1. All
-    /// branches attend to the first `common` branches of the list.
+    /// One representation of `width` values for each branch of `branches`. The initial values are drawn from a normal distribution of mean
+    /// 0 and standard deviation 1. With attention, all branches attend to the first `common` branches of the list and to themselves.
     pub fn new(branches: &[Branch], common: usize, width: usize, rng: &InitRng) -> Self {
         let mut position = 0;
         let own = PerBranch::new(branches.iter().copied(), |_| {
@@ -75,8 +80,12 @@ impl Representations {
         AttentionMask { tokens: self.own.len(), common: self.common }
     }
 
-    /// The forward pass: writes the queries to `q`, `[branches, width]`. `relations` is the attention among branches, `q_k =
-    /// attention(r)_k`; if it is `None`, the queries are the representations, `q_k = r_k`.
+    /// The forward pass: writes the queries `q_k` to `q`, `[branches, width]`. `relations` is the attention among the branches. If it is
+    /// `None`, there is no attention and the queries are the representations, `q_k = r_k`.
+    ///
+    /// # Panics
+    /// If `q` has another shape. Its `width` is that of the representations, or that of the attention's output
+    /// ([`MultiHeadAttention::width`]).
     pub fn forward(
         &self,
         relations: Option<&MultiHeadAttention>,
@@ -95,9 +104,12 @@ impl Representations {
         }
     }
 
-    /// Adds the gradient of the representations to `grad`, given the gradient `dq` of the queries. A branch whose `dq` is 0 had no labels
-    /// in the step: then its representation has a gradient only if other branches attend to it; otherwise it is absent, and optimizers skip
-    /// it. `dq` is overwritten: do not read it afterwards.
+    /// The backward pass. `dq` is the gradient of the queries. Adds the gradient of the representations to `grad`. `relations` is the
+    /// attention of the forward pass with its gradient, to which this method adds too; `None` if the forward pass had none. It overwrites
+    /// `dq`: do not read it afterwards.
+    ///
+    /// A branch whose row of `dq` is 0 had no labels in this step. Its representation has a gradient only if other branches attend to it.
+    /// Otherwise it is marked as not present in the step ([`Per`](crate::nn::Per)), and optimizers skip it.
     pub fn backward(
         &self,
         relations: Option<(&MultiHeadAttention, &mut MultiHeadAttention)>,

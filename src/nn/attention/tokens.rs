@@ -6,17 +6,21 @@ use super::add_scaled;
 use crate::math::dot_f32;
 use crate::nn::{Decay, InitRng};
 
-/// Makes tokens of an embedded row `[e_1, …, e_F, x_1, …, x_N]`: a field's token is its embedding, a number's is
-/// `t_j = x_j·v_j + b_j` (Song et al., "AutoInt", CIKM 2019, section 4.3, which has no `b_j`: with it the token of a missing
-/// number, which is 0, still tells which number it is).
+/// Makes the tokens of a row for attention: one vector of `width` values for each field and for each numeric input. The input is an
+/// embedded row `[e_1, …, e_F, x_1, …, x_N]`, which has the embeddings `e` of F fields, then N numbers `x`.
+///
+/// The token of a field is its embedding. The token of the number `x_j` is `t_j = x_j·v_j + b_j` with learned vectors `v_j` and `b_j`. Song
+/// et al. ("AutoInt", CIKM 2019, section 4.3) have no `b_j`. With `b_j`, the token of a missing number, whose value is 0, is not 0 and
+/// still tells which number it is.
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::nn::{InitRng, NumberTokens, Tokens};
 ///
+/// // One field and one number; tokens of 2 values; initial vectors of standard deviation 0.1.
 /// let mut tokens = Tokens::new(1, 1, 2, 0.1, &mut InitRng::new(1));
 /// tokens.numbers = Some(NumberTokens { weight: array![[1.0, 2.0]], bias: array![[0.0, 0.5]] });
-/// // An embedding of two values, and one number.
+/// // A row: an embedding of two values, and the number 3.
 /// let (x, mut t) = (array![[7.0, 8.0, 3.0]], Array2::zeros((2, 2)));
 /// tokens.forward(&x, &mut t);
 /// assert_eq!(t, array![[7.0, 8.0], [3.0, 6.5]]);
@@ -32,9 +36,9 @@ pub struct Tokens {
 /// The parameters of the tokens of numeric inputs in [`Tokens`]: the token of number `x_j` is `t_j = x_j·v_j + b_j`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NumberTokens {
-    /// The vectors `v_j`, `[numbers, width]`: one line for each numeric input.
+    /// The learned vectors `v_j`, `[numbers, width]`: one line for each numeric input.
     pub weight: Array2<f32>,
-    /// The vectors `b_j`, `[numbers, width]`: one line for each numeric input.
+    /// The learned vectors `b_j`, `[numbers, width]`: one line for each numeric input.
     pub bias: Array2<f32>,
 }
 
@@ -42,8 +46,9 @@ crate::params!(Tokens { numbers });
 crate::params!(NumberTokens { weight: Decay::Towards(0.0), bias: Decay::None });
 
 impl Tokens {
-    /// A layer for rows of `fields` embeddings, each of `width` values, followed by `numbers` numeric inputs. Each token has `width`
-    /// values. `v` is drawn from a normal distribution of standard deviation `std`, as embeddings are, and `b` starts at 0.
+    /// A layer for rows that have `fields` embeddings of `width` values each, followed by `numbers` numeric inputs. Each token has `width`
+    /// values. The vectors `v_j` of the numbers are drawn from a normal distribution of mean 0 and standard deviation `std`, as embeddings
+    /// are. The vectors `b_j` start at 0.
     pub fn new(fields: usize, numbers: usize, width: usize, std: f32, rng: &mut InitRng) -> Self {
         let numbers = (numbers > 0)
             .then(|| NumberTokens { weight: rng.normal(numbers, width, std), bias: Array2::zeros((numbers, width)) });
@@ -71,10 +76,11 @@ impl Tokens {
         self.width
     }
 
-    /// The forward pass, `t = [e_1, …, e_F, x_1·v_1 + b_1, …]`: `x` is `[rows, fields·width + numbers]`, `t` is `[rows·tokens, width]`.
+    /// The forward pass: writes the tokens `[e_1, …, e_F, x_1·v_1 + b_1, …, x_N·v_N + b_N]` of each row to `t`. `x` is
+    /// `[rows, fields·width + numbers]`. `t` is `[rows·tokens, width]`: one line for each token, where `tokens` is [`Tokens::count`].
     ///
     /// # Panics
-    /// If `x` or `t` has another shape, or `t` is not in standard layout.
+    /// If `x` or `t` has another shape, or if `t` is not in standard layout (row-major and contiguous).
     pub fn forward(&self, x: &ArrayRef2<f32>, t: &mut ArrayRef2<f32>) {
         self.assert_shapes(x, t);
         let embedded = self.fields * self.width;
@@ -90,11 +96,13 @@ impl Tokens {
         }
     }
 
-    /// The backward pass, given the gradient `dt` of the tokens: `de = dt` for fields; for numbers `dv_j += Σ x_j·dt_j`, `db_j += Σ dt_j`,
-    /// `dx_j = ⟨v_j, dt_j⟩`.
+    /// The backward pass. `x` is the input of the forward pass and `dt` the gradient of the tokens. For the numbers it adds
+    /// `dv_j += Σ x_j·dt_j` and `db_j += Σ dt_j`, sums over all rows, to `grad`. It writes the gradient of the row to `dx`: `de = dt` for
+    /// an embedding e, and `dx_j = ⟨v_j, dt_j⟩` for a number.
     ///
     /// # Panics
-    /// If `x`, `dt` or `dx` has another shape than in the forward pass, or `dt` is not in standard layout.
+    /// If `x`, `dt` or `dx` has another shape than `x`, `t` and `x` of the forward pass, or if `dt` is not in standard layout (row-major
+    /// and contiguous).
     pub fn backward(&self, x: &ArrayRef2<f32>, dt: &ArrayRef2<f32>, grad: &mut Self, dx: &mut ArrayRef2<f32>) {
         self.assert_shapes(x, dt);
         assert_eq!(x.dim(), dx.dim(), "one gradient for each value");

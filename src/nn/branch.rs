@@ -5,20 +5,22 @@ use serde::{Deserialize, Serialize};
 use super::params::escape;
 use crate::data::{DomainId, Layout};
 
-/// The name of a branch: which rows and which tasks it computes logits for. A branch is a part of a model with parameters of its own, such
-/// as experts, a gate or a tower.
+/// The identity of a branch. A branch is a part of a model with parameters of its own, such as experts, a gate or a tower. The variant says
+/// for which rows and for which tasks the branch computes logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Branch {
-    /// One task, for the rows of all domains. The number is the position of the task in [`Layout::tasks`], from 0.
+    /// The branch computes the logits of one task, for the rows of all domains. The number is the position of the task in
+    /// [`Layout::tasks`], from 0.
     Task(usize),
-    /// One domain: the branch computes the logits of all tasks, for the rows of this domain.
+    /// The branch computes the logits of all tasks, for the rows of this domain alone.
     Domain(DomainId),
-    /// One task in one domain. The number is the position of the task in [`Layout::tasks`], from 0.
+    /// The branch computes the logits of one task, for the rows of one domain. The number is the position of the task in [`Layout::tasks`],
+    /// from 0.
     Both(DomainId, usize),
 }
 
 impl Branch {
-    /// The position in [`Layout::tasks`] of the task whose logits the branch computes, or `None` if it computes those of all tasks.
+    /// The position in [`Layout::tasks`] of the task whose logits the branch computes. `None` if it computes the logits of all tasks.
     pub fn task(self) -> Option<usize> {
         match self {
             Self::Task(task) | Self::Both(_, task) => Some(task),
@@ -26,7 +28,7 @@ impl Branch {
         }
     }
 
-    /// The domain whose rows the branch reads, or `None` if it reads the rows of all domains.
+    /// The domain whose rows the branch reads. `None` if it reads the rows of all domains.
     pub fn domain(self) -> Option<DomainId> {
         match self {
             Self::Domain(domain) | Self::Both(domain, _) => Some(domain),
@@ -34,8 +36,11 @@ impl Branch {
         }
     }
 
-    /// The branch in parameter names and in printed tables: the name of the task, the name of the domain, or `domain/task`. In each name
-    /// `%`, `.` and `/` are written `%25`, `%2E` and `%2F`. [`DomainId::SHARED`] is written `shared`.
+    /// The name of the branch, as in parameter names and in printed tables. It is the name of the task, the name of the domain, or
+    /// `DOMAIN/TASK` if the branch has both. `layout` is the layout of the model; it has the names.
+    ///
+    /// In the names of domains and tasks, `%`, `.` and `/` are replaced by `%25`, `%2E` and `%2F`. The name of [`DomainId::SHARED`] is
+    /// `shared`.
     ///
     /// # Panics
     /// If `layout` does not have the task or the domain of this branch.

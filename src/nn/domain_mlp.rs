@@ -8,10 +8,11 @@ use super::{
 };
 use crate::data::DomainId;
 
-/// `logits = mlp([x, e_d])`: a multilayer perceptron that reads the row `x` and a learned embedding `e_d` of the row's domain.
+/// A multilayer perceptron that reads a row `x` and a learned embedding `e_d` of the row's domain d: `logits = mlp([x, e_d])`, where
+/// `[x, e_d]` is the row followed by the embedding.
 ///
-/// It is the net of the pooled model, and the auxiliary network of STAR. A row with [`DomainId::SHARED`] gets the mean of the embeddings of
-/// all domains.
+/// It is the net of the [`Pooled`](crate::Pooled) model and the auxiliary network of [`Star`](crate::Star). For rows of
+/// [`DomainId::SHARED`], the domain is not known: they get the mean of the embeddings of all domains.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -19,6 +20,7 @@ use crate::data::DomainId;
 /// use starple::nn::{DomainMlp, DomainMlpCache, HiddenSettings, Infer, InitRng, Linear, Segment};
 ///
 /// let domains = [DomainId::new(0), DomainId::new(1)];
+/// // Rows of 1 value, embeddings of 1 value, no hidden layers, 1 task.
 /// let mut net = DomainMlp::new(1, &domains, 1, &[], 1, HiddenSettings::default(), &mut InitRng::new(1));
 /// net.domain.member_mut(0).embedding[0] = 1.0;
 /// net.domain.member_mut(1).embedding[0] = 3.0;
@@ -33,21 +35,22 @@ use crate::data::DomainId;
 pub struct DomainMlp {
     /// The embedding `e_d` of each domain.
     pub domain: PerDomain<DomainEmbedding>,
-    /// The layers that read `[x, e_d]`: the row and the embedding, side by side.
+    /// The layers. They read `[x, e_d]`, the row followed by the embedding.
     pub mlp: Mlp,
 }
 
 /// The embedding of one domain in a [`DomainMlp`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainEmbedding {
-    /// `e_d`: a learned vector of `domain_dim` values.
+    /// The embedding `e_d`, a learned vector. Its length is the same for all domains.
     pub embedding: Array1<f32>,
 }
 
 crate::params!(DomainMlp { domain, mlp });
 crate::params!(DomainEmbedding { embedding: Decay::None });
 
-/// The values that the forward pass of [`DomainMlp`] keeps for its backward pass. Start with the default and pass it to both.
+/// The values that the forward pass of [`DomainMlp`] keeps for its backward pass. Make it by `Default::default()`, and pass the same cache
+/// to both passes.
 #[derive(Debug, Default)]
 pub struct DomainMlpCache {
     joined: JoinedCache,
@@ -56,8 +59,11 @@ pub struct DomainMlpCache {
 }
 
 impl DomainMlp {
-    /// A net for rows of `width` values, with an embedding of `domain_dim` values for each domain, hidden layers of the widths `hidden`,
-    /// and `tasks` outputs. Embeddings are drawn from a normal distribution of standard deviation 0.1.
+    /// A net for rows of `width` values. `domain_dim` is the length of the embedding of a domain; `domains` are the domains that have one.
+    /// `hidden` lists the widths of the hidden layers, and `style` has their other settings. An output layer follows, which computes one
+    /// logit for each of `tasks` tasks.
+    ///
+    /// The initial embeddings are drawn from a normal distribution of mean 0 and standard deviation 0.1.
     pub fn new(
         width: usize,
         domains: &[DomainId],
@@ -100,8 +106,12 @@ impl DomainMlp {
         self.domain.push(domain, DomainEmbedding { embedding });
     }
 
-    /// `logits = mlp([x, e_d])`: `x` is `[rows, width]`, `logits` is `[rows, tasks]`. `segments` say which rows belong to which domain:
-    /// they cover all rows of `x`, in order.
+    /// The forward pass, `logits = mlp([x, e_d])`. `x` is `[rows, width]` and `logits` is `[rows, tasks]`. `segments` says which rows
+    /// belong to which domain d: it must cover all rows of `x`, in order.
+    ///
+    /// # Panics
+    /// If `logits` has another shape, if `segments` does not cover all rows in order, or if the net has no embedding for the domain of a
+    /// segment.
     pub fn forward(
         &self,
         x: &ArrayRef2<f32>,
@@ -121,11 +131,12 @@ impl DomainMlp {
         self.mlp.forward_after(first, mode, mlp, logits);
     }
 
-    /// Adds the gradient of the parameters to `grad`, given `dlogits`, the gradient of the logits, and writes the gradient of `x` to `dx`.
-    /// Pass `None` for `dx` if you do not need it.
+    /// The backward pass. `x` and `segments` are those of the forward pass and `dlogits` is the gradient of the logits. Adds the gradient
+    /// of the parameters to `grad`. The gradient of `x` goes to `dx`; [`InputGrad`] says whether it overwrites or is added. Pass `None` for
+    /// `dx` if you do not need it.
     ///
     /// # Panics
-    /// If the domain of a segment is [`DomainId::SHARED`].
+    /// If the domain of a segment is [`DomainId::SHARED`], or if a shape is not that of the forward pass.
     pub fn backward(
         &self,
         x: &ArrayRef2<f32>,

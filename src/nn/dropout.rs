@@ -7,16 +7,17 @@ use rand_chacha::ChaCha8Rng;
 use super::{InitRng, Mode};
 use crate::random::{Purpose, keyed};
 
-/// Dropout (Srivastava et al. 2014). In training, sets each value to 0 with probability `rate` and multiplies the other values by
-/// `1/(1 − rate)`. In inference, does nothing.
+/// Dropout (Srivastava et al. 2014). In training, it sets each value to 0 with probability `rate` and multiplies the other values by
+/// `1/(1 − rate)`. In inference, it changes nothing.
 ///
-/// Which values of a row become 0 depends on the seed and the step ([`Train`](super::Train)), on the layer's place in the net and on the
-/// [number of the row](Mode::row) in the step. It does not depend on the other rows.
+/// Which values of a row become 0 depends on four things: the seed and the step ([`Train`](super::Train)), the layer, and the [number of
+/// the row](Mode::row) in the step. It does not depend on the other rows.
 ///
 /// ```
 /// use ndarray::Array2;
 /// use starple::nn::{Dropout, DropoutCache, Infer, InitRng, Train};
 ///
+/// // A rate of 0.5: a value becomes 0 or is multiplied by 2.
 /// let (dropout, mut cache) = (Dropout::new(0.5, &mut InitRng::new(1)), DropoutCache::default());
 /// let mut y = Array2::ones((100, 100));
 /// dropout.forward(Train::default().into(), &mut cache, &mut y);
@@ -32,15 +33,16 @@ pub struct Dropout {
     site: u64,
 }
 
-/// The values that the forward pass of [`Dropout`] keeps for its backward pass: the random bytes that its mask of zeros is made from.
+/// The values that the forward pass of [`Dropout`] keeps for its backward pass: random bytes, which decide what becomes 0. Make it by
+/// `Default::default()`, and pass the same cache to both passes.
 #[derive(Debug, Default)]
 pub struct DropoutCache {
     rng: Vec<u8>,
 }
 
 impl Dropout {
-    /// A dropout that sets a value to 0 with the probability `rate`, 0 ≤ rate < 1, rounded to a multiple of 1/65536. It takes a number
-    /// from `rng`, so that each layer has other masks.
+    /// A dropout that sets a value to 0 with the probability `rate`, 0 ≤ rate < 1. The probability is rounded to a multiple of 1/65536.
+    /// Each dropout takes the next number of `rng`, so that different layers set different values to 0.
     ///
     /// # Panics
     /// If `rate` is below 0, or 1 or more, or NaN.
@@ -49,8 +51,8 @@ impl Dropout {
         Self { rate, site: rng.next_site() }
     }
 
-    /// In training, `y ← mask ⊙ y / (1 − rate)` in place, where the mask is 0 with probability `rate` and else 1. In the other
-    /// [modes](Mode) `y` stays as it is.
+    /// The forward pass, which changes `y` in place. In training, each value of `y` is set to 0 with probability `rate`, or else multiplied
+    /// by `1/(1 − rate)`. In the other [modes](Mode) `y` stays as it is.
     pub fn forward(&self, mode: Mode<'_>, cache: &mut DropoutCache, y: &mut ArrayRef2<f32>) {
         let Some(step) = mode.training().filter(|_| self.rate > 0.0) else { return };
         let (rows, row_bytes) = (y.nrows(), 2 * y.ncols());
@@ -72,7 +74,8 @@ impl Dropout {
         self.mask(cache, y);
     }
 
-    /// `dy ← mask ⊙ dy / (1 − rate)`, in place, with the mask of the forward pass in training that used this cache.
+    /// The backward pass, which changes the gradient `dy` of the output in place to the gradient of the input. It sets to 0 what the
+    /// forward pass set to 0, and multiplies the rest by `1/(1 − rate)`. `cache` must be that of a forward pass in training.
     pub fn backward(&self, cache: &DropoutCache, dy: &mut ArrayRef2<f32>) {
         if self.rate > 0.0 {
             self.mask(cache, dy);

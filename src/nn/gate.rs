@@ -10,13 +10,15 @@ use crate::math::dot_f32;
 use crate::parallel::{self, join};
 use crate::simd::widest;
 
-/// A softmax gate: gives each row a weight for each expert, `w = softmax(x·W)`, so that the weights of a row sum to 1. It is linear,
-/// without bias and without normalisation (Tang et al. 2020, section 4.1, equation 3). [`mix`] sums the experts' outputs by these weights.
+/// A softmax gate: computes a weight for each expert, for every row x: `w = softmax(x·W)`, where W is a learned matrix. The weights of a
+/// row sum to 1. There is no bias and no normalisation (Tang et al. 2020, section 4.1, equation 3). The function [`mix`] sums the experts'
+/// outputs by these weights.
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::nn::{Gate, GateCache, InputGrad, Params as _, mix, mix_backward};
 ///
+/// // One input value and two experts; W is 0, so that both weights are ½.
 /// let gate = Gate { weight: array![[0.0, 0.0]] };
 /// let (x, experts) = (array![[1.0]], [array![[2.0]], array![[4.0]]]);
 /// let (mut cache, mut y) = (GateCache::default(), Array2::zeros((1, 1)));
@@ -30,18 +32,18 @@ use crate::simd::widest;
 ///     assert_eq!(ds, array![[0.5]]);
 /// }
 /// gate.backward(&x, &mut cache, &mut grad, &mut dx);
-/// assert_eq!(grad.weight, array![[-0.5, 0.5]]); // w ⊙ (dw − 3) with dw = [2, 4]
+/// assert_eq!(grad.weight, array![[-0.5, 0.5]]); // w_i·(dw_i − 3): dw = [2, 4] has the mean 3
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gate {
-    /// `W`, `[in, experts]`: one column for each expert.
+    /// The learned matrix W, `[in, experts]`: one column for each expert.
     pub weight: Array2<f32>,
 }
 
 crate::params!(Gate { weight: Decay::Towards(0.0) });
 
-/// The values that the forward pass of [`Gate`] keeps for its backward pass; [`mix`] and [`mix_backward`] read the weights of the experts
-/// here.
+/// The values that the forward pass of [`Gate`] keeps: the weights of the experts. [`mix`], [`mix_backward`] and the backward pass of the
+/// gate read them. Make it by `Default::default()`, and pass the same cache to all of these.
 #[derive(Debug, Default)]
 pub struct GateCache {
     /// The weights of the experts, `[rows, experts]`.
@@ -51,26 +53,31 @@ pub struct GateCache {
 }
 
 impl Gate {
-    /// A gate over `experts` experts that reads rows of `input` values. Its weight is drawn by [`Init::Xavier`].
+    /// A gate that reads rows of `input` values and weighs `experts` experts. The initial values of its matrix are drawn by
+    /// [`Init::Xavier`].
     pub fn new(input: usize, experts: usize, rng: &mut InitRng) -> Self {
         Self { weight: Init::Xavier.weight(input, experts, rng) }
     }
 
-    /// Writes `w = softmax(x·W)`, row by row, into the cache ([`GateCache::weights`]): `x` is `[rows, in]`.
+    /// The forward pass: computes `w = softmax(x·W)` for each row of `x`, `[rows, in]`, and keeps it in `cache`. Read it by
+    /// [`GateCache::weights`].
     ///
     /// # Panics
-    /// If a row of `x` does not have `in` values.
+    /// If `x` does not have `in` columns, the number of rows of [`Gate::weight`].
     pub fn forward(&self, x: &ArrayRef2<f32>, cache: &mut GateCache) {
         resize(&mut cache.weights, x.nrows(), self.weight.ncols());
         matmul(x, &self.weight, &mut cache.weights);
         cache.weigh();
     }
 
-    /// The backward pass. It reads `dw`, the gradient of the weights, from the cache: call [`mix_backward`] for every expert first. With
-    /// `dz = w ⊙ (dw − Σ_j w_j dw_j)`, where j goes over the experts of a row: `dW += xᵀ·dz`, `dx = dz·Wᵀ`.
+    /// The backward pass. `x` is the input of the forward pass. `cache` must hold the gradient `dw` of the weights: call [`mix_backward`]
+    /// for every expert first.
+    ///
+    /// The gradient of the softmax's input is `dz = w ⊙ (dw − Σ_j w_j·dw_j)`, where j goes over all experts. The method adds `dW += xᵀ·dz`
+    /// to `grad` and writes the gradient of the rows, `dx = dz·Wᵀ`.
     ///
     /// # Panics
-    /// If `x` or `dx` is not `[rows, in]`, with the rows of the forward pass.
+    /// If `x` or `dx` has another shape than `x` of the forward pass.
     pub fn backward(&self, x: &ArrayRef2<f32>, cache: &mut GateCache, grad: &mut Self, dx: &mut ArrayRef2<f32>) {
         self.backward_into(x, cache, grad, InputGrad::overwrite(dx));
     }
@@ -106,7 +113,7 @@ impl GateCache {
         resize(&mut self.dweights, self.weights.nrows(), self.weights.ncols());
     }
 
-    /// The weights of the experts, `[rows, experts]`; every row sums to 1.
+    /// The weights of the experts, `[rows, experts]`: one column for each expert. Every row sums to 1.
     pub fn weights(&self) -> &Array2<f32> {
         &self.weights
     }
@@ -115,12 +122,14 @@ impl GateCache {
 /// The number of rows of a mixture that are computed at a time: few enough to stay in cache while expert after expert is read.
 const AT_ONCE: usize = 32;
 
-/// The mixture of the experts, `y = Σ_i w_i ⊙ s_i`: each row of `y` is the sum of that row of all experts' outputs `s_i`, times the gate's
-/// weight `w_i` for the row. `experts` gives the outputs, `[rows, width]` each, in the order of the gate's columns; `cache` is that of
-/// [`Gate::forward`].
+/// The mixture of the experts, `y = Σ_i w_i ⊙ s_i`: row by row, `y` is the sum of the experts' outputs `s_i`, each times the weight `w_i`
+/// that the gate gives expert i in this row.
+///
+/// `cache` is that of [`Gate::forward`]. `experts` yields the outputs `s_i` in the order of the gate's columns. Each output and `y` are
+/// `[rows, width]`.
 ///
 /// # Panics
-/// If `experts` is empty, if it does not have one output for each column of the gate, or if an output and `y` differ in shape.
+/// If `experts` is empty, if it does not yield one output for each column of the gate, or if an output and `y` differ in shape.
 #[expect(clippy::needless_pass_by_value, reason = "iterators are passed by value")]
 pub fn mix<'a>(
     cache: &GateCache,
@@ -153,15 +162,16 @@ pub fn mix<'a>(
     );
 }
 
-/// The backward pass of [`mix`] for one expert: the one at position `expert` (i), from 0, whose output was `s`.
+/// The backward pass of [`mix`] for one expert i. `expert` is its position i, from 0, and `s` is its output in the forward pass. `dy` is
+/// the gradient of the mixture.
 ///
-/// `dy` is the gradient of the mixture. For each row, `ds` receives `w_i·dy`, the gradient of the expert's output (it is overwritten or
-/// added to, as [`InputGrad`] says), and the cache keeps `dw_i = ⟨dy, s⟩`, the gradient of the expert's weight.
+/// The gradient of the expert's output, `ds = w_i ⊙ dy`, goes to `ds`; [`InputGrad`] says whether it overwrites or is added. The gradient
+/// of the expert's weight, `dw_i = ⟨dy, s⟩` for each row, is kept in `cache`.
 ///
 /// Call it for every expert before [`Gate::backward`].
 ///
 /// # Panics
-/// If the gate has no expert at this position, or if `s`, `dy` and `ds` differ in shape.
+/// If the gate has no expert at the position `expert`, or if `s`, `dy` and `ds` differ in shape.
 pub fn mix_backward(cache: &mut GateCache, expert: usize, s: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, ds: InputGrad<'_>) {
     cache.fit_gradient();
     let GateCache { weights, dweights } = cache;

@@ -13,16 +13,20 @@ use super::{Part, Path};
 use crate::data::{DomainId, Layout};
 use crate::random::{Purpose, keyed};
 
-/// The distribution that the values of a weight matrix `[in, out]` are drawn from when a layer is made.
+/// The distribution from which the initial values of a weight matrix are drawn. The matrix is `[in, out]`: `in` is the number of inputs of
+/// the layer and `out` the number of its outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Init {
-    /// Xavier's rule: uniform in `±√(6 / (in + out))` (Glorot & Bengio 2010).
+    /// Xavier's rule (Glorot & Bengio 2010): uniform between `−√(6 / (in + out))` and `√(6 / (in + out))`, for a layer of `in` inputs and
+    /// `out` outputs.
     Xavier,
-    /// Uniform in `±√(6 / in)` (He et al. 2015), which keeps the variance of the values through a ReLU.
+    /// Uniform between `−√(6 / in)` and `√(6 / in)` (He et al. 2015), for a layer of `in` inputs. With this distribution the values keep
+    /// their variance through layers with a ReLU.
     He,
-    /// Uniform in `±√(1 / in)`, the default. The values are smaller than those of [`Init::He`], so that the initial logits are nearly the
-    /// same for all rows and the net memorises the embeddings of rare ids later.
+    /// Uniform between `−√(1 / in)` and `√(1 / in)`, for a layer of `in` inputs; the default. The values are smaller than those of
+    /// [`Init::He`]. The initial logits are then nearly the same for all rows, and the net begins later in the training to overfit the
+    /// embeddings of rare ids.
     #[default]
     FanIn,
 }
@@ -45,8 +49,8 @@ impl Init {
     }
 }
 
-/// Random numbers for the initial values of a model. Each tensor that is drawn takes the next of a sequence of independent random streams.
-/// The same seed and the same order of construction give the same values.
+/// Random numbers for the initial values of a model. It numbers a sequence of independent random streams, and each tensor takes the next
+/// stream. The same seed and the same order of construction give the same values.
 #[derive(Debug, Clone)]
 pub struct InitRng {
     seed: u64,
@@ -56,14 +60,16 @@ pub struct InitRng {
 }
 
 impl InitRng {
-    /// The streams for the construction of a model with this seed.
+    /// The streams for the construction of a model. The same `seed` gives the same streams.
     pub fn new(seed: u64) -> Self {
         Self { seed, next: 0, of: 0 }
     }
 
-    /// The streams for a component that is added to a model after its construction. `part` numbers such components from 0, at most 2³² − 2.
-    /// The streams of one seed and different parts differ from each other and from those of [`InitRng::new`], as long as each source gives
-    /// at most 2³² of them.
+    /// The streams for a component that is added to a model after its construction. `seed` is the seed of the model. `part` numbers the
+    /// components that are added, from 0; it is at most 2³² − 2.
+    ///
+    /// Different parts have different streams, which also differ from those of [`InitRng::new`]. This holds as long as no part takes more
+    /// than 2³² streams.
     pub fn later(seed: u64, part: usize) -> Self {
         Self { seed, next: (part as u64 + 1) << 32, of: 0 }
     }

@@ -4,8 +4,8 @@ use ndarray::{ArrayRef2, ArrayViewMut2};
 
 use super::buffer::clear;
 
-/// Where a backward pass writes the gradient `dx` of an input, and whether it overwrites `dx` or adds to it. If several layers read one
-/// input, the first of their backward passes overwrites, the next ones add.
+/// The matrix to which a backward pass writes the gradient `dx` of an input, and whether it overwrites the matrix or adds to it. If several
+/// layers read one input, the gradient is a sum: the first of their backward passes overwrites the matrix, the others add to it.
 #[derive(Debug)]
 pub struct InputGrad<'a> {
     pub(crate) dx: ArrayViewMut2<'a, f32>,
@@ -13,12 +13,12 @@ pub struct InputGrad<'a> {
 }
 
 impl<'a> InputGrad<'a> {
-    /// Overwrites `dx`: for the first layer that writes the gradient of an input, or the only one.
+    /// The backward pass overwrites `dx`. Use it for the first layer that writes the gradient of an input, or the only one.
     pub fn overwrite(dx: &'a mut ArrayRef2<f32>) -> Self {
         Self { dx: dx.view_mut(), add: false }
     }
 
-    /// Adds to `dx`: for every further layer that reads the same input.
+    /// The backward pass adds to `dx`. Use it for every further layer that reads the same input.
     pub fn add(dx: &'a mut ArrayRef2<f32>) -> Self {
         Self { dx: dx.view_mut(), add: true }
     }

@@ -7,7 +7,7 @@ use super::sums::add_sums;
 use super::{Decay, Init, InitRng, Size};
 use crate::parallel::join;
 
-/// An affine map with a bias: `y = x·W + b`.
+/// An affine map with a bias: `y = x·W + b`, where x is a row, W a learned matrix and b a learned vector.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -34,7 +34,8 @@ pub struct Linear {
 crate::params!(Linear { weight: Decay::Towards(0.0), bias: Decay::None });
 
 impl Linear {
-    /// A map from rows of `input` values to rows of `output` values. The weight is drawn from the distribution `init`; the bias is 0.
+    /// A map from rows of `input` values to rows of `output` values. The initial weight is drawn from the distribution `init`. The bias
+    /// starts at 0.
     pub fn new(input: usize, output: usize, init: Init, rng: &mut InitRng) -> Self {
         Self { weight: init.weight(input, output, rng), bias: Array1::zeros(output) }
     }
@@ -49,7 +50,8 @@ impl Linear {
         Self { weight: Array2::zeros((input, output)), bias: Array1::zeros(output) }
     }
 
-    /// The forward pass, `y = x·W + b`: `x` is `[rows, in]`, `y` is `[rows, out]`.
+    /// The forward pass, `y = x·W + b`. `x` is `[rows, in]` and `y` is `[rows, out]`, where `in` and `out` are the numbers of inputs and
+    /// outputs of the map.
     ///
     /// # Panics
     /// If `x` or `y` has another shape.
@@ -63,11 +65,11 @@ impl Linear {
         product(x.view(), Operand::One(self.weight.view()), Output::set(y).post_op(post_op));
     }
 
-    /// The backward pass: `dW += xᵀ·dy` and `db += Σ dy`, the sum over rows, in `grad`; `dx = dy·Wᵀ`. Pass `None` for `dx` if you do not
-    /// need it.
+    /// The backward pass. `x` is the input of the forward pass and `dy` the gradient of its output. Adds `dW += xᵀ·dy` and `db += Σ dy`,
+    /// the sum over all rows, to `grad`. Writes the gradient of the input, `dx = dy·Wᵀ`. Pass `None` for `dx` if you do not need it.
     ///
     /// # Panics
-    /// If `x` or `dx` is not `[rows, in]`, or `dy` is not `[rows, out]`.
+    /// If `x`, `dy` or `dx` has another shape than `x`, `y` and `x` of the forward pass.
     pub fn backward(&self, x: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, grad: &mut Self, dx: Option<&mut ArrayRef2<f32>>) {
         self.backward_into(x, dy, grad, dx.map(Output::set));
     }

@@ -7,7 +7,8 @@ use super::buffer::{grow, resize};
 use super::matmul::{Output, PostOp, RowMajor};
 use super::{ActivationKind, Init, InitRng, InputGrad, Linear, Mode, NormKind, PostAffine, PostAffineCache, Size};
 
-/// The settings that all hidden layers of a stack share. Each layer computes `dropout(φ(norm(x·W + b)))`.
+/// The settings that all hidden layers of a stack share. A hidden layer computes `dropout(φ(norm(x·W + b)))`: an affine map of its input x
+/// with a learned weight W and bias b, a normalisation, an activation φ, and a dropout.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HiddenSettings {
@@ -15,25 +16,29 @@ pub struct HiddenSettings {
     pub activation: ActivationKind,
     /// The normalisation between the affine map and φ; default [`NormKind::None`].
     pub norm: NormKind,
-    /// The probability with which a value is set to 0 in training, 0 ≤ dropout < 1; default 0.
+    /// The probability with which the dropout sets a value to 0 in training, 0 ≤ dropout < 1; default 0, which means no dropout.
     pub dropout: f32,
     /// The distribution of the initial weights of the hidden layers; default [`Init::FanIn`].
     pub init: Init,
 }
 
-/// A multilayer perceptron: a stack of hidden layers `h_i = dropout(φ(norm(h_{i−1}·W_i + b_i)))` with `h_0 = x`, optionally followed by an
-/// affine map without activation, the output. Without an output, the stack gives the values of its last hidden layer.
+/// A multilayer perceptron: a stack of hidden layers, optionally followed by an output layer.
+///
+/// Hidden layer i computes `h_i = dropout(φ(norm(h_{i−1}·W_i + b_i)))`, where `h_0` is the input x, `W_i` and `b_i` are the weight and the
+/// bias of the layer, and φ is the activation. The output layer is an affine map without activation. Without an output layer, the output of
+/// the stack is that of the last hidden layer.
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::nn::{HiddenSettings, InitRng, Linear, Mlp, MlpCache, Mode, Params as _, Train};
 ///
+/// // 2 inputs, one hidden layer of width 2, an output layer to 1 value; φ is the default, ReLU.
 /// let mut mlp = Mlp::new(2, &[2], Some(1), HiddenSettings::default(), &mut InitRng::new(1));
 /// mlp.layers[0] = Linear { weight: array![[1.0, 0.0], [0.0, 1.0]], bias: array![0.0, 0.0] };
 /// mlp.layers[1] = Linear { weight: array![[2.0], [3.0]], bias: array![0.5] };
 /// let (x, mut y, mut cache) = (array![[1.0, -1.0]], Array2::zeros((1, 1)), MlpCache::default());
 /// mlp.forward(&x, Train::default().into(), &mut cache, &mut y);
-/// assert_eq!(y, array![[2.5]]); // h = [1, 0]
+/// assert_eq!(y, array![[2.5]]); // h_1 = [1, 0]; y = 2·1 + 3·0 + 0.5
 ///
 /// let (mut grad, mut dx) = (mlp.zeros_like(), Array2::zeros((1, 2)));
 /// mlp.backward(&x, &array![[1.0]], &mut cache, &mut grad, Some(&mut dx));
@@ -41,9 +46,10 @@ pub struct HiddenSettings {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mlp {
-    /// The affine maps `W_i`, `b_i`, in order: one for each hidden layer, then that of the output, if there is one.
+    /// The affine maps, each with its weight `W_i` and bias `b_i`: one for each hidden layer, in order, then that of the output layer, if
+    /// there is one.
     pub layers: Vec<Linear>,
-    /// For each hidden layer, what follows its affine map: normalisation, activation and dropout.
+    /// The part after the affine map of each hidden layer, in order: normalisation, activation and dropout.
     pub hidden: Vec<PostAffine>,
 }
 
@@ -66,8 +72,9 @@ pub struct MlpCache {
 }
 
 impl Mlp {
-    /// A stack that reads rows of `input` values and has hidden layers of the widths `widths`. If `output` is `Some(n)`, a last affine map
-    /// to `n` values follows; its weight is drawn by [`Init::Xavier`].
+    /// A stack that reads rows of `input` values. `widths` lists the widths of the hidden layers, and `style` has their other settings. If
+    /// `output` is `Some(n)`, an output layer to n values follows; its initial weight is drawn by [`Init::Xavier`]. If it is `None`, there
+    /// is no output layer.
     ///
     /// # Panics
     /// If `widths` is empty and `output` is `None`.
@@ -119,12 +126,13 @@ impl Mlp {
         }
     }
 
-    /// The number of values of a row of the stack's output.
+    /// The number of values that the stack computes for a row.
     pub fn output(&self) -> usize {
         self.layers.last().map_or(0, |layer| layer.bias.len())
     }
 
-    /// `y = mlp(x)`: `x` is `[rows, in]`, `y` is `[rows, out]`, where `out` is [`Mlp::output`].
+    /// The forward pass, `y = mlp(x)`. `x` is `[rows, in]` and `y` is `[rows, out]`, where `in` is the number of inputs and `out` is
+    /// [`Mlp::output`].
     ///
     /// # Panics
     /// If `x` or `y` has another shape.
@@ -190,11 +198,11 @@ impl Mlp {
         }
     }
 
-    /// The backward pass through every layer: adds the gradient of the parameters to `grad`, given `dy`, the gradient of the output, and
-    /// writes the gradient of `x` to `dx`. Pass `None` for `dx` if you do not need it.
+    /// The backward pass through every layer. `x` is the input of the forward pass and `dy` the gradient of its output. Adds the gradient
+    /// of the parameters to `grad` and writes the gradient of `x` to `dx`. Pass `None` for `dx` if you do not need it.
     ///
     /// # Panics
-    /// If `x`, `dy` or `dx` does not have the shape of the forward pass.
+    /// If `x`, `dy` or `dx` has another shape than `x`, `y` and `x` of the forward pass.
     pub fn backward(
         &self,
         x: &ArrayRef2<f32>,

@@ -2,27 +2,29 @@
 
 use std::ops::Range;
 
-/// The mode of a forward pass: inference or training. It decides whether normalisations use the statistics of the batch, and whether there
-/// is dropout.
+/// The mode of a forward pass: inference or training. It decides two things: whether normalisations use the statistics of the batch, and
+/// whether there is dropout.
 ///
-/// The `forward` of a layer takes a `Mode`; `Infer.into()` and `Train::default().into()` make one. A whole model takes its mode from the
-/// [`Cache`](crate::model::Cache), whose type has [`Infer`] or [`Train`], so that [`Model::backward`](crate::Model::backward) accepts only
-/// the cache of a training pass.
+/// The `forward` method of a layer takes a `Mode`; `Infer.into()` and `Train::default().into()` make one. A whole model takes its mode from
+/// its [`Cache`](crate::model::Cache): the type of the cache names [`Infer`] or [`Train`]. So [`Model::backward`](crate::Model::backward)
+/// accepts only the cache of a training pass.
 #[derive(Debug, Clone, Copy)]
 pub enum Mode<'a> {
-    /// Inference: normalises by the moving averages of the statistics ([`MovingAverage`](super::MovingAverage)), without dropout.
+    /// Inference: normalisations use their moving averages ([`MovingAverage`](super::MovingAverage)); there is no dropout.
     Infer,
-    /// A forward pass that normalises by the statistics of the batch, without dropout and without a backward pass. Compare its logits with
-    /// those of [`Mode::Infer`]: if they differ, the moving averages are not those of these rows.
+    /// A forward pass for a check of the moving averages: normalisations use the statistics of the batch, as in training; there is no
+    /// dropout, and no backward pass may follow. Compare its logits with those of [`Mode::Infer`]: if they differ, the moving averages are
+    /// not the statistics of these rows.
     Measure,
-    /// Training: normalises by the statistics of the batch, with dropout.
+    /// Training: normalisations use the statistics of the batch; there is dropout.
     Train(Train),
-    /// As [`Mode::Train`], for a layer whose input has only some of the batch's rows, or has them in another order. Nets make this mode.
+    /// Training, as [`Mode::Train`], for a layer that reads only some rows of the batch, or reads them in another order. The [`RowNumbers`]
+    /// say which. Nets make this mode.
     TrainRows(Train, RowNumbers<'a>),
 }
 
-/// The numbers of the rows of a batch that a layer reads, in the order of its input: a part of [`Mode::TrainRows`], which nets make. You
-/// need it only to pass a mode on.
+/// The rows of a batch that a layer reads, as row numbers in the order of the layer's input. It is a part of [`Mode::TrainRows`]. Nets make
+/// it; a layer only passes it on with the mode.
 #[derive(Debug, Clone, Copy)]
 pub struct RowNumbers<'a> {
     rows: &'a [u32],
@@ -30,25 +32,29 @@ pub struct RowNumbers<'a> {
     lines: usize,
 }
 
-/// Inference: normalisation by moving averages, no dropout. The score of a row does not depend on the other rows of the batch.
+/// Inference: normalisations use their moving averages, and there is no dropout. The score of a row does not depend on the other rows of
+/// the batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Infer;
 
-/// Training: normalisation by the statistics of the batch, and dropout. Which values a dropout sets to 0 depends on the seed, the step and
-/// the number of the row in the step.
+/// Training: normalisations use the statistics of the batch, and there is dropout. Which values the dropout sets to 0 depends on the fields
+/// below and on the position of the row in the batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Train {
     /// The seed of the dropout masks; default 0. Use one seed for a whole training run.
     pub seed: u64,
-    /// The number of the step, counted from 0 over the whole training run; default 0. It must change from step to step, or masks repeat.
+    /// The number of the training step, counted from 0 over the whole training run; default 0. Give every step another number: with the
+    /// same number, the dropout sets the same values to 0.
     pub step: u64,
-    /// The number, in the step, of the first row of this batch; default 0. Set it only if you divide the rows of one step into several
-    /// batches: then rows of different batches have different masks.
+    /// The number of the batch's first row in its training step; default 0. Set it only if you divide the rows of one step into several
+    /// batches: if the second batch starts at row 512 of the step, its number is 512. Rows of different batches then have different dropout
+    /// masks.
     pub first_row: u64,
 }
 
 impl<'a> Mode<'a> {
-    /// Seed, step and first row of a training pass, which decide the dropout masks. `None` in the other modes, which have no dropout.
+    /// The seed, the step and the first row of a training pass, which decide what a dropout sets to 0. `None` in the other modes, which
+    /// have no dropout.
     pub fn training(self) -> Option<Train> {
         match self {
             Self::Infer | Self::Measure => None,
@@ -56,13 +62,13 @@ impl<'a> Mode<'a> {
         }
     }
 
-    /// Whether normalisations use the statistics of the batch. If not, they use their moving averages.
+    /// Whether normalisations use the statistics of the batch. If false, they use their moving averages.
     pub fn batch_statistics(self) -> bool {
         !matches!(self, Self::Infer)
     }
 
-    /// The number that line `i` of a layer's input, from 0, has in the step. The mask of a dropout depends on this number, so that a row
-    /// has the same mask in whatever order a layer reads the rows.
+    /// The number, within the training step, of line `i` of a layer's input. `i` counts from 0. The mask of a dropout depends on this
+    /// number, so that a row has the same mask in whatever order the layer reads the rows.
     pub fn row(self, i: usize) -> u64 {
         match self {
             Self::Infer | Self::Measure => i as u64,

@@ -5,21 +5,23 @@ use serde::{Deserialize, Serialize};
 
 use super::{Leaf, LeafMut, Pair, Params, Part, Path};
 
-/// Exponential moving averages of the mean and the variance of each column. A normalisation uses them in inference, in place of the
+/// Exponential moving averages of the mean and of the variance of each column. In inference, a normalisation uses them instead of the
 /// statistics of the batch.
 ///
-/// Each batch moves an average `E` towards the batch's value `e`: `E ← E + r_t·(e − E)` with `r_t = r / (1 − (1 − r)^t)`, where `r` is the
-/// rate and `t` the number of batches so far, this one included. This corrects the bias of a start at 0 (Kingma & Ba 2015, section 3):
-/// after one batch the average equals the batch's value, after five it is a weighted mean of five values.
+/// Each training step moves an average E towards the statistic e of its batch (or the mean of its batches, if it has several):
+/// `E ← E + r_t·(e − E)` with `r_t = r / (1 − (1 − r)^t)`. r is the rate, and t is the number of steps so far, this one included. The
+/// divisor corrects the bias of an average that starts at 0 (Kingma & Ba 2015, section 3): after one step the average equals the statistic
+/// of that step, and after five steps it is a weighted mean of five.
 ///
-/// In the *gradient* of a layer, this type holds the statistics of the batches of one step: their mean, and in `steps` their number.
+/// The *gradient* of a layer has this type too. There it holds the statistics of the batches of one step: `mean` and `var` are means over
+/// these batches, and `steps` is their number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MovingAverage {
-    /// The average of the means, for each column; 0 before the first batch.
+    /// The average of the means: one value for each column, 0 before the first step.
     pub mean: Array1<f32>,
-    /// The average of the variances, for each column; 1 before the first batch.
+    /// The average of the variances: one value for each column, 1 before the first step.
     pub var: Array1<f32>,
-    /// How many batches the averages have taken in.
+    /// The number of training steps whose statistics the averages contain. In a gradient: the number of batches.
     pub steps: u64,
     rate: f32,
     /// In a gradient, the number of rows that the statistics are from.
@@ -28,13 +30,14 @@ pub struct MovingAverage {
 }
 
 impl MovingAverage {
-    /// Averages for `width` columns that have taken in no batch yet. `rate` is `r`, 0 < rate ≤ 1: the larger, the faster the averages
-    /// follow the batches.
+    /// Averages for `width` columns, before the first step. `rate` is the r of the [formula](MovingAverage), 0 < rate ≤ 1. With a larger
+    /// rate, the averages follow the batches faster.
     pub fn new(width: usize, rate: f32) -> Self {
         Self { mean: Array1::zeros(width), var: Array1::ones(width), steps: 0, rate, rows: 0 }
     }
 
-    /// Moves the averages towards the statistics `batch` of one step, which the layer's gradient holds. Does nothing if `batch.steps` is 0.
+    /// Moves the averages towards the statistics of one training step. `batch` holds these statistics; it comes from the gradient of the
+    /// layer. If `batch.steps` is 0, there are none, and nothing changes.
     pub fn take(&mut self, batch: &Self) {
         if batch.steps == 0 {
             return;

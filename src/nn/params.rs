@@ -29,35 +29,37 @@ use ndarray::{Array, Dimension};
 use super::{Branch, MovingAverage};
 use crate::data::{DomainId, Layout};
 
-/// The value that weight decay pulls a tensor towards.
+/// What weight decay does to a tensor: nothing, or pull its values towards a number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Decay {
-    /// Weight decay does not change the tensor. Used for biases and shifts.
+    /// Weight decay does not change the tensor. Biases and shifts have this value.
     None,
-    /// Weight decay pulls all values of the tensor towards this value: 0 for weights, 1 for factors, such as STAR's of a domain.
+    /// Weight decay pulls all values of the tensor towards this number: 0 for weights, 1 for factors, such as those by which
+    /// [`Factor`](super::Factor) multiplies the shared weights.
     Towards(f32),
 }
 
-/// One part of the dotted name of a parameter, such as `layers` in `layers.0.weight`. See [`Path::name`].
+/// One part of the dotted name of a parameter. For example, `layers` and `0` are parts of `layers.0.weight`. [`Path::name`] joins the
+/// parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// A word, such as the name of a field of a struct: `weight`, for example.
+    /// A fixed word, usually the name of a field of a struct, such as `weight`.
     Field(&'static str),
-    /// A number: the position in a list, from 0.
+    /// The position in a list, from 0. It is written as a number.
     Index(usize),
-    /// An embedding table, by its position in [`Layout::tables`], from 0.
+    /// An embedding table, by its position in [`Layout::tables`], from 0. It is written as the name of the table.
     Table(usize),
-    /// A domain. The parameters whose names have this part belong to this domain.
+    /// A domain. It is written as the name of the domain. A parameter whose name has this part belongs to this domain.
     Domain(DomainId),
-    /// A branch. The parameters whose names have this part belong to this branch.
+    /// A branch. It is written as [`Branch::name`]. A parameter whose name has this part belongs to this branch.
     Branch(Branch),
 }
 
 /// The largest number of parts of a name; the longest names of PLE have 9.
 const MAX_DEPTH: usize = 16;
 
-/// The current position of a walk over parameters: name and number of the current tensor. A *walk* is a call of a `visit` method of
-/// [`Params`] or of [`Model::visit`](crate::Model::visit): it passes each tensor, with its path, to a function.
+/// The current position of a walk over parameters: the name and the number of the current tensor. A *walk* is a call of a `visit` method of
+/// [`Params`] or of [`Model::visit`](crate::Model::visit). It passes each tensor to a function, together with its path.
 #[derive(Debug, Clone)]
 pub struct Path {
     /// A fixed array, so that a walk allocates nothing.
@@ -68,34 +70,35 @@ pub struct Path {
 }
 
 impl Path {
-    /// The start of a walk whose first tensor gets the number `slot`. Pass 0, unless other tensors come first: in a model, the embedding
-    /// tables have the first numbers.
+    /// The path at the start of a walk. `slot` is the number of the first tensor of the walk. Pass 0, unless other tensors come before: in
+    /// a model, the embedding tables have the first numbers.
     pub fn starting_at(slot: usize) -> Self {
         Self { parts: [Part::Index(0); MAX_DEPTH], depth: 0, slot, present: true }
     }
 
     /// The number of the current tensor in the walk. It is the tensor's *slot* in an [`Optimizer`](crate::optim::Optimizer), which keeps a
-    /// state for each slot. All parts of a moving average have one number.
+    /// state for each slot. The mean, the variance and the count of one [`MovingAverage`] have the same number.
     pub fn slot(&self) -> usize {
         self.slot
     }
 
-    /// On a walk over a gradient: whether the domain or branch that the current tensor belongs to had rows (or labels) in this step.
-    /// Always true for shared tensors. [`Model::apply`](crate::Model::apply) leaves a tensor that is not present, and its optimizer state,
-    /// as they are.
+    /// On a walk over a gradient: whether the domain or branch to which the current tensor belongs had rows or labels in this step. It is
+    /// always true for tensors that all domains and branches share. [`Model::apply`](crate::Model::apply) does not change a tensor that is
+    /// not present, nor its optimizer state.
     pub fn present(&self) -> bool {
         self.present
     }
 
-    /// Whether the current tensor belongs to one domain or branch. If not, all share it.
+    /// Whether the current tensor belongs to one domain or one branch. If false, all domains and branches share it.
     pub fn owned(&self) -> bool {
         self.parts[..self.depth].iter().any(|part| matches!(part, Part::Domain(_) | Part::Branch(_)))
     }
 
-    /// Calls `inside` with this path, to whose name `part` is appended, then removes the part. Use it to write a walk by hand.
+    /// Appends `part` to the name, calls `inside` with this longer path, and removes the part again. Returns what `inside` returns. Use it
+    /// if you write a walk by hand.
     ///
     /// # Panics
-    /// If the name then has more than 16 parts.
+    /// If the longer name has more than 16 parts.
     pub fn within<R>(&mut self, part: Part, inside: impl FnOnce(&mut Self) -> R) -> R {
         self.parts[self.depth] = part;
         self.depth += 1;
@@ -126,11 +129,11 @@ impl Path {
         result
     }
 
-    /// The dotted name, such as `layers.0.domain.search.weight`; `layout` gives fields, domains and tasks their names, in
-    /// which `.`, `/` and `%` are written `%2E`, `%2F` and `%25`.
+    /// The dotted name of the current tensor, such as `layers.0.domain.search.weight`. `layout` must be that of the model: it has the names
+    /// of tables, domains and tasks. In these names, `.`, `/` and `%` are replaced by `%2E`, `%2F` and `%25`.
     ///
     /// # Panics
-    /// If `layout` lacks a table, domain or task that the path names: it must be the layout of the model that is walked.
+    /// If `layout` does not have a table, domain or task of the path.
     pub fn name(&self, layout: &Layout) -> String {
         let mut name = String::new();
         for (i, part) in self.parts[..self.depth].iter().enumerate() {
@@ -155,75 +158,80 @@ pub(crate) fn escape(name: &str) -> String {
     name.replace('%', "%25").replace('.', "%2E").replace('/', "%2F")
 }
 
-/// A tensor that a read-only walk ([`Params::visit`]) shows.
+/// A tensor or a count, as [`Params::visit`] passes it to the caller's function.
 #[derive(Debug, Clone, Copy)]
 pub enum Leaf<'a> {
-    /// A tensor that gradient descent learns: its values in row-major order, its shape, and what weight decay does to it.
+    /// A tensor of learned values: the values in row-major order, the shape, and what weight decay does to the values.
     Tensor(&'a [f32], &'a [usize], Decay),
-    /// The mean or the variance of a [`MovingAverage`]: its values and its shape.
+    /// The mean or the variance of a [`MovingAverage`]: the values and the shape.
     Average(&'a [f32], &'a [usize]),
-    /// The number of batches that a moving average has taken in ([`MovingAverage::steps`]).
+    /// The count of a [`MovingAverage`]: [`MovingAverage::steps`].
     Count(&'a u64),
 }
 
-/// A tensor that a walk which may change it ([`Params::visit_mut`]) shows.
+/// A tensor or a count, as [`Params::visit_mut`] passes it to the caller's function, which may change it.
 #[derive(Debug)]
 pub enum LeafMut<'a> {
-    /// A tensor that gradient descent learns: its values in row-major order, its shape, and what weight decay does to it.
+    /// A tensor of learned values: the values in row-major order, the shape, and what weight decay does to the values.
     Tensor(&'a mut [f32], &'a [usize], Decay),
-    /// The mean or the variance of a [`MovingAverage`]: its values and its shape.
+    /// The mean or the variance of a [`MovingAverage`]: the values and the shape.
     Average(&'a mut [f32], &'a [usize]),
-    /// The number of batches that a moving average has taken in ([`MovingAverage::steps`]).
+    /// The count of a [`MovingAverage`]: [`MovingAverage::steps`].
     Count(&'a mut u64),
 }
 
 /// A parameter and its gradient, as [`Params::visit_pair`] shows them.
 #[derive(Debug)]
 pub enum Pair<'a> {
-    /// A tensor that gradient descent learns: its values, their gradient, and what weight decay does to the values.
+    /// A tensor of learned values: the values, their gradient, and what weight decay does to the values.
     Tensor(&'a mut [f32], &'a mut [f32], Decay),
-    /// The moving averages of a normalisation, and the statistics of this step's batches, which the gradient holds in the same type.
+    /// The moving averages of a normalisation, and the statistics of this step's batches. The gradient of the layer holds these statistics,
+    /// in the same type.
     Average(&'a mut MovingAverage, &'a mut MovingAverage),
 }
 
-/// A layer or a net: a value that holds parameters, or their gradient. The gradient of a layer is another value of the same type.
+/// A value that holds parameters: a layer or a net. The gradient of the parameters is another value of the same type, in which each number
+/// is the gradient of the parameter in the same place.
 ///
-/// The macro [`params!`](crate::params!) implements this trait for a struct from the list of its fields. The `visit` methods *walk* over
-/// all tensors: they pass each to the function `see`, always in the same order, with its name and number ([`Path`]). A *member* is what a
+/// The macro [`params!`](crate::params!) implements this trait for a struct. The `visit` methods *walk* over all tensors: they pass each
+/// tensor to the function `see`, together with its name and number ([`Path`]). The order is always the same. A *member* is what a
 /// [`Per`](super::Per) holds for one domain or branch.
 pub trait Params: Clone {
-    /// Passes each tensor to `see`. `path` is [`Path::starting_at`] at the start of a walk.
+    /// Passes each tensor to `see`. To start a walk, pass [`Path::starting_at`] as `path`.
     fn visit<'a>(&'a self, path: &mut Path, see: &mut dyn FnMut(&Path, Leaf<'a>));
 
-    /// Passes each tensor to `see`, which may change it. `path` is [`Path::starting_at`] at the start of a walk.
+    /// Passes each tensor to `see`, which may change it. To start a walk, pass [`Path::starting_at`] as `path`.
     fn visit_mut(&mut self, path: &mut Path, see: &mut dyn FnMut(&Path, LeafMut<'_>));
 
-    /// Passes each parameter with its gradient to `see`: an optimizer's step, for example. Also merges presence: a member that is present
-    /// in `grad` becomes present in `self`, which matters where `self` is a gradient too.
+    /// Passes each parameter of `self`, together with its gradient in `grad`, to `see`. An optimizer's step does this, for example. To
+    /// start a walk, pass [`Path::starting_at`] as `path`.
+    ///
+    /// It also merges presence: a member that is present in `grad` becomes present in `self`. This matters if `self` is a gradient too, for
+    /// example a sum of gradients.
     fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>));
 
-    /// For a gradient: passes to `see`, for each member, whether it is present in the step; `see` may change that. The order is the same
-    /// for all gradients of a model.
+    /// For a gradient. Passes to `see`, for each member, whether the member is present in the step (it had rows or labels). `see` may
+    /// change that. The order is the same for all gradients of a model.
     fn visit_presence(&mut self, see: &mut dyn FnMut(&mut bool));
 
-    /// For a gradient: sets all values to 0 and marks all members as not present. Members that are not present already have the value 0:
-    /// they are skipped.
+    /// For a gradient. Sets all values to 0 and marks all members as not present. A member that is not present is skipped, because its
+    /// values are 0 already.
     fn zero(&mut self);
 
-    /// [`Params::zero`] for a gradient whose values, except batch statistics, are 0 already, as after an optimizer's step. It marks all
-    /// members as not present without another pass over the values.
+    /// For a gradient whose values are 0 already, except the statistics of batches; an optimizer's step leaves it so. Does what
+    /// [`Params::zero`] does, without another pass over the values.
     fn dismiss(&mut self) {
         self.zero();
     }
 
-    /// A new gradient for these parameters: the same shapes, all values 0, no member present.
+    /// Makes a gradient for these parameters: the same shapes, all values 0, no member present.
     fn zeros_like(&self) -> Self {
         let mut grad = self.clone();
         grad.zero();
         grad
     }
 
-    /// The number of values that gradient descent learns. Moving averages do not count.
+    /// The number of learned values. Moving averages do not count.
     fn count(&self) -> usize {
         let mut count = 0;
         self.visit(&mut Path::starting_at(0), &mut |_, leaf| {
@@ -235,13 +243,13 @@ pub trait Params: Clone {
     }
 }
 
-/// Writes [`Params`](crate::nn::Params) for a struct from the list of its fields.
+/// Implements [`Params`](crate::nn::Params) for a struct from the list of its fields.
 ///
-/// `field` alone is a layer (or a list of layers); `field: decay` is a tensor (`ndarray::Array`) with that
+/// In the list, `field` alone is a layer or a list of layers. `field: decay` is a tensor (`ndarray::Array`), and `decay` is its
 /// [`Decay`](crate::nn::Decay). Fields that are not listed are settings, not parameters.
 ///
-/// For an enum, as in `params!(enum Norm { Batch, Layer })`, the list has the variants that hold a layer, one each; the others
-/// have no parameters. The name of the variant is not a part of parameter names.
+/// For an enum, write `params!(enum Norm { Batch, Layer })`, for example. List the variants that hold a layer; each holds exactly one. The
+/// other variants have no parameters. The name of the variant is not a part of parameter names.
 #[macro_export]
 macro_rules! params {
     (enum $type:ident { $($variant:ident),* $(,)? }) => {

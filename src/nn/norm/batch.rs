@@ -7,33 +7,34 @@ use crate::nn::{Decay, InputGrad, Mode, MovingAverage};
 
 const RATE: f32 = 0.1;
 
-/// Batch normalisation (Ioffe & Szegedy 2015): `y = γ ⊙ (z − μ)/√(σ² + ε) + β`, statistics of the batch in training,
-/// moving averages in inference. ε is 1e-5 and the rate of the averages is 0.1.
+/// Batch normalisation (Ioffe & Szegedy 2015): `y = γ ⊙ (z − μ)/√(σ² + ε) + β`. μ and σ² are the mean and the variance of each column of
+/// the input z: in training over the rows of the batch, in inference as moving averages of rate 0.1. γ and β are a learned scale and shift.
+/// ε is 1e-5.
 ///
-/// Its statistics are those of all domains together; at the input of a multi-domain net use
-/// [`PartitionedNorm`](super::PartitionedNorm).
+/// The statistics are those of all domains together. At the input of a net for several domains, use
+/// [`PartitionedNorm`](super::PartitionedNorm) instead.
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::nn::{BatchNorm, BatchNormCache, Mode, Params as _, Train};
 ///
-/// let mut norm = BatchNorm::new(1);
+/// let mut norm = BatchNorm::new(1); // for matrices of one column
 /// norm.beta[0] = 5.0;
 /// let (z, mut y, mut cache) = (array![[0.0], [2.0]], Array2::zeros((2, 1)), BatchNormCache::default());
 /// norm.forward(&z, Train::default().into(), &mut cache, &mut y);
-/// assert!((&y - &array![[4.0], [6.0]]).iter().all(|d: &f32| d.abs() < 1e-4)); // mean 1, deviation 1
+/// assert!((&y - &array![[4.0], [6.0]]).iter().all(|d: &f32| d.abs() < 1e-4)); // the batch has mean 1 and deviation 1; β is 5
 ///
 /// let (mut grad, mut dz) = (norm.zeros_like(), Array2::zeros((2, 1)));
 /// norm.backward(&z, &array![[1.0], [1.0]], &mut cache, &mut grad, &mut dz);
-/// assert_eq!((grad.beta[0], dz), (2.0, array![[0.0], [0.0]])); // a shift of all rows changes nothing
+/// assert_eq!((grad.beta[0], dz), (2.0, array![[0.0], [0.0]])); // a shift of all rows of z does not change y
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchNorm {
-    /// γ, `[width]`: the learned scale of each column, 1 at the start.
+    /// The learned scale γ, `[width]`: one value for each column, 1 at the start.
     pub gamma: Array1<f32>,
-    /// β, `[width]`: the learned shift of each column, 0 at the start.
+    /// The learned shift β, `[width]`: one value for each column, 0 at the start.
     pub beta: Array1<f32>,
-    /// The moving averages of μ and σ², which inference uses.
+    /// The moving averages of the mean μ and the variance σ² of each column. Inference uses them.
     pub moving: MovingAverage,
 }
 
@@ -50,16 +51,18 @@ impl BatchNorm {
     /// ε.
     pub(crate) const EPSILON: f32 = 1e-5;
 
-    /// A normalisation for matrices of `width` columns, with scale 1, shift 0 and empty moving averages.
+    /// A normalisation for matrices of `width` columns, with scale 1 and shift 0. Its moving averages are those before the first step: mean
+    /// 0, variance 1.
     pub fn new(width: usize) -> Self {
         Self { gamma: Array1::ones(width), beta: Array1::zeros(width), moving: MovingAverage::new(width, RATE) }
     }
 
-    /// The forward pass, `y = γ ⊙ (z − μ)/√(σ² + ε) + β`: `z` and `y` are `[rows, width]`. In training, μ and σ² are those of the batch; in
-    /// inference, they are the moving averages. A training batch of one row uses the moving averages instead of its own μ and σ².
+    /// The forward pass, `y = γ ⊙ (z − μ)/√(σ² + ε) + β`. `z` and `y` are `[rows, width]`. In training, μ and σ² are the mean and the
+    /// variance of each column of the batch. In inference, they are the moving averages. A training batch of one row uses the moving
+    /// averages too.
     ///
     /// # Panics
-    /// If an argument does not have the shape `[rows, width]`.
+    /// If `z` or `y` has another shape.
     pub fn forward(&self, z: &ArrayRef2<f32>, mode: Mode<'_>, cache: &mut BatchNormCache, y: &mut ArrayRef2<f32>) {
         if mode.batch_statistics() && z.nrows() >= 2 {
             cache.columns.take_rows(z, |_| Self::EPSILON);
@@ -69,12 +72,17 @@ impl BatchNorm {
         cache.columns.forward(z, &self.gamma, &self.beta, y);
     }
 
-    /// The backward pass, given the gradient `dy` of the output. With `g = dy`, `s = √(σ² + ε)` and means over rows: `dγ += Σ g⊙x̂`, `dβ +=
-    /// Σ g`, `dz = (γ/s) ⊙ (g − mean g − x̂ ⊙ mean(g⊙x̂))`. `grad` also takes μ and σ² of the batch, by which
-    /// [`Model::apply`](crate::Model::apply) moves the moving averages.
+    /// The backward pass. `z` is the input of the forward pass and `dy` the gradient of its output. With `x̂ = (z − μ)/s` and
+    /// `s = √(σ² + ε)`:
+    ///
+    /// - `dγ += Σ dy ⊙ x̂` and `dβ += Σ dy`, sums over all rows, are added to `grad`.
+    /// - `dz = (γ/s) ⊙ (dy − mean(dy) − x̂ ⊙ mean(dy ⊙ x̂))` is written, where mean is the mean over all rows. If the forward pass used the
+    ///   moving averages, `dz = (γ/s) ⊙ dy`.
+    ///
+    /// `grad` also takes μ and σ² of the batch. [`Model::apply`](crate::Model::apply) moves the moving averages towards them.
     ///
     /// # Panics
-    /// If an argument does not have the shape `[rows, width]`.
+    /// If `z`, `dy` or `dz` is not `[rows, width]`, as in the forward pass.
     pub fn backward(
         &self,
         z: &ArrayRef2<f32>,

@@ -4,31 +4,32 @@ use ndarray::{Array1, ArrayRef2, Axis};
 
 use crate::nn::Decay;
 
-/// Layer normalisation (Ba et al. 2016): `y = γ ⊙ (z − μ)/√(σ² + ε) + β` with μ and σ² over the columns of each row;
-/// ε is 1e-5. Training and inference do not differ.
+/// Layer normalisation (Ba et al. 2016): `y = γ ⊙ (z − μ)/√(σ² + ε) + β`. μ and σ² are the mean and the variance of the values of each row
+/// of the input z. γ and β are a learned scale and shift, and ε is 1e-5. Training and inference do the same.
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::nn::{LayerNorm, LayerNormCache};
 ///
-/// let mut norm = LayerNorm::new(2);
+/// let mut norm = LayerNorm::new(2); // for matrices of two columns
 /// norm.gamma.fill(3.0);
 /// let (z, mut y) = (array![[0.0, 2.0], [10.0, 30.0]], Array2::zeros((2, 2)));
 /// norm.forward(&z, &mut LayerNormCache::default(), &mut y);
-/// // Every row has mean 0 and deviation 1 before γ.
+/// // Each row is normalised to −1 and 1; γ is 3 and β is 0.
 /// assert!((y - array![[-3.0, 3.0], [-3.0, 3.0]]).iter().all(|d: &f32| d.abs() < 1e-4));
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerNorm {
-    /// γ, `[width]`: the learned scale of each column, 1 at the start.
+    /// The learned scale γ, `[width]`: one value for each column, 1 at the start.
     pub gamma: Array1<f32>,
-    /// β, `[width]`: the learned shift of each column, 0 at the start.
+    /// The learned shift β, `[width]`: one value for each column, 0 at the start.
     pub beta: Array1<f32>,
 }
 
 crate::params!(LayerNorm { gamma: Decay::Towards(1.0), beta: Decay::None });
 
-/// The values that the forward pass of [`LayerNorm`] keeps for its backward pass: μ and 1/s of each row.
+/// The values that the forward pass of [`LayerNorm`] keeps for its backward pass: the mean μ and `1/√(σ² + ε)` of each row. Make it by
+/// `Default::default()`, and pass the same cache to both passes.
 #[derive(Debug, Default)]
 pub struct LayerNormCache {
     rows: Vec<(f32, f32)>,
@@ -43,10 +44,11 @@ impl LayerNorm {
         Self { gamma: Array1::ones(width), beta: Array1::zeros(width) }
     }
 
-    /// The forward pass, `y = γ ⊙ (z − μ)/√(σ² + ε) + β`, with μ and σ² of each row: `z` and `y` are `[rows, width]`.
+    /// The forward pass, `y = γ ⊙ (z − μ)/√(σ² + ε) + β`, where μ and σ² are the mean and the variance of each row. `z` and `y` are
+    /// `[rows, width]`.
     ///
     /// # Panics
-    /// If an argument does not have the shape `[rows, width]`.
+    /// If `z` or `y` has another shape.
     pub fn forward(&self, z: &ArrayRef2<f32>, cache: &mut LayerNormCache, y: &mut ArrayRef2<f32>) {
         assert_eq!((z.ncols(), z.dim()), (self.gamma.len(), y.dim()), "one column for each scale");
         let n = z.ncols() as f64;
@@ -62,11 +64,14 @@ impl LayerNorm {
         }
     }
 
-    /// The backward pass, given the gradient `dy` of the output. With `h = γ ⊙ dy`, `s = √(σ² + ε)` and means over the columns of a row:
-    /// `dz = (1/s)·(h − mean h − x̂·mean(h ⊙ x̂))`, `dγ += Σ dy⊙x̂`, `dβ += Σ dy`.
+    /// The backward pass. `z` is the input of the forward pass and `dy` the gradient of its output. With `x̂ = (z − μ)/s`, `s = √(σ² + ε)`
+    /// and `h = γ ⊙ dy`:
+    ///
+    /// - `dγ += Σ dy ⊙ x̂` and `dβ += Σ dy`, sums over all rows, are added to `grad`.
+    /// - `dz = (1/s)·(h − mean(h) − x̂·mean(h ⊙ x̂))` is written, where mean is the mean over the columns of a row.
     ///
     /// # Panics
-    /// If an argument does not have the shape `[rows, width]`.
+    /// If `z`, `dy` or `dz` is not `[rows, width]`, as in the forward pass.
     pub fn backward(
         &self,
         z: &ArrayRef2<f32>,

@@ -8,30 +8,39 @@ use crate::nn::buffer::grow;
 use crate::nn::segment::each_segment;
 use crate::nn::{Decay, InputGrad, Mode, MovingAverage, PerDomain, Segment, Size};
 
-/// Partitioned Normalization (Sheng et al. 2021, section 3.3, equations 3 and 4): batch normalisation with statistics
-/// of the row's domain d, and with a scale and a shift that are partly the domain's own.
+/// Partitioned Normalization (Sheng et al. 2021, section 3.3, equations 3 and 4). It is batch normalisation with the statistics of the
+/// row's domain d, and with a scale and a shift that have a shared part and a part of the domain:
 ///
-/// Training: `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + φ·Var + ε) + (β + β_d)`, where `μ_d, σ²_d` are the mean and variance of *this
-/// batch's rows of d*. In inference, `μ_d, σ²_d` are the
-/// moving averages `E_d, Var_d` of the domain ([`MovingAverage`]).
-/// `Var` is the pooled moving variance of all domains, 0 before the first step.
+/// `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + φ·Var + ε) + (β + β_d)`
 ///
-/// A column whose variance in a domain is below 1e-8 counts as constant there. Its `x̂` is 0 in inference, as in training: otherwise a
-/// value that is new to the domain would be multiplied by `1/√ε` = 316. With φ above 0, 0.1 for example, columns that are nearly constant
-/// are bounded too. Then the scores of a domain depend on the statistics of all domains: training on rows of one domain changes the scores
-/// of all a little.
+/// - γ and β are the shared scale and shift, `γ_d` and `β_d` those of domain d. All are learned.
+/// - `μ_d` and `σ²_d` are the mean and the variance of each column of the input z. In training they are those of the batch's rows of domain
+///   d. In inference they are the moving averages `E_d` and `Var_d` of the domain ([`MovingAverage`]).
+/// - Var is the moving variance of all domains together. φ is the setting [`floor`](PartitionedNormSettings::floor), 0 by default. Before
+///   the first step, the term `φ·Var` is 0.
+/// - ε is the setting [`epsilon`](PartitionedNormSettings::epsilon).
 ///
-/// A segment with fewer than `min_rows` rows uses `E_d, Var_d` as constants in training too. With 2 rows or more it updates them. A domain
-/// that has no statistics yet takes the pooled ones of all domains; rows of no known domain do so too, with γ and β alone.
+/// Some rows use other statistics:
 ///
-/// Moving averages lag while the layers below learn: [`recompute_statistics`](crate::train::recompute_statistics) replaces them by the
-/// statistics of many rows, and [`Trainer`](crate::train::Trainer) does so before each evaluation.
+/// - In training, a domain with fewer rows in the batch than [`min_rows`](PartitionedNormSettings::min_rows) uses `E_d` and `Var_d` too, as
+///   constants. If it has 2 rows or more, these rows still update `E_d` and `Var_d`.
+/// - A domain that has no moving averages yet uses the moving mean and variance of all domains together.
+/// - So do rows of no known domain ([`DomainId::SHARED`]). They have γ and β alone.
+///
+/// A column whose moving variance is below 1e-8 in a domain counts as constant there: `(z − μ_d)/√…` is set to 0 for all its values, as it
+/// is in training. Otherwise a value that is new to the domain would be multiplied by `1/√ε`, which is 316. With φ above 0, for example
+/// 0.1, nearly constant columns are bounded too. The scores of a domain then depend on the statistics of all domains, so that training on
+/// one domain changes the scores of all a little.
+///
+/// Moving averages lag while the layers before the normalisation learn. [`recompute_statistics`](crate::train::recompute_statistics)
+/// replaces them by the statistics of many rows, and [`Trainer`](crate::train::Trainer) does so before each evaluation.
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::data::DomainId;
 /// use starple::nn::{PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Segment, Train};
 ///
+/// // One column and two domains, of which each has two rows in the batch.
 /// let settings = PartitionedNormSettings { min_rows: 2, ..PartitionedNormSettings::default() };
 /// let norm = PartitionedNorm::new(1, [DomainId::new(0), DomainId::new(1)], settings);
 /// let segments = [Segment { domain: DomainId::new(0), start: 0, end: 2 }, Segment { domain: DomainId::new(1), start: 2, end: 4 }];
@@ -42,9 +51,9 @@ use crate::nn::{Decay, InputGrad, Mode, MovingAverage, PerDomain, Segment, Size}
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartitionedNorm {
-    /// γ, `[width]`: the scale that all domains share. It starts at 1.
+    /// The scale γ, `[width]`, that all domains share. It starts at 1.
     pub gamma: Array1<f32>,
-    /// β, `[width]`: the shift that all domains share. It starts at 0.
+    /// The shift β, `[width]`, that all domains share. It starts at 0.
     pub beta: Array1<f32>,
     /// The parameters of each domain d: the scale `γ_d`, the shift `β_d` and the moving averages.
     pub domain: PerDomain<DomainNorm>,
@@ -54,9 +63,9 @@ pub struct PartitionedNorm {
 /// The parameters of one domain in a [`PartitionedNorm`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainNorm {
-    /// `γ_d`, `[width]`: the scale of the domain. It starts at 1.
+    /// The scale `γ_d` of the domain, `[width]`. It starts at 1.
     pub gamma: Array1<f32>,
-    /// `β_d`, `[width]`: the shift of the domain. It starts at 0.
+    /// The shift `β_d` of the domain, `[width]`. It starts at 0.
     pub beta: Array1<f32>,
     /// The moving averages `E_d` and `Var_d` of the mean and the variance of each column over the rows of the domain.
     pub moving: MovingAverage,
@@ -68,16 +77,16 @@ crate::params!(DomainNorm { gamma: Decay::Towards(1.0), beta: Decay::None, movin
 /// The settings of a [`PartitionedNorm`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PartitionedNormSettings {
-    /// ε, above 0, which is added to every variance before the root; default 1e-5.
+    /// The constant ε, above 0; default 1e-5. It is added to every variance before the square root.
     pub epsilon: f32,
     /// The rate of the moving averages ([`MovingAverage::new`]), 0 < rate ≤ 1; default 0.05.
     pub rate: f32,
-    /// In training, a domain with fewer rows than this in a batch is normalised by its moving averages (or, if it has none yet, by those
-    /// pooled over all domains) instead of the statistics of these rows. At least 2; default 64. The paper has no such minimum; 2 comes
-    /// closest to it.
+    /// In training, a domain with fewer rows than this in a batch is normalised by its moving averages instead of the statistics of these
+    /// rows. If it has no moving averages yet, those of all domains together are used. At least 2; default 64. The paper has no such
+    /// minimum; 2 comes closest to it.
     pub min_rows: usize,
-    /// The factor φ, at least 0; default 0, as in the paper. φ times the moving variance over all domains together is added to the variance
-    /// of each domain, so that a column which is nearly constant in a domain is not divided by almost 0.
+    /// The factor φ, at least 0; default 0, as in the paper. φ times the moving variance of all domains together is added to the variance
+    /// of each domain. With φ above 0, a column that is nearly constant in a domain is not divided by almost 0.
     pub floor: f32,
 }
 
@@ -113,11 +122,11 @@ impl DomainNorm {
 }
 
 impl PartitionedNorm {
-    /// A normalisation for matrices of `width` columns, with parameters for each domain of `domains`. All scales start at 1, all shifts at
-    /// 0, and the moving averages are empty.
+    /// A normalisation for matrices of `width` columns, with parameters for each domain of `domains`. All scales start at 1 and all shifts
+    /// at 0. The moving averages do not contain any batch yet.
     ///
     /// # Panics
-    /// If a setting is out of its range ([`PartitionedNormSettings`]).
+    /// If a value of `settings` is out of its range; [`PartitionedNormSettings`] has the ranges.
     pub fn new(width: usize, domains: impl IntoIterator<Item = DomainId>, settings: PartitionedNormSettings) -> Self {
         assert!(settings.min_rows >= 2 && settings.epsilon > 0.0, "min_rows >= 2 and epsilon > 0");
         assert!(settings.floor >= 0.0 && settings.floor.is_finite(), "floor >= 0");
@@ -131,8 +140,9 @@ impl PartitionedNorm {
         (2.0 + 4.0 * domains) * Size::tensor(width)
     }
 
-    /// Adds the domain `domain`, with scale 1 and shift 0. Its position must be the next one: the number of domains that the layer has.
-    /// Until the domain has statistics of its own, its rows are normalised by the statistics of all domains together.
+    /// Adds parameters for a new domain: scale 1, shift 0, and moving averages without a batch. `domain` must be the number of domains that
+    /// the layer has now, as a [`DomainId`]; this is not checked. Until the domain has moving averages of its own, its rows are normalised
+    /// by those of all domains together.
     pub fn add_domain(&mut self, domain: DomainId) {
         self.domain.push(domain, DomainNorm::neutral(self.gamma.len(), self.settings.rate));
     }
@@ -178,11 +188,12 @@ impl PartitionedNorm {
         }
     }
 
-    /// The forward pass, `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + φ·Var + ε) + (β + β_d)` for the rows of each segment, where d is its domain.
-    /// `z` and `y` are `[rows, width]`.
+    /// The forward pass: computes `y`, `[rows, width]`, from `z`, `[rows, width]`, by the formula of [`PartitionedNorm`]. `segments` says
+    /// which rows belong to which domain.
     ///
     /// # Panics
-    /// If `z` does not have `width` columns, if `y` has another shape, or if `segments` do not cover all rows in order.
+    /// If `z` does not have `width` columns, if `y` has another shape than `z`, if `segments` does not cover all rows in order, or if the
+    /// layer does not have the domain of a segment.
     pub fn forward(
         &self,
         z: &ArrayRef2<f32>,
@@ -237,13 +248,18 @@ impl PartitionedNorm {
         }
     }
 
-    /// The backward pass, given the gradient `dy` of the output. With `a = γ ⊙ γ_d`, `s = √(σ²_d + φ·Var + ε)`, `g = dy`: `dγ += (Σ g⊙x̂) ⊙
-    /// γ_d`, `dγ_d += (Σ g⊙x̂) ⊙ γ`, `dβ, dβ_d += Σ g`, `dz = (a/s) ⊙ (g − mean g − x̂ ⊙ mean(g⊙x̂))`; where the statistics were constants,
-    /// `dz = (a/s) ⊙ g`. `grad` also takes the statistics of the batch, by which [`Model::apply`](crate::Model::apply) moves the moving
-    /// averages.
+    /// The backward pass. `z` and `segments` are those of the forward pass and `dy` is the gradient of its output. For the rows of each
+    /// domain d, with `a = γ ⊙ γ_d`, `s = √(σ²_d + φ·Var + ε)` and `x̂ = (z − μ_d)/s`:
+    ///
+    /// - `dγ += γ_d ⊙ Σ dy ⊙ x̂`, `dγ_d += γ ⊙ Σ dy ⊙ x̂`, `dβ += Σ dy` and `dβ_d += Σ dy`, sums over the rows of d, are added to `grad`.
+    /// - `dz = (a/s) ⊙ (dy − mean(dy) − x̂ ⊙ mean(dy ⊙ x̂))` is written, where mean is the mean over the rows of d. If the forward pass
+    ///   used moving averages for these rows, `dz = (a/s) ⊙ dy`.
+    ///
+    /// `grad` also takes the mean and the variance of the batch's rows. [`Model::apply`](crate::Model::apply) moves the moving averages
+    /// towards them.
     ///
     /// # Panics
-    /// If `z`, `dy` or `dz` does not have the shape of the forward pass, or the domain of a segment is [`DomainId::SHARED`].
+    /// If `z`, `dy` or `dz` does not have the shape of the forward pass, or if the domain of a segment is [`DomainId::SHARED`].
     pub fn backward(
         &self,
         z: &ArrayRef2<f32>,

@@ -279,21 +279,23 @@ impl Layout {
     }
 
     /// Returns the position in [`Layout::tables`] of the table that a field reads, or `None` if no table has the name that the field gives.
-    /// `field` is a position in [`Layout::fields`]; both positions are counted from 0.
+    /// `field` is a position in [`Layout::fields`]. Both positions are counted from 0. For a layout without tables the result is always
+    /// `None`.
     ///
     /// # Panics
-    /// If `field` is not a position in [`Layout::fields`] and the layout has a table.
+    /// If `field` is not a position in [`Layout::fields`]. A layout without tables does not check this.
     pub fn table_of(&self, field: usize) -> Option<usize> {
         let is_read = |table: &EmbeddingTable| table.name == self.fields[field].table;
         // Where every field has its table, they stand at one position.
         if self.tables.get(field).is_some_and(is_read) { Some(field) } else { self.tables.iter().position(is_read) }
     }
 
-    /// Returns the number of vectors in the table that a field reads, or 0 if no table has the name that the field gives. Valid ids of the
-    /// field are less than this number. `field` is a position in [`Layout::fields`], counted from 0.
+    /// Returns the number of vectors in the table that a field reads. Valid ids of the field are less than this number. `field` is a
+    /// position in [`Layout::fields`], counted from 0. The result is 0 if no table has the name that the field gives; for a layout without
+    /// tables it is always 0.
     ///
     /// # Panics
-    /// If `field` is not a position in [`Layout::fields`] and the layout has a table.
+    /// If `field` is not a position in [`Layout::fields`]. A layout without tables does not check this.
     pub fn rows_of(&self, field: usize) -> usize {
         self.table_of(field).map_or(0, |table| self.tables[table].rows)
     }

@@ -39,11 +39,15 @@ pub struct Net {
 }
 
 impl Net {
-    /// Returns the layer with the dotted name `name`, such as `("towers", branch)`. The result is `None` if the net has no layer of this
-    /// name, or if the layer is not of type `T`.
+    /// Returns the layer with the dotted name `name`. The result is `None` if the net has no layer of this name, or if the layer is not of
+    /// type `T`.
     ///
-    /// `T` is the type of the layer, for example [`Mlp`](crate::nn::Mlp). Names are those that the model gave its layers in the
-    /// [`Builder`]: the name of a parameter ([`Model::visit`](crate::Model::visit)) starts with `net.` and the name of its layer.
+    /// `T` is the type of the layer, for example [`Mlp`](crate::nn::Mlp). A name is a tuple of parts, which are joined by dots:
+    /// `("layers", 0)` is the name `layers.0`. A name of one part is written without a tuple.
+    ///
+    /// To find the names of a model's layers, list the names of its parameters by [`Model::visit`](crate::Model::visit). The name of a
+    /// parameter is `net.`, the name of its layer, and its name in the layer: `net.layers.0.shared.weight` belongs to the layer `layers.0`.
+    /// If you wrote the net yourself, the names are those that you gave to the [`Builder`].
     ///
     /// ```
     /// # use starple::data::Layout;
@@ -60,7 +64,7 @@ impl Net {
     }
 
     /// Returns the layer with the dotted name `name`, to change its parameters. The result is `None` if the net has no layer of this name,
-    /// or if the layer is not of type `T`. [`Net::get`] says what `T` and the names are.
+    /// or if the layer is not of type `T`. [`Net::get`] explains `T` and the names.
     pub fn get_mut<T: LayerType>(&mut self, name: impl IntoName) -> Option<&mut T> {
         let i = self.position(name)?;
         T::of_mut(&mut self.layers[i])

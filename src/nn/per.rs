@@ -3,9 +3,9 @@
 use super::{Branch, Leaf, LeafMut, Pair, Params, Part, Path};
 use crate::data::DomainId;
 
-/// What a member of a [`Per`] belongs to: a domain ([`DomainId`]) or a [`Branch`].
+/// What a member of a [`Per`] belongs to: a domain ([`DomainId`]) or a branch ([`Branch`]).
 pub trait Key: Copy + PartialEq {
-    /// The part of a parameter's dotted name ([`Path::name`]) that stands for this key.
+    /// The part of a parameter's dotted name ([`Path::name`]) that names this domain or branch.
     fn part(self) -> Part;
 }
 
@@ -21,11 +21,11 @@ impl Key for Branch {
     }
 }
 
-/// A list of members, for example layers, each of which belongs to one domain or one branch (its *key*). Use it for parameters that only
-/// some rows or tasks train.
+/// A list of *members*, for example layers. Each member belongs to one domain or one branch, which is its *key*. Use it for parameters that
+/// only some rows or tasks train.
 ///
-/// In a gradient, a member is *present* after a call of [`Per::touch`]: it had rows or labels in this step. The optimizer changes neither
-/// the values nor the state of a member that is not present; weight decay skips it too.
+/// In a gradient, a member is *present* if it had rows or labels in this step; [`Per::touch`] marks it so. If a member is not present, the
+/// optimizer changes neither its values nor its optimizer state, and weight decay skips it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Per<K, T> {
     keys: Vec<K>,
@@ -33,14 +33,14 @@ pub struct Per<K, T> {
     present: Vec<bool>,
 }
 
-/// One member for each domain, in the order of [`Layout::domains`](crate::data::Layout::domains).
+/// A [`Per`] with one member for each domain, in the order of [`Layout::domains`](crate::data::Layout::domains).
 pub type PerDomain<T> = Per<DomainId, T>;
 
-/// One member for each [`Branch`] (a task, a domain, or a task in a domain).
+/// A [`Per`] with one member for each [`Branch`] (a task, a domain, or a task in a domain).
 pub type PerBranch<T> = Per<Branch, T>;
 
 impl<K: Key, T> Per<K, T> {
-    /// A list with one member for each key, which `member` makes.
+    /// A list with one member for each key of `keys`, in this order. The function `member` makes the member of a key.
     pub fn new(keys: impl IntoIterator<Item = K>, mut member: impl FnMut(K) -> T) -> Self {
         let keys: Vec<K> = keys.into_iter().collect();
         let members: Vec<T> = keys.iter().map(|&key| member(key)).collect();
@@ -79,7 +79,8 @@ impl<K: Key, T> Per<K, T> {
         self.members.iter()
     }
 
-    /// The member at the position `index`, from 0, to change its values. In a gradient, use [`Per::touch`].
+    /// The member at the position `index`, from 0, to change its values. To change a gradient, use [`Per::touch`] instead, which also marks
+    /// the member as present.
     ///
     /// # Panics
     /// If `index` is not below [`Per::len`].
@@ -87,7 +88,8 @@ impl<K: Key, T> Per<K, T> {
         &mut self.members[index]
     }
 
-    /// For a gradient: marks the member at the position `index`, from 0, as present in this step, and returns it, to add to.
+    /// For a gradient. Marks the member at the position `index`, from 0, as present in this step, and returns it. Add the gradient to its
+    /// values.
     ///
     /// # Panics
     /// If `index` is not below [`Per::len`].
@@ -104,7 +106,7 @@ impl<K: Key, T> Per<K, T> {
 }
 
 impl<T> PerDomain<T> {
-    /// The member of `domain`; `None` for [`DomainId::SHARED`], which owns no parameters.
+    /// The member that belongs to `domain`. `None` for [`DomainId::SHARED`], which has no parameters of its own.
     ///
     /// # Panics
     /// If the list has no member for `domain`.

@@ -9,8 +9,8 @@ use super::{
     InitRng, LayerNorm, LayerNormCache, Mode, Size,
 };
 
-/// The kind of normalisation between the affine map of a hidden layer and its activation. [`Norm`] is the normalisation itself, with its
-/// parameters.
+/// The name of the normalisation between the affine map of a hidden layer and its activation. Settings select the normalisation by this
+/// name; [`Norm`] is the normalisation itself, with its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormKind {
@@ -39,21 +39,23 @@ crate::params!(
     }
 );
 
-/// The part of a hidden layer after its affine map: `y = dropout(φ(norm(z)))`, where `z` is the output of the affine map.
+/// The part of a hidden layer after its affine map: `y = dropout(φ(norm(z)))`. z is the output of the affine map, norm a normalisation or
+/// none, and φ an activation.
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::nn::{ActivationKind, Infer, InitRng, NormKind, PostAffine, PostAffineCache};
 ///
+/// // Two columns, layer normalisation, ReLU, and a dropout with probability 0.5.
 /// let post = PostAffine::new(2, NormKind::Layer, ActivationKind::Relu, 0.5, &mut InitRng::new(1));
 /// let (z, mut y) = (array![[0.0, 2.0]], Array2::zeros((1, 2)));
 /// post.forward(&z, Infer.into(), &mut PostAffineCache::default(), &mut y);
-/// // The norm makes −1 and 1 of the row, the ReLU 0 and 1; dropout does nothing in inference.
+/// // The normalisation gives −1 and 1, the ReLU 0 and 1. Dropout does nothing in inference.
 /// assert!((y - array![[0.0, 1.0]]).iter().all(|d: &f32| d.abs() < 1e-4));
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct PostAffine {
-    /// The normalisation, or `None` if there is none.
+    /// The normalisation. `None` if the layer has none.
     pub norm: Option<Norm>,
     /// The activation φ.
     pub activation: Activation,
@@ -76,7 +78,7 @@ pub struct PostAffineCache {
 
 impl PostAffine {
     /// A layer for matrices of `width` columns, with the normalisation `norm` and the activation `activation`. `dropout` is the probability
-    /// with which training sets a value to 0: 0 ≤ dropout < 1.
+    /// with which a value is set to 0 in training, 0 ≤ dropout < 1; 0 means no dropout.
     ///
     /// # Panics
     /// If `dropout` is below 0, or 1 or more, or NaN.
@@ -129,11 +131,11 @@ impl PostAffine {
         self.dropout.forward(mode, &mut cache.dropout, y);
     }
 
-    /// The forward pass, `y = dropout(φ(norm(z)))`: `z` and `y` are `[rows, width]`. `mode` decides whether dropout and the statistics of
-    /// the batch are used.
+    /// The forward pass, `y = dropout(φ(norm(z)))`. `z` and `y` are `[rows, width]`. `mode` decides whether there is dropout, and whether
+    /// the normalisation uses the statistics of the batch.
     ///
     /// # Panics
-    /// If the matrices among the arguments differ in shape.
+    /// If `z` and `y` differ in shape, or if the normalisation or a learned activation was made for another number of columns than `z` has.
     pub fn forward(&self, z: &ArrayRef2<f32>, mode: Mode<'_>, cache: &mut PostAffineCache, y: &mut ArrayRef2<f32>) {
         match &self.norm {
             None => self.activation.forward(z, mode, &mut cache.activation, y),
@@ -149,11 +151,11 @@ impl PostAffine {
         self.dropout.forward(mode, &mut cache.dropout, y);
     }
 
-    /// The backward pass, given the gradient `dy` of the output: adds the gradient of the parameters to `grad`, and writes the gradient of
-    /// `z` to `dz`. It overwrites `dy`: do not read it afterwards.
+    /// The backward pass. `z` is the input of the forward pass and `dy` the gradient of its output. Adds the gradient of the parameters to
+    /// `grad` and writes the gradient of `z` to `dz`. It overwrites `dy`: do not read it afterwards.
     ///
     /// # Panics
-    /// If the matrices among the arguments differ in shape.
+    /// If `z`, `dy` and `dz` differ in shape.
     pub fn backward(
         &self,
         z: &ArrayRef2<f32>,

@@ -10,12 +10,12 @@ use super::buffer::resize;
 pub struct ProductCache {
     /// `b`, `[rows, width]`.
     b: Array2<f32>,
-    /// The gradient of `b`, `[rows, width]`: [`product_backward`] writes it.
+    /// The gradient of the factor `b`, `[rows, width]`. [`product_backward`] writes it.
     pub db: Array2<f32>,
 }
 
-/// The elementwise product `y = a ⊙ b`, all of `[rows, width]`. A factorization machine sums such products of the embeddings of two fields
-/// (Rendle, "Factorization Machines", ICDM 2010).
+/// The elementwise product `y = a ⊙ b`. `a`, `b` and `y` are `[rows, width]`. A factorization machine sums such products over pairs of
+/// fields, where `a` and `b` are the embeddings of two fields (Rendle, "Factorization Machines", ICDM 2010).
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -37,7 +37,9 @@ pub fn product(a: &ArrayRef2<f32>, b: &ArrayRef2<f32>, cache: &mut ProductCache,
     Zip::from(y).and(a).and(b).for_each(|y, &a, &b| *y = a * b);
 }
 
-/// The backward pass of [`product`], elementwise: `da = dy ⊙ b`, and `db = dy ⊙ a` in the cache ([`ProductCache::db`]).
+/// The backward pass of [`product`]. `a` is that of the forward pass and `dy` the gradient of its output. The gradient of `a`,
+/// `da = dy ⊙ b`, goes to `da`; [`InputGrad`] says whether it overwrites or is added. The gradient of `b`, `db = dy ⊙ a`, goes to
+/// [`ProductCache::db`].
 ///
 /// # Panics
 /// If `a`, `dy`, `da` and the `b` of the forward pass differ in shape.

@@ -4,11 +4,11 @@ use crate::math::dot_f64;
 
 const ABSENT: u32 = u32::MAX;
 
-/// The gradient of an embedding table. A step reads only few rows of a table, so this type holds a list of these rows and a gradient for
-/// each.
+/// The gradient of an embedding table. A training step reads only few rows of a table, so this type keeps a list of these rows and a
+/// gradient for each.
 ///
-/// Each row is listed once, in the order of first use. An array from table row to position (4 bytes for each row of the table) replaces
-/// hashing.
+/// Each row is listed once, in the order of first use. To find a row in the list without hashing, the type also keeps an array with 4 bytes
+/// for each row of the table.
 #[derive(Debug, Clone)]
 pub struct RowGrad {
     dim: usize,
@@ -18,32 +18,33 @@ pub struct RowGrad {
 }
 
 impl RowGrad {
-    /// An empty gradient for a table of `rows` rows of `dim` values.
+    /// An empty gradient for a table with `rows` rows. `dim` is the number of values of a row.
     pub fn new(rows: usize, dim: usize) -> Self {
         Self { dim, position: vec![ABSENT; rows], rows: Vec::new(), values: Vec::new() }
     }
 
-    /// The number of values of a row.
+    /// The number of values of a row of the table.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// The numbers of the table rows that have a gradient, in the order of their first use.
+    /// The numbers of the table rows that have a gradient, in the order of their first use in the step.
     pub fn rows(&self) -> &[u32] {
         &self.rows
     }
 
-    /// The gradients of [`RowGrad::rows`], one after the other: `rows().len() · dim()` values.
+    /// The gradients of the rows that [`RowGrad::rows`] lists, in the same order: `rows().len() · dim()` values.
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// [`RowGrad::values`], to change them, for example to scale or to clip the gradient.
+    /// The values of [`RowGrad::values`], to change them, for example to scale or to clip the gradient.
     pub fn values_mut(&mut self) -> &mut [f32] {
         &mut self.values
     }
 
-    /// The gradient of the table row with the number `row`, or `None` if the row has no gradient: the step did not read it.
+    /// The gradient of the table row with the number `row`, `dim` values. `None` if the row has no gradient, because the step did not read
+    /// it.
     ///
     /// # Panics
     /// If `row` is not below the number of rows of the table.
@@ -53,8 +54,8 @@ impl RowGrad {
         (at != ABSENT).then(|| &self.values[at as usize * self.dim..][..self.dim])
     }
 
-    /// The gradient of the table row with the number `row`, for a backward pass to add to. A row that has no gradient yet is listed, with
-    /// zeros.
+    /// The gradient of the table row with the number `row`, `dim` values, for a backward pass to add to. If the row has no gradient yet, it
+    /// is added to the list with the values 0.
     ///
     /// # Panics
     /// If `row` is not below the number of rows of the table.
@@ -85,7 +86,7 @@ impl RowGrad {
         rows.filter_map(|(&row, values)| Some(dot_f64(values, other.row(row as usize)?))).sum()
     }
 
-    /// Removes all rows, for the next step. Keeps the memory.
+    /// Removes the gradients of all rows, so that the next step can start. It does not free the memory.
     pub fn clear(&mut self) {
         for &row in &self.rows {
             self.position[row as usize] = ABSENT;

@@ -11,15 +11,13 @@ use crate::math::sigmoid_f32;
 pub struct ScaleCache {
     /// `δ = γ·σ(z)`, `[rows, width]`.
     delta: Array2<f32>,
-    /// The gradient of z, `[rows, width]`: [`scale_backward`] writes it.
+    /// The gradient of `z`, `[rows, width]`. [`scale_backward`] writes it.
     pub dz: Array2<f32>,
 }
 
-/// Multiplies each value of x by a gate between 0 and γ: `y = δ ⊙ x` with `δ = γ·σ(z)`, all of `[rows, width]`. It is the last step of a
-/// Gate NU (Chang et al., "PEPNet", KDD 2023, section 3.2). γ is the argument `factor`. With γ = 2 and z = 0 every δ is 1.
-///
-/// # Panics
-/// If `x`, `z` and `y` differ in shape.
+/// Multiplies each value of `x` by a gate δ between 0 and γ: `y = δ ⊙ x` with `δ = γ·σ(z)`, where γ is the argument `factor` and σ the
+/// sigmoid. `x`, `z` and `y` are `[rows, width]`. It is the last step of a Gate NU (Chang et al., "PEPNet", KDD 2023, section 3.2). For γ =
+/// 2 and z = 0, δ is 1.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -32,6 +30,9 @@ pub struct ScaleCache {
 /// scale_backward(2.0, &x, &array![[1.0, 1.0]], &mut cache, InputGrad::overwrite(&mut dx));
 /// assert_eq!((dx, cache.dz), (array![[1.0, 1.0]], array![[1.5, 2.0]])); // dz = x·δ·(1 − δ/2)
 /// ```
+///
+/// # Panics
+/// If `x`, `z` and `y` differ in shape.
 pub fn scale(factor: f32, x: &ArrayRef2<f32>, z: &ArrayRef2<f32>, cache: &mut ScaleCache, y: &mut ArrayRef2<f32>) {
     resize(&mut cache.delta, x.nrows(), x.ncols());
     Zip::from(y).and(&mut cache.delta).and(x).and(z).for_each(|y, delta, &x, &z| {
@@ -40,8 +41,9 @@ pub fn scale(factor: f32, x: &ArrayRef2<f32>, z: &ArrayRef2<f32>, cache: &mut Sc
     });
 }
 
-/// The backward pass of [`scale`], elementwise, γ the `factor`: `dx = dy ⊙ δ`, and `dz = dy ⊙ x ⊙ δ ⊙ (1 − δ/γ)` in the cache
-/// ([`ScaleCache::dz`]).
+/// The backward pass of [`scale`]. `factor` (γ) and `x` are those of the forward pass and `dy` is the gradient of its output. The gradient
+/// of `x`, `dx = dy ⊙ δ`, goes to `dx`; [`InputGrad`] says whether it overwrites or is added. The gradient of `z`,
+/// `dz = dy ⊙ x ⊙ δ ⊙ (1 − δ/γ)`, goes to [`ScaleCache::dz`].
 ///
 /// # Panics
 /// If `x`, `dy`, `dx` and the `z` of the forward pass differ in shape.

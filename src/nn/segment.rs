@@ -7,23 +7,24 @@ use ndarray::{ArrayRef2, ArrayViewMut2, Axis};
 use crate::data::DomainId;
 use crate::parallel::{self, Divide};
 
-/// Consecutive rows of a layer's input that belong to one domain.
+/// Consecutive rows of a layer's input that all belong to one domain.
 ///
-/// A layer that treats domains differently takes a list of segments. The list covers all rows of the input, in order: the first segment
-/// starts at row 0, and each next one where the one before ends. A model groups the rows of a batch by domain and makes the list
-/// ([`Cache::segments`](crate::model::Cache::segments)): in ascending order of domain, each domain at most once.
+/// A layer that treats domains differently takes a list of segments. The list must cover all rows of the input, in order: the first segment
+/// starts at row 0, and each other segment starts where the one before it ends. A model groups the rows of a batch by domain and makes the
+/// list ([`Cache::segments`](crate::model::Cache::segments)). Its segments are in ascending order of domain, and each domain has at most
+/// one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
-    /// The domain of the rows; [`DomainId::SHARED`] if it is not known.
+    /// The domain of the rows. [`DomainId::SHARED`] if the domain is not known.
     pub domain: DomainId,
-    /// The number of the first row, from 0.
+    /// The number of the segment's first row in the input, from 0.
     pub start: usize,
-    /// The number of the last row, plus 1.
+    /// The number of the row after the segment's last row.
     pub end: usize,
 }
 
 impl Segment {
-    /// The numbers of the rows: `start..end`.
+    /// The numbers of the segment's rows: `start..end`.
     pub fn rows(&self) -> Range<usize> {
         self.start..self.end
     }
@@ -38,10 +39,11 @@ impl Segment {
         self.start == self.end
     }
 
-    /// The position of the segment's domain in [`Layout::domains`](crate::data::Layout::domains), for a backward pass.
+    /// The position of the segment's domain in [`Layout::domains`](crate::data::Layout::domains), from 0, for a backward pass. Training
+    /// needs a known domain for every row.
     ///
     /// # Panics
-    /// If the domain is [`DomainId::SHARED`]: training needs a known domain for every row.
+    /// If the domain is [`DomainId::SHARED`].
     pub fn trained_domain(&self) -> usize {
         self.domain.index().expect("training rows have a domain; DomainId::SHARED is for prediction")
     }

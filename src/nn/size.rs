@@ -7,13 +7,13 @@ use std::ops::{Add, Mul};
 const TENSOR: f64 = 256.0;
 
 /// How large the parameters of a net are, moving averages included. [`Net::size`](crate::net::Net::size) computes it before any memory is
-/// allocated. The numbers are f64, so that even huge settings do not overflow.
+/// allocated. The numbers are `f64`, so that even huge settings do not overflow.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Size {
     /// The number of values (`f32` numbers) in all tensors together, moving averages included. It is infinite if the net is too large to be
     /// built.
     pub values: f64,
-    /// The number of tensors, or a number somewhat above it.
+    /// The number of tensors, or an estimate somewhat above it.
     pub tensors: f64,
 }
 
@@ -23,7 +23,7 @@ impl Size {
         Self { values, tensors: 1.0 }
     }
 
-    /// About how many bytes of memory parameters of this size take: 4 for each value and 256 more for each tensor.
+    /// About how many bytes of memory such parameters take: 4 for each value, and 256 more for each tensor.
     pub fn bytes(self) -> f64 {
         4.0 * self.values + TENSOR * self.tensors
     }
@@ -40,7 +40,7 @@ impl Add for Size {
 impl Mul<Size> for f64 {
     type Output = Size;
 
-    /// The size of `self` equal parts.
+    /// The size of several equal parts: `self` is their number, and `size` the size of each.
     fn mul(self, size: Size) -> Size {
         Size { values: self * size.values, tensors: self * size.tensors }
     }

@@ -5,16 +5,20 @@ use ndarray::{Array2, ArrayRef2, ArrayView1, ArrayView2, ArrayViewMut2, s};
 use super::{Decay, InputGrad};
 use crate::math::dot_f32;
 
-/// One output of a cross-stitch unit: `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`, where every `x_j` and `y` are cut into blocks of equally many
-/// columns (Misra et al., CVPR 2016, section 3.1, equation 1, with one block; Ruder et al., AAAI 2019, section 3, with several).
+/// One output of a cross-stitch unit: a learned linear combination of several matrices, block by block.
 ///
-/// Every α is one number for a whole block; one for every channel, as in the paper, is not implemented. With one block and the outputs
-/// of a stack's layers as `x_j`, it is the mixture of layers β of Ruder et al.
+/// The inputs `x_j` and the output y have the same width, which is divided into blocks of equally many columns. Block o of the output is
+/// `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`, where `x_{j,i}` is block i of input j. Each weight α is one number for a whole block. (With one
+/// block: Misra et al., CVPR 2016, section 3.1, equation 1, where a unit may also have a weight for each channel; this type does not. With
+/// several blocks: Ruder et al., AAAI 2019, section 3.)
+///
+/// With one block and the outputs of a stack's layers as inputs, it is what Ruder et al. call the mixture of layers β.
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::nn::{InputGrad, Params as _, Stitch};
 ///
+/// // Two inputs, one block. The output starts with ¾ of input 0 and ¼ of the other input.
 /// let stitch = Stitch::new(2, 1, 0, 0.75);
 /// let (inputs, mut y) = ([array![[4.0, 8.0]], array![[0.0, 4.0]]], Array2::zeros((1, 2)));
 /// stitch.forward(inputs.iter().map(|x| x.view()), &mut y);
@@ -26,8 +30,8 @@ use crate::math::dot_f32;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stitch {
-    /// The learned weights α, `[blocks, inputs · blocks]`. Line o has the weights for block o of the output; column `j·blocks + i` is for
-    /// block i of input j.
+    /// The learned weights α, `[blocks, inputs · blocks]`. Row o has the weights for block o of the output. In it, the weight of block i of
+    /// input j is at column `j·blocks + i`.
     pub alpha: Array2<f32>,
 }
 
@@ -35,9 +39,11 @@ pub struct Stitch {
 crate::params!(Stitch { alpha: Decay::None });
 
 impl Stitch {
-    /// A unit that reads `inputs` matrices and divides each into `blocks` blocks of columns. At the start, block b of the output has the
-    /// weight `own_weight` for block b of the input at position `own`, from 0; all other blocks share `1 − own_weight` equally. If there is
-    /// no other block, the weight is 1.
+    /// A unit that combines `inputs` matrices and divides each into `blocks` blocks of columns.
+    ///
+    /// `own` is the position of one input, from 0, and `own_weight` its initial weight: at the start, block b of the output is `own_weight`
+    /// times block b of this input, plus all other blocks of all inputs, which share the rest, `1 − own_weight`, equally. If there is no
+    /// other block, the initial weight is 1.
     ///
     /// # Panics
     /// If `blocks` is 0, or `own` is not below `inputs`.
@@ -55,16 +61,17 @@ impl Stitch {
         self.alpha.ncols() / self.blocks()
     }
 
-    /// The number of blocks of columns into which the unit divides each input and the output; 1 means whole matrices.
+    /// The number of blocks of columns into which the unit divides each input and the output. 1 means that it does not divide them.
     pub fn blocks(&self) -> usize {
         self.alpha.nrows()
     }
 
-    /// `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`: every `x_j` and `y` are `[rows, width]`.
+    /// The forward pass: computes the output `y` from the matrices that `inputs` yields, by the formula of [`Stitch`]. All are
+    /// `[rows, width]`.
     ///
     /// # Panics
-    /// If `inputs` does not have [`Stitch::inputs`] matrices, if one of them differs from `y` in shape, or if the width is not a multiple
-    /// of [`Stitch::blocks`].
+    /// If `inputs` does not yield [`Stitch::inputs`] matrices, if one of them differs from `y` in shape, or if their number of columns is
+    /// not a multiple of [`Stitch::blocks`].
     pub fn forward<'a>(&self, inputs: impl Iterator<Item = ArrayView2<'a, f32>>, y: &mut ArrayRef2<f32>) {
         y.fill(0.0);
         let mut read = 0;
@@ -78,12 +85,15 @@ impl Stitch {
         assert_eq!(read, self.inputs(), "one input for each that the unit reads");
     }
 
-    /// The backward pass for one input: `input` is its position, from 0, and `x` is its matrix. `dα_{o,(j,i)} += ⟨dy_o, x_{j,i}⟩`,
-    /// `dx_{j,i} = Σ_o α_{o,(j,i)}·dy_o`.
+    /// The backward pass for one input j. `input` is its position j, from 0, and `x` is its matrix. `dy` is the gradient of the output.
+    /// Call it for each input.
+    ///
+    /// Adds the gradient of the weights, `dα_{o,(j,i)} += ⟨dy_o, x_{j,i}⟩`, the sum over all rows and columns of a block, to `grad`. The
+    /// gradient of the input, `dx_{j,i} = Σ_o α_{o,(j,i)}·dy_o`, goes to `dx`; [`InputGrad`] says whether it overwrites or is added.
     ///
     /// # Panics
-    /// If `input` is not below [`Stitch::inputs`], if `x`, `dy` and `dx` differ in shape, or if the width is not a multiple of
-    /// [`Stitch::blocks`].
+    /// If `input` is not below [`Stitch::inputs`], if `x`, `dy` and `dx` differ in shape, or if their number of columns is not a multiple
+    /// of [`Stitch::blocks`].
     pub fn backward(&self, input: usize, x: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, grad: &mut Self, dx: InputGrad<'_>) {
         let InputGrad { mut dx, add } = dx;
         self.assert_fits(x, dy);

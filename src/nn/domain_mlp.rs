@@ -132,8 +132,8 @@ impl DomainMlp {
     }
 
     /// The backward pass. `x` and `segments` are those of the forward pass and `dlogits` is the gradient of the logits. Adds the gradient
-    /// of the parameters to `grad`. The gradient of `x` goes to `dx`; [`InputGrad`] says whether it overwrites or is added. Pass `None` for
-    /// `dx` if you do not need it.
+    /// of the parameters to `grad`. The gradient of `x` goes to `dx`; [`InputGrad`] says whether it overwrites the matrix or is added to
+    /// it. Pass `None` for `dx` if you do not need it.
     ///
     /// # Panics
     /// If the domain of a segment is [`DomainId::SHARED`], or if a shape is not that of the forward pass.

@@ -165,8 +165,8 @@ pub fn mix<'a>(
 /// The backward pass of [`mix`] for one expert i. `expert` is its position i, from 0, and `s` is its output in the forward pass. `dy` is
 /// the gradient of the mixture.
 ///
-/// The gradient of the expert's output, `ds = w_i ⊙ dy`, goes to `ds`; [`InputGrad`] says whether it overwrites or is added. The gradient
-/// of the expert's weight, `dw_i = ⟨dy, s⟩` for each row, is kept in `cache`.
+/// The gradient of the expert's output, `ds = w_i ⊙ dy`, goes to `ds`; [`InputGrad`] says whether it overwrites the matrix or is added to
+/// it. The gradient of the expert's weight, `dw_i = ⟨dy, s⟩` for each row, is kept in `cache`.
 ///
 /// Call it for every expert before [`Gate::backward`].
 ///

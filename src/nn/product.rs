@@ -38,8 +38,8 @@ pub fn product(a: &ArrayRef2<f32>, b: &ArrayRef2<f32>, cache: &mut ProductCache,
 }
 
 /// The backward pass of [`product`]. `a` is that of the forward pass and `dy` the gradient of its output. The gradient of `a`,
-/// `da = dy ⊙ b`, goes to `da`; [`InputGrad`] says whether it overwrites or is added. The gradient of `b`, `db = dy ⊙ a`, goes to
-/// [`ProductCache::db`].
+/// `da = dy ⊙ b`, goes to `da`; [`InputGrad`] says whether it overwrites the matrix or is added to it. The gradient of `b`, `db = dy ⊙ a`,
+/// goes to [`ProductCache::db`].
 ///
 /// # Panics
 /// If `a`, `dy`, `da` and the `b` of the forward pass differ in shape.

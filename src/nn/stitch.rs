@@ -89,7 +89,8 @@ impl Stitch {
     /// Call it for each input.
     ///
     /// Adds the gradient of the weights, `dα_{o,(j,i)} += ⟨dy_o, x_{j,i}⟩`, the sum over all rows and columns of a block, to `grad`. The
-    /// gradient of the input, `dx_{j,i} = Σ_o α_{o,(j,i)}·dy_o`, goes to `dx`; [`InputGrad`] says whether it overwrites or is added.
+    /// gradient of the input, `dx_{j,i} = Σ_o α_{o,(j,i)}·dy_o`, goes to `dx`; [`InputGrad`] says whether it overwrites the matrix or is
+    /// added to it.
     ///
     /// # Panics
     /// If `input` is not below [`Stitch::inputs`], if `x`, `dy` and `dx` differ in shape, or if their number of columns is not a multiple

@@ -24,7 +24,7 @@ use crate::nn::{Decay, InputGrad, Mode, MovingAverage, PerDomain, Segment, Size}
 ///
 /// - In training, a domain with fewer rows in the batch than [`min_rows`](PartitionedNormSettings::min_rows) uses `E_d` and `Var_d` too, as
 ///   constants. If it has 2 rows or more, these rows still update `E_d` and `Var_d`.
-/// - A domain that has no moving averages yet uses the moving mean and variance of all domains together.
+/// - A domain that would use `E_d` and `Var_d`, but has none yet, uses the moving mean and variance of all domains together.
 /// - So do rows of no known domain ([`DomainId::SHARED`]). They have γ and β alone.
 ///
 /// A column whose moving variance is below 1e-8 in a domain counts as constant there: `(z − μ_d)/√…` is set to 0 for all its values, as it

@@ -5,18 +5,23 @@ use ndarray::{Array1, Array2, ArrayRef2, Zip};
 use super::weights::{DWeights, Weights};
 use crate::nn::{Decay, Linear};
 
-/// The parameters of one domain in [`Combination::AdaptiveAdd`](super::Combination::AdaptiveAdd): `y = y_s + α_d ⊙ (x·W_d + b_d)`, that is
-/// `W*_d = W + W_d·diag(α_d)`, `b*_d = b + α_d ⊙ b_d`.
+/// The parameters of one domain d in a star layer that combines by [`Combination::AdaptiveAdd`](super::Combination::AdaptiveAdd).
 ///
-/// It is this crate's reading of the "adaptive add" of Star+, with a factor `α_dj` for every output. At the start `α_d = 1` and the
-/// rest is 0, so that the layer is the shared one. Weight decay pulls `W_d` to 0, and `α_d` to 1, so that `α_d` cannot
-/// grow to compensate for a `W_d` that decays.
+/// The output for a row x of the domain is `y = x·W + b + α_d ⊙ (x·W_d + b_d)`. W and b are the weight and the bias that all domains share.
+/// `W_d` and `b_d` are the domain's own, and the vector `α_d` has a factor for each output. As one affine map, it has the weight
+/// `W + W_d·diag(α_d)` and the bias `b + α_d ⊙ b_d`.
+///
+/// At the start `α_d` is 1, and `W_d` and `b_d` are 0, so that the output is that of the shared map. Weight decay pulls `W_d` to 0 and
+/// `α_d` to 1. If it did not pull `α_d`, a growing `α_d` could compensate for the decay of `W_d`.
+///
+/// The formula is this crate's reading of the "adaptive add" of Star+ (Yeşil & Turgut 2024).
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::data::DomainId;
 /// use starple::nn::{AdaptiveSummand, Combination, DomainLinear, Init, InitRng, Linear, Segment, StarLinear, StarLinearCache};
 ///
+/// // One input, one output, one domain.
 /// let mut layer = StarLinear::new(1, 1, [DomainId::new(0)], Combination::AdaptiveAdd, Init::He, &mut InitRng::new(1));
 /// layer.shared = Linear { weight: array![[2.0]], bias: array![1.0] };
 /// let own = AdaptiveSummand { weight: array![[3.0]], bias: array![1.0], alpha: array![0.5] };
@@ -32,7 +37,7 @@ pub struct AdaptiveSummand {
     pub weight: Array2<f32>,
     /// The bias `b_d` of the domain, `[out]`; 0 at the start.
     pub bias: Array1<f32>,
-    /// The factors `α_d`, `[out]`, by which each output of the domain's map is multiplied before it is added; 1 at the start.
+    /// The factors `α_d`, `[out]`: one for each output of the domain's map `x·W_d + b_d`. They are 1 at the start.
     pub alpha: Array1<f32>,
 }
 

@@ -5,14 +5,17 @@ use ndarray::{Array1, Array2, ArrayRef2, Zip};
 use super::weights::{DWeights, Weights};
 use crate::nn::{Decay, Linear};
 
-/// The parameters of one domain in [`Combination::Add`](super::Combination::Add): `W*_d = W + W_d`, `b*_d = b + b_d`, the "add" of Star+.
-/// At the start all is 0; weight decay pulls `W_d` to 0.
+/// The parameters of one domain d in a star layer that combines by [`Combination::Add`](super::Combination::Add).
+///
+/// The weight for rows of the domain is `W + W_d` and the bias `b + b_d`. W and b are shared by all domains; `W_d` and `b_d` are the
+/// domain's own. They are 0 at the start, and weight decay pulls `W_d` to 0. It is the "add" of Star+ (Yeşil & Turgut 2024).
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::data::DomainId;
 /// use starple::nn::{Combination, DomainLinear, Init, InitRng, Linear, Segment, StarLinear, StarLinearCache, Summand};
 ///
+/// // One input, one output, one domain.
 /// let mut layer = StarLinear::new(1, 1, [DomainId::new(0)], Combination::Add, Init::He, &mut InitRng::new(1));
 /// layer.shared = Linear { weight: array![[2.0]], bias: array![1.0] };
 /// let own = Summand { weight: array![[3.0]], bias: array![0.5] };

@@ -5,37 +5,40 @@ use serde::{Deserialize, Serialize};
 use crate::error::Problems;
 use crate::nn::Size;
 
-/// How a [`StarLinear`](super::StarLinear) combines the shared layer with a domain's own parameters.
+/// How a star layer, [`StarLinear`](super::StarLinear), combines the affine map that all domains share with a domain's own parameters.
 ///
-/// Sheng et al. 2021 (section 3.4) multiply and leave other functions to later work. Star+ (Yeşil & Turgut 2024,
-/// arXiv 2406.16568) names four: add, adaptive add, concatenation and gating, "to find the optimal balance between
-/// domain-specific and shared information". Their equations below are this crate's reading of those names, chosen so that each
-/// **starts as the shared layer**; low rank is of this crate.
-///
-/// With `y_s = x·W + b`, and `in` and `out` the layer's widths; the last column counts the parameters of one domain:
-///
-/// | combination | a row of domain d gets | at the start | parameters |
+/// | combination | the output for a row x of domain d | at the start | parameters of one domain |
 /// |---|---|---|---|
 /// | product | `x·(W ⊙ W_d) + b + b_d` | `W_d = 1`, `b_d = 0` | `in·out + out` |
 /// | add | `x·(W + W_d) + b + b_d` | `W_d = 0`, `b_d = 0` | `in·out + out` |
 /// | adaptive add | `y_s + α_d ⊙ (x·W_d + b_d)` | `α_d = 1`, `W_d = 0`, `b_d = 0` | `in·out + 2·out` |
 /// | sigmoid gate | `y_s + σ(x·G_d + c_d) ⊙ (x·W_d + b_d)` | all 0 | `2·in·out + 2·out` |
-/// | concatenation | `[y_s, x·W_d + b_d]·([1; 1] + C_d)` | all 0 | `in·out + out + 2·out²` |
+/// | concatenation | `[y_s, x·W_d + b_d]·([I; I] + C_d)` | all 0 | `in·out + out + 2·out²` |
 /// | low rank | `x·(W ⊙ (1 + U_d·V_dᵀ)) + b + b_d` | `U_d` random, `V_d = 0`, `b_d = 0` | `(in + out)·rank + out` |
 ///
-/// Rows of no known domain get `y_s`. In a file a combination is its name in `snake_case`, low rank with its rank:
-/// `"sigmoid_gate"`, `{"low_rank": {"rank": 8}}`, or `{"low_rank": {}}` for rank 4.
+/// W and b are the weight and the bias of the shared map, and `y_s = x·W + b` is its output. The letters with the index d are the domain's
+/// own parameters; the type that each variant names explains them. `in` and `out` are the numbers of inputs and outputs of the layer. 1
+/// stands for a vector or matrix of ones, `[I; I]` for two identity matrices, one below the other, and σ for the sigmoid.
+///
+/// With every combination, the layer **starts as the shared map**: its output is then `y_s`. Rows of no known domain always get `y_s`.
+///
+/// The product is that of STAR (Sheng et al. 2021, section 3.4). Star+ (Yeşil & Turgut 2024, arXiv 2406.16568) names four others without
+/// formulas: add, adaptive add, concatenation and gating. Their formulas here are this crate's reading of these names. Low rank is an
+/// addition of this crate.
+///
+/// In a settings file, a combination is its name in `snake_case`, such as `"sigmoid_gate"`. Low rank has its rank too:
+/// `{"low_rank": {"rank": 8}}`, or `{"low_rank": {}}` for the default rank, 4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Combination {
-    /// The weights are multiplied element by element, `W ⊙ W_d`, as in the STAR paper: the default. [`Factor`](super::Factor) has the
-    /// parameters.
+    /// The shared weight W is multiplied element by element by a weight `W_d` of the domain, `W ⊙ W_d`, as in the STAR paper. The default.
+    /// [`Factor`](super::Factor) has the parameters.
     #[default]
     Product,
-    /// The weights are added, `W + W_d`. [`Summand`](super::Summand) has the parameters.
+    /// A weight `W_d` of the domain is added to the shared weight W: `W + W_d`. [`Summand`](super::Summand) has the parameters.
     Add,
-    /// The weights are added, with a learned factor for each output of the domain's weights: `W + W_d·diag(α_d)`.
-    /// [`AdaptiveSummand`](super::AdaptiveSummand) has the parameters.
+    /// A weight `W_d` of the domain is added to the shared weight W, with a learned factor for each output: `W + W_d·diag(α_d)`, where
+    /// `α_d` has the factors. [`AdaptiveSummand`](super::AdaptiveSummand) has the parameters.
     AdaptiveAdd,
     /// A learned sigmoid gate mixes the output of the shared map and that of the domain's map. [`SigmoidGate`](super::SigmoidGate) has the
     /// parameters.
@@ -43,11 +46,12 @@ pub enum Combination {
     /// The outputs of the shared map and of the domain's map are concatenated, and a learned matrix maps them back to the width of the
     /// layer. [`Concatenated`](super::Concatenated) has the parameters.
     Concatenation,
-    /// The shared weight is multiplied by a factor of low rank, `W ⊙ (1 + U_d·V_dᵀ)`. Use it for many domains: each adds only `(in +
-    /// out)·rank` weights. [`LowRankFactor`](super::LowRankFactor) has the parameters.
+    /// The shared weight W is multiplied element by element by a factor of low rank, `W ⊙ (1 + U_d·V_dᵀ)`, where `U_d` and `V_d` are
+    /// matrices of the domain with `rank` columns. Use it for many domains: each has only `(in + out)·rank` weights, where `in` and `out`
+    /// are the numbers of inputs and outputs of the layer. [`LowRankFactor`](super::LowRankFactor) has the parameters.
     LowRank {
-        /// The number of columns of `U_d` and `V_d`, 1 to 65536; default 4. If it is above the number of inputs or outputs of a layer, the
-        /// layer uses the smaller of these two numbers.
+        /// The number of columns of the matrices `U_d` and `V_d`, 1 to 65536; default 4. A layer with fewer inputs or fewer outputs than
+        /// this uses the smaller of these two numbers instead.
         #[serde(default = "default_rank")]
         rank: usize,
     },

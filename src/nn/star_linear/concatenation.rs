@@ -7,20 +7,24 @@ use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul, matmul_grad, matmul_transposed};
 use crate::nn::{Decay, Linear};
 
-/// The parameters of one domain in [`Combination::Concatenation`](super::Combination::Concatenation), where a map brings both outputs back
-/// to the width: `y = [y_s, y_d]·M_d` with `y_d = x·W_d + b_d`. It is this crate's reading of the "concatenation" of Star+.
+/// The parameters of one domain d in a star layer that combines by [`Combination::Concatenation`](super::Combination::Concatenation).
 ///
-/// The stored map is the difference from addition, `M_d = [1; 1] + C_d`, so that `y = y_s + y_d + [y_s, y_d]·C_d`. At the start
-/// all is 0, so that the layer is the shared one. Weight decay pulls `W_d` and `C_d` to 0.
+/// For a row x of the domain, two outputs are put side by side, and a matrix `M_d` maps them back to the width of the layer:
+/// `y = [y_s, y_d]·M_d`. `y_s` is the output of the map that all domains share, and `y_d = x·W_d + b_d` that of the domain's own map.
 ///
-/// Since there is no activation between, it can express the same maps as [`Add`](super::Combination::Add). Training differs: through `C_d`
-/// a domain mixes the outputs of the shared layer.
+/// `M_d` is stored as its difference `C_d` from an addition: `y = y_s + y_d + [y_s, y_d]·C_d`. At the start `W_d`, `b_d` and `C_d` are 0,
+/// so that the output is that of the shared map. Weight decay pulls `W_d` and `C_d` to 0.
+///
+/// Since there is no activation between the two maps, the layer can express the same functions as with [`Add`](super::Combination::Add). It
+/// trains differently: through `C_d`, a domain mixes the outputs of the shared map. The formula is this crate's reading of the
+/// "concatenation" of Star+ (Yeşil & Turgut 2024).
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::data::DomainId;
 /// use starple::nn::{Combination, Concatenated, DomainLinear, Init, InitRng, Linear, Segment, StarLinear, StarLinearCache};
 ///
+/// // One input, one output, one domain.
 /// let mut layer = StarLinear::new(1, 1, [DomainId::new(0)], Combination::Concatenation, Init::He, &mut InitRng::new(1));
 /// layer.shared = Linear { weight: array![[2.0]], bias: array![1.0] };
 /// let own = Concatenated { own: Linear { weight: array![[3.0]], bias: array![1.0] }, map: array![[1.0], [0.0]] };
@@ -28,14 +32,14 @@ use crate::nn::{Decay, Linear};
 /// assert_eq!(layer.combined(0), Linear { weight: array![[7.0]], bias: array![3.0] });
 /// let (segments, mut y) = ([Segment { domain: DomainId::new(0), start: 0, end: 1 }], Array2::zeros((1, 1)));
 /// layer.forward(&array![[2.0]], &segments, &mut StarLinearCache::default(), &mut y);
-/// assert_eq!(y, array![[17.0]]); // y_s = 5, y_d = 7: 5 + 7 + [5, 7]·C
+/// assert_eq!(y, array![[17.0]]); // y_s = 5, y_d = 7, C_d = [1; 0]: 5 + 7 + (5·1 + 7·0)
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Concatenated {
-    /// The map of the domain: its weight `W_d`, `[in, out]`, and its bias `b_d`, `[out]`; both 0 at the start.
+    /// The domain's own map: its weight `W_d`, `[in, out]`, and its bias `b_d`, `[out]`. Both are 0 at the start.
     pub own: Linear,
-    /// The matrix `C_d`, `[2·out, out]`; 0 at the start. Its first `out` rows belong to the outputs of the shared map, the others to those
-    /// of the domain's map.
+    /// The matrix `C_d`, `[2·out, out]`, which is 0 at the start. Its first `out` rows are multiplied by the output of the shared map, the
+    /// other rows by that of the domain's map.
     pub map: Array2<f32>,
 }
 

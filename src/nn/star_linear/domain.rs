@@ -7,8 +7,8 @@ use super::weights::Weights;
 use super::{AdaptiveSummand, Combination, Concatenated, Factor, LowRankFactor, SigmoidGate, Summand};
 use crate::nn::{InitRng, Linear};
 
-/// The parameters of one domain in a [`StarLinear`](super::StarLinear). The [`Combination`] of the layer decides which variant its domains
-/// have.
+/// The parameters of one domain in a star layer, [`StarLinear`](super::StarLinear). All domains of a layer have the same variant, which the
+/// [`Combination`] of the layer decides.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DomainLinear {
     /// The parameters of a domain if the layer combines by [`Combination::Product`]: see [`Factor`].

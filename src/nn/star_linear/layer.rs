@@ -13,11 +13,11 @@ use crate::nn::sums::fold;
 use crate::nn::{Init, InitRng, InputGrad, Linear, PerDomain, Segment, Size};
 use crate::parallel::{self, Divide};
 
-/// A star layer: an affine map that all domains share, combined with parameters of each domain (Sheng et al. 2021, section 3.4, equations 5
-/// and 6) in one of several ways: see [`Combination`].
+/// A star layer: an affine map `x·W + b` that all domains share, combined with parameters of the row's domain (Sheng et al. 2021, section
+/// 3.4, equations 5 and 6). [`Combination`] lists the ways to combine them.
 ///
-/// The shared parameters learn from all rows; the parameters of a domain learn from the rows of this domain only. Before training, the
-/// layer computes for every domain what the shared map alone computes. A row of no known domain uses the shared map alone.
+/// The shared parameters learn from all rows. The parameters of a domain learn from the rows of this domain only. Before training, the
+/// output for every domain is that of the shared map. A row of no known domain uses the shared map alone.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -25,22 +25,23 @@ use crate::parallel::{self, Divide};
 /// use starple::nn::{Combination, Init, InitRng, Params as _, Segment, StarLinear, StarLinearCache};
 ///
 /// let domains = [DomainId::new(0), DomainId::new(1)];
+/// // One input and one output.
 /// let mut layer = StarLinear::new(1, 1, domains, Combination::Product, Init::He, &mut InitRng::new(1));
 /// layer.shared.weight.fill(2.0);
 /// let segments = [Segment { domain: DomainId::new(0), start: 0, end: 1 }, Segment { domain: DomainId::new(1), start: 1, end: 3 }];
 /// let (x, mut y, mut cache) = (array![[1.0], [2.0], [3.0]], Array2::zeros((3, 1)), StarLinearCache::default());
 /// layer.forward(&x, &segments, &mut cache, &mut y);
-/// assert_eq!(y, array![[2.0], [4.0], [6.0]]); // at the start all domains take the shared layer
+/// assert_eq!(y, array![[2.0], [4.0], [6.0]]); // at the start, the output for both domains is that of the shared map
 ///
 /// let mut grad = layer.zeros_like();
 /// layer.backward(&x, &segments, &Array2::ones((3, 1)), &mut cache, &mut grad, None);
-/// assert_eq!(grad.shared.weight, array![[6.0]]); // from all rows
+/// assert_eq!(grad.shared.weight, array![[6.0]]); // 1 + 2 + 3, from all rows
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct StarLinear {
     /// The affine map that all domains share: its weight `W`, `[in, out]`, and its bias `b`, `[out]`.
     pub shared: Linear,
-    /// The parameters of each domain d: `W_d`, `b_d` and others, depending on the [`Combination`].
+    /// The own parameters of each domain d, such as `W_d` and `b_d`. The [`Combination`] decides which there are.
     pub domain: PerDomain<DomainLinear>,
     combination: Combination,
 }
@@ -124,8 +125,9 @@ impl<'a> InputSum<'a, '_> {
 }
 
 impl StarLinear {
-    /// A layer that maps `input` columns to `output` columns, with parameters for each domain of `domains`. `combination` says how these
-    /// are combined with the shared ones; `init` is the distribution of the initial shared weight.
+    /// A layer with `input` inputs and `output` outputs, and with own parameters for each domain of `domains`. `combination` says how these
+    /// are combined with the shared map. The initial shared weight is drawn from the distribution `init`. The other parameters start at
+    /// neutral values: until they are trained, the output for every domain is that of the shared map.
     pub fn new(
         input: usize,
         output: usize,
@@ -146,17 +148,19 @@ impl StarLinear {
         linear + domains * combination.size(input, output)
     }
 
-    /// Adds parameters for the domain `domain`, for which the layer at first computes what the shared map alone computes. `domain` must be
-    /// the next position: the number of domains that the layer has.
+    /// Adds parameters for a new domain. They start at neutral values: until they are trained, the output for this domain is that of the
+    /// shared map alone. `domain` must be the number of domains that the layer has now, as a [`DomainId`]; this is not checked. Random
+    /// initial values, which only [`Combination::LowRank`] has, come from `rng`.
     pub fn add_domain(&mut self, domain: DomainId, rng: &InitRng) {
         let (input, output) = self.shared.weight.dim();
         self.domain.push(domain, DomainLinear::neutral(self.combination, input, output, &mut rng.of_domain(domain)));
     }
 
-    /// Returns the layer for rows of one domain as one affine map, with the combined weight `W*_d` and bias `b*_d`. `domain` is the
-    /// position of the domain in the layout, from 0.
+    /// Returns the layer for rows of one domain as one affine map, with the combined weight and the combined bias. `domain` is the position
+    /// of the domain in [`Layout::domains`](crate::data::Layout::domains), from 0.
     ///
-    /// With [`Combination::SigmoidGate`] every row has a map of its own; this one is the map if the gate is 1: `W + W_d` and `b + b_d`.
+    /// With [`Combination::SigmoidGate`] there is no such map, because the gate depends on the row. The result is then the map for a gate
+    /// of 1: the weight `W + W_d` and the bias `b + b_d`, where W and b are shared and `W_d` and `b_d` are the domain's own.
     ///
     /// # Panics
     /// If the layer has no domain at the position `domain`.
@@ -164,11 +168,13 @@ impl StarLinear {
         self.domain[domain].combined(&self.shared)
     }
 
-    /// The forward pass: the rows of each segment go through the layer of its domain, and rows of no known domain through `y = x·W + b`.
-    /// `x` is `[rows, in]`, `y` is `[rows, out]`.
+    /// The forward pass: computes `y`, `[rows, out]`, from `x`, `[rows, in]`. `segments` says which rows belong to which domain. The rows
+    /// of each segment go through the shared map combined with the parameters of their domain. Rows of no known domain go through the
+    /// shared map alone.
     ///
     /// # Panics
-    /// If `x` or `y` has another shape.
+    /// If `x` or `y` has another shape, if `segments` does not cover all rows in order, or if the layer does not have the domain of a
+    /// segment.
     pub fn forward(
         &self,
         x: &ArrayRef2<f32>,
@@ -198,12 +204,13 @@ impl StarLinear {
         });
     }
 
-    /// The backward pass, given the gradient `dy` of the output: adds the gradients of the shared parameters and of those of the domains to
-    /// `grad`, and writes the gradient of `x` to `dx`. Pass `None` for `dx` if you do not need it.
+    /// The backward pass. `x` and `segments` are those of the forward pass and `dy` is the gradient of its output. Adds the gradient of the
+    /// shared parameters and of the domains' own parameters to `grad`, and writes the gradient of `x` to `dx`. Pass `None` for `dx` if you
+    /// do not need it.
     ///
     /// # Panics
-    /// If `x`, `dy` or `dx` has another shape than in the forward pass. Also if the domain of a segment is [`DomainId::SHARED`], or if the
-    /// segments are not in ascending order of their domains, with each domain at most once.
+    /// If `x`, `dy` or `dx` has another shape than in the forward pass, or if the domain of a segment is [`DomainId::SHARED`]. With several
+    /// segments, they must be in ascending order of their domains, with each domain at most once; otherwise the method may panic too.
     pub fn backward(
         &self,
         x: &ArrayRef2<f32>,

@@ -7,18 +7,23 @@ use crate::nn::buffer::resize;
 use crate::nn::matmul::{matmul_grad, matmul_transposed};
 use crate::nn::{Decay, InitRng, Linear};
 
-/// The parameters of one domain in [`Combination::LowRank`](super::Combination::LowRank): `W*_d = W ⊙ (1 + U_d·V_dᵀ)`, `b*_d = b + b_d`,
-/// for many domains: a domain has `(in + out)·rank + out` values instead of `in·out + out`.
+/// The parameters of one domain d in a star layer that combines by [`Combination::LowRank`](super::Combination::LowRank).
 ///
-/// At the start `V_d = 0`, so that the factor is 1, and `U_d` is normal with variance `1/rank`, so that a step of `V_d`
-/// changes the factor about as much as the same step of a full factor. Weight decay pulls `V_d` to 0, which takes the factor
-/// to 1; `U_d` has none, since a domain whose `U_d` and `V_d` both are 0 could never learn again.
+/// The weight for rows of the domain is `W ⊙ (1 + U_d·V_dᵀ)`, where ⊙ is the elementwise product, and the bias is `b + b_d`. W and b are
+/// shared by all domains; `U_d`, `V_d` and `b_d` are the domain's own. For many domains this saves memory: a domain has
+/// `(in + out)·rank + out` values instead of the `in·out + out` values of [`Factor`](super::Factor), where `in` and `out` are the numbers
+/// of inputs and outputs and `rank` is the number of columns of `U_d` and `V_d`.
+///
+/// At the start `V_d` is 0, so that the factor `1 + U_d·V_dᵀ` is 1. `U_d` is drawn from a normal distribution of variance `1/rank`: a step
+/// of `V_d` then changes the factor about as much as the same step of a `W_d` in [`Factor`](super::Factor). Weight decay pulls `V_d` to 0,
+/// and so the factor to 1. It does not pull `U_d`: a domain whose `U_d` and `V_d` are both 0 could never learn again.
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::data::DomainId;
 /// use starple::nn::{Combination, DomainLinear, Init, InitRng, Linear, LowRankFactor, Segment, StarLinear, StarLinearCache};
 ///
+/// // One input, one output, one domain.
 /// let mut layer = StarLinear::new(1, 1, [DomainId::new(0)], Combination::LowRank { rank: 1 }, Init::He, &mut InitRng::new(1));
 /// layer.shared = Linear { weight: array![[2.0]], bias: array![1.0] };
 /// let own = LowRankFactor { u: array![[1.0]], v: array![[0.5]], bias: array![0.5] };
@@ -30,7 +35,7 @@ use crate::nn::{Decay, InitRng, Linear};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LowRankFactor {
-    /// The matrix `U_d`, `[in, rank]`; random at the start.
+    /// The matrix `U_d`, `[in, rank]`. Its initial values are random.
     pub u: Array2<f32>,
     /// The matrix `V_d`, `[out, rank]`; 0 at the start.
     pub v: Array2<f32>,

@@ -11,14 +11,18 @@ use crate::nn::matmul::{Epilogue, Operand, Output, PanelRow, PostOp, RowMajor, R
 use crate::nn::{Decay, Linear};
 use crate::parallel::{Cut, join};
 
-/// The parameters of one domain in [`Combination::Product`](super::Combination::Product): `W*_d = W ⊙ W_d`, `b*_d = b + b_d` (Sheng et al.
-/// 2021, section 3.4, equation 5). At the start `W_d = 1` and `b_d = 0`; weight decay pulls `W_d` to 1.
+/// The parameters of one domain d in a star layer that combines by [`Combination::Product`](super::Combination::Product).
+///
+/// The weight for rows of the domain is `W ⊙ W_d`, the elementwise product, and the bias is `b + b_d` (Sheng et al. 2021, section 3.4,
+/// equation 5). W and b are shared by all domains; `W_d` and `b_d` are the domain's own. At the start `W_d` is 1 and `b_d` is 0. Weight
+/// decay pulls `W_d` to 1.
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::data::DomainId;
 /// use starple::nn::{Combination, DomainLinear, Factor, Init, InitRng, Linear, Segment, StarLinear, StarLinearCache};
 ///
+/// // One input, one output, one domain.
 /// let mut layer = StarLinear::new(1, 1, [DomainId::new(0)], Combination::Product, Init::He, &mut InitRng::new(1));
 /// layer.shared = Linear { weight: array![[2.0]], bias: array![1.0] };
 /// let own = Factor { weight: array![[3.0]], bias: array![0.5] };

@@ -7,18 +7,21 @@ use crate::math::sigmoid_f32;
 use crate::nn::Linear;
 use crate::nn::buffer::resize;
 
-/// The parameters of one domain in [`Combination::SigmoidGate`](super::Combination::SigmoidGate), where a gate mixes the shared output and
-/// the domain's: `y = (1 − g) ⊙ y_s + g ⊙ y_d` with `g = σ(x·G_d + c_d)`. It is this crate's reading of the "gating" of Star+.
+/// The parameters of one domain d in a star layer that combines by [`Combination::SigmoidGate`](super::Combination::SigmoidGate).
 ///
-/// The stored layer is the difference from the shared one, `y_d = y_s + (x·W_d + b_d)`, so that
-/// `y = y_s + g ⊙ (x·W_d + b_d)`. At the start all is 0: the gate is ½, and both outputs are equal. Weight decay
-/// pulls `W_d` and `G_d` to 0.
+/// For a row x of the domain, a gate `g = σ(x·G_d + c_d)` mixes two outputs: `y = (1 − g) ⊙ y_s + g ⊙ y_d`. σ is the sigmoid, and `y_s` is
+/// the output of the map that all domains share. `y_d = y_s + x·W_d + b_d` is the domain's output: its own map `W_d`, `b_d` is stored as
+/// the difference from the shared map. So the formula becomes `y = y_s + g ⊙ (x·W_d + b_d)`.
+///
+/// At the start `W_d`, `b_d`, `G_d` and `c_d` are 0: the gate is ½, and both outputs are equal. Weight decay pulls `W_d` and `G_d` to 0.
+/// The formula is this crate's reading of the "gating" of Star+ (Yeşil & Turgut 2024).
 ///
 /// ```
 /// use ndarray::{Array2, array};
 /// use starple::data::DomainId;
 /// use starple::nn::{Combination, DomainLinear, Init, InitRng, Linear, Segment, SigmoidGate, StarLinear, StarLinearCache};
 ///
+/// // One input, one output, one domain.
 /// let mut layer = StarLinear::new(1, 1, [DomainId::new(0)], Combination::SigmoidGate, Init::He, &mut InitRng::new(1));
 /// layer.shared = Linear { weight: array![[2.0]], bias: array![1.0] };
 /// let own = SigmoidGate { own: Linear { weight: array![[3.0]], bias: array![1.0] }, gate: Linear { weight: array![[0.0]], bias: array![0.0] } };
@@ -30,10 +33,11 @@ use crate::nn::buffer::resize;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct SigmoidGate {
-    /// The map whose gated output is added to the shared output: its weight `W_d`, `[in, out]`, and its bias `b_d`, `[out]`; both 0 at the
-    /// start.
+    /// The domain's own map `x·W_d + b_d`, as the difference from the shared map: its weight `W_d`, `[in, out]`, and its bias `b_d`,
+    /// `[out]`. Both are 0 at the start.
     pub own: Linear,
-    /// The map that computes the gate before the sigmoid: its weight `G_d`, `[in, out]`, and its bias `c_d`, `[out]`; both 0 at the start.
+    /// The map whose output `x·G_d + c_d` becomes the gate through the sigmoid: its weight `G_d`, `[in, out]`, and its bias `c_d`, `[out]`.
+    /// Both are 0 at the start.
     pub gate: Linear,
 }
 

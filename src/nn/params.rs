@@ -393,7 +393,8 @@ pub mod tensor {
 
     const ROW_MAJOR: &str = "parameters are kept in standard layout";
 
-    /// Passes one tensor to `see` and moves `path` on to the next slot.
+    /// Passes `tensor` to `see`, with `path` as its name and number, and moves `path` on to the next [slot](Path::slot). `decay` says what
+    /// weight decay does to the tensor.
     ///
     /// # Panics
     /// If `tensor` is not in standard layout (row-major and contiguous).
@@ -407,7 +408,8 @@ pub mod tensor {
         path.advance();
     }
 
-    /// Passes one tensor to `see`, which may change it, and moves `path` on to the next slot.
+    /// Passes `tensor` to `see`, which may change its values, with `path` as its name and number. Then moves `path` on to the next
+    /// [slot](Path::slot). `decay` says what weight decay does to the tensor.
     ///
     /// # Panics
     /// If `tensor` is not in standard layout (row-major and contiguous).
@@ -422,7 +424,8 @@ pub mod tensor {
         path.advance();
     }
 
-    /// Passes one tensor and its gradient to `see`, and moves `path` on to the next slot.
+    /// Passes `tensor` and its gradient `grad` to `see`, with `path` as their name and number. Then moves `path` on to the next
+    /// [slot](Path::slot). `decay` says what weight decay does to the tensor.
     ///
     /// # Panics
     /// If `tensor` or `grad` is not in standard layout (row-major and contiguous).

@@ -8,11 +8,11 @@ use crate::math::dot_f32;
 /// One output of a cross-stitch unit: a learned linear combination of several matrices, block by block.
 ///
 /// The inputs `x_j` and the output y have the same width, which is divided into blocks of equally many columns. Block o of the output is
-/// `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`, where `x_{j,i}` is block i of input j. Each weight α is one number for a whole block. (With one
-/// block: Misra et al., CVPR 2016, section 3.1, equation 1, where a unit may also have a weight for each channel; this type does not. With
-/// several blocks: Ruder et al., AAAI 2019, section 3.)
+/// `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`, where `x_{j,i}` is block i of input j. Each weight α is one number for a whole block.
 ///
-/// With one block and the outputs of a stack's layers as inputs, it is what Ruder et al. call the mixture of layers β.
+/// With one block it is the unit of Misra et al. (CVPR 2016, section 3.1, equation 1), except that they may also have a weight for each
+/// channel. With several blocks it is that of Ruder et al. (AAAI 2019, section 3). With one block and the outputs of a stack's layers as
+/// inputs, it is what Ruder et al. call the mixture of layers β.
 ///
 /// ```
 /// use ndarray::{Array2, array};

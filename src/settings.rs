@@ -82,7 +82,7 @@ macro_rules! settings {
         #[derive(Debug, Clone)]
         pub struct $config(pub(crate) $builder);
 
-        #[doc = concat!("Collects the settings of a [`", stringify!($config), "`]. Its method `build` checks them, so no setter fails.")]
+        #[doc = concat!("Builds [`", stringify!($config), "`]. Setters do not fail; the method `build` checks all settings.")]
         #[derive(Debug, Clone)]
         $(#[$attribute])*
         pub struct $builder {

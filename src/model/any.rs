@@ -17,8 +17,8 @@ use crate::{Error, ErrorKind, Result};
 /// The settings of a model whose kind is known only at run time, for example because a file names it. In a file, the key `kind` names the
 /// model; the other keys are the settings of this model.
 ///
-/// Make one from the settings of a model by `into()`, or from a file by [`AnyConfig::from_settings`]. It dereferences to [`NetConfig`].
-/// [`AnyConfig::get`] returns the settings as their own type.
+/// Make one from the settings of a model by `into()`, or from a JSON object by [`AnyConfig::from_settings`]. You can call all methods of
+/// [`NetConfig`] on it. [`AnyConfig::get`] returns the settings as their own type.
 ///
 /// ```
 /// # use starple::data::Layout;
@@ -41,8 +41,8 @@ type Read = fn(Value) -> serde_json::Result<AnyConfig>;
 macro_rules! kinds {
     ($($kind:literal => $config:ty),* $(,)?) => {
         impl AnyConfig {
-            /// The names of all models in this crate, as the key `kind` of a file has them: `"star"`, `"ple"`, ….
-            /// [`NetConfig::kind`] returns one of them for a model of this crate.
+            /// The names of the kinds of model in this crate: `"star"`, `"ple"`, …. In a file, the key `kind` has one of these names.
+            /// [`NetConfig::kind`] returns one of them for each model of this crate.
             pub const KINDS: &[&str] = &[$($kind),*];
         }
 
@@ -69,7 +69,8 @@ kinds! {
 }
 
 impl AnyConfig {
-    /// The settings as the type of one model, such as [`StarConfig`]. `None` if they are those of another model.
+    /// The settings as the type `C`, such as [`StarConfig`]. `None` if they are the settings of another model, that is, of another type
+    /// than `C`.
     pub fn get<C: NetConfig>(&self) -> Option<&C> {
         let any: &dyn Any = &*self.0;
         any.downcast_ref()
@@ -85,10 +86,12 @@ impl AnyConfig {
         known.map_or_else(|| Err(serde_json::Error::unknown_variant(kind, Self::KINDS)), |i| READERS[i](settings))
     }
 
-    /// The name of the model that settings from a file are for: the value of their key `kind`, one of [`AnyConfig::KINDS`].
+    /// The kind of model that `settings` belong to. `settings` are a JSON object, for example from a file; the result is the value of their
+    /// key `kind`, one of [`AnyConfig::KINDS`].
     ///
     /// # Errors
-    /// [`ErrorKind::Config`], with a list of the known kinds, if the key `kind` is missing or its value is not a known kind.
+    /// [`ErrorKind::Config`] if `settings` have no key `kind`, or if its value is not one of [`AnyConfig::KINDS`]. The message lists the
+    /// kinds.
     pub fn kind_of(settings: &Value) -> Result<&'static str> {
         let kind = settings.get("kind");
         let known = Self::KINDS.iter().find(|&&known| kind.and_then(Value::as_str) == Some(known));
@@ -99,13 +102,15 @@ impl AnyConfig {
         })
     }
 
-    /// Reads the settings of a model from a JSON value, as a run file has them: the key `kind` and the settings of this model, but no key
-    /// `layout`. The model gets this `layout`, and this `seed` if the settings have no key `seed`. Settings that are not listed have their
-    /// defaults.
+    /// Reads the settings of a model from a JSON object, as a run file has them. The object has the key `kind`, which names the model, and
+    /// any settings of this model. Settings that it does not have get their default values.
+    ///
+    /// The object must not have the key `layout`: the model gets the argument `layout`. If the object has no key `seed`, the model gets the
+    /// argument `seed`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the key `kind` is missing or names no model, a key is unknown, or settings are invalid. The error names all
-    /// invalid settings.
+    /// [`ErrorKind::Config`] if the key `kind` is missing or names no model of this crate, if the object has the key `layout` or an unknown
+    /// key, or if a setting is invalid. The message names all invalid settings.
     pub fn from_settings(mut settings: Value, layout: &Layout, seed: u64) -> Result<Self> {
         Self::kind_of(&settings)?;
         let wrong = |message: String| Error::new(ErrorKind::Config, message);

@@ -13,19 +13,20 @@ use crate::nn::Branch;
 model_config! {
     /// The settings of [`Asymmetric`](super::Asymmetric), the model in which the tower of a branch can read the bottoms of other branches.
     AsymmetricConfig, AsymmetricConfigBuilder, "asymmetric", branches: Branches::Auto => {
-        /// The widths of the layers of each bottom, a stack of layers on the embedded row; at least one layer, default one layer of 128.
+        /// The widths of the layers of each bottom, from the input up; at least one layer, default one layer of width 128. A bottom is a
+        /// stack of layers that reads the [embedded row](crate::model::Embeddings).
         bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
-        /// follows them. An empty list leaves only the output layer.
+        /// The widths of the hidden layers of each tower, from the input up; default 64, 32. A tower is the part that computes the logits
+        /// of a branch. An output layer follows the hidden layers; if the list is empty, a tower is only this output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
-        /// How a tower joins the outputs of the bottoms that it reads; default by concatenation.
+        /// How the outputs of the bottoms that a tower reads are joined to the input of the tower; default by concatenation.
         fusion: Fusion = Fusion::Concatenate;
-        /// Which other bottoms the tower of a branch reads, in addition to its own. A key is the name of the branch that reads, the value
-        /// lists the names of the branches whose bottoms it reads. A name is that of the task, that of the domain, or `domain/task`; see
-        /// [`Branch::name`](crate::nn::Branch::name).
+        /// Which bottoms the tower of a branch reads in addition to the bottom of its own branch. A key is the name of a branch; the value
+        /// lists the names of the other branches whose bottoms the tower of this branch reads. The name of a branch is that of its task,
+        /// that of its domain, or `DOMAIN/TASK`, depending on what branches are ([`Branch::name`](crate::nn::Branch::name)).
         ///
-        /// By default the map is empty, and every branch reads the bottoms of all branches before it in [`Branches::of`]. If the map is not
-        /// empty, a branch without an entry reads only its own bottom.
+        /// By default the map is empty: then the tower of each branch also reads the bottoms of all branches before it in the order of
+        /// [`Branches::of`]. If the map is not empty, the tower of a branch without an entry reads only its own bottom.
         reads: BTreeMap<String, Vec<String>> = BTreeMap::new(), from impl Into<BTreeMap<String, Vec<String>>>,
             as &BTreeMap<String, Vec<String>>;
     }
@@ -48,8 +49,8 @@ model_config! {
     }
 }
 
-/// Asymmetric sharing (Tang et al., RecSys 2020, figure 1 b): every branch has a bottom; its tower can read the bottoms of other branches
-/// too.
+/// Asymmetric sharing (Tang et al., RecSys 2020, figure 1 b): every branch has a bottom and a tower. The tower of a branch reads its own
+/// bottom, and can read the bottoms of other branches too.
 ///
 /// ```text
 ///  tower A      tower B         ŷ^k = t^k(fusion(b^j(x) for all j that k reads, k first))
@@ -59,8 +60,9 @@ model_config! {
 ///           x
 /// ```
 ///
-/// Here x is the embedded row, `b^j` is the bottom of branch j, `t^k` is the tower of branch k, and the setting `fusion` says how outputs
-/// are joined. A bottom gets gradients from every tower that reads it.
+/// Here x is the [embedded row](crate::model::Embeddings), `b^j` is the bottom of branch j, and `t^k` is the tower of branch k, whose
+/// logits are `ŷ^k`. The setting `fusion` says how the outputs of several bottoms are joined. In training, a bottom gets gradients from
+/// every tower that reads it.
 pub type Asymmetric = Model;
 
 impl Describe for AsymmetricConfig {

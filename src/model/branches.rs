@@ -12,21 +12,24 @@ use crate::nn::Branch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Branches {
-    /// [`Branches::Domains`] if the layout has several domains and one task, otherwise [`Branches::Tasks`]. The default of most models.
-    /// `build` replaces it by the choice, so settings that are built never have this value.
+    /// Stands for [`Branches::Domains`] if the layout has several domains and one task, otherwise for [`Branches::Tasks`]. It is the
+    /// default of most models. The method `build` of a builder replaces `Auto` by one of these two, so built settings never have the value
+    /// `Auto`.
     #[default]
     Auto,
-    /// One branch per task, as in the papers. Rows of all domains pass all branches, so the net ignores the domain. With several domains,
-    /// [`NetConfig::warnings`] warns of this: choose other branches, or list the domain's column among the features.
+    /// One branch for each task, as in the papers on multi-task models. Each branch computes its logit for the rows of all domains, so the
+    /// net ignores the domain. If the layout has several domains, [`NetConfig::warnings`] warns of this. Then choose other branches, or
+    /// list the domain's column among the features.
     Tasks,
-    /// One branch per domain. It predicts all tasks, for the rows of its domain only.
+    /// One branch for each domain. It predicts all tasks, for the rows of its domain only.
     Domains,
     /// One branch for each task in each domain. It predicts its task, for the rows of its domain only.
     DomainsAndTasks,
 }
 
 impl Branches {
-    /// Replaces [`Branches::Auto`] by its choice for this layout. Other values are returned unchanged.
+    /// Returns what [`Branches::Auto`] stands for with this layout: [`Branches::Domains`] or [`Branches::Tasks`]. Returns all other values
+    /// unchanged.
     pub fn resolve(self, layout: &Layout) -> Self {
         match self {
             Self::Auto if layout.domains.len() > 1 && layout.tasks.len() == 1 => Self::Domains,
@@ -71,8 +74,8 @@ impl Branches {
         }
     }
 
-    /// The branches that predict for rows of this domain only, in the order of [`Branches::of`]. Empty if branches are tasks, because these
-    /// predict for all domains.
+    /// The branches that predict only for rows of the domain `domain`, in the order of [`Branches::of`]. If branches are tasks, the list is
+    /// empty, because each of them predicts for all domains.
     pub fn of_domain(self, domain: DomainId, layout: &Layout) -> Vec<Branch> {
         match self.resolve(layout) {
             Self::Auto | Self::Tasks => Vec::new(),
@@ -105,7 +108,7 @@ pub trait BranchedConfig: NetConfig {
     /// What the branches stand for: tasks, domains, or tasks in domains.
     fn branches(&self) -> Branches;
 
-    /// The number of branches that the model had before any domain was added; `None` means all branches. Rows of no known domain use only
-    /// these first branches of [`Branches::of`].
+    /// The number n of branches that the model had before any domain was added; `None` means all branches. Rows of no known domain use only
+    /// the first n branches of [`Branches::of`].
     fn built_with(&self) -> Option<usize>;
 }

@@ -8,7 +8,7 @@ use crate::net::Tape;
 use crate::nn::Segment;
 use crate::nn::buffer::resize;
 
-/// Activations and buffers of one forward pass of a model, and in training of its backward pass.
+/// The buffers of a model's forward pass, such as the outputs of its layers; in training also those of the backward pass.
 ///
 /// Keep one per thread and pass it to [`Model::forward_with`](super::Model::forward_with). A pass allocates only if it needs more memory
 /// than the earlier passes with this cache. The mode `M` is [`Infer`](crate::nn::Infer) (inference) or [`Train`](crate::nn::Train)
@@ -43,13 +43,13 @@ impl<M> Cache<M> {
         }
     }
 
-    /// The logits of the last pass, `[rows, tasks]`, in the order of its batch.
+    /// The logits that the last pass computed, `[rows, tasks]`, with the rows in the order of the batch.
     pub fn logits(&self) -> &Array2<f32> {
         &self.logits
     }
 
     /// The rows of each domain in the last pass. The net sorts the rows of a batch by domain, with rows of no known domain last; a
-    /// [`Segment`] is the range of one domain in this order. Domains without rows have no segment.
+    /// [`Segment`] is the range of the rows of one domain in this order. Domains without rows in the batch have no segment.
     pub fn segments(&self) -> &[Segment] {
         &self.order.segments
     }

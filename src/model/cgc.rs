@@ -11,13 +11,13 @@ model_config! {
     CgcConfig, CgcConfigBuilder, "cgc", branches: Branches::Auto => {
         /// The number of experts that all branches share; default 2. It may be 0 if `own_experts` is at least 1.
         shared_experts: usize = 2;
-        /// The number of experts of each branch, which no other branch reads; default 1. It may be 0 if `shared_experts` is at least 1.
+        /// The number of own experts of each branch, which no other branch reads; default 1. It may be 0 if `shared_experts` is at least 1.
         own_experts: usize = 1;
-        /// The widths of the layers of each expert, at least one layer; default one layer of 128. The last width is that of the mixture of
-        /// experts that a tower reads.
+        /// The widths of the layers of each expert, from the input up; at least one layer, default one layer of width 128. The mixture of
+        /// experts that a tower reads has the last of these widths.
         expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
-        /// follows them. An empty list leaves only the output layer.
+        /// The widths of the hidden layers of each tower, from the input up; default 64, 32. A tower is the part that computes the logits
+        /// of a branch. An output layer follows the hidden layers; if the list is empty, a tower is only this output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
@@ -27,15 +27,16 @@ model_config! {
     }
 }
 
-/// CGC (Tang et al., "Progressive Layered Extraction", RecSys 2020, section 4.1): shared experts, experts that one branch owns, and a
-/// softmax gate per branch. It is [`Ple`](super::Ple) with one level.
+/// CGC (Tang et al., "Progressive Layered Extraction", RecSys 2020, section 4.1): experts that all branches share, own experts of each
+/// branch, and a softmax gate for each branch. It is [`Ple`](super::Ple) with one level.
 ///
 /// ```text
 ///   tower k    ŷ^k = t^k(h^k)
 ///   gate k     h^k = Σ_i w^k_i E_i(x)   over the own experts of k and the shared experts;  w^k = softmax(x·W^k)
 /// ```
 ///
-/// Here x is the embedded row, `E_i` is expert i, and `t^k` and `W^k` are the tower and the gate of branch k.
+/// Here x is the [embedded row](crate::model::Embeddings) and `E_i` is expert i. For branch k, `W^k` is the weight matrix of the gate,
+/// `w^k_i` is the weight that the gate gives to expert i, `t^k` is the tower, and `ŷ^k` are the logits.
 pub type Cgc = Model;
 
 impl Describe for CgcConfig {

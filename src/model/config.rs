@@ -10,7 +10,8 @@ use super::Branches;
 use crate::data::{InputColumns, Layout, Schema};
 use crate::net::Describe;
 
-/// The settings of a model. In this crate, a value of such a type is always valid: it is checked when it is built or read from a file.
+/// The settings of a model. The settings of the models in this crate are always valid, because they are checked when they are built or read
+/// from a file.
 ///
 /// Implement this trait and [`Describe`] for a model of your own; [`Describe`] lists the steps of its net. The crate adds embeddings,
 /// training, prediction, serving and ONNX export. See [`net`](crate::net) for an example.
@@ -18,18 +19,18 @@ use crate::net::Describe;
 /// Derive `Clone`, `PartialEq`, `Serialize` and `Deserialize`; the type then implements [`ConfigObject`] too.
 pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
     /// The name of the kind of model, as in run files and model files: `"star"`, for example. [`AnyConfig::KINDS`](super::AnyConfig::KINDS)
-    /// lists the names of this crate; a model of your own has another one.
+    /// lists the names that this crate uses; give a model of your own another name.
     fn kind(&self) -> &'static str;
 
     /// The shape of the rows that the model reads: fields and their tables, numeric inputs, domains and tasks.
     fn layout(&self) -> &Layout;
 
-    /// The layout, to change it. [`Model::add_domain`](super::Model::add_domain) and [`Model::grow`](super::Model::grow) add domains and
-    /// table rows to it.
+    /// The layout, which the crate may change: [`Model::add_domain`](super::Model::add_domain) and [`Model::grow`](super::Model::grow) add
+    /// domains and table rows to it.
     fn layout_mut(&mut self) -> &mut Layout;
 
-    /// The width of the embedding tables that set no width of their own ([`EmbeddingTable::dim`](crate::data::EmbeddingTable::dim)), at
-    /// least 1.
+    /// The width of embeddings (the number of values in each row of an embedding table), at least 1. It holds for the tables that set no
+    /// width of their own ([`EmbeddingTable::dim`](crate::data::EmbeddingTable::dim)).
     fn embedding_dim(&self) -> usize;
 
     /// The standard deviation of the initial values of embedding tables, which are normally distributed around 0; default 0.01.
@@ -37,26 +38,28 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
         0.01
     }
 
-    /// The seed of all random initial values, of embeddings and of layers; default 0.
+    /// The seed of all random initial values, of embeddings and of layers. Any number; default 0.
     fn seed(&self) -> u64 {
         0
     }
 
-    /// The width of an embedded row, which is the input of the net: the embeddings of all fields and the numeric inputs, side by side. See
-    /// [`Layout::columns`].
+    /// The number of values of an embedded row ([`Embeddings`](super::Embeddings)): the embeddings of all fields and the numeric inputs,
+    /// side by side. An embedded row is the input of the net. [`Layout::columns`] computes the number.
     fn width(&self) -> usize {
         self.layout().columns(self.embedding_dim())
     }
 
-    /// `Some` if every branch has its own copy of all embedding tables, as in [`Single`](super::Single); the value says what the branches
-    /// are. `None`, the default, means that all branches share the tables of the layout. A net with tables per branch reads the row of each
-    /// branch by [`Builder::row_of`](crate::net::Builder::row_of).
+    /// `None`, the default, means that all branches share the embedding tables of the layout. `Some` means that every branch has its own
+    /// copy of all tables, as in [`Single`](super::Single); the value says whether branches are tasks, domains, or tasks in domains. The
+    /// net then reads the row of each branch by [`Builder::row_of`](crate::net::Builder::row_of).
     ///
     /// With tables per branch, a row of the batch is embedded once for each branch that predicts for it. The input `x` of the net then
-    /// holds blocks of embedded rows. If branches are tasks, there is one block of all rows for each branch. Otherwise there is one block
-    /// for each (segment, branch) pair, where a segment is the rows of one domain and the branch predicts for this domain; blocks are
-    /// ordered by segment, then by branch. The segment of rows of no known domain has one block for each of the first
-    /// [`tables_built_with`](NetConfig::tables_built_with) branches.
+    /// holds blocks of embedded rows:
+    ///
+    /// * If branches are tasks, each branch has one block, with all rows of the batch.
+    /// * Otherwise the rows of each domain have one block for each branch of this domain. Rows of no known domain have one block for each
+    ///   of the first [`tables_built_with`](NetConfig::tables_built_with) branches. Blocks are ordered by domain (no known domain last),
+    ///   then by branch.
     fn own_tables(&self) -> Option<Branches> {
         None
     }
@@ -67,9 +70,12 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
         None
     }
 
-    /// [`Model::add_domain`](super::Model::add_domain) calls this before it adds a domain. `branches` is the number of branches that the
-    /// model has until now. A model with branches must store the number, unless one is stored already: it is
-    /// [`BranchedConfig::built_with`](super::BranchedConfig::built_with). By default this does nothing.
+    /// Stores in the settings how many branches the model was built with. [`Model::add_domain`](super::Model::add_domain) calls this
+    /// method; `branches` is the number of branches before the domain is added.
+    ///
+    /// A model with branches must store `branches`, so that [`BranchedConfig::built_with`](super::BranchedConfig::built_with) returns it.
+    /// If an earlier call has stored a number, it must keep that number. The default does nothing, which is right for a model without
+    /// branches.
     fn keep_built_with(&mut self, branches: usize) {
         let _ = branches;
     }
@@ -79,9 +85,9 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
         true
     }
 
-    /// Two texts for the warning of [`NetConfig::warnings`], in the form of a run file: first the setting with which the net ignores the
-    /// domain, then the setting with which it reads the domain. The default is for a net with branches: `branches = "tasks"` and
-    /// `branches = "domains_and_tasks"`.
+    /// Two settings that the warning of [`NetConfig::warnings`] names, written as in a run file. With the first setting the net ignores the
+    /// domain, with the second it reads the domain. The default is right for a net with branches: `branches = "tasks"` and `branches =
+    /// "domains_and_tasks"`.
     fn domain_setting(&self) -> [&'static str; 2] {
         ["branches = \"tasks\"", "branches = \"domains_and_tasks\""]
     }
@@ -105,8 +111,9 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
         )]
     }
 
-    /// The width of an embedded row as an f64, which cannot overflow. Unlike [`NetConfig::width`], it is safe for settings that are not
-    /// checked yet.
+    /// The number of values of an embedded row ([`Embeddings`](super::Embeddings)), computed as an f64. [`NetConfig::width`] computes the
+    /// same number as a `usize`, which can overflow if the widths are extremely large; an f64 cannot. So use this method for settings that
+    /// are not checked yet.
     fn width_f64(&self) -> f64 {
         InputColumns::width_f64(self.layout(), self.embedding_dim())
     }
@@ -122,8 +129,8 @@ pub trait ConfigObject: Any + erased_serde::Serialize {
     /// Whether `other` has the same type and the same values.
     fn equals(&self, other: &dyn Any) -> bool;
 
-    /// A copy in which the setting with the name `key` (as in a run file) has this value. `None` if the resulting settings are invalid. An
-    /// unknown `key` is invalid in the settings of this crate's models.
+    /// A copy of these settings in which the setting `key` has the value `value`. Names and values of settings are those of a run file.
+    /// `None` if the changed settings are invalid; for models of this crate, also if there is no setting `key`.
     fn with(&self, key: &str, value: Value) -> Option<Box<dyn NetConfig>>;
 }
 
@@ -169,37 +176,42 @@ macro_rules! model_config {
                 /// The shape of the rows that the model reads: fields and their embedding tables, numeric inputs, domains and tasks.
                 /// [`Encoder::layout`](crate::data::Encoder::layout) gives it.
                 layout: $crate::data::Layout = $crate::data::Layout::default(), as &$crate::data::Layout;
-                /// The seed of all random initial values, of embeddings and of layers; default 0.
+                /// The seed of all random initial values, of embeddings and of layers. Any number; default 0.
                 seed: u64 = 0;
-                /// The width of the embedding tables that set no width of their own
-                /// ([`EmbeddingTable::dim`](crate::data::EmbeddingTable::dim)), 1 to 65536; default 16.
+                /// The width of embeddings, that is, the number of values in each row of an embedding table; from 1 to 65536, default 16.
+                /// It holds for all tables that set no width of their own ([`EmbeddingTable::dim`](crate::data::EmbeddingTable::dim)).
                 embedding_dim: usize = 16;
-                /// The standard deviation of the initial values of embedding tables, which are normally distributed around 0; at least 0,
-                /// default 0.01.
+                /// The standard deviation of the initial values of embedding tables, which are normally distributed around 0. A finite
+                /// number of at least 0; default 0.01.
                 embedding_std: f32 = 0.01;
                 /// The activation function of hidden layers; default ReLU. Output layers and softmax gates have none.
                 activation: $crate::nn::ActivationKind = $crate::nn::ActivationKind::default();
-                /// The normalisation of hidden layers, between their affine map and their activation; default none.
+                /// The normalisation of hidden layers, which comes after their affine map and before their activation; default none.
                 norm: $crate::nn::NormKind = $crate::nn::NormKind::default();
-                /// The probability with which training sets an output of a hidden layer to 0, 0 ≤ dropout < 1; default 0, no dropout.
+                /// In training, each output of a hidden layer is set to 0 with this probability. At least 0 and below 1; default 0: no
+                /// dropout.
                 dropout: f32 = 0.0;
                 /// The distribution of the initial weights of hidden layers; default uniform in `±√(1 / in)`, where `in` is the number of
                 /// inputs of the layer.
                 init: $crate::nn::Init = $crate::nn::Init::default();
                 $(
                     #[doc = concat!(
-                        "What the branches (the parts with their own output) stand for: tasks, domains, or tasks in domains; default `",
+                        "Whether there is one branch for each task, for each domain, or for each task in each domain; default `",
                         stringify!($branches),
-                        "`.",
+                        "`. A branch is a part of the net with its own output.",
                     )]
-                    /// `build` replaces [`Branches::Auto`](crate::model::Branches::Auto) by the choice for this layout.
-                    branches: $crate::model::Branches = $branches;
-                    /// The number of branches that the model had before any domain was added; default `None`, all branches. At least 1, and
-                    /// a multiple of the number of branches that one domain has; if branches are tasks, only all of them.
                     ///
-                    /// Rows of no known domain use only these first branches, and so do the parts that mix branches (shared gates, the
-                    /// units of cross-stitch and sluice, attention among branches). So an added domain does not change the scores of the
-                    /// other domains. You rarely set this: [`Model::add_domain`](crate::model::Model::add_domain) does.
+                    /// `build` replaces [`Branches::Auto`](crate::model::Branches::Auto) by `Branches::Domains` if the layout has several
+                    /// domains and one task, otherwise by `Branches::Tasks`.
+                    branches: $crate::model::Branches = $branches;
+                    /// The number of branches that the model had before any domain was added. Default `None`: all branches. It is at least
+                    /// 1 and at most the number of branches. If branches are domains, or tasks in domains, it must be a multiple of the
+                    /// number of branches of one domain. If branches are tasks, it must be the number of tasks.
+                    ///
+                    /// Rows of no known domain use only these first branches. What these branches share or mix (shared gates, their
+                    /// cross-stitch and sluice units, their attention to other branches) also reads only these branches. So an added domain
+                    /// does not change the scores of the other domains. You rarely set this number yourself, because
+                    /// [`Model::add_domain`](crate::model::Model::add_domain) sets it.
                     built_with: Option<usize> = None, from impl Into<Option<usize>>;
                 )?
                 $($list)*
@@ -226,7 +238,8 @@ macro_rules! model_config {
         $crate::settings!(@files $config $builder);
 
         impl $config {
-            /// A builder with the default settings, for rows of this layout, as [`Encoder::layout`](crate::data::Encoder::layout) gives it.
+            /// Returns a builder in which the layout is `layout` and all other settings have their default values.
+            /// [`Encoder::layout`](crate::data::Encoder::layout) returns the layout of your rows.
             pub fn builder(layout: &$crate::data::Layout) -> $builder {
                 $builder { layout: layout.clone(), ..$builder::default() }
             }

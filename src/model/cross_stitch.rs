@@ -9,14 +9,14 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`CrossStitch`](super::CrossStitch), the model with a stack of layers per branch, mixed after each layer.
     CrossStitchConfig, CrossStitchConfigBuilder, "cross_stitch", branches: Branches::Auto => {
-        /// The widths of the layers of each stack, at least one layer; default 128, 64, 32. Every branch has one stack. After each layer, a
-        /// cross-stitch unit mixes the outputs of all stacks.
+        /// The widths of the layers of each stack, from the input up; at least one layer, default 128, 64, 32. Every branch has one stack.
+        /// After each layer, a cross-stitch unit mixes the outputs of all stacks.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default none: a tower is only an
-        /// output layer.
+        /// The widths of the hidden layers of each tower, from the input up; default none. A tower is the part that computes the logits of
+        /// a branch. An output layer follows the hidden layers; with an empty list, a tower is only this output layer.
         tower_hidden: Vec<usize> = Vec::new(), from impl Into<Vec<usize>>, as &[usize];
-        /// The initial weight α that a cross-stitch unit gives to the stack of its own branch, in [0, 1]; default 0.9. The other stacks
-        /// share the rest, `1 − own_weight`, equally. With one branch the weight is 1.
+        /// The initial weight α that the cross-stitch unit of a branch gives to the stack of this branch, from 0 to 1; default 0.9. The
+        /// other stacks share the rest, `1 − own_weight`, equally. If there is only one branch, the initial weight is 1.
         own_weight: f32 = 0.9;
     }
     check(this, problems) {
@@ -40,9 +40,13 @@ model_config! {
 ///           x
 /// ```
 ///
-/// Here x is the embedded row, φ the activation, and `t^k` the tower of branch k. There is one α per layer and pair of branches. It is not
-/// bounded. Differences from the paper: the paper also has one α per channel,
-/// which is not implemented. The paper trains each stack alone before it joins them; here all stacks start untrained.
+/// Here x is the [embedded row](crate::model::Embeddings), the `x̃^k` that the first layer reads. For branch k, `W^k` and `b^k` are the
+/// weights and the bias of a layer of its stack, φ is the activation, `x^k` is the output of the layer, `x̃^k` is the mixture that the next
+/// layer (or the tower) reads, `t^k` is the tower, and `ŷ^k` are the logits. `α_kj` is the weight of branch j in the mixture for branch k.
+/// Each layer has one such number for each pair of branches; training can make it any number.
+///
+/// Differences from the paper: the paper also describes one α for each channel, which is not implemented. The paper trains each stack alone
+/// before it joins them; here all stacks start untrained.
 pub type CrossStitch = Model;
 
 impl Describe for CrossStitchConfig {

@@ -9,12 +9,14 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`Customized`](super::Customized), the model with a shared bottom and a bottom per branch.
     CustomizedConfig, CustomizedConfigBuilder, "customized", branches: Branches::Auto => {
-        /// The widths of the layers of each bottom, a stack of layers on the embedded row; at least one layer, default one layer of 128.
+        /// The widths of the layers of each bottom, from the input up; at least one layer, default one layer of width 128. A bottom is a
+        /// stack of layers that reads the [embedded row](crate::model::Embeddings).
         bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
-        /// follows them. An empty list leaves only the output layer.
+        /// The widths of the hidden layers of each tower, from the input up; default 64, 32. A tower is the part that computes the logits
+        /// of a branch. An output layer follows the hidden layers; if the list is empty, a tower is only this output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
-        /// How a tower joins the outputs of the two bottoms that it reads, its own one and the shared one; default by concatenation.
+        /// How the outputs of the two bottoms that a tower reads (that of its branch and the shared one) are joined to the input of the
+        /// tower; default by concatenation.
         fusion: Fusion = Fusion::Concatenate;
     }
     check(this, problems) {
@@ -23,7 +25,8 @@ model_config! {
     }
 }
 
-/// Customized sharing (Tang et al., RecSys 2020, figure 1 c): one shared bottom b, and one bottom `b^k` per branch. A tower reads both.
+/// Customized sharing (Tang et al., RecSys 2020, figure 1 c): one shared bottom b, and one own bottom `b^k` for each branch k. The tower of
+/// a branch reads both.
 ///
 /// ```text
 ///     tower A        tower B        ŷ^k = t^k(fusion(b^k(x), b(x)))
@@ -33,7 +36,8 @@ model_config! {
 ///               x
 /// ```
 ///
-/// Here x is the embedded row, `t^k` is the tower of branch k, and the setting `fusion` says how the two outputs are joined.
+/// Here x is the [embedded row](crate::model::Embeddings), `t^k` is the tower of branch k, and `ŷ^k` are its logits. The setting `fusion`
+/// says how the outputs of the two bottoms are joined.
 pub type Customized = Model;
 
 impl Describe for CustomizedConfig {

@@ -10,13 +10,13 @@ model_config! {
     MlMmoeConfig, MlMmoeConfigBuilder, "ml_mmoe", branches: Branches::Auto => {
         /// The number of levels of experts, 1 to 256; default 2. With one level the model is [`Mmoe`](super::Mmoe).
         levels: usize = 2;
-        /// The number of experts at each level, which all branches share, at least 1; default 3.
+        /// The number of experts at each level, at least 1; default 3. All branches share them.
         experts: usize = 3;
-        /// The widths of the layers of each expert, at least one layer; default one layer of 128. The last width is that of the mixture of
-        /// experts that a tower reads.
+        /// The widths of the layers of each expert, from the input up; at least one layer, default one layer of width 128. The mixture of
+        /// experts that a tower reads has the last of these widths.
         expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
-        /// follows them. An empty list leaves only the output layer.
+        /// The widths of the hidden layers of each tower, from the input up; default 64, 32. A tower is the part that computes the logits
+        /// of a branch. An output layer follows the hidden layers; if the list is empty, a tower is only this output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
@@ -36,10 +36,13 @@ model_config! {
 ///   level 1    E_i reads x
 /// ```
 ///
-/// Here x is the embedded row, `E_i` is expert i of a level, and `t^k` and `W^k` are the tower and the gate of branch k.
+/// Here x is the [embedded row](crate::model::Embeddings) and `E_i` is expert i of a level. `W^i` is the weight matrix of the gate of an
+/// expert above the first level, and `w^i_e` is the weight that this gate gives to expert e of the level below. For branch k, `W^k` is the
+/// weight matrix of the gate, `w^k_i` is the weight that this gate gives to expert i of the last level, `t^k` is the tower, and `ŷ^k` are
+/// the logits.
 ///
-/// The paper uses it as a baseline. Here every expert above the first level has its own gate, and so has every
-/// tower. If branches are domains, the logits of a row of no known domain are the mean over the domains that the model was built with.
+/// The paper uses this model as a baseline. Here every expert above the first level has its own gate, and the tower of every branch has one
+/// too. If branches are domains, the logits of a row of no known domain are the mean over the domains that the model was built with.
 pub type MlMmoe = Model;
 
 impl Describe for MlMmoeConfig {

@@ -9,13 +9,13 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`Mmoe`](super::Mmoe), the model with shared experts and a gate per branch.
     MmoeConfig, MmoeConfigBuilder, "mmoe", branches: Branches::Auto => {
-        /// The number of experts, which all branches share, at least 1; default 3. With one expert, its gate weight is always 1.
+        /// The number of experts, at least 1; default 3. All branches share them. If there is only one expert, its gate weight is always 1.
         experts: usize = 3;
-        /// The widths of the layers of each expert, at least one layer; default one layer of 128. The last width is that of the mixture of
-        /// experts that a tower reads.
+        /// The widths of the layers of each expert, from the input up; at least one layer, default one layer of width 128. The mixture of
+        /// experts that a tower reads has the last of these widths.
         expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
-        /// follows them. An empty list leaves only the output layer.
+        /// The widths of the hidden layers of each tower, from the input up; default 64, 32. A tower is the part that computes the logits
+        /// of a branch. An output layer follows the hidden layers; if the list is empty, a tower is only this output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
@@ -24,15 +24,16 @@ model_config! {
     }
 }
 
-/// MMoE (Ma et al., "Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts", KDD 2018, section 4): shared
-/// experts and a softmax gate per branch. It is [`Cgc`](super::Cgc) without own experts.
+/// MMoE (Ma et al., "Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts", KDD 2018, section 4): experts
+/// that all branches share, and a softmax gate for each branch. It is [`Cgc`](super::Cgc) without own experts.
 ///
 /// ```text
 ///   tower k    ŷ^k = t^k(h^k)
 ///   gate k     h^k = Σ_i w^k_i E_i(x)   over all experts;  w^k = softmax(x·W^k)
 /// ```
 ///
-/// Here x is the embedded row, `E_i` is expert i, and `t^k` and `W^k` are the tower and the gate of branch k.
+/// Here x is the [embedded row](crate::model::Embeddings) and `E_i` is expert i. For branch k, `W^k` is the weight matrix of the gate,
+/// `w^k_i` is the weight that the gate gives to expert i, `t^k` is the tower, and `ŷ^k` are the logits.
 pub type Mmoe = Model;
 
 impl Describe for MmoeConfig {

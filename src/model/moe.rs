@@ -9,13 +9,13 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`Moe`](super::Moe), the model with shared experts and one gate.
     MoeConfig, MoeConfigBuilder, "moe", branches: Branches::Auto => {
-        /// The number of experts, which all branches share, at least 1; default 3. With one expert, its gate weight is always 1.
+        /// The number of experts, at least 1; default 3. All branches share them. If there is only one expert, its gate weight is always 1.
         experts: usize = 3;
-        /// The widths of the layers of each expert, at least one layer; default one layer of 128. The last width is that of the mixture of
-        /// experts that a tower reads.
+        /// The widths of the layers of each expert, from the input up; at least one layer, default one layer of width 128. The mixture of
+        /// experts that a tower reads has the last of these widths.
         expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
-        /// follows them. An empty list leaves only the output layer.
+        /// The widths of the hidden layers of each tower, from the input up; default 64, 32. A tower is the part that computes the logits
+        /// of a branch. An output layer follows the hidden layers; if the list is empty, a tower is only this output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
@@ -25,14 +25,15 @@ model_config! {
 }
 
 /// MoE (Jacobs et al., "Adaptive Mixtures of Local Experts", Neural Computation 1991; a baseline in Ma et al., KDD 2018, section 3.3):
-/// shared experts and one softmax gate for all branches.
+/// experts and one softmax gate, both shared by all branches, and a tower for each branch.
 ///
 /// ```text
 ///   tower k    ŷ^k = t^k(h)
 ///   gate       h = Σ_i w_i E_i(x)   over all experts;  w = softmax(x·W)
 /// ```
 ///
-/// Here x is the embedded row, `E_i` is expert i, W is the gate, and `t^k` is the tower of branch k.
+/// Here x is the [embedded row](crate::model::Embeddings), `E_i` is expert i, W is the weight matrix of the gate, and `w_i` is the weight
+/// that the gate gives to expert i. `t^k` is the tower of branch k, and `ŷ^k` are its logits.
 pub type Moe = Model;
 
 impl Describe for MoeConfig {

@@ -8,23 +8,24 @@ use crate::net::{Builder, Built, Describe};
 use crate::nn::{ActivationKind, AttentionSettings, HiddenSettings, NormKind};
 
 model_config! {
-    /// The settings of [`Mran`](super::Mran), the model with attention among features and branches. Every embedding
-    /// table must have the width `embedding_dim`, and no field may keep its values apart ([`Pooling::Keep`]): otherwise `build` fails.
+    /// The settings of [`Mran`](super::Mran), the model with attention among features and branches. `build` returns an error if an
+    /// embedding table sets a width other than `embedding_dim`, or if a field keeps its values apart ([`Pooling::Keep`]).
     MranConfig, MranConfigBuilder, "mran", branches: Branches::Auto => {
-        /// The number of heads of each attention, at least 1; default 2.
+        /// The number of heads of each attention, from 1 to 4096; default 2.
         heads: usize = 2;
-        /// The output width of one head, at least 1; default 16. The output of an attention has `heads · head_width` values.
+        /// The number of output values of one head, from 1 to 65536; default 16. The output of an attention has `heads · head_width`
+        /// values.
         head_width: usize = 16;
-        /// If true (the default), attention scores are divided by the square root of the width of the vectors whose inner products they
-        /// are. If false, they are not scaled.
+        /// An attention score is the inner product of two vectors. If true (the default), each score is divided by the square root of the
+        /// width of these vectors. If false, scores are not scaled.
         scaled: bool = true;
-        /// The number of layers of attention among features, at most 256; default 1. With 0, features do not attend to each other.
+        /// The number of layers of attention among features, from 0 to 256; default 1. With 0, features do not attend to each other.
         attention_layers: usize = 1;
-        /// Whether the representations of branches attend to each other; default true. It has no effect in a model that was built with one
-        /// branch.
+        /// Whether the representations of branches (learned vectors, one for each branch) attend to each other; default true. It has no
+        /// effect in a model that was built with one branch.
         branch_attention: bool = true;
-        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
-        /// follows them. An empty list leaves only the output layer.
+        /// The widths of the hidden layers of each tower, from the input up; default 64, 32. A tower is the part that computes the logits
+        /// of a branch. An output layer follows the hidden layers; if the list is empty, a tower is only this output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
@@ -53,6 +54,18 @@ model_config! {
 ///   input                x_m = the embedding of a field, or x_j·v_j + b_j for a numeric input x_j
 /// ```
 ///
+/// The symbols, from the input up:
+///
+/// * A feature is a field or a numeric input, m and n count features from 1 to M, and `x_m` is the vector of feature m. `v_j` and `b_j` are
+///   learned vectors.
+/// * Q, K, V and `W_R` are learned matrices: the queries, keys, values and residual of an attention. Each of the three attentions has its
+///   own. `⟨·,·⟩` is the inner product.
+/// * Among features, `γ_mn` is the weight that feature m gives to feature n, φ is the activation, and `e_m` is the result for feature m.
+/// * Among branches, `r_k` is the learned representation of branch k, `β_kj` is the weight that branch k gives to branch j, and `q^k` is
+///   the result for branch k, of `width` values.
+/// * From branch k to features, `α^k_m` is the weight of feature m. `norm^k` is the normalisation of branch k, `t^k` its tower, and `ŷ^k`
+///   its logits.
+///
 /// The formulas among branches and among features are for one head; the formula among features is for one layer. All branches share the
 /// attentions ([`MultiHeadAttention`](crate::nn::MultiHeadAttention), [`Alignment`](crate::nn::Alignment)). A branch owns its
 /// representation `r_k`, its norm and its tower. If branches are domains, a row passes only the branches of its domain. The logits of a row
@@ -61,22 +74,29 @@ model_config! {
 /// A branch attends to the branches that the model was built with. A branch that is added later also attends to itself. So adding a domain
 /// changes no other `q^k`. `r_k` also gets gradients from the rows of the branches that attend to it.
 ///
-/// `activation`, `norm` and `dropout` are applied in the towers and, among features, after the sum of heads and residual. `norm` is also
-/// applied to the input of every tower. The paper uses batch normalisation there (`norm`: `batch`); AutoInt uses ReLU without
-/// normalisation. Attention among branches has none of the three, because a few representations give no useful statistics.
+/// The settings `activation`, `norm` and `dropout` hold in the towers and, in the attention among features, after the sum of heads and
+/// residual. `norm` also normalises the input of every tower. The paper uses batch normalisation there (`norm` = `batch`); AutoInt (see
+/// below) uses ReLU without normalisation. Attention among branches has no activation, normalisation or dropout, because a few
+/// representations give no useful statistics.
 ///
 /// # Differences from the paper
 ///
-/// From the paper are the three attentions and their order: multi-head self-attention among tasks (section 3.2) and among features (3.3),
-/// an alignment of the features with each task's representation, whose weights scale the features and are not summed over (3.4), a residual
-/// for each, a feed-forward tower per task (3.5), and attention weights that all tasks share. The sources are its abstract, the PLE paper
-/// (Tang et al., RecSys 2020, section 2) and published notes; the formulas of the paper itself were not available. The formulas of heads
-/// and residual are from AutoInt (Song et al., CIKM 2019, section 4.4), which also applies attention to the fields of a CTR log.
+/// From the paper are:
 ///
-/// * The paper represents a task by its *labels* in the training rows and keeps the alignment's weights for prediction. A label cannot be
-///   an input for the row that is scored. So here the representation of a task is learned, and the alignment depends on the row.
+/// * the three attentions and their order: multi-head self-attention among tasks (section 3.2), among features (3.3), and an alignment of
+///   the features with the representation of each task (3.4), whose weights scale the features without summing them;
+/// * a residual for each attention, a feed-forward tower for each task (3.5), and attention matrices that all tasks share.
+///
+/// The sources are the abstract of the paper, the PLE paper (Tang et al., RecSys 2020, section 2) and published notes; the formulas of the
+/// paper itself were not available. The formulas of heads and residual are from AutoInt (Song et al., CIKM 2019, section 4.4), which also
+/// applies attention to the fields of a CTR log.
+///
+/// The differences:
+///
+/// * The paper represents a task by its *labels* in the training rows, and keeps the weights of the alignment for prediction. A label
+///   cannot be an input for the row that is scored. So here the representation of a task is learned, and the alignment depends on the row.
 /// * A feature is one number in the paper. Here it is the embedding of a field, or a number mapped to that width.
-/// * Branches that are domains are an addition.
+/// * In the paper, branches are tasks. Here they can also be domains, or tasks in domains.
 /// * Not implemented: the paper's other scores among tasks (dot product, general, concatenation), and its penalty on attention weights.
 pub type Mran = Model;
 

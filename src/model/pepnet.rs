@@ -12,23 +12,25 @@ use crate::nn::HiddenSettings;
 model_config! {
     /// The settings of [`Pepnet`](super::Pepnet), the model with gates that scale the embedded row and the hidden layers.
     PepnetConfig, PepnetConfigBuilder, "pepnet", domain: epnet => {
-        /// The names of the fields that PPNet's gates read (for example user, item, author), in any order, each once. PPNet is the gates
-        /// that scale the hidden layers of towers. Default none: then there is no PPNet, and `epnet` must be true.
+        /// The names of the fields that the gates of PPNet read (for example user, item, author), in any order, each once. PPNet consists
+        /// of the gates that scale the hidden layers of towers. Default none: then there is no PPNet, and `epnet` must be true.
         priors: Vec<String> = Vec::new(), each String, as &[String];
-        /// Whether there is an EPNet, the gate that reads the domain and scales the embedded row; default true. If false, the net ignores
-        /// the domain, and `priors` must have at least one field.
+        /// Whether there is an EPNet, the gate that reads the domain and scales the [embedded row](crate::model::Embeddings); default true.
+        /// If false, the net ignores the domain, and `priors` must have at least one field.
         epnet: bool = true;
         /// Whether PPNet also scales the input of each tower, not only its hidden layers; default false. If true, `priors` must have at
         /// least one field.
         gate_input: bool = false;
-        /// The width of the hidden layer of each gate, at least 1; default 64. `None` (`null` in a file): the width of the gate's output.
+        /// The width of the hidden layer of each gate, from 1 to 65536; default 64. With `None` (`null` in a file), it is the number of
+        /// outputs of the gate.
         gate_hidden: Option<usize> = Some(64), from impl Into<Option<usize>>;
         /// If true (the default), the last layer of each gate starts at 0, so that all gates start at 1 and change nothing. If false, its
         /// weights start at random, by Xavier's rule ([`Init::Xavier`](crate::nn::Init::Xavier)).
         gates_from_zero: bool = true;
-        /// The width of the embedding of the domain, which EPNet's gate reads; at least 1, default 16.
+        /// The number of values in the embedding of a domain, which the gate of EPNet reads; from 1 to 65536, default 16.
         domain_dim: usize = 16;
-        /// The widths of the hidden layers of each task's tower, at least one layer; default 128, 64, 32. An output layer follows them.
+        /// The widths of the hidden layers of each task's tower, from the input up; at least one layer, default 128, 64, 32. An output
+        /// layer follows them.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
@@ -56,27 +58,32 @@ model_config! {
 }
 
 /// PEPNet (Chang et al., "PEPNet: Parameter and Embedding Personalized Network for Infusing with Personalized Prior Information", KDD
-/// 2023). EPNet is a gate that reads the domain and scales the embedded row. PPNet is gates that read user, item or other prior fields and
-/// scale the hidden layers of every task's tower.
+/// 2023). EPNet is a gate that reads the domain and scales the [embedded row](crate::model::Embeddings). PPNet consists of gates that read
+/// the fields of user, item or other *priors*, and scale the hidden layers of every task's tower.
 ///
 /// ```text
-///   tower t    O_l^t = δ_l^t ⊙ φ(O_{l−1}^t·A_l + a_l)      ŷ^t = O_L^t·A + a
+///   tower t    O_l^t = δ_l^t ⊙ φ(O_{l−1}^t·A_l^t + a_l^t)      ŷ^t = O_L^t·A^t + a^t
 ///   PPNet      [δ_l^1, …, δ_l^T] = Gate_l([priors, sg(O)])
 ///   EPNet      O = Gate([sg(E), e_d]) ⊙ E
 ///   Gate NU    Gate(x) = 2·σ(relu(x·W₁ + b₁)·W₂ + b₂)
 ///   input      E: the embedded row; e_d: an embedding of its domain; priors: the embeddings of some fields, in the row's order
 /// ```
 ///
+/// * t counts the T tasks, and l the L hidden layers of a tower, whose input is `O_0^t = O`. `O_l^t` is the output of layer l, `A` and `a`
+///   with indices are learned weights and biases, φ is the activation, and `ŷ^t` is the logit of task t.
+/// * `δ_l^t` are the numbers by which a gate multiplies each output of layer l. `W₁`, `b₁`, `W₂` and `b₂` are the learned weights and
+///   biases of a gate, σ is the sigmoid, and ⊙ is the elementwise product.
 /// * `sg` stops the gradient. EPNet's gate sends no gradient to the embeddings that it reads, and PPNet's gates send none to EPNet's
 ///   output. The embeddings of the priors do get gradients through PPNet's gates, and `e_d` through EPNet's (sections 3.2 and 3.3).
-/// * A gate has two layers. Its last map starts at 0, so every δ starts at exactly 1 and the untrained net is one stack of layers per task.
-///   The paper does not give the initial values of gates.
-/// * One gate per layer computes the values of all tasks.
+/// * A gate has two layers ("Gate NU" in the paper). By default its last layer starts at 0, so every δ starts at exactly 1 and no gate
+///   changes anything before training. The paper does not give the initial values of gates.
+/// * For each hidden layer, one gate computes the numbers δ of all tasks.
 /// * The priors use the same embedding tables as the row. Dropout is applied to a hidden layer before its gate.
 /// * Domain side features (what a user did in a domain) are not implemented. They can be ordinary features, since EPNet's gate reads the
 ///   row.
 ///
-/// A row of no known domain uses the mean of all domain embeddings. A domain that is added starts with that mean.
+/// A row of no known domain uses the mean of all domain embeddings. The embedding of a domain that is added to the model starts with this
+/// mean.
 pub type Pepnet = Model;
 
 /// γ: gates are between 0 and 2, and 1 is neutral.

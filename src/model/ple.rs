@@ -11,15 +11,17 @@ model_config! {
     PleConfig, PleConfigBuilder, "ple", branches: Branches::Auto => {
         /// The number of levels of experts, 1 to 256; default 2. With one level the model is [`Cgc`](super::Cgc).
         levels: usize = 2;
-        /// The number of experts at each level that all branches share; default 2. At least 1 if there is more than one level.
+        /// The number of experts at each level that all branches share; default 2. It must be at least 1 if there is more than one level,
+        /// or if `own_experts` is 0.
         shared_experts: usize = 2;
-        /// The number of experts of each branch at each level; default 1. It may be 0 if `shared_experts` is at least 1.
+        /// The number of own experts of each branch at each level, which the other branches do not read (only the shared gate does);
+        /// default 1. It may be 0 if `shared_experts` is at least 1.
         own_experts: usize = 1;
-        /// The widths of the layers of each expert, at least one layer; default one layer of 128. The last width is that of the mixture of
-        /// experts that a tower reads.
+        /// The widths of the layers of each expert, from the input up; at least one layer, default one layer of width 128. The mixture of
+        /// experts that a tower reads has the last of these widths.
         expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
-        /// follows them. An empty list leaves only the output layer.
+        /// The widths of the hidden layers of each tower, from the input up; default 64, 32. A tower is the part that computes the logits
+        /// of a branch. An output layer follows the hidden layers; if the list is empty, a tower is only this output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
@@ -60,8 +62,10 @@ model_config! {
 ///   shared gate   h^s ← Σ_i w^s_i E_i   over all experts of the level, w^s = softmax(h^s·W^s)
 /// ```
 ///
-/// Here x is the embedded row, `E_i` is an expert of the level, and `t^k` and `W^k` are the tower and the gate of branch k. The *shared
-/// gate* has the weight `W^s`; it mixes the input of the shared experts of the next level.
+/// Here x is the [embedded row](crate::model::Embeddings) and `E_i` is expert i of the level. For branch k, `h^k` is what its own experts
+/// and its gate read, `W^k` is the weight matrix of its gate, `w^k_i` is the weight that this gate gives to expert i, `t^k` is its tower,
+/// and `ŷ^k` are its logits. The *shared gate* has the weight matrix `W^s`. It computes `h^s`, the input of the shared experts of the next
+/// level.
 pub type Ple = Model;
 
 impl Describe for PleConfig {

@@ -8,9 +8,11 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`Pooled`](super::Pooled), the model with one network, in which the domain is a feature.
     PooledConfig, PooledConfigBuilder, "pooled" => {
-        /// The widths of the hidden layers; default 128, 64, 32. An output layer with one logit per task follows them.
+        /// The widths of the hidden layers, from the input up; default 128, 64, 32. An output layer with one logit for each task follows
+        /// them.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
-        /// The width of the embedding of the domain, which the network reads beside the embedded row; at least 1, default 16.
+        /// The number of values in the embedding of a domain, which the network reads together with the [embedded
+        /// row](crate::model::Embeddings); from 1 to 65536, default 16.
         domain_dim: usize = 16;
     }
     check(this, problems) {
@@ -20,8 +22,9 @@ model_config! {
     }
 }
 
-/// The pooled model: one network for all domains and tasks, `logits = mlp([x, e_d])`, where x is the embedded row and `e_d` an embedding of
-/// its domain. See [`DomainMlp`](crate::nn::DomainMlp).
+/// The pooled model: one network for all domains and tasks, `logits = mlp([x, e_d])`, where mlp is a multilayer perceptron, x is the
+/// [embedded row](crate::model::Embeddings), and `e_d` is a learned embedding of the row's domain d. See
+/// [`DomainMlp`](crate::nn::DomainMlp).
 ///
 /// A row of no known domain uses the mean of all domain embeddings.
 pub type Pooled = Model;

@@ -9,11 +9,11 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`SharedBottom`](super::SharedBottom), the model with one bottom and a tower per branch.
     SharedBottomConfig, SharedBottomConfigBuilder, "shared_bottom", branches: Branches::Auto => {
-        /// The widths of the layers of the bottom, the stack of layers that all branches share; at least one layer, default one layer of
-        /// 128.
+        /// The widths of the layers of the bottom, from the input up; at least one layer, default one layer of width 128. The bottom is a
+        /// stack of layers that reads the [embedded row](crate::model::Embeddings) and that all branches share.
         bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
-        /// follows them. An empty list leaves only the output layer.
+        /// The widths of the hidden layers of each tower, from the input up; default 64, 32. A tower is the part that computes the logits
+        /// of a branch. An output layer follows the hidden layers; if the list is empty, a tower is only this output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
@@ -23,7 +23,7 @@ model_config! {
 }
 
 /// Shared bottom (Caruana, "Multitask Learning", Machine Learning 1997; Tang et al., RecSys 2020, figure 1 a): one bottom b, whose output
-/// the tower `t^k` of every branch k reads.
+/// the tower `t^k` of every branch k reads. Here x is the [embedded row](crate::model::Embeddings), and `ŷ^k` are the logits of branch k.
 ///
 /// ```text
 ///   tower A    tower B       ŷ^k = t^k(b(x))

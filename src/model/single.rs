@@ -6,9 +6,9 @@ use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`Single`](super::Single), the model with a separate model for each branch.
+    /// The settings of [`Single`](super::Single), which has separate embedding tables and a separate network for each branch.
     SingleConfig, SingleConfigBuilder, "single", branches: Branches::DomainsAndTasks, own_tables: true => {
-        /// The widths of the hidden layers of the model of each branch; default 128, 64, 32. An output layer follows them.
+        /// The widths of the hidden layers of each branch's network, from the input up; default 128, 64, 32. An output layer follows them.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {
@@ -16,8 +16,8 @@ model_config! {
     }
 }
 
-/// A separate model for each branch k, with its own embedding tables: `logits^k = mlp^k(x^k)`, where `x^k` is the row embedded by the
-/// tables of branch k.
+/// A separate model for each branch k, with its own embedding tables: `logits^k = mlp^k(x^k)`, where mlp is a multilayer perceptron and
+/// `x^k` is the row embedded by the tables of branch k.
 ///
 /// ```text
 ///   logits A      logits B
@@ -30,9 +30,9 @@ model_config! {
 /// No parameters are shared. It is the baseline against which "gain" and "negative transfer" of the other models are measured (Tang et al.,
 /// RecSys 2020, section 1).
 ///
-/// The models still train in one run. With one loss per task, the loss is the mean over the rows of all domains; use
-/// [`Units::DomainsAndTasks`](crate::loss::Units::DomainsAndTasks) for one mean per model. Gradient clipping, loss weighting and early
-/// stopping apply to all models together.
+/// The networks of all branches still train in one run. By default the loss of a task is the mean over the rows of all domains. To get one
+/// mean for each network, use [`Units::DomainsAndTasks`](crate::loss::Units::DomainsAndTasks). Gradient clipping, loss weighting and early
+/// stopping apply to all networks together.
 pub type Single = Model;
 
 impl Describe for SingleConfig {

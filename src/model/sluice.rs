@@ -9,23 +9,24 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`Sluice`](super::Sluice), the model with a stack of layers per branch, mixed by subspaces.
     SluiceConfig, SluiceConfigBuilder, "sluice", branches: Branches::Auto => {
-        /// The widths of the layers of each stack, at least one layer; default 128, 128. Every branch has one stack. All widths must be
-        /// equal, and a multiple of `subspaces`.
+        /// The widths of the layers of each stack, from the input up; at least one layer, default 128, 128. Every branch has one stack. All
+        /// widths must be equal, and a multiple of `subspaces`.
         hidden: Vec<usize> = vec![128, 128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of the hidden layers of each tower, the part that computes the logits of a branch; default 64, 32. An output layer
-        /// follows them. An empty list leaves only the output layer.
+        /// The widths of the hidden layers of each tower, from the input up; default 64, 32. A tower is the part that computes the logits
+        /// of a branch. An output layer follows the hidden layers; if the list is empty, a tower is only this output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
-        /// The number of subspaces into which the output of a layer is cut, at least 1; default 2. A subspace is a block of columns; all
-        /// have the same width.
+        /// The number of subspaces into which the output of a layer is cut, from 1 to 4096; default 2. A subspace is a block of columns.
+        /// All subspaces have the same width.
         subspaces: usize = 2;
-        /// The initial weight α that a mixed subspace gives to the same subspace of its own branch, in [0, 1]; default 0.9. All other
-        /// subspaces, of all stacks, share the rest, `1 − own_weight`, equally.
+        /// Each subspace of a branch's mixture is a weighted sum of all subspaces of all stacks. This is the initial weight α of the same
+        /// subspace of the branch's own stack, from 0 to 1; default 0.9. All other subspaces, of all stacks, share the rest, `1 −
+        /// own_weight`, equally.
         own_weight: f32 = 0.9;
-        /// A tower reads a mixture of all layers of its stack. This is the initial weight β of the last layer in it, in [0, 1]; default
-        /// 0.9. The other layers share the rest, `1 − last_weight`, equally.
+        /// A tower reads a mixture of all layers of its stack. This is the initial weight β of the last layer in this mixture, from 0 to 1;
+        /// default 0.9. The other layers share the rest, `1 − last_weight`, equally.
         last_weight: f32 = 0.9;
-        /// The weight λ of the penalty that pushes the subspaces of a layer to be orthogonal, at least 0; default 0.1. With 0 there is no
-        /// penalty.
+        /// The weight λ of the penalty that makes the weights of a layer's subspaces orthogonal to each other. A finite number of at least
+        /// 0; default 0.1. With 0 there is no penalty.
         orthogonality: f32 = 0.1;
     }
     check(this, problems) {
@@ -56,17 +57,19 @@ model_config! {
 ///   penalty    λ Σ_{k,l} Σ_{r<s} ‖(G^k_lr)ᵀ G^k_ls‖²_F
 /// ```
 ///
-/// * x is the embedded row for the first layer (`h^k_0 = x`), φ the activation, `t^k` the tower of branch k, and `h[s]` the subspace s of
-///   h.
-/// * Every α and β is one learned number. It is not bounded.
-/// * The penalty is on the weights, `[in, out]`, of every layer of every stack that has a gradient in the step, also of the first layer. It
-///   is added once per step to the mean loss. The paper has two subspaces; with more, every pair is penalised. The authors' example also
-///   has λ = 0.1.
+/// * The first layer reads the [embedded row](crate::model::Embeddings) x: `h^k_0 = x`. For branch k, `x^k_l` is the output of layer l of
+///   its stack, `h^k_l` is the mixture that the next layer reads, `t^k` is the tower, and `ŷ^k` are the logits. `h[s]` is subspace s of h.
+/// * `W^k_l` and `b^k_l` are the weights and the bias of a layer, and φ is the activation. `G^k_lr` are the columns of `W^k_l` that compute
+///   subspace r. `‖·‖²_F` is the sum of the squares of all entries.
+/// * Every α and β is one learned number. Training can make it any number.
+/// * The penalty is the sum over all layers of all stacks (also the first layer) that have a gradient in this training step. It is added to
+///   the mean loss of the step. The paper has two subspaces; if there are more, every pair of subspaces has a penalty. The authors' example
+///   also has λ = 0.1.
 /// * Differences from the paper: the layers are fully connected; the paper's are recurrent. Towers read several layers through β; the
-///   authors' code can also add or concatenate the layers. α starts near the identity, as in cross-stitch; the paper's α starts with a
-///   larger weight between one pair of subspaces of different stacks.
+///   authors' code can also add or concatenate the layers. α starts near the identity, as in cross-stitch networks; in the paper, one pair
+///   of subspaces of different stacks starts with a larger weight.
 ///
-/// With one subspace and all weight of β on the last layer, it is [`CrossStitch`](super::CrossStitch).
+/// With one subspace, no penalty, and towers that read only the last layer (β = 1 there), it is [`CrossStitch`](super::CrossStitch).
 pub type Sluice = Model;
 
 impl Describe for SluiceConfig {

@@ -9,33 +9,39 @@ use crate::nn::{Combination, PartitionedNormSettings};
 model_config! {
     /// The settings of [`Star`](super::Star), the model in which every layer combines shared weights and weights of the domain.
     StarConfig, StarConfigBuilder, "star" => {
-        /// The widths of the hidden layers of the star topology, whose layers combine shared weights and weights of the domain; default
-        /// 128, 64, 32. An output layer of the same kind follows them.
+        /// The widths of the hidden layers of the star topology, from the input up; default 128, 64, 32. The star topology is a network in
+        /// which every layer combines shared weights with weights of the domain. An output layer of the same kind follows the hidden
+        /// layers.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
-        /// How a layer combines its shared weights and its weights of the domain; default by their elementwise product, as in the paper.
+        /// How a layer of the star topology combines its shared weights with its weights of the domain; default by their elementwise
+        /// product, as in the paper.
         combination: Combination = Combination::Product;
         /// Whether [Partitioned Normalization](crate::nn::PartitionedNorm) is applied to the input of the star topology; default true. It
-        /// standardises each column with statistics of the row's domain. If false, the settings `norm_…` have no effect.
+        /// normalises each column by its mean and variance over the rows of the domain. If false, the settings whose names begin with
+        /// `norm_` have no effect.
         partitioned_norm: bool = true;
-        /// ε of Partitioned Normalization, which is added to every variance; above 0, default 1e-5.
+        /// ε of Partitioned Normalization, which is added to every variance, so that no division is by 0. A finite number above 0; default
+        /// 1e-5.
         norm_epsilon: f32 = 1e-5;
-        /// The weight of a new batch in the moving averages of Partitioned Normalization, in (0, 1]; default 0.05. In the first steps the
-        /// weight is larger, so that the averages do not depend on their initial values.
+        /// The weight of a new batch in the moving averages of Partitioned Normalization, above 0 and at most 1; default 0.05. In the first
+        /// steps the weight is larger, so that the averages do not depend on their initial values.
         norm_rate: f32 = 0.05;
-        /// In training, Partitioned Normalization uses the mean and variance of a domain's rows in the batch only if the batch has at least
-        /// this many rows of the domain. With fewer rows it uses the moving averages of the domain (of all domains together, if the domain
-        /// has none yet). At least 2; default 64.
+        /// The smallest number of rows of a domain in a training batch with which Partitioned Normalization uses the mean and variance of
+        /// these rows. If the batch has fewer rows of the domain, it uses the moving averages of the domain (those of all domains together
+        /// if the domain has none yet). At least 2; default 64.
         norm_min_rows: usize = 64;
-        /// φ of Partitioned Normalization: φ times the moving variance over all domains together is added to the variance of each domain;
-        /// at least 0, default 0. If φ is above 0, a new value in a column that was nearly constant in a domain cannot become very large
-        /// after normalisation. But the scores of a domain then depend on the statistics of the other domains too.
+        /// φ of Partitioned Normalization: φ times the moving variance over all domains together is added to the variance of each domain. A
+        /// finite number of at least 0; default 0. If φ is above 0, a column that was nearly constant in a domain cannot become very large
+        /// after normalisation when a new value occurs. But the scores of a domain then depend on the statistics of the other domains too.
         norm_floor: f32 = 0.0;
-        /// Whether there is an auxiliary network, whose logits are added to those of the star topology; default true. It reads the embedded
-        /// row and an embedding of the domain. If false, `auxiliary_hidden` and `domain_dim` have no effect.
+        /// Whether there is an auxiliary network, whose logits are added to those of the star topology; default true. It reads the
+        /// [embedded row](crate::model::Embeddings) and an embedding of the domain. If false, `auxiliary_hidden` and `domain_dim` have no
+        /// effect.
         auxiliary: bool = true;
-        /// The widths of the hidden layers of the auxiliary network; default one layer of 32.
+        /// The widths of the hidden layers of the auxiliary network, from the input up; default one layer of width 32. An output layer
+        /// follows them.
         auxiliary_hidden: Vec<usize> = vec![32], from impl Into<Vec<usize>>, as &[usize];
-        /// The width of the embedding of the domain, which the auxiliary network reads; at least 1, default 16.
+        /// The number of values in the embedding of a domain, which the auxiliary network reads; from 1 to 65536, default 16.
         domain_dim: usize = 16;
     }
     check(this, problems) {
@@ -54,8 +60,8 @@ model_config! {
     }
 }
 
-/// STAR (Sheng et al., "One Model to Serve All", CIKM 2021, section 3): every layer multiplies shared weights by weights of the row's
-/// domain.
+/// STAR (Sheng et al., "One Model to Serve All", CIKM 2021, section 3): in every layer, shared weights are multiplied by weights of the
+/// row's domain.
 ///
 /// ```text
 ///              ┌─ PN ── star layer, φ ── … ── star layer ──┐
@@ -63,19 +69,22 @@ model_config! {
 ///              └─ [x, e_d] ── auxiliary network ───────────┘
 /// ```
 ///
-/// It has three parts:
+/// Here x is the [embedded row](crate::model::Embeddings), PN is Partitioned Normalization, φ is the activation, and `e_d` is the embedding
+/// of domain d. STAR has three parts:
 ///
-/// * [`PartitionedNorm`](crate::nn::PartitionedNorm), PN, normalises the input x per domain (section 3.3, equations 3 and 4).
+/// * [`PartitionedNorm`](crate::nn::PartitionedNorm) (PN) normalises the input x with statistics of each domain (section 3.3, equations 3
+///   and 4).
 /// * The star topology is a fully connected net. Every layer, also the last, is a [`StarLinear`](crate::nn::StarLinear) (section 3.4,
-///   equations 5 and 6): `W*_d = W ⊙ W_d`, or another [`Combination`].
-/// * The auxiliary network reads x and an embedding `e_d` of the domain ([`DomainMlp`](crate::nn::DomainMlp); section 3.5). Its logits are
-///   added (equation 7): `p = σ(s_main + s_a)`.
+///   equations 5 and 6). Its weights for the rows of domain d are `W*_d = W ⊙ W_d`: the elementwise product of the shared weights W and the
+///   weights `W_d` of the domain. The setting `combination` can choose another [`Combination`].
+/// * The auxiliary network reads x and `e_d` ([`DomainMlp`](crate::nn::DomainMlp); section 3.5). Its logits `s_a` are added to the logits
+///   `s_m` of the star topology (equation 7): the predicted probability is `p = σ(s_m + s_a)`, where σ is the sigmoid.
 ///
 /// In an untrained STAR, the layers of the star topology compute the same for all domains, with every [`Combination`]. A row of no known
 /// domain uses the shared weights W alone, the normalisation statistics of all domains together, and the mean of the domain embeddings.
 ///
-/// Batch normalisation and Dice in hidden layers take their statistics over all rows of a batch, of all domains together. Partitioned
-/// Normalization avoids this at the input.
+/// If hidden layers use batch normalisation or the activation Dice, these take their statistics over the rows of all domains together.
+/// Partitioned Normalization, which takes them for each domain, is only at the input.
 pub type Star = Model;
 
 impl Describe for StarConfig {

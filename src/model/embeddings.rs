@@ -17,20 +17,21 @@ const LINES: &str = "tables and x are in standard layout";
 
 /// The embedding layer of a model: its tables, and how they turn a row of a batch into an *embedded row*, the input of the net.
 ///
-/// The embedded rows are `x = [e_1, …, e_F, numeric]`, `[rows, width]`: the embedding `e_f` of each field in the order of the layout, then
-/// the numeric inputs. Each field reads the [table](crate::data::EmbeddingTable) that the layout names for it:
+/// An embedded row is `x = [e_1, …, e_F, numeric]`: the embeddings `e_1` to `e_F` of the F fields in the order of the layout, then the
+/// numeric inputs. It has [`Embeddings::width`] values. Each field reads the [table](crate::data::EmbeddingTable) that the layout names for
+/// it:
 ///
 /// * For a field with one id a row, `e_f` is the table row of this id.
-/// * For a bag of ids, `e_f` is the sum or mean of their table rows.
+/// * For a bag of ids, `e_f` is the sum or mean of the table rows of its ids ([`Pooling`](crate::data::Pooling)).
 /// * For a field that [keeps](crate::data::Pooling::Keep) `n` values, `e_f` has the table rows of its first `n` ids side by side, with
 ///   zeros for missing ids. One more column has the number of its ids (at most `n`) divided by `n`.
 ///
-/// Fields that read one table share its rows, and their gradients add up. Tables start from a normal distribution with mean 0 and standard
-/// deviation `embedding_std`. A gradient has only the table rows that a batch reads ([`RowGrad`]), so the time of a training step does not
-/// depend on the size of a table.
+/// Fields that read one table share its rows, and their gradients add up. The initial values of a table are normally distributed with mean
+/// 0 and standard deviation [`NetConfig::embedding_std`]. A gradient has only the table rows that a batch reads ([`RowGrad`]), so the time
+/// of computing it does not depend on the size of a table.
 ///
-/// In a model whose branches have their own tables ([`NetConfig::own_tables`]), every branch has a copy of all tables of the layout, and
-/// `x` has one embedded row for each branch that predicts for a row.
+/// In a model whose branches have their own tables ([`NetConfig::own_tables`]), every branch has its own copy of all tables of the layout.
+/// A row of the batch then has one embedded row for each branch that predicts for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embeddings {
     columns: InputColumns,
@@ -149,8 +150,9 @@ impl Embeddings {
         self.columns.width
     }
 
-    /// The tables, `[rows, dim]`, in the order of [`Layout::tables`](crate::data::Layout::tables). If every branch has its own tables, the
-    /// list has all tables of the first branch, then all tables of the second branch, and so on.
+    /// The embedding tables, each `[rows, dim]` (one row for each id, of `dim` values), in the order of
+    /// [`Layout::tables`](crate::data::Layout::tables). If every branch has its own tables, the list has all tables of the first branch,
+    /// then all tables of the second branch, and so on.
     pub fn tables(&self) -> &[Array2<f32>] {
         &self.tables
     }

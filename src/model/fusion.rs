@@ -10,12 +10,12 @@ use crate::nn::InputGrad;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fusion {
-    /// Concatenates the values side by side, the default: n values of `[rows, width]` become `[rows, n · width]`.
+    /// Puts the values side by side; this is the default. n values, each `[rows, width]`, become one value, `[rows, n · width]`.
     #[default]
     Concatenate,
-    /// Adds the values element by element: the result is `[rows, width]`.
+    /// Adds the values element by element. The result has the shape of one value, `[rows, width]`.
     Sum,
-    /// Averages the values element by element: the result is `[rows, width]`.
+    /// Averages the values element by element. The result has the shape of one value, `[rows, width]`.
     Mean,
 }
 

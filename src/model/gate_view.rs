@@ -5,20 +5,22 @@ use ndarray::ArrayView2;
 use crate::data::Layout;
 use crate::nn::Branch;
 
-/// One softmax gate and the weights that it computed in a forward pass. [`Net::visit_gates`](super::Net::visit_gates) shows one for each
-/// gate of a net.
+/// One softmax gate and the weights that it computed in a forward pass. [`Net::visit_gates`](crate::net::Net::visit_gates) gives one
+/// `GateView` for each gate of a net.
 #[derive(Debug, Clone, Copy)]
 pub struct GateView<'a> {
-    /// The level of the experts that the gate mixes, from 0 at the input of the net. A model with one level of experts has level 0 only.
+    /// The level of the experts that the gate mixes, counted from 0: level 0 is nearest to the input of the net. In a model with one level
+    /// of experts it is always 0.
     pub level: usize,
     /// The part of the net that reads the mixture of the experts.
     pub reader: GateReader,
     /// The experts that the gate mixes, in the order of the columns of `weights`.
     pub experts: &'a [ExpertId],
-    /// The position of the first row of `weights` among all rows of the pass, from 0. The net sorts rows by domain:
+    /// The position, from 0, that the first row of `weights` has among all rows of the pass. A pass sorts its rows by domain:
     /// [`Cache::segments`](super::Cache::segments) says which positions belong to which domain.
     pub start: usize,
-    /// The softmax weights, `[rows, experts]`, for consecutive rows from `start` on. The weights of a row sum to 1.
+    /// The softmax weights, `[rows, experts]`. Row i of this matrix has the weights for the row at position `start + i` of the pass, which
+    /// sum to 1.
     pub weights: ArrayView2<'a, f32>,
 }
 
@@ -34,10 +36,11 @@ pub enum GateReader {
 }
 
 impl GateReader {
-    /// The last parts of the gate's name among the parameters: `gates.BRANCH`, `gates.I` (the position of an expert) or `shared_gate`.
+    /// The end of the dotted name of the gate in the net. It is `gates.BRANCH` for a branch, where BRANCH is the name of the branch
+    /// ([`Branch::name`]); `gates.I` for the expert at position I; and `shared_gate` for [`GateReader::Shared`].
     ///
     /// # Panics
-    /// If `layout` does not have the domain or task of the branch.
+    /// If `self` has a branch, and `layout` does not have the domain or the task of this branch.
     pub fn name(self, layout: &Layout) -> String {
         match self {
             Self::Branch(branch) => format!("gates.{}", branch.name(layout)),
@@ -57,10 +60,11 @@ pub enum ExpertId {
 }
 
 impl ExpertId {
-    /// The name of the expert, where `I` is its position: `own.BRANCH.I` or `shared.I`.
+    /// The name of the expert: `own.BRANCH.I` for [`ExpertId::Own`] and `shared.I` for [`ExpertId::Shared`]. BRANCH is the name of the
+    /// branch ([`Branch::name`]), and I is the position of the expert.
     ///
     /// # Panics
-    /// If `layout` does not have the domain or task of the branch.
+    /// If `self` has a branch, and `layout` does not have the domain or the task of this branch.
     pub fn name(self, layout: &Layout) -> String {
         match self {
             Self::Own(branch, i) => format!("own.{}.{i}", branch.name(layout)),

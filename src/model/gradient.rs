@@ -9,7 +9,7 @@ use crate::math::dot_f64;
 use crate::net::Net;
 use crate::nn::{Leaf, LeafMut, Pair, Params as _, Path, RowGrad};
 
-/// The gradient of all parameters of a [`Model`]: of the embedding tables, for the rows that a step read, and of the net.
+/// The gradient of all parameters of a [`Model`]: of the table rows that a training step read, and of the net.
 ///
 /// [`Model::zero_grad`] makes one, [`Model::backward`] adds to it, and
 /// [`Model::apply`] updates the model with it. It can also [freeze](Gradient::freeze) tensors.
@@ -17,7 +17,7 @@ use crate::nn::{Leaf, LeafMut, Pair, Params as _, Path, RowGrad};
 pub struct Gradient {
     /// The gradients of the embedding tables, in the order of [`Embeddings::tables`](super::Embeddings::tables).
     pub tables: Vec<RowGrad>,
-    /// The gradient of the net. It is a net of the same shape, in which each tensor holds the gradient of the model's tensor.
+    /// The gradient of the net. It is a net with the same layers, in which each tensor holds the gradient of the same tensor of the model.
     pub net: Net,
     /// For every tensor, in the order of [`Model::visit`], whether it is frozen. Empty if none is.
     pub(super) frozen: Vec<bool>,
@@ -25,9 +25,10 @@ pub struct Gradient {
 
 /// Which members of a [`Gradient`] are present, one bit for each member.
 ///
-/// A member is the set of parameters that belong to one domain, one branch or one step of the net. It is present if it had rows or labels
-/// in this training step. [`Model::apply`] updates only members that are present. If the rows of a training step are
-/// divided, for example among processes, combine the presence of all their gradients with `|=`.
+/// A member is a set of parameters: those that one domain owns in a layer, or those of one step of the net (an operation, often a layer). A
+/// member is present if rows or labels of the training step reached it. [`Model::apply`] updates only members that are present. If the rows
+/// of a training step are divided, for example among processes, each part has its own gradient: combine the presence of these gradients
+/// with `|=`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Presence {
     words: Vec<u64>,
@@ -40,17 +41,18 @@ impl Presence {
         &self.words
     }
 
-    /// The bits, to change them, for example to combine them over several processes. They have the order of [`Presence::words`].
+    /// The bits, to be changed: for example to combine those of several processes with OR. They have the order of [`Presence::words`].
     pub fn words_mut(&mut self) -> &mut [u64] {
         &mut self.words
     }
 }
 
 impl BitOrAssign<&Self> for Presence {
-    /// Makes present every member that is present in `other`. The two are from gradients of different rows of one training step.
+    /// Makes every member present that is present in `other`. Both must be from gradients of one model, usually of different rows of one
+    /// training step.
     ///
     /// # Panics
-    /// If the two have different numbers of words: they are from gradients of different models.
+    /// If `self` and `other` have different numbers of words, because they are from gradients of different models.
     fn bitor_assign(&mut self, other: &Self) {
         assert_eq!(self.words.len(), other.words.len(), "the presence of one model's gradients");
         self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word |= other);
@@ -64,10 +66,10 @@ impl Gradient {
     /// The gradients of frozen tensors stay 0. [`Model::apply`] changes neither their values nor their optimizer state; frozen moving
     /// averages stay too. An empty list freezes nothing.
     ///
-    /// A name matches all tensors whose dotted name ([`Model::visit`]) starts with it. It is compared part by part, where dots separate the
-    /// parts; `*` matches any one part. `embeddings` means all tables, `embeddings.user` one table, `net.layers.*.shared` the shared
-    /// weights of STAR's layers. The forward pass does not change: rows are still normalised by the statistics of their batch, and dropout
-    /// stays active.
+    /// A name of the list matches all tensors whose dotted name ([`Model::visit`]) starts with it. Dots separate the parts of a name, and
+    /// only whole parts match; `*` matches any one part. For example, `embeddings` means all tables, `embeddings.user` the table `user`,
+    /// and `net.layers.*.shared` the shared weights of STAR's layers. Freezing does not change the forward pass in training: rows are still
+    /// normalised by the statistics of their batch, and dropout stays active.
     ///
     /// ```
     /// # use starple::data::Layout;
@@ -84,8 +86,8 @@ impl Gradient {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a name matches no tensor, or no tensor is left to train. The error names every
-    /// problem, and nothing is changed.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if one of `names` matches no tensor, or if no tensor is left to train. The message
+    /// names every problem, and the gradient does not change.
     pub fn freeze<S: AsRef<str>>(&mut self, model: &Model, names: &[S]) -> Result<()> {
         self.frozen = frozen(model, names)?;
         self.silence();
@@ -119,8 +121,8 @@ impl Gradient {
         self.net.zero();
     }
 
-    /// Adds `other`, the gradient of other rows of the same training step. A member ([`Presence`]) is present in the sum if it is present
-    /// in one of the two.
+    /// Adds `other` to this gradient: the gradient of the same model on other rows of the same training step. A member ([`Presence`]) is
+    /// present in the sum if it is present in one of the two.
     ///
     /// The batch statistics of normalisation layers, which a gradient holds too, are averaged. `other` does not change; it is borrowed
     /// mutably only because of how the code visits two gradients.
@@ -134,7 +136,7 @@ impl Gradient {
     /// Which members of [`Gradient::net`] are present: which domains, branches and steps of the net had rows or labels. The gradient does
     /// not change; it is borrowed mutably because [`Gradient::set_presence`] uses the same code.
     ///
-    /// Embedding tables are no members: [`RowGrad::rows`] lists the table rows that have a gradient.
+    /// Embedding tables are not among the members. [`RowGrad::rows`] lists the table rows that have a gradient.
     pub fn presence(&mut self) -> Presence {
         let (mut words, mut count) = (Vec::new(), 0);
         self.net.visit_presence(&mut |present| {
@@ -147,11 +149,11 @@ impl Gradient {
         Presence { words }
     }
 
-    /// Makes the members in `presence` present. A member that was absent before has the values 0; then add to it the values of the other
-    /// gradients of this training step.
+    /// Makes all members present that are present in `presence`. Use it to add up gradients of several processes: first give all gradients
+    /// the same, combined presence, then add up their values. A member that was absent has only values 0.
     ///
     /// # Panics
-    /// If `presence` is from the gradient of another model, or a member that is present in this gradient is absent in `presence`.
+    /// If `presence` is from the gradient of another model, or if a member that is present in this gradient is absent in `presence`.
     pub fn set_presence(&mut self, presence: &Presence) {
         let mut count = 0_usize;
         self.net.visit_presence(&mut |present| {

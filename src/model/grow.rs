@@ -8,22 +8,23 @@ use crate::data::Layout;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum NewRows {
-    /// Each new row is a copy of row 0, the out-of-vocabulary row of a fitted vocabulary; the default. A value without its own row reads
-    /// row 0, so scores do not change when the value gets its own row. If the vocabulary was fitted with a `min_count` above 1, row 0 has
-    /// been trained on rare values.
+    /// Each new row is a copy of row 0 of the table; this is the default. Use it for fields with a fitted vocabulary, where row 0 is the
+    /// out-of-vocabulary row: a value without a row of its own reads row 0. So scores do not change when such a value gets its own row. If
+    /// the vocabulary was fitted with a `min_count` above 1, training has trained row 0 on the rare values.
     #[default]
     OutOfVocabulary,
-    /// Each new row has random values, from the distribution of a new model. Use it for fields whose values are already ids, where row 0
-    /// has no special meaning. The values depend only on the seed of the model, the table and the number of the row.
+    /// Each new row has random values, drawn like those of a new model. Use it for fields whose values are already ids, where row 0 has no
+    /// special meaning. The random values depend only on the seed of the model, the position of the table and the number of the row.
     Drawn,
 }
 
 impl Model {
-    /// Extends a trained model to a layout with more table rows and more domains. The new rows and domains come after the existing ones.
+    /// Extends a trained model to the layout `layout`, which has more table rows or more domains than the layout of the model. New rows
+    /// come after the existing rows of a table, and new domains after the existing domains. `rows` says which initial values new rows have.
     ///
-    /// Every table gets its new rows, also tables per branch. Each new domain is added as by [`Model::add_domain`]. All existing values
-    /// stay. The score of a row whose ids and domain existed before keeps its bits. For rows of no known domain, see [`Model::add_domain`].
-    /// If the layout has not grown, nothing changes.
+    /// If branches have their own tables, the tables of every branch get the new rows. Each new domain is added as by
+    /// [`Model::add_domain`]. All existing values stay. A row whose ids and domain existed before has bit for bit the same score as before.
+    /// The score of a row of no known domain changes at most by rounding. If the layout has not grown, nothing changes.
     ///
     /// After this call, make new gradients, caches, [`Step`](crate::train::Step)s and optimizers: the old ones do not fit the larger model.
     /// The optimizer state starts from zero, as in every [`Trainer::fit`](crate::train::Trainer::fit).
@@ -53,9 +54,12 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`](crate::ErrorKind::Layout), naming every difference, if `layout` is not the model's layout plus rows and
-    /// domains: it has other fields, numeric inputs or tasks, or another order of them; fewer rows; a field that changes between bag and no
-    /// bag, or its pooling; or a domain that is missing, renamed, moved, or has an invalid name. The model then stays unchanged.
+    /// [`ErrorKind::Layout`](crate::ErrorKind::Layout) in these cases. The message names every difference, and the model does not change.
+    ///
+    /// * `layout` has other tables, fields, numeric inputs or tasks than the model, or has them in another order.
+    /// * A table has fewer rows than in the model, or another width.
+    /// * A field reads another table, changes between one id and a bag of ids, or has another [`Pooling`](crate::data::Pooling).
+    /// * A domain of the model is missing, renamed or at another position, or a domain has an invalid name (see [`Model::add_domain`]).
     pub fn grow(&mut self, layout: &Layout, rows: NewRows) -> Result<()> {
         self.layout().check_growth(layout)?;
         self.config.layout_mut().tables.clone_from(&layout.tables);

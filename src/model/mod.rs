@@ -104,9 +104,10 @@ pub(crate) use self::statistics::{Statistics, has_averages};
 /// How many rows [`Model::score`] and similar loops process at a time.
 pub(crate) const PIECE: usize = 4096;
 
-/// A model: embedding tables followed by a [`Net`]. It computes one logit for each encoded row and task.
+/// A model: embedding tables followed by a [`Net`]. It computes one logit for each row and task. Rows are encoded, that is, their texts are
+/// replaced by ids ([`Batch`]).
 ///
-/// Prediction takes `&self` and can run on many threads at once.
+/// The methods that predict take `&self`, so many threads can use one model at the same time.
 #[derive(Debug)]
 pub struct Model {
     config: AnyConfig,
@@ -117,8 +118,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// An untrained model with these settings, for example a [`StarConfig`] or an [`AnyConfig`]. It cannot fail, because settings are
-    /// checked when they are built.
+    /// Makes an untrained model with the settings `config`: a [`StarConfig`], for example, or an [`AnyConfig`]. It returns no error,
+    /// because settings are checked when they are built.
     pub fn new(config: impl Into<AnyConfig>) -> Self {
         let config = config.into();
         let (embeddings, net) = (Embeddings::new(&*config), Net::new(&*config));
@@ -180,19 +181,21 @@ impl Model {
         &mut self.net
     }
 
-    /// The number of values that training learns by gradient descent, embedding tables included. Moving averages do not count.
+    /// The number of parameters, that is, of all values that training learns by gradient descent. Embedding tables count, and so do frozen
+    /// tensors; moving averages do not.
     pub fn parameters(&self) -> usize {
         self.embeddings.tables().iter().map(Array2::len).sum::<usize>() + self.net.count()
     }
 
-    /// The logits of a batch in inference, `[rows, tasks]`.
+    /// Computes the logits of a batch in inference, `[rows, tasks]`: without dropout, and normalised by moving averages.
     ///
     /// `domain` is one id for the whole batch, or a slice with one id for each row, in any order. Give [`DomainId::SHARED`] to rows of no
     /// known domain. A row's logits do not depend on the other rows of the batch. The labels of the batch are not read.
     ///
     /// # Panics
-    /// If `batch` does not have the layout of this model ([`Batch::check`] returns an error instead), `domain` has an id that the model
-    /// does not have or not one id for each row, or `batch` has 2³² rows or more ([`Model::score`] has no such limit).
+    /// If `batch` does not have the layout of this model ([`Batch::check`] returns an error instead). If `domain` has an id that the model
+    /// does not have, or is a slice that does not have one id for each row. If `batch` has 2³² rows or more ([`Model::score`] has no such
+    /// limit).
     pub fn forward<'a>(&self, batch: &Batch, domain: impl Into<Domains<'a>>) -> Array2<f32> {
         let lent = self.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
         let mut cache = lent.unwrap_or_default();
@@ -201,23 +204,23 @@ impl Model {
         logits
     }
 
-    /// The probabilities of a batch in inference, `p = 1/(1 + exp(−logit))`, `[rows, tasks]`. The arguments are those of
+    /// Computes the probabilities p of a batch in inference, `[rows, tasks]`: `p = 1/(1 + exp(−logit))`. The arguments are those of
     /// [`Model::forward`].
     ///
     /// # Panics
-    /// If `batch` does not have the layout of this model, if `domain` has an id that the model does not have or not one id for each row, or
-    /// if `batch` has 2³² rows or more.
+    /// If `batch` does not have the layout of this model. If `domain` has an id that the model does not have, or is a slice that does not
+    /// have one id for each row. If `batch` has 2³² rows or more.
     pub fn predict<'a>(&self, batch: &Batch, domain: impl Into<Domains<'a>>) -> Array2<f32> {
         self.forward(batch, domain).mapv_into(probability)
     }
 
-    /// The logits of any number of rows in inference, `[rows, tasks]`. The domain of each row is the one that [`Batch::domains()`] has.
+    /// Computes the logits of any number of rows in inference, `[rows, tasks]`. [`Batch::domains()`] has the domain of each row.
     ///
-    /// It calls [`Model::forward`] for a few thousand rows at a time, so that memory stays bounded. Inside a rayon pool it uses all threads
-    /// of the pool; the logits are the same.
+    /// It calls [`Model::forward`] for a few thousand rows at a time, so that it needs little memory. Inside a rayon pool it uses all
+    /// threads of the pool; the logits have the same bits.
     ///
     /// # Panics
-    /// If `rows` does not have the layout of this model, or has a domain that the model does not have.
+    /// If `rows` does not have the layout of this model, or if it has a domain that the model does not have.
     pub fn score(&self, rows: &Batch) -> Array2<f32> {
         let mut logits = Array2::zeros((rows.rows(), self.layout().tasks.len()));
         self.score_into(rows, 0, logits.view_mut());
@@ -236,15 +239,15 @@ impl Model {
         join(|| self.score_into(rows, start, first), || self.score_into(rows, start + middle, second));
     }
 
-    /// The logits of a batch, `[rows, tasks]`, computed in a cache that you keep between calls. The arguments `batch` and `domain` are
-    /// those of [`Model::forward`].
+    /// Computes the logits of a batch, `[rows, tasks]`, in buffers that you keep between calls: `cache`. The arguments `batch` and `domain`
+    /// are those of [`Model::forward`].
     ///
-    /// A `Cache<Infer>` gives the logits in inference. A `Cache<Train>` gives the logits in training (with dropout and batch statistics)
-    /// and keeps what [`Model::backward`] needs.
+    /// With a `Cache<Infer>`, the logits are those of [`Model::forward`]. With a `Cache<Train>`, they are those of training (with dropout,
+    /// and normalised by the statistics of the batch), and the cache keeps what [`Model::backward`] needs.
     ///
     /// # Panics
-    /// If `batch` does not have the layout of this model, if `domain` has an id that the model does not have or not one id for each row, or
-    /// if `batch` has 2³² rows or more. In training also if a row has the domain [`DomainId::SHARED`].
+    /// If `batch` does not have the layout of this model. If `domain` has an id that the model does not have, or is a slice that does not
+    /// have one id for each row. If `batch` has 2³² rows or more. In training, also if `domain` gives a row the id [`DomainId::SHARED`].
     pub fn forward_with<'c, 'a, M: Copy + Into<Mode<'static>>>(
         &self,
         batch: &Batch,
@@ -270,13 +273,13 @@ impl Model {
         &cache.logits
     }
 
-    /// The backward pass after [`Model::forward_with`]: adds the gradients of all parameters to `grad`.
+    /// The backward pass after [`Model::forward_with`] in training: adds the gradients of all parameters to `grad`.
     ///
     /// `dlogits` is the gradient of the loss with respect to the logits, `[rows, tasks]`, in the order of the batch. `batch` must be the
     /// batch of the last forward pass with `cache`. You can call this several times after one forward pass, each time with other `dlogits`.
     ///
     /// # Panics
-    /// If `dlogits`, `batch` or `grad` has other shapes than the forward pass and this model.
+    /// If `dlogits` or `batch` has another shape than in the forward pass, or if `grad` is the gradient of another model.
     pub fn backward(&self, batch: &Batch, dlogits: &Array2<f32>, cache: &mut Cache<Train>, grad: &mut Gradient) {
         cache.order.gather(dlogits, &mut cache.grouped);
         resize(&mut cache.dx, cache.x.nrows(), cache.x.ncols());
@@ -287,12 +290,13 @@ impl Model {
         grad.silence();
     }
 
-    /// Adds the gradient of the net's penalty on its own weights to `grad`, and returns the penalty. Only [`Sluice`] has such a penalty,
-    /// and your own net if it uses [`Builder::orthogonal_layer`](crate::net::Builder::orthogonal_layer); for other nets it is 0.
+    /// Adds the gradient of the net's penalty on its own weights to `grad`, and returns the penalty, a term of the training loss. Only
+    /// [`Sluice`] has a penalty, and a net of your own that uses [`Builder::orthogonal_layer`](crate::net::Builder::orthogonal_layer). For
+    /// other nets this does nothing and returns 0.
     ///
-    /// `cache` is that of the forward pass.
+    /// `cache` is the cache of the forward pass of this step.
     ///
-    /// Call it once per step, after all backward passes, because only layers that have a gradient in this step are penalised.
+    /// Call it once in each training step, after all backward passes: only layers that have a gradient in this step have a penalty.
     /// [`Step`](crate::train::Step) calls it for you.
     pub fn penalize(&self, cache: &mut Cache<Train>, grad: &mut Gradient) -> f64 {
         let penalty = self.net.penalize(&mut cache.tape, &mut grad.net);
@@ -300,13 +304,14 @@ impl Model {
         penalty
     }
 
-    /// A gradient for this model, with all values 0. Make it once and use it in every step: [`Model::apply`] sets it back to 0.
+    /// Makes a gradient for this model, with all values 0. Make it once and use it in every training step: [`Model::apply`] sets it back to
+    /// 0.
     pub fn zero_grad(&self) -> Gradient {
         Gradient { tables: self.embeddings.zero_grad(), net: self.net.zeros_like(), frozen: Vec::new() }
     }
 
-    /// Applies the gradient of one training step: `optimizer` updates every parameter that has a gradient, and the moving averages take the
-    /// statistics of the batch. Then sets `grad` back to 0.
+    /// Updates the model by the gradient of one training step: `optimizer` updates every parameter that has a gradient, and moving averages
+    /// are updated by the statistics of the batch. Then sets `grad` back to 0.
     ///
     /// These parameters keep their values and their optimizer state:
     ///
@@ -326,17 +331,17 @@ impl Model {
         grad.net.dismiss();
     }
 
-    /// Adds a domain to a trained model, and returns its id. The scores of other domains do not change. The scores of rows of no known
-    /// domain change at most by rounding.
+    /// Adds a domain with the name `name` to a trained model, and returns its id. The scores of rows of other domains do not change. The
+    /// scores of rows of no known domain change at most by rounding.
     ///
-    /// | model | the new domain starts with | rows of no known domain use it |
+    /// | model | what the new domain starts with | whether rows of no known domain use it |
     /// |---|---|---|
     /// | STAR | the shared weights | yes: once it has trained, its embedding and statistics count |
     /// | pooled, PEPNet | the mean of the other domains' embeddings | yes: once it has trained, its embedding counts |
     /// | branches are domains, or domains and tasks | new parts (experts, gates, bottoms, stacks, representations, towers; in [`Single`] embedding tables), which have to be trained first | no |
     /// | branches are tasks | nothing: it owns no parameters | – |
     ///
-    /// New parts read older parts. No older part reads a new one.
+    /// New parts can read older parts, but no older part reads a new part.
     ///
     /// After this call, make new gradients, caches and optimizers: the old ones do not fit the larger model.
     ///
@@ -376,8 +381,8 @@ impl Model {
 
     /// Calls `see` for every tensor of the model: first the embedding tables, then the tensors of the net.
     ///
-    /// [`Path::name`] gives the name of a tensor: `embeddings.TABLE` (or `embeddings.BRANCH.TABLE`, if every branch has its own tables),
-    /// then names that start with `net.`.
+    /// [`Path::name`] gives the dotted name of a tensor. The name of an embedding table is `embeddings.TABLE` (`embeddings.BRANCH.TABLE` if
+    /// every branch has its own tables). The name of a tensor of the net is `net.`, the name of its layer, and its own name in the layer.
     pub fn visit<'a>(&'a self, mut see: impl FnMut(&Path, Leaf<'a>)) {
         let path = &mut Path::starting_at(0);
         self.embeddings.visit(path, &mut see);

@@ -69,8 +69,9 @@ model_config! {
 ///   input      E: the embedded row; e_d: an embedding of its domain; priors: the embeddings of some fields, in the row's order
 /// ```
 ///
-/// * t counts the T tasks, and l the L hidden layers of a tower, whose input is `O_0^t = O`. `O_l^t` is the output of layer l, `A` and `a`
-///   with indices are learned weights and biases, φ is the activation, and `ŷ^t` is the logit of task t.
+/// * t counts the T tasks, and l the L hidden layers of a tower, whose input is `O_0^t = O` (multiplied by a gate of PPNet if `gate_input`
+///   is true). `O_l^t` is the output of layer l, `A` and `a` with indices are learned weights and biases, φ is the activation, and `ŷ^t` is
+///   the logit of task t.
 /// * `δ_l^t` are the numbers by which a gate multiplies each output of layer l. `W₁`, `b₁`, `W₂` and `b₂` are the learned weights and
 ///   biases of a gate, σ is the sigmoid, and ⊙ is the elementwise product.
 /// * `sg` stops the gradient. EPNet's gate sends no gradient to the embeddings that it reads, and PPNet's gates send none to EPNet's

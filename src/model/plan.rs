@@ -18,30 +18,31 @@ use crate::nn::{Gate, Linear, Mlp, MultiHeadAttention, PostAffine, Stitch, Token
 /// The computation of a net in inference: a list of steps, from the embedded row to the logits of each domain.
 ///
 /// You do not need it to use a model: the crate derives the plan of every net from its [`Program`](crate::net::Program).
-/// [`Scorer`](crate::serve::Scorer) runs the plan, and with the feature `onnx` `starple::onnx` writes it as ONNX graphs. For a domain, both
-/// take only the steps that the logits of this domain need.
+/// [`Scorer`](crate::serve::Scorer) runs the plan, and with the feature `onnx` `starple::onnx` writes it as ONNX graphs. For each domain,
+/// both use only the steps that the logits of this domain need.
 ///
-/// A method adds a step. The step reads [`Value`]s of earlier steps and gives a new value, `[rows, width]`. [`Plan::answer`] adds a value
-/// to logits. The *embedded row* ([`Plan::row`]) is the input of the net: the embeddings of the fields and the numeric inputs of a row,
-/// side by side. Only some steps can read it: [`Plan::stack`], [`Plan::layer`], [`Plan::mix`] as its selector, [`Plan::tokens`] and
-/// [`Plan::columns`].
+/// Each method adds a step. The step reads [`Value`]s of earlier steps and computes a new value, `[rows, width]`, which the method returns.
+/// [`Plan::answer`] adds a value to logits. The *embedded row* ([`Plan::row`]) is the input of the net: the embeddings of the fields and
+/// the numeric inputs of a row, side by side. Only some steps can read it: [`Plan::stack`], [`Plan::layer`], [`Plan::mix`] as its selector,
+/// [`Plan::tokens`] and [`Plan::columns`].
 ///
-/// Layers are borrowed from the net. Borrow a weight too if inference uses it unchanged: in an ONNX graph it then has the same name as in
-/// the model.
+/// Layers are borrowed from the net. [`Plan::layer`] takes a borrowed or an owned layer. Pass a borrowed layer if inference uses its
+/// weights unchanged: the weights then have the same names in an ONNX graph as in the model.
 ///
-/// Pass only values of this plan. All methods panic if the plan has no such value, or if its width is not the width that the step reads.
+/// Pass only values that this plan returned. All methods panic if they get a value that the plan does not have, or whose width is not the
+/// width that the step reads.
 ///
 /// ```
 /// use starple::model::Plan;
 /// use starple::nn::{InitRng, Gate, HiddenSettings, Mlp};
 ///
-/// // Two experts, a gate and a tower that all rows share: those of 2 known domains, and rows of no known domain.
+/// // A model with 2 domains. Rows of all domains use the same two experts, gate and tower.
 /// let (rng, style) = (&mut InitRng::new(0), HiddenSettings::default());
 /// let experts = [(); 2].map(|()| Mlp::new(36, &[16], None, style, rng));
 /// let (gate, tower) = (Gate::new(36, 2, rng), Mlp::new(16, &[8], Some(1), style, rng));
 ///
-/// let mut plan = Plan::new(2);
-/// let row = plan.row();
+/// let mut plan = Plan::new(2); // 2 domains
+/// let row = plan.row(); // 36 values wide, as the experts and the gate read
 /// let outputs: Vec<_> = experts.iter().map(|expert| plan.stack(row, expert)).collect();
 /// let fused = plan.mix(row, &gate, &outputs);
 /// let logits = plan.stack(fused, &tower);
@@ -65,25 +66,25 @@ pub struct Plan<'a> {
 pub struct Value(pub(crate) usize);
 
 impl<'a> Plan<'a> {
-    /// An empty plan for a model with this number of domains, at least 1. Rows of no known domain do not count as a domain here.
+    /// Makes an empty plan for a model with `domains` domains, at least 1. [`DomainId::SHARED`] (no known domain) does not count.
     pub fn new(domains: usize) -> Self {
         Self { steps: Vec::new(), answers: Vec::new(), widths: Vec::new(), domains, rows: BTreeMap::new() }
     }
 
-    /// The domains for which [`Plan::answer`] must be called: all domains of the model, then [`DomainId::SHARED`] for rows of no known
-    /// domain.
+    /// Iterates over the domains for which you must call [`Plan::answer`]: all domains of the model, then [`DomainId::SHARED`], which
+    /// stands for rows of no known domain.
     pub fn domains(&self) -> impl Iterator<Item = DomainId> + use<> {
         (0..self.domains).map(DomainId::new).chain([DomainId::SHARED])
     }
 
-    /// The embedded row: the embeddings of the fields, then the numeric inputs, side by side.
+    /// The embedded row ([`Embeddings`](super::Embeddings)): the embeddings of the fields, then the numeric inputs, side by side.
     pub fn row(&mut self) -> Value {
         self.row_of(0)
     }
 
     /// The row embedded by the tables of one branch, in a model whose branches have their own tables
     /// ([`NetConfig::own_tables`](super::NetConfig::own_tables)). `branch` is the position of the branch in
-    /// [`Branches::of`](super::Branches::of).
+    /// [`Branches::of`](super::Branches::of), from 0.
     pub fn row_of(&mut self, branch: usize) -> Value {
         if let Some(&row) = self.rows.get(&branch) {
             return row;
@@ -93,7 +94,7 @@ impl<'a> Plan<'a> {
         row
     }
 
-    /// All layers of a multilayer perceptron: `mlp(input)`. `input` may be the embedded row.
+    /// Adds the steps of all layers of the multilayer perceptron `mlp`. The result is `mlp(input)`. `input` may be the embedded row.
     ///
     /// # Panics
     /// If the width of `input` is not the input width of `mlp`.
@@ -102,8 +103,9 @@ impl<'a> Plan<'a> {
         layers.fold(input, |value, (i, layer)| self.layer(value, Cow::Borrowed(layer), mlp.hidden.get(i)))
     }
 
-    /// One layer: the affine map `linear` (`input·W + b`), then normalisation and activation if `hidden` is given. `input` may be the
-    /// embedded row. Pass an owned `linear` if it is computed, for example from shared weights and the weights of a domain.
+    /// Adds one layer: the affine map `linear` (`input·W + b` with its weight W and its bias b), then the normalisation and activation of
+    /// `hidden`. If `hidden` is `None`, the result is that of the affine map. `input` may be the embedded row. Pass an owned `linear` if
+    /// its weights are computed, for example from shared weights and weights of a domain.
     ///
     /// # Panics
     /// If `linear` does not have one bias for each column of its weight, or the width of `input` is not the number of rows of the weight.
@@ -133,7 +135,8 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Affine { input, weight, bias, rectified }, Some(width))
     }
 
-    /// The part of a hidden layer after its affine map: normalisation and activation. It has no dropout, because a plan is for inference.
+    /// Adds the part of a hidden layer after its affine map: normalisation and activation of `input`. There is no dropout, because a plan
+    /// is for inference.
     ///
     /// # Panics
     /// If `input` is the embedded row.
@@ -142,12 +145,12 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::PostAffine { input, hidden }, Some(width))
     }
 
-    /// A softmax gate: the weighted sum `Σ_i w_i · parts_i` with `w = softmax(selector·W)`. `W` is the weight of `gate`. `selector` may be
-    /// the embedded row.
+    /// Adds a softmax gate. The result is the weighted sum `Σ_i w_i · parts_i` with the weights `w = softmax(selector·W)`, where `W` is the
+    /// matrix of `gate`. `selector` may be the embedded row.
     ///
     /// # Panics
-    /// If `gate` does not give one weight for each of `parts`, or `parts` is empty, has values of different widths, or contains the
-    /// embedded row.
+    /// If `gate` does not compute one weight for each value of `parts`. If `parts` is empty, has values of different widths, or contains
+    /// the embedded row.
     pub fn mix(&mut self, selector: Value, gate: &'a Gate, parts: &[Value]) -> Value {
         assert_eq!(gate.weight.ncols(), parts.len(), "one part for each gate weight");
         let width = self.common_width(parts);
@@ -155,8 +158,8 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Mix { scores, parts: parts.to_vec() }, Some(width))
     }
 
-    /// Joins several values of equal width: concatenates, sums or averages them. The width of a concatenation is `parts.len()` times the
-    /// width of a part; sum and mean keep the width.
+    /// Joins several values of equal width: `fusion` says whether they are concatenated, summed or averaged. A concatenation is
+    /// `parts.len()` times as wide as one part; a sum or mean is as wide as one part.
     ///
     /// # Panics
     /// If `parts` is empty, has values of different widths, or contains the embedded row.
@@ -169,11 +172,11 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The linear combination of several values of equal width by a cross-stitch unit ([`Stitch`]). The width does not change.
+    /// Adds a cross-stitch unit ([`Stitch`]): a linear combination of several values of equal width. The result is as wide as one of them.
     ///
     /// # Panics
-    /// If `stitch` does not read as many values as there are `parts`, the width of the parts is not a multiple of its number of blocks, or
-    /// `parts` has values of different widths or contains the embedded row.
+    /// If the number of `parts` is not the number of values that `stitch` reads. If the width of the parts is not a multiple of the number
+    /// of blocks of `stitch`. If `parts` has values of different widths or contains the embedded row.
     pub fn stitch(&mut self, parts: &[Value], stitch: &'a Stitch) -> Value {
         assert_eq!(stitch.inputs(), parts.len(), "one value for each input of the unit");
         let width = self.common_width(parts);
@@ -181,18 +184,19 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Stitch { parts: parts.to_vec(), stitch }, Some(width))
     }
 
-    /// `shared + σ(gate) ⊙ own`: adds `own` to `shared`, each value multiplied by a weight between 0 and 1. σ is the sigmoid, ⊙ the
-    /// elementwise product. All three have equal width.
+    /// Adds `own` to `shared`, after multiplying each element of `own` by a weight between 0 and 1: the result is `shared + σ(gate) ⊙ own`.
+    /// σ is the sigmoid, ⊙ the elementwise product. `shared`, `own` and `gate` have equal widths.
     ///
     /// # Panics
-    /// If the widths differ, or `shared`, `own` or `gate` is the embedded row.
+    /// If the widths of `shared`, `own` and `gate` differ, or if one of them is the embedded row.
     pub fn gated(&mut self, shared: Value, own: Value, gate: Value) -> Value {
         let width = self.common_width(&[shared, own, gate]);
         self.push(PlanStep::Gated { shared, own, gate }, Some(width))
     }
 
-    /// The tokens of each row, concatenated: `[t_1, …, t_M]`, `[rows, M·width]`. A token is a vector for one input of the row: the
-    /// embedding of a field, or `x_j·v_j + b_j` for a numeric input `x_j`. `row` is the embedded row. See [`Tokens`].
+    /// Computes the tokens of each row, side by side: `[rows, M·width]`, where M is the number of tokens. A token is a vector of `width`
+    /// values for one input of the row: the embedding of a field, or `x_j·v_j + b_j` for a numeric input `x_j`, with learned vectors `v_j`
+    /// and `b_j`. `row` is the embedded row. See [`Tokens`].
     ///
     /// # Panics
     /// If the width of `row` is not the input width of `tokens`.
@@ -201,8 +205,9 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Tokens { input: row, tokens }, Some(tokens.count() * tokens.width()))
     }
 
-    /// Multi-head attention among the tokens of each row; every token attends to all tokens. `tokens` has the `M` tokens of a row side by
-    /// side, `[rows, M·in]`; the result is `[rows, M·width]`. See [`MultiHeadAttention::forward`].
+    /// Adds multi-head attention among the tokens of each row; every token attends to all tokens. `tokens` has the M tokens of a row side
+    /// by side: `[rows, M·in]`, where `in` is the width of one token. The result is `[rows, M·width]`, where `width` is
+    /// [`MultiHeadAttention::width`]. See [`MultiHeadAttention::forward`].
     ///
     /// # Panics
     /// If `tokens` is the embedded row, or its width is not a multiple of the width of the tokens that `attention` reads.
@@ -211,9 +216,9 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Attention { input: tokens, attention }, Some(count * attention.width()))
     }
 
-    /// Scales each token by a weight: `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨direction, x_m⟩)`. `tokens` has the tokens `x_m` of a row
-    /// side by side, `[rows, M·width]`. `direction` is a vector as wide as one token, equal for all rows. See
-    /// [`Alignment`](crate::nn::Alignment).
+    /// Scales each token of a row by its weight `α_m`. `tokens` has the M tokens `x_m` of a row side by side, `[rows, M·width]`. The result
+    /// has the tokens `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨direction, x_m⟩)`, where `⟨·,·⟩` is the inner product. `direction` is a
+    /// vector as wide as one token, equal for all rows. See [`Alignment`](crate::nn::Alignment).
     ///
     /// # Panics
     /// If `tokens` is the embedded row, or its width is not a multiple of the length of `direction`.
@@ -223,10 +228,11 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Align { input: tokens, direction }, Some(width))
     }
 
-    /// The columns `columns` of `input`, counted from 0. `width` is the width of `input`, which may be the embedded row.
+    /// Takes the columns `columns` of `input`, counted from 0: `0..2` are the first two. `width` is the width of `input`. `input` may be
+    /// the embedded row.
     ///
     /// # Panics
-    /// If `input` has another width than `width`, or `columns` is not a range within it.
+    /// If `width` is not the width of `input`, if `columns` ends above `width`, or if it starts above its end.
     pub fn columns(&mut self, input: Value, columns: Range<usize>, width: usize) -> Value {
         self.reads(input, width);
         assert!(columns.start <= columns.end && columns.end <= width, "{columns:?} of {width} columns");
@@ -234,20 +240,20 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Columns { input, columns }, Some(width))
     }
 
-    /// Concatenates values, whose widths may differ.
+    /// Puts the values of `parts` side by side. Their widths may differ; the width of the result is the sum of their widths.
     ///
     /// # Panics
-    /// If `parts` contains the embedded row. (Take all its columns with [`Plan::columns`] to concatenate it.)
+    /// If `parts` contains the embedded row. To concatenate the embedded row, pass all its columns ([`Plan::columns`]).
     pub fn concat(&mut self, parts: &[Value]) -> Value {
         let width = parts.iter().map(|&part| self.width(part)).sum();
         self.push(PlanStep::Concat { parts: parts.to_vec() }, Some(width))
     }
 
-    /// `factor·σ(gate) ⊙ input`: multiplies each value of `input` by a number between 0 and `factor`. σ is the sigmoid, ⊙ the elementwise
-    /// product.
+    /// Multiplies each element of `input` by a number between 0 and `factor`: the result is `factor·σ(gate) ⊙ input`. σ is the sigmoid, ⊙
+    /// the elementwise product. `input` and `gate` have equal widths.
     ///
     /// # Panics
-    /// If the widths of `input` and `gate` differ, or one of the two is the embedded row.
+    /// If the widths of `input` and `gate` differ, or if one of the two is the embedded row.
     pub fn scale(&mut self, input: Value, gate: Value, factor: f32) -> Value {
         let width = self.common_width(&[input, gate]);
         self.push(PlanStep::Scale { input, gate, factor }, Some(width))
@@ -256,20 +262,21 @@ impl<'a> Plan<'a> {
     /// The elementwise product `a ⊙ b` of two values of equal width.
     ///
     /// # Panics
-    /// If the widths differ, or `a` or `b` is the embedded row.
+    /// If the widths of `a` and `b` differ, or if `a` or `b` is the embedded row.
     pub fn product(&mut self, a: Value, b: Value) -> Value {
         let width = self.common_width(&[a, b]);
         self.push(PlanStep::Product { a, b }, Some(width))
     }
 
-    /// Attention of one query over the vectors of a row: `Σ_m α_m·v_m` with `α = softmax_m(⟨query, v_m⟩ / √width)`.
+    /// Adds attention of one query over the vectors `v_m` of a row. The result is the weighted sum `Σ_m α_m·v_m` with `α =
+    /// softmax_m(⟨query, v_m⟩ / √width)`, where `⟨·,·⟩` is the inner product and `width` is the width of `query`.
     ///
-    /// `values` has `len` vectors `v_m` side by side, each as wide as `query`. `filled`, of width 1, says which share of them the row has:
-    /// only the first `filled·len` vectors count. See [`attend`](crate::nn::attend).
+    /// `values` has n vectors `v_m` side by side, each as wide as `query`. `filled`, of width 1, says which share of these places a row
+    /// fills, from 0 to 1: only the first `filled·n` vectors count. See [`attend`](crate::nn::attend).
     ///
     /// # Panics
-    /// If `query`, `values` or `filled` is the embedded row, the width of `values` is not a multiple of that of `query`, or the width of
-    /// `filled` is not 1.
+    /// If `query`, `values` or `filled` is the embedded row, if the width of `values` is not a multiple of the width of `query`, or if the
+    /// width of `filled` is not 1.
     pub fn attend(&mut self, query: Value, values: Value, filled: Value) -> Value {
         let width = self.width(query);
         self.count_tokens(values, width);
@@ -285,11 +292,13 @@ impl<'a> Plan<'a> {
 
     /// Adds `share · value` to the logits of the rows of one domain. [`DomainId::SHARED`] means the rows of no known domain.
     ///
-    /// With `task` (a position in [`Layout::tasks`](crate::data::Layout::tasks), from 0), `value` has width 1 and is added to the logit of
-    /// this task. Without, it has one column for each task.
+    /// If `task` is `Some`, it is the position of a task in [`Layout::tasks`](crate::data::Layout::tasks), from 0; `value` has width 1 and
+    /// is added to the logit of this task. If `task` is `None`, `value` has one column for each task. If several values are added to one
+    /// logit, the logit is their sum.
     ///
     /// # Panics
-    /// If the plan has no such domain, or `value` is the embedded row.
+    /// If the plan does not have the domain `domain`, or if `value` is the embedded row. The width of `value` and the position `task` are
+    /// checked later, when the model is compiled for serving or exported.
     pub fn answer(&mut self, domain: DomainId, value: Value, task: Option<usize>, share: f32) {
         let known = self.domains;
         assert!(domain.index().is_none_or(|domain| domain < known), "{domain:?} is not one of the {known}");

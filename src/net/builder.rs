@@ -18,9 +18,9 @@ const MOST: usize = 1 << 22;
 const MOST_BRANCHES: usize = 1 << 20;
 const MOST_READ: usize = 1 << 25;
 
-/// The error of the methods of [`Builder`]: the net is too large. A net may have at most 4,194,304 (2^22) steps and 1,048,576 (2^20)
-/// branches, and its steps may read fewer than 33,554,432 (2^25) values in all. The crate refuses settings that pass a limit before it
-/// allocates any memory.
+/// The error of the methods of [`Builder`]: the net is too large. A net may have at most 4,194,304 (2²²) steps and 1,048,576 (2²⁰)
+/// branches. Its steps may read fewer than 33,554,432 (2²⁵) [`Value`]s in all; a value that several steps read counts for each of them. If
+/// the net of some settings is too large, the crate refuses the settings before it allocates memory for the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLarge;
 
@@ -28,17 +28,17 @@ pub struct TooLarge;
 pub type Built<T = ()> = Result<T, TooLarge>;
 
 /// The embeddings of all values of one field in a row, side by side, for attention: for example those of a user's last 20 items. The field
-/// must keep its values apart ([`Pooling::Keep`](crate::data::Pooling::Keep)), not sum them up. [`Builder::sequence`] makes a `Sequence`;
-/// [`Builder::attend`] reads it.
+/// must keep its values apart ([`Pooling::Keep`](crate::data::Pooling::Keep)), that is, it must not sum or average them.
+/// [`Builder::sequence`] makes a `Sequence`; [`Builder::attend`] reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sequence {
     /// `len` embeddings side by side, `[rows, len·width]`, where `width` is the width of the field's embedding table. If a row has fewer
     /// than `len` values, the embeddings after its last value are zeros.
     pub values: Value,
-    /// The share of the `len` places that a row fills, `[rows, 1]`: the number of its values (at most `len`) divided by `len`, so from 0 to
-    /// 1.
+    /// The share of the `len` places that a row fills, `[rows, 1]`: the number of values of the row (at most `len`) divided by `len`. It is
+    /// from 0 to 1.
     pub filled: Value,
-    /// The largest number of values of a row that the field keeps: the `n` of [`Pooling::Keep`](crate::data::Pooling::Keep).
+    /// The largest number of values that the field keeps for a row: the number in its [`Pooling::Keep`](crate::data::Pooling::Keep).
     pub len: usize,
 }
 
@@ -47,10 +47,12 @@ pub struct Sequence {
 /// Sometimes the crate calls `describe` only to compute the size of the net; then the builder makes no layers.
 ///
 /// Every layer has a dotted name, written as a tuple ([`IntoName`](super::IntoName)): `("levels", 0, "own", branch, 1)`. Give each layer a
-/// name of its own: the builder panics if two layers have one name. The initial values of a layer depend only on the seed, its name and its
-/// shape. So when a model grows, the crate builds the net anew and keeps the layers whose names existed before.
+/// name of its own: the builder panics if two layers have one name. The initial values of a layer depend only on the seed of the model, and
+/// on the name and the shape of the layer. So when a model grows, the crate builds the net anew and keeps the layers whose names existed
+/// before.
 ///
-/// Pass only values that this builder returned. A method panics if it gets a value of another net that this net does not have yet.
+/// Pass only values that this builder returned. A method panics if it gets a value that this builder has not returned yet, for example one
+/// of a larger net.
 #[derive(Debug)]
 pub struct Builder<'a> {
     layout: &'a Layout,
@@ -114,8 +116,8 @@ impl<'a> Builder<'a> {
     }
 
     /// Sets the branches of the net, and returns them in the order of [`Branches::of`]. A branch is a part of the net with logits of its
-    /// own; `branches` says whether there is one for each task, each domain, or each pair of both. Call this method before all methods that
-    /// take the position of a branch: its position in the returned list, from 0.
+    /// own; `branches` says whether there is one for each task, for each domain, or for each task in each domain. Call this method first if
+    /// you call others that take the position of a branch, which is its position in the returned list, from 0.
     ///
     /// `built_with` is the number of branches that the model had before any domain was added, from 1 to the number of branches; `None`
     /// means all. Rows of no known domain ([`DomainId::SHARED`]) use only these first branches. Pass
@@ -133,8 +135,8 @@ impl<'a> Builder<'a> {
     }
 
     /// The number of branches that the model had before any domain was added, as [`Builder::branches`] set it; 0 before that call. Rows of
-    /// no known domain use only these first branches. A layer that combines several branches should also read only these, so that an added
-    /// domain does not change the scores of earlier domains.
+    /// no known domain use only these first branches. A layer that combines several branches should read only these first branches too, so
+    /// that an added domain does not change the scores of earlier domains.
     pub fn built_with(&self) -> usize {
         self.built_with
     }
@@ -145,12 +147,12 @@ impl<'a> Builder<'a> {
         if branch.task().is_some() { 1 } else { self.layout.tasks.len() }
     }
 
-    /// The embedded row, which is the input of the net: the embeddings of all fields in the order of the layout, then the numeric inputs,
-    /// side by side in one vector for each row.
+    /// The embedded row ([`Embeddings`](crate::model::Embeddings)), which is the input of the net: the embeddings of all fields in the
+    /// order of the layout, then the numeric inputs, side by side in one vector for each row.
     ///
     /// # Errors
-    /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps or its steps read more than about 33 million
-    /// values.
+    /// Returns [`TooLarge`] if this step makes the net too large: more than about 4 million steps, or steps that read more than about 33
+    /// million values in all.
     pub fn row(&mut self) -> Built<Value> {
         self.row_of(0)
     }
@@ -160,8 +162,8 @@ impl<'a> Builder<'a> {
     /// tables, use [`Builder::row`].
     ///
     /// # Errors
-    /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps or its steps read more than about 33 million
-    /// values.
+    /// Returns [`TooLarge`] if this step makes the net too large: more than about 4 million steps, or steps that read more than about 33
+    /// million values in all.
     pub fn row_of(&mut self, owner: usize) -> Built<Value> {
         if let Some(&Some(row)) = self.rows.get(owner) {
             return Ok(row);
@@ -178,8 +180,8 @@ impl<'a> Builder<'a> {
     /// apart ([`Pooling::Keep`](crate::data::Pooling::Keep)), these are the embeddings of all its values, side by side.
     ///
     /// # Errors
-    /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps or its steps read more than about 33 million
-    /// values.
+    /// Returns [`TooLarge`] if this step makes the net too large: more than about 4 million steps, or steps that read more than about 33
+    /// million values in all.
     ///
     /// # Panics
     /// If the layout has no field of this name.
@@ -192,8 +194,8 @@ impl<'a> Builder<'a> {
     /// apart ([`Pooling::Keep`](crate::data::Pooling::Keep)).
     ///
     /// # Errors
-    /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps or its steps read more than about 33 million
-    /// values.
+    /// Returns [`TooLarge`] if this step makes the net too large: more than about 4 million steps, or steps that read more than about 33
+    /// million values in all.
     ///
     /// # Panics
     /// If the layout has no field of this name, or the field does not keep its values apart.
@@ -210,16 +212,16 @@ impl<'a> Builder<'a> {
         self.columns.fields[position.unwrap_or_else(|| panic!("the layout has no field {name:?}"))]
     }
 
-    /// Adds the tower of a branch: a multilayer perceptron that computes the logits of the branch from `input`. They are added to the
-    /// logits of the net as [`Builder::answer_branch`] says.
+    /// Adds the tower of a branch: a multilayer perceptron that computes the logits of the branch from `input`. [`Builder::answer_branch`]
+    /// says to which logits of the net they are added.
     ///
     /// `branch` is the position of the branch in [`Builder::branches`], from 0. `hidden` lists the widths of the hidden layers, from the
     /// input up; if it is empty, the tower is one affine map. `style` has the settings of hidden layers. The name of the layer is
-    /// `("towers", branch)`.
+    /// `towers.BRANCH`, where BRANCH is the name of the branch.
     ///
     /// # Errors
-    /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps or its steps read more than about 33 million
-    /// values.
+    /// Returns [`TooLarge`] if this step makes the net too large: more than about 4 million steps, or steps that read more than about 33
+    /// million values in all.
     ///
     /// # Panics
     /// If there is no branch at the position `branch`, or if the branch has a tower already.
@@ -230,29 +232,31 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Adds the value `value` to the logits of all rows, whatever their domain. If `task` is a number, it is the position of a task in
+    /// Adds the value `value` to the logits of all rows, whatever their domain. If `task` is `Some`, it is the position of a task in
     /// [`Layout::tasks`], from 0; `value` has one column, which is added to the logit of this task. If `task` is `None`, `value` has one
     /// column for each task. If several values are added to one logit, the logit is their sum.
     ///
     /// # Panics
-    /// If the layout has no task at the position `task`, or if `value` has another number of columns. Also if `value` is the embedded row,
-    /// only some columns of an output, a [stopped](Value::stopped) value, or an output of [`Builder::queries`] or [`Builder::directions`].
-    /// To answer with columns or a stopped value, pass them through [`Builder::concat`] first.
+    /// If the layout has no task at the position `task`, or if `value` has another number of columns than is said above. Also if `value` is
+    /// the embedded row, has only some columns of the output of a step, is [stopped](Value::stopped), or is an output of
+    /// [`Builder::queries`] or [`Builder::directions`]. To add such columns or a stopped value, pass them through [`Builder::concat`]
+    /// first.
     pub fn answer(&mut self, value: Value, task: Option<usize>) {
         self.push_answer(Answer { value, domain: None, task, unknown: 1.0, by_labels: false });
     }
 
     /// Adds the value `value` to the logits that a branch predicts. `branch` is the position of the branch in [`Builder::branches`], from
-    /// 0; `value` has [`Builder::outputs`] columns. A branch of one task predicts this task, other branches predict all tasks. A branch of
-    /// one domain predicts for the rows of this domain, other branches for all rows.
+    /// 0; `value` has [`Builder::outputs`] columns. If the branch is for one task, `value` is added to the logit of this task, otherwise to
+    /// the logits of all tasks. If the branch is for one domain, it is added only for the rows of this domain, otherwise for all rows.
     ///
-    /// If every branch is for one domain, rows of no known domain get the mean of the logits of all domains that the model was built with
-    /// ([`Builder::built_with`]).
+    /// If branches are for domains, the logits of a row of no known domain are the mean of the logits that the branches of all domains
+    /// compute for it; only domains that the model was built with count ([`Builder::built_with`]).
     ///
     /// # Panics
-    /// If there is no branch at the position `branch`, if the `built_with` that was given to [`Builder::branches`] is above the number of
-    /// branches, or if `value` does not have [`Builder::outputs`] columns. Also if `value` is one of the values that [`Builder::answer`]
-    /// refuses: the embedded row, some columns of an output, or a stopped value.
+    /// If there is no branch at the position `branch`, or if `value` does not have [`Builder::outputs`] columns. If the number `built_with`
+    /// that [`Builder::branches`] got is above the number of branches. Also if `value` is one of the values that [`Builder::answer`]
+    /// refuses: the embedded row, only some columns of the output of a step, a stopped value, or an output of [`Builder::queries`] or
+    /// [`Builder::directions`].
     pub fn answer_branch(&mut self, branch: usize, value: Value) {
         let of = self.branches[branch];
         let domain = of.domain().and_then(DomainId::index).map(|d| d as u32);

@@ -9,14 +9,14 @@ use super::layer::{Layer, LayerType};
 use crate::data::DomainId;
 use crate::nn::{InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, Segment};
 
-/// A layer of your own, `y = f(x)`, for [`Builder::custom`](super::Builder::custom). You write its forward and its backward pass by hand,
-/// as for the layers of this crate.
+/// A layer of your own, `y = f(x)`, for [`Builder::custom`](super::Builder::custom). You write its forward pass and its backward pass by
+/// hand.
 ///
 /// The macro [`params!`](crate::params!) implements [`Params`], which optimizers, model files and checkpoints use. The layer is trained,
 /// saved and served with the net. It cannot be exported to ONNX: exporting such a model is an error.
 ///
-/// `x` is `[rows, in]` and `y` is `[rows, out]`; `out` is the width that the builder was given. Rows are grouped by domain; `segments` are
-/// the rows of each domain, counted from the first row of `x`.
+/// `x` is `[rows, in]` and `y` is `[rows, out]`, where `out` is the `width` that [`Builder::custom`](super::Builder::custom) got. Rows are
+/// grouped by domain: each of `segments` is the range of the rows of one domain, counted from the first row of `x`.
 ///
 /// ```
 /// use ndarray::{Array1, ArrayRef2};
@@ -57,9 +57,9 @@ use crate::nn::{InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, Segment};
 /// }
 /// ```
 pub trait CustomLayer: Params + PartialEq + fmt::Debug + Send + Sync + 'static {
-    /// The type of the values that the forward pass keeps for the backward pass; `()` if it keeps none. The first pass gets the default
-    /// value of this type. Later passes with the same [`Cache`](crate::model::Cache) of the model get the value that the pass before has
-    /// left: reuse its buffers, so that a pass allocates nothing.
+    /// The type of the values that the forward pass keeps for the backward pass; `()` if it keeps none. The first pass with a
+    /// [`Cache`](crate::model::Cache) of the model gets the default value of this type. A later pass with the same `Cache` gets the value
+    /// that the pass before it left: reuse its buffers, so that a pass allocates no memory.
     type Cache: Default + Send + Sync + 'static;
 
     /// The forward pass: computes `y`, `[rows, out]`, from `x`, `[rows, in]`. It must write every value of `y`, because `y` holds old
@@ -79,7 +79,8 @@ pub trait CustomLayer: Params + PartialEq + fmt::Debug + Send + Sync + 'static {
     /// The backward pass. It gets the gradient of the loss with respect to `y` in `dy`, adds the gradient of the parameters to `grad`, and
     /// writes the gradient of `x` to `dx`. It must write every value of `dx`, because `dx` holds old values.
     ///
-    /// The crate calls it after a forward pass in training mode with the same `x`, `segments` and `cache`.
+    /// The crate calls it after a forward pass in training with the same `x`, `segments` and `cache`. It can call it several times after
+    /// one forward pass, each time with another `dy`.
     fn backward(
         &self,
         x: &ArrayRef2<f32>,

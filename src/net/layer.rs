@@ -53,11 +53,11 @@ layers! {
     /// Partitioned Normalization ([`PartitionedNorm`]): batch normalisation with the mean and variance of the row's domain. Made by
     /// [`Builder::partitioned_norm`](super::Builder::partitioned_norm).
     Norm(PartitionedNorm),
-    /// A star layer ([`StarLinear`]): an affine map whose weights combine those that all domains share with those of the row's domain. Made
-    /// by [`Builder::star`](super::Builder::star).
+    /// A star layer ([`StarLinear`]): an affine map whose weights combine weights that all domains share with weights of the row's domain.
+    /// Made by [`Builder::star`](super::Builder::star).
     Star(StarLinear),
     /// The part of a hidden layer after its affine map ([`PostAffine`]): normalisation, activation and dropout. Made by
-    /// [`Builder::hidden`](super::Builder::hidden), and by [`Builder::star`](super::Builder::star) with a style.
+    /// [`Builder::hidden`](super::Builder::hidden), and by [`Builder::star`](super::Builder::star) if its argument `style` is not `None`.
     PostAffine(PostAffine),
     /// A softmax gate ([`Gate`]): it computes the weights of a weighted sum of values, such as the outputs of experts. Made by
     /// [`Builder::mix`](super::Builder::mix).
@@ -68,8 +68,9 @@ layers! {
     /// The map from a row to its tokens ([`Tokens`]): one vector for each field and each numeric input, which attention reads. Made by
     /// [`Builder::tokens`](super::Builder::tokens).
     Tokens(Tokens),
-    /// Multi-head attention ([`MultiHeadAttention`]) among the tokens of a row, made by [`Builder::attention`](super::Builder::attention);
-    /// or among the representations of branches, made by [`Builder::queries`](super::Builder::queries) with `relations`.
+    /// Multi-head attention ([`MultiHeadAttention`]) among the tokens of a row, made by [`Builder::attention`](super::Builder::attention).
+    /// Or attention among the representations of branches, made by [`Builder::queries`](super::Builder::queries) if its argument
+    /// `relations` is true.
     Attention(MultiHeadAttention),
     /// The learned representations of branches ([`Representations`]): one vector for each branch, from which [`Mran`](crate::model::Mran)
     /// computes its queries. Made by [`Builder::queries`](super::Builder::queries).

@@ -118,8 +118,8 @@ impl Net {
         Self { program: Arc::new(program), layers, present }
     }
 
-    /// Computes how many parameters the net of these settings has, moving averages included and embedding tables not included. It does not
-    /// make the net, so it needs little memory.
+    /// Computes how many values the net of these settings has: its parameters and moving averages, without the embedding tables. It does
+    /// not make the net, so it needs little memory.
     ///
     /// The crate calls it before it allocates a model: it refuses settings that need more memory than the machine has, and model files that
     /// hold fewer values than their settings ask for. If the net has more steps or branches than [`TooLarge`](super::TooLarge) allows,
@@ -190,11 +190,11 @@ impl Net {
     /// Calls `see` once for each softmax gate, with the weights that the gate computed in the last pass of this net with `tape`. The gates
     /// come in the order in which the net runs them. [`Cache::tape`](crate::model::Cache::tape) returns the tape of a pass.
     ///
-    /// A gate that ran for no row of the pass is left out. If every branch is for one domain, and the pass had rows both of known domains
-    /// and of no known domain, `see` can get a gate twice: once for each of these two groups of rows.
+    /// A gate that ran for no row of the pass is left out. If branches are for domains, and the pass had rows of known domains and rows of
+    /// no known domain, `see` can get a gate twice: once for each of these two groups of rows.
     ///
     /// # Panics
-    /// If no pass has used `tape` yet. The last pass that used it must be a pass of this net.
+    /// If no pass has used `tape` yet. It can also panic if the last pass that used `tape` was a pass of another net.
     pub fn visit_gates(&self, tape: &Tape, see: &mut dyn FnMut(GateView<'_>)) {
         let parts = [(&tape.known, 0), (&tape.unknown, tape.apart.start)];
         let parts = &parts[..if tape.apart.is_empty() { 1 } else { 2 }];

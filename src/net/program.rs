@@ -26,7 +26,7 @@ impl Value {
     /// columns. This adds no step to the net.
     ///
     /// # Panics
-    /// If `columns` ends above [`Value::width`], or starts above its end.
+    /// If the end of `columns` is above [`Value::width`], or if its start is above its end.
     #[must_use]
     pub fn columns(self, columns: Range<usize>) -> Self {
         assert!(columns.start <= columns.end && columns.end <= self.width(), "{columns:?} of {} columns", self.width);
@@ -67,8 +67,8 @@ impl Value {
 /// [`Net::program`](super::Net::program) returns it.
 ///
 /// Each layer has a hand-written forward and backward pass. The program says what connects the layers: their order, the rows for which each
-/// step runs, the layers that have a gradient in a training step, and the order in which gradients are summed. It has no public fields: you
-/// can print it with `{:?}`, and compare it with the program of another net.
+/// step runs, the layers that have a gradient in a training step, and the order in which gradients are summed. A program has no public
+/// fields. You can print it with `{:?}`, and compare it with the program of another net.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Program {
     pub(crate) steps: Vec<Step>,

@@ -9,21 +9,24 @@ use crate::Result;
 use crate::nn::{Decay, RowGrad};
 
 crate::settings! {
-    /// The settings of [`Adagrad`], with one accumulator for each value or for each table row.
+    /// The settings of [`Adagrad`]. They are the same for both kinds: one accumulator for each value ([`Adagrad::new`]), or one for each
+    /// table row ([`Adagrad::rowwise`]).
     #[derive(Default)]
     AdagradConfig, AdagradConfigBuilder, in files {
-        /// The base learning rate: a number above 0 that f32 can represent (1.2e-38 to 3.4e38); default 0.01. A
-        /// [`LrSchedule`](super::LrSchedule) scales it.
+        /// The base learning rate: a number above 0 that f32 can represent (1.2e-38 to 3.4e38); default 0.01. An
+        /// [`LrSchedule`](super::LrSchedule) multiplies it by a factor in each step.
         lr: f64 = 0.01;
-        /// The value of every accumulator before its first step: a finite number of at least 0; default 0. A larger value makes the first
-        /// steps shorter.
+        /// The value of every accumulator (a sum of squared gradients) before the first step: a finite number of at least 0; default 0. A
+        /// larger value makes the first steps shorter.
         initial_accumulator: f64 = 0.0;
-        /// ε, a number above 0 that is added to the root of the accumulator, so that no step divides by 0; default 1e-10.
+        /// ε, which is added to the square root of the accumulator, so that no step divides by 0: a number above 0 that f32 can represent;
+        /// default 1e-10.
         eps: f64 = 1e-10;
-        /// The strength λ of the weight decay, which adds λ·(value − target) to the gradient. A finite number of at least 0; default 0: no
-        /// weight decay.
+        /// The strength λ of the weight decay, which adds λ·(value − target) to the gradient of a value. The target of a tensor is usually
+        /// 0 ([`Decay::Towards`]). A finite number of at least 0; default 0: no weight decay.
         weight_decay: f64 = 0.0;
-        /// What happens to rows of embedding tables that a step did not read. Default: they do not change ([`RowUpdates::Lazy`]).
+        /// What happens in a step to rows of embedding tables that the step did not read. Default: they do not change
+        /// ([`RowUpdates::Lazy`]).
         row_updates: RowUpdates = RowUpdates::default();
     }
     check(this, problems) {
@@ -37,16 +40,17 @@ crate::settings! {
     }
 }
 
-/// Adagrad (Duchi et al. 2011): the more squared gradient a value (or a table row) has accumulated, the shorter its steps.
+/// Adagrad (Duchi et al. 2011): the larger the sum of the squared gradients of a value (or a table row) so far, the shorter its steps.
 ///
-/// A value w with gradient g has an accumulator s: `s ← s + g²`, then `w ← w − lr·g/(√s + ε)`. ε is added outside the root, and the
-/// learning rate does not decay, as in `torch.optim.Adagrad` with its defaults. Weight decay adds λ·(w − c) to g; c is the tensor's target
-/// ([`Decay::Towards`]).
+/// A value w with gradient g has an accumulator s. A step computes `s ← s + g²`, then `w ← w − lr·g/(√s + ε)`, where `lr` is the learning
+/// rate. ε is added outside of the root, and the learning rate does not decay, as in `torch.optim.Adagrad` with its defaults. Weight decay
+/// of strength λ adds λ·(w − c) to g, where c is the target of the tensor ([`Decay::Towards`]).
 ///
-/// [`Adagrad::rowwise`] has one accumulator for each table row, to which each step adds the mean of g² over the row: the state of a table
-/// is `dim` times smaller (as in `TorchRec` and FBGEMM, `EXACT_ROWWISE_ADAGRAD`). Dense tensors always have one accumulator for each value.
+/// [`Adagrad::rowwise`] has one accumulator for each table row, to which each step adds the mean of g² over the row. So a table whose rows
+/// have n values needs n times less memory for its state. (This is `EXACT_ROWWISE_ADAGRAD` of `TorchRec` and FBGEMM.) Tensors that are not
+/// embedding tables always have one accumulator for each value.
 ///
-/// The state of a tensor ([`SlotState`]) is the list `sum`: the accumulators, one for each value or for each row.
+/// The state of a tensor ([`SlotState`]) is one list, `sum`: its accumulators.
 #[derive(Debug, Clone)]
 pub struct Adagrad {
     config: AdagradConfig,
@@ -57,14 +61,14 @@ pub struct Adagrad {
 }
 
 impl Adagrad {
-    /// Makes an Adagrad with these settings and one accumulator for each value. It has no state yet: all accumulators have their initial
-    /// value.
+    /// Makes an Adagrad with these settings and one accumulator for each value. There is no state yet: all accumulators start from
+    /// [`AdagradConfig::initial_accumulator`].
     pub fn new(config: AdagradConfig) -> Self {
         Self::with(config, false)
     }
 
-    /// Makes an Adagrad with these settings and one accumulator for each row of an embedding table; a dense tensor still has one for each
-    /// value. It has no state yet: all accumulators have their initial value.
+    /// Makes an Adagrad with these settings and one accumulator for each row of an embedding table; other tensors have one for each value.
+    /// There is no state yet: all accumulators start from [`AdagradConfig::initial_accumulator`].
     pub fn rowwise(config: AdagradConfig) -> Self {
         Self::with(config, true)
     }

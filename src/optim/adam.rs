@@ -12,20 +12,23 @@ crate::settings! {
     /// The settings of [`Adam`]. `AdamW` ([`Adam::decoupled`]) has the same settings.
     #[derive(Default)]
     AdamConfig, AdamConfigBuilder, in files {
-        /// The base learning rate: a number above 0 that f32 can represent (1.2e-38 to 3.4e38); default 0.001. A
-        /// [`LrSchedule`](super::LrSchedule) scales it.
+        /// The base learning rate: a number above 0 that f32 can represent (1.2e-38 to 3.4e38); default 0.001. An
+        /// [`LrSchedule`](super::LrSchedule) multiplies it by a factor in each step.
         lr: f64 = 1e-3;
-        /// β₁: the part of the first moment (the average of the gradient) that is kept in each step. At least 0 and below 1; default 0.9.
+        /// β₁: the factor by which each step multiplies the first moment (the moving average of the gradient) before it adds the new
+        /// gradient. At least 0 and below 1; default 0.9.
         beta1: f64 = 0.9;
-        /// β₂: the part of the second moment (the average of the squared gradient) that is kept in each step. At least 0 and below 1;
-        /// default 0.999.
+        /// β₂: the factor by which each step multiplies the second moment (the moving average of the squared gradient) before it adds the
+        /// new squared gradient. At least 0 and below 1; default 0.999.
         beta2: f64 = 0.999;
-        /// ε, a number above 0 that is added to the root of the corrected second moment, so that no step divides by 0; default 1e-8.
+        /// ε, which is added to the square root of the corrected second moment, so that no step divides by 0: a number above 0 that f32 can
+        /// represent; default 1e-8.
         eps: f64 = 1e-8;
-        /// The strength λ of the weight decay, a finite number of at least 0. `None`, the default, stands for 0 (no weight decay) in Adam,
-        /// and for 0.01 in `AdamW`.
+        /// The strength λ of the weight decay, a finite number of at least 0. Weight decay pulls values towards the target of their tensor,
+        /// which is usually 0 ([`Decay::Towards`]). `None`, the default, stands for 0 (no weight decay) in Adam, and for 0.01 in `AdamW`.
         weight_decay: Option<f64> = None, from impl Into<Option<f64>>;
-        /// What happens to rows of embedding tables that a step did not read. Default: they do not change ([`RowUpdates::Lazy`]).
+        /// What happens in a step to rows of embedding tables that the step did not read. Default: they do not change
+        /// ([`RowUpdates::Lazy`]).
         row_updates: RowUpdates = RowUpdates::default();
     }
     check(this, problems) {
@@ -43,21 +46,22 @@ crate::settings! {
 /// λ of `AdamW`, as in `PyTorch`.
 const ADAMW_DECAY: f64 = 0.01;
 
-/// Adam (Kingma & Ba 2015, algorithm 1): each value moves along the moving average of its gradient, divided by the gradient's usual size.
+/// Adam (Kingma & Ba 2015, algorithm 1): each step moves a value by the moving average of its gradient, divided by the usual size of its
+/// gradient.
 ///
-/// A value w with gradient g has two moments, averages of g and of g²: `m ← β₁·m + (1 − β₁)·g`, `v ← β₂·v + (1 − β₂)·g²`. Then
-/// `w ← w − lr · m̂/(√v̂ + ε)` with the corrected moments `m̂ = m/(1 − β₁ᵗ)` and `v̂ = v/(1 − β₂ᵗ)`, where t counts the steps of the
-/// tensor, including this one.
+/// A value w with gradient g has two moments, the moving averages m of g and v of g². A step computes `m ← β₁·m + (1 − β₁)·g` and `v ← β₂·v
+/// + (1 − β₂)·g²`. Then `w ← w − lr · m̂/(√v̂ + ε)`, where `lr` is the learning rate, with the corrected moments `m̂ = m/(1 − β₁ᵗ)` and `v̂
+/// = v/(1 − β₂ᵗ)`. t is the number of steps of the tensor so far, this one included.
 ///
-/// ε is added outside the root to the root of the *corrected* moment, as in `torch.optim.Adam`. It is not the ε̂ of the
-/// paper's section 2 (and of TensorFlow and `torch.optim.SparseAdam`), which is added to the uncorrected `√v`.
+/// ε is added to the root of the *corrected* moment, `√v̂`, as in `torch.optim.Adam`. It is not the ε̂ of the paper's section 2 (and of
+/// TensorFlow and `torch.optim.SparseAdam`), which is added to the root of the uncorrected moment, `√v`.
 ///
-/// Weight decay adds `λ·(w − c)` to g; c is the tensor's target ([`Decay::Towards`]). In `AdamW` ([`Adam::decoupled`]), weight decay does
-/// not change g, but moves the values directly: `w ← w − lr·λ·(w − c)` (Loshchilov & Hutter 2019, algorithm 2, with the factor `lr` as in
-/// `PyTorch`).
+/// Weight decay of strength λ adds `λ·(w − c)` to g, where c is the target of the tensor ([`Decay::Towards`]). In `AdamW`
+/// ([`Adam::decoupled`]), weight decay does not change g, but moves the values directly: `w ← w − lr·λ·(w − c)` (Loshchilov & Hutter 2019,
+/// algorithm 2, with the factor `lr` as in `PyTorch`).
 ///
-/// The state of a tensor ([`SlotState`]) is the lists `first_moment` (m) and `second_moment` (v), one number for each value. Both start
-/// at 0.
+/// The state of a tensor ([`SlotState`]) has two lists, `first_moment` (m) and `second_moment` (v), each with one number for each value.
+/// Both start at 0.
 #[derive(Debug, Clone)]
 pub struct Adam {
     config: AdamConfig,
@@ -68,13 +72,13 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// Makes an Adam with these settings. It has no state yet: all moments are 0. Its weight decay is added to the gradient.
+    /// Makes an Adam with these settings. There is no state yet: all moments start at 0. Its weight decay is added to the gradient.
     pub fn new(config: AdamConfig) -> Self {
         let decay = WeightDecay::L2(config.weight_decay().unwrap_or_default());
         Self::with(config, decay)
     }
 
-    /// Makes an `AdamW` with these settings. It has no state yet: all moments are 0. Its weight decay moves the values directly, not
+    /// Makes an `AdamW` with these settings. There is no state yet: all moments start at 0. Its weight decay moves the values directly, not
     /// through the gradient.
     pub fn decoupled(config: AdamConfig) -> Self {
         let decay = WeightDecay::Decoupled(config.weight_decay().unwrap_or(ADAMW_DECAY));

@@ -7,8 +7,9 @@ use crate::math::dot_f64;
 use crate::nn::{Leaf, LeafMut, Params, Path, RowGrad};
 use crate::{Error, Result};
 
-/// A limit on the gradient of a step, applied before the optimizer: on the norm of the whole gradient ([`Clip::norm`]), or on every
-/// component ([`Clip::value`]). In a TOML file it is `{ norm = 5.0 }` or `{ value = 0.1 }`.
+/// A limit on the gradient of a training step, applied before the optimizer. It limits the norm of the whole gradient ([`Clip::norm`]), or
+/// each component of the gradient ([`Clip::value`]). In a TOML file, `{ norm = 5.0 }` is a norm of at most 5, and `{ value = 0.1 }` limits
+/// each component to the range from −0.1 to 0.1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Kind", into = "Kind")]
 pub struct Clip(Kind);
@@ -21,7 +22,7 @@ enum Kind {
 }
 
 impl Clip {
-    /// Limits every component of the gradient to the range from −`max` to `max`.
+    /// Limits each component of the gradient to the range from −`max` to `max`: a component outside of this range becomes −`max` or `max`.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `max` is not a finite number above 0.
@@ -29,8 +30,8 @@ impl Clip {
         Kind::Value(max).try_into()
     }
 
-    /// If the norm of the whole gradient is above `max`, multiplies the gradient by a factor that makes its norm `max` (Pascanu et al.
-    /// 2013, algorithm 1).
+    /// Limits the norm of the whole gradient to `max`: if it is above `max`, the gradient is multiplied by a factor that makes its norm
+    /// `max` (Pascanu et al. 2013, algorithm 1).
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if `max` is not a finite number above 0.
@@ -38,12 +39,12 @@ impl Clip {
         Kind::Norm(max).try_into()
     }
 
-    /// Clips the gradient of one step: `grad` is the gradient of the net, `tables` are those of its embedding tables. Returns the norm of
-    /// the whole gradient before clipping.
+    /// Clips the gradient of one training step: `grad` is the gradient of the net, and `tables` are the gradients of the embedding tables.
+    /// Returns the norm of the whole gradient before clipping.
     ///
-    /// The norm is `√Σ g²` over all components of both, summed in f64; moving averages do not count. Parameters without a gradient in this
-    /// step (those of a domain or task without rows) are skipped. If the norm is not finite, the gradient does not change; the caller can
-    /// report it.
+    /// The norm is `√Σ g²`, where g are all components of `grad` and `tables`; the sum is computed in f64. Moving averages do not count,
+    /// nor do parameters without a gradient in this step (such as those of a domain without rows). If the norm is not finite, the gradient
+    /// does not change, and the caller sees it from the returned norm.
     pub fn clip(&self, grad: &mut impl Params, tables: &mut [RowGrad]) -> f64 {
         let norm = norm(grad, tables);
         match self.0 {

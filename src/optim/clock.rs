@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The numbers of epochs and steps that a training run has done. Learning-rate schedules, weights of the loss that change over time, and
-/// dropout masks depend on it.
+/// The numbers of epochs and steps that a training run has completed. Learning-rate schedules, weights of the loss that change over time,
+/// and dropout masks depend on these numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Clock {
     /// The number of completed epochs: 0 during the first epoch, 1 during the second.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Adagrad, AdagradConfig, Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
 use crate::Result;
 
-/// Which optimizer to use, with its settings. All settings are valid: they were checked when they were built or read.
+/// Which optimizer to use, with its settings. The settings are valid, because they were checked when they were built or read from a file.
 ///
 /// In a file, `kind` names the optimizer, and every setting has a default. Unknown keys and values out of range are errors.
 ///
@@ -17,7 +17,7 @@ use crate::Result;
 /// | `"adagrad"` | `lr = 0.01`, `initial_accumulator = 0`, `eps = 1e-10`, `weight_decay = 0` |
 /// | `"rowwise_adagrad"` | those of `"adagrad"`; each table row has one accumulator |
 ///
-/// All take `row_updates = "lazy"` (the default) or `"exact"`: see [`RowUpdates`](super::RowUpdates).
+/// All of them also have the setting `row_updates`: `"lazy"` (the default) or `"exact"`, see [`RowUpdates`](super::RowUpdates).
 ///
 /// ```
 /// use starple::optim::{AdamConfig, OptimizerConfig};
@@ -39,7 +39,7 @@ pub enum OptimizerConfig {
     AdamW(AdamConfig),
     /// [`Adagrad`] with one accumulator of squared gradients for each value.
     Adagrad(AdagradConfig),
-    /// [`Adagrad::rowwise`]: one accumulator of squared gradients for each table row, so that the state is small.
+    /// [`Adagrad::rowwise`]: one accumulator of squared gradients for each table row, so that the state of a table needs little memory.
     RowwiseAdagrad(AdagradConfig),
 }
 
@@ -113,7 +113,7 @@ impl OptimizerConfig {
         }
     }
 
-    /// Makes an optimizer with these settings. It has no state yet, as before the first step of a training run.
+    /// Makes an optimizer with these settings. It has no state yet: no step has been taken.
     pub fn build(&self) -> Box<dyn Optimizer> {
         match self.clone() {
             Self::Sgd(config) => Box::new(Sgd::new(config)),

@@ -57,10 +57,11 @@ use crate::nn::{Decay, RowGrad};
 /// An optimizer updates the tensors of a model by their gradients. [`Model::apply`](crate::Model::apply) calls it.
 ///
 /// A *slot* is the number of a tensor in its model: its position, from 0, in the order in which the model visits its tensors
-/// ([`Model::visit`](crate::Model::visit)). Each slot has its own state and its own step count. A tensor without a gradient in a step (such
-/// as the weights of a domain without rows) keeps both. The memory of a slot is allocated at its first step; later steps allocate nothing.
+/// ([`Model::visit`](crate::Model::visit)). Each slot has its own state and its own step count. If a tensor has no gradient in a step (such
+/// as the weights of a domain without rows), its state and its step count do not change. The memory of a slot is allocated at its first
+/// step; later steps allocate nothing.
 ///
-/// Inside a rayon pool the optimizers of this crate update blocks of a tensor in parallel, with the same result.
+/// Inside a rayon pool the optimizers of this crate update blocks of a tensor in parallel. The result has the same bits.
 pub trait Optimizer: Send {
     /// Sets the learning rate of all steps that follow, until the next call. At first it is the rate of the optimizer's settings.
     ///
@@ -68,39 +69,41 @@ pub trait Optimizer: Send {
     /// If `lr` is negative, not finite, or too large for f32.
     fn set_lr(&mut self, lr: f64);
 
-    /// Takes one step of a dense tensor, that is, of any tensor but an embedding table. Updates `values`, the tensor in `slot`, by its
-    /// gradient `grad`, and sets `grad` to 0 for the next step. The optimizer's weight decay pulls the values towards the target that
-    /// `decay` names.
+    /// Takes one step for a dense tensor, that is, for any tensor but an embedding table. Updates `values`, the values of the tensor in the
+    /// slot `slot`, by its gradient `grad`, and sets `grad` to 0 for the next step. If the optimizer has weight decay, it pulls the values
+    /// towards the target that `decay` gives.
     ///
     /// # Panics
-    /// If `values` and `grad` have different lengths. If the optimizer keeps a state for this slot, also if `values` had another length in
-    /// an earlier step of the slot.
+    /// If `values` and `grad` have different lengths. If the optimizer keeps a state for the slot, also if `values` had another length in
+    /// an earlier step of this slot.
     fn dense(&mut self, slot: usize, values: &mut [f32], grad: &mut [f32], decay: Decay);
 
-    /// Takes one step of an embedding table. Updates `table`, the table in `slot` as rows of `grad.dim()` values one after the other, by
-    /// the gradient of the rows that were read, and removes all rows from `grad` for the next step.
+    /// Takes one step for an embedding table. `table` has the values of the table in the slot `slot`, row after row, with `grad.dim()`
+    /// values in each row. `grad` has the gradients of the rows that the training step read. The method updates `table`, and then removes
+    /// all rows from `grad` for the next step.
     ///
-    /// Weight decay pulls the rows towards 0. [`RowUpdates`] sets what happens to rows that were not read.
+    /// Weight decay pulls the rows towards 0. The setting [`RowUpdates`] says what happens to rows that were not read.
     ///
     /// # Panics
     /// If the length of `table` is not a multiple of `grad.dim()`, or if `grad` has a row that `table` does not have. If the optimizer
-    /// keeps a state for this slot, also if `table` had another length in an earlier step of the slot.
+    /// keeps a state for the slot, also if `table` had another length in an earlier step of this slot.
     fn rows(&mut self, slot: usize, table: &mut [f32], grad: &mut RowGrad);
 
-    /// The state of this slot, to be saved. `None` before the first step of the slot, or if the optimizer keeps no state (SGD without
-    /// momentum).
+    /// The state that the optimizer keeps for the slot `slot`, for example to save it. `None` if the slot has not had a step yet, or if the
+    /// optimizer keeps no state (SGD without momentum).
     fn state(&self, slot: usize) -> Option<SlotState<'_>>;
 
-    /// Replaces the state of this slot by a saved one ([`Optimizer::state`]). `shape` is the kind and size of the tensor in the slot. The
-    /// next step is then bit for bit the step that the saved optimizer would have taken.
+    /// Replaces the state of the slot `slot` by `state`, which was saved with [`Optimizer::state`]. `shape` is the kind and size of the
+    /// tensor in the slot. The next step of the slot is then bit for bit the step that the saved optimizer would have taken.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`](crate::ErrorKind::Layout) in these cases; the slot then keeps its old state, and the message lists all that is
-    /// wrong:
+    /// [`ErrorKind::Layout`](crate::ErrorKind::Layout) in these cases. The slot then keeps its old state, and the message lists everything
+    /// that is wrong with `state`:
     ///
-    /// * a list of values that the optimizer keeps is missing, unknown, listed twice, or not of the length that `shape` asks for;
-    /// * a sum or average of squares has a negative value;
-    /// * the step count is above 2⁴⁸;
-    /// * the optimizer keeps no state (SGD without momentum).
+    /// * `state` lacks a list of values that this optimizer keeps, has a list that it does not keep, or has one list twice.
+    /// * A list does not have the length that a tensor of the given `shape` needs.
+    /// * A sum or average of squared gradients (`sum` or `second_moment`) has a negative value.
+    /// * [`SlotState::steps`] is above 2⁴⁸.
+    /// * This optimizer is SGD without momentum, which keeps no state; it accepts no `state`.
     fn restore(&mut self, slot: usize, shape: SlotShape, state: &SlotState<'_>) -> Result<()>;
 }

@@ -18,10 +18,12 @@ use super::Clock;
 /// | `"step"` | `every_epochs = 1`, `factor = 0.1` |
 /// | `"plateau"` | `factor = 0.1`, `patience = 10`, `min_factor = 0` |
 ///
-/// All take `warm_up_steps` (default 0: no warm-up). Over the first n = `warm_up_steps` steps the rate rises linearly: the first step has
-/// 1/n of the rate that the schedule would give without warm-up, the second 2/n, the last all of it.
+/// All of them also have the setting `warm_up_steps`; its default 0 means no warm-up. Otherwise, over the first n = `warm_up_steps` steps
+/// of training, the rate rises linearly: the first step has 1/n of the rate that the schedule gives, the second step 2/n, and step n the
+/// whole rate.
 ///
-/// The factor depends on the [`Clock`] alone. Only the plateau also depends on a [`PlateauState`], which the caller keeps.
+/// [`LrSchedule::factor`] computes the factor from the [`Clock`]. Only the factor of `"plateau"` also depends on a [`PlateauState`], which
+/// the caller keeps.
 ///
 /// ```
 /// use starple::optim::{CosineLr, LrSchedule};
@@ -36,12 +38,12 @@ use super::Clock;
 pub enum LrSchedule {
     /// The learning rate does not change after the warm-up.
     Constant(ConstantLr),
-    /// The learning rate falls along half a cosine and reaches its lowest value at a given step.
+    /// The learning rate falls along half a cosine and reaches its lowest value at step [`CosineLr::total_steps`].
     Cosine(CosineLr),
-    /// The learning rate is multiplied by a factor after every given number of epochs.
+    /// The learning rate is multiplied by [`StepLr::factor`] after every [`StepLr::every_epochs`] epochs.
     Step(StepLr),
-    /// The learning rate is multiplied by a factor whenever a metric has not improved for a given number of epochs. It needs validation
-    /// rows.
+    /// The learning rate is multiplied by [`PlateauLr::factor`] whenever the monitored metric has not improved for more than
+    /// [`PlateauLr::patience`] epochs in a row. It needs validation rows.
     Plateau(PlateauLr),
 }
 
@@ -62,16 +64,16 @@ crate::settings! {
 }
 
 crate::settings! {
-    /// The settings of [`LrSchedule::Cosine`]. The factor falls along half a cosine from 1 to `floor`:
-    /// `floor + (1 − floor)·(1 + cos πp)/2`.
+    /// The settings of [`LrSchedule::Cosine`]. The factor on the base learning rate falls along half a cosine from 1 to `floor`: it is
+    /// `floor + (1 − floor)·(1 + cos(π·p))/2`.
     ///
-    /// p rises linearly from 0 at the end of the warm-up to 1 at step `total_steps`; from then on the factor is `floor` (Loshchilov &
+    /// Here p rises linearly from 0 at the end of the warm-up to 1 at step `total_steps`. From then on the factor is `floor` (Loshchilov &
     /// Hutter 2017, equation 5, without restarts).
     CosineLr, CosineLrBuilder, in files {
-        /// The number of steps, from the start of training and with the warm-up, after which the factor is `floor`. It must be above
-        /// `warm_up_steps`. It has no default.
+        /// The number of steps after which the factor is `floor`, counted from the start of training; the warm-up is included. It must be
+        /// above `warm_up_steps`. It has no default.
         total_steps: u64 = 0;
-        /// The lowest factor on the base learning rate, which holds from step `total_steps` on. From 0 to 1; default 0.
+        /// The lowest factor on the base learning rate, which the factor reaches at step `total_steps`. From 0 to 1; default 0.
         floor: f64 = 0.0;
         /// The number of steps, from the start of training, over which the learning rate rises linearly to its full value. Default 0: no
         /// warm-up.
@@ -89,7 +91,7 @@ crate::settings! {
 crate::settings! {
     /// The settings of [`LrSchedule::Step`]: the learning rate is multiplied by `factor` after every `every_epochs` epochs.
     StepLr, StepLrBuilder, in files {
-        /// The number of epochs after which the learning rate changes, each time. At least 1; default 1.
+        /// The number of epochs between two changes of the learning rate, and before the first change. At least 1; default 1.
         every_epochs: u64 = 1;
         /// The number by which each change multiplies the learning rate, above 0 and at most 1; default 0.1.
         factor: f64 = 0.1;
@@ -105,15 +107,15 @@ crate::settings! {
 }
 
 crate::settings! {
-    /// The settings of [`LrSchedule::Plateau`]: the learning rate is multiplied by `factor` whenever a metric has not become better for
-    /// more than `patience` observations in a row. The [`Trainer`](crate::train::Trainer) observes the monitored metric once an epoch.
+    /// The settings of [`LrSchedule::Plateau`]: the learning rate is multiplied by `factor` whenever a metric has not improved in more than
+    /// `patience` observations in a row. The [`Trainer`](crate::train::Trainer) observes the monitored metric once an epoch.
     PlateauLr, PlateauLrBuilder, in files {
         /// The number by which each reduction multiplies the learning rate, above 0 and below 1; default 0.1.
         factor: f64 = 0.1;
-        /// The number of observations in a row without improvement that change nothing; the next one without improvement reduces the
-        /// learning rate. An observation is usually an epoch. At least 0; default 10.
+        /// The number of observations in a row without improvement that do not change the learning rate; one more without improvement
+        /// reduces it. The [`Trainer`](crate::train::Trainer) makes one observation in each epoch. At least 0; default 10.
         patience: u64 = 10;
-        /// The lowest factor on the base learning rate, below which reductions do not go. From 0 to 1; default 0.
+        /// The lowest factor on the base learning rate: reductions never make the factor smaller. From 0 to 1; default 0.
         min_factor: f64 = 0.0;
         /// The number of steps, from the start of training, over which the learning rate rises linearly to its full value. Default 0: no
         /// warm-up.
@@ -133,11 +135,10 @@ crate::settings! {
 pub struct PlateauState {
     /// The best value of the metric so far; `None` before the first value that is not NaN.
     pub best: Option<f64>,
-    /// The number of observations in a row that were no better than `best`, counted from the last improvement or the last reduction of the
-    /// learning rate, whichever is later.
+    /// The number of observations since the last improvement of the metric or the last reduction of the learning rate, whichever is later.
     pub waited: u64,
-    /// The factor on the base learning rate, from 0 to 1; 1 at the start. A reduction makes it smaller, but not smaller than
-    /// [`PlateauLr::min_factor`].
+    /// The factor on the base learning rate, from 0 to 1; 1 at the start. Each reduction multiplies it by [`PlateauLr::factor`], but it
+    /// never becomes smaller than [`PlateauLr::min_factor`].
     pub factor: f64,
 }
 
@@ -159,7 +160,7 @@ impl LrSchedule {
     }
 
     /// The number by which the base learning rate is multiplied in the next step, from 0 to 1. `clock` has the numbers of epochs and steps
-    /// that are done. Only a plateau schedule reads `plateau`; for others, give the default.
+    /// that are completed. Only a plateau schedule reads `plateau`; for other schedules, pass `&PlateauState::default()`.
     pub fn factor(&self, clock: Clock, plateau: &PlateauState) -> f64 {
         let warm_up = self.warm_up_steps();
         let rise = if clock.step < warm_up { (clock.step + 1) as f64 / warm_up as f64 } else { 1.0 };
@@ -178,11 +179,12 @@ impl LrSchedule {
         rise * factor
     }
 
-    /// Tells a plateau schedule the next value of its metric, usually once an epoch, and updates `plateau`. Other schedules ignore it.
+    /// Updates `plateau` by the next value of the metric, `metric`. Call it once an epoch. Only [`LrSchedule::Plateau`] uses it; for other
+    /// schedules it does nothing.
     ///
-    /// With `larger_is_better`, a value is an improvement if it is larger than the best so far; without it, if it is smaller. NaN (an
-    /// undefined metric) is no improvement. After more than [`PlateauLr::patience`] values in a row without improvement, the factor is
-    /// reduced and the count starts again from 0.
+    /// If `larger_is_better` is true, a value is an improvement if it is larger than the best value so far; otherwise, if it is smaller.
+    /// NaN (an undefined metric) is never an improvement. After more than [`PlateauLr::patience`] values in a row without improvement,
+    /// [`PlateauState::factor`] is reduced and the count starts again from 0.
     pub fn observe(&self, plateau: &mut PlateauState, metric: f64, larger_is_better: bool) {
         let Self::Plateau(settings) = self else { return };
         let better = match plateau.best {

@@ -12,17 +12,19 @@ crate::settings! {
     /// The settings of [`Sgd`], stochastic gradient descent.
     #[derive(Default)]
     SgdConfig, SgdConfigBuilder, in files {
-        /// The base learning rate: a number above 0 that f32 can represent (1.2e-38 to 3.4e38); default 0.001. A
-        /// [`LrSchedule`](super::LrSchedule) scales it.
+        /// The base learning rate: a number above 0 that f32 can represent (1.2e-38 to 3.4e38); default 0.001. An
+        /// [`LrSchedule`](super::LrSchedule) multiplies it by a factor in each step.
         lr: f64 = 1e-3;
-        /// The momentum μ: the part of the buffer that is kept in each step. At least 0 and below 1; default 0: no momentum, and no state.
+        /// The momentum μ: the factor by which each step multiplies the momentum buffer of a value before it adds the new gradient. At
+        /// least 0 and below 1; default 0: no momentum, and no state.
         momentum: f64 = 0.0;
         /// Whether to use Nesterov's momentum; default false. If true, `momentum` must be above 0.
         nesterov: bool = false;
-        /// The strength λ of the weight decay, which adds λ·(value − target) to the gradient. A finite number of at least 0; default 0: no
-        /// weight decay.
+        /// The strength λ of the weight decay, which adds λ·(value − target) to the gradient of a value. The target of a tensor is usually
+        /// 0 ([`Decay::Towards`]). A finite number of at least 0; default 0: no weight decay.
         weight_decay: f64 = 0.0;
-        /// What happens to rows of embedding tables that a step did not read. Default: they do not change ([`RowUpdates::Lazy`]).
+        /// What happens in a step to rows of embedding tables that the step did not read. Default: they do not change
+        /// ([`RowUpdates::Lazy`]).
         row_updates: RowUpdates = RowUpdates::default();
     }
     check(this, problems) {
@@ -34,13 +36,14 @@ crate::settings! {
     }
 }
 
-/// Stochastic gradient descent: a value w with gradient g becomes `w − lr·g'`, with `g' = g + λ·(w − c)`.
+/// Stochastic gradient descent: a step replaces a value w with gradient g by `w − lr·g'`, where `lr` is the learning rate and `g' = g +
+/// λ·(w − c)`.
 ///
-/// λ is the weight decay and c the tensor's target ([`Decay::Towards`]). With momentum μ, each value has a buffer b that starts at 0:
-/// `b ← μ·b + g'`, without dampening, then `w ← w − lr·b`. Nesterov's momentum, in `PyTorch`'s form, is `w ← w − lr·(g' + μ·b)`
-/// (Sutskever et al. 2013, section 2, with the lookahead folded into the parameters).
+/// λ is the strength of the weight decay, and c is the target of the tensor ([`Decay::Towards`]). With momentum μ, each value has a buffer
+/// b that starts at 0. A step then computes `b ← μ·b + g'` and `w ← w − lr·b`; there is no dampening. With Nesterov's momentum it computes
+/// `w ← w − lr·(g' + μ·b)` instead, as `PyTorch` does (Sutskever et al. 2013, section 2, with the lookahead folded into the parameters).
 ///
-/// The state of a tensor ([`SlotState`]) is the list `momentum`: the buffers, one for each value. Without momentum there is no state.
+/// The state of a tensor ([`SlotState`]) is one list, `momentum`: the buffers, one for each value. Without momentum there is no state.
 #[derive(Debug, Clone)]
 pub struct Sgd {
     config: SgdConfig,
@@ -50,7 +53,7 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// Makes an optimizer with these settings. It has no state yet: all momentum is 0.
+    /// Makes an optimizer with these settings. There is no state yet: all momentum buffers start at 0.
     pub fn new(config: SgdConfig) -> Self {
         Self {
             lr: config.lr() as f32,

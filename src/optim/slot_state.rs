@@ -6,7 +6,7 @@
 pub struct SlotState<'a> {
     /// The number of steps in which the optimizer updated the tensor.
     pub steps: u64,
-    /// The name and the values of each list, such as `first_moment` and `second_moment` of [`Adam`](super::Adam).
+    /// The lists, each with its name and its values: for [`Adam`](super::Adam), the names are `first_moment` and `second_moment`.
     /// [`Optimizer::restore`](super::Optimizer::restore) accepts the lists in any order.
     pub tensors: Vec<(&'a str, &'a [f32])>,
 }

@@ -7,8 +7,8 @@ use crate::nn::{Decay, RowGrad};
 /// Two optimizers used as one [`Optimizer`]: one for the embedding tables, one for all other tensors.
 /// [`TrainConfig::embedding_optimizer`](crate::train::TrainConfig::embedding_optimizer) makes a `Split`.
 ///
-/// [`Optimizer::set_lr`] sets the learning rate of the other tensors. The rate of the tables is scaled by the same factor, so that the
-/// ratio of the two rates stays that of the two settings.
+/// [`Optimizer::set_lr`] sets the learning rate of the other tensors. The learning rate of the tables changes by the same factor, so the
+/// ratio of the two rates always stays that of their settings.
 pub struct Split {
     dense: Box<dyn Optimizer>,
     tables: Box<dyn Optimizer>,
@@ -19,8 +19,10 @@ pub struct Split {
 
 impl Split {
     /// Makes both optimizers: `tables` has the settings for embedding tables, `dense` those for all other tensors. They have no state yet.
-    /// `table_slots` is the number of embedding tables of the model ([`Embeddings::tables`](crate::model::Embeddings::tables)). A model
-    /// visits its tables first, so the slots (the numbers of tensors, from 0) below this number are tables.
+    ///
+    /// `table_slots` is the number of embedding tables of the model, the length of
+    /// [`Embeddings::tables`](crate::model::Embeddings::tables). A slot is the number of a tensor in the model, from 0. The tables come
+    /// first, so all slots below `table_slots` are tables.
     pub fn new(dense: &OptimizerConfig, tables: &OptimizerConfig, table_slots: usize) -> Self {
         Self { dense: dense.build(), tables: tables.build(), ratio: tables.lr() / dense.lr(), table_slots }
     }

@@ -16,8 +16,8 @@ impl Builder<'_> {
     /// deviation of the initial values of `v_j`; `b_j` starts at 0.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     pub fn tokens(&mut self, name: impl IntoName, row: Value, width: usize, std: f32) -> Built<Value> {
         let (fields, numbers) = (self.layout.fields.len(), self.layout.numeric.len());
         let size = 2.0 * Size::tensor(numbers as f64 * width as f64);
@@ -29,15 +29,15 @@ impl Builder<'_> {
 
     /// Adds multi-head self-attention among the tokens of each row ([`MultiHeadAttention`]). `input` has the tokens of a row side by side,
     /// and `tokens` is their number, at least 1. The result has the same number of tokens, each of [`AttentionSettings::width`] values.
-    /// `style` has the normalisation, activation and dropout that follow.
+    /// `style` has the normalisation, activation and dropout that follow the attention.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     ///
     /// # Panics
-    /// If `tokens` is 0, or the width of `input` is not a multiple of `tokens`. Also, when layers are made, if [`AttentionSettings::width`]
-    /// is 0.
+    /// If `tokens` is 0, or the width of `input` is not a multiple of `tokens`. Also if [`AttentionSettings::width`] is 0; this is checked
+    /// when a model is made, not when only its size is computed.
     pub fn attention(
         &mut self,
         name: impl IntoName,
@@ -56,15 +56,15 @@ impl Builder<'_> {
         })
     }
 
-    /// Adds one query vector for each branch of [`Builder::branches`]: `[branches, width]`, equal for all rows of a batch, where `width` is
-    /// [`AttentionSettings::width`]. Call it once in a net, and pass the result to [`Builder::directions`].
+    /// Adds one query vector for each branch of [`Builder::branches`]: `[branches, width]`, where `width` is [`AttentionSettings::width`].
+    /// The queries do not depend on the rows of a batch. Call this method once in a net, and pass the result to [`Builder::directions`].
     ///
     /// If `relations` is false, the query of a branch is its learned representation ([`Representations`], the layer `representations`). If
     /// it is true, attention among the representations of all branches (the layer `relations`) computes the queries.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     pub fn queries(&mut self, settings: AttentionSettings, relations: bool) -> Built<Value> {
         let (width, branches, common) = (settings.width(), self.branches.clone(), self.built_with);
         let (count, style) =
@@ -87,8 +87,8 @@ impl Builder<'_> {
     /// is the number of values of one token; `settings` are those that the queries got. Pass the result to [`Builder::align`].
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     pub fn directions(
         &mut self,
         name: impl IntoName,
@@ -103,13 +103,14 @@ impl Builder<'_> {
         })
     }
 
-    /// Scales each token of a row by its weight for one branch: `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨p, x_m⟩)`. The tokens `x_m` are
-    /// side by side in `tokens`, and `p` is the direction of the branch in `directions`, the output of [`Builder::directions`]. `branch` is
-    /// the position of the branch in [`Builder::branches`], from 0. The result has as many columns as `tokens`.
+    /// Scales each token of a row by its weight for one branch: `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨p, x_m⟩)`, where `⟨·,·⟩` is the
+    /// inner product. The tokens `x_m` are side by side in `tokens`. p is the direction of the branch in `directions`, the output of
+    /// [`Builder::directions`]. `branch` is the position of the branch in [`Builder::branches`], from 0. The result has as many columns as
+    /// `tokens`.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     pub fn align(&mut self, tokens: Value, directions: Value, branch: usize) -> Built<Value> {
         let width = tokens.width();
         let kept = 2.0 * width as f64 + (width / directions.width().max(1)) as f64;

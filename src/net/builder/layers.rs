@@ -12,14 +12,14 @@ use crate::nn::{
 
 impl Builder<'_> {
     /// Adds a multilayer perceptron ([`Mlp`]) that reads `input`. `hidden` lists the widths of its hidden layers, from the input up; it may
-    /// be empty. If `output` is a number, a last affine map without activation computes that number of columns. If it is `None`, the result
-    /// is the output of the last hidden layer.
+    /// be empty. If `output` is `Some(n)`, a last affine map without activation computes n columns. If `output` is `None`, the result is
+    /// the output of the last hidden layer.
     ///
-    /// `style` has the activation, normalisation, dropout and initial distribution of hidden layers.
+    /// `style` has the activation, normalisation and dropout of hidden layers, and the distribution of their initial weights.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     pub fn mlp(
         &mut self,
         name: impl IntoName,
@@ -35,8 +35,8 @@ impl Builder<'_> {
     /// last affine map computes `output` columns. The other arguments are those of [`Builder::mlp`].
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     pub fn mlp_from_zero(
         &mut self,
         name: impl IntoName,
@@ -48,16 +48,19 @@ impl Builder<'_> {
         self.mlp_with(name, input, hidden, Some(output), style, None, true)
     }
 
-    /// Adds one hidden layer of `width` columns, with a penalty in the training loss that makes blocks of its weight orthogonal to each
-    /// other.
+    /// Adds one hidden layer with `width` output columns, and a penalty in the training loss that makes blocks of its weight matrix
+    /// orthogonal to each other. `style` has the settings of hidden layers.
     ///
-    /// The penalty divides the columns of the weight into `blocks` blocks `G_1, G_2, …` of equal width. It is `λ·Σ ‖G_aᵀ·G_b‖²_F`, summed
-    /// over all pairs of blocks, where λ is `lambda`. `lambda` should be at least 0; with 0 there is no penalty. Otherwise `blocks` must be
-    /// at least 1 and divide `width`. [`Model::penalize`](crate::Model::penalize) computes the penalty; it panics if `blocks` is invalid.
+    /// The columns of the weight matrix are divided into `blocks` blocks `G_1`, `G_2`, … of equal width. The penalty is `λ·Σ
+    /// ‖G_aᵀ·G_b‖²_F`, summed over all pairs of blocks `G_a` and `G_b`, where λ is `lambda` and `‖·‖²_F` is the sum of the squares of all
+    /// entries. `lambda` should be at least 0; with 0 there is no penalty.
+    ///
+    /// If `lambda` is not 0, `blocks` must be at least 1, and `width` must be a multiple of it. [`Model::penalize`](crate::Model::penalize)
+    /// computes the penalty; it panics if `blocks` is invalid.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     pub fn orthogonal_layer(
         &mut self,
         name: impl IntoName,
@@ -102,14 +105,14 @@ impl Builder<'_> {
     }
 
     /// Adds a multilayer perceptron that reads `input` and an embedding of the row's domain, side by side: `mlp([input, e_d])`
-    /// ([`DomainMlp`]). The embedding `e_d` of domain d is learned and has `domain_dim` values.
+    /// ([`DomainMlp`]). The embedding `e_d` of domain d is a learned vector of `domain_dim` values.
     ///
     /// `hidden` lists the widths of the hidden layers, from the input up; it may be empty. A last affine map without activation computes
     /// `output` columns. `style` has the settings of hidden layers.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     pub fn domain_mlp(
         &mut self,
         name: impl IntoName,
@@ -131,8 +134,8 @@ impl Builder<'_> {
     /// weights and biases of its last affine map start at 0. The arguments are those of [`Builder::domain_mlp`].
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     pub fn domain_mlp_from_zero(
         &mut self,
         name: impl IntoName,
@@ -151,23 +154,23 @@ impl Builder<'_> {
         Ok(value)
     }
 
-    /// Concatenates values: the result has the columns of the first value, then those of the second, and so on. The widths of the values
-    /// may differ. The embedded row, some columns of a value, and [stopped](Value::stopped) values are allowed.
+    /// Concatenates the values `parts`: the result has the columns of the first value, then those of the second, and so on. The widths of
+    /// the values may differ. The embedded row, some columns of a value, and [stopped](Value::stopped) values are allowed.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     pub fn concat(&mut self, parts: Vec<Value>) -> Built<Value> {
         let width = parts.iter().map(|part| part.width()).sum();
         self.push([(); 0], Op::Concat { parts }, width, Size::default(), 2.0 * width as f64, |_| Vec::new())
     }
 
-    /// Multiplies two values of equal width element by element: `a ⊙ b`, for example the embeddings of two fields. The layer function is
-    /// [`product`](crate::nn::product).
+    /// Multiplies two values of equal width element by element, written `a ⊙ b`: for example the embeddings of two fields. The function
+    /// [`product`](crate::nn::product) computes it.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     ///
     /// # Panics
     /// If `a` and `b` have different widths.
@@ -177,16 +180,17 @@ impl Builder<'_> {
         self.push([(); 0], Op::Product { a, b }, width, Size::default(), 4.0 * width as f64, |_| Vec::new())
     }
 
-    /// Attends with one query over a sequence: the result is the weighted sum `Σ_m α_m·v_m` with `α = softmax_m(⟨query, v_m⟩ / √width)`.
-    /// The layer function is [`attend`](crate::nn::attend).
+    /// Attends with one query over a sequence: the result is the weighted sum `Σ_m α_m·v_m` with the weights `α = softmax_m(⟨query, v_m⟩ /
+    /// √width)`, where `⟨·,·⟩` is the inner product. The function [`attend`](crate::nn::attend) computes it.
     ///
-    /// `v_m` are the embeddings of the values that the row has in `over` ([`Builder::sequence`]); places without a value do not count, and
-    /// a row without any value gets 0. `width` is the number of columns of `query`, which must be that of one embedding. The query can be
-    /// the embedding of a field that reads the same table, or the output of a multilayer perceptron.
+    /// `v_m` are the embeddings of the values that the row has in the sequence `over` ([`Builder::sequence`]). Places without a value do
+    /// not count. A row without any value gets a result of zeros. `width` is the number of columns of `query`, which must be the number of
+    /// values in one embedding. The query can be the embedding of a field that reads the same table, or the output of a multilayer
+    /// perceptron.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     ///
     /// # Panics
     /// If `query` does not have as many columns as one embedding of `over`.
@@ -197,12 +201,13 @@ impl Builder<'_> {
         self.push([(); 0], Op::Attend { query, values, filled }, width, Size::default(), kept, |_| Vec::new())
     }
 
-    /// Multiplies each value of `input` by a number between 0 and `factor`: `factor·σ(gate) ⊙ input`. σ is the sigmoid, and ⊙ is the
-    /// elementwise product. With `factor` = 2, a gate of 0 leaves the input unchanged. The layer function is [`scale`](crate::nn::scale).
+    /// Multiplies each element of `input` by a number between 0 and `factor`: `factor·σ(gate) ⊙ input`. σ is the sigmoid, and ⊙ is the
+    /// elementwise product. If `factor` is 2, an element of `gate` that is 0 leaves its element of `input` unchanged, because σ(0) is ½.
+    /// The function [`scale`](crate::nn::scale) computes it.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     ///
     /// # Panics
     /// If `input` and `gate` have different widths.
@@ -218,8 +223,8 @@ impl Builder<'_> {
     /// of its own domain. The result has as many columns as `input`.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     pub fn partitioned_norm(
         &mut self,
         name: impl IntoName,
@@ -237,12 +242,13 @@ impl Builder<'_> {
     /// with those of the row's domain. `combination` says how it combines them.
     ///
     /// If `style` is `None`, the result is that of the affine map. Otherwise normalisation, activation and dropout follow, as in a hidden
-    /// layer. They are a layer of their own ([`PostAffine`]), whose name is `name` with `hidden` in place of the part `layers`: `("hidden",
-    /// 0)` for `("layers", 0)`. If `name` has no part `layers`, the part `hidden` is appended: `("late", "hidden")` for `"late"`.
+    /// layer. These are a layer of their own ([`PostAffine`]). Its name is made from `name`: the part `layers` becomes `hidden`, so
+    /// `("layers", 0)` gives `("hidden", 0)`. If `name` has no part `layers`, the part `hidden` is added at the end, so `"late"` gives
+    /// `("late", "hidden")`.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     pub fn star(
         &mut self,
         name: impl IntoName,
@@ -274,13 +280,13 @@ impl Builder<'_> {
         })
     }
 
-    /// Adds a softmax gate ([`Gate`]): the result is the weighted sum `Σ_i w_i · parts_i` of values of equal width, with the weights `w =
-    /// softmax(selector·W)` and a learned matrix `W`. Each row has its own weights. `selector` is often the embedded row; `parts` are often
-    /// the outputs of experts.
+    /// Adds a softmax gate ([`Gate`]): the result is the weighted sum `Σ_i w_i · parts_i` of values of equal width. The weights are `w =
+    /// softmax(selector·W)`, where `W` is a learned matrix. Each row has its own weights. `selector` is often the embedded row; `parts` are
+    /// often the outputs of experts.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     ///
     /// # Panics
     /// If `parts` is empty, has values of different widths, or contains the embedded row or columns of it.
@@ -293,20 +299,21 @@ impl Builder<'_> {
         })
     }
 
-    /// Adds a cross-stitch unit ([`Stitch`]): a learned linear combination of values of equal width. Each value of `parts` is divided into
-    /// `blocks` blocks of columns, at least 1; their number must divide the width. Each block of the result is a weighted sum of all blocks
-    /// of all parts, and the weights are the same for all rows.
+    /// Adds a cross-stitch unit ([`Stitch`]): a learned linear combination of values of equal width. The columns of each value of `parts`
+    /// are divided into `blocks` blocks of equal width. `blocks` must be at least 1, and the width of a value must be a multiple of it.
+    /// Each block of the result is a weighted sum of all blocks of all parts. The weights are learned numbers, the same for all rows.
     ///
-    /// At the start, block b of the result has the weight `own_weight` for block b of `parts[own]`; all other blocks share `1 − own_weight`
-    /// equally. If there is only one block in all, its weight is 1.
+    /// Before training, block b of the result gives the weight `own_weight` to block b of `parts[own]`; all other blocks share the rest, `1
+    /// − own_weight`, equally. If there is only one part with one block, its weight is 1.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     ///
     /// # Panics
-    /// If `parts` is empty, has values of different widths, or contains the embedded row or columns of it. Also, when layers are made, if
-    /// `blocks` is 0 or `own` is not below the number of parts. The passes of the net panic if `blocks` does not divide the width.
+    /// If `parts` is empty, has values of different widths, or contains the embedded row or columns of it. Also if `blocks` is 0 or `own`
+    /// is not below the number of parts; this is checked when a model is made, not when only its size is computed. The passes of the net
+    /// panic if the width of a value is not a multiple of `blocks`.
     pub fn stitch(
         &mut self,
         name: impl IntoName,
@@ -323,12 +330,12 @@ impl Builder<'_> {
     }
 
     /// Joins several values of equal width: `fusion` says whether it concatenates, sums or averages them. The result of a concatenation has
-    /// `parts.len()` times the columns of one part; sum and mean have the columns of one part. If `parts` has one value, this value is
+    /// `parts.len()` times the columns of one part; sum and mean have the columns of one part. If `parts` has only one value, this value is
     /// returned and no step is added.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     ///
     /// # Panics
     /// If `parts` is empty. Also if it has several values and their widths differ, or one of them is the embedded row or columns of it.
@@ -344,8 +351,8 @@ impl Builder<'_> {
     /// the normalisation, the activation φ and the dropout. The result has as many columns as `input`.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     pub fn hidden(&mut self, name: impl IntoName, input: Value, style: HiddenSettings) -> Built<Value> {
         let width = input.width();
         let HiddenSettings { norm, activation, dropout, .. } = style;
@@ -355,14 +362,14 @@ impl Builder<'_> {
         })
     }
 
-    /// Adds a layer of your own ([`CustomLayer`]) that reads `input` and computes `width` columns. `make` makes the layer; it may draw
-    /// initial values from the [`InitRng`] that it gets.
+    /// Adds a layer of your own ([`CustomLayer`]) that reads `input` and computes `width` columns. `make` makes the layer; it can draw
+    /// random initial values from the [`InitRng`] that it gets.
     ///
-    /// `make` also runs when the crate only computes the size of the net, so it should have no other effect than to return the layer.
+    /// The crate also calls `make` when it only computes the size of the net. So `make` should have no effect except to return the layer.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps or its steps read more than
-    /// about 33 million values.
+    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
+    /// than about 33 million values in all.
     pub fn custom<L: CustomLayer>(
         &mut self,
         name: impl IntoName,

@@ -19,8 +19,8 @@ const MOST_BRANCHES: usize = 1 << 20;
 const MOST_READ: usize = 1 << 25;
 
 /// The error of the methods of [`Builder`]: the net is too large. A net may have at most 4,194,304 (2²²) steps and 1,048,576 (2²⁰)
-/// branches. Its steps may read fewer than 33,554,432 (2²⁵) [`Value`]s in all; a value that several steps read counts for each of them. If
-/// the net of some settings is too large, the crate refuses the settings before it allocates memory for the model.
+/// branches. Its steps may have fewer than 33,554,432 (2²⁵) inputs in all, where each [`Value`] that a step reads is one input. If the net
+/// of some settings is too large, the crate refuses the settings before it allocates memory for the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLarge;
 
@@ -151,8 +151,8 @@ impl<'a> Builder<'a> {
     /// order of the layout, then the numeric inputs, side by side in one vector for each row.
     ///
     /// # Errors
-    /// Returns [`TooLarge`] if this step makes the net too large: more than about 4 million steps, or steps that read more than about 33
-    /// million values in all.
+    /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps, or its steps have more than about 33 million
+    /// inputs ([`Value`]s) in all.
     pub fn row(&mut self) -> Built<Value> {
         self.row_of(0)
     }
@@ -162,8 +162,8 @@ impl<'a> Builder<'a> {
     /// tables, use [`Builder::row`].
     ///
     /// # Errors
-    /// Returns [`TooLarge`] if this step makes the net too large: more than about 4 million steps, or steps that read more than about 33
-    /// million values in all.
+    /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps, or its steps have more than about 33 million
+    /// inputs ([`Value`]s) in all.
     pub fn row_of(&mut self, owner: usize) -> Built<Value> {
         if let Some(&Some(row)) = self.rows.get(owner) {
             return Ok(row);
@@ -180,8 +180,8 @@ impl<'a> Builder<'a> {
     /// apart ([`Pooling::Keep`](crate::data::Pooling::Keep)), these are the embeddings of all its values, side by side.
     ///
     /// # Errors
-    /// Returns [`TooLarge`] if this step makes the net too large: more than about 4 million steps, or steps that read more than about 33
-    /// million values in all.
+    /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps, or its steps have more than about 33 million
+    /// inputs ([`Value`]s) in all.
     ///
     /// # Panics
     /// If the layout has no field of this name.
@@ -194,8 +194,8 @@ impl<'a> Builder<'a> {
     /// apart ([`Pooling::Keep`](crate::data::Pooling::Keep)).
     ///
     /// # Errors
-    /// Returns [`TooLarge`] if this step makes the net too large: more than about 4 million steps, or steps that read more than about 33
-    /// million values in all.
+    /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps, or its steps have more than about 33 million
+    /// inputs ([`Value`]s) in all.
     ///
     /// # Panics
     /// If the layout has no field of this name, or the field does not keep its values apart.
@@ -220,8 +220,8 @@ impl<'a> Builder<'a> {
     /// `towers.BRANCH`, where BRANCH is the name of the branch.
     ///
     /// # Errors
-    /// Returns [`TooLarge`] if this step makes the net too large: more than about 4 million steps, or steps that read more than about 33
-    /// million values in all.
+    /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps, or its steps have more than about 33 million
+    /// inputs ([`Value`]s) in all.
     ///
     /// # Panics
     /// If there is no branch at the position `branch`, or if the branch has a tower already.

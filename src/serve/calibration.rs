@@ -19,9 +19,9 @@ use crate::{Error, ErrorKind, Result};
 /// Corrects a model's probabilities in each domain and for each task, so that of the rows with a predicted probability of 3 %, about 3 %
 /// are clicked. [`Calibration::fit`] makes one from rows with labels; a [`Predictor`](super::Predictor) applies it.
 ///
-/// A model that ranks well may still predict too high or too low, in each domain differently. Causes are sampling of negatives, row
-/// weights, dropout and early stop. Fit a calibration on rows that the model was **not** trained on, such as the
-/// validation split.
+/// A model that ranks well can still predict probabilities that are too high or too low, by another amount in each domain. Causes are
+/// sampling of negatives, row weights, dropout and early stopping. Fit a calibration on rows that the model was **not** trained on, such as
+/// the validation split.
 ///
 /// ```
 /// use ndarray::array;
@@ -34,17 +34,18 @@ use crate::{Error, ErrorKind, Result};
 /// let rows = Batch::builder(&layout, 4).domains(vec![home; 4]).labels("click", vec![0.0, 0.0, 1.0, 0.0]).build()?;
 /// let logits = array![[-1.0], [0.0], [1.0], [2.0]];
 ///
-/// // By default, so few rows get no curve.
+/// // With the default `min_rows`, 4 rows would be too few for a curve.
 /// let settings = CalibrationSettings { min_rows: 4, ..Method::Isotonic.into() };
 /// let calibration = Calibration::fit(settings, &logits, &rows, &layout)?;
+/// // The calibrated probability of a row in `home` whose logit is 2.0, for task 0.
 /// assert_eq!(calibration.probability(2.0, home, 0), 0.5);
 /// let calibrated = calibration.logits(&logits, home);
 /// assert!((pcoc(calibrated.as_slice().unwrap(), rows.labels.as_slice().unwrap()).unwrap() - 1.0).abs() < 1e-6);
 /// # Ok::<(), starple::Error>(())
 /// ```
 ///
-/// Rows of [`DomainId::SHARED`] (no known domain), and of domains that were added after the fit, use the task's curve over all domains. A
-/// calibration that is read from a file is checked.
+/// Each task also has one curve over all domains. Rows of [`DomainId::SHARED`] (no known domain) and of domains that were added after the
+/// fit use this curve. A calibration that is read from a file is checked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Parts")]
 pub struct Calibration {
@@ -101,7 +102,7 @@ impl Calibration {
     ///
     /// # Errors
     /// [`ErrorKind::NonFinite`] if the logit of a row that is not skipped is not finite. The errors of [`Batch::check`] if `rows` does not
-    /// have this layout or has an invalid value.
+    /// have the layout `layout` or has an invalid value.
     ///
     /// # Panics
     /// If the shape of `logits` is not `[rows, tasks]`.
@@ -148,7 +149,7 @@ impl Calibration {
     /// after the fit, and a domain that had too few rows in the fit ([`CalibrationSettings::min_rows`]) or rows of one class only.
     ///
     /// # Panics
-    /// If the layout has no task at this position.
+    /// If the calibration has no task at the position `task`.
     pub fn curve(&self, domain: DomainId, task: usize) -> &Curve {
         let TaskCurves { pooled, domains, .. } = &self.tasks[task];
         domain.index().and_then(|domain| domains.get(domain)?.as_ref()).unwrap_or(pooled)
@@ -158,7 +159,7 @@ impl Calibration {
     /// `task` is the position of the task in [`Layout::tasks`], from 0.
     ///
     /// # Panics
-    /// If the layout has no task at this position.
+    /// If the calibration has no task at the position `task`.
     pub fn probability(&self, logit: f32, domain: DomainId, task: usize) -> f64 {
         self.curve(domain, task).probability(logit)
     }

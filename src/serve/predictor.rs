@@ -119,8 +119,9 @@ impl Predictor {
     /// The probabilities of the candidates of one request, `[candidates, tasks]`.
     ///
     /// `domain` is the name of the domain; if the schema has no domain column, it is `"all"`. `given` has a value for each column of
-    /// [`Predictor::given`], and each candidate has one for each column of [`Predictor::own`], as pairs of column and value in any order; a
-    /// reference to a map works too. Labels and other columns of the schema that no feature reads may be present; they are ignored.
+    /// [`Predictor::given`], and each candidate has a value for each column of [`Predictor::own`]. Both are lists of pairs (column, value)
+    /// in any order; a reference to a map works too. Labels and other columns of the schema that no feature reads may be present; they are
+    /// ignored.
     ///
     /// # Errors
     /// The message names the place: `given`, or `candidates:2` for the second candidate.
@@ -181,11 +182,11 @@ impl Predictor {
 
     /// The probabilities of encoded candidates of one domain, `[candidates, tasks]`.
     ///
-    /// `given` is a batch of one row, from which only the features are read that a request gives once ([`PredictorBuilder::given`]); if
-    /// there are none, it may be empty. All other features are read from `candidates`, which has one row for each candidate.
+    /// `given` is a batch of one row. Only the features that a request gives once ([`PredictorBuilder::given`]) are read from it; if there
+    /// are none, it may be empty. All other features are read from `candidates`, which has one row for each candidate.
     ///
     /// # Errors
-    /// * [`ErrorKind::UnknownDomain`]: the model does not have this domain.
+    /// * [`ErrorKind::UnknownDomain`]: the model does not have the domain `domain`.
     /// * [`ErrorKind::Layout`]: a batch does not have the fields and numeric inputs of the encoder's layout, or `given` does not have
     ///   exactly one row although there are columns that a request gives once.
     /// * [`ErrorKind::Data`]: a batch has an id that the model does not have.

@@ -19,13 +19,13 @@ use crate::{Error, ErrorKind, Result};
 /// Candidates that one thread scores at a time, through all layers.
 const PIECE: usize = 64;
 
-/// A trained model compiled for serving: [`Scorer::new`] computes once whatever does not depend on the row. It takes encoded rows and
-/// returns logits; a [`Predictor`](super::Predictor) takes raw values and returns probabilities.
+/// A trained model compiled for serving: [`Scorer::new`] computes once everything that does not depend on the row. It takes encoded rows
+/// and returns logits; a [`Predictor`](super::Predictor) takes raw values and returns probabilities.
 ///
-/// All weights are packed for the matrix product. Layers and gates that read the same values become one. For each domain, only the parts
-/// of the net that its logits need are computed. In STAR, `W ⊙ W_d` is computed in advance, Partitioned Normalization (in inference an
-/// affine map) becomes part of the layer that reads it, and the domain's embedding becomes part of a bias. The logits equal those of
-/// [`Model::forward`] except for rounding, about 1e-5.
+/// All weights are packed for the matrix product. Layers and gates that read the same values become one. For each domain, only the parts of
+/// the net that its logits need are computed. In [`Star`](crate::Star), the weights `W ⊙ W_d` of each domain are computed in advance,
+/// Partitioned Normalization (in inference an affine map) becomes part of the layer that reads it, and the embedding of the domain becomes
+/// part of a bias. The logits equal those of [`Model::forward`] except for rounding, about 1e-5.
 ///
 /// A request scores several candidates, that is, items for one user on one page. Fields that are the same for all its candidates can be
 /// *given* once: their part of the first layer is then computed once for the request ([`Scorer::context`]), and each candidate has only
@@ -98,8 +98,7 @@ impl Scorer {
     /// all candidates of a request, and are given once ([`Scorer::context`]). With an empty list, each candidate has all values itself.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if a name in `given` is not a field or numeric input of the model, or is listed
-    /// twice.
+    /// [`ErrorKind::Config`] if a name in `given` is not that of a field or numeric input of the model, or is listed twice.
     ///
     /// # Panics
     /// If the model has a net of your own whose plan does not fit it: it reads rows of another width, or gives no logit for a task.
@@ -142,12 +141,12 @@ impl Scorer {
     }
 
     /// Computes what all candidates of a request share, for [`Scorer::score`]. `domain` is the domain of the request, or
-    /// [`DomainId::SHARED`] if it is not known. `row` is a batch of one row, from which only the fields and numeric inputs are read that
-    /// [`Scorer::new`] got as `given`. If there are none, `row` is not read and may be empty.
+    /// [`DomainId::SHARED`] if it is not known. `row` is a batch of one row. Only the fields and numeric inputs that [`Scorer::new`] got as
+    /// `given` are read from it. If there are none, `row` is not read and may be empty.
     ///
     /// # Panics
-    /// If the model does not have this domain. If there are given fields or inputs, also if `row` does not have exactly one row, lacks one
-    /// of them, or has an id that the model does not have.
+    /// If the model does not have the domain `domain`. If there are given fields or inputs, also if `row` does not have exactly one row,
+    /// lacks one of them, or has an id that the model does not have.
     pub fn context(&self, domain: DomainId, row: &Batch) -> Context {
         let mut context = Context::default();
         self.context_into(domain, row, &mut context);
@@ -158,8 +157,8 @@ impl Scorer {
     /// nothing once the buffers of `context` are large enough.
     ///
     /// # Panics
-    /// If the model does not have this domain. If there are given fields or inputs ([`Scorer::new`]), also if `row` does not have exactly
-    /// one row, lacks one of them, or has an id that the model does not have.
+    /// If the model does not have the domain `domain`. If there are given fields or inputs ([`Scorer::new`]), also if `row` does not have
+    /// exactly one row, lacks one of them, or has an id that the model does not have.
     pub fn context_into(&self, domain: DomainId, row: &Batch, context: &mut Context) {
         let known = self.layout.domains.len();
         let place = domain.index().unwrap_or(known);

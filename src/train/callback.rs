@@ -15,7 +15,7 @@ use crate::Error;
 pub trait Callback: Send {
     /// Called before the first step of an epoch. `epoch` is the number of the epoch, counted from 0; `epochs` is the largest number of
     /// epochs of the run ([`TrainConfig::epochs`](super::TrainConfig::epochs)). `batches` is the number of steps that this epoch still
-    /// needs: if a run resumes in the middle of an epoch, only the rest of them.
+    /// needs: if a run resumes in the middle of an epoch, only the steps that are left.
     fn epoch_started(&mut self, epoch: usize, epochs: usize, batches: usize) {
         let _ = (epoch, epochs, batches);
     }
@@ -26,8 +26,9 @@ pub trait Callback: Send {
         let _ = (from, steps);
     }
 
-    /// Called once for each damaged checkpoint that [`Trainer::resume`](super::Trainer::resume) skips, if an earlier one is undamaged.
-    /// `error` has the path of the damaged file and what is wrong with it. The file was renamed to `step-….safetensors.damaged`.
+    /// Called once for each damaged checkpoint that [`Trainer::resume`](super::Trainer::resume) skips, when the run continues from an
+    /// earlier, undamaged one. `error` has the path of the damaged file and what is wrong with it. The file was renamed to
+    /// `step-….safetensors.damaged`.
     fn checkpoint_damaged(&mut self, error: &Error) {
         let _ = error;
     }
@@ -43,7 +44,7 @@ pub trait Callback: Send {
         let _ = report;
     }
 
-    /// Called after each epoch, when the model was evaluated and, if the run has a folder for checkpoints, a checkpoint was saved.
+    /// Called at the end of each epoch: after the evaluation, and after a checkpoint was saved if the run has a folder for checkpoints.
     /// [`ControlFlow::Break`] ends the run after this epoch.
     fn epoch_done(&mut self, report: &EpochReport) -> ControlFlow<()> {
         let _ = report;

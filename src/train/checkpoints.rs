@@ -23,13 +23,14 @@ crate::settings! {
     /// The folder into which a [`Trainer`](super::Trainer) saves its run, and how often. A *checkpoint* is a file from which a run can be
     /// resumed. One is saved at the end of each epoch, when a callback ends the run after a step, and optionally more often.
     ///
-    /// The folder has `step-0000001200.safetensors`, from which [`Trainer::resume`](super::Trainer::resume) continues with step 1200, and
-    /// `best.safetensors`, a [model file](crate::persist) with the weights of the best epoch (without validation rows: of the last epoch).
-    /// Until the run has ended, its [record](crate::persist::RunRecord) says that the run did not finish. Each file appears whole or not at
-    /// all, so a process can be killed at any moment; the next run deletes its temporary files.
+    /// The folder has two kinds of files. A file such as `step-0000001200.safetensors` is the checkpoint after 1200 steps, from which
+    /// [`Trainer::resume`](super::Trainer::resume) continues. `best.safetensors` is a [model file](crate::persist) with the weights of the
+    /// best epoch (without validation rows: of the last epoch); until the run has ended, its [record](crate::persist::RunRecord) says that
+    /// the run did not finish. Each file appears whole or not at all, so a process can be killed at any moment. The next run deletes the
+    /// temporary files of a killed process.
     ///
-    /// Only one run at a time can save into a folder: it locks the file `lock` there, which also holds its process id. If the latest
-    /// checkpoint is damaged, a run resumes from an earlier one and renames the damaged one to `step-….safetensors.damaged`.
+    /// Only one run at a time can save into a folder: a run locks the file `lock` in the folder, and writes its process id into it. If the
+    /// latest checkpoint is damaged, a run resumes from an earlier one and renames the damaged one to `step-….safetensors.damaged`.
     ///
     /// ```
     /// use starple::train::Checkpoints;
@@ -41,11 +42,11 @@ crate::settings! {
     Checkpoints, CheckpointsBuilder, in files {
         /// The path of the folder, which is created if it does not exist. It has no default and must not be empty.
         folder: PathBuf = PathBuf::new(), from impl Into<PathBuf>, as &Path;
-        /// Saves a checkpoint also when this number of steps was done since the last one, at least 1. Default: checkpoints do not depend on
-        /// the number of steps.
+        /// A checkpoint is also saved when this number of steps was done since the last checkpoint. At least 1; default `None`: checkpoints
+        /// do not depend on the number of steps.
         every_steps: Option<u64> = None, some u64;
-        /// Saves a checkpoint also when this number of minutes has passed since the last one: a finite number above 0. It is checked after
-        /// each step. Default: checkpoints do not depend on the time.
+        /// A checkpoint is also saved when this number of minutes has passed since the last checkpoint; the time is checked after each
+        /// step. A finite number above 0; default `None`: checkpoints do not depend on the time.
         every_minutes: Option<f64> = None, some f64;
         /// The number of checkpoints that stay in the folder, at least 1; default 2. When a new one is saved, older ones are deleted.
         keep: usize = 2;

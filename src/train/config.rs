@@ -14,13 +14,13 @@ crate::settings! {
     /// best epoch. Epochs are compared by one metric on the validation rows.
     #[derive(Default)]
     EarlyStop, EarlyStopBuilder, in files {
-        /// The run ends when this number of epochs in a row, all after the best epoch, were no improvement. At least 1; default 2.
+        /// The run ends after this number of epochs in a row without an improvement. At least 1; default 2.
         patience: usize = 2;
-        /// An epoch is an improvement if the monitored metric is better than that of the best epoch so far by more than this. A finite
-        /// number of at least 0, in the unit of the metric; default 0.
+        /// An epoch is an improvement if its monitored metric is better than that of the best epoch so far by more than this number. A
+        /// finite number of at least 0, in the unit of the metric; default 0.
         min_delta: f64 = 0.0;
-        /// The metric that is watched on the validation rows, which can be any metric of any task and domain. Default: the AUC over all
-        /// rows, as a mean over tasks.
+        /// The monitored metric, which is computed on the validation rows. It can be any metric of any task and domain. Default: the AUC
+        /// over all rows, as a mean over tasks.
         monitor: Monitor = Monitor::default(), as &Monitor;
     }
     check(this, problems) {

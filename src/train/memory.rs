@@ -19,12 +19,13 @@ pub(crate) const MAX_THREADS: usize = 1024;
 pub struct MemoryNeed {
     /// Bytes of the model's parameters.
     pub parameters: f64,
-    /// Bytes of what has the size of the parameters: the copy of the best epoch's parameters, the gradients, and the state of the
+    /// Bytes of all that grows with the number of parameters: the copy of the best epoch's parameters, the gradients, and the state of the
     /// optimizers.
     pub copies: f64,
     /// Bytes of one training batch and the next one, and of the activations and gradients of one batch.
     pub batch: f64,
-    /// Bytes that the evaluation needs: the activations of the rows that are scored at one time, and the scores of all validation rows.
+    /// Bytes that an evaluation needs: the activations of the rows that all threads score at the same time, and the scores of all
+    /// validation rows.
     pub evaluation: f64,
 }
 

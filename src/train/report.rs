@@ -45,7 +45,7 @@ pub enum StopReason {
     Diverged {
         /// The number of steps done in the whole run.
         step: u64,
-        /// The dotted name of the first such tensor, in the order of [`Model::visit`](crate::Model::visit).
+        /// The dotted name of the first tensor with such a value, in the order of [`Model::visit`](crate::Model::visit).
         tensor: String,
     },
     /// After an epoch, the log loss of a task or unit was finite but above 24·ln 2 = 16.6. The predicted probabilities of the labels then

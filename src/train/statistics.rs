@@ -16,8 +16,8 @@ pub struct StatisticsRows {
     /// The largest number of rows of each domain in the sample. A domain with more rows gives a random sample of this size, a domain with
     /// fewer rows gives all of them. With 0 the sample is empty, and the moving averages stay as they are.
     pub per_domain: usize,
-    /// The largest number of rows in a batch. It affects layers that normalise by the statistics of a batch, so use the number of training.
-    /// From 1 to 4,096: 0 counts as 1, and a larger number as 4,096.
+    /// The largest number of rows in a batch. It affects layers that normalise by the statistics of a batch, so use the number of rows of a
+    /// training batch. 0 stands for 1, and a number above 4,096 for 4,096.
     pub batch_rows: usize,
     /// The seed of the random sample. Any number.
     pub seed: u64,

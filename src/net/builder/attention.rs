@@ -16,8 +16,8 @@ impl Builder<'_> {
     /// deviation of the initial values of `v_j`; `b_j` starts at 0.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     pub fn tokens(&mut self, name: impl IntoName, row: Value, width: usize, std: f32) -> Built<Value> {
         let (fields, numbers) = (self.layout.fields.len(), self.layout.numeric.len());
         let size = 2.0 * Size::tensor(numbers as f64 * width as f64);
@@ -28,12 +28,13 @@ impl Builder<'_> {
     }
 
     /// Adds multi-head self-attention among the tokens of each row ([`MultiHeadAttention`]). `input` has the tokens of a row side by side,
-    /// and `tokens` is their number, at least 1. The result has the same number of tokens, each of [`AttentionSettings::width`] values.
-    /// `style` has the normalisation, activation and dropout that follow the attention.
+    /// and `tokens` is their number, at least 1. `settings` has the number of heads and their width. The result has the same number of
+    /// tokens, each of [`AttentionSettings::width`] values. `style` has the normalisation, activation and dropout that follow the
+    /// attention.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     ///
     /// # Panics
     /// If `tokens` is 0, or the width of `input` is not a multiple of `tokens`. Also if [`AttentionSettings::width`] is 0; this is checked
@@ -63,8 +64,8 @@ impl Builder<'_> {
     /// it is true, attention among the representations of all branches (the layer `relations`) computes the queries.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     pub fn queries(&mut self, settings: AttentionSettings, relations: bool) -> Built<Value> {
         let (width, branches, common) = (settings.width(), self.branches.clone(), self.built_with);
         let (count, style) =
@@ -87,8 +88,8 @@ impl Builder<'_> {
     /// is the number of values of one token; `settings` are those that the queries got. Pass the result to [`Builder::align`].
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     pub fn directions(
         &mut self,
         name: impl IntoName,
@@ -109,8 +110,8 @@ impl Builder<'_> {
     /// `tokens`.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     pub fn align(&mut self, tokens: Value, directions: Value, branch: usize) -> Built<Value> {
         let width = tokens.width();
         let kept = 2.0 * width as f64 + (width / directions.width().max(1)) as f64;

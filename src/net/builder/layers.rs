@@ -18,8 +18,8 @@ impl Builder<'_> {
     /// `style` has the activation, normalisation and dropout of hidden layers, and the distribution of their initial weights.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     pub fn mlp(
         &mut self,
         name: impl IntoName,
@@ -35,8 +35,8 @@ impl Builder<'_> {
     /// last affine map computes `output` columns. The other arguments are those of [`Builder::mlp`].
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     pub fn mlp_from_zero(
         &mut self,
         name: impl IntoName,
@@ -59,8 +59,8 @@ impl Builder<'_> {
     /// computes the penalty; it panics if `blocks` is invalid.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     pub fn orthogonal_layer(
         &mut self,
         name: impl IntoName,
@@ -111,8 +111,8 @@ impl Builder<'_> {
     /// `output` columns. `style` has the settings of hidden layers.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     pub fn domain_mlp(
         &mut self,
         name: impl IntoName,
@@ -134,8 +134,8 @@ impl Builder<'_> {
     /// weights and biases of its last affine map start at 0. The arguments are those of [`Builder::domain_mlp`].
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     pub fn domain_mlp_from_zero(
         &mut self,
         name: impl IntoName,
@@ -158,8 +158,8 @@ impl Builder<'_> {
     /// the values may differ. The embedded row, some columns of a value, and [stopped](Value::stopped) values are allowed.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     pub fn concat(&mut self, parts: Vec<Value>) -> Built<Value> {
         let width = parts.iter().map(|part| part.width()).sum();
         self.push([(); 0], Op::Concat { parts }, width, Size::default(), 2.0 * width as f64, |_| Vec::new())
@@ -169,8 +169,8 @@ impl Builder<'_> {
     /// [`product`](crate::nn::product) computes it.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     ///
     /// # Panics
     /// If `a` and `b` have different widths.
@@ -189,8 +189,8 @@ impl Builder<'_> {
     /// perceptron.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     ///
     /// # Panics
     /// If `query` does not have as many columns as one embedding of `over`.
@@ -206,8 +206,8 @@ impl Builder<'_> {
     /// The function [`scale`](crate::nn::scale) computes it.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     ///
     /// # Panics
     /// If `input` and `gate` have different widths.
@@ -220,11 +220,12 @@ impl Builder<'_> {
     }
 
     /// Adds Partitioned Normalization ([`PartitionedNorm`]): batch normalisation in which each row is normalised by the mean and variance
-    /// of its own domain. The result has as many columns as `input`.
+    /// of the rows of its own domain. The result has as many columns as `input`. `settings` has ε and the other settings of the
+    /// normalisation.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     pub fn partitioned_norm(
         &mut self,
         name: impl IntoName,
@@ -247,8 +248,8 @@ impl Builder<'_> {
     /// `("late", "hidden")`.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     pub fn star(
         &mut self,
         name: impl IntoName,
@@ -285,8 +286,8 @@ impl Builder<'_> {
     /// often the outputs of experts.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     ///
     /// # Panics
     /// If `parts` is empty, has values of different widths, or contains the embedded row or columns of it.
@@ -307,8 +308,8 @@ impl Builder<'_> {
     /// − own_weight`, equally. If there is only one part with one block, its weight is 1.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     ///
     /// # Panics
     /// If `parts` is empty, has values of different widths, or contains the embedded row or columns of it. Also if `blocks` is 0 or `own`
@@ -334,8 +335,8 @@ impl Builder<'_> {
     /// returned and no step is added.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     ///
     /// # Panics
     /// If `parts` is empty. Also if it has several values and their widths differ, or one of them is the embedded row or columns of it.
@@ -351,8 +352,8 @@ impl Builder<'_> {
     /// the normalisation, the activation φ and the dropout. The result has as many columns as `input`.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     pub fn hidden(&mut self, name: impl IntoName, input: Value, style: HiddenSettings) -> Built<Value> {
         let width = input.width();
         let HiddenSettings { norm, activation, dropout, .. } = style;
@@ -368,8 +369,8 @@ impl Builder<'_> {
     /// The crate also calls `make` when it only computes the size of the net. So `make` should have no effect except to return the layer.
     ///
     /// # Errors
-    /// Returns [`TooLarge`](super::TooLarge) if this step makes the net too large: more than about 4 million steps, or steps that read more
-    /// than about 33 million values in all.
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
     pub fn custom<L: CustomLayer>(
         &mut self,
         name: impl IntoName,

@@ -8,21 +8,23 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Method {
-    /// `p = σ(a·z + b)` with `a > 0`, where z is the logit and σ the sigmoid. Only two numbers are fitted, so few rows suffice. The order
-    /// of the scores does not change.
+    /// The curve `p = σ(a·z + b)` with a > 0, where z is the logit, p the probability, and σ the sigmoid. Only the two numbers a and b are
+    /// fitted, so few rows suffice. The order of the scores does not change.
     ///
-    /// `a` and `b` minimise the cross entropy with smoothed targets, `(N₊ + 1)/(N₊ + 2)` for a click and `1/(N₋ + 2)` for no click, where
-    /// N₊ and N₋ are the total weights of the rows with and without a click (Platt, *Probabilistic Outputs for Support Vector Machines*,
-    /// 1999, section 2.2), by Newton's method with backtracking (Lin, Lin & Weng, *A Note on Platt's Probabilistic Outputs*, Machine
-    /// Learning 2007). If the best slope is not positive, which would reverse the ranking, `a` is 1 and `b` alone is fitted.
+    /// a and b minimise the cross entropy with smoothed targets: `(N₊ + 1)/(N₊ + 2)` for a click and `1/(N₋ + 2)` for no click, where N₊
+    /// and N₋ are the total weights of the rows with and without a click (Platt, *Probabilistic Outputs for Support Vector Machines*, 1999,
+    /// section 2.2). They are found by Newton's method with backtracking (Lin, Lin & Weng, *A Note on Platt's Probabilistic Outputs*,
+    /// Machine Learning 2007). If the best a is not positive, it would reverse the ranking; then a is 1, and only b is fitted.
     Platt,
-    /// A step function of the logit that never falls: among these the one with the least weighted squared distance from the labels. It
-    /// corrects any monotone distortion, but needs many rows, and gives rows on one step the same probability.
+    /// A curve that never falls, fitted as a step function of the logit: of all step functions that never fall, it has the smallest
+    /// weighted squared distance from the labels. It can correct any monotone error of the probabilities. But it needs many rows, and gives
+    /// all rows on one step the same probability.
     ///
     /// The steps are found by pooling adjacent violators (Zadrozny & Elkan, *Transforming Classifier Scores into Accurate Multiclass
-    /// Probability Estimates*, KDD 2002). Between the steps the probability is linear in the logit; beyond the ends it is constant.
-    /// On the rows of the fit, predictions add up to the clicks: PCOC ([`pcoc`](crate::metrics::pcoc)) is 1. The ends may be probabilities
-    /// of exactly 0 and 1; if you need a finite log loss or a positive bid, use [`Method::Platt`].
+    /// Probability Estimates*, KDD 2002). Between two steps the curve is a straight line; before the first step and after the last one it
+    /// is constant. On the rows of the fit, the predicted probabilities add up to the number of clicks: PCOC
+    /// ([`pcoc`](crate::metrics::pcoc)) is 1. The first step can have the probability 0, and the last one 1. If you need a finite log loss
+    /// or a positive bid, use [`Method::Platt`].
     Isotonic,
 }
 
@@ -30,7 +32,7 @@ pub enum Method {
 /// the method. All values are valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CalibrationSettings {
-    /// The family of curves: [`Method::Platt`] fits two numbers, [`Method::Isotonic`] a step function.
+    /// The kind of curve: [`Method::Platt`] has two numbers, [`Method::Isotonic`] is a step function.
     pub method: Method,
     /// The smallest number of rows to which a curve is fitted. A domain gets its own curve for a task if at least this number of its rows
     /// have a label and a weight above 0, and both classes occur among them. Otherwise it uses the task's curve over all domains. If all

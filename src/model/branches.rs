@@ -7,8 +7,8 @@ use crate::data::{DomainId, Layout};
 use crate::error::Problems;
 use crate::nn::Branch;
 
-/// What the branches of a model stand for. A branch is a part of the net with its own output: it has its own tower (the layers that compute
-/// its logits) and, depending on the model, its own experts, bottom or gate.
+/// What the branches of a model stand for: tasks, domains, or tasks in domains. A branch is a part of the net with its own output: it has
+/// its own tower (the layers that compute its logits) and, depending on the model, its own experts, bottom or gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Branches {
@@ -103,7 +103,8 @@ impl Branches {
     }
 }
 
-/// The settings of a model with branches: parts with their own output, for a task, a domain, or a task in a domain ([`Branches`]).
+/// The settings of a model with branches, that is, with parts that each have their own output: one for each task, each domain, or each task
+/// in each domain ([`Branches`]).
 pub trait BranchedConfig: NetConfig {
     /// What the branches stand for: tasks, domains, or tasks in domains.
     fn branches(&self) -> Branches;

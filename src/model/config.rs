@@ -86,8 +86,8 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
     }
 
     /// Two settings that the warning of [`NetConfig::warnings`] names, written as in a run file. With the first setting the net ignores the
-    /// domain, with the second it reads the domain. The default is right for a net with branches: `branches = "tasks"` and `branches =
-    /// "domains_and_tasks"`.
+    /// domain, with the second it reads the domain. The default is right for a net with branches: `branches = "tasks"` and
+    /// `branches = "domains_and_tasks"`.
     fn domain_setting(&self) -> [&'static str; 2] {
         ["branches = \"tasks\"", "branches = \"domains_and_tasks\""]
     }
@@ -208,10 +208,10 @@ macro_rules! model_config {
                     /// 1 and at most the number of branches. If branches are domains, or tasks in domains, it must be a multiple of the
                     /// number of branches of one domain. If branches are tasks, it must be the number of tasks.
                     ///
-                    /// Rows of no known domain use only these first branches. What these branches share or mix (shared gates, their
-                    /// cross-stitch and sluice units, their attention to other branches) also reads only these branches. So an added domain
-                    /// does not change the scores of the other domains. You rarely set this number yourself, because
-                    /// [`Model::add_domain`](crate::model::Model::add_domain) sets it.
+                    /// Rows of no known domain use only these first branches. Shared gates, and the cross-stitch units, sluice units and
+                    /// attention of these branches, also read only these branches. So an added domain does not change the scores of the
+                    /// other domains. You rarely set this number yourself, because [`Model::add_domain`](crate::model::Model::add_domain)
+                    /// sets it.
                     built_with: Option<usize> = None, from impl Into<Option<usize>>;
                 )?
                 $($list)*

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::nn::InputGrad;
 
-/// How several values become the input of one part of the net: for example how a tower joins the outputs of the bottoms that it reads (Tang
-/// et al., RecSys 2020, section 3).
+/// How several values are joined to one value: for example the outputs of several bottoms to the input of a tower (Tang et al., RecSys
+/// 2020, section 3). A value is a matrix `[rows, width]`; all values that are joined have the same width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fusion {

@@ -11,8 +11,8 @@ use crate::nn::{Leaf, LeafMut, Pair, Params as _, Path, RowGrad};
 
 /// The gradient of all parameters of a [`Model`]: of the table rows that a training step read, and of the net.
 ///
-/// [`Model::zero_grad`] makes one, [`Model::backward`] adds to it, and
-/// [`Model::apply`] updates the model with it. It can also [freeze](Gradient::freeze) tensors.
+/// [`Model::zero_grad`] makes one, [`Model::backward`] adds to it, and [`Model::apply`] updates the model by it. [`Gradient::freeze`]
+/// chooses tensors that are not trained.
 #[derive(Debug, Clone)]
 pub struct Gradient {
     /// The gradients of the embedding tables, in the order of [`Embeddings::tables`](super::Embeddings::tables).
@@ -60,11 +60,11 @@ impl BitOrAssign<&Self> for Presence {
 }
 
 impl Gradient {
-    /// Freezes the tensors with these names, and unfreezes all other tensors. A frozen tensor is not trained. `model` is the model of this
-    /// gradient.
+    /// Freezes the tensors that match one of `names`, and unfreezes all other tensors. A frozen tensor is not trained. `model` is the model
+    /// of this gradient.
     ///
-    /// The gradients of frozen tensors stay 0. [`Model::apply`] changes neither their values nor their optimizer state; frozen moving
-    /// averages stay too. An empty list freezes nothing.
+    /// The gradients of frozen tensors stay 0. [`Model::apply`] changes neither their values nor their optimizer state, and does not update
+    /// frozen moving averages. If `names` is empty, no tensor is frozen.
     ///
     /// A name of the list matches all tensors whose dotted name ([`Model::visit`]) starts with it. Dots separate the parts of a name, and
     /// only whole parts match; `*` matches any one part. For example, `embeddings` means all tables, `embeddings.user` the table `user`,
@@ -80,6 +80,7 @@ impl Gradient {
     /// // Train only the parameters that domains own.
     /// let shared = ["embeddings", "net.norm.gamma", "net.norm.beta", "net.layers.*.shared", "net.auxiliary.mlp"];
     /// gradient.freeze(&star, &shared)?;
+    /// // A name that matches no tensor is an error.
     /// let error = gradient.freeze(&star, &["net.layer"]).unwrap_err().to_string();
     /// assert!(error.contains("did you mean \"net.layers\"?"), "{error}");
     /// # Ok::<(), starple::Error>(())

@@ -38,8 +38,8 @@ model_config! {
 ///
 /// Here x is the [embedded row](crate::model::Embeddings) and `E_i` is expert i of a level. `W^i` is the weight matrix of the gate of an
 /// expert above the first level, and `w^i_e` is the weight that this gate gives to expert e of the level below. For branch k, `W^k` is the
-/// weight matrix of the gate, `w^k_i` is the weight that this gate gives to expert i of the last level, `t^k` is the tower, and `ŷ^k` are
-/// the logits.
+/// weight matrix of the gate, `w^k_i` is the weight that this gate gives to expert i of the last level, `h^k` is the weighted sum of these
+/// experts, `t^k` is the tower, and `ŷ^k` are the logits.
 ///
 /// The paper uses this model as a baseline. Here every expert above the first level has its own gate, and the tower of every branch has one
 /// too. If branches are domains, the logits of a row of no known domain are the mean over the domains that the model was built with.

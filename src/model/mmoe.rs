@@ -33,7 +33,8 @@ model_config! {
 /// ```
 ///
 /// Here x is the [embedded row](crate::model::Embeddings) and `E_i` is expert i. For branch k, `W^k` is the weight matrix of the gate,
-/// `w^k_i` is the weight that the gate gives to expert i, `t^k` is the tower, and `ŷ^k` are the logits.
+/// `w^k_i` is the weight that the gate gives to expert i, `h^k` is the weighted sum of the experts, `t^k` is the tower, and `ŷ^k` are the
+/// logits.
 pub type Mmoe = Model;
 
 impl Describe for MmoeConfig {

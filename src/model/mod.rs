@@ -339,14 +339,15 @@ impl Model {
     /// | STAR | the shared weights | yes: once it has trained, its embedding and statistics count |
     /// | pooled, PEPNet | the mean of the other domains' embeddings | yes: once it has trained, its embedding counts |
     /// | branches are domains, or domains and tasks | new parts (experts, gates, bottoms, stacks, representations, towers; in [`Single`] embedding tables), which have to be trained first | no |
-    /// | branches are tasks | nothing: it owns no parameters | – |
+    /// | branches are tasks | nothing: the new domain has no parameters | there is nothing to use |
     ///
     /// New parts can read older parts, but no older part reads a new part.
     ///
     /// After this call, make new gradients, caches and optimizers: the old ones do not fit the larger model.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if `name` is empty or equal to [`SHARED_DOMAIN`], or the model already has a domain of this name.
+    /// [`ErrorKind::Config`] if `name` is empty or equal to [`SHARED_DOMAIN`], or if the model already has a domain of this name. The model
+    /// then does not change.
     pub fn add_domain(&mut self, name: &str) -> Result<DomainId> {
         let domain = self.push_domain(name)?;
         self.settle();

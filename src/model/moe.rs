@@ -32,8 +32,8 @@ model_config! {
 ///   gate       h = Σ_i w_i E_i(x)   over all experts;  w = softmax(x·W)
 /// ```
 ///
-/// Here x is the [embedded row](crate::model::Embeddings), `E_i` is expert i, W is the weight matrix of the gate, and `w_i` is the weight
-/// that the gate gives to expert i. `t^k` is the tower of branch k, and `ŷ^k` are its logits.
+/// Here x is the [embedded row](crate::model::Embeddings), `E_i` is expert i, W is the weight matrix of the gate, `w_i` is the weight that
+/// the gate gives to expert i, and h is the weighted sum of the experts. `t^k` is the tower of branch k, and `ŷ^k` are its logits.
 pub type Moe = Model;
 
 impl Describe for MoeConfig {

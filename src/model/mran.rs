@@ -59,7 +59,7 @@ model_config! {
 /// * A feature is a field or a numeric input, m and n count features from 1 to M, and `x_m` is the vector of feature m. `v_j` and `b_j` are
 ///   learned vectors.
 /// * Q, K, V and `W_R` are learned matrices: the queries, keys, values and residual of an attention. Each of the three attentions has its
-///   own. `⟨·,·⟩` is the inner product.
+///   own. `⟨·,·⟩` is the inner product, and `softmax_j` is the softmax over all j.
 /// * Among features, `γ_mn` is the weight that feature m gives to feature n, φ is the activation, and `e_m` is the result for feature m.
 /// * Among branches, `r_k` is the learned representation of branch k, `β_kj` is the weight that branch k gives to branch j, and `q^k` is
 ///   the result for branch k, of `width` values.

@@ -18,8 +18,8 @@ use crate::nn::{Gate, Linear, Mlp, MultiHeadAttention, PostAffine, Stitch, Token
 /// The computation of a net in inference: a list of steps, from the embedded row to the logits of each domain.
 ///
 /// You do not need it to use a model: the crate derives the plan of every net from its [`Program`](crate::net::Program).
-/// [`Scorer`](crate::serve::Scorer) runs the plan, and with the feature `onnx` `starple::onnx` writes it as ONNX graphs. For each domain,
-/// both use only the steps that the logits of this domain need.
+/// [`Scorer`](crate::serve::Scorer) runs the plan, and the module `starple::onnx` (of the feature `onnx`) writes it as ONNX graphs. For
+/// each domain, both use only the steps that the logits of this domain need.
 ///
 /// Each method adds a step. The step reads [`Value`]s of earlier steps and computes a new value, `[rows, width]`, which the method returns.
 /// [`Plan::answer`] adds a value to logits. The *embedded row* ([`Plan::row`]) is the input of the net: the embeddings of the fields and
@@ -217,8 +217,9 @@ impl<'a> Plan<'a> {
     }
 
     /// Scales each token of a row by its weight `α_m`. `tokens` has the M tokens `x_m` of a row side by side, `[rows, M·width]`. The result
-    /// has the tokens `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨direction, x_m⟩)`, where `⟨·,·⟩` is the inner product. `direction` is a
-    /// vector as wide as one token, equal for all rows. See [`Alignment`](crate::nn::Alignment).
+    /// has the tokens `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨direction, x_m⟩)`, where `softmax_m` is the softmax over all m, and
+    /// `⟨·,·⟩` is the inner product. `direction` is a vector as wide as one token, equal for all rows. See
+    /// [`Alignment`](crate::nn::Alignment).
     ///
     /// # Panics
     /// If `tokens` is the embedded row, or its width is not a multiple of the length of `direction`.
@@ -268,8 +269,9 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Product { a, b }, Some(width))
     }
 
-    /// Adds attention of one query over the vectors `v_m` of a row. The result is the weighted sum `Σ_m α_m·v_m` with `α =
-    /// softmax_m(⟨query, v_m⟩ / √width)`, where `⟨·,·⟩` is the inner product and `width` is the width of `query`.
+    /// Adds attention of one query over the vectors `v_m` of a row. The result is the weighted sum `Σ_m α_m·v_m` with
+    /// `α = softmax_m(⟨query, v_m⟩ / √width)`, where `softmax_m` is the softmax over all m, `⟨·,·⟩` is the inner product, and `width` is
+    /// the width of `query`.
     ///
     /// `values` has n vectors `v_m` side by side, each as wide as `query`. `filled`, of width 1, says which share of these places a row
     /// fills, from 0 to 1: only the first `filled·n` vectors count. See [`attend`](crate::nn::attend).

@@ -63,9 +63,9 @@ model_config! {
 /// ```
 ///
 /// Here x is the [embedded row](crate::model::Embeddings) and `E_i` is expert i of the level. For branch k, `h^k` is what its own experts
-/// and its gate read, `W^k` is the weight matrix of its gate, `w^k_i` is the weight that this gate gives to expert i, `t^k` is its tower,
-/// and `ŷ^k` are its logits. The *shared gate* has the weight matrix `W^s`. It computes `h^s`, the input of the shared experts of the next
-/// level.
+/// and its gate read (and what its tower reads after the last level), `W^k` is the weight matrix of its gate, `w^k_i` is the weight that
+/// this gate gives to expert i, `t^k` is its tower, and `ŷ^k` are its logits. The *shared gate* has the weight matrix `W^s` and gives
+/// expert i the weight `w^s_i`. It computes `h^s`, the input of the shared experts and of the shared gate of the next level.
 pub type Ple = Model;
 
 impl Describe for PleConfig {

@@ -27,8 +27,8 @@ model_config! {
 ///  tables A       tables B
 /// ```
 ///
-/// No parameters are shared. It is the baseline against which "gain" and "negative transfer" of the other models are measured (Tang et al.,
-/// RecSys 2020, section 1).
+/// No parameters are shared. It is the baseline for the other models, which share parameters: if they are better, sharing is a gain; if
+/// they are worse, this is called *negative transfer* (Tang et al., RecSys 2020, section 1).
 ///
 /// The networks of all branches still train in one run. By default the loss of a task is the mean over the rows of all domains. To get one
 /// mean for each network, use [`Units::DomainsAndTasks`](crate::loss::Units::DomainsAndTasks). Gradient clipping, loss weighting and early

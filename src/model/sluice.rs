@@ -19,8 +19,8 @@ model_config! {
         /// All subspaces have the same width.
         subspaces: usize = 2;
         /// Each subspace of a branch's mixture is a weighted sum of all subspaces of all stacks. This is the initial weight α of the same
-        /// subspace of the branch's own stack, from 0 to 1; default 0.9. All other subspaces, of all stacks, share the rest, `1 −
-        /// own_weight`, equally.
+        /// subspace of the branch's own stack, from 0 to 1; default 0.9. All other subspaces, of all stacks, share the rest,
+        /// `1 − own_weight`, equally.
         own_weight: f32 = 0.9;
         /// A tower reads a mixture of all layers of its stack. This is the initial weight β of the last layer in this mixture, from 0 to 1;
         /// default 0.9. The other layers share the rest, `1 − last_weight`, equally.
@@ -61,7 +61,8 @@ model_config! {
 ///   its stack, `h^k_l` is the mixture that the next layer reads, `t^k` is the tower, and `ŷ^k` are the logits. `h[s]` is subspace s of h.
 /// * `W^k_l` and `b^k_l` are the weights and the bias of a layer, and φ is the activation. `G^k_lr` are the columns of `W^k_l` that compute
 ///   subspace r. `‖·‖²_F` is the sum of the squares of all entries.
-/// * Every α and β is one learned number. Training can make it any number.
+/// * `α^kl_{s,(j,r)}` is the weight that subspace s of the mixture `h^k_l` gives to subspace r of branch j. `β^k_l` is the weight of layer
+///   l in what the tower of branch k reads. Each α and β is one learned number, which can become any number.
 /// * The penalty is the sum over all layers of all stacks (also the first layer) that have a gradient in this training step. It is added to
 ///   the mean loss of the step. The paper has two subspaces; if there are more, every pair of subspaces has a penalty. The authors' example
 ///   also has λ = 0.1.

@@ -121,9 +121,9 @@ impl Net {
     /// Computes how many values the net of these settings has: its parameters and moving averages, without the embedding tables. It does
     /// not make the net, so it needs little memory.
     ///
-    /// The crate calls it before it allocates a model: it refuses settings that need more memory than the machine has, and model files that
-    /// hold fewer values than their settings ask for. If the net has more steps or branches than [`TooLarge`](super::TooLarge) allows,
-    /// [`Size::values`] is infinite and [`Size::tensors`] is 0.
+    /// The crate calls this function before it allocates memory for a model. So it can refuse settings that need more memory than the
+    /// machine has, and model files that hold fewer values than their settings need. If the net has more steps or branches than
+    /// [`TooLarge`](super::TooLarge) allows, [`Size::values`] is infinite and [`Size::tensors`] is 0.
     pub fn size(config: &dyn NetConfig) -> Size {
         let mut builder = Builder::measuring(config);
         let built = config.describe(&mut builder);

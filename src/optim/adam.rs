@@ -46,12 +46,12 @@ crate::settings! {
 /// λ of `AdamW`, as in `PyTorch`.
 const ADAMW_DECAY: f64 = 0.01;
 
-/// Adam (Kingma & Ba 2015, algorithm 1): each step moves a value by the moving average of its gradient, divided by the usual size of its
-/// gradient.
+/// Adam (Kingma & Ba 2015, algorithm 1): each step moves a value by the moving average of its gradient, divided by the root of the moving
+/// average of its squared gradient.
 ///
-/// A value w with gradient g has two moments, the moving averages m of g and v of g². A step computes `m ← β₁·m + (1 − β₁)·g` and `v ← β₂·v
-/// + (1 − β₂)·g²`. Then `w ← w − lr · m̂/(√v̂ + ε)`, where `lr` is the learning rate, with the corrected moments `m̂ = m/(1 − β₁ᵗ)` and `v̂
-/// = v/(1 − β₂ᵗ)`. t is the number of steps of the tensor so far, this one included.
+/// A value w with gradient g has two moments, the moving averages m of g and v of g². A step computes `m ← β₁·m + (1 − β₁)·g` and
+/// `v ← β₂·v + (1 − β₂)·g²`. Then `w ← w − lr · m̂/(√v̂ + ε)`, where `lr` is the learning rate, with the corrected moments
+/// `m̂ = m/(1 − β₁ᵗ)` and `v̂ = v/(1 − β₂ᵗ)`. t is the number of steps of the tensor so far, this one included.
 ///
 /// ε is added to the root of the *corrected* moment, `√v̂`, as in `torch.optim.Adam`. It is not the ε̂ of the paper's section 2 (and of
 /// TensorFlow and `torch.optim.SparseAdam`), which is added to the root of the uncorrected moment, `√v`.

@@ -93,7 +93,7 @@ impl OptimizerConfig {
         AdagradConfig::builder().lr(lr).build().map(Self::RowwiseAdagrad)
     }
 
-    /// The base learning rate. A [`LrSchedule`](super::LrSchedule) multiplies it by a factor in each step.
+    /// The base learning rate. An [`LrSchedule`](super::LrSchedule) multiplies it by a factor in each step.
     pub fn lr(&self) -> f64 {
         match self {
             Self::Sgd(config) => config.lr(),

@@ -12,10 +12,10 @@ pub enum RowUpdates {
     /// Only rows that were read are updated (the default). All other rows keep their values, momentum and moments; weight decay skips them.
     ///
     /// The time of a step depends on the number of rows that were read, not on the size of the table. [`Adam`](super::Adam) then works like
-    /// `torch.optim.SparseAdam`, except for where ε is added. The correction of the moments uses the number of steps of the table, not of
-    /// the row. So if a row is first read after many steps, its moments are small and hardly corrected: its first step is about `(1 −
-    /// β₁)/√(1 − β₂)` ≈ 3.2 times as long as that of a row that was read in the first step of the table. The moments of a row become
-    /// smaller only in steps that read it.
+    /// `torch.optim.SparseAdam`, except that ε is added to the corrected root. The correction of the moments uses the number of steps of
+    /// the table, not of the row. So if a row is first read after many steps, its moments are small and hardly corrected: its first step is
+    /// about `(1 − β₁)/√(1 − β₂)` ≈ 3.2 times as long as that of a row that was read in the first step of the table. The moments of a row
+    /// become smaller only in steps that read it.
     #[default]
     Lazy,
     /// All rows are updated, with gradient 0 for rows that were not read: their moments become smaller, and weight decay, momentum and

@@ -36,8 +36,8 @@ crate::settings! {
     }
 }
 
-/// Stochastic gradient descent: a step replaces a value w with gradient g by `w − lr·g'`, where `lr` is the learning rate and `g' = g +
-/// λ·(w − c)`.
+/// Stochastic gradient descent: a step replaces a value w with gradient g by `w − lr·g'`, where `lr` is the learning rate and
+/// `g' = g + λ·(w − c)`.
 ///
 /// λ is the strength of the weight decay, and c is the target of the tensor ([`Decay::Towards`]). With momentum μ, each value has a buffer
 /// b that starts at 0. A step then computes `b ← μ·b + g'` and `w ← w − lr·b`; there is no dampening. With Nesterov's momentum it computes

@@ -104,10 +104,10 @@ impl Builder<'_> {
         })
     }
 
-    /// Scales each token of a row by its weight for one branch: `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨p, x_m⟩)`, where `⟨·,·⟩` is the
-    /// inner product. The tokens `x_m` are side by side in `tokens`. p is the direction of the branch in `directions`, the output of
-    /// [`Builder::directions`]. `branch` is the position of the branch in [`Builder::branches`], from 0. The result has as many columns as
-    /// `tokens`.
+    /// Scales each token of a row by its weight for one branch: `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨p, x_m⟩)`, where `softmax_m` is
+    /// the softmax over all m, and `⟨·,·⟩` is the inner product. The tokens `x_m` are side by side in `tokens`. p is the direction of the
+    /// branch in `directions`, the output of [`Builder::directions`]. `branch` is the position of the branch in [`Builder::branches`], from
+    /// 0. The result has as many columns as `tokens`.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than

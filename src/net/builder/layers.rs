@@ -51,9 +51,9 @@ impl Builder<'_> {
     /// Adds one hidden layer with `width` output columns, and a penalty in the training loss that makes blocks of its weight matrix
     /// orthogonal to each other. `style` has the settings of hidden layers.
     ///
-    /// The columns of the weight matrix are divided into `blocks` blocks `G_1`, `G_2`, … of equal width. The penalty is `λ·Σ
-    /// ‖G_aᵀ·G_b‖²_F`, summed over all pairs of blocks `G_a` and `G_b`, where λ is `lambda` and `‖·‖²_F` is the sum of the squares of all
-    /// entries. `lambda` should be at least 0; with 0 there is no penalty.
+    /// The columns of the weight matrix are divided into `blocks` blocks `G_1`, `G_2`, … of equal width. The penalty is
+    /// `λ·Σ ‖G_aᵀ·G_b‖²_F`, summed over all pairs of blocks `G_a` and `G_b`, where λ is `lambda` and `‖·‖²_F` is the sum of the squares of
+    /// all entries. `lambda` should be at least 0; with 0 there is no penalty.
     ///
     /// If `lambda` is not 0, `blocks` must be at least 1, and `width` must be a multiple of it. [`Model::penalize`](crate::Model::penalize)
     /// computes the penalty; it panics if `blocks` is invalid.
@@ -180,8 +180,9 @@ impl Builder<'_> {
         self.push([(); 0], Op::Product { a, b }, width, Size::default(), 4.0 * width as f64, |_| Vec::new())
     }
 
-    /// Attends with one query over a sequence: the result is the weighted sum `Σ_m α_m·v_m` with the weights `α = softmax_m(⟨query, v_m⟩ /
-    /// √width)`, where `⟨·,·⟩` is the inner product. The function [`attend`](crate::nn::attend) computes it.
+    /// Attends with one query over a sequence: the result is the weighted sum `Σ_m α_m·v_m` with the weights
+    /// `α = softmax_m(⟨query, v_m⟩ / √width)`, where `softmax_m` is the softmax over all m, and `⟨·,·⟩` is the inner product. The function
+    /// [`attend`](crate::nn::attend) computes it.
     ///
     /// `v_m` are the embeddings of the values that the row has in the sequence `over` ([`Builder::sequence`]). Places without a value do
     /// not count. A row without any value gets a result of zeros. `width` is the number of columns of `query`, which must be the number of
@@ -281,9 +282,9 @@ impl Builder<'_> {
         })
     }
 
-    /// Adds a softmax gate ([`Gate`]): the result is the weighted sum `Σ_i w_i · parts_i` of values of equal width. The weights are `w =
-    /// softmax(selector·W)`, where `W` is a learned matrix. Each row has its own weights. `selector` is often the embedded row; `parts` are
-    /// often the outputs of experts.
+    /// Adds a softmax gate ([`Gate`]): the result is the weighted sum `Σ_i w_i · parts_i` of values of equal width. The weights are
+    /// `w = softmax(selector·W)`, where `W` is a learned matrix. Each row has its own weights. `selector` is often the embedded row;
+    /// `parts` are often the outputs of experts.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
@@ -304,8 +305,8 @@ impl Builder<'_> {
     /// are divided into `blocks` blocks of equal width. `blocks` must be at least 1, and the width of a value must be a multiple of it.
     /// Each block of the result is a weighted sum of all blocks of all parts. The weights are learned numbers, the same for all rows.
     ///
-    /// Before training, block b of the result gives the weight `own_weight` to block b of `parts[own]`; all other blocks share the rest, `1
-    /// − own_weight`, equally. If there is only one part with one block, its weight is 1.
+    /// Before training, block b of the result gives the weight `own_weight` to block b of `parts[own]`; all other blocks share the rest,
+    /// `1 − own_weight`, equally. If there is only one part with one block, its weight is 1.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than

@@ -10,13 +10,13 @@ use std::borrow::Borrow;
 /// | written | effect |
 /// |---|---|
 /// | `, from impl Into<Type>` | the setter takes this type and converts it |
-/// | `, each Item` | the setter takes an iterator over what converts into `Item` |
+/// | `, each Item` | the setter takes an iterator whose items convert into `Item` |
 /// | `, some impl Into<Item>` | the setter takes this type; the setting is an `Option<Item>` |
 /// | `, as &str` | the getter returns this type: a reference, or an `Option` of one; without it the getter copies the value |
-/// | `, by hand` | neither setter nor getter is written |
+/// | `, by hand` | the macro writes neither setter nor getter |
 ///
-/// In `check(this, problems) { … }`, which is optional, `this` are the settings, which it can change. Add every invalid setting to
-/// `problems`, a [`Problems`](crate::Problems); `build` returns them all in one [`Error`](crate::Error).
+/// The part `check(this, problems) { … }` is optional. `this` are the settings; the check can change them. Add every invalid setting to
+/// `problems`, a [`Problems`](crate::Problems): `build` returns all of them in one [`Error`](crate::Error).
 ///
 /// With `in files`, the settings are also read and written with serde. The keys are the names of the settings, a file passes the same check,
 /// and an unknown key is an error. Your crate then needs `serde` with its feature `derive`.

@@ -101,7 +101,8 @@ impl Scorer {
     /// [`ErrorKind::Config`] if a name in `given` is not that of a field or numeric input of the model, or is listed twice.
     ///
     /// # Panics
-    /// If the model has a net of your own whose plan does not fit it: it reads rows of another width, or gives no logit for a task.
+    /// If the model has a net of your own that does not fit its layout: the net reads embedded rows of another width, or computes no logit
+    /// for a task in a domain.
     pub fn new(model: Model, given: &[&str]) -> Result<Self> {
         let layout = model.layout().clone();
         let mut problems = Problems::default();

@@ -10,8 +10,8 @@ use crate::optim::{Clip, LrSchedule, Optimizer, OptimizerConfig, Split};
 use crate::{Error, ErrorKind, Result};
 
 crate::settings! {
-    /// When a training run ends before its last epoch (early stopping), and which epoch's weights the model has at the end: those of the
-    /// best epoch. Epochs are compared by one metric on the validation rows.
+    /// The settings of early stopping: when a training run ends before its last epoch, and by which metric on the validation rows epochs
+    /// are compared. At the end of a run, the model has the weights of the best epoch.
     #[derive(Default)]
     EarlyStop, EarlyStopBuilder, in files {
         /// The run ends after this number of epochs in a row without an improvement. At least 1; default 2.
@@ -41,7 +41,7 @@ crate::settings! {
         epochs: usize = 5;
         /// The largest number of rows in a batch, from 1 to 2³² − 1; default 4096. Each batch is one step of the optimizer.
         batch_rows: usize = 4096;
-        /// Which rows can be in one batch. Default: rows of several domains, without a limit ([`BatchOrder::Mixed`]).
+        /// Which rows can be in one batch. Default: rows of any number of domains ([`BatchOrder::Mixed`]).
         batches: BatchOrder = BatchOrder::default();
         /// The optimizer and its base learning rate. Default: Adam with its default settings.
         optimizer: OptimizerConfig = OptimizerConfig::default(), as &OptimizerConfig;
@@ -63,7 +63,7 @@ crate::settings! {
         early_stop: EarlyStop = EarlyStop::default(), as &EarlyStop;
         /// The largest number of training rows of each domain from which the means and variances of normalisation layers are computed anew
         /// ([`recompute_statistics`](super::recompute_statistics)): before each evaluation, and when a callback ends the run. Default
-        /// 131,072. With 0 nothing is computed anew: the moving averages stay as training left them.
+        /// 131,072. With 0, nothing is computed anew: inference uses the moving averages of training.
         statistics_rows: usize = 131_072;
         /// The seed of everything that is random in a run: the order of rows, dropout masks, the samples for normalisation statistics, and
         /// the order of units in PCGrad. Any number; default 0. The initial weights of a model do not depend on it: they have their own
@@ -96,12 +96,13 @@ impl TrainConfig {
         }
     }
 
-    /// Checks that models with this layout can be trained with these settings: `objective` has as many weights and decays as there are
-    /// [units](crate::loss::Units), or none, and the layout has the task and the domain that `early_stop` monitors.
-    /// [`Trainer::fit`](super::Trainer::fit) makes the same check.
+    /// Checks that models with the layout `layout` can be trained with these settings. The setting `objective` must have one weight and one
+    /// decay for each [unit](crate::loss::Units), or no weights and no decays at all. The layout must have the task and the domain that the
+    /// setting `early_stop` monitors. [`Trainer::fit`](super::Trainer::fit) makes the same check.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if one of these does not fit. The message says what the layout has and what the settings ask for.
+    /// [`ErrorKind::Config`] if `objective` or `early_stop` does not fit `layout`. The message says what the layout has and what the
+    /// settings need.
     pub fn check(&self, layout: &Layout) -> Result<()> {
         self.0.objective.check(layout)?;
         self.0.early_stop.monitor().check(layout)
@@ -111,8 +112,8 @@ impl TrainConfig {
     /// [`Trainer::fit`](super::Trainer::fit) makes the same check.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the monitored metric is undefined on these rows (an AUC needs both classes), if `layout` does not have the
-    /// monitored task or domain, or if there are no validation rows and the schedule is [`LrSchedule::Plateau`], which needs them.
+    /// [`ErrorKind::Config`] if the monitored metric is undefined on `val` (an AUC needs rows of both classes), or if `layout` does not
+    /// have the monitored task or domain. Also if `val` is `None` and the schedule is [`LrSchedule::Plateau`], which needs validation rows.
     ///
     /// # Panics
     /// If `val` does not have the tasks and domains of `layout`.

@@ -24,7 +24,7 @@ pub enum StopReason {
     /// Early stopping: the monitored metric did not improve for [`EarlyStop::patience`](super::EarlyStop::patience) epochs in a row. The
     /// model has the weights of the best epoch.
     NoImprovement {
-        /// The number of epochs that were done after the best one.
+        /// The number of epochs that were done after the best epoch.
         waited: usize,
     },
     /// A loss in a step, or a score in an evaluation, was not a finite number. The model has the weights of the best epoch so far (without
@@ -43,19 +43,20 @@ pub enum StopReason {
     /// checkpoint is saved, and when a callback ends the run. The model has the weights of the best epoch so far (without validation rows,
     /// of the last whole epoch), or its starting weights if no epoch was completed.
     Diverged {
-        /// The number of steps done in the whole run.
+        /// The number of steps that were done in the whole run.
         step: u64,
         /// The dotted name of the first tensor with such a value, in the order of [`Model::visit`](crate::Model::visit).
         tensor: String,
     },
-    /// After an epoch, the log loss of a task or unit was finite but above 24·ln 2 = 16.6. The predicted probabilities of the labels then
-    /// have a geometric mean below 2⁻²⁴, the distance between 1 and the next smaller f32: predictions are certain and wrong.
+    /// After an epoch, the log loss of a task or [unit](crate::loss::Units) was finite but above 16.6 (24·ln 2). The model then gives the
+    /// true labels, in the geometric mean, a probability below 2⁻²⁴, the distance between 1 and the next smaller f32: its predictions are
+    /// certain and wrong.
     ///
     /// The loss is that of the validation rows; without them, the smaller of the mean loss of the epoch and the loss of the last step. The
     /// model has the weights of the best epoch so far (without validation rows, of the last whole epoch), or its starting weights if no
     /// epoch was completed.
     HugeLoss {
-        /// The number of steps done in the whole run.
+        /// The number of steps that were done in the whole run.
         step: u64,
         /// The name of the task whose log loss on the validation rows was too large. Without validation rows it is the name of a
         /// [unit](crate::loss::Units) of the objective: of a task, a domain, or a pair of both.
@@ -151,8 +152,8 @@ pub struct FitReport {
     /// The report of each completed epoch, in order. An epoch in which the run stopped is not part of it.
     pub epochs: Vec<EpochReport>,
     /// The number of the best epoch, counted from 0: its index in `epochs`. Without validation rows, it is the last completed epoch. `None`
-    /// if no epoch was completed. The model then has its starting weights if the run diverged, and the weights of the last step if a
-    /// callback ended it.
+    /// if no epoch was completed: the model then has its starting weights if the run diverged, and the weights of the last step if a
+    /// callback ended the run.
     pub best_epoch: Option<usize>,
     /// The number of optimizer steps in the whole run.
     pub steps: u64,

@@ -41,8 +41,8 @@ pub struct StatisticsRows {
 /// layers need a forward and a backward pass without dropout.
 ///
 /// # Errors
-/// [`ErrorKind::Layout`](crate::ErrorKind::Layout) if `rows` do not have the model's layout, and all errors that the source returns when it
-/// is read. The model does not change then.
+/// [`ErrorKind::Layout`](crate::ErrorKind::Layout) if `rows` do not have the model's layout. Also all errors that `rows` return when they
+/// are read. The model does not change then.
 pub fn recompute_statistics<'a>(model: &mut Model, rows: impl IntoSource<'a>, sample: StatisticsRows) -> Result<()> {
     let mut rows = rows.into_source();
     rows.layout().check_model(model.layout())?;

@@ -98,14 +98,14 @@ struct ByUnit {
 }
 
 impl Step {
-    /// Makes a `Step` for training `model` with this objective. `seed` is any number: the seed of dropout masks and of the random order in
-    /// which [PCGrad](crate::loss::Weighting::PcGrad) compares units.
+    /// Makes a `Step` for training `model` with the objective `objective`. `seed` can be any number. It is the seed of dropout masks and of
+    /// the random order in which [PCGrad](crate::loss::Weighting::PcGrad) compares units.
     ///
     /// If you add a domain to the model later, make a new `Step`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the objective's weights or decays are not one for each [unit](crate::loss::Units), or if its weighting is
-    /// [GradNorm](crate::loss::Weighting::GradNorm) and the model has no tensor whose gradients GradNorm can measure.
+    /// [`ErrorKind::Config`] if `objective` has weights or decays, but not one for each [unit](crate::loss::Units). Also if its weighting
+    /// is [GradNorm](crate::loss::Weighting::GradNorm) and the model has no tensor whose gradients GradNorm can measure.
     pub fn new(model: &Model, objective: &Objective, seed: u64) -> Result<Self> {
         objective.check(model.layout())?;
         let units: Vec<String> = objective.units().names(model.layout()).collect();
@@ -137,10 +137,10 @@ impl Step {
         })
     }
 
-    /// Freezes the tensors with these names: they are not trained. [`Gradient::freeze`] says what a name stands for.
+    /// Freezes the tensors that match one of `names`: they are not trained. [`Gradient::freeze`] says which tensors a name matches.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if a name stands for no tensor, if no tensor is left to train, or if
+    /// [`ErrorKind::Config`] if one of `names` matches no tensor, if no tensor is left to train, or if
     /// [GradNorm](crate::loss::Weighting::GradNorm) is used and all tensors whose gradients it measures are frozen.
     ///
     /// # Panics
@@ -158,11 +158,12 @@ impl Step {
     /// Computes the gradient of the objective on the rows of `batch`. Pass it to [`Model::apply`], which updates the model and sets the
     /// gradient back to 0. `clock` has the numbers of epochs and steps that were done before this step.
     ///
-    /// A weighting that learns is updated too. Its new weights apply from the next step on.
+    /// If the [`Weighting`](crate::loss::Weighting) of the objective learns, it is updated too; its new weights are used from the next step
+    /// on.
     ///
     /// # Errors
-    /// [`NonFiniteAt`] if a logit, a loss or the gradient of a logit is not finite: the first such row and task. The weighting is not
-    /// updated then.
+    /// [`NonFiniteAt`] if a logit, a loss or the gradient of a logit is not finite. It names the first row and task where this happens. The
+    /// weighting is not updated then.
     ///
     /// # Panics
     /// If `batch` does not have the model's layout, if one of its rows has no known domain, or if `model` is not the model of
@@ -200,7 +201,8 @@ impl Step {
     /// ([`Gradient::add`]), and add their losses to [`Step::loss_mut`].
     ///
     /// # Errors
-    /// [`NonFiniteAt`] if a logit, a loss or the gradient of a logit is not finite: the first such row of `part`, and its task.
+    /// [`NonFiniteAt`] if a logit, a loss or the gradient of a logit is not finite. It names the first row of `part` and the task where
+    /// this happens.
     ///
     /// # Panics
     /// If `model` and `part` are not those of [`Step::forward`], or if `normalisers` has another number of units.
@@ -343,8 +345,8 @@ impl Step {
     /// followed the save.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`] if `state` is of another weighting, has another number of units, or has an invalid number. Nothing changes
-    /// then.
+    /// [`ErrorKind::Layout`] if `state` is that of another weighting, has another number of units, or has an invalid number. The weighting
+    /// does not change then.
     pub fn restore(&mut self, state: WeightingState) -> Result<()> {
         self.weights.restore(state)
     }

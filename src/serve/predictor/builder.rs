@@ -45,7 +45,8 @@ impl PredictorBuilder {
     /// * [`ErrorKind::Config`]: a name of [`PredictorBuilder::given`] is not a column that a feature reads, or is listed twice.
     ///
     /// # Panics
-    /// If the model has a net of your own whose plan does not fit it: it reads rows of another width, or gives no logit for a task.
+    /// If the model has a net of your own that does not fit its layout: the net reads embedded rows of another width, or computes no logit
+    /// for a task in a domain.
     pub fn build(self) -> Result<Predictor> {
         let Self { encoder, model, given, calibration } = self;
         if encoder.layout() != model.layout() {

@@ -68,7 +68,7 @@ fn each_contender_is_trained_with_each_seed_as_the_trainer_trains_it() {
         let run = standing.runs.iter().find(|run| run.seed == seed).unwrap();
         assert_eq!(run.test.as_ref(), Some(&evaluate(&model, &splits.test).unwrap()));
         assert_eq!((run.fit.steps, run.fit.best_epoch), (fit.steps, fit.best_epoch));
-        assert_eq!((standing.parameters, standing.kind), (model.parameters(), "pooled"));
+        assert_eq!((standing.parameters, standing.kind), (Some(model.parameters()), "pooled"));
     }
     let [first, second] = &comparison.contenders[0].runs[..] else { panic!("two runs") };
     assert_ne!(first.test, second.test, "seeds differ");

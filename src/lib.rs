@@ -29,7 +29,7 @@
 //! | [`loss`] | the loss over tasks and domains, and the weights of its parts |
 //! | [`optim`] | optimizers, learning-rate schedules, gradient clipping |
 //! | [`train`] | the training loop, early stopping, checkpoints, progress, reports |
-//! | [`metrics`] | AUC, GAUC, log loss, PCOC and ECE by task and domain, as tables |
+//! | [`metrics`] | AUC, GAUC, log loss, PCOC and ECE by task and domain, as tables; MSE, MAE, R² and XAUC of predicted numbers |
 //! | [`persist`] | model files |
 //! | [`serve`] | prediction from raw values |
 //! | `onnx` | export as ONNX graphs, with the feature `onnx` |

@@ -55,6 +55,16 @@ fault() {
   cp "$file" "$copy/$file"
 }
 
+fault "a regression that learns in the label's unit" src/loss/task_loss.rs \
+  'let d = z - (y - mean) / deviation;
+                (0.5' 'let d = z - y;
+                (0.5'
+fault "a count's loss with the slope of a squared error" src/loss/task_loss.rs \
+  '(value, rate - y)' '(value, z - y)'
+fault "an XAUC that counts ties as lost" src/metrics/regression.rs \
+  'won += 0.5 * weight' 'won += 0.0 * weight'
+fault "an answer in standard deviations" src/data/target.rs \
+  'mean + deviation * z,' 'mean + z,'
 fault "a weight of positives without its shift of the logit" src/loss/task_loss.rs \
   'shift: pos_weight.ln() - negatives.ln()' 'shift: -negatives.ln()'
 fault "a sample of negatives without its shift of the logit" src/loss/task_loss.rs \

@@ -75,6 +75,42 @@ fn assert_report(path: &Path) {
 }
 
 #[test]
+fn tasks_that_predict_numbers_are_trained_saved_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let [report, model] = ["report.json", "model.safetensors"].map(|name| folder.path().join(name));
+    let output = train(&[
+        "examples/runs/toy-numbers.toml",
+        "--set",
+        "train.epochs=2",
+        "--report",
+        report.to_str().unwrap(),
+        "--save",
+        model.to_str().unwrap(),
+    ]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("XAUC") && table.contains("log loss"), "{table}");
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
+    let price = &report["test"]["price"];
+    assert_eq!(price["kind"], "regression");
+    assert!(["mse", "mae", "r2", "xauc", "pcoc"].iter().all(|key| price[key].is_f64()), "{price}");
+    assert!(price["auc"].is_null() && report["test"]["click"]["auc"].is_f64());
+    let saved = starple::persist::Saved::load(model).unwrap();
+    let mean = |target| matches!(target, starple::data::Target::Regression { mean, .. } if mean > 20.0);
+    assert!(mean(saved.model.layout().target(1)), "{:?}", saved.model.layout().targets);
+
+    let run = RUN.replace(r#"labels = ["click"]"#, r#"labels = ["click", { name = "price", kind = "number" }]"#);
+    let text = complaint(&run, LOG.as_bytes());
+    assert!(text.contains("unknown variant `number`, expected one of `binary`, `regression`, `count`"), "{text}");
+    let run = RUN.replace(r#"labels = ["click"]"#, r#"labels = [{ name = "click", kind = "count" }]"#);
+    let text = complaint(&run, LOG.as_bytes());
+    assert!(
+        text.contains("metric: no task has the metric AUC; a count task has PCOC, MSE, MAE, R², XAUC, deviance"),
+        "{text}"
+    );
+}
+
+#[test]
 fn an_unknown_key_is_named_with_what_was_expected() {
     let text = complaint(&RUN.replace("split = \"split\"", "splits = \"split\""), LOG.as_bytes());
     assert!(text.starts_with("error: file.toml: TOML parse error at line 4, column 1"), "{text}");

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer as _, MapAccess, Visitor};
 use starple::data::{
-    Bag, Categorical, Feature, Numeric, ReadOptions, Schema, SplitOptions, Splits, Table, UnknownDomainRows,
+    Bag, Categorical, Feature, Label, Numeric, ReadOptions, Schema, SplitOptions, Splits, Table, UnknownDomainRows,
     UnknownSplitRows,
 };
 use starple::train::TrainConfig;
@@ -135,7 +135,7 @@ pub(crate) struct Data {
     val: Option<PathBuf>,
     pub(crate) test: Option<PathBuf>,
     domain: Option<String>,
-    labels: Vec<String>,
+    labels: Vec<Label>,
     weight: Option<String>,
     group: Option<String>,
     #[serde(default)]

@@ -138,7 +138,7 @@ pub struct Batch {
     pub ids: Vec<Ids>,
     /// The numeric inputs, `[rows, numeric inputs]`, in the order of the list `numeric` of [`Layout`]. They are finite; scale them first.
     pub numeric: Array2<f32>,
-    /// The labels, `[rows, tasks]`, in the order of [`Layout::tasks`]: 0, 1, or NaN if the label is missing.
+    /// Labels, `[rows, tasks]`: 0 or 1, for tasks of other kinds the [target](super::Target) itself, and NaN where the label is missing.
     pub labels: Array2<f32>,
     /// The domain of each row, one entry for each row. Its length is the number of rows.
     pub domains: Vec<DomainId>,
@@ -226,16 +226,16 @@ impl Batch {
     /// # Errors
     /// * [`ErrorKind::Layout`] if a field, numeric input or task is missing, a column has a wrong number of rows, a field has bags instead of
     ///   single ids or the reverse, or `weights` or `groups` is neither empty nor has one entry for each row.
-    /// * [`ErrorKind::Data`], with the number of the row, if an id is not less than the rows of its table, a number is not finite, a label is not
-    ///   0, 1 or NaN, or a weight is negative or not finite.
+    /// * [`ErrorKind::Data`], with the number of the row, if an id is not less than the rows of its table, a number is not finite, a label is
+    ///   neither NaN nor one of its task's kind ([`TaskKind`](super::TaskKind)), or a weight is negative or not finite.
     /// * [`ErrorKind::UnknownDomain`] if a row has the id of a domain that the layout does not have.
     pub fn check(&self, layout: &Layout) -> Result<()> {
         let rows = self.rows();
         self.check_fields(layout, 0..layout.fields.len())?;
         let finite = |x: f32| x.is_finite();
         check_matrix("numeric", &self.numeric, rows, &layout.numeric, finite, "expected a finite number")?;
-        let label = |y: f32| y == 0.0 || y == 1.0 || y.is_nan();
-        check_matrix("labels", &self.labels, rows, &layout.tasks, label, "expected 0, 1, or NaN for a missing label")?;
+        check_dim("labels", &self.labels, rows, &layout.tasks)?;
+        check_labels(&self.labels, layout)?;
         let domains = layout.domains.len();
         let unknown = |domain: &DomainId| domain.index().is_some_and(|index| index >= domains);
         if let Some(row) = self.domains.iter().position(unknown) {
@@ -271,6 +271,19 @@ fn check_matrix(
         Some(((row, column), value)) => Err(invalid(&names[column], row, value, expected)),
         None => Ok(()),
     }
+}
+
+/// Checks labels by the kinds of their tasks.
+fn check_labels(labels: &Array2<f32>, layout: &Layout) -> Result<()> {
+    for (task, (labels, name)) in labels.columns().into_iter().zip(&layout.tasks).enumerate() {
+        let kind = layout.target(task).kind();
+        let invalid_label = labels.iter().position(|&label| !label.is_nan() && !kind.accepts(label));
+        if let Some(row) = invalid_label {
+            let expected = format!("expected {}, or NaN for a missing label", kind.labels());
+            return Err(invalid(name, row, labels[row], &expected));
+        }
+    }
+    Ok(())
 }
 
 fn check_dim(what: &str, matrix: &Array2<f32>, rows: usize, names: &[String]) -> Result<()> {

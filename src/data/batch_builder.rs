@@ -85,7 +85,8 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
-    /// Sets the labels of the task with this name, one for each row: 0, 1, or NaN for a missing label. By default all labels are missing.
+    /// Sets the labels of the task with this name, one for each row: 0 and 1, for tasks of other
+    /// kinds numbers, and NaN for a missing label. By default all labels are missing.
     pub fn labels(mut self, task: &str, values: Vec<f32>) -> Self {
         let position = self.layout.tasks.iter().position(|other| other == task);
         let values = self.sized("labels", task, values);

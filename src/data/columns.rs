@@ -10,6 +10,7 @@ use super::feature::{Coding, Feature};
 use super::interner::{Interner, invalid_utf8};
 use super::read_options::Bounds;
 use super::table::{Bags, Column, Lines, Table, Text};
+use super::target::TaskKind;
 use crate::error::{Error, ErrorKind, Result};
 
 #[cfg(feature = "parquet")]
@@ -42,7 +43,7 @@ enum Cells {
     Text { codes: Vec<u32>, values: Interner },
     Bag(BagCells),
     Number(Vec<f64>),
-    Label(Vec<f32>),
+    Label(Vec<f32>, TaskKind),
     Weight(Vec<f32>),
 }
 
@@ -80,8 +81,8 @@ impl TableBuilder {
         for column in [schema.domain(), schema.split(), schema.group()].into_iter().flatten() {
             builder.text(column, None);
         }
-        for column in schema.labels() {
-            builder.add(column, Cells::Label(Vec::new()));
+        for label in schema.tasks() {
+            builder.add(label.name(), Cells::Label(Vec::new(), label.kind()));
         }
         if let Some(column) = schema.weight() {
             builder.add(column, Cells::Weight(Vec::new()));
@@ -214,14 +215,14 @@ impl Cells {
     fn expect_many(&mut self) {
         match self {
             Self::Text { values, .. } | Self::Bag(BagCells { values, .. }) => values.expect_many(),
-            Self::Number(_) | Self::Label(_) | Self::Weight(_) => {}
+            Self::Number(_) | Self::Label(..) | Self::Weight(_) => {}
         }
     }
 
     /// The bytes of a row, without those that [`Cells::value_bytes`] counts.
     fn row_bytes(&self) -> u64 {
         match self {
-            Self::Text { .. } | Self::Label(_) | Self::Weight(_) => 4,
+            Self::Text { .. } | Self::Label(..) | Self::Weight(_) => 4,
             Self::Bag(_) | Self::Number(_) => 8,
         }
     }
@@ -231,7 +232,7 @@ impl Cells {
         match self {
             Self::Text { values, .. } => values.bytes(),
             Self::Bag(bag) => bag.values.bytes() + 4 * bag.codes.len() as u64,
-            Self::Number(_) | Self::Label(_) | Self::Weight(_) => 0,
+            Self::Number(_) | Self::Label(..) | Self::Weight(_) => 0,
         }
     }
 
@@ -240,7 +241,7 @@ impl Cells {
             Self::Text { codes, values } => codes.push(values.code(cell)?),
             Self::Bag(bag) => bag.push(cell)?,
             Self::Number(numbers) => numbers.push(number(cell)?),
-            Self::Label(labels) => labels.push(label(cell)?),
+            Self::Label(labels, kind) => labels.push(label(cell, *kind)?),
             Self::Weight(weights) => weights.push(weight(cell)?),
         }
         Ok(())
@@ -256,7 +257,7 @@ impl Cells {
                 dictionary: bag.values.finish(),
             }),
             Self::Number(numbers) => Column::Number(numbers),
-            Self::Label(labels) => Column::Label(labels),
+            Self::Label(labels, _) => Column::Label(labels),
             Self::Weight(weights) => Column::Weight(weights),
         }
     }
@@ -319,7 +320,7 @@ pub(super) fn as_number(number: f64) -> Result<f64> {
     Ok(number)
 }
 
-fn label(cell: &[u8]) -> Result<f32> {
+fn label(cell: &[u8], kind: TaskKind) -> Result<f32> {
     match cell {
         b"0" => return Ok(0.0),
         b"1" => return Ok(1.0),
@@ -330,15 +331,17 @@ fn label(cell: &[u8]) -> Result<f32> {
         return Ok(f32::NAN);
     }
     // Data frames write a label column with missing values as 0.0 and 1.0.
-    as_label(parse(cell).unwrap_or(f64::NAN))
+    as_label(parse(cell).unwrap_or(f64::NAN), kind)
 }
 
-fn as_label(number: f64) -> Result<f32> {
-    match number {
-        0.0 => Ok(0.0),
-        1.0 => Ok(1.0),
-        _ => Err(Error::new(ErrorKind::Data, "expected 0, 1 or an empty cell").with_help("empty is a missing label")),
+fn as_label(number: f64, kind: TaskKind) -> Result<f32> {
+    let label = number as f32;
+    // A number that rounds to 1 is not 1.
+    if kind.accepts(label) && (!kind.is_binary() || f64::from(label) == number) {
+        return Ok(label);
     }
+    let message = format!("expected {} or an empty cell", kind.labels());
+    Err(Error::new(ErrorKind::Data, message).with_help("empty is a missing label"))
 }
 
 fn weight(cell: &[u8]) -> Result<f32> {
@@ -359,13 +362,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn labels_of_other_kinds_are_numbers() {
+        for (cell, kind, wanted) in [
+            ("-3.5", TaskKind::Regression, Some(-3.5)),
+            (" 7e2 ", TaskKind::Regression, Some(700.0)),
+            ("0", TaskKind::Count, Some(0.0)),
+            ("2.5", TaskKind::Count, Some(2.5)),
+            ("-1", TaskKind::Count, None),
+            ("inf", TaskKind::Regression, None),
+            ("1e39", TaskKind::Count, None),
+            ("many", TaskKind::Count, None),
+            ("1.00000001", TaskKind::Binary, None),
+        ] {
+            assert_eq!(label(cell.as_bytes(), kind).ok(), wanted, "{cell:?}");
+        }
+        let error = label(b"-1", TaskKind::Count).unwrap_err().to_string();
+        assert!(error.contains("expected a finite number of at least 0 or an empty cell"), "{error}");
+    }
+
+    #[test]
     fn labels_as_people_write_them() {
         for (cell, wanted) in [("0", 0.0), ("1", 1.0), ("0.0", 0.0), ("1.0", 1.0), (" 1 ", 1.0), ("-0", 0.0)] {
-            assert_eq!(label(cell.as_bytes()).unwrap(), wanted, "{cell:?}");
+            assert_eq!(label(cell.as_bytes(), TaskKind::Binary).unwrap(), wanted, "{cell:?}");
         }
-        assert!(label(b"").unwrap().is_nan());
+        assert!(label(b"", TaskKind::Binary).unwrap().is_nan());
         for cell in ["2", "-1", "0.5", "true", "NaN", "1e-9"] {
-            assert!(label(cell.as_bytes()).is_err(), "{cell:?}");
+            assert!(label(cell.as_bytes(), TaskKind::Binary).is_err(), "{cell:?}");
         }
     }
 

@@ -9,6 +9,7 @@ use super::batch::join;
 use super::fitted::{Fitted, translate};
 use super::names::listed;
 use super::row_plan::{RowPlan, RowScratch};
+use super::target::{Label, Target};
 use super::vocabulary::Vocabulary;
 use super::{Batch, DataSet, DomainId, Growth, Layout, RawValue, Schema, Table, id_spelling};
 use crate::error::{Error, ErrorKind, Problems, Result};
@@ -59,6 +60,9 @@ pub struct Encoder {
     fitted: Vec<Fitted>,
     domains: Vocabulary,
     unknown_domain: UnknownDomain,
+    /// Of the tasks; empty if all are binary.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    targets: Vec<Target>,
     /// Derived from the others.
     #[serde(skip)]
     layout: Layout,
@@ -72,13 +76,15 @@ struct Parts {
     fitted: Vec<Fitted>,
     domains: Vocabulary,
     unknown_domain: UnknownDomain,
+    #[serde(default)]
+    targets: Vec<Target>,
 }
 
 impl TryFrom<Parts> for Encoder {
     type Error = Error;
 
     fn try_from(parts: Parts) -> Result<Self> {
-        let Parts { schema, fitted, domains, unknown_domain } = parts;
+        let Parts { schema, fitted, domains, unknown_domain, targets } = parts;
         let features = schema.features();
         let mut problems = Problems::default();
         problems.require(fitted.len() == features.len(), || {
@@ -90,6 +96,10 @@ impl TryFrom<Parts> for Encoder {
                 format!("fitted: what {:?} of the schema can have learned, found something else", feature.name())
             });
         }
+        let given = if targets.is_empty() { vec![Target::Binary; schema.tasks().len()] } else { targets.clone() };
+        let fit =
+            given.len() == schema.tasks().len() && given.iter().zip(schema.tasks()).all(|(t, label)| t.is_of(label));
+        problems.require(fit, || format!("targets: those of the labels, found {targets:?}"));
         problems.require(!domains.values().is_empty(), || "domains: at least one".into());
         problems.require(domains.values().iter().all(|name| !name.is_empty()), || {
             "domains: names that are not empty".into()
@@ -97,13 +107,17 @@ impl TryFrom<Parts> for Encoder {
         problems.require(schema.domain().is_some() || domains.values().len() <= 1, || {
             "domains: only one, as the schema names no domain column".into()
         });
+        for (name, target) in schema.labels().iter().zip(&targets) {
+            target.check(name, &mut problems);
+        }
         problems.into_result("Encoder")?;
-        Ok(Self::assemble(schema, fitted, domains, unknown_domain))
+        Ok(Self::assemble(schema, fitted, domains, unknown_domain, targets))
     }
 }
 
 impl Encoder {
-    /// Learns vocabularies, means, standard deviations, bucket boundaries and domains from some rows of `table`. `rows` are the numbers of
+    /// Learns vocabularies, means, standard deviations, bucket boundaries, domains, and the mean and standard deviation of
+    /// regression labels from some rows of `table`. `rows` are the numbers of
     /// these rows, counted from 0; other rows have no effect.
     ///
     /// The values of a vocabulary get the ids 1, 2, … in the order in which they first appear in `rows`. Domains are sorted by name, or as
@@ -127,17 +141,25 @@ impl Encoder {
         check_weights(schema, table, rows)?;
         let fitted = Fitted::fit_all(schema.features(), table, rows)?;
         let domains = fit_domains(schema, table, rows)?;
-        Ok(Self::assemble(schema.clone(), fitted, domains, UnknownDomain::default()))
+        let targets = fit_targets(schema, table, rows);
+        Ok(Self::assemble(schema.clone(), fitted, domains, UnknownDomain::default(), targets))
     }
 
-    fn assemble(schema: Schema, fitted: Vec<Fitted>, domains: Vocabulary, unknown_domain: UnknownDomain) -> Self {
-        let mut encoder = Self { schema, fitted, domains, unknown_domain, layout: Layout::default() };
+    fn assemble(
+        schema: Schema,
+        fitted: Vec<Fitted>,
+        domains: Vocabulary,
+        unknown_domain: UnknownDomain,
+        targets: Vec<Target>,
+    ) -> Self {
+        let mut encoder = Self { schema, fitted, domains, unknown_domain, targets, layout: Layout::default() };
         encoder.derive_layout();
         encoder
     }
 
     fn derive_layout(&mut self) {
-        let mut layout = Layout { tasks: self.schema.labels().to_vec(), ..Layout::default() };
+        let (tasks, targets) = (self.schema.labels().to_vec(), self.targets.clone());
+        let mut layout = Layout { tasks, targets, ..Layout::default() };
         layout.domains = self.domains.values().iter().map(ToString::to_string).collect();
         for (i, feature) in self.schema.features().iter().enumerate() {
             self.fitted(i).describe(feature, &mut layout);
@@ -210,7 +232,7 @@ impl Encoder {
     /// * An unknown value gets the next id of its vocabulary if it occurs in `rows` at least as often as the feature's `min_count`. New values
     ///   are numbered in the order in which they first appear. Rarer values keep id 0. Occurrences in earlier rows do not count.
     /// * An unknown domain gets the next [`DomainId`]. Several new domains are sorted as in [`Encoder::fit`].
-    /// * Everything else stays: existing ids, means, standard deviations, bucket boundaries, and features with hashed values or with
+    /// * Everything else stays: existing ids, means and standard deviations (also those of labels), bucket boundaries, and features with hashed values or with
     ///   values that are ids. So a row whose values and domain were known is encoded exactly as before.
     ///
     /// ```
@@ -338,6 +360,18 @@ impl Encoder {
             own => own,
         }
     }
+}
+
+/// What the tasks predict, with the mean and deviation of regressions over these rows; empty if all tasks are binary.
+fn fit_targets(schema: &Schema, table: &Table, rows: &[u32]) -> Vec<Target> {
+    if schema.tasks().iter().all(|label| label.kind().is_binary()) {
+        return Vec::new();
+    }
+    let target = |label: &Label| {
+        let values = table.labels(label.name()).unwrap_or_default();
+        Target::fit(label, rows.iter().filter_map(|&row| values.get(row as usize).copied()))
+    };
+    schema.tasks().iter().map(target).collect()
 }
 
 /// Rows that all weigh 0 teach nothing.

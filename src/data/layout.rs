@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::InputColumns;
 use super::names::listed;
+use super::target::{Target, Task};
 use crate::error::Problems;
 use crate::metrics::SHARED_DOMAIN;
 use crate::model::MAX_WIDTH;
@@ -96,7 +97,7 @@ pub struct Field {
 /// // user, item, history and its share of 20, tags, price.
 /// assert_eq!(layout.columns(16), 16 + 16 + (20 * 16 + 1) + 8 + 1);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(try_from = "LayoutForm", into = "LayoutForm")]
 pub struct Layout {
     /// The embedding tables. Their order can differ from that of the fields. Every table must be read by at least one field.
@@ -109,6 +110,8 @@ pub struct Layout {
     pub domains: Vec<String>,
     /// The names of the tasks, at least one. Labels and logits have one column for each task, in this order.
     pub tasks: Vec<String>,
+    /// What each task predicts, in the order of `tasks`. An empty list: all tasks are binary.
+    pub targets: Vec<Target>,
 }
 
 /// A layout as files have it. Where every field has a table of its own, fields and tables are one list.
@@ -120,7 +123,7 @@ struct LayoutForm {
     fields: Vec<FieldForm>,
     numeric: Vec<String>,
     domains: Vec<String>,
-    tasks: Vec<String>,
+    tasks: Vec<Task>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -138,7 +141,9 @@ struct FieldForm {
 
 impl From<Layout> for LayoutForm {
     fn from(layout: Layout) -> Self {
-        let Layout { tables, fields, numeric, domains, tasks } = layout;
+        let task = |(task, name): (usize, &String)| Task { name: name.clone(), target: layout.target(task) };
+        let tasks = layout.tasks.iter().enumerate().map(task).collect();
+        let Layout { tables, fields, numeric, domains, .. } = layout;
         let names = tables.iter().map(|table| &table.name);
         let own =
             names.eq(fields.iter().map(|field| &field.table)) && fields.iter().all(|field| field.name == field.table);
@@ -165,7 +170,11 @@ impl TryFrom<LayoutForm> for Layout {
 
     fn try_from(form: LayoutForm) -> Result<Self> {
         let LayoutForm { tables, fields, numeric, domains, tasks } = form;
-        let mut layout = Self { tables: tables.unwrap_or_default(), fields: Vec::new(), numeric, domains, tasks };
+        let targets: Vec<Target> = tasks.iter().map(|task| task.target).collect();
+        let targets = if targets.iter().all(|target| *target == Target::Binary) { Vec::new() } else { targets };
+        let tasks = tasks.into_iter().map(|task| task.name).collect();
+        let tables = tables.unwrap_or_default();
+        let mut layout = Self { tables, fields: Vec::new(), numeric, domains, tasks, targets };
         for FieldForm { name, rows, dim, table, bag } in fields {
             let table = match (rows, dim, table) {
                 (Some(rows), dim, None) => {
@@ -182,6 +191,7 @@ impl TryFrom<LayoutForm> for Layout {
         }
         let mut problems = Problems::default();
         layout.check_tables(&mut problems);
+        layout.check_targets(&mut problems);
         problems.into_result("Layout")?;
         Ok(layout)
     }
@@ -248,6 +258,39 @@ impl Layout {
     pub fn numeric<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.numeric.extend(names.into_iter().map(Into::into));
         self
+    }
+
+    /// Says what a task predicts. By default, it is binary.
+    ///
+    /// # Panics
+    /// If there is no such task.
+    #[must_use]
+    pub fn predicts(mut self, task: &str, target: Target) -> Self {
+        let position = self.tasks.iter().position(|name| name == task).unwrap_or_else(|| panic!("no task {task:?}"));
+        self.targets.resize(self.tasks.len(), Target::Binary);
+        self.targets[position] = target;
+        self
+    }
+
+    /// What the task at this position predicts.
+    pub fn target(&self, task: usize) -> Target {
+        self.targets.get(task).copied().unwrap_or_default()
+    }
+
+    /// Whether all tasks are binary.
+    pub fn all_binary(&self) -> bool {
+        self.targets.iter().all(|target| *target == Target::Binary)
+    }
+
+    /// Notes invalid targets.
+    pub(crate) fn check_targets(&self, problems: &mut Problems) {
+        let (targets, tasks) = (self.targets.len(), self.tasks.len());
+        problems.require(targets == 0 || targets == tasks, || {
+            format!("layout.targets: one for each of {tasks} tasks, or none, found {targets}")
+        });
+        for (name, target) in self.tasks.iter().zip(&self.targets) {
+            target.check(name, problems);
+        }
     }
 
     /// Notes invalid tables, and fields that read none.
@@ -348,6 +391,12 @@ impl Layout {
         ] {
             if old != new {
                 problems.push(format!("{what}: expected [{}], found [{}]", listed(&old), listed(&new)));
+            }
+        }
+        for (task, name) in self.tasks.iter().enumerate().filter(|_| self.tasks == grown.tasks) {
+            let (old, new) = (self.target(task), grown.target(task));
+            if old != new {
+                problems.push(format!("task {name:?}: expected {old:?}, found {new:?}"));
             }
         }
         let domains = &grown.domains;

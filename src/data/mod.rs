@@ -69,6 +69,7 @@ mod source;
 mod spelling;
 mod splits;
 mod table;
+mod target;
 mod vocabulary;
 
 pub use batch::{Batch, Ids};
@@ -93,3 +94,4 @@ pub use source::{IntoSource, Pass, RowCounts, RowSource};
 pub use spelling::id_spelling;
 pub use splits::{SplitOptions, Splits, UnknownDomainRows, UnknownSplitRows};
 pub use table::Table;
+pub use target::{Label, Target, TaskKind};

@@ -140,7 +140,7 @@ impl Table {
     ///
     /// * a column is missing or occurs twice, or there are no rows;
     /// * a row has more or fewer cells than the header;
-    /// * a number is not a number, not finite, or too large for f32; a label is not 0, 1 or empty; a weight is negative; an id is out of range;
+    /// * a number is not a number, not finite, or too large for f32; a label is not one of its task's kind (0 and 1 in a binary task) or empty; a weight is negative; an id is out of range;
     /// * bytes are not UTF-8;
     /// * a quoted cell is never closed, or is followed by neither a separator nor the end of the line;
     /// * there is a carriage return without a line feed outside quotes;

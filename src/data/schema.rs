@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::feature::{Bag, Categorical, Feature, Numeric};
+use super::target::Label;
 use crate::error::{Error, Problems, Result};
 
 /// What the columns of a log mean: which columns are features and of what kind, which are labels, and which one has the domain.
@@ -43,11 +44,15 @@ use crate::error::{Error, Problems, Result};
 /// let error = serde_json::from_str::<Schema>(text).unwrap_err();
 /// assert!(error.to_string().starts_with("Schema: label \"click\": named twice"));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "SchemaBuilder")]
 pub struct Schema {
     features: Vec<Feature>,
     domain: Option<String>,
+    #[serde(rename = "labels")]
+    tasks: Vec<Label>,
+    /// The names of `tasks`.
+    #[serde(skip)]
     labels: Vec<String>,
     weight: Option<String>,
     split: Option<String>,
@@ -68,6 +73,11 @@ impl Schema {
     /// Returns the name of the column with each row's domain. `None` means that all rows belong to one domain, named `all`.
     pub fn domain(&self) -> Option<&str> {
         self.domain.as_deref()
+    }
+
+    /// Returns the label columns with the kinds of their tasks, in the order in which they were added.
+    pub fn tasks(&self) -> &[Label] {
+        &self.tasks
     }
 
     /// Returns the names of the label columns, in the order in which they were added. Each is a task that a model predicts.
@@ -96,6 +106,7 @@ impl Schema {
         Self {
             features: self.features.clone(),
             domain: self.domain.clone(),
+            tasks: Vec::new(),
             labels: Vec::new(),
             weight: None,
             split: None,
@@ -114,7 +125,7 @@ pub struct SchemaBuilder {
     #[serde(default)]
     domain: Option<String>,
     #[serde(default)]
-    labels: Vec<String>,
+    labels: Vec<Label>,
     #[serde(default)]
     weight: Option<String>,
     #[serde(default)]
@@ -153,14 +164,15 @@ impl SchemaBuilder {
         self
     }
 
-    /// Adds a label column; each is a task that a model predicts. A cell is 0, 1, or empty if the label is missing.
-    pub fn label(mut self, column: impl Into<String>) -> Self {
+    /// Adds a label column; each is a task that a model predicts. A column's name alone is a binary task, whose cells are 0 and 1; a [`Label`]
+    /// may be of another kind. A cell is empty if the label is missing.
+    pub fn label(mut self, column: impl Into<Label>) -> Self {
         self.labels.push(column.into());
         self
     }
 
     /// Adds several label columns, in this order, each as [`SchemaBuilder::label`] does.
-    pub fn labels<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+    pub fn labels<S: Into<Label>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.labels.extend(columns.into_iter().map(Into::into));
         self
     }
@@ -201,8 +213,9 @@ impl SchemaBuilder {
         self.check_tables(&mut problems);
         self.check_roles(&mut problems);
         problems.into_result("Schema")?;
-        let Self { features, domain, labels, weight, split, group } = self;
-        Ok(Schema { features, domain, labels, weight, split, group })
+        let Self { features, domain, labels: tasks, weight, split, group } = self;
+        let labels = tasks.iter().map(|label| label.name().to_owned()).collect();
+        Ok(Schema { features, domain, tasks, labels, weight, split, group })
     }
 
     fn check_features(&self, problems: &mut Problems) {
@@ -248,12 +261,13 @@ impl SchemaBuilder {
     fn check_roles(&self, problems: &mut Problems) {
         // Uses that shut out every other use of the column, then those that do not.
         let mut exclusive = HashMap::new();
-        let labels = self.labels.iter().map(|column| ("label", column));
-        let weight = self.weight.iter().map(|column| ("weight", column));
-        let split = self.split.iter().map(|column| ("split", column));
+        let labels = self.labels.iter().map(|label| ("label", label.name()));
+        let weight = self.weight.iter().map(|column| ("weight", column.as_str()));
+        let split = self.split.iter().map(|column| ("split", column.as_str()));
+        self.labels.iter().for_each(|label| label.check(problems));
         for (role, column) in labels.chain(weight).chain(split) {
             problems.require(!column.is_empty(), || format!("{role}: a column name that is not empty"));
-            match exclusive.insert(column.as_str(), role) {
+            match exclusive.insert(column, role) {
                 None => {}
                 Some(other) if other == role => problems.require(false, || format!("{role} {column:?}: named twice")),
                 Some(other) => problems.require(false, || format!("column {column:?}: both {other} and {role}")),

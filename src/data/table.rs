@@ -28,7 +28,7 @@ pub(super) enum Column {
     Bag(Bags),
     /// NaN where the cell is empty, otherwise finite.
     Number(Vec<f64>),
-    /// 0, 1, or NaN where the cell is empty.
+    /// Valid labels of the task's kind, NaN where the cell is empty.
     Label(Vec<f32>),
     /// Finite, at least 0.
     Weight(Vec<f32>),

@@ -1,4 +1,5 @@
-//! What training minimises: binary cross entropy on logits, weighted over rows and units (tasks, domains, or both).
+//! What training minimises: the loss of each task's logits (cross entropy, squared error, Huber's or Poisson's), weighted over rows and units
+//! (tasks, domains, or both).
 
 mod bce;
 mod evaluate;

@@ -17,7 +17,7 @@ pub struct NonFiniteAt {
     pub task: usize,
     /// The logit of this row and task.
     pub logit: f32,
-    /// The label of this row and task: 0, 1, a number between them (a soft label), or NaN if the label is missing.
+    /// The label of this row and task, as in the batch; NaN if it is missing.
     pub label: f32,
     /// The weight of the row in the loss; 1 if the rows have no weights.
     pub weight: f32,

@@ -22,12 +22,14 @@ pub enum DecayPer {
 }
 
 crate::settings! {
-    /// The training objective: masked binary cross entropy, averaged over rows and summed over units.
+    /// The training objective: the masked loss of each task, averaged over rows and summed over units.
     ///
     /// `L = Σ_k ω_k(t)·v_k·L_k` with `L_k = Σ_i w_i δ_ik ℓ_ik / Σ_i w_i δ_ik` and `ω_k(t) = ω_k0 · γ_k^t`.
     ///
     /// * k is a unit: by default a task ([`Units`] has other choices). `L_k` is the mean loss of its rows.
-    /// * `ℓ_ik` is the loss of row i for task k ([`bce_with_logits`](super::bce_with_logits)). `w_i` is the weight of the row. `δ_ik` is 1
+    /// * `ℓ_ik` is the loss of row i for task k ([`Target`](crate::data::Target)): binary cross entropy
+    ///   ([`bce_with_logits`](super::bce_with_logits)), half the squared error or Huber's loss of the standardised number, or the Poisson
+    ///   loss of a count. `w_i` is the weight of the row. `δ_ik` is 1
     ///   if the row has a label for task k, otherwise 0.
     /// * `ω_k(t)` is the weight of the unit. It starts at `ω_k0` and is multiplied by `γ_k` after every epoch or step. A unit of weight 0
     ///   has no effect.
@@ -129,6 +131,12 @@ impl Objective {
             problems.require(list.is_empty() || list.len() == layout.tasks.len(), || {
                 format!("{name}: one for each task of {:?}, found {}", layout.tasks, list.len())
             });
+            for (task, value) in list.iter().enumerate() {
+                let kind = layout.target(task).kind();
+                problems.require(kind.is_binary() || *value == 1.0, || {
+                    format!("{name}[{task}]: 1, as {:?} is a {kind} task, found {value}", layout.tasks[task])
+                });
+            }
         }
         problems.into_result("Objective")
     }
@@ -144,7 +152,7 @@ impl Objective {
     /// If the settings do not fit the layout ([`Objective::check`]).
     pub fn task_losses(&self, layout: &Layout) -> Vec<TaskLoss> {
         let of = |list: &[f64], task: usize| if list.is_empty() { 1.0 } else { list[task] };
-        let loss = |task| TaskLoss::binary(of(&self.0.pos_weights, task), of(&self.0.negatives, task));
+        let loss = |task| TaskLoss::of(layout.target(task), of(&self.0.pos_weights, task), of(&self.0.negatives, task));
         (0..layout.tasks.len()).map(loss).collect()
     }
 

@@ -1,6 +1,7 @@
 //! The loss of one label.
 
 use super::bce::{bce_and_derivative, weighted_bce_and_derivative};
+use crate::data::Target;
 
 /// The loss `ℓ` of one logit and one label of a task, and its derivative by the logit.
 /// [`Objective::task_losses`](super::Objective::task_losses) makes one for each task of a layout.
@@ -13,6 +14,12 @@ enum Form {
     Bce,
     /// Binary cross entropy where positives weigh `pos_weight`, at a logit that is shifted by `shift`.
     WeightedBce { pos_weight: f64, shift: f64 },
+    /// Half the squared distance from the standardised target.
+    Squared { mean: f64, deviation: f64 },
+    /// Huber's loss of that distance.
+    Huber { delta: f64, mean: f64, deviation: f64 },
+    /// Half the deviance of a Poisson distribution.
+    Poisson,
 }
 
 impl TaskLoss {
@@ -29,12 +36,41 @@ impl TaskLoss {
         Self(Form::WeightedBce { pos_weight, shift: pos_weight.ln() - negatives.ln() })
     }
 
+    /// The loss of a target; `pos_weight` and `negatives` are 1 if it is not binary.
+    ///
+    /// * Regression: `ℓ = ½ d²` with `d = z − (y − mean)/deviation`, or `δ (|d| − ½ δ)` where `|d| > δ` (Huber, 1964). With the factor ½,
+    ///   uncertainty weighting has for every kind of loss the form `e^{−s} L + ½ s` of Kendall et al., CVPR 2018 (equations 5 and 10).
+    /// * Count: `ℓ = e^z − y − y·(z − ln y)` (`e^z` for `y = 0`): the negative log likelihood of a Poisson distribution with the rate `e^z`,
+    ///   minus its least value, so that it is at least 0, as methods that compare losses of tasks need.
+    pub(super) fn of(target: Target, pos_weight: f64, negatives: f64) -> Self {
+        match target {
+            Target::Binary => Self::binary(pos_weight, negatives),
+            Target::Regression { delta: None, mean, deviation } => Self(Form::Squared { mean, deviation }),
+            Target::Regression { delta: Some(delta), mean, deviation } => Self(Form::Huber { delta, mean, deviation }),
+            Target::Count => Self(Form::Poisson),
+        }
+    }
+
     /// The loss of a logit `z` and a label `y`, and the derivative of the loss by `z`.
     #[inline]
     pub fn value_and_derivative(&self, z: f64, y: f64) -> (f64, f64) {
         match self.0 {
             Form::Bce => bce_and_derivative(z, y),
             Form::WeightedBce { pos_weight, shift } => weighted_bce_and_derivative(z + shift, y, pos_weight),
+            Form::Squared { mean, deviation } => {
+                let d = z - (y - mean) / deviation;
+                (0.5 * d * d, d)
+            }
+            Form::Huber { delta, mean, deviation } => {
+                let d = z - (y - mean) / deviation;
+                let value = if d.abs() <= delta { 0.5 * d * d } else { delta * (d.abs() - 0.5 * delta) };
+                (value, d.clamp(-delta, delta))
+            }
+            Form::Poisson => {
+                let rate = z.exp();
+                let value = if y > 0.0 { rate - y - y * (z - y.ln()) } else { rate };
+                (value, rate - y)
+            }
         }
     }
 }
@@ -65,6 +101,39 @@ mod tests {
             let gap = gap(TaskLoss::binary(pos_weight, negatives), &[0.0, 0.3, 1.0]);
             assert!(gap < 1e-8, "{pos_weight} {negatives}: {gap}");
         }
+    }
+
+    #[test]
+    fn derivatives_of_numbers_and_counts_are_those_of_the_loss() {
+        let (mean, deviation) = (2.0, 3.0);
+        for delta in [None, Some(0.5), Some(1.5)] {
+            let target = Target::Regression { delta, mean, deviation };
+            let gap = gap(TaskLoss::of(target, 1.0, 1.0), &[-7.0, 0.5, 2.0, 30.0]);
+            assert!(gap < 1e-8, "{delta:?}: {gap}");
+        }
+        let gap = gap(TaskLoss::of(Target::Count, 1.0, 1.0), &[0.0, 0.5, 1.0, 40.0]);
+        assert!(gap < 1e-8, "{gap}");
+    }
+
+    #[test]
+    fn losses_of_numbers_and_counts_have_their_closed_forms() {
+        let of = |delta, z, y| {
+            TaskLoss::of(Target::Regression { delta, mean: 1.0, deviation: 2.0 }, 1.0, 1.0).value_and_derivative(z, y)
+        };
+        // The standardised label is 2: the distances are 1 and −3.
+        assert_eq!(of(None, 3.0, 5.0), (0.5, 1.0));
+        assert_eq!(of(None, -1.0, 5.0), (4.5, -3.0));
+        assert_eq!(of(Some(1.5), 3.0, 5.0), (0.5, 1.0));
+        assert_eq!(of(Some(1.5), -1.0, 5.0), (1.5 * (3.0 - 0.75), -1.5));
+        let poisson = |z: f64, y: f64| TaskLoss::of(Target::Count, 1.0, 1.0).value_and_derivative(z, y);
+        // Differences between rates are those of the log likelihood y·ln λ − λ, and the least value is 0, at the label.
+        let likelihood = |z: f64, y: f64| y * z - z.exp();
+        for y in [0.5, 3.0, 20.0] {
+            let expected = likelihood(0.3, y) - likelihood(1.2, y);
+            assert!((poisson(1.2, y).0 - poisson(0.3, y).0 - expected).abs() < 1e-12);
+            assert!(poisson(y.ln(), y).0.abs() < 1e-12 && poisson(y.ln(), y).1.abs() < 1e-12);
+        }
+        assert_eq!(poisson(0.0, 0.0), (1.0, 1.0));
     }
 
     #[test]

@@ -42,7 +42,7 @@ fn weighted_auc(rows: &[Observation]) -> Option<f64> {
     for tied in rows.chunk_by(|a, b| a.logit == b.logit) {
         let (mut tied_positives, mut tied_negatives) = (0.0, 0.0);
         for row in tied {
-            *(if row.positive { &mut tied_positives } else { &mut tied_negatives }) += f64::from(row.weight);
+            *(if row.positive() { &mut tied_positives } else { &mut tied_negatives }) += f64::from(row.weight);
         }
         twice_won += tied_positives * (2.0 * negatives + tied_negatives);
         positives += tied_positives;
@@ -59,7 +59,7 @@ fn counted_auc(rows: &[Observation]) -> Option<f64> {
     let (mut positives, mut negatives) = (0_u128, 0_u128);
     // `==` rather than the sort's order: -0 and 0 are one score.
     for tied in rows.chunk_by(|a, b| a.logit == b.logit) {
-        let tied_positives = tied.iter().filter(|row| row.positive).count() as u128;
+        let tied_positives = tied.iter().filter(|row| row.positive()).count() as u128;
         let tied_negatives = tied.len() as u128 - tied_positives;
         twice_won += tied_positives * (2 * negatives + tied_negatives);
         positives += tied_positives;

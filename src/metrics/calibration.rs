@@ -34,7 +34,7 @@ pub(super) fn pcoc_of(rows: impl Iterator<Item = Observation>) -> Option<f64> {
     for row in rows {
         let weight = f64::from(row.weight);
         predicted += weight * sigmoid(f64::from(row.logit));
-        clicks += if row.positive { weight } else { 0.0 };
+        clicks += if row.positive() { weight } else { 0.0 };
     }
     (clicks > 0.0).then(|| predicted / clicks)
 }
@@ -73,7 +73,7 @@ pub(super) fn ece_of(rows: impl Iterator<Item = Observation>, bins: usize) -> Op
     for row in rows {
         let (probability, weight) = (sigmoid(f64::from(row.logit)), f64::from(row.weight));
         let bin = ((probability * bins as f64) as usize).min(bins - 1);
-        gaps[bin] += weight * (probability - f64::from(u8::from(row.positive)));
+        gaps[bin] += weight * (probability - f64::from(u8::from(row.positive())));
         weights += weight;
     }
     (weights > 0.0).then(|| gaps.iter().map(|gap| gap.abs()).sum::<f64>() / weights)

@@ -7,8 +7,9 @@ use super::calibration::{ECE_BINS, ece_of, pcoc_of};
 use super::gauc::gauc_in_place;
 use super::logloss::logloss_of;
 use super::observation::Observation;
+use super::regression::{errors_of, xauc_of_sorted};
 use super::report::{Measures, Metrics, Report, SHARED_DOMAIN, TaskReport};
-use crate::data::{DomainId, Domains, Layout};
+use crate::data::{DomainId, Domains, Layout, Target};
 use crate::{Error, ErrorKind, Result};
 
 /// Collects the scores of any number of batches and reports every metric by task and domain.
@@ -29,6 +30,17 @@ use crate::{Error, ErrorKind, Result};
 /// GAUC      Σ_g W_g·AUC_g / Σ_g W_g over the groups with both classes, W_g = Σ w_i of the group
 /// ```
 ///
+/// Tasks of other kinds have other metrics, of the predictions `ŷ_i` that follow from the logits ([`Target`]):
+///
+/// ```text
+/// MSE       Σ w_i·(ŷ_i − y_i)² / Σ w_i
+/// MAE       Σ w_i·|ŷ_i − y_i| / Σ w_i
+/// R²        1 − Σ w_i·(ŷ_i − y_i)² / Σ w_i·(y_i − ȳ)²   with the weighted mean ȳ of the labels
+/// XAUC      Σ_{y_i > y_j} w_i·w_j·([z_i > z_j] + ½ [z_i = z_j]) / Σ_{y_i > y_j} w_i·w_j
+/// PCOC      Σ w_i·ŷ_i / Σ w_i·y_i   if the sum of the labels is above 0
+/// deviance  2 Σ w_i·(y_i·ln(y_i/ŷ_i) − (y_i − ŷ_i)) / Σ w_i   of counts
+/// ```
+///
 /// If all weights are 1, the results are bit for bit those without weights. A row of weight 0 is left out: it counts neither as a row nor
 /// in any metric.
 ///
@@ -37,6 +49,7 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug, Clone)]
 pub struct Evaluator {
     tasks: Vec<String>,
+    targets: Vec<Target>,
     domains: Vec<String>,
     /// `rows[task][domain]`; after the last domain, the rows of none.
     rows: Vec<Vec<Vec<Observation>>>,
@@ -51,6 +64,7 @@ impl Evaluator {
     pub fn new(layout: &Layout) -> Self {
         Self {
             tasks: layout.tasks.clone(),
+            targets: (0..layout.tasks.len()).map(|task| layout.target(task)).collect(),
             domains: layout.domains.clone(),
             rows: vec![vec![Vec::new(); layout.domains.len() + 1]; layout.tasks.len()],
             grouped: None,
@@ -70,7 +84,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// * [`ErrorKind::NonFinite`] if the logit of a labelled row is NaN or infinite.
-    /// * [`ErrorKind::Data`] if a label is not 0, 1 or NaN, or if a weight is negative or not finite.
+    /// * [`ErrorKind::Data`] if a label is neither NaN nor one of its task's kind, or if a weight is negative or not finite.
     /// * [`ErrorKind::Layout`] if this call has groups and an earlier call had none, or the other way round.
     ///
     /// After an error, no row of the call is added.
@@ -120,8 +134,8 @@ impl Evaluator {
             for (task, by_domain) in self.rows.iter_mut().enumerate() {
                 let label = labels[[row, task]];
                 if !label.is_nan() {
-                    let (logit, positive) = (logits[[row, task]], label == 1.0);
-                    by_domain[slot].push(Observation { logit, weight, group, positive });
+                    let logit = logits[[row, task]];
+                    by_domain[slot].push(Observation { logit, weight, group, label });
                 }
             }
         }
@@ -135,7 +149,7 @@ impl Evaluator {
     /// Returns [`ErrorKind::Layout`] if `self` and `other` are for different tasks or domains, or if the rows of one have groups and those
     /// of the other have none. Then no row is added.
     pub fn merge(&mut self, other: Self) -> Result<()> {
-        if (&self.tasks, &self.domains) != (&other.tasks, &other.domains) {
+        if (&self.tasks, &self.targets, &self.domains) != (&other.tasks, &other.targets, &other.domains) {
             let (tasks, domains) = (&self.tasks, &self.domains);
             return Err(Error::new(
                 ErrorKind::Layout,
@@ -156,62 +170,84 @@ impl Evaluator {
     /// Computes all metrics, by task and domain, over the rows that were added so far. The evaluator keeps its rows, and you can add more
     /// afterwards.
     pub fn report(&self) -> Report {
-        let tasks =
-            self.tasks.iter().zip(&self.rows).map(|(task, by_domain)| self.task_report(task, by_domain)).collect();
+        let tasks = self.rows.iter().enumerate().map(|(task, by_domain)| self.task_report(task, by_domain)).collect();
         Report { tasks }
     }
 
-    fn task_report(&self, task: &str, by_domain: &[Vec<Observation>]) -> TaskReport {
+    fn task_report(&self, task: usize, by_domain: &[Vec<Observation>]) -> TaskReport {
+        let (task, target) = (&self.tasks[task], self.targets[task]);
         let (shared, own) = by_domain.split_last().expect("there is a slot for rows of no domain");
-        let mut domains: Vec<_> =
-            self.domains.iter().zip(own).map(|(name, rows)| (name.clone(), self.measure(rows.clone()))).collect();
+        let mut domains: Vec<_> = self
+            .domains
+            .iter()
+            .zip(own)
+            .map(|(name, rows)| (name.clone(), self.measure(target, rows.clone())))
+            .collect();
 
         let defined: Vec<f64> = domains.iter().filter_map(|(_, measures)| measures.auc).collect();
         let mean_domain_auc = (!defined.is_empty()).then(|| defined.iter().sum::<f64>() / defined.len() as f64);
 
         if !shared.is_empty() {
-            domains.push((SHARED_DOMAIN.to_owned(), self.measure(shared.clone())));
+            domains.push((SHARED_DOMAIN.to_owned(), self.measure(target, shared.clone())));
         }
-        let all = self.measure(by_domain.concat());
-        TaskReport { task: task.to_owned(), weighted: self.weighted, all, domains, mean_domain_auc }
+        let all = self.measure(target, by_domain.concat());
+        let (task, kind) = (task.to_owned(), target.kind());
+        TaskReport { task, kind, weighted: self.weighted, all, domains, mean_domain_auc }
     }
 
-    fn measure(&self, mut rows: Vec<Observation>) -> Measures {
-        let counts = (rows.len(), rows.iter().filter(|row| row.positive).count());
+    fn measure(&self, target: Target, mut rows: Vec<Observation>) -> Measures {
+        let positives = rows.iter().filter(|row| target == Target::Binary && row.positive()).count();
+        let counts = (rows.len(), positives);
         rows.sort_unstable_by(Observation::by_logit);
         // Before the metrics, which may sort the rows by group.
         let weight = self.weighted.then(|| rows.iter().map(|row| f64::from(row.weight)).sum());
-        let metrics = self.metrics(&mut rows);
+        let metrics = self.metrics(target, &mut rows);
         let unweighted = self.weighted.then(|| {
             for row in &mut rows {
                 *row = row.unweighted();
             }
             rows.sort_unstable_by(Observation::by_logit);
-            self.metrics(&mut rows)
+            self.metrics(target, &mut rows)
         });
-        let Metrics { auc, logloss, pcoc, ece, gauc } = metrics;
-        Measures { rows: counts.0, positives: counts.1, weight, auc, logloss, pcoc, ece, gauc, unweighted }
+        let Metrics { auc, logloss, pcoc, ece, gauc, mse, mae, r2, xauc, deviance } = metrics;
+        let (rows, positives) = counts;
+        Measures { rows, positives, weight, auc, logloss, pcoc, ece, gauc, mse, mae, r2, xauc, deviance, unweighted }
     }
 
     /// The metrics of rows that are sorted by score; sorts them by group if they have groups.
-    fn metrics(&self, rows: &mut [Observation]) -> Metrics {
+    fn metrics(&self, target: Target, rows: &mut [Observation]) -> Metrics {
+        if target != Target::Binary {
+            let prediction =
+                |row: &Observation| (target.answer(f64::from(row.logit)), f64::from(row.label), f64::from(row.weight));
+            let Some(errors) = errors_of(rows.iter().map(prediction)) else { return Metrics::default() };
+            return Metrics {
+                pcoc: errors.ratio,
+                mse: Some(errors.mse),
+                mae: Some(errors.mae),
+                r2: errors.r2,
+                xauc: xauc_of_sorted(rows),
+                deviance: (target == Target::Count).then_some(errors.deviance),
+                ..Metrics::default()
+            };
+        }
         Metrics {
             auc: auc_of_sorted(rows),
             logloss: logloss_of(rows.iter().copied()),
             pcoc: pcoc_of(rows.iter().copied()),
             ece: ece_of(rows.iter().copied(), ECE_BINS),
             gauc: if self.grouped == Some(true) { gauc_in_place(rows) } else { None },
+            ..Metrics::default()
         }
     }
 
     fn check(&self, logits: &ArrayRef2<f32>, labels: &ArrayRef2<f32>) -> Result<()> {
         for (((row, task), &logit), &label) in logits.indexed_iter().zip(labels) {
-            let task = &self.tasks[task];
             if label.is_nan() {
                 continue;
             }
-            if label != 0.0 && label != 1.0 {
-                let message = format!("expected 0, 1 or NaN as the label of row {row}");
+            let (task, kind) = (&self.tasks[task], self.targets[task].kind());
+            if !kind.accepts(label) {
+                let message = format!("expected {} or NaN as the label of row {row}", kind.labels());
                 return Err(Error::new(ErrorKind::Data, message).in_column(task).with_value(label.to_string()));
             }
             if !logit.is_finite() {

@@ -29,7 +29,7 @@ pub(super) fn logloss_of(rows: impl Iterator<Item = Observation>) -> Option<f64>
     let (mut sum, mut weights) = (0.0, 0.0);
     for row in rows {
         let (logit, weight) = (f64::from(row.logit), f64::from(row.weight));
-        sum += weight * softplus(if row.positive { -logit } else { logit });
+        sum += weight * softplus(if row.positive() { -logit } else { logit });
         weights += weight;
     }
     (weights > 0.0).then(|| sum / weights)

@@ -1,10 +1,13 @@
 //! Measures how good scores are: ranking, loss and calibration, over all rows, by domain and by task.
 //!
-//! Scores are **logits**, as models return them; the probability is `σ(logit)`. Labels are 0, 1, or NaN if the label is missing. Rows with
+//! Scores are **logits**, as models return them; the probability is `σ(logit)`. Labels are 0, 1, or NaN if the label is missing. For tasks
+//! of other kinds, labels are numbers, and the prediction follows from the logit ([`Target`](crate::data::Target)).
+//! Rows with
 //! a missing label are skipped; they never count as 0. Sums and results are `f64`. An undefined value (such as the AUC of rows that all
 //! have the same label) is `None`. If rows have weights, an [`Evaluator`] uses them; the functions on slices count every row once.
 //!
-//! - [`auc`], [`gauc`], [`logloss`], [`pcoc`] and [`ece`] compute one number from slices.
+//! - [`auc`], [`gauc`], [`logloss`], [`pcoc`] and [`ece`] compute one number from slices; [`mse`], [`mae`], [`r2`] and [`xauc`] those of
+//!   predicted numbers.
 //! - An [`Evaluator`] takes batches and computes all metrics by task and domain. The result is a [`Report`], which displays as tables.
 //! - A [`Monitor`] selects one number of a report, for early stopping or to compare models.
 //!
@@ -41,6 +44,7 @@ mod gauc;
 mod logloss;
 mod monitor;
 mod observation;
+mod regression;
 mod report;
 
 pub use auc::auc;
@@ -50,4 +54,5 @@ pub use evaluator::Evaluator;
 pub use gauc::gauc;
 pub use logloss::logloss;
 pub use monitor::{Metric, Monitor};
+pub use regression::{mae, mse, r2, xauc};
 pub use report::{Measures, Metrics, Report, SHARED_DOMAIN, TaskReport};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::report::{Report, SHARED_DOMAIN};
 use crate::Result;
-use crate::data::Layout;
+use crate::data::{Layout, TaskKind};
 use crate::error::Problems;
 
 /// The name of a metric in a [`Report`]: it selects which number [`TaskReport::value`](super::TaskReport::value) and a [`Monitor`] return.
@@ -31,11 +31,31 @@ pub enum Metric {
     /// The mean of the AUCs of all domains, in which each domain counts equally
     /// ([`TaskReport::mean_domain_auc`](super::TaskReport::mean_domain_auc)): from 0 to 1, larger is better.
     MeanDomainAuc,
+    /// The mean squared error of a regression or a count, see [`mse`](super::mse): smaller is better.
+    Mse,
+    /// The mean absolute error of a regression or a count, see [`mae`](super::mae): smaller is better.
+    Mae,
+    /// The share of the variance that a regression or a count explains, see [`r2`](super::r2): larger is better.
+    R2,
+    /// The share of pairs that a regression or a count orders rightly, see [`xauc`](super::xauc): larger is better.
+    Xauc,
+    /// The mean deviance of a count, see [`Evaluator`](super::Evaluator): smaller is better.
+    Deviance,
 }
 
 impl Metric {
-    /// Converts `value`, a value of this metric, to a number for which larger is better. AUC, GAUC and mean domain AUC do not change; log
-    /// loss and ECE change their sign; PCOC becomes `−|ln PCOC|`. Early stopping compares these numbers.
+    /// Whether tasks of this kind have the metric.
+    pub fn is_for(self, kind: TaskKind) -> bool {
+        match self {
+            Self::Auc | Self::LogLoss | Self::Ece | Self::Gauc | Self::MeanDomainAuc => kind == TaskKind::Binary,
+            Self::Mse | Self::Mae | Self::R2 | Self::Xauc => kind != TaskKind::Binary,
+            Self::Deviance => kind == TaskKind::Count,
+            Self::Pcoc => true,
+        }
+    }
+
+    /// Converts `value`, a value of this metric, to a number for which larger is better. AUCs, XAUC and R² do not change; losses
+    /// and errors change their sign; PCOC becomes `−|ln PCOC|`. Early stopping compares these numbers.
     ///
     /// ```
     /// use starple::metrics::Metric;
@@ -45,8 +65,8 @@ impl Metric {
     /// ```
     pub fn goodness(self, value: f64) -> f64 {
         match self {
-            Self::Auc | Self::Gauc | Self::MeanDomainAuc => value,
-            Self::LogLoss | Self::Ece => -value,
+            Self::Auc | Self::Gauc | Self::MeanDomainAuc | Self::R2 | Self::Xauc => value,
+            Self::LogLoss | Self::Ece | Self::Mse | Self::Mae | Self::Deviance => -value,
             Self::Pcoc => -value.ln().abs(),
         }
     }
@@ -61,6 +81,11 @@ impl fmt::Display for Metric {
             Self::Ece => "ECE",
             Self::Gauc => "GAUC",
             Self::MeanDomainAuc => "mean domain AUC",
+            Self::Mse => "MSE",
+            Self::Mae => "MAE",
+            Self::R2 => "R²",
+            Self::Xauc => "XAUC",
+            Self::Deviance => "deviance",
         })
     }
 }
@@ -91,6 +116,21 @@ pub struct Monitor {
 }
 
 impl Monitor {
+    /// All metrics.
+    const METRICS: [Metric; 11] = [
+        Metric::Auc,
+        Metric::LogLoss,
+        Metric::Pcoc,
+        Metric::Ece,
+        Metric::Gauc,
+        Metric::MeanDomainAuc,
+        Metric::Mse,
+        Metric::Mae,
+        Metric::R2,
+        Metric::Xauc,
+        Metric::Deviance,
+    ];
+
     /// A monitor that selects the metric `metric` over all rows, as a mean over all tasks. [`Monitor::of_task`] and [`Monitor::in_domain`]
     /// select less.
     pub fn new(metric: Metric) -> Self {
@@ -114,23 +154,36 @@ impl Monitor {
     /// epoch.
     ///
     /// # Errors
-    /// Returns [`ErrorKind::Config`](crate::ErrorKind::Config) if `layout` does not have the task or the domain, or if a domain is set and
-    /// the metric is [`Metric::MeanDomainAuc`], which is over all domains. The message names every invalid setting.
+    /// Returns [`ErrorKind::Config`](crate::ErrorKind::Config) if `layout` does not have the task or the domain, if its kind of task does not have the
+    /// metric, or if a domain is set and the metric is [`Metric::MeanDomainAuc`], which is over all domains. The message names every invalid setting.
     pub fn check(&self, layout: &Layout) -> Result<()> {
-        self.check_names(|| layout.tasks.iter().map(String::as_str), || layout.domains.iter().map(String::as_str))
+        let tasks = || layout.tasks.iter().enumerate().map(|(task, name)| (name.as_str(), layout.target(task).kind()));
+        self.check_names(tasks, || layout.domains.iter().map(String::as_str))
     }
 
     fn check_names<'a, T, D>(&self, tasks: impl Fn() -> T, domains: impl Fn() -> D) -> Result<()>
     where
-        T: Iterator<Item = &'a str>,
+        T: Iterator<Item = (&'a str, TaskKind)>,
         D: Iterator<Item = &'a str>,
     {
         let mut problems = Problems::default();
         if let Some(task) = self.task.as_deref() {
-            problems.require(tasks().any(|name| name == task), || {
-                format!("task: expected one of {:?}, found {task:?}", tasks().collect::<Vec<_>>())
+            problems.require(tasks().any(|(name, _)| name == task), || {
+                format!("task: expected one of {:?}, found {task:?}", tasks().map(|(name, _)| name).collect::<Vec<_>>())
             });
         }
+        let is_chosen = |name: &str| self.task.as_deref().is_none_or(|task| task == name);
+        let kinds = || tasks().filter(|(name, _)| is_chosen(name)).map(|(_, kind)| kind);
+        let metric = self.metric;
+        problems.require(kinds().next().is_none() || kinds().any(|kind| metric.is_for(kind)), || {
+            let kind = kinds().next().unwrap_or_default();
+            let own = Self::METRICS.iter().filter(|metric| metric.is_for(kind)).map(ToString::to_string);
+            let own = own.collect::<Vec<_>>().join(", ");
+            match &self.task {
+                Some(task) => format!("metric: {task:?} is a {kind} task, which has no {metric}; it has {own}"),
+                None => format!("metric: no task has the metric {metric}; a {kind} task has {own}"),
+            }
+        });
         if let Some(domain) = self.domain.as_deref() {
             problems.require(domain == SHARED_DOMAIN || domains().any(|name| name == domain), || {
                 format!("domain: expected one of {:?}, found {domain:?}", domains().collect::<Vec<_>>())
@@ -160,7 +213,9 @@ impl Report {
     /// Returns the number that `monitor` selects, or `None` if this metric is undefined for its rows (for example an AUC without
     /// positives).
     ///
-    /// If the monitor names no task, the result is the mean over the tasks for which the metric is defined. For PCOC over several tasks it
+    /// If the monitor names no task, the result is the mean over the tasks for which the metric is defined: those of a kind that has the
+    /// metric. The mean of errors of several tasks is in no unit; name the task if there are several.
+    /// For PCOC over several tasks it
     /// is `exp(mean |ln PCOC|)`: with a plain mean, one task with too high and one with too low probabilities would look good together. If
     /// PCOC is defined for one task only, the result is that PCOC.
     ///
@@ -169,7 +224,7 @@ impl Report {
     /// domain is set and the metric is [`Metric::MeanDomainAuc`].
     pub fn value(&self, monitor: &Monitor) -> Result<Option<f64>> {
         monitor.check_names(
-            || self.tasks.iter().map(|task| task.task.as_str()),
+            || self.tasks.iter().map(|task| (task.task.as_str(), task.kind)),
             || self.tasks.iter().take(1).flat_map(|task| &task.domains).map(|(domain, _)| domain.as_str()),
         )?;
         let values: Vec<f64> = self
@@ -203,6 +258,7 @@ mod tests {
     fn report() -> Report {
         let task = |task: &str, auc: f64, pcoc: f64, search: Option<f64>| TaskReport {
             task: task.into(),
+            kind: TaskKind::Binary,
             weighted: false,
             all: measures(Some(auc), pcoc),
             mean_domain_auc: search,
@@ -249,6 +305,26 @@ mod tests {
     }
 
     #[test]
+    fn a_metric_of_another_kind_of_task_is_refused() {
+        use crate::data::Target;
+        let layout = Layout::new(["all"], ["click", "orders"]).predicts("orders", Target::Count);
+        let error = Monitor::new(Metric::Auc).of_task("orders").check(&layout).unwrap_err();
+        let expected =
+            "Monitor: metric: \"orders\" is a count task, which has no AUC; it has PCOC, MSE, MAE, R², XAUC, deviance";
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, expected));
+        Monitor::new(Metric::Auc).check(&layout).unwrap();
+        Monitor::new(Metric::Deviance).check(&layout).unwrap();
+        let watch = Target::Regression { delta: None, mean: 0.0, deviation: 1.0 };
+        let layout = Layout::new(["all"], ["watch"]).predicts("watch", watch);
+        let error = Monitor::default().check(&layout).unwrap_err().to_string();
+        assert!(
+            error.contains("no task has the metric AUC; a regression task has PCOC, MSE, MAE, R², XAUC"),
+            "{error}"
+        );
+        assert!(Monitor::new(Metric::Deviance).check(&layout).is_err());
+    }
+
+    #[test]
     fn goodness_orders_each_metric() {
         for (metric, better, worse) in [
             (Metric::Auc, 0.8, 0.7),
@@ -258,6 +334,11 @@ mod tests {
             (Metric::Ece, 0.01, 0.02),
             (Metric::Pcoc, 0.8, 1.3),
             (Metric::Pcoc, 1.1, 0.8),
+            (Metric::Mse, 1.0, 2.0),
+            (Metric::Mae, 1.0, 2.0),
+            (Metric::R2, 0.5, -0.5),
+            (Metric::Xauc, 0.8, 0.7),
+            (Metric::Deviance, 1.0, 2.0),
         ] {
             assert!(metric.goodness(better) > metric.goodness(worse), "{metric}");
         }

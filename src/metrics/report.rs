@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Metric, OfTask, by_name, by_task, from_names};
+use crate::data::TaskKind;
 use crate::one_line;
 
 /// The name under which a [`Report`] lists rows of no known domain ([`DomainId::SHARED`](crate::data::DomainId::SHARED)), as if it were the
@@ -17,7 +18,7 @@ pub const SHARED_DOMAIN: &str = "(shared)";
 pub struct Measures {
     /// The number of rows that have a label and a weight above 0.
     pub rows: usize,
-    /// The number of rows that have the label 1 and a weight above 0.
+    /// The number of rows that have the label 1 and a weight above 0; 0 if the task is not binary.
     pub positives: usize,
     /// The sum of the weights of the rows that `rows` counts; `None` (absent in JSON) if the rows have no weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,7 +28,8 @@ pub struct Measures {
     pub auc: Option<f64>,
     /// The mean log loss in nats ([`logloss`](super::logloss())), smaller is better; undefined if there are no labelled rows.
     pub logloss: Option<f64>,
-    /// Predicted clicks over observed clicks ([`pcoc`](super::pcoc)), ideally 1; undefined if no label is 1.
+    /// Predicted clicks over observed clicks ([`pcoc`](super::pcoc)), ideally 1; undefined if no label is 1. For regressions and
+    /// counts, the sum of the predictions over the sum of the labels; undefined if the latter is not above 0.
     pub pcoc: Option<f64>,
     /// The expected calibration error ([`ece`](super::ece)) with [`ECE_BINS`](super::ECE_BINS) bins, ideally 0; undefined if there are no
     /// labelled rows.
@@ -35,6 +37,22 @@ pub struct Measures {
     /// The mean AUC inside groups such as users ([`gauc`](super::gauc())); undefined if no group has both positives and negatives, or if
     /// the rows have no groups.
     pub gauc: Option<f64>,
+    /// The mean squared error ([`mse`](super::mse)), in squared units of the label; only of regressions and counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mse: Option<f64>,
+    /// The mean absolute error ([`mae`](super::mae)), in units of the label; only of regressions and counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mae: Option<f64>,
+    /// The share of the labels' variance that is explained ([`r2`](super::r2)); only of regressions and counts, and undefined if all labels
+    /// are equal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r2: Option<f64>,
+    /// The share of pairs in the right order ([`xauc`](super::xauc)); only of regressions and counts, and undefined if all labels are equal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xauc: Option<f64>,
+    /// The mean deviance of a Poisson distribution ([`Evaluator`](super::Evaluator)); only of counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deviance: Option<f64>,
     /// The metrics without weights, so that each row counts once; `None` (absent in JSON) if the rows have no weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unweighted: Option<Metrics>,
@@ -56,6 +74,22 @@ pub struct Metrics {
     /// The mean AUC inside groups such as users ([`gauc`](super::gauc())); undefined if no group has both positives and negatives, or if
     /// the rows have no groups.
     pub gauc: Option<f64>,
+    /// The mean squared error ([`mse`](super::mse)), in squared units of the label; only of regressions and counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mse: Option<f64>,
+    /// The mean absolute error ([`mae`](super::mae)), in units of the label; only of regressions and counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mae: Option<f64>,
+    /// The share of the labels' variance that is explained ([`r2`](super::r2)); only of regressions and counts, and undefined if all labels
+    /// are equal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r2: Option<f64>,
+    /// The share of pairs in the right order ([`xauc`](super::xauc)); only of regressions and counts, and undefined if all labels are equal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xauc: Option<f64>,
+    /// The mean deviance of a Poisson distribution ([`Evaluator`](super::Evaluator)); only of counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deviance: Option<f64>,
 }
 
 /// The metrics of one task: over all rows, and over the rows of each domain. A [`Report`] has one for each task.
@@ -64,6 +98,9 @@ pub struct TaskReport {
     /// The name of the task, as in [`Layout::tasks`](crate::data::Layout::tasks).
     #[serde(skip)]
     pub task: String,
+    /// The kind of the task, which says what metrics it has. Absent in JSON if the task is binary.
+    #[serde(default, skip_serializing_if = "TaskKind::is_binary")]
+    pub kind: TaskKind,
     /// Whether rows were added with weights. If true, the metrics are weighted, and [`Measures::unweighted`] has the metrics without
     /// weights.
     #[serde(default)]
@@ -99,6 +136,11 @@ impl TaskReport {
             Metric::Pcoc => measures.pcoc,
             Metric::Ece => measures.ece,
             Metric::Gauc => measures.gauc,
+            Metric::Mse => measures.mse,
+            Metric::Mae => measures.mae,
+            Metric::R2 => measures.r2,
+            Metric::Xauc => measures.xauc,
+            Metric::Deviance => measures.deviance,
             Metric::MeanDomainAuc => self.mean_domain_auc.filter(|_| domain.is_none()),
         }
     }
@@ -109,7 +151,8 @@ impl TaskReport {
 ///
 /// It displays as one table for each task. In files it is a map by task:
 /// `{TASK: {"weighted", "rows", "positives", "auc", "logloss", "pcoc", "ece", "gauc", "mean_domain_auc", "by_domain": {DOMAIN: {…}}}}`.
-/// An undefined value is null. If the rows have weights, `weighted` is true, and every set of rows also has `"weight"`, the sum of the
+/// A task that is not binary also has `"kind"`, and its metrics are `"mse"`, `"mae"`, `"r2"`, `"xauc"`, `"pcoc"`, and for counts `"deviance"`,
+/// which are absent where undefined. Any other undefined value is null. If the rows have weights, `weighted` is true, and every set of rows also has `"weight"`, the sum of the
 /// weights, and `"unweighted": {"auc", …}`, the metrics with each row counted once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -155,8 +198,56 @@ impl fmt::Display for Report {
     }
 }
 
+impl TaskReport {
+    /// The table of a task that is not binary.
+    fn write_numbers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.4}"));
+        let counts = self.kind == TaskKind::Count;
+        let cells = |m: &Metrics| {
+            let deviance = counts.then_some(m.deviance);
+            [m.mse, m.mae, m.r2, m.xauc].into_iter().chain(deviance).chain([m.pcoc]).map(value).collect::<Vec<_>>()
+        };
+        let names: Vec<&str> =
+            ["MSE", "MAE", "R²", "XAUC"].into_iter().chain(counts.then_some("deviance")).chain(["PCOC"]).collect();
+        let mut headers = vec![one_line(&self.task).to_string(), "rows".into()];
+        headers.extend(self.weighted.then(|| "weight".into()));
+        headers.extend(names.iter().map(|name| (*name).to_owned()));
+        let row = |name: &str, measures: &Measures| {
+            let mut row = vec![one_line(name).to_string(), measures.rows.to_string()];
+            row.extend(self.weighted.then(|| measures.weight.map_or("–".into(), |weight| format!("{weight:.1}"))));
+            row.extend(cells(&measures.metrics()));
+            row
+        };
+        let domains: Vec<_> = self.domains.iter().map(|(name, measures)| row(name, measures)).collect();
+        let blocks = [vec![headers], domains, vec![row("all", &self.all)]];
+        let undefined = blocks.iter().flatten().flatten().any(|cell| cell == "–");
+        write_table(f, &blocks)?;
+        if undefined {
+            writeln!(
+                f,
+                "–: undefined. R² and XAUC need two different labels, PCOC a sum of labels above 0, the others a row."
+            )?;
+        }
+        let Some(unweighted) = &self.all.unweighted else { return Ok(()) };
+        let all: Vec<String> =
+            names.iter().zip(cells(unweighted)).map(|(name, value)| format!("{name} {value}")).collect();
+        writeln!(f, "Rows count by their weights. With each row counted once, all have {}.", all.join(", "))
+    }
+}
+
+impl Measures {
+    /// The metrics, weighted if the rows have weights.
+    fn metrics(&self) -> Metrics {
+        let Self { auc, logloss, pcoc, ece, gauc, mse, mae, r2, xauc, deviance, .. } = *self;
+        Metrics { auc, logloss, pcoc, ece, gauc, mse, mae, r2, xauc, deviance }
+    }
+}
+
 impl fmt::Display for TaskReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.kind.is_binary() {
+            return self.write_numbers(f);
+        }
         let value = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.4}"));
         let everything = || self.domains.iter().map(|(_, measures)| measures).chain([&self.all]);
         // Without groups the whole column would be undefined.
@@ -183,7 +274,7 @@ impl fmt::Display for TaskReport {
             let group = if grouped { " GAUC a group with both," } else { "" };
             writeln!(f, "–: undefined. AUC needs both classes,{group} PCOC a positive, the others a row.")?;
         }
-        let Some(Metrics { auc, logloss, pcoc, ece, gauc }) = self.all.unweighted else { return Ok(()) };
+        let Some(Metrics { auc, logloss, pcoc, ece, gauc, .. }) = self.all.unweighted else { return Ok(()) };
         write!(f, "Rows count by their weights. With each row counted once, all have AUC {}", value(auc))?;
         if grouped {
             write!(f, ", GAUC {}", value(gauc))?;
@@ -233,7 +324,14 @@ mod tests {
         let feed = Measures { rows: 3, logloss: Some(0.5), ece: Some(0.0), ..Measures::default() };
         let domains = vec![("search".into(), search.clone()), ("feed".into(), feed)];
         let all = Measures { rows: 1203, ..search };
-        let task = TaskReport { task: "click".into(), weighted: false, all, mean_domain_auc: Some(0.75), domains };
+        let task = TaskReport {
+            task: "click".into(),
+            kind: TaskKind::Binary,
+            weighted: false,
+            all,
+            mean_domain_auc: Some(0.75),
+            domains,
+        };
         Report { tasks: vec![task] }
     }
 
@@ -250,6 +348,42 @@ mean of domains                   0.7500
 –: undefined. AUC needs both classes, PCOC a positive, the others a row.
 ";
         assert_eq!(report().to_string(), expected);
+    }
+
+    #[test]
+    fn counts_have_their_own_columns() {
+        let numbers = Measures {
+            rows: 7,
+            mse: Some(1.5),
+            mae: Some(0.5),
+            r2: Some(0.25),
+            xauc: Some(0.75),
+            deviance: Some(2.0),
+            pcoc: Some(1.0),
+            ..Measures::default()
+        };
+        let empty = ("feed".into(), Measures { rows: 1, mse: Some(4.0), mae: Some(2.0), ..Measures::default() });
+        let task = TaskReport {
+            task: "orders".into(),
+            kind: TaskKind::Count,
+            weighted: false,
+            all: numbers,
+            mean_domain_auc: None,
+            domains: vec![empty],
+        };
+        let report = Report { tasks: vec![task] };
+        let expected = "\
+orders  rows     MSE     MAE      R²    XAUC  deviance    PCOC
+──────────────────────────────────────────────────────────────
+feed       1  4.0000  2.0000       –       –         –       –
+──────────────────────────────────────────────────────────────
+all        7  1.5000  0.5000  0.2500  0.7500    2.0000  1.0000
+–: undefined. R² and XAUC need two different labels, PCOC a sum of labels above 0, the others a row.
+";
+        assert_eq!(report.to_string(), expected);
+        let text = serde_json::to_string(&report).unwrap();
+        assert!(text.contains("\"kind\":\"count\""), "{text}");
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
     }
 
     #[test]
@@ -270,8 +404,7 @@ mean of domains                   0.7500
         }
         let all = &mut report.tasks[0].all;
         all.weight = Some(600.5);
-        all.unweighted =
-            Some(Metrics { auc: Some(0.5), logloss: Some(0.75), pcoc: None, ece: Some(0.125), gauc: None });
+        all.unweighted = Some(Metrics { auc: Some(0.5), logloss: Some(0.75), ece: Some(0.125), ..Metrics::default() });
         let expected = "\
 click            rows  positives  weight     AUC  log loss    PCOC     ECE
 ──────────────────────────────────────────────────────────────────────────

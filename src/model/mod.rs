@@ -61,7 +61,7 @@ use std::sync::Mutex;
 
 use ndarray::{Array2, ArrayViewMut2, Axis};
 
-use crate::data::{Batch, DomainId, Domains, Layout};
+use crate::data::{Batch, DomainId, Domains, Layout, Target};
 use crate::metrics::SHARED_DOMAIN;
 use crate::net::{Input, Net};
 use crate::nn::buffer::resize;
@@ -204,14 +204,19 @@ impl Model {
         logits
     }
 
-    /// Computes the probabilities p of a batch in inference, `[rows, tasks]`: `p = 1/(1 + exp(−logit))`. The arguments are those of
-    /// [`Model::forward`].
+    /// Computes the answers for a batch in inference, `[rows, tasks]`: of a binary task the probability `p = 1/(1 + exp(−logit))`, of other tasks the
+    /// predicted number ([`Target::answer`](crate::data::Target::answer)). The arguments are those of [`Model::forward`].
     ///
     /// # Panics
     /// If `batch` does not have the layout of this model. If `domain` has an id that the model does not have, or is a slice that does not
     /// have one id for each row. If `batch` has 2³² rows or more.
     pub fn predict<'a>(&self, batch: &Batch, domain: impl Into<Domains<'a>>) -> Array2<f32> {
-        self.forward(batch, domain).mapv_into(probability)
+        let (mut answers, layout) = (self.forward(batch, domain), self.layout());
+        for (task, mut column) in answers.columns_mut().into_iter().enumerate() {
+            let target = layout.target(task);
+            column.mapv_inplace(|z| answer(target, z));
+        }
+        answers
     }
 
     /// Computes the logits of any number of rows in inference, `[rows, tasks]`. [`Batch::domains()`] has the domain of each row.
@@ -398,9 +403,9 @@ impl Model {
     }
 }
 
-/// `σ(logit)`.
-pub(crate) fn probability(logit: f32) -> f32 {
-    crate::loss::sigmoid(f64::from(logit)) as f32
+/// The answer of a task for a logit, rounded once.
+pub(crate) fn answer(target: Target, logit: f32) -> f32 {
+    target.answer(f64::from(logit)) as f32
 }
 
 impl Clone for Model {

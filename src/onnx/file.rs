@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use prost::Message as _;
 
 use super::embeddings::Rows;
-use super::graph::{Dim, Graph};
+use super::graph::{Dim, Graph, Tensor};
 use super::lower::lower;
 use super::proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
-use super::{LOGITS, NUMERIC, PROBABILITIES, ROWS};
-use crate::data::{DomainId, Layout};
+use super::{LOGITS, NUMERIC, PREDICTIONS, PROBABILITIES, ROWS};
+use crate::data::{DomainId, Layout, Target};
 use crate::error::Problems;
 use crate::metrics::SHARED_DOMAIN;
 use crate::model::{Model, PlanStep};
@@ -21,7 +21,7 @@ const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
 
 /// Exports a model for the rows of one domain, and returns the bytes of the ONNX file. The file holds a graph that computes logits and
-/// probabilities; [the module](super) describes its inputs and outputs.
+/// answers; [the module](super) describes its inputs and outputs.
 ///
 /// With [`DomainId::SHARED`] the graph is that for rows of no known domain. Every graph contains a copy of the embedding tables that it
 /// reads.
@@ -43,20 +43,23 @@ pub fn export(model: &Model, domain: DomainId) -> Result<Vec<u8>> {
         let message = "expected a net of this crate's layers, found a layer of your own, which has no ONNX form";
         return Err(Error::new(ErrorKind::Config, message).with_help("serve it with starple::serve"));
     }
-    let mut graph = Graph::new(model, [NUMERIC, LOGITS, PROBABILITIES].map(String::from).into_iter().chain(fields));
+    let answers = if layout.all_binary() { PROBABILITIES } else { PREDICTIONS };
+    let mut graph = Graph::new(model, [NUMERIC, LOGITS, answers].map(String::from).into_iter().chain(fields));
     let rows = Rows::new(&mut graph, layout, model.embeddings());
     let logits = lower(&plan, domain, layout.tasks.len(), &rows, &mut graph);
-    let probabilities = graph.sigmoid(logits);
+    let answered = answer(&mut graph, layout, logits);
     let dims = [Dim::Named(ROWS), Dim::Fixed(layout.tasks.len())];
     graph.output(LOGITS, logits, &dims);
-    graph.output(PROBABILITIES, probabilities, &dims);
+    graph.output(answers, answered, &dims);
 
     let kind = model.config().kind();
+    let kinds: Vec<String> = (0..layout.tasks.len()).map(|task| layout.target(task).kind().to_string()).collect();
     let list = |names: &[String]| serde_json::json!(names).to_string();
     let metadata = [
         ("kind", kind.to_owned()),
         ("domain", name.to_owned()),
         ("tasks", list(&layout.tasks)),
+        ("kinds", list(&kinds)),
         ("numeric", list(&layout.numeric)),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
@@ -74,6 +77,27 @@ pub fn export(model: &Model, domain: DomainId) -> Result<Vec<u8>> {
         return Err(Error::new(ErrorKind::Config, message).with_help("make embedding tables smaller"));
     }
     Ok(file.encode_to_vec())
+}
+
+/// The answer of each task for its logit.
+fn answer(graph: &mut Graph<'_>, layout: &Layout, logits: Tensor) -> Tensor {
+    if layout.all_binary() {
+        return graph.sigmoid(logits);
+    }
+    let column = |task: usize| {
+        let z = graph.columns(logits, task..task + 1);
+        match layout.target(task) {
+            Target::Binary => graph.sigmoid(z),
+            Target::Regression { mean, deviation, .. } => {
+                let scaled = graph.scale(z, deviation as f32);
+                let mean = graph.number(mean as f32);
+                graph.add(scaled, mean)
+            }
+            Target::Count => graph.exp(z),
+        }
+    };
+    let columns: Vec<Tensor> = (0..layout.tasks.len()).map(column).collect();
+    graph.concat(&columns, 1)
 }
 
 /// Exports a model for the rows of one domain, as [`export`] does, and writes the ONNX file to `path`. An existing file is replaced.
@@ -123,7 +147,7 @@ fn domain_name(layout: &Layout, domain: DomainId) -> Result<&str> {
 fn check_names(layout: &Layout) -> Result<()> {
     let mut problems = Problems::default();
     let numeric = (!layout.numeric.is_empty()).then_some(NUMERIC);
-    for name in [LOGITS, PROBABILITIES].into_iter().chain(numeric) {
+    for name in [LOGITS, if layout.all_binary() { PROBABILITIES } else { PREDICTIONS }].into_iter().chain(numeric) {
         let free = layout.fields.iter().all(|field| field.name != name);
         problems.require(free, || {
             format!("field {name:?}: an ONNX graph has another tensor of that name; rename the field")

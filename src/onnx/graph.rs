@@ -252,6 +252,11 @@ impl Graph<'_> {
         self.node("Sigmoid", &[x], &[])
     }
 
+    /// `e^x`.
+    pub(super) fn exp(&mut self, x: Tensor) -> Tensor {
+        self.node("Exp", &[x], &[])
+    }
+
     /// `softmax(x)` along one axis; −1 is the last.
     pub(super) fn softmax(&mut self, x: Tensor, axis: i64) -> Tensor {
         self.node("Softmax", &[x], &[("axis", Attribute::Int(axis))])

@@ -40,13 +40,14 @@
 //!
 //! # Outputs
 //!
-//! Two outputs, `logits` and `probabilities` (`1/(1 + exp(−logit))`), both float `[rows, tasks]`. The tasks are in the order of the
-//! metadata entry `tasks`.
+//! Two outputs, both float `[rows, tasks]`. The first is `logits`. If all tasks are binary, the second is `probabilities`
+//! (`1/(1 + exp(−logit))`). Otherwise it is `predictions`, where a task that is not binary has its predicted number
+//! ([`Target`](crate::data::Target)). The tasks are in the order of the metadata entry `tasks`, their kinds in that of `kinds`.
 //!
 //! # Metadata
 //!
 //! A graph has these metadata entries: `kind` (the kind of the model), `domain` (the name of the domain, or `(shared)` for rows of no known
-//! domain), `tasks` and `numeric` (lists of names, as JSON), and `version` (the version of this crate). Graphs have opset 17 and IR version
+//! domain), `tasks` and `numeric` (lists of names, as JSON), `kinds` (the kind of each task: `"binary"`, `"regression"` or `"count"`), and `version` (the version of this crate). Graphs have opset 17 and IR version
 //! 8.
 
 mod attention;
@@ -60,10 +61,11 @@ mod proto;
 pub use self::file::{export, save, save_all};
 use self::graph::{Attribute, Graph, Tensor};
 
-/// The names of the numeric input and of the outputs.
+/// The names of the numeric input and of the outputs. The last is in place of probabilities if a task is not binary.
 const NUMERIC: &str = "numeric";
 const LOGITS: &str = "logits";
 const PROBABILITIES: &str = "probabilities";
+const PREDICTIONS: &str = "predictions";
 
 /// The name of the dimension that can have any size.
 const ROWS: &str = "rows";

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use self::curve::Curve;
 use self::observed::{Observed, sort};
 pub use self::settings::{CalibrationSettings, Method};
-use crate::data::{Batch, DomainId, Domains, Layout};
+use crate::data::{Batch, DomainId, Domains, Layout, Target};
 use crate::error::Problems;
 use crate::{Error, ErrorKind, Result};
 
@@ -43,6 +43,8 @@ use crate::{Error, ErrorKind, Result};
 /// assert!((pcoc(calibrated.as_slice().unwrap(), rows.labels.as_slice().unwrap()).unwrap() - 1.0).abs() < 1e-6);
 /// # Ok::<(), starple::Error>(())
 /// ```
+///
+/// Only binary tasks have curves. The answers of regressions and counts stay as they are.
 ///
 /// Each task also has one curve over all domains. Rows of [`DomainId::SHARED`] (no known domain) and of domains that were added after the
 /// fit use this curve. A calibration that is read from a file is checked.
@@ -94,7 +96,7 @@ impl TryFrom<Parts> for Calibration {
 }
 
 impl Calibration {
-    /// Fits a curve for every task and domain, and for every task over all domains.
+    /// Fits a curve for every binary task and domain, and for every binary task over all domains.
     ///
     /// `rows` has the labels, weights and domains. `logits`, `[rows, tasks]`, are the model's logits of these rows
     /// ([`Model::score`](crate::Model::score)). For each task, rows without a label and rows of weight 0 are skipped. `settings` has the
@@ -117,7 +119,8 @@ impl Calibration {
         rows.check(layout)?;
         let tasks = layout.tasks.iter().enumerate().map(|(task, name)| {
             let (mut pooled, mut domains) = (Vec::new(), vec![Vec::new(); layout.domains.len()]);
-            for row in 0..rows.rows() {
+            let binary = layout.target(task) == Target::Binary;
+            for row in (0..rows.rows()).filter(|_| binary) {
                 let weight = rows.weights.get(row).copied().unwrap_or(1.0);
                 let (logit, label) = (logits[[row, task]], rows.labels[[row, task]]);
                 if label.is_nan() || weight == 0.0 {
@@ -155,7 +158,7 @@ impl Calibration {
         domain.index().and_then(|domain| domains.get(domain)?.as_ref()).unwrap_or(pooled)
     }
 
-    /// The calibrated probability of a row of this domain, for one task: [`Calibration::curve`] at `logit`, the model's logit of the row.
+    /// The calibrated probability of a row of this domain, for one binary task: [`Calibration::curve`] at `logit`, the model's logit of the row.
     /// `task` is the position of the task in [`Layout::tasks`], from 0.
     ///
     /// # Panics

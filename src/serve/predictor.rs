@@ -9,10 +9,11 @@ use ndarray::{Array2, ArrayRef2, Axis, s};
 pub use self::builder::PredictorBuilder;
 use super::{Calibration, Context, Curve, Scorer, ScorerCache};
 use crate::data::{Batch, DomainId, Encoder, RawValue, RowPlan, RowScratch, Table};
-use crate::model::{Model, probability};
+use crate::model::{Model, answer};
 use crate::{Error, ErrorKind, Result};
 
-/// Takes raw values, such as texts and numbers, and returns probabilities. It holds the [`Scorer`] of a trained model, the [`Encoder`] that
+/// Takes raw values, such as texts and numbers, and returns probabilities, and for tasks that are not binary predicted numbers
+/// ([`Target`](crate::data::Target)); in this type, "probabilities" means both. It holds the [`Scorer`] of a trained model, the [`Encoder`] that
 /// the model was trained with, and optionally a [`Calibration`]. [`Predictor::builder`] makes one.
 ///
 /// A request has one domain, the values that all its candidates share (such as those of the user), and a list of candidates with their own
@@ -233,10 +234,15 @@ impl Predictor {
         crate::nn::buffer::resize(probabilities, logits.nrows(), logits.ncols());
         for (task, (column, logits)) in probabilities.axis_iter_mut(Axis(1)).zip(logits.axis_iter(Axis(1))).enumerate()
         {
+            let target = scorer.layout().target(task);
             let curve = calibration.as_ref().map_or(&Curve::Identity, |calibration| calibration.curve(domain, task));
             let probability =
-                |z: f32| if *curve == Curve::Identity { probability(z) } else { curve.probability(z) as f32 };
+                |z: f32| if *curve == Curve::Identity { answer(target, z) } else { curve.probability(z) as f32 };
             column.into_iter().zip(logits).for_each(|(p, &z)| *p = probability(z));
+        }
+        // The exponential of a finite logit may be infinite.
+        if !scorer.layout().all_binary() && !probabilities.iter().all(|p| p.is_finite()) {
+            return Err(self.not_finite(probabilities, given, candidates));
         }
         Ok(probabilities)
     }

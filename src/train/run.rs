@@ -9,8 +9,8 @@ use super::report::HUGE_LOSS;
 use super::run_state::RunState;
 use super::statistics::StatisticsRows;
 use super::{Callback, EpochReport, FitReport, Step, StepDone, StopReason, TrainConfigBuilder, evaluate};
-use crate::data::{Batch, DataSet, DomainId, LoaderConfig, Pass, RowSource};
-use crate::loss::NonFiniteAt;
+use crate::data::{Batch, DataSet, DomainId, LoaderConfig, Pass, RowSource, TaskKind};
+use crate::loss::{NonFiniteAt, Units};
 use crate::metrics::{Report, SHARED_DOMAIN};
 use crate::model::Model;
 use crate::nn::Leaf;
@@ -243,13 +243,26 @@ impl TrainingRun<'_> {
         } else {
             let units = self.config.objective.units().names(layout);
             let sums = &self.step.weighting().epoch;
-            for ((unit, sums), last) in units.zip(sums).zip(&self.step.loss().units) {
+            let units = units.enumerate().map(|(unit, name)| (name, self.only_binary(unit)));
+            for (((unit, only_binary), sums), last) in units.zip(sums).zip(&self.step.loss().units) {
+                if !only_binary {
+                    continue;
+                }
                 // High losses at the start of the epoch do not count.
                 losses.extend(sums.mean_loss().zip(*last).map(|(mean, last)| (unit, mean.min(last))));
             }
         }
         let (of, loss) = losses.into_iter().find(|(_, loss)| *loss > HUGE_LOSS)?;
         Some(StopReason::HugeLoss { step: self.state.report.steps, of, loss })
+    }
+
+    /// Whether all labels of a unit are those of binary tasks. The losses of other tasks have no largest sensible value.
+    fn only_binary(&self, unit: usize) -> bool {
+        let (layout, tasks) = (self.model.layout(), self.model.layout().tasks.len());
+        match self.config.objective.units() {
+            Units::Domains => layout.all_binary(),
+            Units::Tasks | Units::DomainsAndTasks => layout.target(unit % tasks).kind() == TaskKind::Binary,
+        }
     }
 
     /// [`StopReason::Diverged`], if a parameter or moving average is not finite.

@@ -159,6 +159,27 @@ fn what_other_domains_own_is_left_out() {
 }
 
 #[test]
+fn tasks_that_are_not_binary_answer_in_their_own_unit() {
+    use starple::data::Target;
+    let layout = layout();
+    let layout = Layout { tasks: vec!["watch".into(), "orders".into(), "click".into()], ..layout }
+        .predicts("watch", Target::Regression { delta: None, mean: 31.5, deviation: 7.25 })
+        .predicts("orders", Target::Count);
+    let model = Pooled::new(PooledConfig::builder(&layout).embedding_dim(4).hidden([6]).build().unwrap());
+    let (batch, domain) = (rows(&layout, 12, 5), DomainId::new(1));
+    let graph = graph(&model, domain);
+    assert_well_formed(&graph);
+    let outputs = run(&graph, inputs(&layout, &batch));
+    let expected = model.predict(&batch, domain);
+    assert!(!outputs.contains_key("probabilities"));
+    for (found, &expected) in outputs["predictions"].iter().zip(&expected) {
+        assert!((found - f64::from(expected)).abs() < 1e-4, "{found}, the model has {expected}");
+    }
+    assert!(expected.column(0).iter().all(|watch| (10.0..60.0).contains(watch)), "{expected}");
+    assert!(expected.column(2).iter().all(|p| (0.0..1.0).contains(p)));
+}
+
+#[test]
 fn a_file_says_what_it_is() {
     let case = first_of("star");
     let file = |domain| read(&onnx::export(&case.model, domain).unwrap());
@@ -172,6 +193,7 @@ fn a_file_says_what_it_is() {
         ("kind", "star"),
         ("domain", "quiet/1.5%"),
         ("tasks", r#"["click","buy"]"#),
+        ("kinds", r#"["binary","binary"]"#),
         ("numeric", r#"["age","price"]"#),
         ("version", env!("CARGO_PKG_VERSION")),
     ];

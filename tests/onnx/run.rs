@@ -53,6 +53,7 @@ fn operator(node: &NodeProto, of: &[&Tensor]) -> Tensor {
         "Sum" => of[1..].iter().fold(x.clone(), |sum, x| broadcast(&sum, x, |x, y| x + y)),
         "Relu" => x.mapv(|x| x.max(0.0)),
         "Tanh" => x.mapv(f64::tanh),
+        "Exp" => x.mapv(f64::exp),
         "Sigmoid" => x.mapv(|x| 1.0 / (1.0 + (-x).exp())),
         "Softmax" => softmax(x, axis(integer(node, "axis", -1), x.ndim())),
         "LayerNormalization" => layer_normalization(node, of),

@@ -1,3 +1,4 @@
 //! What tasks predict, and how the loss says it: rare positives, numbers and counts.
 
 mod imbalance;
+mod mixed;

@@ -122,15 +122,18 @@ impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
 pub struct Response<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<Cow<'a, str>>,
-    /// Of the model that gave all these probabilities.
+    /// Of the model that gave all these answers.
     pub version: &'a str,
-    /// By task, in the order of the candidates.
+    /// By binary task, in the order of the candidates.
     #[serde(serialize_with = "as_object")]
     pub probabilities: Vec<(&'a str, Vec<f32>)>,
+    /// The predicted numbers, by task that is not binary, in the order of the candidates; absent if all tasks are binary.
+    #[serde(serialize_with = "as_object", skip_serializing_if = "Vec::is_empty")]
+    pub predictions: Vec<(&'a str, Vec<f32>)>,
 }
 
 fn as_object<S: Serializer>(tasks: &[(&str, Vec<f32>)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(tasks.iter().map(|(task, probabilities)| (task, probabilities)))
+    serializer.collect_map(tasks.iter().map(|(task, answers)| (task, answers)))
 }
 
 /// The answer to whatever went wrong.

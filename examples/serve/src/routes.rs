@@ -16,7 +16,7 @@ use axum::response::Response as HttpResponse;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use serde_json::json;
-use starple::data::DomainId;
+use starple::data::{DomainId, Target};
 use starple::serve::PredictorCache;
 use starple::{Error, ErrorKind, quoted};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -95,6 +95,7 @@ async fn model(Shared(state): Shared<Arc<State>>) -> HttpResponse {
         "candidate": predictor.own().collect::<Vec<_>>(),
         "domains": layout.domains,
         "tasks": layout.tasks,
+        "kinds": (0..layout.tasks.len()).map(|task| layout.target(task).kind()).collect::<Vec<_>>(),
         "calibrated": predictor.calibration().is_some(),
         "limits": { "candidates": state.limits.candidates, "bytes": state.limits.body_for(predictor) },
     });
@@ -199,17 +200,23 @@ fn score(model: &Model, state: &State, body: &[u8]) -> Result<Scored, Refusal> {
     if domain.as_ref().map_or_else(|error| error.kind() == ErrorKind::UnknownDomain, |id| *id == DomainId::SHARED) {
         state.metrics.unknown_domain();
     }
-    let tasks = &predictor.scorer().layout().tasks;
+    let layout = predictor.scorer().layout();
     let body = CACHE.with_borrow_mut(|cache| {
         let candidates = request.candidates.iter().map(Cells::raw);
         let scores = predictor
             .score(&request.domain, request.given.raw(), candidates, cache)
             .map_err(|error| refusal(&error, &request.domain, model))?;
-        let by_task = tasks.iter().map(String::as_str).zip(scores.columns()).map(|(task, p)| (task, p.to_vec()));
+        let by_task = layout.tasks.iter().map(String::as_str).zip(scores.columns()).enumerate();
+        let (mut probabilities, mut predictions) = (Vec::new(), Vec::new());
+        for (task, (name, answers)) in by_task {
+            let binary = layout.target(task) == Target::Binary;
+            if binary { &mut probabilities } else { &mut predictions }.push((name, answers.to_vec()));
+        }
         let response = Response {
             request_id: request.request_id.as_deref().map(Cow::Borrowed),
             version: &model.version,
-            probabilities: by_task.collect(),
+            probabilities,
+            predictions,
         };
         let body = serde_json::to_vec(&response);
         state.metrics.unknown(predictor.unknown(cache));

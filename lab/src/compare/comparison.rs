@@ -59,6 +59,12 @@ pub struct Scores {
     pub logloss: Option<Summary>,
     /// [`pcoc`](starple::metrics::pcoc()).
     pub pcoc: Option<Summary>,
+    /// [`xauc`](starple::metrics::xauc()), of tasks that are not binary; otherwise absent in JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xauc: Option<Summary>,
+    /// [`mse`](starple::metrics::mse()), of tasks that are not binary; otherwise absent in JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mse: Option<Summary>,
 }
 
 /// The scores of one task.
@@ -194,6 +200,16 @@ impl Standing {
 }
 
 impl Scores {
+    /// The name and value of the metric that says how well the task ranks: AUC, or XAUC if the task is not binary.
+    pub(super) fn ranking(&self) -> (&'static str, Option<Summary>) {
+        if self.mse.is_some() { ("XAUC", self.xauc) } else { ("AUC", self.auc) }
+    }
+
+    /// The name and value of the mean error: log loss, or MSE if the task is not binary.
+    pub(super) fn error(&self) -> (&'static str, Option<Summary>) {
+        if self.mse.is_some() { ("MSE", self.mse) } else { ("log loss", self.logloss) }
+    }
+
     fn of(runs: &[&Measures]) -> Self {
         let count = |of: fn(&Measures) -> usize| {
             let sum: usize = runs.iter().map(|measures| of(measures)).sum();
@@ -208,6 +224,8 @@ impl Scores {
             auc: summary(|measures| measures.auc),
             logloss: summary(|measures| measures.logloss),
             pcoc: summary(|measures| measures.pcoc),
+            xauc: summary(|measures| measures.xauc),
+            mse: summary(|measures| measures.mse),
         }
     }
 }

@@ -121,7 +121,7 @@ impl<'a> Row<'a> {
         }
         let task = self.scores.iter().find(|scores| scores.task == column.task)?;
         let (_, scores) = task.domains.iter().find(|(domain, _)| domain == column.domain)?;
-        Some((scores.auc?, None))
+        Some((scores.ranking().1?, None))
     }
 }
 
@@ -139,10 +139,14 @@ impl Column<'_> {
         let name = fit(self.domain, NORMAL, width);
         svg.group(self.domain, |svg| svg.text((x, y + 12.0), &name, Style::new(NORMAL).bold()));
         let small = Style::new(SMALL).colour(MUTED);
-        let counts = format!("{} of {} positive", short_count(positives), short_count(count));
+        let counts = match self.scores.ranking() {
+            ("AUC", _) => format!("{} of {} positive", short_count(positives), short_count(count)),
+            _ => format!("{} rows", short_count(count)),
+        };
         svg.text((x, y + 26.0), &fit(&counts, SMALL, width), small);
         if let Some(baseline) = self.baseline {
-            let text = baseline.auc.map_or("AUC undefined".into(), |auc| format!("AUC {auc}"));
+            let (name, value) = baseline.ranking();
+            let text = value.map_or_else(|| format!("{name} undefined"), |value| format!("{name} {value}"));
             svg.text((x, y + 40.0), &fit(&text, SMALL, width), small);
         }
 
@@ -207,7 +211,7 @@ impl Column<'_> {
         start
             + &match shown {
                 None => "undefined".into(),
-                Some((auc, None)) => format!("AUC {auc}"),
+                Some((value, None)) => format!("{} {value}", self.scores.ranking().0),
                 Some((summary, Some(gain))) => {
                     let p = gain.p_holm.map_or("not tested".into(), |p| format!("p = {p:.4} (Holm)"));
                     format!("gain {summary:+}, {} seeds, {p}", summary.seeds)

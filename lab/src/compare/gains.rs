@@ -1,6 +1,7 @@
 //! Gains of a contender over another, and their significance.
 
 use serde::Serialize;
+use starple::data::TaskKind;
 use starple::metrics::{Metric, Report};
 
 use super::by_name::{OfTask, by_name, by_task};
@@ -68,7 +69,7 @@ pub struct TaskGains {
 /// The gains of a contender over another in a metric, by task and domain, paired by seed.
 ///
 /// `gain = goodness(contender) − goodness(other)` with [`Metric::goodness`]: the difference of AUCs, or the log loss of the other
-/// minus its own. Over a single-task model this is the *MTL gain* of PLE's paper (Tang et al., RecSys 2020). Pairs are
+/// minus its own. For a task that is not binary, XAUC takes the place of AUC and MSE that of log loss. Over a single-task model this is the *MTL gain* of PLE's paper (Tang et al., RecSys 2020). Pairs are
 /// the seeds with which neither run failed; in a cell, only those for which the metric is defined for both and the difference
 /// is finite (with a PCOC of 0 it is not). The cells of all tasks and domains in which at least two seeds differ are one
 /// family: [`Test::choose`] chooses one test for them, and Holm's correction keeps the chance that noise alone flags *any* cell
@@ -88,6 +89,15 @@ pub struct Gains {
     pub tasks: Vec<TaskGains>,
 }
 
+/// The metric itself, or for a task of a kind that does not have it the one in its place: XAUC for AUC, MSE for log loss.
+fn counterpart(metric: Metric, kind: TaskKind) -> Metric {
+    match metric {
+        Metric::Auc if !metric.is_for(kind) => Metric::Xauc,
+        Metric::LogLoss if !metric.is_for(kind) => Metric::Mse,
+        _ => metric,
+    }
+}
+
 impl Gains {
     pub(super) fn between(contender: &Standing, other: &Standing, metric: Metric, level: f64) -> Self {
         let pairs: Vec<(&Report, &Report)> = contender
@@ -99,8 +109,9 @@ impl Gains {
             .collect();
         let differences = |metric: Metric, task: &str, domain: Option<&str>| -> Vec<f64> {
             let value = |report: &Report| {
-                let value = report.task(task)?.value(metric, domain)?;
-                Some(metric.goodness(value))
+                let report = report.task(task)?;
+                let metric = counterpart(metric, report.kind);
+                Some(metric.goodness(report.value(metric, domain)?))
             };
             let differences = pairs.iter().filter_map(|(own, other)| Some(value(own)? - value(other)?));
             // The goodness of a PCOC of 0 is −∞.

@@ -1,6 +1,7 @@
 //! Comparisons made of numbers, to test what is said of them.
 
 use serde_json::Value;
+use starple::data::TaskKind;
 use starple::metrics::{Measures, Report, TaskReport};
 use starple::train::{FitReport, StopReason};
 
@@ -22,6 +23,7 @@ pub(super) fn report(tasks: &[&str], domains: &[&str], auc: impl Fn(usize, usize
         let mean = (!defined.is_empty()).then(|| defined.iter().sum::<f64>() / defined.len() as f64);
         TaskReport {
             task: (*task).into(),
+            kind: TaskKind::Binary,
             weighted: false,
             all: measures(mean, 1000),
             mean_domain_auc: mean,

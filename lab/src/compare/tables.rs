@@ -95,12 +95,13 @@ impl Comparison {
         let Some(scores) = baseline.scores(task) else { return Vec::new() };
         let others: Vec<&Judged<'_>> = entries.iter().filter(|entry| entry.gains.is_some()).collect();
         let tables = others.chunks(SIDE_BY_SIDE).map(|others| {
-            let headers = [format!("{task}: gain in AUC"), "rows".into(), "positives".into()];
+            let (ranking, _) = scores.all.ranking();
+            let headers = [format!("{task}: gain in {ranking}"), "rows".into(), "positives".into()];
             let headers = headers.into_iter().chain([baseline.standing.name.clone()]);
             let names = others.iter().flat_map(|entry| [entry.standing.name.clone(), String::new()]);
             let mut table = TextTable::new(headers.chain(names));
             let start = |name: &str, scores: &Scores| {
-                [Cell::from(name), scores.rows.into(), scores.positives.into(), spread(scores.auc)]
+                [Cell::from(name), scores.rows.into(), scores.positives.into(), spread(scores.ranking().1)]
             };
             for (domain, scores) in &scores.domains {
                 let cells = others.iter().flat_map(|entry| {
@@ -117,7 +118,11 @@ impl Comparison {
                 let mean = ["mean of domains".into(), Cell::Blank, Cell::Blank, spread(scores.mean_domain_auc)];
                 table.row(mean.into_iter().chain(untested(|gains| gains.mean_domain)));
             }
-            table.note("the AUC is undefined: it needs both classes among the test rows.");
+            table.note(if ranking == "AUC" {
+                "the AUC is undefined: it needs both classes among the test rows.".to_owned()
+            } else {
+                format!("the {ranking} is undefined: it needs different labels among the test rows.")
+            });
             table
         });
         tables.collect()
@@ -125,11 +130,12 @@ impl Comparison {
 
     /// Every figure by domain and contender.
     fn details(&self, entries: &[Judged<'_>], task: &str) -> TextTable {
-        let headers = [task, "contender", "AUC", "log loss", "PCOC"].map(str::to_owned);
+        let first = entries.iter().find_map(|entry| entry.scores(task));
+        let ((ranking, _), (error, _)) = first.map_or_else(Default::default, |s| (s.all.ranking(), s.all.error()));
+        let headers = [task, "contender", ranking, error, "PCOC"].map(str::to_owned);
         let compared =
             self.baseline.as_ref().map(|baseline| [format!("gain over {baseline}"), "p (Holm)".into(), String::new()]);
         let mut table = TextTable::new(headers.into_iter().chain(compared.clone().into_iter().flatten()));
-        let first = entries.iter().find_map(|entry| entry.scores(task));
         let domains = first.map_or(&[][..], |scores| &scores.domains);
         let places = domains.iter().map(|(domain, _)| Some(domain.as_str())).chain((domains.len() > 1).then_some(None));
         for (number, place) in places.enumerate() {
@@ -141,10 +147,11 @@ impl Comparison {
                     None => Some(scores.all),
                     Some(place) => scores.domains.iter().find(|(domain, _)| domain == place).map(|(_, scores)| *scores),
                 });
-                let Scores { auc, logloss, pcoc, .. } = scores.unwrap_or_default();
+                let scores = scores.unwrap_or_default();
+                let (ranked, erred, pcoc) = (scores.ranking().1, scores.error().1, scores.pcoc);
                 let name = if line == 0 { Cell::from(place.unwrap_or("all")) } else { Cell::Blank };
                 let mut row =
-                    vec![name, entry.standing.name.as_str().into(), spread(auc), spread(logloss), spread(pcoc)];
+                    vec![name, entry.standing.name.as_str().into(), spread(ranked), spread(erred), spread(pcoc)];
                 if compared.is_some() {
                     let gains = entry.gains(task);
                     row.extend(match (gains, place) {
@@ -160,7 +167,11 @@ impl Comparison {
                 table.row(row);
             }
         }
-        table.note("undefined. AUC needs both classes, PCOC a positive, p two seeds that differ.");
+        table.note(if ranking == "XAUC" {
+            "undefined. XAUC needs different labels, PCOC a sum of labels above 0, p two seeds that differ."
+        } else {
+            "undefined. AUC needs both classes, PCOC a positive, p two seeds that differ."
+        });
         table
     }
 

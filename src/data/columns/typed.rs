@@ -174,7 +174,7 @@ impl Cells {
                 codes.push(recent.code(value.key(), || values.code(value.text(buffer)))?);
             }
             (Self::Number(numbers), Some(number)) => numbers.push(as_number(number)?),
-            (Self::Label(labels), Some(number)) => labels.push(as_label(number)?),
+            (Self::Label(labels, kind), Some(number)) => labels.push(as_label(number, *kind)?),
             (Self::Weight(weights), Some(number)) => weights.push(as_weight(number)?),
             (cells, _) => cells.push(value.text(buffer))?,
         }

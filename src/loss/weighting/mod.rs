@@ -18,8 +18,9 @@
 //! # Uncertainty
 //!
 //! For classification the paper divides the logits by `σ_k²`. By an approximation that is exact at `σ_k` = 1, its equation 10 gives the
-//! loss `L_k/σ_k² + ln σ_k`. With `s_k = ln σ_k²`, which needs no bound, that is `e^{−s_k} L_k + s_k/2`. The paper's ½ before the first
-//! term is for regression; every loss here is a cross entropy. `s_k` starts at 0 and is learned by plain gradient descent with its own
+//! loss `L_k/σ_k² + ln σ_k`. With `s_k = ln σ_k²`, which needs no bound, that is `e^{−s_k} L_k + s_k/2`. For a regression its
+//! equation 5 gives `½‖y − f‖²/σ_k² + ln σ_k`. The loss of a regression has this ½ already ([`Objective`](super::Objective)), so the form is
+//! one for all kinds of tasks; for Huber's loss and for counts it is an approximation too. `s_k` starts at 0 and is learned by plain gradient descent with its own
 //! rate, `s_k ← s_k − lr·ω_k·(½ − e^{−s_k} L_k)`, once in each step of the model. It converges to `e^{−s_k} = 1/(2L_k)`: a small loss gets
 //! a large weight. `ω_k` multiplies the whole term, so it does not change this limit. The reported loss includes the term and may be below
 //! 0.

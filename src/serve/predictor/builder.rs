@@ -32,7 +32,8 @@ impl PredictorBuilder {
         self
     }
 
-    /// Corrects the probabilities with this calibration. Without one, a probability is the sigmoid of the logit, `1/(1 + exp(−logit))`.
+    /// Corrects the probabilities with this calibration. Without one, a probability is the sigmoid of the logit, `1/(1 + exp(−logit))`. It has
+    /// no effect on tasks that are not binary.
     pub fn calibration(mut self, calibration: Calibration) -> Self {
         self.calibration = Some(calibration);
         self

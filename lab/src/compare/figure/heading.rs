@@ -17,9 +17,11 @@ pub(super) struct Heading {
 
 impl Heading {
     pub(super) fn new(comparison: &Comparison, data: &str, rows: &[Row<'_>], width: f64) -> Self {
+        let numbers = rows.iter().flat_map(|row| &row.scores).any(|task| task.all.ranking().0 == "XAUC");
+        let ranking = if numbers { "AUC (XAUC of numbers)" } else { "AUC" };
         let title = match &comparison.baseline {
-            Some(baseline) => format!("{data}: gain in AUC over {baseline}"),
-            None => format!("{data}: AUC"),
+            Some(baseline) => format!("{data}: gain in {ranking} over {baseline}"),
+            None => format!("{data}: {ranking}"),
         };
         let mut seeds: Vec<u64> = comparison.contenders.iter().flat_map(|c| &c.runs).map(|run| run.seed).collect();
         seeds.sort_unstable();

@@ -88,7 +88,7 @@ fn planted(
         .categorical("user")
         .categorical("item")
         .categorical("query")
-        .feature(Numeric::new("price"))
+        .feature(Numeric::new("price").standard())
         .domain("scene")
         .label("click")
         .split("split")

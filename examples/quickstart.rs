@@ -55,7 +55,7 @@ fn main() -> Result<()> {
         .categorical("query")
         .categorical("hour")
         .feature(Numeric::new("price").signed_log())
-        .numeric("age")
+        .feature(Numeric::new("age").standard())
         .bag("tags", "|")
         .build()?;
     let table = Table::read(LOG, &schema)?;

@@ -36,7 +36,7 @@ fn schema(min_count: usize) -> Schema {
     Schema::builder()
         .categorical("user")
         .feature(Categorical::new("item").min_count(min_count))
-        .numeric("age")
+        .feature(Numeric::new("age").standard())
         .feature(Bag::new("tags", "|").pooling(Pooling::Sum).min_count(min_count))
         .domain("page")
         .labels(["click", "buy"])
@@ -174,13 +174,14 @@ fn small(text: &str, schema: &Schema) -> Table {
 fn one(batch: &Batch, field: usize) -> &[u32] {
     match &batch.ids[field] {
         Ids::One(ids) => ids,
-        Ids::Bag { .. } => panic!("field {field} is a bag"),
+        _ => panic!("field {field} is not one id a row"),
     }
 }
 
 #[test]
 fn only_the_fitting_rows_teach() {
-    let schema = Schema::builder().categorical("item").numeric("price").label("click").build().unwrap();
+    let schema =
+        Schema::builder().categorical("item").feature(Numeric::new("price").standard()).label("click").build().unwrap();
     let text = "item,price,click\na,1,0\nb,3,1\nc,1000,1\n";
     let changed = "item,price,click\na,1,0\nb,3,1\nz,-7,0\n";
     let fit = |text| Encoder::fit(&schema, &small(text, &schema), &[0, 1]).unwrap();
@@ -276,7 +277,7 @@ fn rows_without_labels_can_be_read_and_encoded() {
 
 #[test]
 fn maps_are_rows_too() {
-    let schema = Schema::builder().categorical("x").numeric("n").label("y").build().unwrap();
+    let schema = Schema::builder().categorical("x").feature(Numeric::new("n").standard()).label("y").build().unwrap();
     let table = small("x,n,y\na,0,0\nb,2,0\n", &schema);
     let encoder = Encoder::fit(&schema, &table, &table.all()).unwrap();
     let map = HashMap::from([("x".to_owned(), "b".to_owned()), ("n".to_owned(), "0".to_owned())]);
@@ -289,7 +290,7 @@ fn spoilt_encoder_files_are_refused() {
     let schema = Schema::builder()
         .categorical("x")
         .feature(Categorical::new("h").column("x").hashed(5))
-        .numeric("n")
+        .feature(Numeric::new("n").standard())
         .feature(Numeric::new("q").column("n").buckets(3))
         .domain("d")
         .label("y")

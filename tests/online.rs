@@ -17,7 +17,7 @@ fn schema() -> Schema {
         .categorical("item")
         .feature(Categorical::new("query").hashed(7))
         .feature(Categorical::new("hour").ids(24))
-        .numeric("age")
+        .feature(Numeric::new("age").standard())
         .feature(Numeric::new("price").buckets(3))
         .feature(Bag::new("tags", "|").min_count(2))
         .domain("page")

@@ -2,7 +2,7 @@
 
 use ndarray::{Array1, Array2, arr1, s};
 use serde_json::{Value, json};
-use starple::data::{Batch, DomainId, Format, Schema, SplitOptions, Splits, Table};
+use starple::data::{Batch, DomainId, Format, Numeric, Schema, SplitOptions, Splits, Table};
 use starple::loss::sigmoid;
 use starple::model::{AnyConfig, Cache, Model};
 use starple::nn::{
@@ -28,7 +28,7 @@ fn world() -> Splits {
         .unwrap();
     let mut csv = Vec::new();
     SyntheticLog::generate(&config).write_csv(&mut csv).unwrap();
-    let schema = Schema::builder().categorical("user").categorical("item").numeric("price");
+    let schema = Schema::builder().categorical("user").categorical("item").feature(Numeric::new("price").standard());
     let schema = schema.domain("scene").label("click").split("split").build().unwrap();
     let table = Table::from_reader(&csv[..], Format::Csv, "planted.csv", &schema).unwrap();
     Splits::of_table(&schema, &table, SplitOptions::default()).unwrap()

@@ -46,7 +46,7 @@ fn by_domain(log: &SyntheticLog) -> Vec<Vec<usize>> {
 fn ids(log: &SyntheticLog, field: usize) -> Vec<u32> {
     match log.data_set().into_batch().ids.swap_remove(field) {
         Ids::One(ids) => ids,
-        Ids::Bag { .. } => panic!("field {field} is a bag"),
+        _ => panic!("field {field} is not one id a row"),
     }
 }
 

@@ -5,11 +5,11 @@ use std::ops::Range;
 
 use ndarray::Array2;
 
-use super::{BatchBuilder, DomainId, Domains, Field, Layout};
+use super::{BatchBuilder, DomainId, Domains, Field, Layout, Pooling};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The ids of one [`Field`] for all rows of a batch. An id is the number of a row in the field's embedding table, counted from 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Ids {
     /// Every row has exactly one id: row `i` has the id at position `i`. Used for a field whose `bag` is `None`.
     One(Vec<u32>),
@@ -20,37 +20,69 @@ pub enum Ids {
         /// The ids of all rows, one row after the other.
         ids: Vec<u32>,
     },
+    /// Row `i` has a position between the table rows `ids[i]` and `ids[i] + 1` ([`Pooling::Interpolate`](super::Pooling::Interpolate)).
+    Interpolated {
+        /// The table row below the position.
+        ids: Vec<u32>,
+        /// How far the position is from that row to the next, in `0 ..= 1`. Where it is 0, there need not be a next row.
+        fractions: Vec<f32>,
+    },
 }
 
 impl Ids {
-    /// Returns the ids of one row: one id, or the row's list, which can be empty. `row` is its number in the batch, counted from 0.
+    /// Returns the ids of one row: one id, or the row's list, which can be empty; of a position, the table row below it. `row` is its number in
+    /// the batch, counted from 0.
     ///
     /// # Panics
     /// If `row` is not less than the number of rows.
     pub fn row(&self, row: usize) -> &[u32] {
         match self {
-            Self::One(ids) => &ids[row..=row],
+            Self::One(ids) | Self::Interpolated { ids, .. } => &ids[row..=row],
             Self::Bag { offsets, ids } => &ids[offsets[row] as usize..offsets[row + 1] as usize],
         }
     }
 
+    /// Whether two rows read the table rows alike.
+    pub(super) fn alike(&self, a: usize, b: usize) -> bool {
+        let fractions = if let Self::Interpolated { fractions, .. } = self { &fractions[..] } else { &[] };
+        self.row(a) == self.row(b) && fractions.get(a) == fractions.get(b)
+    }
+
     /// How many ids are 0, that of values which a vocabulary does not have.
     pub(super) fn unknown(&self) -> usize {
-        let (Self::One(ids) | Self::Bag { ids, .. }) = self;
+        let (Self::One(ids) | Self::Bag { ids, .. } | Self::Interpolated { ids, .. }) = self;
         ids.iter().filter(|&&id| id == 0).count()
     }
 
-    /// No rows, of one kind or the other; buffers stay.
-    pub(super) fn restart(&mut self, bag: bool) {
-        match self {
-            Self::One(ids) if !bag => ids.clear(),
-            Self::Bag { offsets, ids } if bag => {
+    /// No rows, as a field with this pooling has them; buffers stay.
+    pub(super) fn restart(&mut self, pooling: Option<Pooling>) {
+        match (self, pooling) {
+            (Self::One(ids), None) => ids.clear(),
+            (Self::Interpolated { ids, fractions }, Some(Pooling::Interpolate)) => {
+                ids.clear();
+                fractions.clear();
+            }
+            (Self::Bag { offsets, ids }, Some(Pooling::Sum | Pooling::Mean | Pooling::Keep(_))) => {
                 ids.clear();
                 offsets.clear();
                 offsets.push(0);
             }
-            _ if bag => *self = Self::Bag { offsets: vec![0], ids: Vec::new() },
-            _ => *self = Self::One(Vec::new()),
+            (other, None) => *other = Self::One(Vec::new()),
+            (other, Some(Pooling::Interpolate)) => *other = Self::no_positions(),
+            (other, Some(_)) => *other = Self::Bag { offsets: vec![0], ids: Vec::new() },
+        }
+    }
+
+    fn no_positions() -> Self {
+        Self::Interpolated { ids: Vec::new(), fractions: Vec::new() }
+    }
+
+    /// Whether a field with this pooling has such ids.
+    pub(crate) fn is_of(&self, pooling: Option<Pooling>) -> bool {
+        match self {
+            Self::One(_) => pooling.is_none(),
+            Self::Interpolated { .. } => pooling == Some(Pooling::Interpolate),
+            Self::Bag { .. } => pooling.is_some_and(|pooling| pooling != Pooling::Interpolate),
         }
     }
 
@@ -58,6 +90,10 @@ impl Ids {
     pub(super) fn pad(&mut self, rows: usize) {
         match self {
             Self::One(ids) => ids.resize(rows, 0),
+            Self::Interpolated { ids, fractions } => {
+                ids.resize(rows, 0);
+                fractions.resize(rows, 0.0);
+            }
             Self::Bag { offsets, ids } => offsets.resize(rows + 1, ids.len() as u32),
         }
     }
@@ -66,6 +102,10 @@ impl Ids {
     fn take(&self, rows: impl Rows, out: &mut Self) {
         match (self, out) {
             (Self::One(from), Self::One(to)) => take(from, rows, to),
+            (Self::Interpolated { ids, fractions }, Self::Interpolated { ids: to_ids, fractions: to_fractions }) => {
+                take(ids, rows.clone(), to_ids);
+                take(fractions, rows, to_fractions);
+            }
             (Self::Bag { offsets, ids }, Self::Bag { offsets: to_offsets, ids: to_ids }) => {
                 to_offsets.clear();
                 to_ids.clear();
@@ -81,6 +121,10 @@ impl Ids {
                 *out = Self::One(Vec::new());
                 self.take(rows, out);
             }
+            (Self::Interpolated { .. }, out) => {
+                *out = Self::no_positions();
+                self.take(rows, out);
+            }
             (Self::Bag { .. }, out) => {
                 *out = Self::Bag { offsets: Vec::new(), ids: Vec::new() };
                 self.take(rows, out);
@@ -88,16 +132,28 @@ impl Ids {
         }
     }
 
-    /// Checks that this is what the field has: for each of `rows` rows one id, or a bag of ids.
+    /// Checks that this is what the field has: for each of `rows` rows one id, a position or a bag of ids.
     fn check_shape(&self, field: &Field, rows: usize) -> Result<()> {
         let mismatch = |what: String| Err(Error::new(ErrorKind::Layout, what).in_column(&field.name));
         match self {
-            Self::One(_) if field.bag.is_some() => mismatch("expected a bag of ids a row, found one id a row".into()),
-            Self::Bag { .. } if field.bag.is_none() => {
-                mismatch("expected one id a row, found a bag of ids a row".into())
+            _ if !self.is_of(field.bag) => {
+                let expected = match field.bag {
+                    None => "one id a row",
+                    Some(Pooling::Interpolate) => "a position between ids a row",
+                    Some(_) => "a bag of ids a row",
+                };
+                let found = match self {
+                    Self::One(_) => "one id a row",
+                    Self::Interpolated { .. } => "a position between ids a row",
+                    Self::Bag { .. } => "a bag of ids a row",
+                };
+                mismatch(format!("expected {expected}, found {found}"))
             }
-            Self::One(ids) if ids.len() != rows => {
+            Self::One(ids) | Self::Interpolated { ids, .. } if ids.len() != rows => {
                 mismatch(format!("expected {rows} ids, one a row, found {}", ids.len()))
+            }
+            Self::Interpolated { fractions, .. } if fractions.len() != rows => {
+                mismatch(format!("expected {rows} fractions, one a row, found {}", fractions.len()))
             }
             Self::Bag { offsets, .. } if offsets.len() != rows + 1 => {
                 mismatch(format!("expected {} offsets, rows + 1, found {}", rows + 1, offsets.len()))
@@ -107,7 +163,7 @@ impl Ids {
             {
                 mismatch(format!("expected offsets that ascend from 0 to {}, the number of ids", ids.len()))
             }
-            Self::One(_) | Self::Bag { .. } => Ok(()),
+            Self::One(_) | Self::Bag { .. } | Self::Interpolated { .. } => Ok(()),
         }
     }
 
@@ -117,6 +173,10 @@ impl Ids {
         let name = field.name.as_str();
         let ids = match self {
             Self::One(ids) | Self::Bag { ids, .. } => ids,
+            Self::Interpolated { ids, fractions } => {
+                check_fractions(field, limit, ids, fractions)?;
+                ids
+            }
         };
         // The largest first: this loop runs over every id of a data set, the search below once.
         if ids.iter().max().is_none_or(|&max| (max as usize) < limit) {
@@ -258,6 +318,22 @@ impl Batch {
     }
 }
 
+/// Checks that fractions are in range, and that the next table row exists where it is read.
+fn check_fractions(field: &Field, limit: usize, ids: &[u32], fractions: &[f32]) -> Result<()> {
+    let name = field.name.as_str();
+    if let Some(row) = fractions.iter().position(|fraction| !(0.0..=1.0).contains(fraction)) {
+        return Err(invalid(name, row, fractions[row], "expected a fraction from 0 to 1"));
+    }
+    let beyond = |(&id, &fraction): (&u32, &f32)| fraction > 0.0 && id as usize + 1 >= limit;
+    match ids.iter().zip(fractions).position(beyond) {
+        Some(row) => {
+            let expected = format!("expected an id below {} where the fraction is above 0", limit.saturating_sub(1));
+            Err(invalid(name, row, ids[row], &expected))
+        }
+        None => Ok(()),
+    }
+}
+
 fn check_matrix(
     what: &str,
     matrix: &Array2<f32>,
@@ -345,7 +421,6 @@ mod tests {
     use ndarray::{Axis, array};
 
     use super::*;
-    use crate::data::Pooling;
 
     fn layout() -> Layout {
         Layout::new(["a", "b"], ["click"]).field("user", 10).bag("tags", 4, Pooling::Mean).numeric(["age", "price"])

@@ -77,6 +77,15 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
+    /// Sets the positions of the field with this name, which has [`Pooling::Interpolate`](super::Pooling::Interpolate): for each row an id, and a fraction in `0 ..= 1` of
+    /// the way to the next table row.
+    pub fn interpolated(mut self, field: &str, ids: Vec<u32>, fractions: Vec<f32>) -> Self {
+        let position = self.layout.fields.iter().position(|other| other.name == field);
+        let ids = Ids::Interpolated { ids, fractions };
+        place("field", field, position, &mut self.ids, ids, &mut self.problems);
+        self
+    }
+
     /// Sets the values of the numeric input with this name, one finite value for each row. They are used as they are, so standardise them first.
     pub fn numeric(mut self, name: &str, values: Vec<f32>) -> Self {
         let position = self.layout.numeric.iter().position(|other| other == name);

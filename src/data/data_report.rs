@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Batch, Encoder, Table};
+use super::{Batch, Encoder, NumberReport, Table};
 use crate::error::{Result, quoted};
 
 /// A value for each of the three splits: training, validation and test rows.
@@ -84,7 +84,7 @@ impl LeftOut {
 ///
 /// If most values of a feature are unknown in the validation or test split, that split probably spells them differently from the training
 /// split.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[non_exhaustive]
 pub struct DataReport {
     /// The number of encoded rows in each split, without rows that were left out.
@@ -94,6 +94,8 @@ pub struct DataReport {
     pub unknown: Vec<FeatureShare>,
     /// For each numeric feature, how many of its cells are empty, in the order of the schema.
     pub missing: Vec<FeatureShare>,
+    /// For each numeric feature, how it is encoded, and its distribution among the training rows.
+    pub numbers: Vec<NumberReport>,
     /// The rows that were left out because of their split or domain, with one entry for each value and split. Empty if none were.
     pub left_out: Vec<LeftOut>,
     /// The rows of domains that no training row has, if they were kept: they got the id [`DomainId::SHARED`](super::DomainId::SHARED).
@@ -107,15 +109,15 @@ impl DataReport {
         encoder: &Encoder,
         batches: BySplit<&Batch>,
         tables: [(&Table, &[u32]); 3],
-        left_out: Vec<LeftOut>,
-        shared: Vec<LeftOut>,
+        numbers: Vec<NumberReport>,
+        [left_out, shared]: [Vec<LeftOut>; 2],
     ) -> Result<Self> {
         let batches = [batches.train, batches.val, batches.test];
         let unknown = shares(&batches.map(|batch| encoder.unknown_values(batch)));
         let [train, val, test] = tables.map(|(table, rows)| encoder.missing_numbers(table, rows));
         let missing = shares(&[train?, val?, test?]);
         let rows = BySplit::of(|split| batches[split].rows());
-        let mut report = Self { rows, unknown, missing, left_out, shared, warnings: encoder.warnings() };
+        let mut report = Self { rows, unknown, missing, numbers, left_out, shared, warnings: encoder.warnings() };
         report.warn();
         Ok(report)
     }

@@ -109,6 +109,9 @@ impl DataSet {
             match ids {
                 Ids::One(ids) => words(&mut ids.iter().copied()),
                 Ids::Bag { offsets, ids } => words(&mut offsets.iter().chain(ids).copied()),
+                Ids::Interpolated { ids, fractions } => {
+                    words(&mut ids.iter().copied().chain(fractions.iter().map(|fraction| fraction.to_bits())));
+                }
             }
         }
         words(&mut domains.iter().map(|domain| domain.index().map_or(u32::MAX, |index| index as u32)));

@@ -11,7 +11,7 @@ use super::names::listed;
 use super::row_plan::{RowPlan, RowScratch};
 use super::target::{Label, Target};
 use super::vocabulary::Vocabulary;
-use super::{Batch, DataSet, DomainId, Growth, Layout, RawValue, Schema, Table, id_spelling};
+use super::{Batch, DataSet, DomainId, Growth, Layout, NumberReport, RawValue, Schema, Table, id_spelling};
 use crate::error::{Error, ErrorKind, Problems, Result};
 
 /// The name of the one domain when the schema names no domain column.
@@ -131,6 +131,11 @@ impl Encoder {
     /// # Panics
     /// If a number in `rows` is not less than [`Table::rows`].
     pub fn fit(schema: &Schema, table: &Table, rows: &[u32]) -> Result<Self> {
+        Ok(Self::fit_and_report(schema, table, rows)?.0)
+    }
+
+    /// [`Encoder::fit`], and what there is to report about numeric features.
+    pub(super) fn fit_and_report(schema: &Schema, table: &Table, rows: &[u32]) -> Result<(Self, Vec<NumberReport>)> {
         if schema.labels().is_empty() {
             return Err(Error::new(ErrorKind::Config, "the schema names no label, so there is no task to learn")
                 .with_help("declare one with SchemaBuilder::label"));
@@ -139,10 +144,11 @@ impl Encoder {
             return Err(Error::new(ErrorKind::Data, "expected rows to fit on, found none").at_path(table.source()));
         }
         check_weights(schema, table, rows)?;
-        let fitted = Fitted::fit_all(schema.features(), table, rows)?;
-        let domains = fit_domains(schema, table, rows)?;
-        let targets = fit_targets(schema, table, rows);
-        Ok(Self::assemble(schema.clone(), fitted, domains, UnknownDomain::default(), targets))
+        let mut schema = schema.clone();
+        let (fitted, numbers) = Fitted::fit_all(schema.features_mut(), table, rows)?;
+        let domains = fit_domains(&schema, table, rows)?;
+        let targets = fit_targets(&schema, table, rows);
+        Ok((Self::assemble(schema, fitted, domains, UnknownDomain::default(), targets), numbers))
     }
 
     fn assemble(
@@ -174,7 +180,8 @@ impl Encoder {
         self
     }
 
-    /// Returns the schema with which the encoder was fitted. It says what each column of a log is.
+    /// Returns the schema with which the encoder was fitted. It says what each column of a log is. Where the schema left the transform of a number
+    /// to the data ([`Transform::Auto`](super::Transform::Auto)), it has the choice.
     pub fn schema(&self) -> &Schema {
         &self.schema
     }
@@ -351,6 +358,11 @@ impl Encoder {
         writer.finish();
         batch.labels = Array2::from_elem((batch.rows(), self.layout.tasks.len()), f32::NAN);
         Ok(batch)
+    }
+
+    /// How many numeric inputs the feature at this position of the schema gives; 0 if it is an embedded field.
+    pub(super) fn inputs(&self, feature: usize) -> usize {
+        self.fitted(feature).inputs(&self.schema.features()[feature])
     }
 
     /// What the feature at this position of the schema learned.

@@ -156,18 +156,34 @@ impl Categorical {
     embedded_options!("");
 }
 
-/// How the number of a [`Numeric`] feature becomes an input of the model. The mean and the standard deviation (`std`) are those of the rows on
-/// which the encoder is fitted.
+/// How the number of a [`Numeric`] feature becomes an input of the model. Everything is fitted on the rows on which the encoder is fitted: the
+/// mean and the standard deviation (`std`), quantiles and the choice of [`Transform::Auto`]. It stays as it was fitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Transform {
-    /// The default: the input is `(x − mean) / std`, clipped to the range from −65,536 to 65,536. No fitting row is clipped.
+    /// One of the others, chosen by the distribution of the fitting rows; the default. The first line that is true decides:
+    ///
+    /// 1. At most two distinct values: [`Standard`](Self::Standard).
+    /// 2. At least 2,000 rows with a value: [`PiecewiseEmbedding`](Self::PiecewiseEmbedding), with a bin for each 500 of them, at most 32.
+    /// 3. More than half of the rows with a value have the same one, or the middle nine tenths are in less than a quarter of the range (heavy
+    ///    tails): [`Quantile`](Self::Quantile).
+    /// 4. Otherwise [`Standard`](Self::Standard).
+    ///
+    /// The encoder's schema and [`DataReport::numbers`](super::DataReport::numbers) have the choice.
     #[default]
+    Auto,
+    /// `(x − mean) / std`, clipped to ±65,536; no fitting row is that far from 0.
     Standard,
     /// First `t = sign(x)·ln(1 + |x|)`, then the input is `(t − mean) / std`, with the mean and `std` of `t`, clipped as in
     /// [`Transform::Standard`]. Choose it if a few values are much larger than the others, as for counts and prices.
     SignedLog,
+    /// `Φ⁻¹(F(x))`, where `F` is the empirical distribution function of the fitting rows and `Φ` that of the normal distribution: a number
+    /// by its rank, whatever its scale and tails.
+    ///
+    /// Equal values have the middle rank of their rows. Between values that the fitting rows have, the result is interpolated linearly (to
+    /// 0.01, as the encoder does not keep all values); beyond the least and the largest, it stays.
+    Quantile,
     /// The input is the number itself, clipped to the range from −1e18 to 1e18. Choose it if the numbers are scaled already.
     Unscaled,
     /// The range of the numbers is divided into at most this number of buckets, 2 to 2³² − 2, and the model has a trained vector for each
@@ -178,13 +194,56 @@ pub enum Transform {
     /// its own bucket. If there are fewer distinct values than buckets, each value gets one bucket. Id 0 means a missing value, and the buckets have
     /// the ids 1, 2, … in ascending order.
     Buckets(usize),
+    /// Piecewise linear encoding with at most this many bins, `1 ..= 1024`: a numeric input `e_t` for each bin `b_(t−1) ..= b_t`, named
+    /// `age[1]`, `age[2]`, … (for `age`).
+    ///
+    /// `e_t` is 0 below the bin, 1 above it, and `(x − b_(t−1)) / (b_t − b_(t−1))` in it. Numbers are clamped to the range of the fitting
+    /// rows. The ends of the bins are quantiles. If there are at most `bins + 1` distinct values, each is the end of a bin; and a value that
+    /// has more rows than a bin's share (many zeros, say) is an end, with the next numbers that the fitting rows have on both sides.
+    ///
+    /// Gorishniy, Rubachev, Babenko: On Embeddings for Numerical Features in Tabular Deep Learning (NeurIPS 2022), section 3.2. There, the
+    /// first and the last bin are not clamped, and frequent values have no bins of their own.
+    Piecewise(usize),
+    /// An embedded field that is a linear function of the [piecewise encoding](Transform::Piecewise): `W·e + c`, with a matrix and a bias
+    /// for this feature (section 3.2 of the paper; its variant without ReLU).
+    ///
+    /// It is stored as an embedding table. Row 0 is a missing value; row `t + 1` is the vector at the end `b_t` of a bin, `c + Σ_(s<=t) W_s`.
+    /// A number between two ends reads their two rows, in proportion. So a step reads and updates two rows whatever the number of bins, and
+    /// the table trains, serves and exports like any other. It starts from normal random rows, as other tables do.
+    PiecewiseEmbedding(usize),
+}
+
+impl Transform {
+    /// The largest number of bins.
+    const MOST_BINS: usize = 1024;
+
+    /// Whether the number becomes an embedded field; [`Transform::Auto`] may choose to.
+    pub(super) fn embeds(self) -> bool {
+        matches!(self, Self::Auto | Self::Buckets(_) | Self::PiecewiseEmbedding(_))
+    }
+
+    fn check(self, name: &str, problems: &mut Problems) {
+        match self {
+            Self::Buckets(count) => problems.require((2..u32::MAX as usize).contains(&count), || {
+                format!("feature {name:?}: 2 <= buckets < 2^32 - 1, found {count}")
+            }),
+            Self::Piecewise(bins) | Self::PiecewiseEmbedding(bins) => {
+                problems.require((1..=Self::MOST_BINS).contains(&bins), || {
+                    format!("feature {name:?}: 1 <= bins <= {}, found {bins}", Self::MOST_BINS)
+                });
+            }
+            _ => {}
+        }
+    }
 }
 
 /// A feature with one finite number in each row, for example an age. An empty cell is a missing value.
 ///
-/// By default the input of the model is `(x − mean) / std` ([`Transform::Standard`]), with the mean and the standard deviation of the rows on
-/// which the encoder is fitted. A missing value becomes 0. If a fitting row lacks the value, there is a second input, named `age?` for the
-/// feature `age`: it is 1 if the value is missing, and 0 otherwise. With [buckets](Numeric::buckets), a missing value has the id 0 instead.
+/// Its [`Transform`] says how it becomes numeric inputs or an embedded field. By default, the numbers of the rows on which the encoder is fitted
+/// decide ([`Transform::Auto`]).
+///
+/// An embedded number has a vector for missing values. As a numeric input, a missing value becomes 0. If a fitting row lacks the value, there is
+/// one more input, named `age?` for the feature `age`: it is 1 if the value is missing, and 0 otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Numeric {
@@ -198,8 +257,8 @@ pub struct Numeric {
 }
 
 impl Numeric {
-    /// Makes a feature with this name, which reads the column with the same name. By default the numbers are standardised: see
-    /// [`Transform::Standard`].
+    /// Makes a feature with this name, which reads the column with the same name. By default the distribution of the numbers decides how they are
+    /// encoded: see [`Transform::Auto`].
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), column: None, transform: Transform::default(), dim: None }
     }
@@ -208,6 +267,23 @@ impl Numeric {
     pub fn column(mut self, column: impl Into<String>) -> Self {
         self.column = Some(column.into());
         self
+    }
+
+    /// Sets how the number is encoded. The default is [`Transform::Auto`].
+    ///
+    /// ```
+    /// use starple::data::{Numeric, Transform};
+    ///
+    /// let age = Numeric::new("age").transform(Transform::PiecewiseEmbedding(32)).dim(8);
+    /// ```
+    pub fn transform(mut self, transform: Transform) -> Self {
+        self.transform = transform;
+        self
+    }
+
+    /// Standardises the number: [`Transform::Standard`].
+    pub fn standard(self) -> Self {
+        self.transform(Transform::Standard)
     }
 
     /// Takes the logarithm of large numbers before they are standardised: see [`Transform::SignedLog`]. Use it for counts and prices.
@@ -229,16 +305,28 @@ impl Numeric {
         self
     }
 
-    /// Sets the number of values in the vector of each bucket, 1 to 65,536. The default is the model's `embedding_dim`. Without
-    /// [`Numeric::buckets`], or with 0, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error; above 65,536, `build` of a
-    /// model's settings does.
+    /// Sets the number of values in the vectors of an embedded number, 1 to 65,536: of [buckets](Numeric::buckets), of a
+    /// [piecewise embedding](Transform::PiecewiseEmbedding), and of the embedding that [`Transform::Auto`] may choose. The default is the model's
+    /// `embedding_dim`. With another transform, or with 0, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error; above 65,536,
+    /// `build` of a model's settings does.
     pub fn dim(mut self, dim: usize) -> Self {
         self.dim = Some(dim);
         self
     }
 
-    pub(super) fn transform(&self) -> Transform {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How the number is encoded.
+    pub fn encoding(&self) -> Transform {
         self.transform
+    }
+
+    /// Replaces [`Transform::Auto`] by its choice. A width stays only where there is a table.
+    pub(super) fn choose(&mut self, transform: Transform) {
+        self.transform = transform;
+        self.dim = self.dim.filter(|_| transform.embeds());
     }
 }
 
@@ -324,12 +412,13 @@ impl Feature {
         column.as_deref().unwrap_or(self.name())
     }
 
-    /// Returns the name of the embedding table in which the feature's ids are looked up, or `None` if it is a number without buckets.
+    /// Returns the name of the embedding table in which the feature's ids are looked up, or `None` if it is a number without embeddings. A number with
+    /// [`Transform::Auto`] may get a table, and has this name for it.
     pub fn table(&self) -> Option<&str> {
         let table = match self {
             Self::Categorical(categorical) => &categorical.table,
             Self::Bag(bag) => &bag.table,
-            Self::Numeric(numeric) if matches!(numeric.transform, Transform::Buckets(_)) => &None,
+            Self::Numeric(numeric) if numeric.transform.embeds() => &None,
             Self::Numeric(_) => return None,
         };
         Some(table.as_deref().unwrap_or(self.name()))
@@ -357,20 +446,18 @@ impl Feature {
         let name = self.name();
         problems.require(self.dim() != Some(0), || format!("feature {name:?}: dim >= 1, found 0"));
         problems.require(self.dim().is_none() || self.table().is_some(), || {
-            format!("feature {name:?}: dim is for embedded features; give the number buckets, or leave dim out")
+            format!("feature {name:?}: dim is for embedded features; give the number buckets or a piecewise embedding, or leave dim out")
         });
         problems.require(self.table() != Some(""), || format!("feature {name:?}: a table name that is not empty"));
         problems.require(!name.is_empty(), || "feature \"\": a name that is not empty".into());
         match self {
             Self::Categorical(categorical) => categorical.coding.check(name, problems),
-            Self::Numeric(numeric) => {
-                if let Transform::Buckets(count) = numeric.transform {
-                    let in_range = (2..u32::MAX as usize).contains(&count);
-                    problems.require(in_range, || format!("feature {name:?}: 2 <= buckets < 2^32 - 1, found {count}"));
-                }
-            }
+            Self::Numeric(numeric) => numeric.transform.check(name, problems),
             Self::Bag(bag) => {
                 bag.coding.check(name, problems);
+                problems.require(bag.pooling != Pooling::Interpolate, || {
+                    format!("feature {name:?}: a bag is pooled by sum, mean or keep; interpolate is how embedded numbers are read")
+                });
                 if let Some(problem) = bag.pooling.problem() {
                     problems.require(false, || format!("feature {name:?}: {problem}"));
                 }

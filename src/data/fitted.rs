@@ -3,11 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::feature::{Coding, Feature, Numeric, Transform};
-use super::quantiles::Quantiles;
-use super::scaler::Scaler;
+use super::numbers::{NumberReport, Piecewise, Quantiles, Ranks, Runs, Scaler};
 use super::table::{Bags, Table, Text};
 use super::vocabulary::{ValueCounts, Vocabulary};
-use super::{Bag, EmbeddingTable, Field, Ids, Layout, RawValue, id_spelling, interner};
+use super::{Bag, EmbeddingTable, Field, Ids, Layout, Pooling, RawValue, id_spelling, interner};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A feature after fitting.
@@ -22,29 +21,55 @@ pub(super) enum Fitted {
     Ids(usize),
     Quantiles(Quantiles),
     Scaler(Scaler),
+    Ranks(Ranks),
+    Piecewise(Piecewise),
     /// What the feature at this position learned, which reads the same table.
     Shared(usize),
 }
 
 impl Fitted {
-    /// What each feature learns from these rows. Features of one table learn together: the first of them has it.
-    pub(super) fn fit_all(features: &[Feature], table: &Table, rows: &[u32]) -> Result<Vec<Self>> {
-        let fit = |i: usize| match first_of_table(features, i) {
-            first if first < i => Ok(Self::Shared(first)),
-            _ => Self::fit(features, i, table, rows),
+    /// What each feature learns from these rows, and what there is to report about numbers. Features of one table learn together: the first of
+    /// them has it. A number whose transform is to be chosen gets the choice.
+    pub(super) fn fit_all(
+        features: &mut [Feature],
+        table: &Table,
+        rows: &[u32],
+    ) -> Result<(Vec<Self>, Vec<NumberReport>)> {
+        let (mut all, mut reports) = (Vec::with_capacity(features.len()), Vec::new());
+        for i in 0..features.len() {
+            if let Feature::Numeric(_) = features[i] {
+                let (fitted, report) = Self::fit_number(&mut features[i], table, rows)?;
+                all.push(fitted);
+                reports.push(report);
+                continue;
+            }
+            all.push(match first_of_table(features, i) {
+                first if first < i => Self::Shared(first),
+                _ => Self::fit(features, i, table, rows)?,
+            });
+        }
+        Ok((all, reports))
+    }
+
+    fn fit_number(feature: &mut Feature, table: &Table, rows: &[u32]) -> Result<(Self, NumberReport)> {
+        let numbers = table.numbers(feature.column())?;
+        let values = rows.iter().map(|&row| numbers[row as usize]);
+        let runs = Runs::of(values.clone());
+        let Feature::Numeric(numeric) = feature else { unreachable!("the feature is a number") };
+        let report = NumberReport::new(numeric.name(), numeric.encoding(), &runs);
+        numeric.choose(report.transform);
+        let fitted = match report.transform {
+            Transform::Buckets(count) => Self::Quantiles(Quantiles::fit(count, &runs)),
+            Transform::Quantile => Self::Ranks(Ranks::fit(&runs)),
+            Transform::Piecewise(bins) | Transform::PiecewiseEmbedding(bins) => {
+                Self::Piecewise(Piecewise::fit(bins, &runs))
+            }
+            transform => Self::Scaler(Scaler::fit(transform, values)),
         };
-        (0..features.len()).map(fit).collect()
+        Ok((fitted, report))
     }
 
     fn fit(features: &[Feature], i: usize, table: &Table, rows: &[u32]) -> Result<Self> {
-        if let Feature::Numeric(numeric) = &features[i] {
-            let numbers = table.numbers(features[i].column())?;
-            let values = rows.iter().map(|&row| numbers[row as usize]);
-            return Ok(match numeric.transform() {
-                Transform::Buckets(count) => Self::Quantiles(Quantiles::fit(count, values)),
-                transform => Self::Scaler(Scaler::fit(transform, values)),
-            });
-        }
         match features[i].coding().unwrap_or_default() {
             Coding::Vocabulary { min_count } => {
                 let mut counts = ValueCounts::default();
@@ -93,12 +118,17 @@ impl Fitted {
             Feature::Categorical(categorical) => categorical.coding(),
             Feature::Bag(bag) => bag.coding(),
             Feature::Numeric(numeric) => {
-                return match (self, numeric.transform()) {
+                return match (self, numeric.encoding()) {
                     (Self::Quantiles(quantiles), Transform::Buckets(count)) => {
                         quantiles.is_valid() && quantiles.rows() <= count.saturating_add(1)
                     }
-                    (Self::Scaler(_), Transform::Buckets(_)) => false,
-                    (Self::Scaler(scaler), _) => scaler.is_valid(),
+                    (Self::Scaler(scaler), Transform::Standard | Transform::SignedLog | Transform::Unscaled) => {
+                        scaler.is_valid()
+                    }
+                    (Self::Ranks(ranks), Transform::Quantile) => ranks.is_valid(),
+                    (Self::Piecewise(pieces), Transform::Piecewise(bins) | Transform::PiecewiseEmbedding(bins)) => {
+                        pieces.is_valid() && pieces.bins() <= bins
+                    }
                     _ => false,
                 };
             }
@@ -118,15 +148,25 @@ impl Fitted {
             Self::Vocabulary(vocabulary) => vocabulary.values().len() + 1,
             Self::Hashed(rows) | Self::Ids(rows) => *rows,
             Self::Quantiles(quantiles) => quantiles.rows(),
-            Self::Scaler(scaler) => {
-                let indicator = scaler.missing().then(|| format!("{name}?"));
-                layout.numeric.push(name);
+            Self::Piecewise(pieces) if is_embedded(feature) => pieces.rows(),
+            Self::Scaler(_) | Self::Ranks(_) | Self::Piecewise(_) => {
+                let indicator = self.missing().then(|| format!("{name}?"));
+                match self {
+                    Self::Piecewise(pieces) => {
+                        layout.numeric.extend((1..=pieces.bins()).map(|t| format!("{name}[{t}]")))
+                    }
+                    _ => layout.numeric.push(name),
+                }
                 layout.numeric.extend(indicator);
                 return;
             }
             Self::Shared(_) => unreachable!("a shared vocabulary is looked up first"),
         };
-        let bag = if let Feature::Bag(bag) = feature { Some(bag.pooled()) } else { None };
+        let bag = match (feature, self) {
+            (Feature::Bag(bag), _) => Some(bag.pooled()),
+            (_, Self::Piecewise(_)) => Some(Pooling::Interpolate),
+            _ => None,
+        };
         let table = feature.table().unwrap_or(&name).to_owned();
         if !layout.tables.iter().any(|known| known.name == table) {
             layout.tables.push(EmbeddingTable { name: table.clone(), rows, dim: feature.dim() });
@@ -182,9 +222,24 @@ impl Fitted {
         matches!(self, Self::Vocabulary(_))
     }
 
-    /// How many numeric inputs it gives.
-    pub(super) fn inputs(&self) -> usize {
-        if let Self::Scaler(scaler) = self { 1 + usize::from(scaler.missing()) } else { 0 }
+    /// Whether a number's fitting rows had missing values.
+    fn missing(&self) -> bool {
+        match self {
+            Self::Scaler(scaler) => scaler.missing(),
+            Self::Ranks(ranks) => ranks.missing(),
+            Self::Piecewise(pieces) => pieces.missing(),
+            _ => false,
+        }
+    }
+
+    /// How many numeric inputs it gives to this feature; 0 if the feature is an embedded field.
+    pub(super) fn inputs(&self, feature: &Feature) -> usize {
+        let values = match self {
+            Self::Scaler(_) | Self::Ranks(_) => 1,
+            Self::Piecewise(pieces) if !is_embedded(feature) => pieces.bins(),
+            _ => return 0,
+        };
+        values + usize::from(self.missing())
     }
 
     /// Adds a row of one value to the feature's field.
@@ -197,6 +252,11 @@ impl Fitted {
     ) -> Result<()> {
         match (feature, self, ids) {
             (_, Self::Quantiles(quantiles), Ids::One(ids)) => ids.push(quantiles.encode(value.number()?)),
+            (_, Self::Piecewise(pieces), Ids::Interpolated { ids, fractions }) => {
+                let (id, fraction) = pieces.encode(value.number()?);
+                ids.push(id);
+                fractions.push(fraction);
+            }
             (Feature::Bag(bag), _, Ids::Bag { offsets, ids }) => {
                 for piece in value.text(text).split(bag.separator()).filter(|piece| !piece.is_empty()) {
                     ids.push(self.id(piece)?);
@@ -205,19 +265,26 @@ impl Fitted {
                 offsets.push(end);
             }
             (_, _, Ids::One(ids)) => ids.push(self.id(value.text(text))?),
-            (_, _, Ids::Bag { .. }) => unreachable!("the layout has bags for bags alone"),
+            (_, _, Ids::Bag { .. } | Ids::Interpolated { .. }) => {
+                unreachable!("the layout has bags for bags, and positions for embedded numbers")
+            }
         }
         Ok(())
     }
 
     /// Writes the feature's numeric inputs for one number to the front of `inputs`.
     pub(super) fn write_number(&self, feature: &Feature, number: f64, inputs: &mut [f32]) {
-        let (Self::Scaler(scaler), Feature::Numeric(numeric)) = (self, feature) else {
-            unreachable!("numeric inputs come from scaled numbers")
-        };
-        inputs[0] = scaler.encode(numeric.transform(), number);
-        if scaler.missing() {
-            inputs[1] = f32::from(number.is_nan());
+        let values = self.inputs(feature) - usize::from(self.missing());
+        match (self, feature) {
+            (Self::Scaler(scaler), Feature::Numeric(numeric)) => {
+                inputs[0] = scaler.encode(numeric.encoding(), number);
+            }
+            (Self::Ranks(ranks), _) => inputs[0] = ranks.encode(number),
+            (Self::Piecewise(pieces), _) => pieces.write(number, &mut inputs[..values]),
+            _ => unreachable!("numeric inputs come from numbers that are not embedded"),
+        }
+        if self.missing() {
+            inputs[values] = f32::from(number.is_nan());
         }
     }
 
@@ -226,19 +293,33 @@ impl Fitted {
         feature: &Numeric,
         numbers: &[f64],
         rows: &[u32],
-        ids: &mut Vec<Ids>,
+        all_ids: &mut Vec<Ids>,
         numeric: &mut Vec<Vec<f32>>,
     ) {
         let values = rows.iter().map(|&row| numbers[row as usize]);
         match self {
-            Self::Quantiles(quantiles) => ids.push(Ids::One(values.map(|x| quantiles.encode(x)).collect())),
-            Self::Scaler(scaler) => {
-                numeric.push(values.clone().map(|x| scaler.encode(feature.transform(), x)).collect());
-                if scaler.missing() {
-                    numeric.push(values.map(|x| f32::from(x.is_nan())).collect());
-                }
+            Self::Quantiles(quantiles) => all_ids.push(Ids::One(values.clone().map(|x| quantiles.encode(x)).collect())),
+            Self::Piecewise(pieces) if feature.encoding().embeds() => {
+                let (ids, fractions) = values.clone().map(|x| pieces.encode(x)).unzip();
+                all_ids.push(Ids::Interpolated { ids, fractions });
             }
-            _ => unreachable!("a number is fitted by a scaler or by quantiles"),
+            Self::Piecewise(pieces) => {
+                let mut columns = vec![Vec::with_capacity(rows.len()); pieces.bins()];
+                let mut inputs = vec![0.0; pieces.bins()];
+                for x in values.clone() {
+                    pieces.write(x, &mut inputs);
+                    columns.iter_mut().zip(&inputs).for_each(|(column, &input)| column.push(input));
+                }
+                numeric.append(&mut columns);
+            }
+            Self::Scaler(scaler) => {
+                numeric.push(values.clone().map(|x| scaler.encode(feature.encoding(), x)).collect());
+            }
+            Self::Ranks(ranks) => numeric.push(values.clone().map(|x| ranks.encode(x)).collect()),
+            _ => unreachable!("a number is fitted as a number"),
+        }
+        if self.missing() && !feature.encoding().embeds() {
+            numeric.push(values.map(|x| f32::from(x.is_nan())).collect());
         }
     }
 
@@ -249,9 +330,16 @@ impl Fitted {
             Self::Vocabulary(vocabulary) => Ok(vocabulary.position(value).map_or(0, |position| position + 1)),
             Self::Hashed(buckets) => Ok(bucket(value, *buckets)),
             Self::Ids(rows) => interner::id(value, *rows).map_err(|error| error.with_value(value)),
-            Self::Quantiles(_) | Self::Scaler(_) | Self::Shared(_) => unreachable!("text has a coding"),
+            Self::Quantiles(_) | Self::Scaler(_) | Self::Ranks(_) | Self::Piecewise(_) | Self::Shared(_) => {
+                unreachable!("text has a coding")
+            }
         }
     }
+}
+
+/// Whether the feature is a field with embeddings.
+fn is_embedded(feature: &Feature) -> bool {
+    feature.table().is_some()
 }
 
 /// The position of the first feature that reads the table of the feature at this position; its own if it is a number.

@@ -12,7 +12,7 @@ use crate::metrics::SHARED_DOMAIN;
 use crate::model::MAX_WIDTH;
 use crate::{Error, ErrorKind, Result};
 
-/// How the net receives the embeddings of a bag, a [`Field`] with any number of ids in a row.
+/// How the net receives the embeddings of a bag, a [`Field`] with any number of ids in a row, or of an embedded number.
 ///
 /// Each id of the bag is replaced by its row of the [`EmbeddingTable`]: a vector of `dim` values. The variant decides how the vectors of
 /// one row of the batch become input values of the net.
@@ -32,6 +32,10 @@ pub enum Pooling {
     /// the number of ids, at most `n`, divided by `n`. `n` is 1 to 4096; [`SchemaBuilder::build`](super::SchemaBuilder::build) and the
     /// `build` of a model's settings return an error for another `n`.
     Keep(usize),
+    /// The vector at a position between two neighbouring table rows: `(1 − f)·e[i] + f·e[i + 1]` for the id `i` and the fraction `f`.
+    ///
+    /// This is how an [embedded number](super::Transform::PiecewiseEmbedding) reads its table. A bag of a schema cannot have it.
+    Interpolate,
 }
 
 impl Pooling {
@@ -71,7 +75,8 @@ pub struct Field {
     pub name: String,
     /// The [name](EmbeddingTable::name) of the table in which the ids of the field are looked up.
     pub table: String,
-    /// `None` if every row of a batch has exactly one id. `Some` if a row has a bag, which is a list of any number of ids; the
+    /// `None` if every row of a batch has exactly one id. With [`Pooling::Interpolate`], every row has a position between two
+    /// ids. Another `Some` if a row has a bag, which is a list of any number of ids; the
     /// [`Pooling`] says how the net receives their vectors.
     pub bag: Option<Pooling>,
 }
@@ -216,7 +221,8 @@ impl Layout {
         self.table(name.clone(), rows).field_of(name.clone(), name, None)
     }
 
-    /// Adds a [`Field`] with a bag in each row, which is a list of any number of ids, and an [`EmbeddingTable`] with the same name. `rows`
+    /// Adds a [`Field`] with a bag in each row, which is a list of any number of ids, or with a position
+    /// ([`Pooling::Interpolate`]), and an [`EmbeddingTable`] with the same name. `rows`
     /// is the number of vectors of the table, so the field's ids are 0 to `rows - 1`. It is 1 to 2³² − 1; `build` of a model's settings
     /// returns an error for another number.
     #[must_use]
@@ -234,7 +240,8 @@ impl Layout {
     }
 
     /// Adds a [`Field`] that looks up its ids in the table with the name `table`, which other fields can use too. `bag` is `None` for a field
-    /// with one id in each row, and the [`Pooling`] for a field with a list of ids in each row. The table can be added later.
+    /// with one id in each row, and the [`Pooling`] for a field with a list of ids in each row or a
+    /// position. The table can be added later.
     #[must_use]
     pub fn field_of(mut self, name: impl Into<String>, table: impl Into<String>, bag: Option<Pooling>) -> Self {
         self.fields.push(Field { name: name.into(), table: table.into(), bag });
@@ -432,6 +439,7 @@ impl Layout {
             if new.bag != field.bag {
                 let ids = |bag| match bag {
                     None => "one id a row".to_owned(),
+                    Some(Pooling::Interpolate) => "one position between ids a row".to_owned(),
                     Some(pooling) => format!("bags of ids ({pooling:?})"),
                 };
                 let (old, new) = (ids(field.bag), ids(new.bag));

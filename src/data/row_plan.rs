@@ -75,7 +75,7 @@ impl RowPlan {
         let mut plan = Self { names: Vec::new(), readers: Vec::new(), known };
         let (mut field, mut input) = (0, 0);
         for (feature, declared) in schema.features().iter().enumerate() {
-            let inputs = encoder.fitted(feature).inputs();
+            let inputs = encoder.fitted(feature).inputs(declared);
             let reader =
                 if inputs == 0 { Reader::Field { feature, field } } else { Reader::Numeric { feature, input } };
             field += usize::from(inputs == 0);
@@ -117,7 +117,7 @@ impl RowPlan {
                 Reader::Domain => {}
                 Reader::Field { field, .. } => inputs.push(layout.fields[field].name.as_str()),
                 Reader::Numeric { feature, input } => {
-                    let of_feature = &layout.numeric[input..input + encoder.fitted(feature).inputs()];
+                    let of_feature = &layout.numeric[input..input + encoder.inputs(feature)];
                     inputs.extend(of_feature.iter().map(String::as_str));
                 }
             }
@@ -144,9 +144,9 @@ impl RowPlan {
     pub(crate) fn alike(&self, encoder: &Encoder, rows: &Batch, a: usize, b: usize) -> bool {
         let same = |reader: &Reader| match *reader {
             Reader::Domain => true,
-            Reader::Field { field, .. } => rows.ids[field].row(a) == rows.ids[field].row(b),
+            Reader::Field { field, .. } => rows.ids[field].alike(a, b),
             Reader::Numeric { feature, input } => {
-                let inputs = input..input + encoder.fitted(feature).inputs();
+                let inputs = input..input + encoder.inputs(feature);
                 inputs.into_iter().all(|input| rows.numeric[[a, input]] == rows.numeric[[b, input]])
             }
         };
@@ -166,7 +166,7 @@ impl RowPlan {
         let fields = &encoder.layout().fields;
         batch.ids.resize_with(fields.len(), || Ids::One(Vec::new()));
         for (ids, field) in batch.ids.iter_mut().zip(fields) {
-            ids.restart(field.bag.is_some());
+            ids.restart(field.bag);
         }
         let (mut numeric, _) = std::mem::take(&mut batch.numeric).into_raw_vec_and_offset();
         numeric.clear();

@@ -70,6 +70,11 @@ impl Schema {
         &self.features
     }
 
+    /// The features, for an encoder to put in what it chose.
+    pub(super) fn features_mut(&mut self) -> &mut [Feature] {
+        &mut self.features
+    }
+
     /// Returns the name of the column with each row's domain. `None` means that all rows belong to one domain, named `all`.
     pub fn domain(&self) -> Option<&str> {
         self.domain.as_deref()
@@ -147,7 +152,8 @@ impl SchemaBuilder {
         self.feature(Categorical::new(name))
     }
 
-    /// Adds a [`Numeric`] feature with default options: each row has one number, or none, in the column `name`, and it is standardised.
+    /// Adds a [`Numeric`] feature with default options: each row has one number, or none, in the column `name`, and the training rows decide how it is
+    /// encoded ([`Transform::Auto`](super::Transform::Auto)).
     pub fn numeric(self, name: impl Into<String>) -> Self {
         self.feature(Numeric::new(name))
     }
@@ -226,6 +232,17 @@ impl SchemaBuilder {
             feature.check(problems);
             problems
                 .require(names.insert(name), || format!("feature {name:?}: named twice (give one of the two a name)"));
+        }
+        for feature in self.features.iter().filter(|feature| matches!(feature, Feature::Numeric(_))) {
+            let of_bins = |name: &&str| {
+                let number = name.strip_prefix(feature.name())?.strip_prefix('[')?.strip_suffix(']')?;
+                (!number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())).then_some(())
+            };
+            for name in self.features.iter().map(Feature::name).filter(|name| of_bins(name).is_some()) {
+                problems.require(false, || {
+                    format!("feature {name:?}: the name is kept for a piecewise encoding of {:?}", feature.name())
+                });
+            }
         }
         for feature in &self.features {
             let indicator = format!("{}?", feature.name());

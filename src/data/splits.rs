@@ -115,7 +115,7 @@ impl Splits {
         mut left_out: Vec<LeftOut>,
     ) -> Result<Self> {
         let [(table, rows), ..] = parts;
-        let mut encoder = Encoder::fit(schema, table, rows)?;
+        let (mut encoder, numbers) = Encoder::fit_and_report(schema, table, rows)?;
         let unknown = unknown_domains(&encoder, parts)?;
         let mut rows = parts.map(|(_, rows)| rows.to_vec());
         if !unknown.is_empty() {
@@ -147,7 +147,7 @@ impl Splits {
         let shared = if options.unknown_domain == UnknownDomainRows::Shared { unknown } else { Vec::new() };
         let tables = [0, 1, 2].map(|split| (parts[split].0, &rows[split][..]));
         let batches = BySplit { train: &*train, val: &*val, test: &*test };
-        let report = DataReport::new(&encoder, batches, tables, left_out, shared)?;
+        let report = DataReport::new(&encoder, batches, tables, numbers, [left_out, shared])?;
         let layout = encoder.layout().clone();
         Ok(Self { encoder: Some(encoder), layout, train: Arc::new(train), val, test, report })
     }

@@ -299,6 +299,7 @@ mod tests {
             .field("user", 700)
             .bag("tags", 40, Pooling::Mean)
             .bag("words", 90, Pooling::Sum)
+            .bag("height", 30, Pooling::Interpolate)
             .numeric(["age", "price"])
     }
 
@@ -314,7 +315,15 @@ mod tests {
             Ids::Bag { offsets, ids }
         };
         Batch {
-            ids: vec![Ids::One((0..ROWS).map(|row| id(row, 700)).collect()), bags(40), bags(90)],
+            ids: vec![
+                Ids::One((0..ROWS).map(|row| id(row, 700)).collect()),
+                bags(40),
+                bags(90),
+                Ids::Interpolated {
+                    ids: (0..ROWS).map(|row| id(row, 29)).collect(),
+                    fractions: (0..ROWS).map(|row| (row % 9) as f32 / 8.0).collect(),
+                },
+            ],
             numeric: Array2::from_shape_fn((ROWS, 2), |(row, column)| (row * 2 + column) as f32),
             labels: Array2::zeros((ROWS, 1)),
             domains: (0..ROWS).map(|row| DomainId::new(usize::from(row >= 1100))).collect(),
@@ -342,23 +351,35 @@ mod tests {
     fn follows_its_equations_on_any_number_of_threads(config: &dyn NetConfig, owners: usize) {
         let (embeddings, x, dx, grad) = run(config, 1);
         let (batch, dim) = (batch(), 5);
-        assert_eq!((embeddings.tables.len(), x.nrows()), (3 * owners, ROWS));
+        assert_eq!((embeddings.tables.len(), x.nrows()), (4 * owners, ROWS));
         let mut dense: Vec<Array2<f64>> = embeddings.tables.iter().map(|table| Array2::zeros(table.dim())).collect();
         for row in 0..ROWS {
             let owner = if owners == 1 { 0 } else { usize::from(row >= 1100) };
             for (f, ids) in batch.ids.iter().enumerate() {
-                let (table, ids) = (3 * owner + f, ids.row(row));
-                let share = if f == 1 { 1.0 / ids.len().max(1) as f64 } else { 1.0 };
+                // The table rows that are read, each with its weight.
+                let read: Vec<(u32, f64)> = match ids {
+                    Ids::Interpolated { ids, fractions } => {
+                        let (id, fraction) = (ids[row], f64::from(fractions[row]));
+                        vec![(id, 1.0 - fraction), (id + 1, fraction)]
+                    }
+                    ids => {
+                        let ids = ids.row(row);
+                        let share = if f == 1 { 1.0 / ids.len().max(1) as f64 } else { 1.0 };
+                        ids.iter().map(|&id| (id, share)).collect()
+                    }
+                };
+                let table = 4 * owner + f;
                 for j in 0..dim {
-                    let value = |&id: &u32| f64::from(embeddings.tables[table][[id as usize, j]]);
-                    let sum: f64 = ids.iter().map(value).sum();
-                    assert!((f64::from(x[[row, f * dim + j]]) - share * sum).abs() < 1e-6, "row {row}, field {f}");
-                    for &id in ids {
+                    let value =
+                        |&(id, share): &(u32, f64)| share * f64::from(embeddings.tables[table][[id as usize, j]]);
+                    let sum: f64 = read.iter().map(value).sum();
+                    assert!((f64::from(x[[row, f * dim + j]]) - sum).abs() < 1e-6, "row {row}, field {f}");
+                    for &(id, share) in &read {
                         dense[table][[id as usize, j]] += share * f64::from(dx[[row, f * dim + j]]);
                     }
                 }
             }
-            assert_eq!(x.row(row).to_vec()[3 * dim..], batch.numeric.row(row).to_vec());
+            assert_eq!(x.row(row).to_vec()[4 * dim..], batch.numeric.row(row).to_vec());
         }
         for (grad, dense) in grad.iter().zip(&dense) {
             for (row, dense) in dense.rows().into_iter().enumerate() {

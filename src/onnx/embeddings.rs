@@ -4,7 +4,7 @@ use ndarray::Array2;
 
 use super::graph::{Dim, Graph, Tensor};
 use super::proto::{FLOAT, INT64};
-use super::{Attribute, NUMERIC, ROWS};
+use super::{Attribute, FRACTION, NUMERIC, ROWS};
 use crate::data::{Field, FieldColumns, Layout, Pooling};
 use crate::model::Embeddings;
 
@@ -12,6 +12,8 @@ use crate::model::Embeddings;
 enum Ids {
     /// `[rows]`.
     One(Tensor),
+    /// `[rows]`, the row after each, `[rows]`, and the fraction, `[rows, 1]`.
+    Interpolated { ids: Tensor, next: Tensor, fraction: Tensor },
     /// `[rows, length]`, and the weight of each, `[rows, length, 1]`: 0 where there is none.
     Bag { ids: Tensor, shares: Tensor },
     /// `[rows, n]`, 1 for each that is there, `[rows, n, 1]`, and their number over `n`, `[rows, 1]`.
@@ -28,7 +30,7 @@ pub(super) struct Rows<'m> {
 impl<'m> Rows<'m> {
     /// Adds the inputs to a graph.
     pub(super) fn new(graph: &mut Graph<'_>, layout: &Layout, embeddings: &'m Embeddings) -> Self {
-        let fields = layout.fields.iter().map(|field| read(graph, field)).collect();
+        let fields = layout.fields.iter().enumerate().map(|(f, field)| read(graph, field, layout.rows_of(f))).collect();
         let count = layout.numeric.len();
         let numeric = (count > 0).then(|| graph.input(NUMERIC, FLOAT, &[Dim::Named(ROWS), Dim::Fixed(count)]));
         Self { fields, numeric, embeddings }
@@ -46,11 +48,20 @@ impl<'m> Rows<'m> {
     }
 }
 
-/// The input of one field. In a bag, an id below 0 is none.
-fn read(graph: &mut Graph<'_>, field: &Field) -> Ids {
+/// The inputs of one field, whose table has this many rows. In a bag, an id below 0 is none.
+fn read(graph: &mut Graph<'_>, field: &Field, rows: usize) -> Ids {
     let Some(pooling) = field.bag else {
         return Ids::One(graph.input(&field.name, INT64, &[Dim::Named(ROWS)]));
     };
+    if pooling == Pooling::Interpolate {
+        let ids = graph.input(&field.name, INT64, &[Dim::Named(ROWS)]);
+        let fraction = graph.input(&format!("{}{FRACTION}", field.name), FLOAT, &[Dim::Named(ROWS)]);
+        let (one, last) = (graph.integers(&[1]), graph.integers(&[rows as i64 - 1]));
+        let next = graph.node("Add", &[ids, one], &[]);
+        // The last row has no next one, and is only read with fraction 0.
+        let next = graph.node("Min", &[next, last], &[]);
+        return Ids::Interpolated { ids, next, fraction: graph.unsqueeze(fraction, 1) };
+    }
     let length = format!("{} length", field.name);
     let mut ids = graph.input(&field.name, INT64, &[Dim::Named(ROWS), Dim::Named(&length)]);
     let (zero, one) = (graph.integers(&[0]), graph.integers(&[1]));
@@ -86,6 +97,13 @@ fn look_up(graph: &mut Graph<'_>, ids: &Ids, field: FieldColumns, table: &Array2
     let table = graph.constant(table);
     match *ids {
         Ids::One(ids) => parts.push(graph.node("Gather", &[table, ids], &[])),
+        Ids::Interpolated { ids, next, fraction } => {
+            let vectors = graph.node("Gather", &[table, ids], &[]);
+            let next = graph.node("Gather", &[table, next], &[]);
+            let step = graph.node("Sub", &[next, vectors], &[]);
+            let step = graph.mul(step, fraction);
+            parts.push(graph.node("Add", &[vectors, step], &[]));
+        }
         Ids::Bag { ids, shares } => {
             let vectors = graph.node("Gather", &[table, ids], &[]);
             let weighed = graph.mul(vectors, shares);

@@ -9,8 +9,8 @@ use super::embeddings::Rows;
 use super::graph::{Dim, Graph, Tensor};
 use super::lower::lower;
 use super::proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
-use super::{LOGITS, NUMERIC, PREDICTIONS, PROBABILITIES, ROWS};
-use crate::data::{DomainId, Layout, Target};
+use super::{FRACTION, LOGITS, NUMERIC, PREDICTIONS, PROBABILITIES, ROWS};
+use crate::data::{DomainId, Layout, Pooling, Target};
 use crate::error::Problems;
 use crate::metrics::SHARED_DOMAIN;
 use crate::model::{Model, PlanStep};
@@ -147,7 +147,10 @@ fn domain_name(layout: &Layout, domain: DomainId) -> Result<&str> {
 fn check_names(layout: &Layout) -> Result<()> {
     let mut problems = Problems::default();
     let numeric = (!layout.numeric.is_empty()).then_some(NUMERIC);
-    for name in [LOGITS, if layout.all_binary() { PROBABILITIES } else { PREDICTIONS }].into_iter().chain(numeric) {
+    let positions = layout.fields.iter().filter(|field| field.bag == Some(Pooling::Interpolate));
+    let fractions: Vec<String> = positions.map(|field| format!("{}{FRACTION}", field.name)).collect();
+    let output = if layout.all_binary() { PROBABILITIES } else { PREDICTIONS };
+    for name in [LOGITS, output].into_iter().chain(numeric).chain(fractions.iter().map(String::as_str)) {
         let free = layout.fields.iter().all(|field| field.name != name);
         problems.require(free, || {
             format!("field {name:?}: an ONNX graph has another tensor of that name; rename the field")

@@ -32,7 +32,14 @@
 //! |---|---|---|
 //! | the name of a field | int64 `[rows]` | the id of each row, from an [`Encoder`](crate::data::Encoder) |
 //! | the name of a bag | int64 `[rows, length]` | the ids of each row, padded with −1; `length` can differ between calls; a row of only −1 is an empty bag |
+//! | the name of an [embedded number](crate::data::Transform::PiecewiseEmbedding) | int64 `[rows]` | the `ids` of [`Ids::Interpolated`](crate::data::Ids::Interpolated), from an encoder |
+//! | that name and ` fraction` | float `[rows]` | the `fractions` of it: `age` has the inputs `age` and `age fraction` |
 //! | `numeric` | float `[rows, numbers]` | the encoded numbers ([`Batch::numeric`](crate::data::Batch::numeric)), in the order of the metadata entry `numeric`; absent if the model has none |
+//!
+//! What a numeric feature gives to the graph depends on its [`Transform`](crate::data::Transform). `Standard`, `SignedLog`, `Quantile` and
+//! `Unscaled` give one column of `numeric`, and a second one (`age?`) if training rows had missing values. `Piecewise` gives one column for
+//! each bin (`age[1]`, …), and `age?`. `Buckets` gives a field, `PiecewiseEmbedding` a field and its fractions. Where the schema says
+//! `Auto`, the schema of the fitted encoder has the choice.
 //!
 //! The graph does not check ids. An id that is too large is an error of the runtime. In a bag, every negative id is ignored; with
 //! [`Pooling::Keep`](crate::data::Pooling::Keep), negative ids must come last. In a field that is not a bag, ONNX counts negative ids from
@@ -60,6 +67,9 @@ mod proto;
 
 pub use self::file::{export, save, save_all};
 use self::graph::{Attribute, Graph, Tensor};
+
+/// What the name of a field with positions is followed by, in the input of its fractions.
+const FRACTION: &str = " fraction";
 
 /// The names of the numeric input and of the outputs. The last is in place of probabilities if a task is not binary.
 const NUMERIC: &str = "numeric";

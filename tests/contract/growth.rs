@@ -27,7 +27,7 @@ fn grown(users: usize, tags: usize, domains: &[&str]) -> Layout {
 fn renamed(rows: &Batch, to: [u32; 2]) -> Batch {
     let mut rows = rows.clone();
     for (field, to) in [(0, to[0]), (2, to[1])] {
-        let (Ids::One(ids) | Ids::Bag { ids, .. }) = &mut rows.ids[field];
+        let (Ids::One(ids) | Ids::Bag { ids, .. } | Ids::Interpolated { ids, .. }) = &mut rows.ids[field];
         for (i, id) in ids.iter_mut().enumerate().filter(|(_, id)| **id == 0) {
             *id = to + (i % 2) as u32;
         }

@@ -20,6 +20,7 @@ fn layout() -> Layout {
         .field("user", 5)
         .bag("tags", 6, Pooling::Mean)
         .bag("words", 4, Pooling::Sum)
+        .bag("height", 6, Pooling::Interpolate)
         .numeric(["age", "price"])
 }
 
@@ -31,6 +32,11 @@ fn batch() -> Batch {
             Ids::One(vec![1, 1, 4, 0, 2, 2, 1, 4, 3]),
             Ids::Bag { offsets: vec![0, 2, 2, 3, 6, 7, 8, 10, 11, 12], ids: vec![1, 5, 2, 3, 3, 0, 4, 1, 1, 2, 5, 0] },
             Ids::Bag { offsets: vec![0, 1, 2, 3, 3, 5, 6, 7, 9, 10], ids: vec![0, 1, 2, 3, 3, 1, 0, 2, 1, 0] },
+            // Positions on rows and between them; the last row has no next one.
+            Ids::Interpolated {
+                ids: vec![0, 1, 5, 4, 1, 3, 2, 2, 1],
+                fractions: vec![0.0, 0.25, 0.0, 1.0, 0.75, 0.5, 0.125, 0.0, 0.5],
+            },
         ],
         numeric: random(9, 2, &mut rng(31)),
         labels: Array2::zeros((9, 2)),
@@ -45,12 +51,21 @@ fn names(batch: &Batch) -> Vec<Option<String>> {
 
 /// The embedded rows, by definition.
 fn embed(p: &Values, batch: &Batch) -> Array2<f64> {
-    let mut x = Array2::zeros((batch.rows(), 3 * DIM + 2));
+    let mut x = Array2::zeros((batch.rows(), 4 * DIM + 2));
     for (f, (field, ids)) in layout().fields.iter().zip(&batch.ids).enumerate() {
         let table = p.matrix(&format!("embeddings.{}", field.name));
         for i in 0..batch.rows() {
             let ids: Vec<usize> = match ids {
                 Ids::One(ids) => vec![ids[i] as usize],
+                Ids::Interpolated { ids, fractions } => {
+                    let (id, fraction) = (ids[i] as usize, f64::from(fractions[i]));
+                    let mut value = &table.row(id) * (1.0 - fraction);
+                    if fraction > 0.0 {
+                        value = value + &table.row(id + 1) * fraction;
+                    }
+                    x.slice_mut(s![i, f * DIM..(f + 1) * DIM]).assign(&value);
+                    continue;
+                }
                 Ids::Bag { offsets, ids } => {
                     ids[offsets[i] as usize..offsets[i + 1] as usize].iter().map(|&id| id as usize).collect()
                 }
@@ -63,7 +78,7 @@ fn embed(p: &Values, batch: &Batch) -> Array2<f64> {
             x.slice_mut(s![i, f * DIM..(f + 1) * DIM]).assign(&value);
         }
     }
-    x.slice_mut(s![.., 3 * DIM..]).assign(&wide(&batch.numeric));
+    x.slice_mut(s![.., 4 * DIM..]).assign(&wide(&batch.numeric));
     x
 }
 
@@ -87,7 +102,7 @@ fn check(
     reference: impl Fn(&Values, &Array2<f64>, &[Option<String>], bool) -> Array2<f64>,
 ) {
     let config = config.into();
-    assert_eq!(config.width(), 3 * DIM + 2);
+    assert_eq!(config.width(), 4 * DIM + 2);
     let mut model = Model::new(config);
     stir(&mut model);
     let batch = batch();
@@ -279,7 +294,7 @@ fn mran() {
                 let shape = MranShape {
                     branches: branches_of(branches),
                     attention: Attention { heads: 2, head_width: 2, scaled },
-                    fields: 3,
+                    fields: 4,
                     dim: DIM,
                     tower_layers: 1,
                     tasks: 2,

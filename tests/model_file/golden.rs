@@ -43,7 +43,7 @@ fn encoder() -> Encoder {
         .feature(Categorical::new("item").hashed(5))
         .bag("genres", "|")
         .feature(Numeric::new("price").signed_log())
-        .numeric("age")
+        .feature(Numeric::new("age").standard())
         .domain("page")
         .label("click")
         .label("buy")

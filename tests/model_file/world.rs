@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use serde::de::DeserializeOwned;
-use starple::data::{Encoder, Format, Schema, Table};
+use starple::data::{Encoder, Format, Numeric, Schema, Table};
 use starple::model::NetConfig;
 use starple::persist::{ModelFile, Saved};
 use starple::{Error, Model, Star, StarConfig};
@@ -16,7 +16,13 @@ pub(crate) fn table(schema: &Schema, log: &str) -> Table {
 }
 
 pub(crate) fn encoder() -> Encoder {
-    let schema = Schema::builder().categorical("item").numeric("price").domain("page").label("click").build().unwrap();
+    let schema = Schema::builder()
+        .categorical("item")
+        .feature(Numeric::new("price").standard())
+        .domain("page")
+        .label("click")
+        .build()
+        .unwrap();
     let table = table(&schema, LOG);
     Encoder::fit(&schema, &table, &table.all()).unwrap()
 }

@@ -41,6 +41,7 @@ pub(crate) fn layout() -> Layout {
         .field("item id", 60)
         .bag("tags", 30, Pooling::Mean)
         .bag("words", 20, Pooling::Sum)
+        .bag("height", 9, Pooling::Interpolate)
         .numeric(["age", "price"])
 }
 
@@ -50,8 +51,15 @@ pub(crate) fn rows(layout: &Layout, rows: usize, seed: u64) -> Batch {
     let mut ids = |f: usize| {
         let mut ids =
             |count: usize| (0..count).map(|_| rng.random_range(0..layout.rows_of(f) as u32)).collect::<Vec<_>>();
-        if layout.fields[f].bag.is_none() {
-            return Ids::One(ids(rows));
+        match layout.fields[f].bag {
+            None => return Ids::One(ids(rows)),
+            Some(Pooling::Interpolate) => {
+                let (last, ids) = (layout.rows_of(f) as u32 - 1, ids(rows));
+                let fraction = |(row, &id): (usize, &u32)| if id == last { 0.0 } else { (row % 5) as f32 / 4.0 };
+                let fractions = ids.iter().enumerate().map(fraction).collect();
+                return Ids::Interpolated { ids, fractions };
+            }
+            _ => {}
         }
         let mut offsets = vec![0];
         offsets.extend((0..rows).scan(0, |end, row| {
@@ -82,6 +90,12 @@ pub(crate) fn ids(layout: &Layout, batch: &Batch, field: usize) -> ArrayD<i64> {
         }
     }
     padded.into_dyn()
+}
+
+/// The fractions of positions, with the name of their input.
+pub(crate) fn fractions<'b>(layout: &Layout, batch: &'b Batch, field: usize) -> Option<(String, &'b [f32])> {
+    let Ids::Interpolated { fractions, .. } = &batch.ids[field] else { return None };
+    Some((format!("{} fraction", layout.fields[field].name), fractions))
 }
 
 /// The settings of a small model of this kind.

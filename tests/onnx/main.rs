@@ -16,7 +16,7 @@ use starple::model::Model;
 use starple::nn::Leaf;
 use starple::{ErrorKind, Pooled, PooledConfig, onnx};
 
-use crate::cases::{Case, cases, ids, layout, rows};
+use crate::cases::{Case, cases, fractions, ids, layout, rows};
 use crate::proto::{
     FLOAT, FLOAT_ATTRIBUTE, GraphProto, INT_ATTRIBUTE, INT64, INTS_ATTRIBUTE, ModelProto, ValueInfoProto,
 };
@@ -39,6 +39,12 @@ fn inputs(layout: &Layout, batch: &Batch) -> BTreeMap<String, Tensor> {
     let fields = layout.fields.iter().enumerate();
     let mut inputs: BTreeMap<String, Tensor> =
         fields.map(|(i, field)| (field.name.clone(), ids(layout, batch, i).mapv(|id| id as f64))).collect();
+    for (name, fractions) in (0..layout.fields.len()).filter_map(|f| fractions(layout, batch, f)) {
+        inputs.insert(
+            name,
+            fractions.iter().map(|&fraction| f64::from(fraction)).collect::<ndarray::Array1<f64>>().into_dyn(),
+        );
+    }
     if !layout.numeric.is_empty() {
         inputs.insert("numeric".into(), batch.numeric.mapv(f64::from).into_dyn());
     }
@@ -219,6 +225,8 @@ fn a_file_says_what_it_is() {
             described_as("item id", INT64, &["rows"]),
             described_as("tags", INT64, &["rows", "tags length"]),
             described_as("words", INT64, &["rows", "words length"]),
+            described_as("height", INT64, &["rows"]),
+            described_as("height fraction", FLOAT, &["rows"]),
             described_as("numeric", FLOAT, &["rows", "2"]),
         ]
     );
@@ -254,6 +262,8 @@ fn what_cannot_be_exported_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Config);
     let text = error.to_string();
     assert!(text.contains("field \"numeric\"") && text.contains("field \"logits\""), "{text}");
+    let error = export(&layout.clone().field("height fraction", 3)).unwrap_err().to_string();
+    assert!(error.contains("field \"height fraction\""), "{error}");
     // Without numbers there is no such input.
     layout.numeric.clear();
     layout.fields.pop();

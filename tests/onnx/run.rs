@@ -48,6 +48,7 @@ fn operator(node: &NodeProto, of: &[&Tensor]) -> Tensor {
         "Less" => broadcast(x, of[1], |x, y| f64::from(u8::from(x < y))),
         "Div" => broadcast(x, of[1], |x, y| x / y),
         "Max" => broadcast(x, of[1], f64::max),
+        "Min" => broadcast(x, of[1], f64::min),
         "GreaterOrEqual" => broadcast(x, of[1], |x, y| f64::from(u8::from(x >= y))),
         "PRelu" => broadcast(x, of[1], |x, slope| if x < 0.0 { slope * x } else { x }),
         "Sum" => of[1..].iter().fold(x.clone(), |sum, x| broadcast(&sum, x, |x, y| x + y)),

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use starple::data::{Batch, Layout};
 use starple::onnx;
 
-use crate::cases::{cases, ids, rows};
+use crate::cases::{cases, fractions, ids, rows};
 
 const ROWS: usize = 10_000;
 
@@ -81,6 +81,10 @@ fn write_rows(folder: &Path, number: usize, layout: &Layout, batch: &Batch) -> O
     for (i, field) in layout.fields.iter().enumerate() {
         let ids = ids(layout, batch, i);
         list(&field.name, "<i8", ids.shape().to_vec(), ids.iter().flat_map(|id| id.to_le_bytes()).collect())?;
+    }
+    for (name, fractions) in (0..layout.fields.len()).filter_map(|f| fractions(layout, batch, f)) {
+        let bytes = fractions.iter().flat_map(|fraction| fraction.to_le_bytes()).collect();
+        list(&name, "<f4", vec![fractions.len()], bytes)?;
     }
     if !layout.numeric.is_empty() {
         list("numeric", "<f4", batch.numeric.shape().to_vec(), floats(&batch.numeric))?;

@@ -128,7 +128,7 @@ fn schema(member_number: &str) -> Schema {
         .feature(Numeric::new("age").unscaled())
         .feature(Numeric::new("price").unscaled())
         .feature(Numeric::new("price_bucket").column("price").buckets(50))
-        .feature(Numeric::new("price_scaled").column("price"))
+        .feature(Numeric::new("price_scaled").column("price").standard())
         .feature(Numeric::new("score").unscaled())
         .feature(Numeric::new("member").column(member_number).unscaled())
         .feature(Bag::new("tags", "|"))

@@ -17,11 +17,11 @@ impl Encoder {
     pub fn unknown_values(&self, batch: &Batch) -> Vec<(String, Share)> {
         let with_fitted = self.schema.features().iter().enumerate().map(|(i, feature)| (feature, self.fitted(i)));
         let counted = with_fitted
-            .filter(|(_, fitted)| fitted.inputs() == 0)
+            .filter(|(feature, fitted)| fitted.inputs(feature) == 0)
             .zip(&batch.ids)
             .filter(|((_, fitted), _)| matches!(fitted, Fitted::Vocabulary(_)));
         let share = |((feature, _), ids): ((&Feature, _), &Ids)| {
-            let (Ids::One(ids) | Ids::Bag { ids, .. }) = ids;
+            let (Ids::One(ids) | Ids::Bag { ids, .. } | Ids::Interpolated { ids, .. }) = ids;
             let count = ids.iter().filter(|&&id| id == 0).count();
             (feature.name().to_owned(), Share { count, of: ids.len() })
         };
@@ -77,7 +77,7 @@ impl Encoder {
         let mut warnings = Vec::new();
         for (feature, fitted) in self.schema.features().iter().zip(&self.fitted) {
             if let (Feature::Numeric(numeric), Fitted::Quantiles(quantiles)) = (feature, fitted)
-                && let Transform::Buckets(asked) = numeric.transform()
+                && let Transform::Buckets(asked) = numeric.encoding()
                 && quantiles.buckets() < asked
             {
                 let (name, buckets) = (quoted(feature.name()), quantiles.buckets());

@@ -58,6 +58,15 @@ fn embed<'x>(field: FieldColumns, table: &Array2<f32>, ids: &Ids, rows: impl Ite
                 out.copy_from_slice(embedding(ids[row]));
             }
         }
+        (Ids::Interpolated { ids, fractions }, _) => {
+            for (out, row) in rows {
+                let (id, fraction) = (ids[row], fractions[row]);
+                out.copy_from_slice(embedding(id));
+                if fraction > 0.0 {
+                    out.iter_mut().zip(embedding(id + 1)).for_each(|(out, &next)| *out += fraction * (next - *out));
+                }
+            }
+        }
         (Ids::Bag { offsets, ids }, Some(Pooling::Keep(n))) => {
             for (out, row) in rows {
                 let kept = kept(offsets, ids, row, n);
@@ -140,12 +149,7 @@ impl Embeddings {
             let (field, ids) = (self.columns.fields[f], &batch.ids[f]);
             let count = field.all().len();
             let rows = x.chunks_exact_mut(width).map(|x| &mut x[at..][..count]).zip(start..);
-            let bag = matches!(ids, Ids::Bag { .. });
-            assert_eq!(
-                bag,
-                field.bag.is_some(),
-                "field {f}: a bag of ids a row where the layout has bags, else one id"
-            );
+            assert!(ids.is_of(field.bag), "field {f}: a bag of ids a row where the layout has bags, else one id");
             embed(field, &tables[field.table], ids, rows);
         }
         for (x, row) in x.chunks_exact_mut(width).zip(start..) {
@@ -182,6 +186,15 @@ fn scatter<'x>(field: FieldColumns, ids: &Ids, rows: impl Iterator<Item = (&'x [
         (Ids::One(ids), _) => {
             for (dx, &row) in rows {
                 grad.touch(ids[row as usize]).iter_mut().zip(dx).for_each(|(d, &g)| *d += g);
+            }
+        }
+        (Ids::Interpolated { ids, fractions }, _) => {
+            for (dx, &row) in rows {
+                let (id, fraction) = (ids[row as usize], fractions[row as usize]);
+                grad.touch(id).iter_mut().zip(dx).for_each(|(d, &g)| *d += (1.0 - fraction) * g);
+                if fraction > 0.0 {
+                    grad.touch(id + 1).iter_mut().zip(dx).for_each(|(d, &g)| *d += fraction * g);
+                }
             }
         }
         (Ids::Bag { offsets, ids }, Some(Pooling::Keep(n))) => {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Transform;
+use crate::data::Transform;
 
 /// The largest absolute value of a standardised number. A value among n rows is at most √(n − 1) standard deviations from their mean, and a
 /// scaler is fitted on fewer than 2³² rows. So only values far outside the fitted rows are clamped, and the net gets no input that would
@@ -15,7 +15,7 @@ const FARTHEST_UNSCALED: f64 = 1e18;
 /// Computes `(t(x) − mean) / std`, where `t` is the [`Transform`] of the feature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Scaler {
+pub(in crate::data) struct Scaler {
     mean: f64,
     std: f64,
     /// Whether a fitted row had no value. Then there is a second input that marks missing values.
@@ -26,7 +26,7 @@ impl Scaler {
     /// Fits the mean and the population standard deviation of `values`. NaN does not count.
     ///
     /// A constant column gets the standard deviation 1, so that its values become 0.
-    pub(super) fn fit(transform: Transform, values: impl Iterator<Item = f64>) -> Self {
+    pub(in crate::data) fn fit(transform: Transform, values: impl Iterator<Item = f64>) -> Self {
         let (mut count, mut mean, mut squares, mut missing) = (0.0, 0.0, 0.0, false);
         for x in values {
             if x.is_nan() {
@@ -47,12 +47,12 @@ impl Scaler {
         Self { mean, std: if std > 0.0 { std } else { 1.0 }, missing }
     }
 
-    pub(super) fn missing(&self) -> bool {
+    pub(in crate::data) fn missing(&self) -> bool {
         self.missing
     }
 
     /// The input for `x`: 0 for NaN, otherwise the standardised value, clamped to the largest absolute value.
-    pub(super) fn encode(&self, transform: Transform, x: f64) -> f32 {
+    pub(in crate::data) fn encode(&self, transform: Transform, x: f64) -> f32 {
         if x.is_nan() {
             return 0.0;
         }
@@ -61,7 +61,7 @@ impl Scaler {
         scaled.clamp(-farthest, farthest) as f32
     }
 
-    pub(super) fn is_valid(&self) -> bool {
+    pub(in crate::data) fn is_valid(&self) -> bool {
         self.mean.is_finite() && self.std.is_finite() && self.std > 0.0
     }
 }

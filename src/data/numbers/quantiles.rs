@@ -6,56 +6,51 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::runs::{Run, Runs};
+
 /// The boundaries between buckets, in ascending order: bucket `i` is `boundaries[i − 1] <= x < boundaries[i]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Quantiles(Vec<f64>);
-
-/// A value and the number of rows that have it.
-type Run = (f64, usize);
+pub(in crate::data) struct Quantiles(Vec<f64>);
 
 impl Quantiles {
-    /// Fits `count` buckets with about equal numbers of `values`. NaN does not count.
+    /// Fits `count` buckets with about equal numbers of rows.
     ///
     /// A value that has more rows than an equal share gets its own bucket. The other boundaries are quantiles of the remaining rows: with 92 %
     /// zeros and ten buckets, one bucket is 0 and nine share the rest. If there are at most `count` distinct values, each value gets its own
     /// bucket and there are no other buckets.
-    pub(super) fn fit(count: usize, values: impl Iterator<Item = f64>) -> Self {
-        // Turns -0 into 0.
-        let mut sorted: Vec<f64> = values.filter(|x| !x.is_nan()).map(|x| x + 0.0).collect();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let runs: Vec<Run> = sorted.chunk_by(|a, b| a == b).map(|run| (run[0], run.len())).collect();
-        drop(sorted);
+    pub(in crate::data) fn fit(count: usize, runs: &Runs) -> Self {
+        let runs = &runs.runs;
         if runs.len() <= count {
             return Self(runs.iter().skip(1).map(|&(x, _)| x).collect());
         }
-        let (heavy, buckets) = heavy(&runs, count);
-        Self(boundaries(&runs, &heavy, buckets))
+        let (heavy, buckets) = heavy(runs, count);
+        Self(boundaries(runs, &heavy, buckets))
     }
 
     /// The number of buckets.
-    pub(super) fn buckets(&self) -> usize {
+    pub(in crate::data) fn buckets(&self) -> usize {
         self.0.len() + 1
     }
 
     /// The number of rows of the embedding table: one for missing values, then one per bucket.
-    pub(super) fn rows(&self) -> usize {
+    pub(in crate::data) fn rows(&self) -> usize {
         self.buckets() + 1
     }
 
     /// The id of `x`: 0 for NaN, otherwise 1 + its bucket.
-    pub(super) fn encode(&self, x: f64) -> u32 {
+    pub(in crate::data) fn encode(&self, x: f64) -> u32 {
         if x.is_nan() { 0 } else { 1 + self.0.partition_point(|&boundary| boundary <= x) as u32 }
     }
 
-    pub(super) fn is_valid(&self) -> bool {
+    pub(in crate::data) fn is_valid(&self) -> bool {
         self.0.iter().all(|boundary| boundary.is_finite()) && self.0.is_sorted_by(|a, b| a < b)
     }
 }
 
 /// Decides which runs get their own bucket: those with more rows than an equal share of the rows that the larger runs leave. Also returns how
 /// many buckets remain for the other runs: at least one for each piece between the runs with their own bucket.
-fn heavy(runs: &[Run], count: usize) -> (Vec<bool>, usize) {
+pub(super) fn heavy(runs: &[Run], count: usize) -> (Vec<bool>, usize) {
     let mut heavy = vec![false; runs.len()];
     let (mut rows, mut buckets, mut pieces) = (runs.iter().map(|&(_, rows)| rows).sum::<usize>(), count, 1);
     // From the most to the least frequent: each takes more than the share, so the share of the others becomes smaller.
@@ -78,7 +73,7 @@ fn heavy(runs: &[Run], count: usize) -> (Vec<bool>, usize) {
 }
 
 /// The boundaries around heavy runs, and the boundaries that split the pieces between them into `buckets` parts.
-fn boundaries(runs: &[Run], heavy: &[bool], buckets: usize) -> Vec<f64> {
+pub(super) fn boundaries(runs: &[Run], heavy: &[bool], buckets: usize) -> Vec<f64> {
     let mut pieces = Vec::new();
     let mut at = 0;
     for part in heavy.chunk_by(|a, b| a == b) {
@@ -176,10 +171,14 @@ mod tests {
 
     use super::*;
 
+    fn fit(count: usize, values: impl IntoIterator<Item = f64>) -> Quantiles {
+        Quantiles::fit(count, &Runs::of(values.into_iter()))
+    }
+
     #[test]
     fn quantile_buckets_are_equally_full() {
         let values: Vec<f64> = (0..100).rev().map(f64::from).collect();
-        let quantiles = Quantiles::fit(4, values.iter().copied());
+        let quantiles = fit(4, values.iter().copied());
         assert_eq!(quantiles.0, [25.0, 50.0, 75.0]);
         let mut full = [0; 5];
         for &x in &values {
@@ -192,12 +191,12 @@ mod tests {
 
     #[test]
     fn few_values_have_a_bucket_each() {
-        let quantiles = Quantiles::fit(4, [0.0, 0.0, -0.0, 0.0, 0.0, 1.0, 1.0, 2.0].into_iter());
+        let quantiles = fit(4, [0.0, 0.0, -0.0, 0.0, 0.0, 1.0, 1.0, 2.0]);
         assert_eq!(quantiles.0, [1.0, 2.0]);
-        assert_eq!(Quantiles::fit(4_000_000_000, [7.0; 9].into_iter()).buckets(), 1);
-        assert_eq!(Quantiles::fit(10, [3.0, f64::NAN].into_iter()).rows(), 2);
-        assert_eq!(Quantiles::fit(10, [f64::NAN].into_iter()).encode(5.0), 1);
-        assert_eq!(Quantiles::fit(10, [2.0, 1.0].into_iter()).0, [2.0]);
+        assert_eq!(fit(4_000_000_000, [7.0; 9]).buckets(), 1);
+        assert_eq!(fit(10, [3.0, f64::NAN]).rows(), 2);
+        assert_eq!(fit(10, [f64::NAN]).encode(5.0), 1);
+        assert_eq!(fit(10, [2.0, 1.0]).0, [2.0]);
     }
 
     fn full(quantiles: &Quantiles, values: &[f64]) -> Vec<usize> {
@@ -212,7 +211,7 @@ mod tests {
     fn a_spike_is_a_bucket_and_the_rest_is_cut_among_the_others() {
         // 920 zeros and 80 distinct positive numbers.
         let values: Vec<f64> = (0..1000).map(|i: i32| f64::from((i - 919).max(0))).collect();
-        let quantiles = Quantiles::fit(10, values.iter().copied());
+        let quantiles = fit(10, values.iter().copied());
         let rows = full(&quantiles, &values);
         assert_eq!((rows.len(), rows[1]), (11, 920));
         assert!(rows[2..].iter().all(|&rows| rows == 8 || rows == 9), "{rows:?}");
@@ -224,7 +223,7 @@ mod tests {
         let light = |from: i32| (0..100).map(move |i| f64::from(from + i));
         let values: Vec<f64> =
             [vec![-1000.0; 300], light(-500).collect(), vec![0.0; 500], light(1).collect(), vec![1000.0; 400]].concat();
-        let quantiles = Quantiles::fit(8, values.iter().copied());
+        let quantiles = fit(8, values.iter().copied());
         assert_eq!(quantiles.buckets(), 8);
         let rows = full(&quantiles, &values);
         for spike in [-1000.0, 0.0, 1000.0] {
@@ -233,7 +232,7 @@ mod tests {
         }
         // One spike between two tails, and two buckets: no bucket is empty, and there are two.
         let values: Vec<f64> = [vec![0.0; 600], light(-200).collect(), light(1).collect()].concat();
-        let rows = full(&Quantiles::fit(2, values.iter().copied()), &values);
+        let rows = full(&fit(2, values.iter().copied()), &values);
         assert_eq!(rows.len(), 3);
         assert!(rows[1..].iter().all(|&rows| rows > 0), "{rows:?}");
     }
@@ -248,7 +247,7 @@ mod tests {
         ) {
             let values: Vec<f64> =
                 draws.iter().flat_map(|&(x, rows)| std::iter::repeat_n(f64::from(x) * 1.5 - 4.0, rows)).collect();
-            let quantiles = Quantiles::fit(count, values.iter().copied());
+            let quantiles = fit(count, values.iter().copied());
             prop_assert!(quantiles.is_valid());
             let rows = full(&quantiles, &values);
             let mut distinct: Vec<f64> = values.clone();

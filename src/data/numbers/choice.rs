@@ -1,0 +1,125 @@
+//! The choice of the transform `auto`, and what reports say about numeric features.
+
+use serde::Serialize;
+
+use super::runs::Runs;
+use crate::data::{Share, Transform};
+
+/// The most bins of an automatic embedding.
+const MOST_BINS: usize = 32;
+
+/// How many rows with a value there are at least for each bin of an automatic embedding.
+const ROWS_PER_BIN: usize = 500;
+
+/// The fewest bins of an automatic embedding: with fewer rows, there is none.
+const FEWEST_BINS: usize = 4;
+
+/// A value with a larger share of the rows than this is a spike.
+const SPIKE: f64 = 0.5;
+
+/// Tails are heavy where the middle nine tenths of the rows are in a smaller share of the range than this.
+const HEAVY: f64 = 0.25;
+
+/// How one numeric feature is encoded, and its distribution among the training rows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct NumberReport {
+    /// The feature's name.
+    pub feature: String,
+    /// Its transform. If the schema asks for [`Transform::Auto`], this is the choice.
+    pub transform: Transform,
+    /// Whether the transform was chosen by [`Transform::Auto`].
+    pub automatic: bool,
+    /// The number of distinct values.
+    pub distinct: usize,
+    /// The most frequent value; `None` if all are missing.
+    pub most_frequent: Option<f64>,
+    /// How many rows have the most frequent value, out of those that have one.
+    pub spike: Share,
+    /// The share of the range in which the middle nine tenths of the rows are: about 0.9 for a uniform distribution, near 0 for heavy tails; 0 for a
+    /// constant.
+    pub middle: f64,
+}
+
+impl NumberReport {
+    pub(in crate::data) fn new(feature: &str, declared: Transform, runs: &Runs) -> Self {
+        let (most_frequent, count) = runs.spike().map_or((None, 0), |(x, rows)| (Some(x), rows));
+        let mut report = Self {
+            feature: feature.to_owned(),
+            transform: declared,
+            automatic: declared == Transform::Auto,
+            distinct: runs.distinct(),
+            most_frequent,
+            spike: Share { count, of: runs.rows },
+            middle: middle(runs),
+        };
+        if report.automatic {
+            report.transform = report.choose();
+        }
+        report
+    }
+
+    /// The choice of [`Transform::Auto`], whose documentation has the rule.
+    fn choose(&self) -> Transform {
+        let Share { count, of } = self.spike;
+        let bins = (of / ROWS_PER_BIN).min(MOST_BINS);
+        if self.distinct <= 2 {
+            Transform::Standard
+        } else if bins >= FEWEST_BINS {
+            Transform::PiecewiseEmbedding(bins)
+        } else if count as f64 > SPIKE * of as f64 || self.middle < HEAVY {
+            Transform::Quantile
+        } else {
+            Transform::Standard
+        }
+    }
+}
+
+/// The share of the range between the quantiles 0.05 and 0.95.
+fn middle(runs: &Runs) -> f64 {
+    let (Some(&(first, _)), Some(&(last, _))) = (runs.runs.first(), runs.runs.last()) else { return 0.0 };
+    let quantile = |share: f64| {
+        let mut rows = 0;
+        let reaches = |&&(_, of_run): &&(f64, usize)| {
+            rows += of_run;
+            rows as f64 >= share * runs.rows as f64
+        };
+        runs.runs.iter().find(reaches).map_or(last, |&(x, _)| x)
+    };
+    if first < last { (quantile(0.95) - quantile(0.05)) / (last - first) } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(values: impl IntoIterator<Item = f64>) -> NumberReport {
+        NumberReport::new("x", Transform::Auto, &Runs::of(values.into_iter()))
+    }
+
+    #[test]
+    fn the_rule_by_hand() {
+        let numbers = |count: i32| (0..count).map(f64::from);
+        let chosen = |values: Vec<f64>| report(values).transform;
+        assert_eq!(chosen(vec![f64::NAN; 9]), Transform::Standard);
+        assert_eq!(chosen((0..5000).map(|i| f64::from(i % 2)).collect()), Transform::Standard);
+        assert_eq!(chosen(numbers(1999).collect()), Transform::Standard);
+        assert_eq!(chosen(numbers(2000).collect()), Transform::PiecewiseEmbedding(4));
+        assert_eq!(chosen(numbers(2000).chain([f64::NAN; 500]).collect()), Transform::PiecewiseEmbedding(4));
+        assert_eq!(chosen((0..50_000).map(|i| f64::from(i % 3)).collect()), Transform::PiecewiseEmbedding(32));
+        // Few rows: the rank where a plain scale would put most rows at one place.
+        assert_eq!(chosen(numbers(100).map(|i| (i / 5.0).exp()).collect()), Transform::Quantile);
+        assert_eq!(chosen(numbers(100).map(|i| (i - 60.0).max(0.0)).collect()), Transform::Quantile);
+        let declared = NumberReport::new("x", Transform::Unscaled, &Runs::of(numbers(900)));
+        assert_eq!((declared.transform, declared.automatic), (Transform::Unscaled, false));
+    }
+
+    #[test]
+    fn reports_by_hand() {
+        let uniform = report((0..=100).map(f64::from));
+        assert!((uniform.middle - 0.9).abs() < 0.02, "{}", uniform.middle);
+        let spike = report([7.0, -0.0, 0.0, 3.0, f64::NAN]);
+        assert_eq!((spike.distinct, spike.most_frequent, spike.spike), (3, Some(0.0), Share { count: 2, of: 4 }));
+        assert_eq!((report([1.0; 3]).middle, report([]).most_frequent), (0.0, None));
+    }
+}

@@ -35,7 +35,7 @@ fn batch() -> Batch {
             // Positions on rows and between them; the last row has no next one.
             Ids::Interpolated {
                 ids: vec![0, 1, 5, 4, 1, 3, 2, 2, 1],
-                fractions: vec![0.0, 0.25, 0.0, 1.0, 0.75, 0.5, 0.125, 0.0, 0.5],
+                fractions: vec![0.0, 0.3, 0.0, 1.0, 0.7, 0.45, 0.15, 0.0, 0.6],
             },
         ],
         numeric: random(9, 2, &mut rng(31)),
@@ -321,11 +321,13 @@ fn pooled() {
 fn the_reference_embeds_as_the_paper_says() {
     // By hand: row 3 has the tags 3, 3, 0 and no words.
     let mut values = Values::default();
-    for (name, rows) in [("user", 5), ("tags", 6), ("words", 4)] {
+    for (name, rows) in [("user", 5), ("tags", 6), ("words", 4), ("height", 6)] {
         let table = Array2::from_shape_fn((rows, DIM), |(row, _)| row as f64);
         values.0.insert(format!("embeddings.{name}"), table.into_dyn());
     }
     let x = embed(&values, &batch());
     let expected = concatenate![Axis(0), array![0.0, 0.0, 0.0, 2.0, 2.0, 2.0, 0.0, 0.0, 0.0]];
     assert_eq!(x.slice(s![3, ..9]), expected);
+    // And a position on row 4 that goes all the way to row 5.
+    assert_eq!(x.slice(s![3, 9..12]), array![5.0, 5.0, 5.0]);
 }

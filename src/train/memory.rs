@@ -1,6 +1,7 @@
 //! The memory that a training run needs, estimated before it starts.
 
 use super::TrainConfig;
+use crate::data::Pooling;
 use crate::memory::{self, shown};
 use crate::model::fits::{advice, parameters, refusal};
 use crate::model::{AnyConfig, Embeddings, NetConfig, PIECE};
@@ -43,7 +44,9 @@ impl TrainConfig {
         let config = &self.0;
         let (tables, net, table_rows) = (Embeddings::size(model), Net::size(model), Embeddings::table_rows(model));
         let layout = model.layout();
-        let (fields, tasks) = (layout.fields.len() as f64, layout.tasks.len() as f64);
+        // A position is an id and a fraction.
+        let positions = layout.fields.iter().filter(|field| field.bag == Some(Pooling::Interpolate)).count();
+        let (fields, tasks) = ((layout.fields.len() + positions) as f64, layout.tasks.len() as f64);
         let batch = config.batch_rows.min(rows) as f64;
 
         let embedding = config.embedding_optimizer.as_ref().unwrap_or(&config.optimizer);

@@ -153,7 +153,7 @@ impl Fitted {
                 let indicator = self.missing().then(|| format!("{name}?"));
                 match self {
                     Self::Piecewise(pieces) => {
-                        layout.numeric.extend((1..=pieces.bins()).map(|t| format!("{name}[{t}]")))
+                        layout.numeric.extend((1..=pieces.bins()).map(|t| format!("{name}[{t}]")));
                     }
                     _ => layout.numeric.push(name),
                 }

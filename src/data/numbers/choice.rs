@@ -77,14 +77,14 @@ impl NumberReport {
 
 /// The share of the range between the quantiles 0.05 and 0.95.
 fn middle(runs: &Runs) -> f64 {
-    let (Some(&(first, _)), Some(&(last, _))) = (runs.runs.first(), runs.runs.last()) else { return 0.0 };
+    let (Some(&(first, _)), Some(&(last, _))) = (runs.list.first(), runs.list.last()) else { return 0.0 };
     let quantile = |share: f64| {
         let mut rows = 0;
         let reaches = |&&(_, of_run): &&(f64, usize)| {
             rows += of_run;
             rows as f64 >= share * runs.rows as f64
         };
-        runs.runs.iter().find(reaches).map_or(last, |&(x, _)| x)
+        runs.list.iter().find(reaches).map_or(last, |&(x, _)| x)
     };
     if first < last { (quantile(0.95) - quantile(0.05)) / (last - first) } else { 0.0 }
 }

@@ -26,7 +26,7 @@ impl Piecewise {
     /// next number above it: so the encoding of no other row depends on it, and the function can jump there.
     pub(in crate::data) fn fit(bins: usize, runs: &Runs) -> Self {
         let missing = runs.missing > 0;
-        let runs = &runs.runs;
+        let runs = &runs.list;
         if runs.len() < 2 {
             // A constant, or nothing: one bin, which starts there.
             let first = runs.first().map_or(0.0, |&(x, _)| x);

@@ -20,7 +20,7 @@ impl Quantiles {
     /// zeros and ten buckets, one bucket is 0 and nine share the rest. If there are at most `count` distinct values, each value gets its own
     /// bucket and there are no other buckets.
     pub(in crate::data) fn fit(count: usize, runs: &Runs) -> Self {
-        let runs = &runs.runs;
+        let runs = &runs.list;
         if runs.len() <= count {
             return Self(runs.iter().skip(1).map(|&(x, _)| x).collect());
         }

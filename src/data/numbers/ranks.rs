@@ -27,7 +27,7 @@ pub(in crate::data) struct Ranks {
 impl Ranks {
     pub(in crate::data) fn fit(runs: &Runs) -> Self {
         let mut before = 0;
-        let mapped = runs.runs.iter().map(|&(x, rows): &Run| {
+        let mapped = runs.list.iter().map(|&(x, rows): &Run| {
             let middle = before as f64 + rows as f64 / 2.0;
             before += rows;
             (x, normal::quantile(middle / runs.rows as f64))

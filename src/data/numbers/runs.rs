@@ -6,7 +6,7 @@ pub(in crate::data) type Run = (f64, usize);
 /// The distinct values of a column in ascending order, and the number of missing ones.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::data) struct Runs {
-    pub(in crate::data) runs: Vec<Run>,
+    pub(in crate::data) list: Vec<Run>,
     /// The number of rows that have a value.
     pub(in crate::data) rows: usize,
     /// The number of rows that have none.
@@ -23,17 +23,17 @@ impl Runs {
         });
         let mut sorted: Vec<f64> = known.map(|x| x + 0.0).collect();
         sorted.sort_unstable_by(f64::total_cmp);
-        let runs = sorted.chunk_by(|a, b| a == b).map(|run| (run[0], run.len())).collect();
-        Self { runs, rows: sorted.len(), missing }
+        let list = sorted.chunk_by(|a, b| a == b).map(|run| (run[0], run.len())).collect();
+        Self { list, rows: sorted.len(), missing }
     }
 
     /// The number of distinct values.
     pub(in crate::data) fn distinct(&self) -> usize {
-        self.runs.len()
+        self.list.len()
     }
 
     /// The most frequent value and its number of rows; of several, the least.
     pub(in crate::data) fn spike(&self) -> Option<Run> {
-        self.runs.iter().copied().reduce(|most, run| if run.1 > most.1 { run } else { most })
+        self.list.iter().copied().reduce(|most, run| if run.1 > most.1 { run } else { most })
     }
 }

@@ -83,7 +83,7 @@ fn heavy(rows: usize) -> Vec<f64> {
     let uniform = |i: usize| (i * 7919 % 10_007) as f64 / 10_007.0;
     let number = |i: usize| match i % 7 {
         0..3 => 0.0,
-        3 if i % 2 == 0 => f64::NAN,
+        3 if i.is_multiple_of(2) => f64::NAN,
         _ => ((1.0 - uniform(i)).powf(-2.0) * 100.0).round() / 100.0,
     };
     (0..rows).map(number).collect()

@@ -108,7 +108,9 @@ mod tests {
         assert_eq!(chosen(numbers(2000).chain([f64::NAN; 500]).collect()), Transform::PiecewiseEmbedding(4));
         assert_eq!(chosen((0..50_000).map(|i| f64::from(i % 3)).collect()), Transform::PiecewiseEmbedding(32));
         // Few rows: the rank where a plain scale would put most rows at one place.
-        assert_eq!(chosen(numbers(100).map(|i| (i / 5.0).exp()).collect()), Transform::Quantile);
+        // From the 95th to the last value: e^(−5/2) of the range, and e^(−5/5).
+        assert_eq!(chosen(numbers(100).map(|i| (i / 2.0).exp()).collect()), Transform::Quantile);
+        assert_eq!(chosen(numbers(100).map(|i| (i / 5.0).exp()).collect()), Transform::Standard);
         assert_eq!(chosen(numbers(100).map(|i| (i - 60.0).max(0.0)).collect()), Transform::Quantile);
         let declared = NumberReport::new("x", Transform::Unscaled, &Runs::of(numbers(900)));
         assert_eq!((declared.transform, declared.automatic), (Transform::Unscaled, false));

@@ -5,10 +5,12 @@ use std::fmt::Write;
 use ndarray::Array2;
 use proptest::prelude::*;
 use starple::data::{
-    Batch, DataSet, Encoder, Format, Ids, Layout, Numeric, Pooling, Schema, SplitOptions, Splits, Table, Transform,
+    Batch, DataSet, Encoder, Format, Ids, Layout, Numeric, Pooling, RawValue, Schema, SplitOptions, Splits, Table,
+    Transform,
 };
 use starple::metrics::auc;
 use starple::model::{AnyConfig, Model};
+use starple::serve::{Predictor, PredictorCache};
 use starple::train::{TrainConfig, Trainer};
 
 /// All transforms that are not chosen by the data.
@@ -377,4 +379,40 @@ fn numbers_that_rise_and_fall_are_learned_as_well_as_by_buckets() {
     assert_eq!(splits.encoder.unwrap().schema().features()[0].table(), Some("phase"));
     let json = serde_json::to_value(&splits.report.numbers).unwrap();
     assert_eq!((&json[0]["feature"], &json[1]["automatic"]), (&"phase".into(), &true.into()));
+}
+
+#[test]
+fn a_request_is_scored_like_rows_whichever_side_has_the_number() {
+    let log = "age,price,click\n".to_owned()
+        + &(0..90).map(|i| format!("{},{},{}\n", i % 37, i * i, i % 2)).collect::<String>();
+    for transform in TRANSFORMS {
+        let number = |name: &str| Numeric::new(name).transform(transform);
+        let schema = Schema::builder().feature(number("age")).feature(number("price")).label("click").build().unwrap();
+        let table = Table::from_reader(log.as_bytes(), Format::Csv, "log.csv", &schema).unwrap();
+        let encoder = Encoder::fit(&schema, &table, &table.all()).unwrap();
+        let settings = serde_json::json!({ "kind": "single", "hidden": [8], "embedding_std": 0.5 });
+        let model = Model::new(AnyConfig::from_settings(settings, encoder.layout(), 3).unwrap());
+        let ages = ["", "-3", "17.25", "36"];
+        let prices = ["0", "1234.5", "", "1e9"];
+        for given in ["age", "price"] {
+            let predictor = Predictor::builder(encoder.clone(), model.clone()).given([given]).build().unwrap();
+            for row in 0..ages.len() {
+                let rows: Vec<_> = prices.iter().map(|&price| [("age", ages[row]), ("price", price)]).collect();
+                let turned: Vec<_> = ages.iter().map(|&age| [("age", age), ("price", prices[row])]).collect();
+                let (rows, other, value) =
+                    if given == "age" { (rows, "price", ages[row]) } else { (turned, "age", prices[row]) };
+                let cell = |row: &[(&str, &'static str); 2]| {
+                    row.iter().find(|(column, _)| *column == other).map_or("", |&(_, cell)| cell)
+                };
+                let candidates: Vec<[(&str, RawValue<'_>); 1]> =
+                    rows.iter().map(|row| [(other, cell(row).into())]).collect();
+                let mut cache = PredictorCache::default();
+                let scored = predictor.score("all", [(given, value)], candidates, &mut cache).unwrap().to_owned();
+                let expected = model.predict(&encoder.encode_rows(rows).unwrap());
+                for (p, expected) in scored.iter().zip(&expected) {
+                    assert!((p - expected).abs() < 1e-6, "{transform:?}, {given} given: {p}, not {expected}");
+                }
+            }
+        }
+    }
 }

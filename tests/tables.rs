@@ -375,7 +375,7 @@ fn features_that_cannot_share_a_table_are_refused() {
         .feature(Bag::new("history", "|").table("item").dim(4))
         .feature(Numeric::new("price").buckets(5))
         .feature(Categorical::new("cost").table("price"))
-        .feature(Numeric::new("age").dim(3))
+        .feature(Numeric::new("age").standard().dim(3))
         .feature(Bag::new("tags", "|").pooling(Pooling::Keep(5000)))
         .label("click")
         .build()
@@ -384,7 +384,7 @@ fn features_that_cannot_share_a_table_are_refused() {
     for wrong in [
         "table \"item\": \"item\" and \"history\" need the same coding",
         "table \"item\": \"item\" and \"history\" need the same dim",
-        "table \"price\": \"price\" and \"cost\" need the same coding, and buckets a table of their own",
+        "table \"price\": \"price\" and \"cost\" need the same coding, and numbers a table of their own",
         "feature \"age\": dim is for embedded features",
         "feature \"tags\": 1 <= keep <= 4096, found 5000",
     ] {

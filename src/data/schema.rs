@@ -267,7 +267,7 @@ impl SchemaBuilder {
                 continue;
             }
             problems.require(feature.coding().is_some() && feature.coding() == other.coding(), || {
-                format!("table {table:?}: {other_name:?} and {name:?} need the same coding, and buckets a table of their own")
+                format!("table {table:?}: {other_name:?} and {name:?} need the same coding, and numbers a table of their own")
             });
             problems.require(feature.dim() == other.dim(), || {
                 format!("table {table:?}: {other_name:?} and {name:?} need the same dim")

@@ -383,8 +383,10 @@ fn numbers_that_rise_and_fall_are_learned_as_well_as_by_buckets() {
 
 #[test]
 fn a_request_is_scored_like_rows_whichever_side_has_the_number() {
-    let log = "age,price,click\n".to_owned()
-        + &(0..90).map(|i| format!("{},{},{}\n", i % 37, i * i, i % 2)).collect::<String>();
+    let mut log = "age,price,click\n".to_owned();
+    for i in 0..90 {
+        writeln!(log, "{},{},{}", i % 37, i * i, i % 2).unwrap();
+    }
     for transform in TRANSFORMS {
         let number = |name: &str| Numeric::new(name).transform(transform);
         let schema = Schema::builder().feature(number("age")).feature(number("price")).label("click").build().unwrap();

@@ -21,6 +21,10 @@ pub(crate) enum Purpose {
     Statistics = 7,
     /// The negative labels that a pass keeps.
     Negatives = 8,
+    /// The ids that training replaces by that of unknown values.
+    Unknown = 10,
+    /// The fields that training drops.
+    FieldDropout = 11,
 }
 
 /// The generator of one stream: the same `(seed, purpose, a, b)` gives the same numbers on every machine.

@@ -29,7 +29,7 @@ pub enum Coding {
     /// its own id: 1, 2, … in the order of first appearance.
     ///
     /// All other values have id 0: those that occur less often than `min_count`, and those that do not occur. With a `min_count` of 1, no
-    /// fitting row has id 0, so the vector of id 0 is not trained.
+    /// fitting row has id 0, so training fills its vector in another way: see [`Unknown`](crate::train::Unknown).
     Vocabulary {
         /// How often a value must occur in the fitting rows to get its own id, at least 1. With 0,
         /// [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.

@@ -169,7 +169,12 @@ impl Fitted {
         };
         let table = feature.table().unwrap_or(&name).to_owned();
         if !layout.tables.iter().any(|known| known.name == table) {
-            layout.tables.push(EmbeddingTable { name: table.clone(), rows, dim: feature.dim() });
+            layout.tables.push(EmbeddingTable {
+                name: table.clone(),
+                rows,
+                dim: feature.dim(),
+                unknown: self.has_vocabulary(),
+            });
         }
         layout.fields.push(Field { name, table, bag });
     }

@@ -59,12 +59,20 @@ pub struct EmbeddingTable {
     /// The name of the table, not empty and different from the names of other tables. Names of parameters contain it: `embeddings.NAME`.
     pub name: String,
     /// The number of vectors, 1 to 2³² − 1; `build` of a model's settings returns an error for another number. Valid ids are 0 to `rows - 1`.
-    /// If an [`Encoder`](super::Encoder) fitted a vocabulary for the table, row 0 is for values that are not in the vocabulary.
     pub rows: usize,
     /// The number of values in a vector, 1 to 65,536; `build` of a model's settings returns an error for another number. `None` means the
     /// `embedding_dim` of these settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dim: Option<usize>,
+    /// Whether row 0 is for values that the vocabulary does not have, as in every table of a fitted vocabulary. Tables of hashed values,
+    /// of ids and of buckets have no such row. [`Unknown`](crate::train::Unknown) says how training fills it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unknown: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// An input of a model that is given by ids. The model replaces each id by a vector from an [`EmbeddingTable`]. Several fields can name the
@@ -139,6 +147,8 @@ struct FieldForm {
     rows: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dim: Option<usize>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    unknown: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     table: Option<String>,
     bag: Option<Pooling>,
@@ -154,16 +164,24 @@ impl From<Layout> for LayoutForm {
             names.eq(fields.iter().map(|field| &field.table)) && fields.iter().all(|field| field.name == field.table);
         let (tables, fields) = if own {
             let both = fields.into_iter().zip(tables);
-            let form = |(Field { name, bag, .. }, EmbeddingTable { rows, dim, .. })| FieldForm {
+            let form = |(Field { name, bag, .. }, EmbeddingTable { rows, dim, unknown, .. })| FieldForm {
                 name,
                 rows: Some(rows),
                 dim,
+                unknown,
                 table: None,
                 bag,
             };
             (None, both.map(form).collect())
         } else {
-            let form = |Field { name, table, bag }| FieldForm { name, rows: None, dim: None, table: Some(table), bag };
+            let form = |Field { name, table, bag }| FieldForm {
+                name,
+                rows: None,
+                dim: None,
+                unknown: false,
+                table: Some(table),
+                bag,
+            };
             (Some(tables), fields.into_iter().map(form).collect())
         };
         Self { tables, fields, numeric, domains, tasks }
@@ -180,13 +198,13 @@ impl TryFrom<LayoutForm> for Layout {
         let tasks = tasks.into_iter().map(|task| task.name).collect();
         let tables = tables.unwrap_or_default();
         let mut layout = Self { tables, fields: Vec::new(), numeric, domains, tasks, targets };
-        for FieldForm { name, rows, dim, table, bag } in fields {
+        for FieldForm { name, rows, dim, unknown, table, bag } in fields {
             let table = match (rows, dim, table) {
                 (Some(rows), dim, None) => {
-                    layout.tables.push(EmbeddingTable { name: name.clone(), rows, dim });
+                    layout.tables.push(EmbeddingTable { name: name.clone(), rows, dim, unknown });
                     name.clone()
                 }
-                (None, None, Some(table)) => table,
+                (None, None, Some(table)) if !unknown => table,
                 _ => {
                     let message = format!("field {name:?}: expected either the rows of its table or the table's name");
                     return Err(Error::new(ErrorKind::Layout, message));
@@ -235,7 +253,7 @@ impl Layout {
     /// table, with [`Layout::field_of`]. `build` of a model's settings returns an error for another number and for a table without a field.
     #[must_use]
     pub fn table(mut self, name: impl Into<String>, rows: usize) -> Self {
-        self.tables.push(EmbeddingTable { name: name.into(), rows, dim: None });
+        self.tables.push(EmbeddingTable { name: name.into(), rows, dim: None, unknown: false });
         self
     }
 
@@ -257,6 +275,17 @@ impl Layout {
     pub fn width(mut self, table: &str, dim: usize) -> Self {
         let found = self.tables.iter_mut().find(|known| known.name == table);
         found.unwrap_or_else(|| panic!("no table {table:?}")).dim = Some(dim);
+        self
+    }
+
+    /// Says that row 0 of a table is for unknown values ([`EmbeddingTable::unknown`]).
+    ///
+    /// # Panics
+    /// If there is no such table.
+    #[must_use]
+    pub fn unknown(mut self, table: &str) -> Self {
+        let found = self.tables.iter_mut().find(|known| known.name == table);
+        found.unwrap_or_else(|| panic!("no table {table:?}")).unknown = true;
         self
     }
 

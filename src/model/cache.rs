@@ -3,6 +3,7 @@
 use ndarray::{Array2, Axis};
 
 use super::embeddings::Blocks;
+use super::field_dropout::FieldDropout;
 use crate::data::{Batch, DomainId, Domains};
 use crate::net::Tape;
 use crate::nn::Segment;
@@ -20,6 +21,7 @@ pub struct Cache<M> {
     pub mode: M,
     pub(super) order: Order,
     pub(super) blocks: Blocks,
+    pub(super) fields: FieldDropout,
     pub(super) x: Array2<f32>,
     pub(super) dx: Array2<f32>,
     /// Logits, or their gradients, in the order of `order`. `logits` has the order of the batch.
@@ -35,6 +37,7 @@ impl<M> Cache<M> {
             mode,
             order: Order::default(),
             blocks: Blocks::default(),
+            fields: FieldDropout::default(),
             x: Array2::default((0, 0)),
             dx: Array2::default((0, 0)),
             grouped: Array2::default((0, 0)),

@@ -17,6 +17,11 @@ pub(crate) const MAX_COUNT: usize = 1 << 12;
 /// The largest number of levels or layers.
 pub(crate) const MAX_DEPTH: usize = 1 << 8;
 
+/// Checks a dropout rate.
+pub(crate) fn check_rate(name: &str, rate: f32, problems: &mut Problems) {
+    problems.require((0.0..1.0).contains(&rate), || format!("{name}: 0 <= {name} < 1, found {rate}"));
+}
+
 /// Notes invalid values in the settings that all models have.
 pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenSettings, problems: &mut Problems) {
     let Layout { tables, fields, numeric, domains, tasks, .. } = layout;
@@ -49,8 +54,7 @@ pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenS
         format!("layout: an embedded row has at most {MAX_COLUMNS} values, found {columns}; use smaller widths, or keep fewer values")
     });
     problems.require(std.is_finite() && std >= 0.0, || format!("embedding_std: finite and at least 0, found {std}"));
-    let dropout = style.dropout;
-    problems.require((0.0..1.0).contains(&dropout), || format!("dropout: 0 <= dropout < 1, found {dropout}"));
+    check_rate("dropout", style.dropout, problems);
 }
 
 /// The first widths of a list, for an error text.

@@ -38,6 +38,18 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
         0.01
     }
 
+    /// The probability with which training drops a field from a row: the field's embedding is then 0, and else multiplied by
+    /// `1/(1 − field_dropout)`; 0 ≤ field_dropout < 1, default 0.
+    fn field_dropout(&self) -> f32 {
+        0.0
+    }
+
+    /// The number of nets of the ensemble, at least 1; default 1. All of them read the embeddings, and the logits of the model are the mean
+    /// of theirs. If there are several, the names of the layers of the i-th net begin with `members.i`, and its initial values differ.
+    fn members(&self) -> usize {
+        1
+    }
+
     /// The seed of all random initial values, of embeddings and of layers. Any number; default 0.
     fn seed(&self) -> u64 {
         0
@@ -155,7 +167,7 @@ erased_serde::serialize_trait_object!(NetConfig);
 /// Writes the settings type of a model and its builder with [`settings!`](crate::settings!).
 ///
 /// The list has the model's own settings. The macro adds the settings that all models have (`layout`, `seed`, `embedding_dim`,
-/// `embedding_std`, `activation`, `norm`, `dropout`, `init`). With `branches: DEFAULT` it also adds the settings `branches` and
+/// `embedding_std`, `field_dropout`, `members`, `activation`, `norm`, `dropout`, `init`). With `branches: DEFAULT` it also adds the settings `branches` and
 /// `built_with`, and implements [`BranchedConfig`](super::BranchedConfig). With `domain: FLAG`, the net reads the domain if the setting
 /// `FLAG` is true.
 macro_rules! model_config {
@@ -184,6 +196,13 @@ macro_rules! model_config {
                 /// The standard deviation of the initial values of embedding tables, which are normally distributed around 0. A finite
                 /// number of at least 0; default 0.01.
                 embedding_std: f32 = 0.01;
+                /// The probability with which training drops a field from a row, 0 ≤ field_dropout < 1; default 0, none. The embedding of
+                /// a dropped field is 0, the embeddings of other fields are multiplied by `1/(1 − field_dropout)`. Numeric inputs stay.
+                field_dropout: f32 = 0.0;
+                /// The number of nets of a small ensemble, 1 to 256; default 1. All of them read the embedding tables, and the logits are the
+                /// mean of theirs, in training and in inference. They differ in their initial weights. If there are several, names of
+                /// tensors begin with `net.members.i`.
+                members: usize = 1;
                 /// The activation function of hidden layers; default ReLU. Output layers and softmax gates have none.
                 activation: $crate::nn::ActivationKind = $crate::nn::ActivationKind::default();
                 /// The normalisation of hidden layers, which comes after their affine map and before their activation; default none.
@@ -221,6 +240,10 @@ macro_rules! model_config {
                 $crate::model::check::check_common(
                     &$this.layout, $this.embedding_dim, $this.embedding_std, style, $problems,
                 );
+                $problems.require((1..=256).contains(&$this.members), || {
+                    format!("members: 1 to 256, found {}", $this.members)
+                });
+                $crate::model::check::check_rate("field_dropout", $this.field_dropout, $problems);
                 $(
                     let _: $crate::model::Branches = $branches;
                     $this.branches = $this.branches.resolve(&$this.layout);
@@ -284,6 +307,14 @@ macro_rules! model_config {
 
             fn embedding_std(&self) -> f32 {
                 self.0.embedding_std
+            }
+
+            fn field_dropout(&self) -> f32 {
+                self.0.field_dropout
+            }
+
+            fn members(&self) -> usize {
+                self.0.members
             }
 
             fn seed(&self) -> u64 {

@@ -65,6 +65,13 @@ impl Block {
     }
 }
 
+impl Blocks {
+    /// For each block, the range of its values in `x`, and of its rows in the grouped order.
+    pub(super) fn ranges(&self, width: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        self.blocks.iter().map(move |block| (block.values(width), block.rows.rows()))
+    }
+}
+
 impl Embeddings {
     pub(super) fn new(config: &dyn NetConfig) -> Self {
         let mut embeddings = Self::without_tables(config);
@@ -169,7 +176,6 @@ impl Embeddings {
     }
 
     /// The columns of the fields in an embedded row.
-    #[cfg(feature = "onnx")]
     pub(crate) fn columns(&self) -> &InputColumns {
         &self.columns
     }

@@ -36,6 +36,7 @@ mod cross_stitch;
 mod customized;
 mod embeddings;
 mod extraction;
+mod field_dropout;
 pub(crate) mod fits;
 mod freeze;
 mod fusion;
@@ -271,7 +272,12 @@ impl Model {
         resize(&mut cache.x, embedded, self.embeddings.width());
         resize(&mut cache.grouped, rows, layout.tasks.len());
         self.embeddings.forward(batch, &cache.order.rows, &cache.blocks, &mut cache.x);
-        let Cache { order, x, grouped, tape, .. } = cache;
+        let Cache { order, blocks, fields, x, grouped, tape, .. } = cache;
+        if let (Some(step), rate) = (mode.training(), self.config.field_dropout())
+            && rate > 0.0
+        {
+            fields.forward(rate, step, self.embeddings.columns(), (&order.rows, blocks), x);
+        }
         let input = Input { x, segments: &order.segments, rows: &order.rows };
         self.net.forward(input, mode, tape, grouped);
         cache.order.scatter(&cache.grouped, &mut cache.logits);
@@ -288,9 +294,13 @@ impl Model {
     pub fn backward(&self, batch: &Batch, dlogits: &Array2<f32>, cache: &mut Cache<Train>, grad: &mut Gradient) {
         cache.order.gather(dlogits, &mut cache.grouped);
         resize(&mut cache.dx, cache.x.nrows(), cache.x.ncols());
-        let Cache { order, blocks, x, dx, grouped, tape, .. } = cache;
+        let Cache { order, blocks, fields, x, dx, grouped, tape, .. } = cache;
         let input = Input { x, segments: &order.segments, rows: &order.rows };
         self.net.backward(input, grouped, tape, &mut grad.net, dx);
+        let rate = self.config.field_dropout();
+        if rate > 0.0 {
+            fields.backward(rate, self.embeddings.columns(), (&order.rows, blocks), dx);
+        }
         self.embeddings.backward(batch, &order.rows, blocks, dx, &mut grad.tables);
         grad.silence();
     }

@@ -75,6 +75,8 @@ pub struct Builder<'a> {
     columns: InputColumns,
     branches: Vec<Branch>,
     built_with: usize,
+    /// The member of the ensemble that is being described, and the number of members, if there are several.
+    member: Option<(usize, usize)>,
 }
 
 impl<'a> Builder<'a> {
@@ -96,6 +98,7 @@ impl<'a> Builder<'a> {
             columns: InputColumns::new(layout, config.embedding_dim()),
             branches: Vec::new(),
             built_with: 0,
+            member: None,
         }
     }
 
@@ -108,6 +111,16 @@ impl<'a> Builder<'a> {
     /// A program and its layers.
     pub(super) fn making(config: &'a dyn NetConfig) -> Self {
         Self { made: Some((config.seed(), Vec::new())), ..Self::writing(config) }
+    }
+
+    /// Describes the net, or as many copies of it as the ensemble has members.
+    pub(super) fn describe(&mut self, config: &dyn NetConfig) -> Built {
+        let members = config.members();
+        for member in 0..members {
+            self.member = (members > 1).then_some((member, members));
+            config.describe(self)?;
+        }
+        Ok(())
     }
 
     /// The layout of the model: the fields and embedding tables, numeric inputs, domains and tasks of the rows that it reads.
@@ -242,7 +255,7 @@ impl<'a> Builder<'a> {
     /// [`Builder::queries`] or [`Builder::directions`]. To add such columns or a stopped value, pass them through [`Builder::concat`]
     /// first.
     pub fn answer(&mut self, value: Value, task: Option<usize>) {
-        self.push_answer(Answer { value, domain: None, task, unknown: 1.0, by_labels: false });
+        self.push_answer(Answer { value, domain: None, task, share: 1.0, unknown: 1.0, by_labels: false });
     }
 
     /// Adds the value `value` to the logits that a branch predicts. `branch` is the position of the branch in [`Builder::branches`], from
@@ -267,14 +280,18 @@ impl<'a> Builder<'a> {
             Some(_) if branch >= self.built_with => 0.0,
             Some(last) => 1.0 / (last + 1) as f32,
         };
-        self.push_answer(Answer { value, domain, task: of.task(), unknown, by_labels: true });
+        self.push_answer(Answer { value, domain, task: of.task(), share: 1.0, unknown, by_labels: true });
     }
 
     fn domains(&self) -> Vec<DomainId> {
         (0..self.layout.domains.len()).map(DomainId::new).collect()
     }
 
-    fn push_answer(&mut self, answer: Answer) {
+    fn push_answer(&mut self, mut answer: Answer) {
+        if let Some((_, members)) = self.member {
+            let share = 1.0 / members as f32;
+            (answer.share, answer.unknown) = (share * answer.share, share * answer.unknown);
+        }
         let (Answer { value, task, .. }, tasks) = (answer, self.layout.tasks.len());
         if let Some(task) = task {
             assert!(task < tasks, "an answer is for task {task}, but the layout has {tasks} tasks");
@@ -345,7 +362,9 @@ impl<'a> Builder<'a> {
             let row = |part: &Value| matches!(program.steps[part.index()].op, Op::Row { .. });
             assert!(!parts.iter().any(row), "the row is read by layers alone");
         }
-        let names: Vec<Name> = names.into_iter().map(IntoName::name).collect();
+        let prefix = self.member.map(|(member, _)| [Part::Field("members"), Part::Index(member)]);
+        let name = |name: N| prefix.into_iter().flatten().chain(name.name()).collect();
+        let names: Vec<Name> = names.into_iter().map(name).collect();
         if let Some((seed, layers)) = &mut self.made {
             for name in &names {
                 let name = dotted(name, self.layout);

@@ -219,10 +219,11 @@ impl Part {
         let range = self.ranges[answer.value.index()];
         let rows = match answer.domain {
             _ if range.len() == 0 => return None,
-            None => return Some(Answered { rows: range, share: 1.0 }),
+            None => return Some(Answered { rows: range, share: answer.share }),
             Some(d) => match self.segment_of(d as usize) {
                 Some(segment) => {
-                    Answered { rows: RowRange { start: segment.start, end: segment.end, at: 0 }, share: 1.0 }
+                    let rows = RowRange { start: segment.start, end: segment.end, at: 0 };
+                    Answered { rows, share: answer.share }
                 }
                 None if self.is_unknown() => Answered { rows: range, share: answer.unknown },
                 None => return None,

@@ -96,7 +96,7 @@ pub(super) fn plan<'a>(program: &'a Program, layers: &'a [Layer], domains: usize
             let i = answer.value.index();
             let value =
                 own.get(i).and_then(Option::as_ref).or(common[i].as_ref()).expect("an answer is needed").value();
-            let share = if domain == DomainId::SHARED { answer.unknown } else { 1.0 };
+            let share = if domain == DomainId::SHARED { answer.unknown } else { answer.share };
             plan.answer(domain, value, answer.task, share);
         }
     }

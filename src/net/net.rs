@@ -112,7 +112,7 @@ impl Net {
     /// The net at step 0.
     pub(crate) fn new(config: &dyn NetConfig) -> Self {
         let mut builder = Builder::making(config);
-        config.describe(&mut builder).expect("settings that were built are not too large");
+        builder.describe(config).expect("settings that were built are not too large");
         let (program, layers) = builder.finish();
         let present = vec![true; program.steps.len()];
         Self { program: Arc::new(program), layers, present }
@@ -126,14 +126,14 @@ impl Net {
     /// [`TooLarge`](super::TooLarge) allows, [`Size::values`] is infinite and [`Size::tensors`] is 0.
     pub fn size(config: &dyn NetConfig) -> Size {
         let mut builder = Builder::measuring(config);
-        let built = config.describe(&mut builder);
+        let built = builder.describe(config);
         built.map_or(Size { values: f64::INFINITY, tensors: 0.0 }, |()| builder.size())
     }
 
     /// The approximate number of values that a training step keeps on the tape for a row of its batch. Inference keeps fewer.
     pub(crate) fn row(config: &dyn NetConfig) -> f64 {
         let mut builder = Builder::writing(config);
-        config.describe(&mut builder).map_or(f64::INFINITY, |()| builder.kept())
+        builder.describe(config).map_or(f64::INFINITY, |()| builder.kept())
     }
 
     /// Writes the logits, `[rows, tasks]`.

@@ -180,6 +180,8 @@ pub(crate) struct Answer {
     pub(crate) domain: Option<u32>,
     /// The task it answers; `None` is all tasks.
     pub(crate) task: Option<usize>,
+    /// Its weight, that of one member of an ensemble.
+    pub(crate) share: f32,
     /// Its weight in rows of no known domain.
     pub(crate) unknown: f32,
     /// Whether the steps that lead to it are active in a training step if it has labels; otherwise, if it has rows.

@@ -101,7 +101,7 @@ impl Dropout {
 }
 
 /// Fills `bytes` from byte `at` of the stream; `at` is even.
-fn fill_from(rng: &mut ChaCha8Rng, at: u128, bytes: &mut [u8]) {
+pub(crate) fn fill_from(rng: &mut ChaCha8Rng, at: u128, bytes: &mut [u8]) {
     if bytes.is_empty() {
         return;
     }

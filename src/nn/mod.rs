@@ -59,6 +59,7 @@ pub use attention::{
 };
 pub use branch::Branch;
 pub use domain_mlp::{DomainEmbedding, DomainMlp, DomainMlpCache};
+pub(crate) use dropout::fill_from;
 pub use dropout::{Dropout, DropoutCache};
 pub(crate) use gate::mix_backward_rows;
 pub use gate::{Gate, GateCache, mix, mix_backward};

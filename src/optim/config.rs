@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Adagrad, AdagradConfig, Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
+use super::{Adagrad, AdagradConfig, Adam, AdamConfig, Optimizer, RowUpdates, Sgd, SgdConfig};
 use crate::Result;
 
 /// Which optimizer to use, with its settings. The settings are valid, because they were checked when they were built or read from a file.
@@ -102,6 +102,15 @@ impl OptimizerConfig {
         }
     }
 
+    /// What happens to the rows of a table that a step does not read.
+    pub fn row_updates(&self) -> RowUpdates {
+        match self {
+            Self::Sgd(config) => config.row_updates(),
+            Self::Adam(config) | Self::AdamW(config) => config.row_updates(),
+            Self::Adagrad(config) | Self::RowwiseAdagrad(config) => config.row_updates(),
+        }
+    }
+
     /// The number of state values for each value, and in addition for each row of a table.
     pub(crate) fn remembers(&self) -> (f64, f64) {
         match self {
@@ -128,7 +137,6 @@ impl OptimizerConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optim::RowUpdates;
 
     fn read(text: &str) -> Result<OptimizerConfig, String> {
         toml::from_str(text).map_err(|error| error.to_string())

@@ -25,6 +25,8 @@ const CHECKPOINT: &str = "checkpoint";
 const NOW: &str = "model";
 const BEST: &str = "best";
 const OPTIMIZER: &str = "optimizer";
+const AVERAGE: &str = "average";
+const UP_TO: &str = "average_up_to";
 
 /// The JSON of a checkpoint, under [`RUN`]; the rest of the file is tensors.
 #[derive(Debug, Serialize, Deserialize)]
@@ -80,7 +82,7 @@ impl<'a> Saver<'a> {
 
     /// Saves the run.
     pub(super) fn save(&mut self, run: &TrainingRun<'_>) -> Result<()> {
-        let TrainingRun { model, best, state, step, optimizer, .. } = run;
+        let TrainingRun { model, best, averaged, state, step, optimizer, .. } = run;
         let mut contents = Contents::new(CHECKPOINT);
         let json = |json: serde_json::Result<String>| {
             json.map_err(|error| Error::new(ErrorKind::Config, format!("a checkpoint cannot be written: {error}")))
@@ -100,6 +102,12 @@ impl<'a> Saver<'a> {
             contents.leaf(format!("{NOW}.{name}"), leaf);
         });
         best.visit(|path, leaf| contents.leaf(format!("{BEST}.{}", path.name(model.layout())), leaf));
+        if let Some(averaged) = averaged {
+            averaged.model.visit(|path, leaf| contents.leaf(format!("{AVERAGE}.{}", path.name(model.layout())), leaf));
+            for (i, up_to) in averaged.up_to.iter().enumerate() {
+                contents.tensor(format!("{UP_TO}.{i}"), &[up_to.len()], Data::U64(up_to));
+            }
+        }
         let checkpoint = Checkpoint {
             settings: self.settings.clone(),
             train: self.train,
@@ -231,15 +239,33 @@ fn go_on(file: &mut Container<File>, checkpoint: Checkpoint, run: &mut TrainingR
         tensors
     };
     let (now, best) = (named(NOW, run.model), named(BEST, &run.best));
+    let average = run.averaged.as_ref().map_or(Vec::new(), |averaged| named(AVERAGE, &averaged.model));
+    let tables = run.averaged.iter().flat_map(|averaged| averaged.up_to.iter().enumerate());
+    let up_to = tables.map(|(i, rows)| Expected {
+        name: format!("{UP_TO}.{i}"),
+        dtype: Dtype::U64,
+        shape: Some(vec![rows.len()]),
+    });
+    let up_to: Vec<Expected> = up_to.collect();
     let saved = saved_slots(run.model, &slots)?;
     let moments = saved.iter().flat_map(|(_, _, names)| {
         names.iter().map(|name| Expected { name: name.clone(), dtype: Dtype::F32, shape: None })
     });
     let moments: Vec<Expected> = moments.collect();
-    file.expect(now.iter().chain(&best).chain(&moments))?;
+    file.expect(now.iter().chain(&best).chain(&average).chain(&up_to).chain(&moments))?;
     file.read(|file| {
         fill(file, run.model, &now)?;
         fill(file, &mut run.best, &best)?;
+        if let Some(averaged) = &mut run.averaged {
+            fill(file, &mut averaged.model, &average)?;
+            for (Expected { name, .. }, up_to) in up_to.iter().zip(&mut averaged.up_to) {
+                file.read_u64(name, up_to)?;
+                if let Some(&step) = up_to.iter().find(|step| **step > state.batch as u64) {
+                    let message = format!("an average up to step {step} of an epoch with {} so far", state.batch);
+                    return Err(Error::new(ErrorKind::Corrupt, message));
+                }
+            }
+        }
         for ((slot, shape, names), SavedSlot { steps, tensors, .. }) in saved.into_iter().zip(&slots) {
             restore(file, run, (slot, shape, *steps), &names, tensors)?;
         }

@@ -2,11 +2,11 @@
 
 use ndarray::Array2;
 
-use super::MAX_THREADS;
+use super::{Average, MAX_THREADS, Unknown};
 use crate::data::{BatchOrder, DataSet, Layout};
 use crate::loss::Objective;
 use crate::metrics::{Evaluator, Monitor};
-use crate::optim::{Clip, LrSchedule, Optimizer, OptimizerConfig, Split};
+use crate::optim::{Clip, LrSchedule, Optimizer, OptimizerConfig, RowUpdates, Split};
 use crate::{Error, ErrorKind, Result};
 
 crate::settings! {
@@ -65,7 +65,18 @@ crate::settings! {
         /// ([`recompute_statistics`](super::recompute_statistics)): before each evaluation, and when a callback ends the run. Default
         /// 131,072. With 0, nothing is computed anew: inference uses the moving averages of training.
         statistics_rows: usize = 131_072;
-        /// The seed of everything that is random in a run: the order of rows, dropout masks, the samples for normalisation statistics, and
+        /// Which average of the weights is evaluated, and kept as the result of the run; default none: the weights themselves.
+        average: Average = Average::default();
+        /// How training fills the embeddings of unknown values, of the tables that [have one](crate::data::EmbeddingTable::unknown);
+        /// default [`Unknown::ByCount`] with α = 1.
+        unknown: Unknown = Unknown::default();
+        /// The strength λ ≥ 0 of the L2 penalty of embeddings by the frequency of their ids; default 0, none. A step adds `λ/n_j·w_j` to
+        /// the gradient of each table row `w_j` that it reads, where `n_j` is the number of training rows that have the id: rare ids are
+        /// pulled to 0 more strongly (mini-batch aware regularisation, Zhou et al., KDD 2018, section 5.2). Rows of unknown values that
+        /// no training row reads are not pulled.
+        id_l2: f64 = 0.0;
+        /// The seed of everything that is random in a run: the order of rows, dropout masks, the ids that
+        /// [`unknown`](TrainConfigBuilder::unknown) replaces, the samples for normalisation statistics, and
         /// the order of units in PCGrad. Any number; default 0. The initial weights of a model do not depend on it: they have their own
         /// seed in the model's settings.
         seed: u64 = 0;
@@ -84,10 +95,25 @@ crate::settings! {
             problems.require(value <= most, || format!("{name}: at most {most}, found {value}"));
         }
         this.batches.check("batches", problems);
+        this.average.check(this.epochs, problems);
+        this.unknown.check(problems);
+        let id_l2 = this.id_l2;
+        problems.require((0.0..=1e6).contains(&id_l2), || format!("id_l2: from 0 to 1e6, found {id_l2}"));
     }
 }
 
 impl TrainConfig {
+    /// Whether training needs to know how often each id occurs.
+    pub(super) fn counts_ids(&self, layout: &Layout) -> bool {
+        let unknown = layout.tables.iter().any(|table| table.unknown);
+        (self.0.unknown.counts() && unknown) || self.0.id_l2 > 0.0
+    }
+
+    /// Whether each step changes all rows of tables.
+    pub(super) fn exact_rows(&self) -> bool {
+        self.0.embedding_optimizer.as_ref().unwrap_or(&self.0.optimizer).row_updates() == RowUpdates::Exact
+    }
+
     /// The optimizer of a model with this number of embedding tables.
     pub(super) fn build_optimizer(&self, tables: usize) -> Box<dyn Optimizer> {
         match &self.0.embedding_optimizer {

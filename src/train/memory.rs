@@ -1,6 +1,6 @@
 //! The memory that a training run needs, estimated before it starts.
 
-use super::TrainConfig;
+use super::{Average, TrainConfig};
 use crate::data::Pooling;
 use crate::memory::{self, shown};
 use crate::model::fits::{advice, parameters, refusal};
@@ -20,8 +20,8 @@ pub(crate) const MAX_THREADS: usize = 1024;
 pub struct MemoryNeed {
     /// Bytes of the model's parameters.
     pub parameters: f64,
-    /// Bytes of all that grows with the number of parameters: the copy of the best epoch's parameters, the gradients, and the state of the
-    /// optimizers.
+    /// Bytes of all that grows with the number of parameters: the copy of the best epoch's parameters, the average of weights, the
+    /// gradients, the state of the optimizers, and the counts of ids.
     pub copies: f64,
     /// Bytes of one training batch and the next one, and of the activations and gradients of one batch.
     pub batch: f64,
@@ -58,6 +58,13 @@ impl TrainConfig {
         let gradient = net.bytes() + 4.0 * (table_rows + touched);
         let remembered = of_value * net.bytes() + 4.0 * (of_table_value * tables.values + of_table_row * table_rows);
 
+        // The average's position of a row has 8 bytes, the count of an id 4.
+        let averaged = match config.average {
+            Average::Off => 0.0,
+            Average::Ema { .. } if !self.exact_rows() => parameters(model) + 8.0 * table_rows,
+            Average::Ema { .. } | Average::Swa { .. } => parameters(model),
+        };
+        let counts = if self.counts_ids(layout) { 4.0 * layout.tables.iter().map(|t| t.rows as f64).sum::<f64>() } else { 0.0 };
         // The batch, and the next one, which is built during the step.
         let data = 2.0 * (fields + layout.numeric.len() as f64 + tasks + 3.0);
         let row = 2.0 * model.width_f64() * answering + 5.0 * tasks + Net::row(model);
@@ -66,7 +73,7 @@ impl TrainConfig {
         let at_once = (self.threads() as f64 * PIECE as f64).min(val as f64);
         MemoryNeed {
             parameters: parameters(model),
-            copies: parameters(model) + (1.0 + kept) * gradient + remembered,
+            copies: parameters(model) + (1.0 + kept) * gradient + remembered + averaged + counts,
             batch: 4.0 * batch * (slack * row + data),
             // Inference keeps no gradients. All scores are kept; metrics need about three copies of them.
             evaluation: 4.0 * (at_once * 0.6 * row + val as f64 * tasks * 13.0),

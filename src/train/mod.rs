@@ -2,11 +2,14 @@
 //! your own during training, and [`Checkpoints`] saves a run so that it can be resumed. For a training loop of your own, [`Step`] computes
 //! the gradient of one step.
 
+mod average;
 mod callback;
 mod checkpoint;
 mod checkpoints;
 mod config;
 mod evaluate;
+mod id_counts;
+mod id_l2;
 mod lock;
 mod memory;
 mod progress;
@@ -16,11 +19,14 @@ mod run_state;
 mod statistics;
 mod step;
 mod trainer;
+mod unknown;
 
+pub use average::Average;
 pub use callback::{Callback, StepDone};
 pub use checkpoints::{Checkpoints, CheckpointsBuilder};
 pub use config::{EarlyStop, TrainConfig, TrainConfigBuilder};
 pub use evaluate::evaluate;
+pub use id_counts::IdCounts;
 pub(crate) use memory::MAX_THREADS;
 pub use memory::MemoryNeed;
 pub use progress::Progress;
@@ -28,6 +34,7 @@ pub use report::{EpochReport, FitReport, StopReason, UnitReport};
 pub use statistics::{StatisticsRows, recompute_statistics};
 pub use step::Step;
 pub use trainer::Trainer;
+pub use unknown::Unknown;
 
 use crate::parallel::in_wakeful;
 use crate::{Error, ErrorKind, Result};

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use super::average::Averaged;
 use super::checkpoint::Saver;
 use super::config::undefined;
 use super::report::HUGE_LOSS;
@@ -18,7 +19,7 @@ use crate::optim::{Clock, Optimizer};
 use crate::parallel::join;
 use crate::{Error, ErrorKind, Result};
 
-/// The parts of a run. `model`, `best`, `optimizer`, the weighting of `step`, and `state` are what a checkpoint has.
+/// The parts of a run. `model`, `best`, `averaged`, `optimizer`, the weighting of `step`, and `state` are what a checkpoint has.
 pub(super) struct TrainingRun<'a> {
     pub(super) config: &'a TrainConfigBuilder,
     pub(super) loader: LoaderConfig,
@@ -30,6 +31,8 @@ pub(super) struct TrainingRun<'a> {
     pub(super) model: &'a mut Model,
     /// The weights of the best epoch so far; without validation rows, of the last epoch; before the first epoch, the starting weights.
     pub(super) best: Model,
+    /// The average of weights, if the run has one.
+    pub(super) averaged: Option<Averaged>,
     pub(super) optimizer: Box<dyn Optimizer>,
     pub(super) step: Step,
     pub(super) state: RunState,
@@ -56,13 +59,14 @@ impl TrainingRun<'_> {
         };
         if matches!(stop, StopReason::Callback) {
             // The model may keep these weights.
-            self.recompute_statistics(rows)?;
+            self.complete(false, rows)?;
         }
-        let Self { val, model, best, state: RunState { mut report, seconds, .. }, .. } = self;
+        let Self { val, averaged, model, best, state: RunState { mut report, seconds, .. }, .. } = self;
         // Those of an unfinished epoch.
         report.train_seconds += seconds;
         // Without an evaluation the last weights stay, unless the run diverged.
-        if stop.diverged() || (val.is_some() && report.best_epoch.is_some()) {
+        let average = averaged.is_some() && !matches!(stop, StopReason::Callback);
+        if stop.diverged() || ((val.is_some() || average) && report.best_epoch.is_some()) {
             *model = best;
         }
         report.stop = stop;
@@ -129,11 +133,16 @@ impl TrainingRun<'_> {
             return Ok(ControlFlow::Break(stop));
         }
         let started = Instant::now();
-        self.recompute_statistics(rows)?;
-        let val = match self.val.map(|rows| evaluate(self.model, rows)).transpose() {
+        let (epoch, batches) = (self.state.epoch, self.state.batch);
+        if let Some(averaged) = &mut self.averaged {
+            averaged.end_epoch(epoch, batches, self.model);
+        }
+        self.complete(true, rows)?;
+        let result = self.result();
+        let val = match self.val.map(|rows| evaluate(result, rows)).transpose() {
             Err(error) if error.kind() == ErrorKind::NonFinite => {
                 let rows = self.val.expect("an evaluation had rows");
-                let (row, task) = first_non_finite(self.model, rows);
+                let (row, task) = first_non_finite(result, rows);
                 return Ok(ControlFlow::Break(self.non_finite(rows.domains[row], task)));
             }
             val => val?,
@@ -160,7 +169,7 @@ impl TrainingRun<'_> {
 
     /// Takes one step. Returns the loss before it.
     fn learn(&mut self, batch: &Batch) -> Result<f64, NonFiniteAt> {
-        let Self { config, model, optimizer, step, state, .. } = self;
+        let Self { config, model, averaged, optimizer, step, state, .. } = self;
         let clock = Clock { epoch: state.epoch as u64, step: state.report.steps };
         let grad = step.gradient(model, batch, clock)?;
         if let Some(clip) = &config.clip {
@@ -168,7 +177,13 @@ impl TrainingRun<'_> {
         }
         state.lr = config.schedule.factor(clock, &state.plateau) * config.optimizer.lr();
         optimizer.set_lr(state.lr);
+        if let Some(averaged) = averaged {
+            averaged.before(state.epoch, state.batch, model, grad);
+        }
         model.apply(grad, &mut **optimizer);
+        if let Some(averaged) = averaged {
+            averaged.after(state.epoch, model);
+        }
         let loss = step.loss().total;
         state.batch += 1;
         state.rows += batch.rows();
@@ -180,7 +195,8 @@ impl TrainingRun<'_> {
 
     /// Records an epoch, and keeps its weights if they are the best.
     fn end_epoch(&mut self, val: Option<Report>, evaluate_seconds: f64) -> Result<()> {
-        let Self { config, model, best, step, state, .. } = self;
+        let Self { config, model, averaged, best, step, state, .. } = self;
+        let averaged = averaged.as_ref().filter(|averaged| averaged.counts(state.epoch));
         let mut done = EpochReport {
             epoch: state.epoch,
             loss: state.loss / state.rows as f64,
@@ -201,7 +217,7 @@ impl TrainingRun<'_> {
         }
         // Without validation rows the copy is needed if a later epoch diverges.
         if done.best || done.val.is_none() {
-            *best = model.clone();
+            *best = averaged.map_or(&**model, |averaged| &averaged.model).clone();
             state.report.best_epoch = Some(state.epoch);
         }
         state.report.train_seconds += state.seconds;
@@ -212,9 +228,19 @@ impl TrainingRun<'_> {
         Ok(())
     }
 
-    /// Computes the normalisation statistics of the current weights, before these are evaluated, kept or saved: moving averages lag.
-    fn recompute_statistics(&mut self, rows: &mut dyn RowSource) -> Result<()> {
-        let Self { config, model, step, state, .. } = self;
+    /// The model that the epoch's evaluation is of.
+    fn result(&self) -> &Model {
+        let averaged = self.averaged.as_ref().filter(|averaged| averaged.counts(self.state.epoch));
+        averaged.map_or(&*self.model, |averaged| &averaged.model)
+    }
+
+    /// Computes what the current weights, or their average if there is one and `result` is set, need before they are evaluated, kept or saved: embeddings of unknown values, if they are means,
+    /// and normalisation statistics, since moving averages lag.
+    fn complete(&mut self, result: bool, rows: &mut dyn RowSource) -> Result<()> {
+        let Self { config, model, averaged, step, state, .. } = self;
+        let averaged = averaged.as_mut().filter(|averaged| result && averaged.counts(state.epoch));
+        let model = averaged.map_or(&mut **model, |averaged| &mut averaged.model);
+        step.set_unknown_to_mean(model);
         let sample = StatisticsRows {
             per_domain: config.statistics_rows,
             batch_rows: config.batch_rows,

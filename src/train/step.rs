@@ -1,9 +1,13 @@
 //! The gradient of a training step.
 
+use std::sync::Arc;
+
 use ndarray::Array2;
 
-use super::UnitReport;
+use super::id_l2::add_l2;
 use super::statistics::{StatisticsRows, recompute};
+use super::unknown::{Replacer, set_to_mean};
+use super::{IdCounts, UnitReport, Unknown};
 use crate::data::{Batch, RowSource};
 use crate::loss::weighting::{Measured, Needs, Projection, UnitWeights, WeightingState};
 use crate::loss::{Loss, NonFiniteAt, Normalisers, Objective, TaskLoss};
@@ -80,6 +84,10 @@ pub struct Step {
     dlogits: Array2<f32>,
     grad: Gradient,
     by_unit: ByUnit,
+    unknown: Unknown,
+    id_l2: f64,
+    counts: Arc<IdCounts>,
+    replacer: Replacer,
 }
 
 /// Buffers for the gradients of single units.
@@ -134,6 +142,10 @@ impl Step {
             dlogits: Array2::default((0, 0)),
             grad: model.zero_grad(),
             by_unit,
+            unknown: Unknown::Off,
+            id_l2: 0.0,
+            counts: Arc::default(),
+            replacer: Replacer::default(),
         })
     }
 
@@ -153,6 +165,32 @@ impl Step {
             self.by_unit.shared = shared_tensors(model, self.weights.shared(), self.grad.frozen())?;
         }
         Ok(self)
+    }
+
+    /// Replaces ids of the training rows by that of unknown values ([`Unknown`]; default none), and adds the L2 penalty of embeddings by
+    /// the counts of their ids ([`id_l2`](super::TrainConfig::id_l2); default 0). `counts` are those of the training rows.
+    ///
+    /// [`Unknown::Mean`] does nothing here: call [`Step::set_unknown_to_mean`] before you evaluate or save the model.
+    ///
+    /// # Panics
+    /// If the counts are needed and are not of the model's tables, or `id_l2` is negative or not finite.
+    #[must_use]
+    pub fn ids(mut self, model: &Model, unknown: Unknown, id_l2: f64, counts: impl Into<Arc<IdCounts>>) -> Self {
+        let counts = counts.into();
+        assert!(id_l2 >= 0.0 && id_l2.is_finite(), "id_l2: a finite number of at least 0, found {id_l2}");
+        if unknown.counts() && model.layout().tables.iter().any(|table| table.unknown) || id_l2 > 0.0 {
+            assert!(counts.fit(model.layout()), "the counts are not of the model's tables");
+        }
+        (self.unknown, self.id_l2, self.counts) = (unknown, id_l2, counts);
+        self
+    }
+
+    /// With [`Unknown::Mean`], sets the embeddings of unknown values to the mean of the other embeddings of their tables. Frozen tables
+    /// stay.
+    pub fn set_unknown_to_mean(&self, model: &mut Model) {
+        if self.unknown == Unknown::Mean && model.layout().tables.iter().any(|table| table.unknown) {
+            set_to_mean(model, &self.counts, self.grad.frozen());
+        }
     }
 
     /// Computes the gradient of the objective on the rows of `batch`. Pass it to [`Model::apply`], which updates the model and sets the
@@ -186,9 +224,14 @@ impl Step {
     /// # Panics
     /// If `part` does not have the model's layout, if one of its rows has no known domain, or if `model` is not the model of [`Step::new`].
     pub fn forward(&mut self, model: &Model, part: &Batch, first_row: u64, clock: Clock) -> &Normalisers {
-        let Self { weights, normalisers, cache, .. } = self;
+        let Self { weights, normalisers, cache, grad, unknown, counts, replacer, .. } = self;
         cache.mode = Train { seed: self.seed, step: clock.step, first_row };
-        model.forward_with(part, part.domains(), cache);
+        let mut read = part;
+        if unknown.replaces(model.layout()) {
+            replacer.replace(*unknown, counts, (model, grad), part, cache.mode);
+            read = replacer.batch();
+        }
+        model.forward_with(read, read.domains(), cache);
         weights.start(clock);
         weights.objective().normalisers(part, weights.step().len(), normalisers);
         normalisers
@@ -212,10 +255,12 @@ impl Step {
         part: &Batch,
         normalisers: &Normalisers,
     ) -> Result<&mut Gradient, NonFiniteAt> {
-        let Self { weights, losses, loss, cache, dlogits, grad, .. } = self;
+        let Self { weights, losses, loss, cache, dlogits, grad, replacer, .. } = self;
         resize(dlogits, part.rows(), model.layout().tasks.len());
         weights.objective().evaluate(cache.logits(), part, losses, weights.step(), normalisers, dlogits, loss)?;
 
+        let replaced = self.unknown.replaces(model.layout());
+        let read = if replaced { replacer.batch() } else { part };
         let takes_part = |&unit: &usize| loss.units[unit].is_some() && weights.fixed(unit) > 0.0;
         self.by_unit.active.clear();
         self.by_unit.active.extend((0..loss.units.len()).filter(takes_part));
@@ -226,17 +271,18 @@ impl Step {
                 let unit = self.by_unit.active[0];
                 let loss = loss.units[unit].expect("the unit takes part");
                 self.by_unit.measured.push(Measured { unit, norm: 0.0, loss });
-                model.backward(part, dlogits, cache, grad);
+                model.backward(read, dlogits, cache, grad);
             }
             Needs::Norms if self.by_unit.active.len() > 1 => self.balance(model, part),
             Needs::Products if self.by_unit.active.len() > 1 => self.project(model, part),
-            _ => model.backward(part, dlogits, cache, grad),
+            _ => model.backward(read, dlogits, cache, grad),
         }
         Ok(&mut self.grad)
     }
 
     /// Does the last part of [`Step::gradient`], once the gradient and the loss are those of the whole step. The weighting learns from
-    /// them, and the model adds the gradient of its own penalty ([`Model::penalize`]). The returned gradient is complete: pass it to
+    /// them, and the model adds the gradient of its own penalty ([`Model::penalize`]). The penalty of embeddings ([`Step::ids`]) is added
+    /// to the gradient, but it is not in the loss. The returned gradient is complete: pass it to
     /// [`Model::apply`].
     ///
     /// # Panics
@@ -245,12 +291,17 @@ impl Step {
         self.weights.finish(&mut self.loss, &self.by_unit.measured);
         // The model's penalty belongs to no unit: it is neither weighted nor projected.
         self.loss.total += model.penalize(&mut self.cache, &mut self.grad);
+        if self.id_l2 > 0.0 {
+            add_l2(self.id_l2, &self.counts, model, &mut self.grad);
+        }
         &mut self.grad
     }
 
     /// One backward pass for each unit; measures the norms. The gradient is the sum.
     fn balance(&mut self, model: &Model, batch: &Batch) {
-        let Self { weights, loss, cache, dlogits, grad, by_unit, .. } = self;
+        let replaced = self.unknown.replaces(model.layout());
+        let Self { weights, loss, cache, dlogits, grad, by_unit, replacer, .. } = self;
+        let batch = if replaced { replacer.batch() } else { batch };
         let ByUnit { dlogits: own, grads, active, measured, shared, .. } = by_unit;
         for &unit in &*active {
             select(weights.objective(), unit, batch, dlogits, own);
@@ -265,7 +316,9 @@ impl Step {
     /// One backward pass for each unit; keeps all gradients. The gradient is the sum of their projections.
     fn project(&mut self, model: &Model, batch: &Batch) {
         let step = self.cache.mode.step;
-        let Self { seed, weights, cache, dlogits, grad, by_unit, .. } = self;
+        let replaced = self.unknown.replaces(model.layout());
+        let Self { seed, weights, cache, dlogits, grad, by_unit, replacer, .. } = self;
+        let batch = if replaced { replacer.batch() } else { batch };
         let ByUnit { dlogits: own, grads, active, projection, .. } = by_unit;
         for (&unit, grad) in active.iter().zip(&mut *grads) {
             select(weights.objective(), unit, batch, dlogits, own);

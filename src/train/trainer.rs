@@ -1,9 +1,10 @@
 //! The training loop.
 
+use super::average::Averaged;
 use super::checkpoint::Saver;
 use super::run::TrainingRun;
 use super::run_state::RunState;
-use super::{Callback, Checkpoints, FitReport, Step, TrainConfig, in_pool};
+use super::{Callback, Checkpoints, FitReport, IdCounts, Step, TrainConfig, in_pool};
 use crate::data::{DataSet, Encoder, IntoSource, LoaderConfig, RowSource};
 use crate::model::Model;
 use crate::persist::check_layouts;
@@ -168,6 +169,12 @@ impl Trainer {
         let _lock = checkpoints.as_ref().map(Checkpoints::lock).transpose()?;
         let mut saver = checkpoints.as_ref().map(|to| Saver::new(to, encoder.as_ref(), settings, train, val));
         let negatives = config.objective.negatives().iter().copied();
+        let counts = if settings.counts_ids(model.layout()) {
+            IdCounts::count(train, model.layout())?
+        } else {
+            IdCounts::default()
+        };
+        let step = Step::new(model, &config.objective, config.seed)?.freeze(model, &config.freeze)?;
         let loader = LoaderConfig::builder().batch_rows(config.batch_rows).seed(config.seed).order(config.batches);
         let loader = loader.negatives(negatives);
         let mut run = TrainingRun {
@@ -178,7 +185,8 @@ impl Trainer {
             val,
             best: model.clone(),
             optimizer: settings.build_optimizer(model.embeddings().tables().len()),
-            step: Step::new(model, &config.objective, config.seed)?.freeze(model, &config.freeze)?,
+            step: step.ids(model, config.unknown, config.id_l2, counts),
+            averaged: Averaged::new(config.average, model, settings.exact_rows()),
             state: RunState::default(),
             model,
         };

@@ -260,6 +260,9 @@ contract!(star_adaptive_add, star().combination(Combination::AdaptiveAdd).build(
 contract!(star_gate, star().combination(Combination::SigmoidGate).build().unwrap());
 contract!(star_concatenation, star().combination(Combination::Concatenation).build().unwrap());
 contract!(star_low_rank, star().combination(Combination::low_rank()).build().unwrap());
+contract!(star_ensemble, star().members(2).field_dropout(0.2).build().unwrap());
+contract!(ple_ensemble, ple(Branches::Domains, 1).members(3).build().unwrap());
+contract!(single_with_field_dropout, single(Branches::Domains).field_dropout(0.2).build().unwrap());
 contract!(ple_tasks, ple(Branches::Tasks, 2).build().unwrap(), below(2));
 contract!(ple_tasks_three_levels, ple(Branches::Tasks, 3).build().unwrap(), below(3));
 contract!(ple_one_level, ple(Branches::Domains, 1).build().unwrap());

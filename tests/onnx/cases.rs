@@ -131,6 +131,7 @@ fn own_options(kind: &str) -> Vec<Value> {
             json!({ "auxiliary": false, "norm_epsilon": 0.3 }),
             json!({ "partitioned_norm": false, "auxiliary_hidden": [] }),
             json!({ "hidden": [] }),
+            json!({ "members": 2, "field_dropout": 0.1 }),
         ],
         "asymmetric" => vec![
             json!({ "fusion": "sum" }),
@@ -144,6 +145,7 @@ fn own_options(kind: &str) -> Vec<Value> {
         "cgc" => vec![json!({ "own_experts": 3, "shared_experts": 0 })],
         "ple" => vec![
             json!({ "levels": 1 }),
+            json!({ "members": 3, "branches": "domains" }),
             json!({ "levels": 3, "own_experts": 2, "branches": "domains" }),
             json!({ "levels": 3, "shared_experts": 2, "branches": "domains_and_tasks" }),
         ],

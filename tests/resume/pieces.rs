@@ -4,7 +4,7 @@ use starple::data::DataSet;
 use starple::loss::{DwaConfig, GradNormConfig, Objective, UncertaintyConfig, Units, Weighting};
 use starple::optim::{LrSchedule, OptimizerConfig, PlateauLr};
 use starple::persist::Saved;
-use starple::train::{EarlyStop, FitReport, StopReason, TrainConfigBuilder, Trainer};
+use starple::train::{Average, EarlyStop, FitReport, StopReason, TrainConfigBuilder, Trainer, Unknown};
 use starple::{AnyConfig, Error, ErrorKind, Model};
 
 use crate::bits::bits;
@@ -149,4 +149,23 @@ fn a_run_is_not_resumed_with_another_model_other_settings_or_other_rows() {
     // More epochs may be asked for.
     let report = trainer(first.epochs(4)).resume(&mut model, train, Some(&val)).unwrap();
     assert_eq!(report.epochs.len(), 4);
+}
+
+#[test]
+fn averages_and_replaced_ids_go_on_too() {
+    let (layout, train, val) = log();
+    let layout = layout.unknown("user").unknown("tags");
+    let stops = || vec![after(2), after(EPOCH - 1), after(EPOCH), after(EPOCH + 4), after(2 * EPOCH + 1)];
+    let averages = [
+        (Average::Ema { decay: 0.8, after_epochs: 0 }, adam()),
+        (Average::Ema { decay: 0.9, after_epochs: 1 }, OptimizerConfig::rowwise_adagrad(0.05).unwrap()),
+        (Average::Swa { after_epochs: 1 }, adam()),
+    ];
+    for (seed, (average, optimizer)) in (1..).zip(averages) {
+        for unknown in [Unknown::ByCount(2.0), Unknown::Mean] {
+            let settings = settings(seed, optimizer.clone()).average(average).unknown(unknown).id_l2(0.01);
+            assert_resumes(&star(&layout, seed), &settings, stops(), (&train, Some(&val)));
+            assert_resumes(&ple(&layout, seed), &settings, vec![after(EPOCH + 4)], (&train, None));
+        }
+    }
 }

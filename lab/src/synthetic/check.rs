@@ -51,6 +51,8 @@ pub(super) fn strengths(settings: &SyntheticConfigBuilder, problems: &mut Proble
     within("interaction", settings.interaction, 0.0..=1.0);
     within("task_correlation", settings.task_correlation, 0.0..=1.0);
     within("signal", settings.signal, 0.0..=100.0);
+    within("fresh", settings.fresh, 0.0..=0.9);
+    within("rate_drift", settings.rate_drift, 0.0..=5.0);
     within("missing", settings.missing, 0.0..=1.0);
     for task in &settings.tasks {
         problems.require(task.rate > 0.0 && task.rate < 1.0, || {

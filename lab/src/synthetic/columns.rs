@@ -63,21 +63,24 @@ impl Columns {
                 .collect(),
         };
         let offers: Vec<_> = (0..settings.domains.len()).map(|domain| Offer::draw(settings, domain)).collect();
+        let births: Vec<_> = settings.tables().enumerate().map(|(table, values)| births(settings, table, values)).collect();
         for (row, &domain) in domains.iter().enumerate() {
-            columns.push(settings, &offers[domain], row);
+            columns.push(settings, &offers[domain], &births, row);
         }
         columns
     }
 
-    fn push(&mut self, settings: &SyntheticConfigBuilder, offer: &Offer, row: usize) {
+    fn push(&mut self, settings: &SyntheticConfigBuilder, offer: &Offer, births: &[Vec<f64>], row: usize) {
         let mut rng = stream(settings.seed, Stream::Cells, row);
+        let now = time(settings, row);
+        let (of_fields, of_bags) = births.split_at(self.ids.len());
         let (fields, bags) = offer.values.split_at(self.ids.len());
-        for (ids, values) in self.ids.iter_mut().zip(fields) {
-            ids.push(values.sample(&mut rng) as u32);
+        for ((ids, values), births) in self.ids.iter_mut().zip(fields).zip(of_fields) {
+            ids.push(born(values, births, now, &mut rng));
         }
-        for ((column, values), bag) in self.bags.iter_mut().zip(bags).zip(&settings.bags) {
+        for (((column, values), births), bag) in self.bags.iter_mut().zip(bags).zip(of_bags).zip(&settings.bags) {
             let length = rng.random_range(0..=bag.longest);
-            let mut ids: Vec<u32> = (0..length).map(|_| values.sample(&mut rng) as u32).collect();
+            let mut ids: Vec<u32> = (0..length).map(|_| born(values, births, now, &mut rng)).collect();
             ids.sort_unstable();
             ids.dedup();
             column.ids.extend(ids);
@@ -91,6 +94,34 @@ impl Columns {
             let cell = ((numeric.mean + numeric.std * (shift + normal)) * unit).round() / unit;
             // + 0 turns a rounded −0 into 0.
             column.cells.push(if missing { f64::NAN } else { cell + 0.0 });
+        }
+    }
+}
+
+/// The time of a row: 0 for the first one, nearly 1 for the last one.
+pub(super) fn time(settings: &SyntheticConfigBuilder, row: usize) -> f64 {
+    row as f64 / settings.rows as f64
+}
+
+/// The time at which each value of a field first occurs.
+fn births(settings: &SyntheticConfigBuilder, table: usize, values: usize) -> Vec<f64> {
+    let mut rng = stream(settings.seed, Stream::Fresh, table);
+    let mut birth = || {
+        let (fresh, at): (f64, f64) = rng.random();
+        if fresh < settings.fresh { at } else { 0.0 }
+    };
+    let mut births: Vec<f64> = (0..values).map(|_| birth()).collect();
+    // Some value must be there from the start.
+    births[0] = 0.0;
+    births
+}
+
+/// Draws a value until one is there at this time.
+fn born(values: &WeightedIndex<f64>, births: &[f64], now: f64, rng: &mut impl Rng) -> u32 {
+    loop {
+        let value = values.sample(rng);
+        if births[value] <= now {
+            return value as u32;
         }
     }
 }

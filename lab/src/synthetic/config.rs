@@ -76,6 +76,15 @@ starple::settings! {
         /// The standard deviation of the logit around its base rate: the larger, the less is left to chance; default 2, from 0
         /// (labels are noise) to 100.
         signal: f64 = 2.0;
+        /// Whether the split is by time, which is the order of the rows: the first 80 % are for training, then 10 % for validation, and
+        /// the last 10 % are the test rows; default false, a random split.
+        time_split: bool = false;
+        /// The share of each field's values (of each bag's too) that are new: each first occurs at a time of its own, uniform over the
+        /// log; default 0, from 0 to 0.9.
+        fresh: f64 = 0.0;
+        /// How fast base rates change: the standard deviation, over domains and tasks, of the change of the logit from the first row to
+        /// the last; default 0, from 0 to 5.
+        rate_drift: f64 = 0.0;
         /// The entries of a value's hidden vector, at least 1; default 4.
         latent: usize = 4;
         /// The share of numeric cells that are empty, from 0 to 1; default 0.

@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use starple::data::{Batch, DataSet, DomainId, Ids, Layout, Pooling};
 use starple::loss::sigmoid;
 
-use super::columns::Columns;
+use super::columns::{Columns, time};
 use super::config::{SyntheticConfig, SyntheticConfigBuilder};
 use super::truth::Truth;
 use super::{Stream, stream};
@@ -35,7 +35,8 @@ impl SyntheticLog {
         let base_rates = draw_base_rates(settings);
         let conditional = conditional_probabilities(settings, &domains, &columns, &base_rates);
         let (labels, probabilities) = draw_labels(settings, &domains, &conditional);
-        let splits = (0..settings.rows).map(|row| draw_split(settings.seed, row)).collect();
+        let split = |row| if settings.time_split { split_at(time(settings, row)) } else { draw_split(settings.seed, row) };
+        let splits = (0..settings.rows).map(split).collect();
         Self {
             config: config.clone(),
             domains: domains.into_iter().map(DomainId::new).collect(),
@@ -57,7 +58,8 @@ impl SyntheticLog {
         &self.domains
     }
 
-    /// Each row's split: `"train"`, `"val"` or `"test"`, drawn with probabilities 0.8, 0.1 and 0.1.
+    /// Each row's split: `"train"`, `"val"` or `"test"`, drawn with probabilities 0.8, 0.1 and 0.1, or by time
+    /// ([`time_split`](SyntheticConfig::time_split)).
     pub fn splits(&self) -> &[&'static str] {
         &self.splits
     }
@@ -175,6 +177,14 @@ fn conditional_probabilities(
             scores[[row, task]] = truth.score(domain, task, &features);
         }
     }
+    if settings.rate_drift > 0.0 {
+        let drifts = |domain| stream(settings.seed, Stream::Drift, domain).sample_iter::<f64, _>(StandardNormal);
+        let drifts = (0..settings.domains.len()).map(|domain| drifts(domain).take(settings.tasks.len()).collect());
+        let drifts: Vec<Vec<f64>> = drifts.collect();
+        for ((row, task), score) in scores.indexed_iter_mut() {
+            *score += settings.rate_drift * drifts[domains[row]][task] * (time(settings, row) - 0.5);
+        }
+    }
 
     let mut rows_of = vec![Vec::new(); settings.domains.len()];
     for (row, &domain) in domains.iter().enumerate() {
@@ -250,6 +260,14 @@ fn draw_labels(
         }
     }
     (labels, probabilities)
+}
+
+fn split_at(time: f64) -> &'static str {
+    match time {
+        ..0.8 => "train",
+        ..0.9 => "val",
+        _ => "test",
+    }
 }
 
 fn draw_split(seed: u64, row: usize) -> &'static str {

@@ -44,6 +44,11 @@
 //!
 //! Everything can be learned from the columns: only the draw of the label is random.
 //!
+//! By default nothing changes over time. The order of the rows is their time, from 0 to 1. With `rate_drift`, the logit of task t in domain d
+//! has the term `rate_drift · ε_{d,t} · (time − ½)`. With `fresh`, that share of a field's values first occurs at a time of its own: until
+//! then, rows that would have the value draw another one. With `time_split`, the test rows are the last ones, so that they have values that
+//! no training row has, and other base rates.
+//!
 //! ```
 //! use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 //! use starple::metrics::auc;
@@ -99,6 +104,10 @@ enum Stream {
     Split,
     /// The importance of the columns, by domain.
     Importance,
+    /// The times at which new values first occur, by field.
+    Fresh,
+    /// The change of base rates, by domain.
+    Drift,
 }
 
 /// The random stream of this purpose and index. Its key differs from all keys of a model with the same seed.

@@ -1,0 +1,63 @@
+//! How often training rows have each id.
+
+use crate::Result;
+use crate::data::{Batch, Ids, IntoSource, Layout, LoaderConfig, Pass, RowSource};
+
+/// How often the rows of an epoch have each id: one count for each row of each table. Fields that read one table count together.
+///
+/// ```
+/// use starple::data::{Batch, DataSet, Layout};
+/// use starple::train::IdCounts;
+///
+/// let layout = Layout::new(["all"], ["click"]).field("item", 4);
+/// let rows = DataSet::new(&layout, Batch::builder(&layout, 3).ids("item", vec![1, 3, 1]).build()?)?;
+/// assert_eq!(IdCounts::of(rows)?.table(0), [0, 2, 0, 1]);
+/// # Ok::<(), starple::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IdCounts {
+    tables: Vec<Vec<u32>>,
+}
+
+impl IdCounts {
+    /// Counts the ids of one epoch. This reads every row once and needs 4 bytes for each table row.
+    ///
+    /// # Errors
+    /// Those of the source.
+    pub fn of<'a>(rows: impl IntoSource<'a>) -> Result<Self> {
+        let mut rows = rows.into_source();
+        let layout = rows.layout().clone();
+        Self::count(&mut *rows, &layout)
+    }
+
+    /// Counts the ids of the first epoch. The tables are those of `layout`, which may have grown from that of the rows.
+    pub(super) fn count(rows: &mut dyn RowSource, layout: &Layout) -> Result<Self> {
+        let mut tables: Vec<Vec<u32>> = layout.tables.iter().map(|table| vec![0; table.rows]).collect();
+        let table_of: Vec<_> = (0..layout.fields.len()).map(|f| layout.table_of(f).expect("fields have tables")).collect();
+        rows.begin(Pass::Epoch(0), &LoaderConfig::builder().shuffle(false).build()?)?;
+        let mut batch = Batch::default();
+        while rows.next_into(&mut batch)? {
+            for (&table, ids) in table_of.iter().zip(&batch.ids) {
+                let (Ids::One(ids) | Ids::Bag { ids, .. }) = ids;
+                for &id in ids {
+                    let count = &mut tables[table][id as usize];
+                    *count = count.saturating_add(1);
+                }
+            }
+        }
+        Ok(Self { tables })
+    }
+
+    /// Whether there is a count for each row of each table of this layout.
+    pub(super) fn fit(&self, layout: &Layout) -> bool {
+        self.tables.iter().map(Vec::len).eq(layout.tables.iter().map(|table| table.rows))
+    }
+
+    /// The counts of the table at this position of [`Layout::tables`](crate::data::Layout::tables), one for each row.
+    ///
+    /// # Panics
+    /// If there is no such table.
+    pub fn table(&self, table: usize) -> &[u32] {
+        &self.tables[table]
+    }
+}

@@ -4,10 +4,10 @@ use ndarray::{Array2, s};
 use starple::data::{Batch, DataSet, DomainId, Encoder, Format, Layout, Pooling, Schema, Table};
 use starple::loss::Objective;
 use starple::metrics::pcoc;
+use starple::model::{Cache, Gradient};
 use starple::nn::Train;
 use starple::optim::{Clock, OptimizerConfig};
 use starple::train::{EarlyStop, IdCounts, Step, TrainConfig, Trainer, Unknown};
-use starple::model::{Cache, Gradient};
 use starple::{AnyConfig, Model};
 use starple_lab::synthetic::{SyntheticConfig, SyntheticLog};
 
@@ -146,7 +146,9 @@ fn ids_are_replaced_as_often_as_the_setting_says() {
     let [zero, one, two] = share(Unknown::ByCount(10.0), 200);
     let replaced = [9000.0 / 910.0, 1000.0 / 110.0];
     assert!((zero - (replaced[0] + replaced[1]) / 1000.0).abs() < 0.0012, "{zero}");
-    assert!((one - (900.0 - replaced[0]) / 1000.0).abs() < 0.0012 && (two - (100.0 - replaced[1]) / 1000.0).abs() < 0.0008);
+    assert!(
+        (one - (900.0 - replaced[0]) / 1000.0).abs() < 0.0012 && (two - (100.0 - replaced[1]) / 1000.0).abs() < 0.0008
+    );
 }
 
 #[test]
@@ -235,7 +237,8 @@ fn dropped_fields_are_zero_and_others_are_scaled() {
         let tables = grad.tables.iter().zip(model.embeddings().tables());
         let dot = |(grad, table): (&starple::nn::RowGrad, &Array2<f32>)| {
             let rows = grad.rows().iter().zip(grad.values().chunks_exact(3));
-            rows.map(|(&row, d)| table.row(row as usize).iter().zip(d).map(|(e, d)| f64::from(e * d)).sum::<f64>()).sum::<f64>()
+            rows.map(|(&row, d)| table.row(row as usize).iter().zip(d).map(|(e, d)| f64::from(e * d)).sum::<f64>())
+                .sum::<f64>()
         };
         tables.map(dot).sum::<f64>()
     };
@@ -257,12 +260,14 @@ fn dropped_fields_are_zero_and_others_are_scaled() {
 
 /// A log whose test rows have new users and items.
 fn world() -> (Encoder, [DataSet; 3]) {
-    let config = SyntheticConfig::builder().rows(40_000).seed(9).domains(["search", "feed", "email"]).task("click", 0.15);
+    let config =
+        SyntheticConfig::builder().rows(40_000).seed(9).domains(["search", "feed", "email"]).task("click", 0.15);
     let config = config.categorical("user", 1500).categorical("item", 600).categorical("hour", 24).latent(4);
     let log = SyntheticLog::generate(&config.time_split(true).fresh(0.7).build().unwrap());
     let mut csv = Vec::new();
     log.write_csv(&mut csv).unwrap();
-    let schema = Schema::builder().categorical("user").categorical("item").categorical("hour").domain("domain").label("click");
+    let schema =
+        Schema::builder().categorical("user").categorical("item").categorical("hour").domain("domain").label("click");
     let schema = schema.build().unwrap();
     let table = Table::from_reader(&*csv, Format::Csv, "log.csv", &schema).unwrap();
     let rows = |name: &str| {
@@ -282,7 +287,8 @@ fn scores_of_unknown_ids_are_calibrated() {
     assert!(new.len() > 400, "{} rows", new.len());
     for kind in ["pooled", "star"] {
         let measure = |unknown| {
-            let settings = serde_json::json!({ "kind": kind, "hidden": [32], "embedding_dim": 8, "embedding_std": 0.1 });
+            let settings =
+                serde_json::json!({ "kind": kind, "hidden": [32], "embedding_dim": 8, "embedding_std": 0.1 });
             let mut model = Model::new(AnyConfig::from_settings(settings, encoder.layout(), 1).unwrap());
             let early_stop = EarlyStop::builder().patience(2).build().unwrap();
             let config = TrainConfig::builder().epochs(8).batch_rows(512).early_stop(early_stop).unknown(unknown);
@@ -293,7 +299,10 @@ fn scores_of_unknown_ids_are_calibrated() {
             pcoc(&of(&logits), &of(&test.labels)).unwrap()
         };
         let found = [Unknown::default(), Unknown::Rate(0.01), Unknown::Mean, Unknown::Off].map(measure);
-        eprintln!("{kind}: PCOC by count {:.3}, rate {:.3}, mean {:.3}, off {:.3}", found[0], found[1], found[2], found[3]);
+        eprintln!(
+            "{kind}: PCOC by count {:.3}, rate {:.3}, mean {:.3}, off {:.3}",
+            found[0], found[1], found[2], found[3]
+        );
         assert!((found[0] - 1.0).abs() < 0.1, "{kind}: {}", found[0]);
     }
 }

@@ -232,7 +232,8 @@ mod tests {
                 if let Average::Ema { decay, after_epochs } = average
                     && epoch >= after_epochs
                 {
-                    let now = expected.iter_mut().flatten().zip(values(&model).into_iter().flatten().collect::<Vec<_>>());
+                    let now =
+                        expected.iter_mut().flatten().zip(values(&model).into_iter().flatten().collect::<Vec<_>>());
                     now.for_each(|(average, value)| *average = decay * *average + (1.0 - decay) * value);
                 }
             }
@@ -243,7 +244,10 @@ mod tests {
             if averaged.counts(epoch) {
                 let found = values(&averaged.model);
                 for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
-                    assert!((found - expected).abs() < 2e-6, "{average:?}, epoch {epoch}: {found}, expected {expected}");
+                    assert!(
+                        (found - expected).abs() < 2e-6,
+                        "{average:?}, epoch {epoch}: {found}, expected {expected}"
+                    );
                 }
                 assert_ne!(found, values(&model), "the average lags");
             } else {

@@ -33,7 +33,8 @@ impl IdCounts {
     /// Counts the ids of the first epoch. The tables are those of `layout`, which may have grown from that of the rows.
     pub(super) fn count(rows: &mut dyn RowSource, layout: &Layout) -> Result<Self> {
         let mut tables: Vec<Vec<u32>> = layout.tables.iter().map(|table| vec![0; table.rows]).collect();
-        let table_of: Vec<_> = (0..layout.fields.len()).map(|f| layout.table_of(f).expect("fields have tables")).collect();
+        let table_of: Vec<_> =
+            (0..layout.fields.len()).map(|f| layout.table_of(f).expect("fields have tables")).collect();
         rows.begin(Pass::Epoch(0), &LoaderConfig::builder().shuffle(false).build()?)?;
         let mut batch = Batch::default();
         while rows.next_into(&mut batch)? {

@@ -64,7 +64,8 @@ impl TrainConfig {
             Average::Ema { .. } if !self.exact_rows() => parameters(model) + 8.0 * table_rows,
             Average::Ema { .. } | Average::Swa { .. } => parameters(model),
         };
-        let counts = if self.counts_ids(layout) { 4.0 * layout.tables.iter().map(|t| t.rows as f64).sum::<f64>() } else { 0.0 };
+        let counts =
+            if self.counts_ids(layout) { 4.0 * layout.tables.iter().map(|t| t.rows as f64).sum::<f64>() } else { 0.0 };
         // The batch, and the next one, which is built during the step.
         let data = 2.0 * (fields + layout.numeric.len() as f64 + tasks + 3.0);
         let row = 2.0 * model.width_f64() * answering + 5.0 * tasks + Net::row(model);

@@ -47,8 +47,9 @@ impl Unknown {
     pub(super) fn check(self, problems: &mut Problems) {
         match self {
             Self::Off | Self::Mean => {}
-            Self::Rate(rate) => problems
-                .require(0.0 < rate && rate < 1.0, || format!("unknown: expected a rate above 0 and below 1, found {rate}")),
+            Self::Rate(rate) => problems.require(0.0 < rate && rate < 1.0, || {
+                format!("unknown: expected a rate above 0 and below 1, found {rate}")
+            }),
             Self::ByCount(alpha) => problems.require(0.0 < alpha && alpha <= 1e6, || {
                 format!("unknown: expected by_count above 0 and at most 1e6, found {alpha}")
             }),

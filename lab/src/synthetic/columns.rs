@@ -63,7 +63,8 @@ impl Columns {
                 .collect(),
         };
         let offers: Vec<_> = (0..settings.domains.len()).map(|domain| Offer::draw(settings, domain)).collect();
-        let births: Vec<_> = settings.tables().enumerate().map(|(table, values)| births(settings, table, values)).collect();
+        let births: Vec<_> =
+            settings.tables().enumerate().map(|(table, values)| births(settings, table, values)).collect();
         for (row, &domain) in domains.iter().enumerate() {
             columns.push(settings, &offers[domain], &births, row);
         }

@@ -35,7 +35,8 @@ impl SyntheticLog {
         let base_rates = draw_base_rates(settings);
         let conditional = conditional_probabilities(settings, &domains, &columns, &base_rates);
         let (labels, probabilities) = draw_labels(settings, &domains, &conditional);
-        let split = |row| if settings.time_split { split_at(time(settings, row)) } else { draw_split(settings.seed, row) };
+        let split =
+            |row| if settings.time_split { split_at(time(settings, row)) } else { draw_split(settings.seed, row) };
         let splits = (0..settings.rows).map(split).collect();
         Self {
             config: config.clone(),

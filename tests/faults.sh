@@ -166,7 +166,11 @@ fault "a plateau that waits for the metric to fall" src/train/run_state.rs \
 fault "patience that lasts an epoch longer" src/train/run.rs \
   'waited >= self.config.early_stop.patience' 'waited > self.config.early_stop.patience'
 fault "the last weights kept in place of the best" src/train/run.rs \
-  'if stop.diverged() || (val.is_some() && report.best_epoch.is_some()) {' 'if stop.diverged() {'
+  'if stop.diverged() || ((val.is_some() || average) && report.best_epoch.is_some()) {' 'if stop.diverged() {'
+fault "averages of table rows that skip the steps that do not read them" src/train/average.rs \
+  'decay.powi(i32::try_from(lag).unwrap_or(i32::MAX))' 'decay.powi(1)'
+fault "replaced ids with one draw for all steps" src/train/unknown.rs \
+  'Purpose::Unknown, step.step, field as u64' 'Purpose::Unknown, 0, field as u64'
 fault "every epoch called the best" src/train/run.rs \
   'if done.best || done.val.is_none() {' 'if done.best || done.epoch < usize::MAX {'
 fault "dropout with one mask for all steps" src/nn/dropout.rs \

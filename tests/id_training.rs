@@ -258,11 +258,12 @@ fn dropped_fields_are_zero_and_others_are_scaled() {
     assert_eq!(model.score(&batch()), plain.score(&batch()));
 }
 
-/// A log whose test rows have new users and items.
+/// A log whose test rows have new users and items. All values are equally frequent, so that new ones are like old ones.
 fn world() -> (Encoder, [DataSet; 3]) {
     let config =
         SyntheticConfig::builder().rows(40_000).seed(9).domains(["search", "feed", "email"]).task("click", 0.15);
-    let config = config.categorical("user", 1500).categorical("item", 600).categorical("hour", 24).latent(4);
+    let config = config.categorical("user", 2000).categorical("item", 2000).categorical("hour", 24).latent(4);
+    let config = config.popularity(0.0).feature_shift(0.0).signal(1.5);
     let log = SyntheticLog::generate(&config.time_split(true).fresh(0.7).build().unwrap());
     let mut csv = Vec::new();
     log.write_csv(&mut csv).unwrap();
@@ -303,6 +304,6 @@ fn scores_of_unknown_ids_are_calibrated() {
             "{kind}: PCOC by count {:.3}, rate {:.3}, mean {:.3}, off {:.3}",
             found[0], found[1], found[2], found[3]
         );
-        assert!((found[0] - 1.0).abs() < 0.1, "{kind}: {}", found[0]);
+        assert!((found[0] - 1.0).abs() < 0.1, "{kind}: {found:?}");
     }
 }

@@ -9,7 +9,7 @@ use crate::data::Layout;
 #[non_exhaustive]
 pub enum NewRows {
     /// Each new row is a copy of row 0 of the table; this is the default. Use it for fields with a fitted vocabulary, where row 0 is the
-    /// out-of-vocabulary row: a value without a row of its own reads row 0. So scores do not change when such a value gets its own row. 
+    /// out-of-vocabulary row: a value without a row of its own reads row 0. So scores do not change when such a value gets its own row.
     /// [`Unknown`](crate::train::Unknown) says how training fills row 0.
     #[default]
     OutOfVocabulary,

@@ -38,8 +38,8 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
         0.01
     }
 
-    /// The probability with which training drops a field from a row: the field's embedding is then 0, and else multiplied by
-    /// `1/(1 − field_dropout)`; 0 ≤ field_dropout < 1, default 0.
+    /// The probability with which training drops a field from a row, 0 ≤ p < 1; default 0. The field's embedding is then 0, and
+    /// otherwise multiplied by `1/(1 − p)`.
     fn field_dropout(&self) -> f32 {
         0.0
     }
@@ -167,8 +167,8 @@ erased_serde::serialize_trait_object!(NetConfig);
 /// Writes the settings type of a model and its builder with [`settings!`](crate::settings!).
 ///
 /// The list has the model's own settings. The macro adds the settings that all models have (`layout`, `seed`, `embedding_dim`,
-/// `embedding_std`, `field_dropout`, `members`, `activation`, `norm`, `dropout`, `init`). With `branches: DEFAULT` it also adds the settings `branches` and
-/// `built_with`, and implements [`BranchedConfig`](super::BranchedConfig). With `domain: FLAG`, the net reads the domain if the setting
+/// `embedding_std`, `field_dropout`, `members`, `activation`, `norm`, `dropout`, `init`). With `branches: DEFAULT` it also adds the settings
+/// `branches` and `built_with`, and implements [`BranchedConfig`](super::BranchedConfig). With `domain: FLAG`, the net reads the domain if the setting
 /// `FLAG` is true.
 macro_rules! model_config {
     (
@@ -196,8 +196,8 @@ macro_rules! model_config {
                 /// The standard deviation of the initial values of embedding tables, which are normally distributed around 0. A finite
                 /// number of at least 0; default 0.01.
                 embedding_std: f32 = 0.01;
-                /// The probability with which training drops a field from a row, 0 ≤ field_dropout < 1; default 0, none. The embedding of
-                /// a dropped field is 0, the embeddings of other fields are multiplied by `1/(1 − field_dropout)`. Numeric inputs stay.
+                /// The probability with which training drops a field from a row, 0 ≤ p < 1; default 0, none. The embedding of
+                /// a dropped field is 0, the embeddings of other fields are multiplied by `1/(1 − p)`. Numeric inputs stay.
                 field_dropout: f32 = 0.0;
                 /// The number of nets of a small ensemble, 1 to 256; default 1. All of them read the embedding tables, and the logits are the
                 /// mean of theirs, in training and in inference. They differ in their initial weights. If there are several, names of

@@ -41,7 +41,7 @@ fn batch() -> Batch {
         .unwrap()
 }
 
-fn pooled(settings: serde_json::Value) -> Model {
+fn pooled(settings: &serde_json::Value) -> Model {
     let mut all = serde_json::json!({ "kind": "pooled", "hidden": [6], "embedding_dim": 3, "embedding_std": 0.5 });
     all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
     Model::new(AnyConfig::from_settings(all, &layout(), 3).unwrap())
@@ -93,7 +93,7 @@ fn distance(a: &Gradient, b: &Gradient) -> f32 {
 
 #[test]
 fn which_ids_are_replaced_depends_on_the_row_and_not_on_the_parts_of_the_step() {
-    let model = pooled(serde_json::json!({}));
+    let model = pooled(&serde_json::json!({}));
     for unknown in [Unknown::Rate(0.2), Unknown::ByCount(3.0)] {
         let whole = gradient(&model, unknown, 7, &[]);
         for cuts in [&[1][..], &[150], &[33, 34, 201]] {
@@ -110,7 +110,8 @@ fn which_ids_are_replaced_depends_on_the_row_and_not_on_the_parts_of_the_step() 
     let all = gradient(&model, Unknown::Rate(0.999_999), 7, &[]);
     assert_eq!(all.tables[0].rows(), [0]);
     let mut hashed = (all.tables[1].rows().to_vec(), off.tables[1].rows().to_vec());
-    (hashed.0.sort_unstable(), hashed.1.sort_unstable());
+    hashed.0.sort_unstable();
+    hashed.1.sort_unstable();
     assert_eq!(hashed.0, hashed.1);
     assert!(all.tables[2].rows().len() > 5);
 }
@@ -153,7 +154,7 @@ fn ids_are_replaced_as_often_as_the_setting_says() {
 
 #[test]
 fn frozen_tables_keep_their_ids_and_means_are_weighted_by_counts() {
-    let model = pooled(serde_json::json!({}));
+    let model = pooled(&serde_json::json!({}));
     let mut step = Step::new(&model, &Objective::default(), 5).unwrap();
     step = step.freeze(&model, &["embeddings.user"]).unwrap().ids(&model, Unknown::Rate(0.9), 0.0, counts());
     // What a frozen table gives is what it would give without replacement: compare the logits where nothing else is replaced.
@@ -185,7 +186,7 @@ fn frozen_tables_keep_their_ids_and_means_are_weighted_by_counts() {
 
 #[test]
 fn the_penalty_of_ids_is_lambda_over_their_counts() {
-    let model = pooled(serde_json::json!({}));
+    let model = pooled(&serde_json::json!({}));
     let (batch, counts, lambda) = (batch().slice(0..60), counts(), 0.3);
     let of = |l2| {
         let mut step = step(&model, Unknown::Rate(0.3), l2);
@@ -218,8 +219,8 @@ fn embedded(model: &Model, part: &Batch, mode: Train) -> (Array2<f32>, Gradient)
 
 #[test]
 fn dropped_fields_are_zero_and_others_are_scaled() {
-    let model = pooled(serde_json::json!({ "field_dropout": 0.4, "hidden": [] }));
-    let plain = pooled(serde_json::json!({ "hidden": [] }));
+    let model = pooled(&serde_json::json!({ "field_dropout": 0.4, "hidden": [] }));
+    let plain = pooled(&serde_json::json!({ "hidden": [] }));
     let mode = |first_row| Train { seed: 3, step: 11, first_row };
     let (logits, grad) = embedded(&model, &batch(), mode(0));
     // The parts of a step drop what the whole step drops.

@@ -130,7 +130,6 @@ impl Averaged {
     /// After the last step of an epoch, which had this number of batches: completes the average.
     pub(super) fn end_epoch(&mut self, epoch: usize, batches: usize, model: &Model) {
         match self.average {
-            Average::Off => {}
             Average::Ema { decay, after_epochs } if epoch >= after_epochs => {
                 let tables = self.model.embeddings_mut().tables_mut().iter_mut();
                 for ((average, up_to), table) in tables.zip(&mut self.up_to).zip(model.embeddings().tables()) {
@@ -152,7 +151,7 @@ impl Averaged {
                     }
                 });
             }
-            Average::Ema { .. } | Average::Swa { .. } => {}
+            Average::Off | Average::Ema { .. } | Average::Swa { .. } => {}
         }
         // The statistics of the last weights, for runs that do not compute them anew.
         self.walk(model, |average, values| match (average, values) {

@@ -274,7 +274,9 @@ mod tests {
             model.visit_mut(|path, leaf| {
                 if let LeafMut::Tensor(values, ..) = leaf {
                     let change = (path.slot() + 1) as f32 * (epoch * epoch) as f32 * 0.1;
-                    values.iter_mut().for_each(|value| *value += change);
+                    for value in values.iter_mut() {
+                        *value += change;
+                    }
                 }
             });
             averaged.end_epoch(epoch, 1, &model);

@@ -3,7 +3,8 @@
 use crate::Result;
 use crate::data::{Batch, Ids, IntoSource, Layout, LoaderConfig, Pass, RowSource};
 
-/// How often the rows of an epoch have each id: one count for each row of each table. Fields that read one table count together.
+/// How often the rows of an epoch read each row of each embedding table. Fields that read one table count together. A
+/// [position](crate::data::Ids::Interpolated) counts for the table rows on both of its sides.
 ///
 /// ```
 /// use starple::data::{Batch, DataSet, Layout};
@@ -39,10 +40,19 @@ impl IdCounts {
         let mut batch = Batch::default();
         while rows.next_into(&mut batch)? {
             for (&table, ids) in table_of.iter().zip(&batch.ids) {
-                let (Ids::One(ids) | Ids::Bag { ids, .. }) = ids;
-                for &id in ids {
-                    let count = &mut tables[table][id as usize];
-                    *count = count.saturating_add(1);
+                let counts = &mut tables[table];
+                let mut count = |id: u32| counts[id as usize] = counts[id as usize].saturating_add(1);
+                match ids {
+                    Ids::One(ids) | Ids::Bag { ids, .. } => ids.iter().for_each(|&id| count(id)),
+                    // A position reads the table rows on both of its sides.
+                    Ids::Interpolated { ids, fractions } => {
+                        for (&id, &fraction) in ids.iter().zip(fractions) {
+                            count(id);
+                            if fraction > 0.0 {
+                                count(id + 1);
+                            }
+                        }
+                    }
                 }
             }
         }

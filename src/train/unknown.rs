@@ -123,6 +123,8 @@ impl Replacer {
                         replace_one(&mut ids[row[0] as usize..row[1] as usize], draw, threshold);
                     }
                 }
+                // A number has a position, whatever its value.
+                Ids::Interpolated { .. } => {}
             }
         }
     }

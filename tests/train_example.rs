@@ -119,7 +119,8 @@ fn an_unknown_key_is_named_with_what_was_expected() {
     assert_eq!(
         complaint(&RUN.replace("epochs = 1", "epoch = 1"), LOG.as_bytes()),
         "error: file.toml: [train]: unknown field `epoch`, expected one of `epochs`, `batch_rows`, `batches`, `optimizer`, \
-         `embedding_optimizer`, `schedule`, `clip`, `freeze`, `objective`, `early_stop`, `statistics_rows`, `seed`, `threads` (did you mean `epochs`?)"
+         `embedding_optimizer`, `schedule`, `clip`, `freeze`, `objective`, `early_stop`, `statistics_rows`, `average`, `unknown`, `id_l2`, \
+         `seed`, `threads` (did you mean `epochs`?)"
     );
     let text = complaint(&RUN.replace("hidden = [4]", "hiden = [4]"), LOG.as_bytes());
     assert!(

@@ -70,4 +70,11 @@ impl Model {
         self.settle();
         Ok(())
     }
+
+    /// Marks the tables that have a row for unknown values in `layout`: older model files do not say so, but their encoders do.
+    pub(crate) fn mark_unknown(&mut self, layout: &Layout) {
+        for (table, known) in self.config.layout_mut().tables.iter_mut().zip(&layout.tables) {
+            table.unknown |= known.unknown;
+        }
+    }
 }

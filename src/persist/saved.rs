@@ -141,6 +141,7 @@ impl Saved {
             fill(container, &mut model, &tensors)?;
             let encoder: Option<Encoder> = text(container, ENCODER)?;
             if let Some(encoder) = &encoder {
+                model.mark_unknown(encoder.layout());
                 check_layouts(encoder, &model)?;
             }
             let calibration: Option<Calibration> = text(container, CALIBRATION)?;

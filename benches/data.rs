@@ -68,7 +68,7 @@ impl Log {
 fn encoded(log: &Log) -> (Table, Encoder, DataSet) {
     let table = log.read();
     let encoder = Encoder::fit(&log.schema, &table, &table.all()).expect("a log to fit on");
-    let set = encoder.encode(&table, &table.all()).expect("the log it was fitted on");
+    let set = encoder.encode_training(&table, &table.all()).expect("the log it was fitted on");
     (table, encoder, set)
 }
 
@@ -86,7 +86,7 @@ fn data(criterion: &mut Criterion) {
         bencher.iter(|| Encoder::fit(&log.schema, &table, &rows).expect("a log to fit on"));
     });
     group.bench_function(BenchmarkId::new("encode", name), |bencher| {
-        bencher.iter(|| encoder.encode(&table, &rows).expect("the log it was fitted on"));
+        bencher.iter(|| encoder.encode_training(&table, &rows).expect("the log it was fitted on"));
     });
 
     let config = LoaderConfig::builder().batch_rows(BATCH).build().expect("a loader that can be");

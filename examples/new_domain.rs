@@ -10,6 +10,7 @@
 
 use starple::data::{Encoder, Numeric, Schema, Table, UnknownDomain};
 use starple::metrics::auc;
+use starple::model::NewRows;
 use starple::optim::OptimizerConfig;
 use starple::train::{EarlyStop, Progress, TrainConfig, Trainer};
 use starple::{Result, Star, StarConfig};
@@ -32,12 +33,14 @@ fn main() -> Result<()> {
         .build()?;
     let table = Table::read(LOG, &schema)?;
 
-    // `everyone` knows all scenes. The encoder of the model does not know the new one, so its rows take the shared path.
-    let everyone = Encoder::fit(&schema, &table, &table.split("train")?)?;
-    let new = everyone.domain(NEW)?;
+    // `truth` knows the true probabilities and all scenes. The encoder of the model does not know the new one, so its rows take the shared path.
+    let truth = Schema::builder().feature(Numeric::new("p_click").unscaled()).domain("scene").label("click").build()?;
+    let truth_table = Table::read(LOG, &truth)?;
+    let truth = Encoder::fit(&truth, &truth_table, &truth_table.all())?;
+    let new = truth.domain(NEW)?;
     let of = |split: &str, is_new: bool| -> Result<Vec<u32>> {
         let rows = table.split(split)?;
-        let domains = everyone.encode(&table, &rows)?.into_batch().domains;
+        let domains = truth.encode(&truth_table, &rows)?.into_batch().domains;
         Ok(rows.into_iter().zip(domains).filter(|(_, domain)| (*domain == new) == is_new).map(|(row, _)| row).collect())
     };
     let known = of("train", false)?;
@@ -50,7 +53,7 @@ fn main() -> Result<()> {
     let mut trainer = Trainer::new(settings.clone().epochs(30).early_stop(early_stop).build()?)
         .callback(Progress::stderr("known scenes"));
     let val = encoder.encode(&table, &of("val", false)?)?;
-    trainer.fit(&mut star, encoder.encode(&table, &known)?, Some(&val))?;
+    trainer.fit(&mut star, encoder.encode_training(&table, &known)?, Some(&val))?;
 
     let test_rows = of("test", true)?;
     let score = |encoder: &Encoder, star: &Star, rows: &[u32]| -> Result<Option<f64>> {
@@ -64,20 +67,20 @@ fn main() -> Result<()> {
     let others_before = score(&encoder, &star, &other_rows)?;
     let old = encoder.encode(&table, &other_rows)?;
     let before = star.score(&old);
-    encoder.add_domain(NEW)?;
-    star.add_domain(NEW)?;
+    // The encoder learns the domain and new values from the rows of the domain, and counts their labels in target statistics.
+    let new_rows = of("train", true)?;
+    encoder.extend(&table, &new_rows)?;
+    star.grow(encoder.layout(), NewRows::OutOfVocabulary)?;
     assert_eq!(star.score(&old), before, "adding a domain changes no score");
 
-    let new_rows = of("train", true)?.len();
-    let all = encoder.encode(&table, &table.split("train")?)?;
+    let new_rows = new_rows.len();
+    let all = encoder.encode_training(&table, &table.split("train")?)?;
     let settings = settings.epochs(3);
     Trainer::new(settings.build()?).callback(Progress::stderr("all scenes")).fit(&mut star, all, None)?;
     let own = score(&encoder, &star, &test_rows)?;
     let others_after = score(&encoder, &star, &other_rows)?;
 
-    let truth = Schema::builder().feature(Numeric::new("p_click").unscaled()).domain("scene").label("click").build()?;
-    let truth_table = Table::read(LOG, &truth)?;
-    let truth = Encoder::fit(&truth, &truth_table, &test_rows)?.encode(&truth_table, &test_rows)?;
+    let truth = truth.encode(&truth_table, &test_rows)?;
     let best = auc(&truth.numeric.column(0).to_vec(), &truth.labels.column(0).to_vec());
 
     let mut out =

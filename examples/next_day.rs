@@ -51,7 +51,7 @@ fn main() -> Result<()> {
 
     // An encoder of the whole log finds the rows of the new scene and of the new items (every fourth item).
     let everything = Encoder::fit(&schema, &table, &table.all())?;
-    let (all, scene) = (everything.encode(&table, &table.all())?, everything.domain(NEW_SCENE)?);
+    let (all, scene) = (everything.encode_training(&table, &table.all())?, everything.domain(NEW_SCENE)?);
     let is_scene = |row: &u32| all.domains[*row as usize] == scene;
     let is_item = |row: &u32| all.ids[1].row(*row as usize)[0].is_multiple_of(4);
 
@@ -78,7 +78,7 @@ fn main() -> Result<()> {
     let config = StarConfig::builder(encoder.layout()).embedding_dim(8).hidden([64, 32]).dropout(0.1).build()?;
     let mut star = Star::new(config);
     let settings = TrainConfig::builder();
-    fit("yesterday", &mut star, settings.clone().epochs(6), encoder.encode(&table, &yesterday)?)?;
+    fit("yesterday", &mut star, settings.clone().epochs(6), encoder.encode_training(&table, &yesterday)?)?;
     let before = score(&encoder, &star)?;
     let file = std::env::temp_dir().join(format!("starple-yesterday-{}.safetensors", std::process::id()));
     ModelFile::new(&star).encoder(&encoder).save(&file)?;
@@ -90,18 +90,18 @@ fn main() -> Result<()> {
     let (mut star, mut encoder) = (saved.model, saved.encoder.expect("the file has an encoder"));
 
     // New values and domains get the next ids. The model gets table rows and parameters for them.
-    let old = encoder.encode(&table, &yesterday)?;
+    let old = encoder.encode_training(&table, &yesterday)?;
     let scores = star.score(&old);
     println!("{}\n", encoder.extend(&table, today)?);
     star.grow(encoder.layout(), NewRows::OutOfVocabulary)?;
     assert_eq!(star.score(&old), scores, "growing changes no score");
 
     let mut alone = star.clone();
-    let rows = encoder.encode(&table, today)?;
+    let rows = encoder.encode_training(&table, today)?;
     fit("today", &mut star, settings.clone().epochs(2), rows)?;
 
     let of_scene: Rows = today.iter().copied().filter(is_scene).collect();
-    let rows = encoder.encode(&table, &of_scene)?;
+    let rows = encoder.encode_training(&table, &of_scene)?;
     fit("today, partner alone", &mut alone, settings.epochs(10).freeze(SHARED), rows)?;
     assert_eq!(alone.score(&old), scores, "parameters of one scene change no other scene's scores");
 

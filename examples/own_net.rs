@@ -130,11 +130,12 @@ fn main() -> Result<()> {
         .build()?;
     let table = Table::read(LOG, &schema)?;
     let encoder = Encoder::fit(&schema, &table, &table.split("train")?)?;
-    let [train, val, test] = ["train", "val", "test"].map(|split| encoder.encode(&table, &table.split(split)?));
+    let train = encoder.encode_training(&table, &table.split("train")?)?;
+    let [val, test] = ["val", "test"].map(|split| encoder.encode(&table, &table.split(split)?));
     let mut model = Model::new(LinearConfig { layout: encoder.layout().clone(), embedding_dim: 4 });
     let settings =
         TrainConfig::builder().epochs(10).batch_rows(256).optimizer(OptimizerConfig::adam(0.005)?).build()?;
-    Trainer::new(settings).callback(Progress::stderr("linear")).fit(&mut model, train?, Some(&val?))?;
+    Trainer::new(settings).callback(Progress::stderr("linear")).fit(&mut model, train, Some(&val?))?;
     let test = test?;
     println!("{}", evaluate(&model, &test)?);
 

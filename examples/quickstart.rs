@@ -60,8 +60,9 @@ fn main() -> Result<()> {
         .build()?;
     let table = Table::read(LOG, &schema)?;
     let encoder = Encoder::fit(&schema, &table, &table.split("train")?)?;
-    let [fit, val, test] = ["train", "val", "test"].map(|split| encoder.encode(&table, &table.split(split)?));
-    let (fit, val, test) = (fit?, val?, test?);
+    let fit = encoder.encode_training(&table, &table.split("train")?)?;
+    let [val, test] = ["val", "test"].map(|split| encoder.encode(&table, &table.split(split)?));
+    let (val, test) = (val?, test?);
     let layout = encoder.layout();
 
     let pooled = PooledConfig::builder(layout).embedding_dim(8).hidden([64, 32]).dropout(0.1).build()?;

@@ -35,8 +35,9 @@ fn auc(name: &str, tasks: &[&str]) -> Result<Vec<Option<f64>>> {
         .build()?;
     let table = Table::read(LOG, &schema)?;
     let encoder = Encoder::fit(&schema, &table, &table.split("train")?)?;
-    let [train, val, test] = ["train", "val", "test"].map(|split| encoder.encode(&table, &table.split(split)?));
-    let (train, val, test): (DataSet, DataSet, DataSet) = (train?, val?, test?);
+    let train = encoder.encode_training(&table, &table.split("train")?)?;
+    let [val, test] = ["val", "test"].map(|split| encoder.encode(&table, &table.split(split)?));
+    let (val, test): (DataSet, DataSet) = (val?, test?);
 
     let config = PleConfig::builder(encoder.layout()).embedding_dim(8).branches(Branches::Tasks).levels(2);
     let config = config.shared_experts(2).own_experts(1).expert_hidden([64]).tower_hidden([32]).dropout(0.1).build()?;

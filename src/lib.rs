@@ -46,7 +46,7 @@
 //! let log = "item,price,page,click\nlamp,20,home,1\nsofa,400,search,0\nlamp,25,search,1\n";
 //! let table = Table::from_reader(log.as_bytes(), Format::Csv, "log.csv", &schema)?;
 //! let encoder = Encoder::fit(&schema, &table, &table.all())?;
-//! let batch = encoder.encode(&table, &table.all())?;
+//! let batch = encoder.encode_training(&table, &table.all())?;
 //!
 //! let cfg = StarConfig::builder(encoder.layout()).embedding_dim(8).hidden([16, 8]).build()?;
 //! let domain = encoder.domain("search")?;

@@ -21,6 +21,8 @@ pub(crate) enum Purpose {
     Statistics = 7,
     /// The negative labels that a pass keeps.
     Negatives = 8,
+    /// The order of training rows in target statistics.
+    TargetStatistics = 9,
     /// The ids that training replaces by that of unknown values.
     Unknown = 10,
     /// The fields that training drops.

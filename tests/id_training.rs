@@ -277,8 +277,9 @@ fn world() -> (Encoder, [DataSet; 3]) {
         splits.filter(|(_, split)| **split == name).map(|(row, _)| row as u32).collect::<Vec<u32>>()
     };
     let encoder = Encoder::fit(&schema, &table, &rows("train")).unwrap();
-    let sets = ["train", "val", "test"].map(|name| encoder.encode(&table, &rows(name)).unwrap());
-    (encoder, sets)
+    let train = encoder.encode_training(&table, &rows("train")).unwrap();
+    let [val, test] = ["val", "test"].map(|name| encoder.encode(&table, &rows(name)).unwrap());
+    (encoder, [train, val, test])
 }
 
 #[test]

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer as _, MapAccess, Visitor};
 use starple::data::{
-    Bag, Categorical, Feature, Label, Numeric, ReadOptions, Schema, SplitOptions, Splits, Table, UnknownDomainRows,
-    UnknownSplitRows,
+    Bag, Categorical, Feature, Label, Numeric, ReadOptions, Schema, SplitOptions, Splits, Table, TargetStatistics,
+    UnknownDomainRows, UnknownSplitRows,
 };
 use starple::train::TrainConfig;
 use starple::{Error, ErrorKind, Result};
@@ -146,7 +146,7 @@ pub(crate) struct Data {
     read: ReadOptions,
 }
 
-/// `[features]`: names, or tables with options.
+/// `[features]`: names, or tables with options; and the settings of target statistics.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Features {
@@ -156,6 +156,8 @@ pub(crate) struct Features {
     numeric: Vec<Named<Numeric>>,
     #[serde(default)]
     bag: Vec<BagColumn>,
+    #[serde(default)]
+    target_statistics: TargetStatistics,
 }
 
 /// A feature that is written as its name or as a table.
@@ -262,11 +264,11 @@ impl Data {
     }
 
     fn schema(&self, features: Features) -> Result<Schema> {
-        let Features { categorical, numeric, bag } = features;
+        let Features { categorical, numeric, bag, target_statistics } = features;
         let features = categorical.into_iter().map(|named| Feature::from(named.0));
         let features = features.chain(numeric.into_iter().map(|named| Feature::from(named.0)));
         let features = features.chain(bag.into_iter().map(|column| Feature::from(column.bag())));
-        let mut schema = Schema::builder().labels(self.labels.iter().cloned());
+        let mut schema = Schema::builder().labels(self.labels.iter().cloned()).target_statistics(target_statistics);
         for feature in features {
             schema = schema.feature(feature);
         }

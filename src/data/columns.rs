@@ -4,6 +4,7 @@
 mod typed;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Schema;
 use super::feature::{Coding, Feature};
@@ -87,6 +88,9 @@ impl TableBuilder {
         if let Some(column) = schema.weight() {
             builder.add(column, Cells::Weight(Vec::new()));
         }
+        if let Some(column) = schema.target_statistics().time() {
+            builder.add(column, Cells::Number(Vec::new()));
+        }
         builder.row_bytes = builder.columns.iter().map(|column| column.cells.row_bytes()).sum();
         builder
     }
@@ -149,7 +153,7 @@ impl TableBuilder {
     pub(super) fn finish(self, source: PathBuf) -> Table {
         let Self { sources, columns, parts, rows, lines, split, .. } = self;
         let columns = columns.into_iter().map(|column| (sources[column.source].clone(), column.cells.finish()));
-        Table { source, parts, rows, lines, columns: columns.collect(), split }
+        Table { source, parts, rows, lines, columns: columns.collect(), split, identity: Arc::default() }
     }
 
     fn source(&mut self, column: &str) -> usize {

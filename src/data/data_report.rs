@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Batch, Encoder, NumberReport, Table};
+use super::{Batch, Encoder, NumberReport, StatisticsStrengths, Table};
 use crate::error::{Result, quoted};
 
 /// A value for each of the three splits: training, validation and test rows.
@@ -96,6 +96,8 @@ pub struct DataReport {
     pub missing: Vec<FeatureShare>,
     /// For each numeric feature, how it is encoded, and its distribution among the training rows.
     pub numbers: Vec<NumberReport>,
+    /// The features with [target statistics](super::TargetStatistics), by task, and the strengths of their priors.
+    pub statistics: Vec<StatisticsStrengths>,
     /// The rows that were left out because of their split or domain, with one entry for each value and split. Empty if none were.
     pub left_out: Vec<LeftOut>,
     /// The rows of domains that no training row has, if they were kept: they got the id [`DomainId::SHARED`](super::DomainId::SHARED).
@@ -117,7 +119,8 @@ impl DataReport {
         let [train, val, test] = tables.map(|(table, rows)| encoder.missing_numbers(table, rows));
         let missing = shares(&[train?, val?, test?]);
         let rows = BySplit::of(|split| batches[split].rows());
-        let mut report = Self { rows, unknown, missing, numbers, left_out, shared, warnings: encoder.warnings() };
+        let (statistics, warnings) = (encoder.statistics(), encoder.warnings());
+        let mut report = Self { rows, unknown, missing, numbers, statistics, left_out, shared, warnings };
         report.warn();
         Ok(report)
     }

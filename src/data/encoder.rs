@@ -1,14 +1,17 @@
 //! Encodes rows by vocabularies, scales and domains that were fitted on other rows.
 
 mod counts;
+mod statistics;
 
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use self::statistics::Counted;
 use super::batch::join;
 use super::fitted::{Fitted, translate};
 use super::names::listed;
 use super::row_plan::{RowPlan, RowScratch};
+use super::statistics::{Form, Statistics};
 use super::target::{Label, Target};
 use super::vocabulary::Vocabulary;
 use super::{Batch, DataSet, DomainId, Growth, Layout, NumberReport, RawValue, Schema, Table, id_spelling};
@@ -44,7 +47,7 @@ pub enum UnknownDomain {
 /// let encoder = Encoder::fit(&schema, &table, &table.all())?;
 /// assert_eq!(encoder.layout().domains, ["home", "search"]);
 /// assert_eq!(encoder.layout().numeric, ["price", "price?"]);
-/// let batch = encoder.encode(&table, &table.all())?;
+/// let batch = encoder.encode_training(&table, &table.all())?;
 /// assert_eq!(batch.rows(), 3);
 ///
 /// // At serving time rows come from elsewhere, and without labels.
@@ -63,6 +66,10 @@ pub struct Encoder {
     /// Of the tasks; empty if all are binary.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     targets: Vec<Target>,
+    #[serde(skip_serializing_if = "Statistics::is_empty")]
+    statistics: Statistics,
+    #[serde(skip)]
+    counted: Counted,
     /// Derived from the others.
     #[serde(skip)]
     layout: Layout,
@@ -78,13 +85,16 @@ struct Parts {
     unknown_domain: UnknownDomain,
     #[serde(default)]
     targets: Vec<Target>,
+    /// Files of encoders without statistics have none.
+    #[serde(default)]
+    statistics: Option<Form>,
 }
 
 impl TryFrom<Parts> for Encoder {
     type Error = Error;
 
     fn try_from(parts: Parts) -> Result<Self> {
-        let Parts { schema, fitted, domains, unknown_domain, targets } = parts;
+        let Parts { schema, fitted, domains, unknown_domain, targets, statistics } = parts;
         let features = schema.features();
         let mut problems = Problems::default();
         problems.require(fitted.len() == features.len(), || {
@@ -111,21 +121,31 @@ impl TryFrom<Parts> for Encoder {
             target.check(name, &mut problems);
         }
         problems.into_result("Encoder")?;
-        Ok(Self::assemble(schema, fitted, domains, unknown_domain, targets))
+        let mut encoder = Self::assemble(schema, fitted, domains, unknown_domain, targets);
+        if let Some(form) = statistics {
+            let statistics = form.statistics(&encoder.layout);
+            let wrong = |reason| Error::new(ErrorKind::Config, format!("Encoder: statistics: {reason}"));
+            encoder.statistics = statistics.map_err(wrong)?;
+            encoder.derive_layout();
+        }
+        Ok(encoder)
     }
 }
 
 impl Encoder {
-    /// Learns vocabularies, means, standard deviations, bucket boundaries, domains, and the mean and standard deviation of
+    /// Learns vocabularies, means, standard deviations, bucket boundaries, domains, target statistics, and the mean and standard deviation of
     /// regression labels from some rows of `table`. `rows` are the numbers of
     /// these rows, counted from 0; other rows have no effect.
+    ///
+    /// If features have [target statistics](super::TargetStatistics), which count labels, encode these rows with
+    /// [`Encoder::encode_training`]; encode other rows with [`Encoder::encode`].
     ///
     /// The values of a vocabulary get the ids 1, 2, … in the order in which they first appear in `rows`. Domains are sorted by name, or as
     /// numbers if all names are integers, and get ids from 0.
     ///
     /// # Errors
     /// * [`ErrorKind::Config`] if `schema` has no label column.
-    /// * [`ErrorKind::Data`] if `rows` is empty, if one of the rows has an empty domain, or if all of the rows have the weight 0.
+    /// * [`ErrorKind::Data`] if `rows` is empty, if one of the rows has an empty domain or lacks the time that orders target statistics, or if all of the rows have the weight 0.
     /// * [`ErrorKind::Layout`] if `table` lacks a column of `schema`, because it was read with another schema.
     ///
     /// # Panics
@@ -148,7 +168,9 @@ impl Encoder {
         let (fitted, numbers) = Fitted::fit_all(schema.features_mut(), table, rows)?;
         let domains = fit_domains(&schema, table, rows)?;
         let targets = fit_targets(&schema, table, rows);
-        Ok((Self::assemble(schema, fitted, domains, UnknownDomain::default(), targets), numbers))
+        let mut encoder = Self::assemble(schema, fitted, domains, UnknownDomain::default(), targets);
+        encoder.fit_statistics(table, rows)?;
+        Ok((encoder, numbers))
     }
 
     fn assemble(
@@ -158,7 +180,16 @@ impl Encoder {
         unknown_domain: UnknownDomain,
         targets: Vec<Target>,
     ) -> Self {
-        let mut encoder = Self { schema, fitted, domains, unknown_domain, targets, layout: Layout::default() };
+        let mut encoder = Self {
+            schema,
+            fitted,
+            domains,
+            unknown_domain,
+            targets,
+            statistics: Statistics::default(),
+            counted: Counted::default(),
+            layout: Layout::default(),
+        };
         encoder.derive_layout();
         encoder
     }
@@ -170,6 +201,8 @@ impl Encoder {
         for (i, feature) in self.schema.features().iter().enumerate() {
             self.fitted(i).describe(feature, &mut layout);
         }
+        let names: Vec<String> = self.statistics.names(&layout).flat_map(|(_, names)| names).collect();
+        layout.numeric.extend(names);
         self.layout = layout;
     }
 
@@ -239,8 +272,11 @@ impl Encoder {
     /// * An unknown value gets the next id of its vocabulary if it occurs in `rows` at least as often as the feature's `min_count`. New values
     ///   are numbered in the order in which they first appear. Rarer values keep id 0. Occurrences in earlier rows do not count.
     /// * An unknown domain gets the next [`DomainId`]. Several new domains are sorted as in [`Encoder::fit`].
+    /// * [Target statistics](super::TargetStatistics) count the labels of these rows too, so pass each row only once. Their strengths and
+    ///   scales stay. Encode these rows with [`Encoder::encode_training`] to train on them.
     /// * Everything else stays: existing ids, means and standard deviations (also those of labels), bucket boundaries, and features with hashed values or with
-    ///   values that are ids. So a row whose values and domain were known is encoded exactly as before.
+    ///   values that are ids. So a row whose values and domain were known is encoded exactly as before, except for target
+    ///   statistics.
     ///
     /// ```
     /// use starple::data::{Encoder, Format, Schema, Table};
@@ -261,7 +297,7 @@ impl Encoder {
     /// # Errors
     /// After an error the encoder is unchanged.
     ///
-    /// * [`ErrorKind::Data`] if one of the rows has an empty domain.
+    /// * [`ErrorKind::Data`] if one of the rows has an empty domain, or lacks the time that orders target statistics.
     /// * [`ErrorKind::Layout`] if `table` lacks a column of the encoder's schema, because it was read with another schema.
     ///
     /// # Panics
@@ -269,6 +305,8 @@ impl Encoder {
     pub fn extend(&mut self, table: &Table, rows: &[u32]) -> Result<Growth> {
         let found = Fitted::values(self.schema.features(), table, rows)?;
         let domains = fit_domains(&self.schema, table, rows)?;
+        // What can still fail then.
+        let before = (!self.statistics.is_empty()).then(|| self.clone());
         let mut growth = Growth::default();
         for ((feature, fitted), found) in self.schema.features().iter().zip(&mut self.fitted).zip(&found) {
             if let Fitted::Vocabulary(values) = fitted {
@@ -278,11 +316,18 @@ impl Encoder {
         }
         growth.domains.extend(self.domains.extend(&domains).iter().map(ToString::to_string));
         self.derive_layout();
+        if let Some(before) = before
+            && let Err(error) = self.extend_statistics(table, rows)
+        {
+            *self = before;
+            return Err(error);
+        }
         Ok(growth)
     }
 
     /// Encodes some rows of `table`, which must be read with the encoder's schema. `rows` are the numbers of these rows, counted from 0; the
-    /// result has them in this order.
+    /// result has them in this order. Use it for rows to validate, test, calibrate or serve; for rows to train on, use
+    /// [`Encoder::encode_training`].
     ///
     /// A value that is not in the vocabulary of its feature gets id 0. If the table was read with [`Schema::unlabelled`], all labels are NaN
     /// (missing), there are no weights, and groups only if their column is also a categorical feature or the domain. Groups are numbered per
@@ -294,10 +339,21 @@ impl Encoder {
     /// * [`ErrorKind::Layout`] if `table` lacks a column of the encoder's schema, because it was read with another schema.
     /// * [`ErrorKind::Data`] if the rows have 2³² or more values in one bag feature. Also if the values of a feature must be ids, and a value
     ///   is out of range; reading with the encoder's schema has excluded this.
+    /// * [`ErrorKind::Config`] if features have target statistics and this encoder has learned from one of the rows: its inputs would show its
+    ///   label.
     ///
     /// # Panics
     /// If a number in `rows` is not less than [`Table::rows`].
     pub fn encode(&self, table: &Table, rows: &[u32]) -> Result<DataSet> {
+        self.check_uncounted(table, rows)?;
+        let (mut batch, numeric) = self.encode_columns(table, rows)?;
+        batch.numeric = join(&numeric, rows.len());
+        self.write_statistics(&mut batch);
+        Ok(DataSet::of_valid(&self.layout, batch))
+    }
+
+    /// Encodes rows, without statistics; the columns of numbers are apart.
+    fn encode_columns(&self, table: &Table, rows: &[u32]) -> Result<(Batch, Vec<Vec<f32>>)> {
         let mut ids = Vec::with_capacity(self.layout.fields.len());
         let mut numeric = Vec::with_capacity(self.layout.numeric.len());
         for (i, feature) in self.schema.features().iter().enumerate() {
@@ -309,15 +365,15 @@ impl Encoder {
         });
         let weights = self.schema.weight().and_then(|column| table.weights(column));
         let groups = self.schema.group().and_then(|column| table.text(column).ok());
-        let rows = Batch {
+        let batch = Batch {
             ids,
-            numeric: join(&numeric, rows.len()),
+            numeric: Array2::default((rows.len(), 0)),
             labels: join(&labels.collect::<Vec<_>>(), rows.len()),
             domains: self.encode_domains(table, rows)?,
             weights: weights.map_or_else(Vec::new, |all| rows.iter().map(|&row| all[row as usize]).collect()),
             groups: groups.map_or_else(Vec::new, |text| rows.iter().map(|&row| text.codes[row as usize]).collect()),
         };
-        Ok(DataSet::of_valid(&self.layout, rows))
+        Ok((batch, numeric))
     }
 
     fn encode_domains(&self, table: &Table, rows: &[u32]) -> Result<Vec<DomainId>> {
@@ -363,6 +419,24 @@ impl Encoder {
     /// How many numeric inputs the feature at this position of the schema gives; 0 if it is an embedded field.
     pub(super) fn inputs(&self, feature: usize) -> usize {
         self.fitted(feature).inputs(&self.schema.features()[feature])
+    }
+
+    /// The fields with target statistics, each with the names of its numeric inputs, in the order of the inputs.
+    pub(crate) fn statistics_inputs(&self) -> impl Iterator<Item = (usize, Vec<String>)> {
+        self.statistics.names(&self.layout)
+    }
+
+    /// The inputs of the `i`-th field with target statistics by id, `[ids, inputs]`, for rows of a domain.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn statistics_table(&self, i: usize, domain: DomainId) -> Array2<f32> {
+        let field = self.statistics_inputs().nth(i).map_or(0, |(field, _)| field);
+        self.statistics.table(i, self.layout.rows_of(field), domain)
+    }
+
+    /// Writes the inputs of an id of the `i`-th field with target statistics to the end of a row of numbers.
+    pub(super) fn write_statistic(&self, i: usize, id: u32, domain: DomainId, numbers: &mut [f32]) {
+        let first = numbers.len() - self.statistics.inputs();
+        self.statistics.write(i, id, domain, &mut numbers[first..]);
     }
 
     /// What the feature at this position of the schema learned.

@@ -138,18 +138,27 @@ pub struct Categorical {
     table: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dim: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    statistics: Option<bool>,
 }
 
 impl Categorical {
     /// Makes a feature with this name, which reads the column with the same name. By default it has its own embedding table, and every value
     /// of the fitting rows gets its own id; other methods change this.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), column: None, coding: Coding::default(), table: None, dim: None }
+        Self { name: name.into(), column: None, coding: Coding::default(), table: None, dim: None, statistics: None }
     }
 
     /// Sets the name of the column that the feature reads. The default is the column with the feature's name.
     pub fn column(mut self, column: impl Into<String>) -> Self {
         self.column = Some(column.into());
+        self
+    }
+
+    /// Whether the feature has [target statistics](super::TargetStatistics): the rates of labels among earlier rows with its value. Default:
+    /// what the schema says of all features.
+    pub fn statistics(mut self, statistics: bool) -> Self {
+        self.statistics = Some(statistics);
         self
     }
 
@@ -431,6 +440,16 @@ impl Feature {
             Self::Numeric(numeric) => numeric.dim,
             Self::Bag(bag) => bag.dim,
         }
+    }
+
+    /// Whether it has target statistics; `None`: what the schema says of all features.
+    pub(super) fn statistics(&self) -> Option<bool> {
+        if let Self::Categorical(categorical) = self { categorical.statistics } else { None }
+    }
+
+    /// Whether it has one id a row, so that it can have target statistics.
+    pub(super) fn has_one_id(&self) -> bool {
+        !matches!(self, Self::Bag(_)) && self.table().is_some()
     }
 
     /// The coding of an embedded value; `None` for numbers.

@@ -1,8 +1,8 @@
 //! From logs to batches: schema, encoder, readers and loader.
 //!
 //! A [`Schema`] says what each column of a log is. [`Table::read`] reads these columns from a CSV, TSV or Parquet file. [`Encoder::fit`] learns
-//! vocabularies, scales and domains, from the training rows only. [`Encoder::encode`] turns the rows of any split into a [`DataSet`], which is
-//! held in memory. A [`Loader`] splits a data set into the batches of an epoch. Training accepts any [`RowSource`]; [`Loader`] is one.
+//! vocabularies, scales and domains, from the training rows only. [`Encoder::encode_training`] turns the training rows into a [`DataSet`], which
+//! is held in memory, and [`Encoder::encode`] the rows of other splits. A [`Loader`] splits a data set into the batches of an epoch. Training accepts any [`RowSource`]; [`Loader`] is one.
 //!
 //! ```
 //! use starple::data::{Batch, Encoder, Format, Loader, LoaderConfig, Pass, RowSource, Schema, Table};
@@ -24,7 +24,7 @@
 //! let table = Table::from_reader(log.as_bytes(), Format::Csv, "log.csv", &schema)?;
 //! let train = table.split("train")?;
 //! let encoder = Encoder::fit(&schema, &table, &train)?;
-//! let mut source = Loader::new(encoder.encode(&table, &train)?);
+//! let mut source = Loader::new(encoder.encode_training(&table, &train)?);
 //! let mut batch = Batch::default();
 //! for epoch in 0..3 {
 //!     source.begin(Pass::Epoch(epoch), &LoaderConfig::default())?;
@@ -67,6 +67,7 @@ mod schema;
 mod source;
 mod spelling;
 mod splits;
+mod statistics;
 mod table;
 mod target;
 mod vocabulary;
@@ -93,5 +94,8 @@ pub use schema::{Schema, SchemaBuilder};
 pub use source::{IntoSource, Pass, RowCounts, RowSource};
 pub use spelling::id_spelling;
 pub use splits::{SplitOptions, Splits, UnknownDomainRows, UnknownSplitRows};
+pub use statistics::{
+    StatisticsFeatures, StatisticsOrder, StatisticsStrengths, TargetStatistics, TargetStatisticsBuilder,
+};
 pub use table::Table;
 pub use target::{Label, Target, TaskKind};

@@ -15,6 +15,8 @@ pub(crate) struct RowPlan {
     names: Vec<String>,
     /// By column, its readers.
     readers: Vec<Vec<Reader>>,
+    /// The fields with target statistics that such rows have, by their positions among all that have them and in the layout.
+    statistics: Vec<(usize, usize)>,
     known: HashMap<Box<str>, Known>,
 }
 
@@ -69,10 +71,11 @@ impl RowPlan {
     /// A plan for rows that have the columns of all features and of the domain, except those that `elsewhere` gives a reason for.
     pub(crate) fn new(encoder: &Encoder, elsewhere: impl Fn(&str) -> Option<&'static str>) -> Self {
         let schema = encoder.schema();
-        let others = [schema.weight(), schema.split(), schema.group()].into_iter().flatten();
+        let time = schema.target_statistics().time();
+        let others = [schema.weight(), schema.split(), schema.group(), time].into_iter().flatten();
         let unread = others.chain(schema.labels().iter().map(String::as_str));
         let known = unread.map(|name| (name.into(), Known::Unread)).collect();
-        let mut plan = Self { names: Vec::new(), readers: Vec::new(), known };
+        let mut plan = Self { names: Vec::new(), readers: Vec::new(), statistics: Vec::new(), known };
         let (mut field, mut input) = (0, 0);
         for (feature, declared) in schema.features().iter().enumerate() {
             let inputs = encoder.fitted(feature).inputs(declared);
@@ -85,6 +88,8 @@ impl RowPlan {
         if let Some(column) = schema.domain() {
             plan.add(column, Reader::Domain, &elsewhere);
         }
+        let fields = encoder.statistics_inputs().map(|(field, _)| field).enumerate();
+        plan.statistics = fields.filter(|&(_, field)| plan.reads(field)).collect();
         plan
     }
 
@@ -104,14 +109,27 @@ impl RowPlan {
         }
     }
 
+    fn reads(&self, wanted: usize) -> bool {
+        self.readers.iter().flatten().any(|reader| matches!(reader, Reader::Field { field, .. } if *field == wanted))
+    }
+
     /// The columns that every row has.
     pub(crate) fn names(&self) -> &[String] {
         &self.names
     }
 
     /// The fields and the numeric inputs that are read from these columns, as the layout names them.
+    ///
+    /// Target statistics depend on a field and on the domain, which is known wherever the field is.
     pub(crate) fn inputs<'a>(&self, encoder: &'a Encoder) -> Vec<&'a str> {
         let (layout, mut inputs) = (encoder.layout(), Vec::new());
+        let statistics: Vec<(usize, Vec<String>)> = encoder.statistics_inputs().collect();
+        let mut at = layout.numeric.len() - statistics.iter().map(|(_, names)| names.len()).sum::<usize>();
+        for (field, names) in statistics {
+            let own = at..at + names.len();
+            at = own.end;
+            inputs.extend(layout.numeric[own].iter().map(String::as_str).filter(|_| self.reads(field)));
+        }
         for &reader in self.readers.iter().flatten() {
             match reader {
                 Reader::Domain => {}
@@ -259,6 +277,13 @@ impl RowWriter<'_> {
         }
         if self.batch.domains.len() < self.rows {
             self.batch.domains.push(self.domain);
+        }
+        // Cells come in any order, so that ids and domain are known only now.
+        let domain = self.batch.domains[self.rows - 1];
+        let start = self.numeric.len() - self.encoder.layout().numeric.len();
+        for &(i, field) in &self.plan.statistics {
+            let id = self.batch.ids[field].row(self.rows - 1)[0];
+            self.encoder.write_statistic(i, id, domain, &mut self.numeric[start..]);
         }
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! The declaration of what a log's columns mean.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::feature::{Bag, Categorical, Feature, Numeric};
+use super::statistics::{self, StatisticsFeatures, TargetStatistics};
 use super::target::Label;
 use crate::error::{Error, Problems, Result};
 
@@ -57,6 +58,12 @@ pub struct Schema {
     weight: Option<String>,
     split: Option<String>,
     group: Option<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    target_statistics: TargetStatistics,
+}
+
+fn is_default(settings: &TargetStatistics) -> bool {
+    *settings == TargetStatistics::default()
 }
 
 impl Schema {
@@ -106,6 +113,11 @@ impl Schema {
         self.group.as_deref()
     }
 
+    /// Which features have statistics of earlier labels, and how they are computed.
+    pub fn target_statistics(&self) -> &TargetStatistics {
+        &self.target_statistics
+    }
+
     /// Returns a copy without label, weight, split and group columns. Use it to read rows that have no labels yet.
     pub fn unlabelled(&self) -> Self {
         Self {
@@ -116,6 +128,8 @@ impl Schema {
             weight: None,
             split: None,
             group: None,
+            // What an encoder has fitted does not depend on it.
+            target_statistics: TargetStatistics::default(),
         }
     }
 }
@@ -137,6 +151,8 @@ pub struct SchemaBuilder {
     split: Option<String>,
     #[serde(default)]
     group: Option<String>,
+    #[serde(default)]
+    target_statistics: TargetStatistics,
 }
 
 impl SchemaBuilder {
@@ -204,6 +220,13 @@ impl SchemaBuilder {
         self
     }
 
+    /// Which features have statistics of earlier labels, and how they are computed. Default: features with many values
+    /// ([`StatisticsFeatures::Auto`]), in a random order, with fitted strengths.
+    pub fn target_statistics(mut self, settings: TargetStatistics) -> Self {
+        self.target_statistics = settings;
+        self
+    }
+
     /// Checks all features and columns, and returns the schema.
     ///
     /// # Errors
@@ -218,10 +241,50 @@ impl SchemaBuilder {
         self.check_features(&mut problems);
         self.check_tables(&mut problems);
         self.check_roles(&mut problems);
+        self.check_statistics(&mut problems);
         problems.into_result("Schema")?;
-        let Self { features, domain, labels: tasks, weight, split, group } = self;
+        let Self { features, domain, labels: tasks, weight, split, group, target_statistics } = self;
         let labels = tasks.iter().map(|label| label.name().to_owned()).collect();
-        Ok(Schema { features, domain, tasks, labels, weight, split, group })
+        Ok(Schema { features, domain, tasks, labels, weight, split, group, target_statistics })
+    }
+
+    /// The names of statistics are free, and no setting of them is without effect.
+    fn check_statistics(&self, problems: &mut Problems) {
+        let settings = &self.target_statistics;
+        let of_all = settings.features() != StatisticsFeatures::None;
+        let on = |feature: &&Feature| feature.has_one_id() && feature.statistics().unwrap_or(of_all);
+        // Every label of a name, as the next check reports labels that are listed twice.
+        let mut taken: BTreeMap<String, &str> = BTreeMap::new();
+        for feature in self.features.iter().filter(|feature| matches!(feature, Feature::Numeric(_))) {
+            taken.insert(feature.name().to_owned(), feature.name());
+        }
+        let binary = self.labels.iter().filter(|label| label.kind().is_binary());
+        let labels: BTreeSet<&str> = binary.map(Label::name).collect();
+        for feature in self.features.iter().filter(on) {
+            for name in statistics::names(feature.name(), labels.iter().copied()) {
+                let other = taken.insert(name.clone(), feature.name()).filter(|other| *other != feature.name());
+                problems.require(other.is_none(), || {
+                    let (other, feature) = (other.unwrap_or_default(), feature.name());
+                    format!("feature {other:?}: the name {name:?} is kept for the target statistics of {feature:?}")
+                });
+            }
+        }
+        for feature in self.features.iter().filter(|feature| feature.statistics() == Some(true)) {
+            problems.require(self.labels.is_empty() || !labels.is_empty(), || {
+                format!(
+                    "feature {:?}: statistics have no effect without a binary label; leave them out",
+                    feature.name()
+                )
+            });
+        }
+        if let Some(setting) = settings.details().filter(|_| !self.features.iter().any(|feature| on(&feature))) {
+            problems.require(false, || {
+                format!("target_statistics: {setting} has no effect, as no feature has statistics; leave it out")
+            });
+        }
+        problems.require(settings.domain_strength().is_none() || self.domain.is_some(), || {
+            "target_statistics: domain_strength has no effect without a domain column; leave it out".into()
+        });
     }
 
     fn check_features(&self, problems: &mut Problems) {
@@ -293,7 +356,8 @@ impl SchemaBuilder {
         let features = self.features.iter().map(|feature| ("feature", feature.column()));
         let domain = self.domain.iter().map(|column| ("domain", column.as_str()));
         let group = self.group.iter().map(|column| ("group", column.as_str()));
-        for (role, column) in features.chain(domain).chain(group) {
+        let time = self.target_statistics.time().map(|column| ("target_statistics.order.time", column));
+        for (role, column) in features.chain(domain).chain(group).chain(time) {
             if let Some(other) = exclusive.get(column) {
                 problems.require(false, || format!("column {column:?}: both {other} and {role}"));
             }

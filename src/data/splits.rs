@@ -81,7 +81,7 @@ impl Splits {
     /// from 0. The encoder is fitted on the training rows only.
     ///
     /// # Errors
-    /// * The errors of [`Encoder::fit`] and [`Encoder::encode`].
+    /// * The errors of [`Encoder::fit`], [`Encoder::encode_training`] and [`Encoder::encode`].
     /// * [`ErrorKind::UnknownDomain`] if validation or test rows have a domain that no training row has and `options` do not allow it, or if a
     ///   split has no rows left after such rows were left out.
     /// * [`ErrorKind::Data`] if all rows of a split have the weight 0.
@@ -139,7 +139,7 @@ impl Splits {
         }
         let encode = |split: usize| {
             let (table, rows) = (parts[split].0, &rows[split]);
-            let batch = encoder.encode(table, rows)?;
+            let batch = if split == 0 { encoder.encode_training(table, rows)? } else { encoder.encode(table, rows)? };
             check_weights(&batch, table, NAMES[split])?;
             Ok::<_, Error>(batch)
         };

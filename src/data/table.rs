@@ -1,6 +1,7 @@
 //! A log in memory, before it is encoded.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::names::listed;
 use crate::error::{Error, ErrorKind, Result, quoted};
@@ -19,6 +20,8 @@ pub struct Table {
     pub(super) columns: Vec<(String, Column)>,
     /// The name of the split column.
     pub(super) split: Option<String>,
+    /// Tells tables apart; copies are one table.
+    pub(super) identity: Arc<()>,
 }
 
 /// A column. A column of the file that is used in two ways is stored twice.

@@ -41,15 +41,15 @@ impl Model {
     /// let mut encoder = Encoder::fit(&schema, &monday, &monday.all())?;
     /// let mut star = Star::new(StarConfig::builder(encoder.layout()).build()?);
     /// let mut trainer = Trainer::new(TrainConfig::builder().build()?);
-    /// trainer.fit(&mut star, encoder.encode(&monday, &monday.all())?, None)?;
+    /// trainer.fit(&mut star, encoder.encode_training(&monday, &monday.all())?, None)?;
     ///
     /// let tuesday = read("item,page,click\nvase,home,0\nlamp,app,1\n")?;
     /// encoder.extend(&tuesday, &tuesday.all())?;
-    /// let old = encoder.encode(&monday, &monday.all())?;
+    /// let old = encoder.encode_training(&monday, &monday.all())?;
     /// let before = star.score(&old);
     /// star.grow(encoder.layout(), NewRows::OutOfVocabulary)?;
     /// assert_eq!(star.score(&old), before);
-    /// trainer.fit(&mut star, encoder.encode(&tuesday, &tuesday.all())?, None)?;
+    /// trainer.fit(&mut star, encoder.encode_training(&tuesday, &tuesday.all())?, None)?;
     /// # Ok::<(), starple::Error>(())
     /// ```
     ///

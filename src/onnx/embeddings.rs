@@ -5,7 +5,7 @@ use ndarray::Array2;
 use super::graph::{Dim, Graph, Tensor};
 use super::proto::{FLOAT, INT64};
 use super::{Attribute, FRACTION, NUMERIC, ROWS};
-use crate::data::{Field, FieldColumns, Layout, Pooling};
+use crate::data::{DomainId, Encoder, Field, FieldColumns, Layout, Pooling};
 use crate::model::Embeddings;
 
 /// The ids of one field, as its table is read.
@@ -23,16 +23,32 @@ enum Ids {
 /// The inputs of a graph.
 pub(super) struct Rows<'m> {
     fields: Vec<Ids>,
-    numeric: Option<Tensor>,
+    /// The numbers: those of the caller, then target statistics.
+    numeric: Vec<Tensor>,
     embeddings: &'m Embeddings,
 }
 
 impl<'m> Rows<'m> {
-    /// Adds the inputs to a graph.
-    pub(super) fn new(graph: &mut Graph<'_>, layout: &Layout, embeddings: &'m Embeddings) -> Self {
-        let fields = layout.fields.iter().enumerate().map(|(f, field)| read(graph, field, layout.rows_of(f))).collect();
-        let count = layout.numeric.len();
-        let numeric = (count > 0).then(|| graph.input(NUMERIC, FLOAT, &[Dim::Named(ROWS), Dim::Fixed(count)]));
+    /// Adds the inputs to a graph, of which `count` numbers are the caller's. The others are target statistics, which the graph looks up by
+    /// the ids of their fields in tables of the encoder.
+    pub(super) fn new(
+        graph: &mut Graph<'_>,
+        layout: &Layout,
+        count: usize,
+        statistics: Option<(&Encoder, DomainId)>,
+        embeddings: &'m Embeddings,
+    ) -> Self {
+        let fields: Vec<Ids> =
+            layout.fields.iter().enumerate().map(|(f, field)| read(graph, field, layout.rows_of(f))).collect();
+        let mut numeric = Vec::new();
+        numeric.extend((count > 0).then(|| graph.input(NUMERIC, FLOAT, &[Dim::Named(ROWS), Dim::Fixed(count)])));
+        if let Some((encoder, domain)) = statistics {
+            for (i, (field, _)) in encoder.statistics_inputs().enumerate() {
+                let Ids::One(ids) = fields[field] else { unreachable!("a field with statistics has one id a row") };
+                let table = graph.constant(&encoder.statistics_table(i, domain));
+                numeric.push(graph.node("Gather", &[table, ids], &[]));
+            }
+        }
         Self { fields, numeric, embeddings }
     }
 
@@ -43,7 +59,7 @@ impl<'m> Rows<'m> {
         for (ids, field) in self.fields.iter().zip(&self.embeddings.columns().fields) {
             look_up(graph, ids, *field, &tables[field.table], &mut parts);
         }
-        parts.extend(self.numeric);
+        parts.extend(&self.numeric);
         graph.concat(&parts, 1)
     }
 }

@@ -10,33 +10,64 @@ use super::graph::{Dim, Graph, Tensor};
 use super::lower::lower;
 use super::proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
 use super::{FRACTION, LOGITS, NUMERIC, PREDICTIONS, PROBABILITIES, ROWS};
-use crate::data::{DomainId, Layout, Pooling, Target};
+use crate::data::{DomainId, Encoder, Layout, Pooling, Target};
 use crate::error::Problems;
 use crate::metrics::SHARED_DOMAIN;
 use crate::model::{Model, PlanStep};
 use crate::nn::escape;
+use crate::persist::check_layouts;
 use crate::{Error, ErrorKind, Result, persist};
 
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
 
+/// What is exported: a model, `&model`, or a model with the encoder that it was trained with, `(&model, &encoder)`.
+///
+/// With the encoder the graph computes [target statistics](crate::data::TargetStatistics) from the ids of their fields, and its input
+/// `numeric` has only the other numbers. Without the encoder the caller computes them too. If there are none, both graphs are equal.
+#[derive(Debug, Clone, Copy)]
+pub struct Exported<'a> {
+    model: &'a Model,
+    encoder: Option<&'a Encoder>,
+}
+
+impl<'a> From<&'a Model> for Exported<'a> {
+    fn from(model: &'a Model) -> Self {
+        Self { model, encoder: None }
+    }
+}
+
+impl<'a> From<(&'a Model, &'a Encoder)> for Exported<'a> {
+    fn from((model, encoder): (&'a Model, &'a Encoder)) -> Self {
+        Self { model, encoder: Some(encoder) }
+    }
+}
+
 /// Exports a model for the rows of one domain, and returns the bytes of the ONNX file. The file holds a graph that computes logits and
-/// answers; [the module](super) describes its inputs and outputs.
+/// answers; [the module](super) describes its inputs and outputs, and [`Exported`] says what can be exported.
 ///
 /// With [`DomainId::SHARED`] the graph is that for rows of no known domain. Every graph contains a copy of the embedding tables that it
 /// reads.
 ///
 /// # Errors
 /// * [`ErrorKind::UnknownDomain`]: the model does not have this domain.
+/// * [`ErrorKind::Layout`]: the encoder has another layout than the model.
 /// * [`ErrorKind::Config`]: a field of the model has the name of an output (`logits`, `probabilities`) or of the input `numeric`; the net
 ///   has a [layer of your own](crate::net::CustomLayer); or the file would be larger than 2 GiB, the limit of the format.
 ///
 /// # Panics
 /// If the model has a net of your own that gives no logit for a task in this domain, or adds a value of the wrong width to logits.
-pub fn export(model: &Model, domain: DomainId) -> Result<Vec<u8>> {
+pub fn export<'a>(exported: impl Into<Exported<'a>>, domain: DomainId) -> Result<Vec<u8>> {
+    let Exported { model, encoder } = exported.into();
     let layout = model.layout();
     let name = domain_name(layout, domain)?;
-    check_names(layout)?;
+    let mut statistics = 0;
+    if let Some(encoder) = encoder {
+        check_layouts(encoder, model)?;
+        statistics = encoder.statistics_inputs().map(|(_, names)| names.len()).sum();
+    }
+    let numeric = &layout.numeric[..layout.numeric.len() - statistics];
+    check_names(layout, !numeric.is_empty())?;
     let fields = layout.fields.iter().map(|field| field.name.clone());
     let plan = model.plan();
     if plan.steps.iter().any(|step| matches!(step, PlanStep::Custom { .. })) {
@@ -45,7 +76,8 @@ pub fn export(model: &Model, domain: DomainId) -> Result<Vec<u8>> {
     }
     let answers = if layout.all_binary() { PROBABILITIES } else { PREDICTIONS };
     let mut graph = Graph::new(model, [NUMERIC, LOGITS, answers].map(String::from).into_iter().chain(fields));
-    let rows = Rows::new(&mut graph, layout, model.embeddings());
+    let encoder = encoder.map(|encoder| (encoder, domain));
+    let rows = Rows::new(&mut graph, layout, numeric.len(), encoder, model.embeddings());
     let logits = lower(&plan, domain, layout.tasks.len(), &rows, &mut graph);
     let answered = answer(&mut graph, layout, logits);
     let dims = [Dim::Named(ROWS), Dim::Fixed(layout.tasks.len())];
@@ -60,7 +92,7 @@ pub fn export(model: &Model, domain: DomainId) -> Result<Vec<u8>> {
         ("domain", name.to_owned()),
         ("tasks", list(&layout.tasks)),
         ("kinds", list(&kinds)),
-        ("numeric", list(&layout.numeric)),
+        ("numeric", list(numeric)),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
     let file = ModelProto {
@@ -108,9 +140,9 @@ fn answer(graph: &mut Graph<'_>, layout: &Layout, logits: Tensor) -> Tensor {
 ///
 /// # Panics
 /// If the model has a net of your own that gives no logit for a task in this domain, or adds a value of the wrong width to logits.
-pub fn save(model: &Model, domain: DomainId, path: impl AsRef<Path>) -> Result<()> {
+pub fn save<'a>(exported: impl Into<Exported<'a>>, domain: DomainId, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
-    let bytes = export(model, domain)?;
+    let bytes = export(exported, domain)?;
     persist::replace(path, |file| file.write_all(&bytes))
 }
 
@@ -124,13 +156,14 @@ pub fn save(model: &Model, domain: DomainId, path: impl AsRef<Path>) -> Result<(
 ///
 /// # Panics
 /// If the model has a net of your own that gives no logit for a task in a domain, or adds a value of the wrong width to logits.
-pub fn save_all(model: &Model, folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
-    let (folder, layout) = (folder.as_ref(), model.layout());
+pub fn save_all<'a>(exported: impl Into<Exported<'a>>, folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+    let exported = exported.into();
+    let (folder, layout) = (folder.as_ref(), exported.model.layout());
     std::fs::create_dir_all(folder).map_err(|error| Error::new(ErrorKind::Io, error.to_string()).at_path(folder))?;
     let domains = (0..layout.domains.len()).map(DomainId::new).chain([DomainId::SHARED]);
     let save = |domain| {
         let path = folder.join(format!("{}.onnx", escape(domain_name(layout, domain)?)));
-        save(model, domain, &path).map(|()| path)
+        save(exported, domain, &path).map(|()| path)
     };
     domains.map(save).collect()
 }
@@ -144,9 +177,9 @@ fn domain_name(layout: &Layout, domain: DomainId) -> Result<&str> {
 }
 
 /// An input has the name of its field. So a field must not have the name of another input or of an output.
-fn check_names(layout: &Layout) -> Result<()> {
+fn check_names(layout: &Layout, numeric: bool) -> Result<()> {
     let mut problems = Problems::default();
-    let numeric = (!layout.numeric.is_empty()).then_some(NUMERIC);
+    let numeric = numeric.then_some(NUMERIC);
     let positions = layout.fields.iter().filter(|field| field.bag == Some(Pooling::Interpolate));
     let fractions: Vec<String> = positions.map(|field| format!("{}{FRACTION}", field.name)).collect();
     let output = if layout.all_binary() { PROBABILITIES } else { PREDICTIONS };

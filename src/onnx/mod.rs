@@ -41,6 +41,10 @@
 //! each bin (`age[1]`, …), and `age?`. `Buckets` gives a field, `PiecewiseEmbedding` a field and its fractions. Where the schema says
 //! `Auto`, the schema of the fitted encoder has the choice.
 //!
+//! If the encoder has [target statistics](crate::data::TargetStatistics), export the model with the encoder, `onnx::export((&model,
+//! &encoder), domain)`. Then the graph looks the statistics up by the ids, and `numeric` has only the other numbers. Otherwise `numeric` has
+//! the statistics too, and the caller computes them as [`Encoder::encode`](crate::data::Encoder::encode) does.
+//!
 //! The graph does not check ids. An id that is too large is an error of the runtime. In a bag, every negative id is ignored; with
 //! [`Pooling::Keep`](crate::data::Pooling::Keep), negative ids must come last. In a field that is not a bag, ONNX counts negative ids from
 //! the end of the table, so do not use them.
@@ -65,7 +69,7 @@ mod layers;
 mod lower;
 mod proto;
 
-pub use self::file::{export, save, save_all};
+pub use self::file::{Exported, export, save, save_all};
 use self::graph::{Attribute, Graph, Tensor};
 
 /// What the name of a field with positions is followed by, in the input of its fractions.

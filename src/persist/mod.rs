@@ -19,7 +19,7 @@
 //! # let path = folder.path().join("star.safetensors");
 //! ModelFile::new(&star).encoder(&encoder).save(&path)?;
 //! let saved = Saved::load(&path)?;
-//! let batch = encoder.encode(&table, &table.all())?;
+//! let batch = encoder.encode_training(&table, &table.all())?;
 //! assert_eq!(saved.model.score(&batch), star.score(&batch));
 //!
 //! // One kind alone: a file of another is an error.

@@ -1,10 +1,14 @@
 //! Models of every kind with every option that a graph can show, away from their starts.
 
+use std::fmt::Write as _;
+
 use ndarray::{Array1, Array2, ArrayD, Axis};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
-use starple::data::{Batch, DomainId, Ids, Layout, Pooling};
+use starple::data::{
+    Batch, Categorical, DomainId, Encoder, Format, Ids, Layout, Pooling, Schema, Table, UnknownDomain,
+};
 use starple::model::{AnyConfig, Model};
 use starple::nn::{ActivationKind, LeafMut};
 
@@ -257,4 +261,48 @@ fn leave_the_start(model: &mut Model, scale: f32, seed: u64) {
             }
         }
     });
+}
+
+/// A model with the encoder that counts its target statistics, of two of its fields.
+pub(crate) fn counted() -> (Case, Encoder) {
+    let schema = Schema::builder()
+        .feature(Categorical::new("user").statistics(true))
+        .categorical("hour")
+        .feature(Categorical::new("item").hashed(20).statistics(true))
+        .numeric("age")
+        .domain("page")
+        .labels(["click", "buy"]);
+    let schema = schema.build().expect("a valid schema");
+    let mut log = String::from("user,hour,item,age,page,click,buy\n");
+    for i in 0..600_usize {
+        let page = ["home", "search", QUIET][i % 7 % 3];
+        let (click, buy) = (usize::from(i * i % 11 < 4), usize::from(i % 13 < 6));
+        writeln!(log, "u{},{},i{},{},{page},{click},{buy}", i * 31 % 29, i % 24, i * i % 37, i % 50)
+            .expect("text has room");
+    }
+    let table = Table::from_reader(log.as_bytes(), Format::Csv, "log.csv", &schema).expect("a valid log");
+    let mut encoder = Encoder::fit(&schema, &table, &table.all()).expect("a log to fit on");
+    let mut settings = base("star");
+    settings["dropout"] = 0.1.into();
+    let config = AnyConfig::from_settings(settings, encoder.layout(), 3).expect("valid settings");
+    let case = away("star", &json!({ "target_statistics": true }), Model::new(config));
+    encoder.add_domain("new").expect("the model's last domain");
+    (case, encoder.on_unknown_domain(UnknownDomain::Shared))
+}
+
+/// Rows of one domain that the encoder encodes; some of their values are new.
+pub(crate) fn counted_rows(encoder: &Encoder, domain: DomainId, rows: usize) -> Batch {
+    let domains = &encoder.layout().domains;
+    let page = domain.index().map_or("elsewhere", |index| &domains[index]);
+    let row = |i: usize| {
+        let (user, item) = (format!("u{}", i * 17 % 33), format!("i{}", i * i % 41));
+        [
+            ("user", user),
+            ("hour", (i % 24).to_string()),
+            ("item", item),
+            ("age", (i % 60).to_string()),
+            ("page", page.into()),
+        ]
+    };
+    encoder.encode_rows((0..rows).map(row)).expect("rows with all columns")
 }

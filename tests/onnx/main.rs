@@ -16,7 +16,7 @@ use starple::model::Model;
 use starple::nn::Leaf;
 use starple::{ErrorKind, Pooled, PooledConfig, onnx};
 
-use crate::cases::{Case, cases, fractions, ids, layout, rows};
+use crate::cases::{Case, cases, counted, counted_rows, fractions, ids, layout, rows};
 use crate::proto::{
     FLOAT, FLOAT_ATTRIBUTE, GraphProto, INT_ATTRIBUTE, INT64, INTS_ATTRIBUTE, ModelProto, ValueInfoProto,
 };
@@ -117,6 +117,35 @@ fn every_graph_is_well_formed_and_scores_as_its_model() {
     }
     // Every kind of the crate, and the net of the tests.
     assert_eq!(kinds.len(), starple::AnyConfig::KINDS.len() + 1);
+}
+
+#[test]
+fn a_graph_with_an_encoder_computes_target_statistics() {
+    let (case, encoder) = counted();
+    for domain in case.domains() {
+        let batch = counted_rows(&encoder, domain, 200);
+        let file = read(&onnx::export((&case.model, &encoder), domain).unwrap());
+        let numeric = file.metadata_props.iter().find(|entry| entry.key == "numeric").unwrap();
+        assert_eq!(numeric.value, r#"["age"]"#);
+        let graph = file.graph.unwrap();
+        assert_well_formed(&graph);
+        let mut inputs = inputs(case.model.layout(), &batch);
+        inputs.insert("numeric".into(), batch.numeric.slice(ndarray::s![.., ..1]).mapv(f64::from).into_dyn());
+        let outputs = run(&graph, inputs);
+        for (found, &expected) in outputs["logits"].iter().zip(&case.model.forward(&batch, domain)) {
+            assert!((found - f64::from(expected)).abs() < 1e-5, "{domain:?}: {found}, the model has {expected}");
+        }
+    }
+    // Without the encoder the caller gives all numbers.
+    let graph = graph(&case.model, DomainId::new(0));
+    let batch = counted_rows(&encoder, DomainId::new(0), 20);
+    let outputs = run(&graph, inputs(case.model.layout(), &batch));
+    let expected = case.model.forward(&batch, DomainId::new(0));
+    assert!(outputs["logits"].iter().zip(&expected).all(|(found, &y)| (found - f64::from(y)).abs() < 1e-5));
+    // The encoder of another model is refused.
+    let other = first_of("star");
+    let error = onnx::export((&other.model, &encoder), DomainId::new(0)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Layout);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use starple::data::{Batch, Layout};
 use starple::onnx;
 
-use crate::cases::{cases, fractions, ids, rows};
+use crate::cases::{cases, counted, counted_rows, fractions, ids, rows};
 
 const ROWS: usize = 10_000;
 
@@ -65,8 +65,33 @@ fn main() -> Outcome {
             "graphs": graphs,
         }));
     }
+    written.extend(write_counted(folder)?);
     fs::write(folder.join("cases.json"), serde_json::to_string(&json!({ "rows": ROWS, "cases": written }))?)?;
     Ok(())
+}
+
+/// A model with its encoder: the graphs compute target statistics by themselves. One case for each domain, as the statistics that the model
+/// gets depend on it.
+fn write_counted(folder: &Path) -> Outcome<Vec<Value>> {
+    let (case, encoder) = counted();
+    let paths = onnx::save_all((&case.model, &encoder), folder.join("counted"))?;
+    let mut written = Vec::new();
+    for (number, (domain, path)) in case.domains().zip(paths).enumerate() {
+        let mut batch = counted_rows(&encoder, domain, ROWS);
+        let logits = path.with_extension("logits");
+        write_floats(&logits, &case.model.forward(&batch, domain))?;
+        // Only the age is a number of the caller.
+        let layout = Layout { numeric: vec!["age".into()], ..case.model.layout().clone() };
+        batch.numeric = batch.numeric.slice(ndarray::s![.., ..1]).to_owned();
+        written.push(json!({
+            "kind": case.kind,
+            "settings": case.settings,
+            "tasks": layout.tasks,
+            "inputs": write_rows(folder, 1000 + number, &layout, &batch)?,
+            "graphs": [json!({ "graph": path, "logits": logits })],
+        }));
+    }
+    Ok(written)
 }
 
 /// Writes one file for each input of a graph, and lists them.

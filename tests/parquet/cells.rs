@@ -156,8 +156,8 @@ fn assert_same(path: &Path, rows: &[Row]) {
     assert_eq!(encoder.layout(), wanted_encoder.layout());
     let learnt = |encoder: &Encoder| serde_json::to_string(encoder).unwrap().replace("member_number", "member");
     assert!(learnt(&encoder) == learnt(&wanted_encoder), "the encoders differ");
-    let batch = encoder.encode(&table, &table.all()).unwrap();
-    let wanted_batch = wanted_encoder.encode(&wanted, &wanted.all()).unwrap();
+    let batch = encoder.encode_training(&table, &table.all()).unwrap();
+    let wanted_batch = wanted_encoder.encode_training(&wanted, &wanted.all()).unwrap();
     // Missing labels are NaN, and so unequal to themselves, but not in print.
     assert!(format!("{batch:?}") == format!("{wanted_batch:?}"), "the batches differ");
 }

@@ -93,7 +93,7 @@ pub fn train_toy(log: &Path) -> Result<Model> {
     let table = Table::read(log, &schema)?;
     let train = table.split("train")?;
     let encoder = Encoder::fit(&schema, &table, &train)?.on_unknown_domain(UnknownDomain::Shared);
-    let (train, val) = (encoder.encode(&table, &train)?, encoder.encode(&table, &table.split("val")?)?);
+    let (train, val) = (encoder.encode_training(&table, &train)?, encoder.encode(&table, &table.split("val")?)?);
     let mut star = Star::new(StarConfig::builder(encoder.layout()).embedding_dim(16).hidden([128, 64, 32]).build()?);
     let settings = TrainConfig::builder().epochs(2).batch_rows(256).build()?;
     Trainer::new(settings).fit(&mut star, train, Some(&val))?;

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer as _, MapAccess, Visitor};
 use starple::data::{
-    Bag, Categorical, Feature, Label, Numeric, ReadOptions, Schema, SplitOptions, Splits, Table, TargetStatistics,
-    UnknownDomainRows, UnknownSplitRows,
+    Bag, Categorical, Cross, Feature, Label, Numeric, ReadOptions, Schema, SplitOptions, Splits, Table,
+    TargetStatistics, UnknownDomainRows, UnknownSplitRows,
 };
 use starple::train::TrainConfig;
 use starple::{Error, ErrorKind, Result};
@@ -157,6 +157,7 @@ pub(crate) struct Features {
     #[serde(default)]
     bag: Vec<BagColumn>,
     #[serde(default)]
+    cross: Vec<Cross>,
     target_statistics: TargetStatistics,
 }
 
@@ -264,10 +265,11 @@ impl Data {
     }
 
     fn schema(&self, features: Features) -> Result<Schema> {
-        let Features { categorical, numeric, bag, target_statistics } = features;
+        let Features { categorical, numeric, bag, cross, target_statistics } = features;
         let features = categorical.into_iter().map(|named| Feature::from(named.0));
         let features = features.chain(numeric.into_iter().map(|named| Feature::from(named.0)));
         let features = features.chain(bag.into_iter().map(|column| Feature::from(column.bag())));
+        let features = features.chain(cross.into_iter().map(Feature::from));
         let mut schema = Schema::builder().labels(self.labels.iter().cloned()).target_statistics(target_statistics);
         for feature in features {
             schema = schema.feature(feature);

@@ -1,11 +1,13 @@
 //! Builds a [`Table`] from cells. All file formats use it.
 
+mod crosses;
 #[cfg(feature = "parquet")]
 mod typed;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::crosses::CrossBuilder;
 use super::Schema;
 use super::feature::{Coding, Feature};
 use super::interner::{Interner, invalid_utf8};
@@ -25,6 +27,7 @@ pub(super) struct TableBuilder {
     parts: Vec<(usize, PathBuf)>,
     rows: usize,
     lines: Lines,
+    crosses: Vec<CrossBuilder>,
     split: Option<String>,
     bounds: Bounds,
     /// The bytes of a row in all columns, without the values of dictionaries and bags.
@@ -67,6 +70,7 @@ impl TableBuilder {
             parts: Vec::new(),
             rows: 0,
             lines: Lines::default(),
+            crosses: Vec::new(),
             split: schema.split().map(str::to_owned),
             bounds,
             row_bytes: 0,
@@ -77,6 +81,11 @@ impl TableBuilder {
                 Feature::Categorical(categorical) => builder.text(column, id_limit(categorical.coding())),
                 Feature::Bag(bag) => builder.bag(column, bag.separator(), id_limit(bag.coding())),
                 Feature::Numeric(_) => builder.add(column, Cells::Number(Vec::new())),
+                Feature::Cross(_) => {
+                    for column in feature.columns() {
+                        builder.text(column, None);
+                    }
+                }
             }
         }
         for column in [schema.domain(), schema.split(), schema.group()].into_iter().flatten() {
@@ -91,7 +100,11 @@ impl TableBuilder {
         if let Some(column) = schema.target_statistics().time() {
             builder.add(column, Cells::Number(Vec::new()));
         }
-        builder.row_bytes = builder.columns.iter().map(|column| column.cells.row_bytes()).sum();
+        for feature in schema.features().iter().filter(|feature| matches!(feature, Feature::Cross(_))) {
+            builder.cross(feature.columns());
+        }
+        let of_crosses = builder.crosses.len() as u64 * CrossBuilder::ROW_BYTES;
+        builder.row_bytes = builder.columns.iter().map(|column| column.cells.row_bytes()).sum::<u64>() + of_crosses;
         builder
     }
 
@@ -108,7 +121,8 @@ impl TableBuilder {
     /// The bytes of the table in memory.
     fn bytes(&self) -> u64 {
         let values: u64 = self.columns.iter().map(|column| column.cells.value_bytes()).sum();
-        self.rows as u64 * self.row_bytes + values
+        let combined: u64 = self.crosses.iter().map(CrossBuilder::value_bytes).sum();
+        self.rows as u64 * self.row_bytes + values + combined
     }
 
     /// The names of the columns to read. [`TableBuilder::push`] asks for cells by position in this list.
@@ -129,7 +143,14 @@ impl TableBuilder {
         }
         self.lines.push(self.rows, line);
         self.rows += 1;
+        self.cross_new_rows()?;
         self.bounds.check_bytes(self.bytes())
+    }
+
+    /// Combines the values of the rows that the crosses do not have yet.
+    fn cross_new_rows(&mut self) -> Result<()> {
+        let Self { columns, crosses, .. } = self;
+        crosses.iter_mut().try_for_each(|cross| cross.extend(|part| columns[part].cells.text()))
     }
 
     /// Prepares for `rows` more rows.
@@ -151,9 +172,11 @@ impl TableBuilder {
 
     /// The finished table.
     pub(super) fn finish(self, source: PathBuf) -> Table {
-        let Self { sources, columns, parts, rows, lines, split, .. } = self;
+        let Self { sources, columns, parts, rows, lines, crosses, split, .. } = self;
         let columns = columns.into_iter().map(|column| (sources[column.source].clone(), column.cells.finish()));
-        Table { source, parts, rows, lines, columns: columns.collect(), split, identity: Arc::default() }
+        let columns: Vec<(String, Column)> = columns.collect();
+        let crosses = crosses.into_iter().map(|cross| cross.finish(&columns)).collect();
+        Table { source, parts, rows, lines, columns, crosses, split, identity: Arc::default() }
     }
 
     fn source(&mut self, column: &str) -> usize {
@@ -182,6 +205,21 @@ impl TableBuilder {
                 values.narrow(limit);
             }
         }
+    }
+
+    /// Adds the combinations of these columns of text, unless they are there already.
+    fn cross(&mut self, columns: &[String]) {
+        if self.crosses.iter().any(|cross| cross.columns() == columns) {
+            return;
+        }
+        let part = |column: &String| {
+            let is_text = |other: &ColumnBuilder| {
+                self.sources[other.source] == *column && matches!(other.cells, Cells::Text { .. })
+            };
+            self.columns.iter().position(is_text).expect("the parts were added before")
+        };
+        let parts = columns.iter().map(part).collect();
+        self.crosses.push(CrossBuilder::new(columns.to_vec(), parts));
     }
 
     fn bag(&mut self, column: &str, separator: &str, limit: Option<usize>) {
@@ -216,6 +254,12 @@ fn id_limit(coding: Coding) -> Option<usize> {
 }
 
 impl Cells {
+    /// The codes and values of a column of text.
+    fn text(&self) -> (&[u32], &Interner) {
+        let Self::Text { codes, values } = self else { unreachable!("the parts of a cross are text") };
+        (codes, values)
+    }
+
     fn expect_many(&mut self) {
         match self {
             Self::Text { values, .. } | Self::Bag(BagCells { values, .. }) => values.expect_many(),

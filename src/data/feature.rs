@@ -17,6 +17,8 @@ pub enum Feature {
     Numeric(Numeric),
     /// Each row has a list of any number of values, for example tags. The embeddings of the values are combined by a [`Pooling`].
     Bag(Bag),
+    /// One combination of the values of several columns a row, embedded.
+    Cross(Cross),
 }
 
 /// How the values of a [`Categorical`] or [`Bag`] feature become ids. An id is the number of a row in the feature's embedding table, counted
@@ -32,20 +34,20 @@ pub enum Coding {
     /// fitting row has id 0, so training fills its vector in another way: see [`Unknown`](crate::train::Unknown).
     Vocabulary {
         /// How often a value must occur in the fitting rows to get its own id, at least 1. With 0,
-        /// [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
+        /// [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
         min_count: usize,
     },
     /// The id is computed from the value by a hash: `⌊crc32(value) · buckets / 2³²⌋`. No list of values is learned or stored, but different
     /// values can get the same id and then have the same vector. Id 0 has no special meaning.
     Hashed {
         /// The number of different ids and of rows of the embedding table, 1 to 2³² − 1. Ids are 0 to `buckets - 1`. With another number,
-        /// [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
+        /// [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
         buckets: usize,
     },
     /// The values of the column are ids already: integers from 0 to `rows - 1`. Reading a log with another value returns an error.
     Ids {
         /// The number of rows of the embedding table, 1 to 2³² − 1. With another number,
-        /// [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
+        /// [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
         rows: usize,
     },
 }
@@ -73,13 +75,25 @@ impl Coding {
     }
 }
 
+/// The setting of features with one id a row, which can have target statistics.
+macro_rules! statistics_option {
+    () => {
+        /// Whether the feature has [target statistics](crate::data::TargetStatistics): the rates of labels among earlier rows with its value.
+        /// Default: what the schema says of all features.
+        pub fn statistics(mut self, statistics: bool) -> Self {
+            self.statistics = Some(statistics);
+            self
+        }
+    };
+}
+
 /// The options of embedded features: how values become ids, and the table that they read.
 macro_rules! embedded_options {
     ($counted:literal) => {
         #[doc = concat!("Gives an id of its own only to values that occur at least `count` times in the fitting rows", $counted, ".")]
         /// Rarer values share id 0 with unknown values, so the vector of id 0 is trained on them.
         ///
-        /// `count` is at least 1, the default; with 0, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error. This sets
+        /// `count` is at least 1, the default; with 0, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error. This sets
         /// [`Coding::Vocabulary`] and replaces an earlier coding.
         pub fn min_count(mut self, count: usize) -> Self {
             self.coding = Coding::Vocabulary { min_count: count };
@@ -87,14 +101,14 @@ macro_rules! embedded_options {
         }
 
         /// Computes the id of a value by a hash instead of a vocabulary ([`Coding::Hashed`]). `buckets` is the number of different ids, 1 to
-        /// 2³² − 1; with another number, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
+        /// 2³² − 1; with another number, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
         pub fn hashed(mut self, buckets: usize) -> Self {
             self.coding = Coding::Hashed { buckets };
             self
         }
 
         /// Uses the values of the column as ids ([`Coding::Ids`]): they must be integers from 0 to `rows - 1`. `rows` is 1 to 2³² − 1; with
-        /// another number, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
+        /// another number, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
         pub fn ids(mut self, rows: usize) -> Self {
             self.coding = Coding::Ids { rows };
             self
@@ -112,17 +126,23 @@ macro_rules! embedded_options {
 
         /// Sets the number of values in each vector of the feature's embedding table, 1 to 65,536. The default is the model's `embedding_dim`.
         ///
-        /// With 0, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error; above 65,536, `build` of a model's settings does.
+        /// With 0, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error; above 65,536, `build` of a model's settings does.
         pub fn dim(mut self, dim: usize) -> Self {
             self.dim = Some(dim);
             self
         }
 
-        pub(super) fn coding(&self) -> Coding {
+        pub(in crate::data) fn coding(&self) -> Coding {
             self.coding
         }
     };
 }
+
+// After the macro, which it uses.
+mod cross;
+
+pub use cross::Cross;
+pub(super) use cross::spell;
 
 /// A feature with one value in each row, for example a user or an item. Each value becomes an id, for which the model has a trained vector. An
 /// empty cell is a value like any other.
@@ -155,14 +175,8 @@ impl Categorical {
         self
     }
 
-    /// Whether the feature has [target statistics](super::TargetStatistics): the rates of labels among earlier rows with its value. Default:
-    /// what the schema says of all features.
-    pub fn statistics(mut self, statistics: bool) -> Self {
-        self.statistics = Some(statistics);
-        self
-    }
-
     embedded_options!("");
+    statistics_option!();
 }
 
 /// How the number of a [`Numeric`] feature becomes an input of the model. Everything is fitted on the rows on which the encoder is fitted: the
@@ -197,7 +211,7 @@ pub enum Transform {
     Unscaled,
     /// The range of the numbers is divided into at most this number of buckets, 2 to 2³² − 2, and the model has a trained vector for each
     /// bucket. Choose it if the effect of the number is far from linear. With another count,
-    /// [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
+    /// [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
     ///
     /// Buckets have about the same number of fitting rows. A value with more rows than such a share (for example many zeros) usually gets
     /// its own bucket. If there are fewer distinct values than buckets, each value gets one bucket. Id 0 means a missing value, and the buckets have
@@ -308,7 +322,7 @@ impl Numeric {
     }
 
     /// Divides the range of the numbers into at most `count` buckets, each with a trained vector: see [`Transform::Buckets`]. `count` is 2 to
-    /// 2³² − 2; with another one, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
+    /// 2³² − 2; with another one, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
     pub fn buckets(mut self, count: usize) -> Self {
         self.transform = Transform::Buckets(count);
         self
@@ -316,7 +330,7 @@ impl Numeric {
 
     /// Sets the number of values in the vectors of an embedded number, 1 to 65,536: of [buckets](Numeric::buckets), of a
     /// [piecewise embedding](Transform::PiecewiseEmbedding), and of the embedding that [`Transform::Auto`] may choose. The default is the model's
-    /// `embedding_dim`. With another transform, or with 0, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error; above 65,536,
+    /// `embedding_dim`. With another transform, or with 0, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error; above 65,536,
     /// `build` of a model's settings does.
     pub fn dim(mut self, dim: usize) -> Self {
         self.dim = Some(dim);
@@ -362,7 +376,7 @@ pub struct Bag {
 
 impl Bag {
     /// Makes a feature with this name, which reads the column with the same name and splits its cells at `separator`. The separator is a text
-    /// of one or more characters; if it is empty, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
+    /// of one or more characters; if it is empty, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
     ///
     /// By default it has its own embedding table, every value of the fitting rows gets its own id, and the vectors of a row are averaged.
     /// Other methods change this.
@@ -408,17 +422,25 @@ impl Feature {
             Self::Categorical(categorical) => &categorical.name,
             Self::Numeric(numeric) => &numeric.name,
             Self::Bag(bag) => &bag.name,
+            Self::Cross(cross) => &cross.name,
         }
     }
 
-    /// Returns the name of the column that the feature reads. It is the feature's name unless another column was set.
-    pub fn column(&self) -> &str {
-        let column = match self {
-            Self::Categorical(categorical) => &categorical.column,
-            Self::Numeric(numeric) => &numeric.column,
-            Self::Bag(bag) => &bag.column,
+    /// Returns the names of the columns that the feature reads: those of a [`Cross`], or one. The one is the feature's name unless another
+    /// column was set.
+    pub fn columns(&self) -> &[String] {
+        let (name, column) = match self {
+            Self::Categorical(categorical) => (&categorical.name, &categorical.column),
+            Self::Numeric(numeric) => (&numeric.name, &numeric.column),
+            Self::Bag(bag) => (&bag.name, &bag.column),
+            Self::Cross(cross) => return &cross.columns,
         };
-        column.as_deref().unwrap_or(self.name())
+        std::slice::from_ref(column.as_ref().unwrap_or(name))
+    }
+
+    /// The column of a feature that has one; of a [`Cross`], the first.
+    pub(super) fn column(&self) -> &str {
+        self.columns().first().map_or("", String::as_str)
     }
 
     /// Returns the name of the embedding table in which the feature's ids are looked up, or `None` if it is a number without embeddings. A number with
@@ -427,6 +449,7 @@ impl Feature {
         let table = match self {
             Self::Categorical(categorical) => &categorical.table,
             Self::Bag(bag) => &bag.table,
+            Self::Cross(cross) => &cross.table,
             Self::Numeric(numeric) if numeric.transform.embeds() => &None,
             Self::Numeric(_) => return None,
         };
@@ -439,12 +462,17 @@ impl Feature {
             Self::Categorical(categorical) => categorical.dim,
             Self::Numeric(numeric) => numeric.dim,
             Self::Bag(bag) => bag.dim,
+            Self::Cross(cross) => cross.dim,
         }
     }
 
     /// Whether it has target statistics; `None`: what the schema says of all features.
     pub(super) fn statistics(&self) -> Option<bool> {
-        if let Self::Categorical(categorical) = self { categorical.statistics } else { None }
+        match self {
+            Self::Categorical(categorical) => categorical.statistics,
+            Self::Cross(cross) => cross.statistics,
+            Self::Bag(_) | Self::Numeric(_) => None,
+        }
     }
 
     /// Whether it has one id a row, so that it can have target statistics.
@@ -457,6 +485,7 @@ impl Feature {
         match self {
             Self::Categorical(categorical) => Some(categorical.coding),
             Self::Bag(bag) => Some(bag.coding),
+            Self::Cross(cross) => Some(cross.coding),
             Self::Numeric(_) => None,
         }
     }
@@ -471,6 +500,7 @@ impl Feature {
         problems.require(!name.is_empty(), || "feature \"\": a name that is not empty".into());
         match self {
             Self::Categorical(categorical) => categorical.coding.check(name, problems),
+            Self::Cross(cross) => cross.check(problems),
             Self::Numeric(numeric) => numeric.transform.check(name, problems),
             Self::Bag(bag) => {
                 bag.coding.check(name, problems);
@@ -502,5 +532,11 @@ impl From<Numeric> for Feature {
 impl From<Bag> for Feature {
     fn from(bag: Bag) -> Self {
         Self::Bag(bag)
+    }
+}
+
+impl From<Cross> for Feature {
+    fn from(cross: Cross) -> Self {
+        Self::Cross(cross)
     }
 }

@@ -79,7 +79,7 @@ impl Fitted {
                         let bags = table.bags(feature.column(), bag.separator())?;
                         counts.add(&bags.dictionary, rows.iter().flat_map(|&row| bags.row(row)).copied());
                     } else {
-                        let text = table.text(feature.column())?;
+                        let text = table.text_of(feature)?;
                         counts.add(&text.dictionary, rows.iter().map(|&row| text.codes[row as usize]));
                     }
                 }
@@ -117,6 +117,7 @@ impl Fitted {
         let coding = match feature {
             Feature::Categorical(categorical) => categorical.coding(),
             Feature::Bag(bag) => bag.coding(),
+            Feature::Cross(cross) => cross.coding(),
             Feature::Numeric(numeric) => {
                 return match (self, numeric.encoding()) {
                     (Self::Quantiles(quantiles), Transform::Buckets(count)) => {
@@ -190,8 +191,8 @@ impl Fitted {
     ) -> Result<()> {
         let column = feature.column();
         match feature {
-            Feature::Categorical(_) => {
-                let text = table.text(column)?;
+            Feature::Categorical(_) | Feature::Cross(_) => {
+                let text = table.text_of(feature)?;
                 let encoded = translate(text, rows, |value| self.id(value));
                 ids.push(Ids::One(encoded.map_err(|(error, row)| table.locate(error, row, column))?));
             }

@@ -15,6 +15,8 @@ pub(super) struct Interner {
     /// A cache of short values and their codes; each value has one possible slot. Empty until there are many rows. A hit saves the map's
     /// hash, which is slow because it resists hostile input.
     recent: Vec<(u64, u32)>,
+    /// By code, the bytes of the value.
+    lens: Vec<u32>,
     /// If set, values must be integers below this.
     limit: Option<usize>,
     /// The approximate bytes of the values in memory.
@@ -22,7 +24,7 @@ pub(super) struct Interner {
 }
 
 /// The approximate bytes of a value in addition to its text: its entry in the map, and the allocator's overhead.
-const VALUE_BYTES: u64 = 64;
+pub(super) const VALUE_BYTES: u64 = 64;
 
 /// `recent` has `2^RECENT_BITS` slots.
 const RECENT_BITS: u32 = 12;
@@ -84,6 +86,7 @@ impl Interner {
             Error::new(ErrorKind::Data, "expected fewer than 2^32 distinct values in a column, found more")
         })?;
         self.codes.insert(value.into(), code);
+        self.lens.push(value.len() as u32);
         self.bytes += value.len() as u64 + VALUE_BYTES;
         Ok(code)
     }
@@ -91,6 +94,11 @@ impl Interner {
     /// The approximate bytes of the values in memory.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The bytes of the value with this code.
+    pub(super) fn len_of(&self, code: u32) -> u64 {
+        self.lens[code as usize].into()
     }
 
     /// The values by code.

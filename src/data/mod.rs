@@ -78,7 +78,7 @@ pub use data_report::{BySplit, DataReport, FeatureShare, LeftOut, Share};
 pub use data_set::DataSet;
 pub use domain::{DomainId, Domains};
 pub use encoder::{Encoder, UnknownDomain};
-pub use feature::{Bag, Categorical, Coding, Feature, Numeric, Transform};
+pub use feature::{Bag, Categorical, Coding, Cross, Feature, Numeric, Transform};
 pub use growth::Growth;
 pub(crate) use input_columns::{FieldColumns, InputColumns};
 pub use layout::{EmbeddingTable, Field, Layout, Pooling};

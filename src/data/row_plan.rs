@@ -1,11 +1,13 @@
 //! Rows that are in memory, encoded cell by cell into a batch that is lent.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use ndarray::Array2;
 
+use super::feature::spell;
 use super::names::{closest, listed};
-use super::{Batch, DomainId, Encoder, Ids, RawValue};
+use super::{Batch, DomainId, Encoder, Feature, Ids, RawValue, id_spelling};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Which columns such rows have, and where their values go.
@@ -18,6 +20,21 @@ pub(crate) struct RowPlan {
     /// The fields with target statistics that such rows have, by their positions among all that have them and in the layout.
     statistics: Vec<(usize, usize)>,
     known: HashMap<Box<str>, Known>,
+    /// The crosses whose last parts these rows have.
+    crosses: Vec<CrossPlan>,
+    /// The number of parts of all crosses of the schema.
+    parts: usize,
+}
+
+/// A cross that is complete when a row is.
+#[derive(Debug)]
+struct CrossPlan {
+    /// Its position in the schema, and its field.
+    feature: usize,
+    field: usize,
+    /// The places of its parts among those of all crosses, and how many of the parts these rows have.
+    parts: Range<usize>,
+    here: usize,
 }
 
 /// What a column of the schema is to these rows.
@@ -44,6 +61,8 @@ enum Reader {
         feature: usize,
         input: usize,
     },
+    /// A part of a cross, and its place among the parts of all crosses.
+    Part(usize),
 }
 
 /// What [`RowWriter`] remembers from one call to the next to save the allocation.
@@ -52,6 +71,8 @@ pub(crate) struct RowScratch {
     /// By column, the last row that had it, counted from 1.
     seen: Vec<usize>,
     text: String,
+    /// The parts of all crosses, spelled. Those that a request gives stay for its candidates.
+    parts: Vec<String>,
 }
 
 /// Encodes rows into a batch, one after the other, whose buffers it keeps.
@@ -75,9 +96,15 @@ impl RowPlan {
         let others = [schema.weight(), schema.split(), schema.group(), time].into_iter().flatten();
         let unread = others.chain(schema.labels().iter().map(String::as_str));
         let known = unread.map(|name| (name.into(), Known::Unread)).collect();
-        let mut plan = Self { names: Vec::new(), readers: Vec::new(), statistics: Vec::new(), known };
+        let (names, readers, statistics, crosses) = Default::default();
+        let mut plan = Self { names, readers, statistics, known, crosses, parts: 0 };
         let (mut field, mut input) = (0, 0);
         for (feature, declared) in schema.features().iter().enumerate() {
+            if let Feature::Cross(_) = declared {
+                plan.add_cross(feature, field, declared.columns(), &elsewhere);
+                field += 1;
+                continue;
+            }
             let inputs = encoder.fitted(feature).inputs(declared);
             let reader =
                 if inputs == 0 { Reader::Field { feature, field } } else { Reader::Numeric { feature, input } };
@@ -110,7 +137,36 @@ impl RowPlan {
     }
 
     fn reads(&self, wanted: usize) -> bool {
-        self.readers.iter().flatten().any(|reader| matches!(reader, Reader::Field { field, .. } if *field == wanted))
+        self.fields().any(|(_, field)| field == wanted)
+    }
+
+    fn add_cross(
+        &mut self,
+        feature: usize,
+        field: usize,
+        columns: &[String],
+        elsewhere: &impl Fn(&str) -> Option<&'static str>,
+    ) {
+        let parts = self.parts..self.parts + columns.len();
+        self.parts = parts.end;
+        for (part, column) in parts.clone().zip(columns) {
+            self.add(column, Reader::Part(part), elsewhere);
+        }
+        let is_here = |column: &&String| matches!(self.known.get(column.as_str()), Some(Known::Here(_)));
+        let here = columns.iter().filter(is_here).count();
+        if here > 0 {
+            self.crosses.push(CrossPlan { feature, field, parts, here });
+        }
+    }
+
+    /// The plan without the crosses of which other rows have a part. Of those it only keeps the parts, for the rows that are written next with
+    /// the same scratch.
+    pub(crate) fn whole_crosses(mut self) -> Self {
+        self.crosses.retain(|cross| cross.here == cross.parts.len());
+        let mut statistics = std::mem::take(&mut self.statistics);
+        statistics.retain(|&(_, field)| self.reads(field));
+        self.statistics = statistics;
+        self
     }
 
     /// The columns that every row has.
@@ -132,7 +188,7 @@ impl RowPlan {
         }
         for &reader in self.readers.iter().flatten() {
             match reader {
-                Reader::Domain => {}
+                Reader::Domain | Reader::Part(_) => {}
                 Reader::Field { field, .. } => inputs.push(layout.fields[field].name.as_str()),
                 Reader::Numeric { feature, input } => {
                     let of_feature = &layout.numeric[input..input + encoder.inputs(feature)];
@@ -140,7 +196,17 @@ impl RowPlan {
                 }
             }
         }
+        inputs.extend(self.crosses.iter().map(|cross| layout.fields[cross.field].name.as_str()));
         inputs
+    }
+
+    /// The fields that these rows give an id or a bag, with the positions of their features.
+    fn fields(&self) -> impl Iterator<Item = (usize, usize)> {
+        let read = self.readers.iter().flatten().filter_map(|reader| match *reader {
+            Reader::Field { feature, field } => Some((feature, field)),
+            _ => None,
+        });
+        read.chain(self.crosses.iter().map(|cross| (cross.feature, cross.field)))
     }
 
     /// How many values of encoded rows the encoder did not know, by feature, of those of these columns that have a vocabulary.
@@ -149,26 +215,24 @@ impl RowPlan {
         encoder: &'a Encoder,
         rows: &'a Batch,
     ) -> impl Iterator<Item = (&'a str, usize)> {
-        self.readers.iter().flatten().filter_map(move |reader| match *reader {
-            Reader::Field { feature, field } if encoder.fitted(feature).has_vocabulary() => {
-                let name = encoder.schema().features()[feature].name();
-                Some((name, rows.ids.get(field).map_or(0, Ids::unknown)))
-            }
-            _ => None,
+        self.fields().filter(|&(feature, _)| encoder.fitted(feature).has_vocabulary()).map(move |(feature, field)| {
+            let name = encoder.schema().features()[feature].name();
+            (name, rows.ids.get(field).map_or(0, Ids::unknown))
         })
     }
 
     /// Whether two encoded rows have the same domain and the same values in these columns.
     pub(crate) fn alike(&self, encoder: &Encoder, rows: &Batch, a: usize, b: usize) -> bool {
         let same = |reader: &Reader| match *reader {
-            Reader::Domain => true,
-            Reader::Field { field, .. } => rows.ids[field].alike(a, b),
+            Reader::Domain | Reader::Field { .. } | Reader::Part(_) => true,
             Reader::Numeric { feature, input } => {
                 let inputs = input..input + encoder.inputs(feature);
                 inputs.into_iter().all(|input| rows.numeric[[a, input]] == rows.numeric[[b, input]])
             }
         };
-        rows.domains[a] == rows.domains[b] && self.readers.iter().flatten().all(same)
+        rows.domains[a] == rows.domains[b]
+            && self.fields().all(|(_, field)| rows.ids[field].alike(a, b))
+            && self.readers.iter().flatten().all(same)
     }
 
     /// A writer of these rows over whatever `batch` holds; `domain` is that of rows without a column for it.
@@ -193,6 +257,7 @@ impl RowPlan {
         batch.groups.clear();
         scratch.seen.clear();
         scratch.seen.resize(self.names.len(), 0);
+        scratch.parts.resize_with(self.parts, String::new);
         RowWriter { plan: self, encoder, batch, scratch, numeric, domain, rows: 0, missing: 0 }
     }
 
@@ -264,6 +329,11 @@ impl RowWriter<'_> {
                     &mut self.numeric[start..],
                 );
             }
+            Reader::Part(part) => {
+                let part = &mut self.scratch.parts[part];
+                part.clear();
+                part.push_str(id_spelling(value.text(text)));
+            }
         }
         Ok(())
     }
@@ -274,6 +344,12 @@ impl RowWriter<'_> {
             return Err(Error::new(ErrorKind::Data, "the row has no value for this column")
                 .in_column(&self.plan.names[place])
                 .with_help("an empty value is a missing number, or an empty bag"));
+        }
+        let RowScratch { text, parts, .. } = &mut *self.scratch;
+        for &CrossPlan { feature, field, parts: ref own, .. } in &self.plan.crosses {
+            spell(parts[own.clone()].iter().map(String::as_str), text);
+            let (declared, fitted) = (&self.encoder.schema().features()[feature], self.encoder.fitted(feature));
+            fitted.push_id(declared, RawValue::Text(text), &mut String::new(), &mut self.batch.ids[field])?;
         }
         if self.batch.domains.len() < self.rows {
             self.batch.domains.push(self.domain);

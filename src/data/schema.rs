@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::feature::{Bag, Categorical, Feature, Numeric};
+use super::feature::{Bag, Categorical, Cross, Feature, Numeric};
 use super::statistics::{self, StatisticsFeatures, TargetStatistics};
 use super::target::Label;
 use crate::error::{Error, Problems, Result};
@@ -156,7 +156,7 @@ pub struct SchemaBuilder {
 }
 
 impl SchemaBuilder {
-    /// Adds a feature with its options: a [`Categorical`], [`Numeric`], [`Bag`] or [`Feature`]. Features keep the order in which they are added.
+    /// Adds a feature with its options: a [`Categorical`], [`Numeric`], [`Bag`], [`Cross`] or [`Feature`]. Features keep the order in which they are added.
     pub fn feature(mut self, feature: impl Into<Feature>) -> Self {
         self.features.push(feature.into());
         self
@@ -178,6 +178,11 @@ impl SchemaBuilder {
     /// of the values are averaged.
     pub fn bag(self, name: impl Into<String>, separator: impl Into<String>) -> Self {
         self.feature(Bag::new(name, separator))
+    }
+
+    /// Adds a [`Cross`] with default options: a feature whose values are the combinations of the values of these columns.
+    pub fn cross<S: Into<String>>(self, name: impl Into<String>, columns: impl IntoIterator<Item = S>) -> Self {
+        self.feature(Cross::new(name, columns))
     }
 
     /// Sets the name of the column with each row's domain. Without it, all rows belong to one domain, named `all`.
@@ -353,7 +358,8 @@ impl SchemaBuilder {
                 Some(other) => problems.require(false, || format!("column {column:?}: both {other} and {role}")),
             }
         }
-        let features = self.features.iter().map(|feature| ("feature", feature.column()));
+        let columns = self.features.iter().flat_map(Feature::columns);
+        let features = columns.map(|column| ("feature", column.as_str()));
         let domain = self.domain.iter().map(|column| ("domain", column.as_str()));
         let group = self.group.iter().map(|column| ("group", column.as_str()));
         let time = self.target_statistics.time().map(|column| ("target_statistics.order.time", column));
@@ -392,6 +398,7 @@ mod tests {
             .feature(Numeric::new("bid").unscaled())
             .feature(Numeric::new("price_bucket").column("price").buckets(10))
             .feature(Bag::new("genres", "|").pooling(Pooling::Sum).min_count(3))
+            .feature(Cross::new("user_x_slot", ["user", "slot"]).hashed(50).dim(4))
             .domain("page")
             .labels(["click", "buy"])
             .weight("weight")
@@ -406,7 +413,7 @@ mod tests {
         let schema = complete();
         let text = serde_json::to_string(&schema).unwrap();
         assert_eq!(serde_json::from_str::<Schema>(&text).unwrap(), schema);
-        assert_eq!(schema.features()[1].column(), "user");
+        assert_eq!(schema.features()[1].columns(), ["user"]);
         assert_eq!(schema.features()[1].name(), "user_hash");
     }
 
@@ -440,6 +447,9 @@ mod tests {
             .feature(Numeric::new("age").buckets(1))
             .categorical("age?")
             .bag("tags", "")
+            .cross("twice", ["u", "u"])
+            .feature(Cross::new("of_ids", ["", "click"]).ids(9))
+            .cross("one", ["u"])
             .label("click")
             .label("click")
             .weight("click")
@@ -455,9 +465,14 @@ mod tests {
              feature \"a\": named twice (give one of the two a name); \
              feature \"age\": 2 <= buckets < 2^32 - 1, found 1; \
              feature \"tags\": a separator that is not empty; \
+             feature \"twice\": columns: \"u\" is listed twice; \
+             feature \"of_ids\": columns: names that are not empty, found one at position 0; \
+             feature \"of_ids\": coding: a combination is no id; use hashed or vocabulary; \
+             feature \"one\": columns: at least two to combine, found 1; \
              feature \"age?\": the name is kept for the missing values of \"age\"; \
              label \"click\": named twice; \
              column \"click\": both label and weight; \
+             column \"click\": both weight and feature; \
              column \"click\": both weight and feature; \
              column \"s\": both split and domain; \
              group: a column name that is not empty"

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Feature;
 use super::names::listed;
 use crate::error::{Error, ErrorKind, Result, quoted};
 
@@ -18,6 +19,8 @@ pub struct Table {
     pub(super) rows: usize,
     pub(super) lines: Lines,
     pub(super) columns: Vec<(String, Column)>,
+    /// The combinations of the columns of each cross, which have the form of a column of text.
+    pub(super) crosses: Vec<(Vec<String>, Text)>,
     /// The name of the split column.
     pub(super) split: Option<String>,
     /// Tells tables apart; copies are one table.
@@ -153,6 +156,18 @@ impl Table {
 
     pub(super) fn text(&self, column: &str) -> Result<&Text> {
         self.find(column, "text", |column| if let Column::Text(text) = column { Some(text) } else { None })
+    }
+
+    /// The values of a feature with one id a row, which is a column or a cross.
+    pub(super) fn text_of(&self, feature: &Feature) -> Result<&Text> {
+        let Feature::Cross(_) = feature else { return self.text(feature.column()) };
+        let found = self.crosses.iter().find(|(columns, _)| columns == feature.columns());
+        found.map(|(_, text)| text).ok_or_else(|| {
+            let message = format!("the table does not have the combinations of columns {}", listed(feature.columns()));
+            Error::new(ErrorKind::Layout, message)
+                .at_path(&self.source)
+                .with_help("read the table with the encoder's own schema")
+        })
     }
 
     pub(super) fn bags(&self, column: &str, separator: &str) -> Result<&Bags> {

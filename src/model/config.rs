@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Branches;
-use crate::data::{InputColumns, Layout, Schema};
+use super::{Branches, InteractionsConfig};
+use crate::data::{Feature, InputColumns, Layout, Schema};
 use crate::net::Describe;
 
 /// The settings of a model. The settings of the models in this crate are always valid, because they are checked when they are built or read
@@ -53,6 +53,12 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
     /// The seed of all random initial values, of embeddings and of layers. Any number; default 0.
     fn seed(&self) -> u64 {
         0
+    }
+
+    /// The interactions of the inputs in front of the net; default `None`, none. The crate adds their steps when the net reads its row
+    /// ([`Builder::row`](crate::net::Builder::row)).
+    fn interactions(&self) -> Option<&InteractionsConfig> {
+        None
     }
 
     /// The number of values of an embedded row ([`Embeddings`](super::Embeddings)): the embeddings of all fields and the numeric inputs,
@@ -111,7 +117,8 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
     /// read the domain, and there is no warning.
     fn warnings(&self, schema: Option<&Schema>) -> Vec<String> {
         let column = schema.and_then(Schema::domain);
-        let fed = schema.is_some_and(|schema| schema.features().iter().any(|f| Some(f.column()) == column));
+        let fed = schema
+            .is_some_and(|schema| schema.features().iter().flat_map(Feature::columns).any(|c| Some(&**c) == column));
         let domains = self.layout().domains.len();
         if self.reads_domain() || fed || domains < 2 {
             return Vec::new();
@@ -167,8 +174,8 @@ erased_serde::serialize_trait_object!(NetConfig);
 /// Writes the settings type of a model and its builder with [`settings!`](crate::settings!).
 ///
 /// The list has the model's own settings. The macro adds the settings that all models have (`layout`, `seed`, `embedding_dim`,
-/// `embedding_std`, `field_dropout`, `members`, `activation`, `norm`, `dropout`, `init`). With `branches: DEFAULT` it also adds the settings
-/// `branches` and `built_with`, and implements [`BranchedConfig`](super::BranchedConfig). With `domain: FLAG`, the net reads the domain if the setting
+/// `embedding_std`, `field_dropout`, `members`, `activation`, `norm`, `dropout`, `init`, `interactions`). With `branches: DEFAULT` it also adds the
+/// settings `branches` and `built_with`, and implements [`BranchedConfig`](super::BranchedConfig). With `domain: FLAG`, the net reads the domain if the setting
 /// `FLAG` is true.
 macro_rules! model_config {
     (
@@ -213,6 +220,9 @@ macro_rules! model_config {
                 /// The distribution of the initial weights of hidden layers; default uniform in `±√(1 / in)`, where `in` is the number of
                 /// inputs of the layer.
                 init: $crate::nn::Init = $crate::nn::Init::default();
+                /// The interactions of the inputs in front of the net, such as cross layers; default none.
+                interactions: $crate::model::InteractionsConfig = $crate::model::InteractionsConfig::default(),
+                    as &$crate::model::InteractionsConfig;
                 $(
                     #[doc = concat!(
                         "Whether there is one branch for each task, for each domain, or for each task in each domain; default `",
@@ -244,6 +254,9 @@ macro_rules! model_config {
                     format!("members: 1 to 256, found {}", $this.members)
                 });
                 $crate::model::check::check_rate("field_dropout", $this.field_dropout, $problems);
+                if $problems.is_empty() {
+                    $this.interactions.check(&$this.layout, $this.embedding_dim, $problems);
+                }
                 $(
                     let _: $crate::model::Branches = $branches;
                     $this.branches = $this.branches.resolve(&$this.layout);
@@ -321,9 +334,14 @@ macro_rules! model_config {
                 self.0.seed
             }
 
+            fn interactions(&self) -> Option<&$crate::model::InteractionsConfig> {
+                Some(&self.0.interactions)
+            }
+
             $(fn reads_domain(&self) -> bool {
                 let _: $crate::model::Branches = $branches;
-                self.0.branches != $crate::model::Branches::Tasks
+                // The term of a factorization machine has a weight and a bias for each domain.
+                self.0.branches != $crate::model::Branches::Tasks || self.0.interactions.fm()
             }
 
             fn keep_built_with(&mut self, branches: usize) {
@@ -331,7 +349,7 @@ macro_rules! model_config {
             })?
 
             $(fn reads_domain(&self) -> bool {
-                self.0.$flag
+                self.0.$flag || self.0.interactions.fm()
             }
 
             fn domain_setting(&self) -> [&'static str; 2] {

@@ -43,6 +43,7 @@ mod fusion;
 mod gate_view;
 mod gradient;
 mod grow;
+mod interactions;
 mod ml_mmoe;
 mod mmoe;
 mod moe;
@@ -87,6 +88,7 @@ pub use self::fusion::Fusion;
 pub use self::gate_view::{ExpertId, GateReader, GateView};
 pub use self::gradient::{Gradient, Presence};
 pub use self::grow::NewRows;
+pub use self::interactions::{CrossStructure, InteractionsConfig, InteractionsConfigBuilder};
 pub use self::ml_mmoe::{MlMmoe, MlMmoeConfig, MlMmoeConfigBuilder};
 pub use self::mmoe::{Mmoe, MmoeConfig, MmoeConfigBuilder};
 pub use self::moe::{Moe, MoeConfig, MoeConfigBuilder};
@@ -355,6 +357,7 @@ impl Model {
     /// | pooled, PEPNet | the mean of the other domains' embeddings | yes: once it has trained, its embedding counts |
     /// | branches are domains, or domains and tasks | new parts (experts, gates, bottoms, stacks, representations, towers; in [`Single`] embedding tables), which have to be trained first | no |
     /// | branches are tasks | nothing: the new domain has no parameters | there is nothing to use |
+    /// | a factorization machine in front of a net ([`InteractionsConfig`]) | the weight and bias of all domains | no |
     ///
     /// New parts can read older parts, but no older part reads a new part.
     ///

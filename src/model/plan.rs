@@ -123,7 +123,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn affine(
+    pub(crate) fn affine(
         &mut self,
         input: Value,
         weight: Cow<'a, Array2<f32>>,

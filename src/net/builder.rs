@@ -1,6 +1,7 @@
 //! The builder that a net is described with.
 
 mod attention;
+mod interactions;
 mod layers;
 #[cfg(test)]
 mod tests;
@@ -10,7 +11,7 @@ use std::collections::HashSet;
 use super::layer::{IntoName, Layer, Name};
 use super::program::{Answer, Domains, Needs, Op, Program, Step, Value};
 use crate::data::{DomainId, FieldColumns, InputColumns, Layout};
-use crate::model::{Branches, NetConfig};
+use crate::model::{Branches, InteractionsConfig, NetConfig};
 use crate::nn::{Branch, HiddenSettings, InitRng, Part, Path, Size};
 
 /// The most steps of a program, branches, and values that steps read. No sensible net comes near these numbers.
@@ -71,8 +72,14 @@ pub struct Builder<'a> {
     last: Option<(Stack, (Size, f64))>,
     /// The number of values that all steps read.
     read: usize,
+    /// By owner of tables: the embedded row, and the input of the net, which is another value after stacked cross layers.
     rows: Vec<Option<Value>>,
+    net_inputs: Vec<Option<Value>>,
     columns: InputColumns,
+    embedding_dim: usize,
+    interactions: Option<InteractionsConfig>,
+    /// Whether every branch has tables of its own.
+    own_tables: bool,
     branches: Vec<Branch>,
     built_with: usize,
     /// The member of the ensemble that is being described, and the number of members, if there are several.
@@ -95,7 +102,11 @@ impl<'a> Builder<'a> {
             kept: Vec::new(),
             read: 0,
             rows: Vec::new(),
+            net_inputs: Vec::new(),
             columns: InputColumns::new(layout, config.embedding_dim()),
+            embedding_dim: config.embedding_dim(),
+            interactions: config.interactions().cloned(),
+            own_tables: config.own_tables().is_some(),
             branches: Vec::new(),
             built_with: 0,
             member: None,
@@ -161,7 +172,8 @@ impl<'a> Builder<'a> {
     }
 
     /// The embedded row ([`Embeddings`](crate::model::Embeddings)), which is the input of the net: the embeddings of all fields in the
-    /// order of the layout, then the numeric inputs, side by side in one vector for each row.
+    /// order of the layout, then the numeric inputs, side by side in one vector for each row. If the settings have stacked
+    /// cross layers ([`NetConfig::interactions`]), it is their output, of the same width.
     ///
     /// # Errors
     /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps, or its steps have more than about 33 million
@@ -178,6 +190,20 @@ impl<'a> Builder<'a> {
     /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps, or its steps have more than about 33 million
     /// inputs ([`Value`]s) in all.
     pub fn row_of(&mut self, owner: usize) -> Built<Value> {
+        if let Some(&Some(input)) = self.net_inputs.get(owner) {
+            return Ok(input);
+        }
+        let row = self.embedded(owner)?;
+        let input = self.input_of(owner, row)?;
+        if self.net_inputs.len() <= owner {
+            self.net_inputs.resize(owner + 1, None);
+        }
+        self.net_inputs[owner] = Some(input);
+        Ok(input)
+    }
+
+    /// The row as the tables of a branch embed it. The first call adds what the settings add to the logits.
+    fn embedded(&mut self, owner: usize) -> Built<Value> {
         if let Some(&Some(row)) = self.rows.get(owner) {
             return Ok(row);
         }
@@ -186,10 +212,12 @@ impl<'a> Builder<'a> {
             self.rows.resize(owner + 1, None);
         }
         self.rows[owner] = Some(row);
+        self.add_terms(owner, row)?;
         Ok(row)
     }
 
-    /// The embedding of the field with the name `name`: its columns of the [embedded row](Builder::row). For a field that keeps its values
+    /// The embedding of the field with the name `name`: its columns of the [embedded row](Builder::row), before any cross
+    /// layers. For a field that keeps its values
     /// apart ([`Pooling::Keep`](crate::data::Pooling::Keep)), these are the embeddings of all its values, side by side.
     ///
     /// # Errors
@@ -200,7 +228,7 @@ impl<'a> Builder<'a> {
     /// If the layout has no field of this name.
     pub fn field(&mut self, name: &str) -> Built<Value> {
         let columns = self.columns_of(name);
-        Ok(self.row()?.columns(columns.values()))
+        Ok(self.embedded(0)?.columns(columns.values()))
     }
 
     /// The embeddings of all values of the field with the name `name`, for attention ([`Builder::attend`]). The field must keep its values
@@ -215,7 +243,7 @@ impl<'a> Builder<'a> {
     pub fn sequence(&mut self, name: &str) -> Built<Sequence> {
         let columns = self.columns_of(name);
         let filled = columns.filled().unwrap_or_else(|| panic!("field {name:?} keeps no values apart"));
-        let (row, values) = (self.row()?, columns.values());
+        let (row, values) = (self.embedded(0)?, columns.values());
         let len = values.len() / columns.dim;
         Ok(Sequence { values: row.columns(values), filled: row.columns(filled..filled + 1), len })
     }

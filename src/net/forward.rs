@@ -6,7 +6,7 @@ use super::layer::Layer;
 use super::program::{Answer, Op, Program, Step};
 use super::tape::{Cell, Part, Reads, RowRange, StepCache, cache_of};
 use crate::nn::buffer::resize;
-use crate::nn::{AttentionMask, Mode, MultiHeadAttention, Segment, align, attend, mix, product, scale};
+use crate::nn::{AttentionMask, Mode, MultiHeadAttention, Segment, align, attend, mix, pairwise, product, scale};
 use crate::parallel::{self, Divide};
 
 /// Neighbouring strands of a group, with what a thread needs to run them.
@@ -108,6 +108,12 @@ fn run(step: &Step, layers: &[Layer], reads: &Reads<'_>, segments: &[Segment], m
             scale(*factor, &reads.value(*input), &reads.value(*gate), cache_of!(cache, Scale), out);
         }
         (Op::Product { a, b }, []) => product(&reads.value(*a), &reads.value(*b), cache_of!(cache, Product), out),
+        (Op::Cross { first, input }, [Layer::Cross(layer)]) => {
+            layer.forward(&reads.value(*first), &reads.value(*input), cache_of!(cache, Cross), out);
+        }
+        (Op::Pairwise { parts }, []) => {
+            pairwise(parts.iter().map(|&part| reads.value(part)), cache_of!(cache, Pairwise), out);
+        }
         (Op::Attend { query, values, filled }, []) => {
             let [q, v, filled] = [query, values, filled].map(|&value| reads.value(value));
             attend(&q, &v, &filled, cache_of!(cache, Attend), out);

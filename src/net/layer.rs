@@ -2,8 +2,8 @@
 
 use super::Custom;
 use crate::nn::{
-    Alignment, Branch, DomainMlp, Gate, Mlp, MultiHeadAttention, Params, Part, PartitionedNorm, Path, PostAffine,
-    Representations, StarLinear, Stitch, Tokens,
+    Alignment, Branch, CrossLayer, DomainMlp, Gate, Mlp, MultiHeadAttention, Params, Part, PartitionedNorm, Path,
+    PostAffine, Representations, StarLinear, Stitch, Tokens,
 };
 
 /// A type of layer that [`Net::get`](super::Net::get) can return: each type that a variant of [`Layer`] holds, such as [`Gate`], and every
@@ -65,6 +65,9 @@ layers! {
     /// A cross-stitch unit ([`Stitch`]): a linear combination of several values, with learned weights that do not depend on the row. Made
     /// by [`Builder::stitch`](super::Builder::stitch).
     Stitch(Stitch),
+    /// A cross layer of DCN-v2 ([`CrossLayer`]): it multiplies the row by an affine map of its input. Made by
+    /// [`Builder::cross`](super::Builder::cross).
+    Cross(CrossLayer),
     /// The map from a row to its tokens ([`Tokens`]): one vector for each field and each numeric input, which attention reads. Made by
     /// [`Builder::tokens`](super::Builder::tokens).
     Tokens(Tokens),

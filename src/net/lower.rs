@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use ndarray::{Array1, Array2};
 
 use crate::data::DomainId;
-use crate::model::{Plan, Value as PlanValue};
+use crate::model::{Fusion, Plan, Value as PlanValue};
 use crate::nn::buffer::resize;
-use crate::nn::{DomainLinear, Linear, Mode, RepresentationsCache, SigmoidGate, StarLinear};
+use crate::nn::{CrossLayer, DomainLinear, Linear, LowRankLinear, Mode, RepresentationsCache, SigmoidGate, StarLinear};
 
 /// What a step becomes in the plan, for rows of one domain.
 #[derive(Clone)]
@@ -125,17 +125,6 @@ fn step_of<'a>(
     domain: DomainId,
     known: &dyn Fn(Value) -> Lowered,
 ) -> Lowered {
-    /// A value, or a copy of some of its columns; of the row, always a copy.
-    fn computed(steps: &[Step], plan: &mut Plan<'_>, known: &dyn Fn(Value) -> Lowered, value: Value) -> PlanValue {
-        let (of, whole) = (&steps[value.index()], known(value).value());
-        let is_row = matches!(of.op, Op::Row { .. });
-        if is_row || value.width() < of.width { plan.columns(whole, value.of_step(), of.width) } else { whole }
-    }
-    /// A value for an affine map, which may read the row directly.
-    fn read(steps: &[Step], plan: &mut Plan<'_>, known: &dyn Fn(Value) -> Lowered, value: Value) -> PlanValue {
-        let whole = value.width() == steps[value.index()].width;
-        if whole { known(value).value() } else { computed(steps, plan, known, value) }
-    }
     let all = |plan: &mut Plan<'a>, values: &[Value]| -> Vec<PlanValue> {
         values.iter().map(|&value| computed(steps, plan, known, value)).collect()
     };
@@ -185,6 +174,12 @@ fn step_of<'a>(
             let [a, b] = [a, b].map(|&value| computed(steps, plan, known, value));
             plan.product(a, b)
         }
+        (Op::Cross { first, input }, [Layer::Cross(layer)]) => {
+            let x = read(steps, plan, known, *input);
+            let [x0, below] = [first, input].map(|&value| computed(steps, plan, known, value));
+            cross(layer, plan, x, x0, below)
+        }
+        (Op::Pairwise { parts }, []) => pairwise(steps, plan, known, parts),
         (Op::Attend { query, values, filled }, []) => {
             let [query, values, filled] = [query, values, filled].map(|&value| computed(steps, plan, known, value));
             plan.attend(query, values, filled)
@@ -220,6 +215,61 @@ fn step_of<'a>(
         }
         _ => unreachable!("a step has the layers of its kind"),
     })
+}
+
+/// A value, or a copy of some of its columns; of the row, always a copy.
+fn computed(steps: &[Step], plan: &mut Plan<'_>, known: &dyn Fn(Value) -> Lowered, value: Value) -> PlanValue {
+    let (of, whole) = (&steps[value.index()], known(value).value());
+    let is_row = matches!(of.op, Op::Row { .. });
+    if is_row || value.width() < of.width { plan.columns(whole, value.of_step(), of.width) } else { whole }
+}
+
+/// A value for an affine map, which may read the row directly.
+fn read(steps: &[Step], plan: &mut Plan<'_>, known: &dyn Fn(Value) -> Lowered, value: Value) -> PlanValue {
+    let whole = value.width() == steps[value.index()].width;
+    if whole { known(value).value() } else { computed(steps, plan, known, value) }
+}
+
+/// A cross layer: `x` for the affine map, `x0` and `below` to multiply and to add.
+fn cross<'a>(layer: &'a CrossLayer, plan: &mut Plan<'a>, x: PlanValue, x0: PlanValue, below: PlanValue) -> PlanValue {
+    let z = match layer {
+        CrossLayer::Full(linear) => plan.layer(x, Cow::Borrowed(linear), None),
+        CrossLayer::LowRank(LowRankLinear { u, v, bias }) => {
+            let t = plan.affine(x, Cow::Borrowed(u), None, false);
+            plan.affine(t, Cow::Borrowed(v), Some(Cow::Borrowed(bias)), false)
+        }
+    };
+    let crossed = plan.product(x0, z);
+    plan.join(&[crossed, below], Fusion::Sum)
+}
+
+/// The sum over pairs, as `½·Σ_c (Σ_f v_fc)² − ½·Σ_fc v_fc²`. Of one value, such as the row, the sum of the vectors is an affine map, in which
+/// serving computes once what requests give.
+fn pairwise(steps: &[Step], plan: &mut Plan<'_>, known: &dyn Fn(Value) -> Lowered, parts: &[Value]) -> PlanValue {
+    let (of, dim) = (parts[0].index(), parts[0].width());
+    let (value, whole, starts, width) = if parts.iter().all(|part| part.index() == of) {
+        let all = Value::new(of, steps[of].width);
+        let starts: Vec<usize> = parts.iter().map(|part| part.of_step().start).collect();
+        (known(all).value(), computed(steps, plan, known, all), starts, all.width())
+    } else {
+        let starts = (0..parts.len()).map(|i| i * dim).collect();
+        let values: Vec<PlanValue> = parts.iter().map(|&value| computed(steps, plan, known, value)).collect();
+        let whole = plan.concat(&values);
+        (whole, whole, starts, parts.len() * dim)
+    };
+    let (mut sums, mut squares) = (Linear::zeros(width, dim), Linear::zeros(width, 1));
+    for start in starts {
+        for c in 0..dim {
+            sums.weight[[start + c, c]] += 1.0;
+            squares.weight[[start + c, 0]] -= 0.5;
+        }
+    }
+    let half = Linear { weight: Array2::from_elem((dim, 1), 0.5), bias: Array1::zeros(1) };
+    let sum = plan.layer(value, Cow::Owned(sums), None);
+    let [of_sum, of_each] = [sum, whole].map(|value| plan.product(value, value));
+    let of_sum = plan.layer(of_sum, Cow::Owned(half), None);
+    let of_each = plan.layer(of_each, Cow::Owned(squares), None);
+    plan.join(&[of_sum, of_each], Fusion::Sum)
 }
 
 /// A star layer, and the rest of its hidden layer, for rows of a domain.

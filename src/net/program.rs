@@ -125,6 +125,10 @@ pub(crate) enum Op {
     Scale { input: Value, gate: Value, factor: f32 },
     /// `a ⊙ b`.
     Product { a: Value, b: Value },
+    /// `first ⊙ (input·W + b) + input`.
+    Cross { first: Value, input: Value },
+    /// `Σ ⟨v_f, v_g⟩` over the pairs of `parts`.
+    Pairwise { parts: Vec<Value> },
     /// Attention of a query over the vectors of a sequence; `filled` is the share of vectors that a row has.
     Attend { query: Value, values: Value, filled: Value },
     /// The part of a hidden layer after its affine map.
@@ -221,9 +225,11 @@ impl Op {
             | Self::Directions { queries: input } => see(*input),
             Self::Align { tokens, directions, .. } => [*tokens, *directions].into_iter().for_each(see),
             Self::Mix { selector, parts } => [*selector].into_iter().chain(parts.iter().copied()).for_each(see),
-            Self::Scale { input: a, gate: b, .. } | Self::Product { a, b } => [*a, *b].into_iter().for_each(see),
+            Self::Scale { input: a, gate: b, .. } | Self::Product { a, b } | Self::Cross { first: a, input: b } => {
+                [*a, *b].into_iter().for_each(see);
+            }
             Self::Attend { query, values, filled } => [*query, *values, *filled].into_iter().for_each(see),
-            Self::Stitch { parts } | Self::Join { parts, .. } | Self::Concat { parts } => {
+            Self::Stitch { parts } | Self::Join { parts, .. } | Self::Concat { parts } | Self::Pairwise { parts } => {
                 parts.iter().copied().for_each(see);
             }
         }

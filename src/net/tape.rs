@@ -8,8 +8,8 @@ use super::custom::CustomCache;
 use super::program::{Domains, Op, Program, Step, Value};
 use crate::data::DomainId;
 use crate::nn::{
-    AlignCache, AttendCache, DomainMlpCache, GateCache, MlpCache, MultiHeadAttentionCache, PartitionedNormCache,
-    PostAffineCache, ProductCache, RepresentationsCache, ScaleCache, Segment, StarLinearCache,
+    AlignCache, AttendCache, CrossCache, DomainMlpCache, GateCache, MlpCache, MultiHeadAttentionCache, PairwiseCache,
+    PartitionedNormCache, PostAffineCache, ProductCache, RepresentationsCache, ScaleCache, Segment, StarLinearCache,
 };
 
 /// The memory of one pass through a net: the values that its steps computed and, in training, their gradients. It is a part of a
@@ -80,6 +80,8 @@ pub(crate) enum StepCache {
     Scale(ScaleCache),
     Product(ProductCache),
     Attend(AttendCache),
+    Cross(Box<CrossCache>),
+    Pairwise(PairwiseCache),
     Custom(CustomCache),
 }
 

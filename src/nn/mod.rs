@@ -25,6 +25,7 @@ mod activation;
 mod attention;
 mod branch;
 pub(crate) mod buffer;
+mod cross;
 mod domain_mlp;
 mod dropout;
 mod gate;
@@ -38,6 +39,7 @@ mod mode;
 mod moving_average;
 pub(crate) mod norm;
 mod orthogonality;
+mod pairwise;
 mod params;
 mod per;
 mod post_affine;
@@ -58,6 +60,7 @@ pub use attention::{
     attend_backward,
 };
 pub use branch::Branch;
+pub use cross::{CrossCache, CrossLayer, LowRankLinear};
 pub use domain_mlp::{DomainEmbedding, DomainMlp, DomainMlpCache};
 pub(crate) use dropout::fill_from;
 pub use dropout::{Dropout, DropoutCache};
@@ -76,6 +79,7 @@ pub use norm::{
     PartitionedNormSettings,
 };
 pub(crate) use orthogonality::orthogonality;
+pub use pairwise::{PairwiseCache, pairwise, pairwise_backward};
 #[cfg(feature = "onnx")]
 pub(crate) use params::escape;
 pub use params::{Decay, Leaf, LeafMut, Pair, Params, Part, Path, tensor};

@@ -9,8 +9,9 @@ mod single;
 mod world;
 
 use starple::model::{
-    AsymmetricConfig, Branches, CgcConfig, CrossStitchConfig, CustomizedConfig, Fusion, MlMmoeConfig, MmoeConfig,
-    MoeConfig, MranConfig, PepnetConfig, SharedBottomConfig, SingleConfig, SluiceConfig,
+    AsymmetricConfig, Branches, CgcConfig, CrossStitchConfig, CrossStructure, CustomizedConfig, Fusion,
+    InteractionsConfig, MlMmoeConfig, MmoeConfig, MoeConfig, MranConfig, PepnetConfig, SharedBottomConfig,
+    SingleConfig, SluiceConfig,
 };
 use starple::nn::{ActivationKind, Combination, NormKind};
 use starple::{PleConfig, PooledConfig, StarConfig};
@@ -251,6 +252,32 @@ fn seen(name: &str) -> bool {
     name.starts_with("net.representations.")
 }
 
+/// A factorization machine and cross layers in front of a net.
+fn interactions(layers: usize, rank: Option<usize>, structure: CrossStructure) -> InteractionsConfig {
+    let settings = InteractionsConfig::builder().fm(true).cross_layers(layers).cross_rank(rank);
+    settings.cross_structure(structure).build().unwrap()
+}
+
+contract!(star_crossed, star().interactions(interactions(2, Some(3), CrossStructure::Stacked)).build().unwrap());
+contract!(
+    ple_domains_crossed,
+    ple(Branches::Domains, 2).interactions(interactions(1, None, CrossStructure::Parallel)).build().unwrap(),
+    below(2)
+);
+contract!(
+    mran_tasks_crossed,
+    mran(Branches::Tasks).interactions(interactions(1, Some(2), CrossStructure::Parallel)).build().unwrap(),
+    seen
+);
+contract!(
+    single_both_crossed,
+    single(Branches::DomainsAndTasks).interactions(interactions(1, None, CrossStructure::Stacked)).build().unwrap()
+);
+contract!(
+    single_tasks_crossed,
+    single(Branches::Tasks).interactions(interactions(1, Some(2), CrossStructure::Parallel)).build().unwrap()
+);
+contract!(pepnet_crossed, pepnet().interactions(interactions(2, None, CrossStructure::Stacked)).build().unwrap());
 contract!(star, star().build().unwrap());
 contract!(star_with_dropout_and_gelu, star().dropout(0.3).activation(ActivationKind::Gelu).build().unwrap());
 contract!(star_with_dice, star().activation(ActivationKind::Dice).build().unwrap());

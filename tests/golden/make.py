@@ -9,16 +9,16 @@ writes, beside itself, what `tests/golden/main.rs` holds the crate to (running i
     data.json     the layout, and the batches of the steps, the same for all models
     layers.json   each layer by itself: outputs in training and inference, gradients, moving averages after a step
     losses.json   the objective: its value, each task's, the gradient by the logits
-    star.json, star_combinations.json, ple.json, mran.json, pepnet.json, pooled.json, family.json
+    star.json, star_combinations.json, ple.json, mran.json, pepnet.json, interactions.json, pooled.json, family.json
                   models: logits, losses, every gradient at fixed parameters for the batches in PASSES, and parameters,
                   moving averages, step counts after 1 and 20 steps of optimizers, each step on its own batch (of the many in
-                  family.json and pepnet.json, after 20 alone, and gradients for the last two of PASSES)
+                  family.json, interactions.json and pepnet.json, after 20 alone, and gradients for the last two of PASSES)
     weighting.json
                   weights of several losses: losses and weights of each of 20 steps, parameters after 1 and 20, what was learned
     calibration.json
                   scores and labels, and calibrated probabilities of other scores by task and domain
 
-The twins are in state.py (parameters), layers.py, models.py, family.py, star_combinations.py, mran.py, pepnet.py, optimizers.py,
+The twins are in state.py (parameters), layers.py, models.py, family.py, star_combinations.py, mran.py, pepnet.py, interactions.py, optimizers.py,
 weighting.py and calibration.py; here are the cases, but for those of star_combinations.py, weighting.py and calibration.py. They are written from
 the papers (STAR: Sheng et al., arXiv 2101.11427; PLE: Tang et al., RecSys 2020) and from what the crate's documentation
 promises, not from its code: the names of settings and tensors are all they share. Nothing is differentiated by hand, and
@@ -42,6 +42,7 @@ from layers import (
     Activation, BatchNorm, Hidden, LayerNorm, Linear, Mixture, Mlp, PartitionedNorm, StarLinear,
 )  # fmt: skip
 from models import Ple, PooledModel, Star, objective
+from interactions import Interacting
 from mran import Mran
 from optimizers import Optimizer
 from pepnet import Pepnet
@@ -284,6 +285,26 @@ def pepnet_cases():
     ]
 
 
+def interaction_cases():
+    def case(name, kind, runs, interactions, goal=None, **settings):
+        config = {"kind": kind, "interactions": interactions, **settings}
+        return model_case(Interacting, name, config, runs, goal, passes=PASSES[1:], pinned=(STEPS,))
+
+    pooled = {"hidden": [3], "domain_dim": 2}
+    star = {"hidden": [3], "auxiliary_hidden": [2], "domain_dim": 2}
+    ple = {"levels": 2, "shared_experts": 1, "own_experts": 1, "expert_hidden": [3], "tower_hidden": []}
+    stacked, narrow = {"cross_layers": 2}, {"cross_layers": 1, "cross_rank": 3}
+    parallel = {"cross_layers": 2, "cross_rank": 2, "cross_structure": "parallel"}
+    return [
+        case("pooled, fm", "pooled", [exact(ADAM_L2)], {"fm": True}, GOAL, **pooled),
+        case("pooled, cross layers", "pooled", [ADAM], stacked, **pooled),
+        case("pooled, parallel", "pooled", [SGD], parallel, GOAL, **pooled),
+        case("star, both", "star", [ADAMW], {"fm": True, **narrow}, GOAL, **star),
+        case("ple of tasks, all in parallel", "ple", [ADAM_L2], {"fm": True, **parallel}, branches="tasks", **ple),
+        case("ple of domains, both", "ple", [SGD], {"fm": True, **narrow}, branches="domains", **ple),
+    ]
+
+
 def pooled_cases():
     base = {"hidden": [5, 4], "domain_dim": 3}
     return [
@@ -480,6 +501,7 @@ if __name__ == "__main__":
     write("ple.json", ple_cases())
     write("mran.json", mran_cases())
     write("pepnet.json", pepnet_cases())
+    write("interactions.json", interaction_cases())
     write("pooled.json", pooled_cases())
     write("family.json", family_cases())
     write("weighting.json", weighting_cases(BATCHES))

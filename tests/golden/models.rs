@@ -139,6 +139,11 @@ fn pepnet() {
 }
 
 #[test]
+fn interactions() {
+    cases("interactions.json", None);
+}
+
+#[test]
 fn pooled() {
     cases("pooled.json", Some("pooled"));
 }

@@ -6,11 +6,12 @@ use ndarray::{Array2, Axis, s};
 use starple::data::{DomainId, Layout};
 use starple::nn::{
     Activation, ActivationCache, ActivationKind, AlignCache, Alignment, AttentionMask, AttentionSettings, BatchNorm,
-    BatchNormCache, Combination, Decay, DomainLinear, Dropout, DropoutCache, Gate, GateCache, HiddenSettings, Init,
-    InitRng, InputGrad, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache, Mode, MultiHeadAttention,
-    MultiHeadAttentionCache, NormKind, Params, PartitionedNorm, PartitionedNormCache, PartitionedNormSettings, Path,
-    PostAffine, PostAffineCache, ScaleCache, Segment, StarLinear, StarLinearCache, Stitch, Tokens, Train, align,
-    align_backward, mix, mix_backward, scale, scale_backward,
+    BatchNormCache, Combination, CrossCache, CrossLayer, Decay, DomainLinear, Dropout, DropoutCache, Gate, GateCache,
+    HiddenSettings, Init, InitRng, InputGrad, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache, Mode,
+    MultiHeadAttention, MultiHeadAttentionCache, NormKind, PairwiseCache, Params, PartitionedNorm,
+    PartitionedNormCache, PartitionedNormSettings, Path, PostAffine, PostAffineCache, ScaleCache, Segment, StarLinear,
+    StarLinearCache, Stitch, Tokens, Train, align, align_backward, mix, mix_backward, pairwise, pairwise_backward,
+    scale, scale_backward,
 };
 
 use crate::check::{derivatives, random, rng, same, wide};
@@ -392,6 +393,94 @@ fn scale_by_a_gate() {
             |p, x| {
                 let z = reference::mlp(&rename(p), "layer", style, 1, &x.slice(s![.., ..5]).to_owned());
                 z.mapv(|z| f64::from(factor) / (1.0 + (-z).exp())) * x.slice(s![.., 5..])
+            },
+        );
+    }
+}
+
+#[test]
+fn cross_layers() {
+    for rank in [None, Some(3), Some(9)] {
+        let mut layer = CrossLayer::new(5, rank, &mut InitRng::new(3));
+        stir(&mut layer);
+        // The row that all layers multiply, and what this one reads.
+        let x = random(8, 10, &mut rng(2)) * 2.0;
+        let (x0, xl) = (x.slice(s![.., ..5]).to_owned(), x.slice(s![.., 5..]).to_owned());
+        let cache = std::cell::RefCell::new(CrossCache::default());
+        check(
+            &format!("cross layer of rank {rank:?}"),
+            &layer,
+            &x,
+            5,
+            |y| layer.forward(&x0, &xl, &mut cache.borrow_mut(), y),
+            |dy, grad, dx| {
+                let (cache, mut unread) = (&mut cache.borrow_mut(), layer.zeros_like());
+                // Added to what is there, it is the difference.
+                for width in [0, 5] {
+                    let mut sum = Array2::from_elem((8, 5), 1.5);
+                    let mut dx = dx.slice_mut(s![.., width..width + 5]);
+                    if width == 0 {
+                        layer.backward_first(&x0, dy, cache, InputGrad::overwrite(&mut dx));
+                        layer.backward_first(&x0, dy, cache, InputGrad::add(&mut sum));
+                    } else {
+                        layer.backward(&xl, dy, cache, grad, InputGrad::overwrite(&mut dx));
+                        layer.backward(&xl, dy, cache, &mut unread, InputGrad::add(&mut sum));
+                    }
+                    same("added", &(sum - 1.5), &wide(&dx.to_owned()));
+                }
+            },
+            |p, x| reference::cross_layer(&rename(p), "layer", &x.slice(s![.., ..5]), &x.slice(s![.., 5..])),
+        );
+    }
+}
+
+/// A sum of pairs has no parameters of its own: a stack before it makes one of the vectors.
+#[test]
+fn pairwise_products() {
+    for parts in [2, 4] {
+        let mut layer = Mlp::new(3, &[], Some(3), HiddenSettings::default(), &mut InitRng::new(3));
+        stir(&mut layer);
+        let x = random(7, 3 * parts, &mut rng(2)) * 2.0;
+        let of = |f: usize| x.slice(s![.., 3 * f..3 * f + 3]).to_owned();
+        let mut stacked = Array2::zeros((7, 3));
+        layer.forward(&of(0), Mode::Infer, &mut MlpCache::default(), &mut stacked);
+        let all: Vec<Array2<f32>> = std::iter::once(stacked).chain((1..parts).map(of)).collect();
+        let (stack, cache) = (std::cell::RefCell::new(MlpCache::default()), std::cell::RefCell::default());
+        check(
+            &format!("pairs of {parts}"),
+            &layer,
+            &x,
+            1,
+            |y| {
+                let mut first = Array2::zeros((7, 3));
+                layer.forward(&of(0), Mode::Train(Train::default()), &mut stack.borrow_mut(), &mut first);
+                pairwise(all.iter().map(|part| part.view()), &mut cache.borrow_mut(), y);
+            },
+            |dy, grad, dx| {
+                let cache: &PairwiseCache = &cache.borrow();
+                for (f, part) in all.iter().enumerate() {
+                    let mut dx = dx.slice_mut(s![.., 3 * f..3 * f + 3]);
+                    pairwise_backward(part, dy, cache, InputGrad::overwrite(&mut dx));
+                    let mut sum = Array2::from_elem((7, 3), 1.5);
+                    pairwise_backward(part, dy, cache, InputGrad::add(&mut sum));
+                    same("added", &(sum - 1.5), &wide(&dx.to_owned()));
+                }
+                let dfirst = dx.slice(s![.., ..3]).to_owned();
+                let mut dread = Array2::zeros((7, 3));
+                layer.backward(&of(0), &dfirst, &mut stack.borrow_mut(), grad, Some(&mut dread));
+                dx.slice_mut(s![.., ..3]).assign(&dread);
+            },
+            |p, x| {
+                let style = Style { activation: ActivationKind::Relu, norm: NormKind::None, training: true };
+                let first = reference::mlp(&rename(p), "layer", style, 0, &x.slice(s![.., ..3]).to_owned());
+                let of = |f: usize| if f == 0 { first.clone() } else { x.slice(s![.., 3 * f..3 * f + 3]).to_owned() };
+                let mut sum = Array2::zeros((7, 1));
+                for f in 0..parts {
+                    for g in 0..f {
+                        sum += &(of(f) * of(g)).sum_axis(Axis(1)).insert_axis(Axis(1));
+                    }
+                }
+                sum
             },
         );
     }

@@ -124,8 +124,11 @@ fn base(kind: &str) -> Value {
 /// What only some kinds have.
 fn own_options(kind: &str) -> Vec<Value> {
     match kind {
-        "single" | "pooled" => vec![json!({ "hidden": [] })],
+        "single" => vec![json!({ "hidden": [] }), json!({ "interactions": { "fm": true, "cross_layers": 1 } })],
+        "pooled" => vec![json!({ "hidden": [] }), json!({ "interactions": { "cross_layers": 2 } })],
         "star" => vec![
+            json!({ "interactions": { "fm": true, "cross_layers": 2, "cross_rank": 3 } }),
+            json!({ "interactions": { "fm": true, "cross_layers": 1, "cross_structure": "parallel" } }),
             json!({ "combination": "add" }),
             json!({ "combination": "adaptive_add" }),
             json!({ "combination": "sigmoid_gate" }),
@@ -154,6 +157,8 @@ fn own_options(kind: &str) -> Vec<Value> {
             json!({ "levels": 3, "shared_experts": 2, "branches": "domains_and_tasks" }),
         ],
         "mran" => vec![
+            json!({ "interactions": { "fm": true, "cross_layers": 1, "cross_structure": "parallel" } }),
+            json!({ "interactions": { "cross_layers": 1, "cross_rank": 2 } }),
             json!({ "attention_layers": 0 }),
             json!({ "attention_layers": 2, "scaled": false, "branches": "domains" }),
             json!({ "branch_attention": false, "heads": 1 }),

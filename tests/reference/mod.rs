@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array1, Array2, ArrayD, Axis, IxDyn, concatenate, s};
+use ndarray::{Array1, Array2, ArrayD, ArrayView2, Axis, IxDyn, concatenate, s};
 use starple::data::Layout;
 use starple::nn::{ActivationKind, Combination, Leaf, NormKind, Params, Path};
 
@@ -63,6 +63,16 @@ pub(crate) struct Style {
 
 pub(crate) fn linear(p: &Values, at: &str, x: &Array2<f64>) -> Array2<f64> {
     x.dot(&p.matrix(&format!("{at}.weight"))) + p.vector(&format!("{at}.bias"))
+}
+
+/// A cross layer: `x₀ ⊙ (x·W + b) + x`, with `W = U·V` if it has a low rank.
+pub(crate) fn cross_layer(p: &Values, at: &str, x0: &ArrayView2<f64>, x: &ArrayView2<f64>) -> Array2<f64> {
+    let weight = if p.has(&format!("{at}.u")) {
+        p.matrix(&format!("{at}.u")).dot(&p.matrix(&format!("{at}.v")))
+    } else {
+        p.matrix(&format!("{at}.weight"))
+    };
+    (x.dot(&weight) + p.vector(&format!("{at}.bias"))) * x0 + x
 }
 
 /// A star layer row by row, by the equations of `Combination`; `None` is a row of no known domain.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use ndarray::Array2;
 use starple::data::{
-    Bag, Batch, Categorical, DomainId, Encoder, Format, Ids, Numeric, RawValue, Schema, Table, UnknownDomain,
+    Bag, Batch, Categorical, Cross, DomainId, Encoder, Format, Ids, Numeric, RawValue, Schema, Table, UnknownDomain,
 };
 use starple::nn::LeafMut;
 use starple::serve::{Calibration, CalibrationSettings, Method, Predictor, PredictorCache};
@@ -41,6 +41,10 @@ fn schema() -> Schema {
         .feature(Numeric::new("price_range").column("price").buckets(4))
         .feature(Bag::new("tags", "|"))
         .feature(Categorical::new("scene").column("page"))
+        // Of what the request gives, of what a candidate has, and of both.
+        .cross("user_x_page", ["page", "user"])
+        .feature(Cross::new("item_x_tags", ["item", "tags"]).hashed(50))
+        .feature(Cross::new("user_x_item", ["item", "page", "user"]).min_count(2))
         .domain("page")
         .label("click")
         .label("buy")
@@ -487,10 +491,13 @@ fn unknown_values_of_a_request_are_counted() {
     predictor.score("home", [("user", "nobody")], [unknown.clone(), known, unknown], &mut cache).unwrap();
     let counts: Vec<_> = predictor.unknown(&cache).collect();
     // Those with a vocabulary: not the hashed shelf, nor what was a number.
-    assert_eq!(counts, [("user", 1), ("scene", 0), ("item", 2), ("tags", 4)]);
+    let of_request = [("user", 1), ("scene", 0), ("user_x_page", 1)];
+    // All three combinations with a user that is unknown are.
+    assert_eq!(counts, [&of_request[..], &[("item", 2), ("tags", 4), ("user_x_item", 3)]].concat());
     predictor.score("nowhere", [("user", "u1")], Vec::<Cells>::new(), &mut cache).unwrap();
     let counts: Vec<_> = predictor.unknown(&cache).collect();
-    assert_eq!(counts, [("user", 0), ("scene", 1), ("item", 0), ("tags", 0)]);
+    let of_request = [("user", 0), ("scene", 1), ("user_x_page", 1)];
+    assert_eq!(counts, [&of_request[..], &[("item", 0), ("tags", 0), ("user_x_item", 0)]].concat());
 }
 
 #[test]

@@ -162,6 +162,7 @@ impl<'b> TypedBuilder<'b> {
         outcome?;
         builder.lines.push(builder.rows, first as u64);
         builder.rows += rows;
+        builder.cross_new_rows()?;
         builder.bounds.check_bytes(builder.bytes())
     }
 }

@@ -8,8 +8,8 @@ use crate::net::program::{Op, Step, Value};
 use crate::net::tape::{AlignedCache, Cell, RowRange, StarCache, StepCache};
 use crate::nn::buffer::{clear, resize};
 use crate::nn::{
-    AttentionMask, InputGrad, Rectified, align_backward, attend_backward, mix_backward_rows, product_backward,
-    scale_backward,
+    AttentionMask, InputGrad, Rectified, align_backward, attend_backward, mix_backward_rows, pairwise_backward,
+    product_backward, scale_backward,
 };
 
 impl Layer {
@@ -146,6 +146,7 @@ pub(super) fn back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Be
         | Op::Concat { .. }
         | Op::Scale { .. }
         | Op::Product { .. }
+        | Op::Pairwise { .. }
         | Op::Attend { .. } => {
             return combined_back(i, cell, grads, below);
         }
@@ -217,6 +218,13 @@ pub(super) fn back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Be
             let (z, dz) = below.of(*input, i);
             write(dz, |dz| hidden.backward(&z, dout, cache, grad, dz));
         }
+        (Op::Cross { first, input }, [Layer::Cross(layer)], [Layer::Cross(grad)], StepCache::Cross(cache)) => {
+            // One after the other: both may be columns of one value.
+            let (x0, dx0) = below.of(*first, i);
+            layer.backward_first(&x0, dout, cache, dx0);
+            let (x, dx) = below.of(*input, i);
+            layer.backward(&x, dout, cache, grad, dx);
+        }
         (Op::Custom { input }, [Layer::Custom(layer)], [Layer::Custom(grad)], StepCache::Custom(cache)) => {
             let (x, dx) = below.of(*input, i);
             write(dx, |dx| layer.backward(&x, segments, dout, cache, grad, dx));
@@ -256,6 +264,12 @@ fn combined_back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Belo
             product_backward(&x, dout, cache, dx);
             below.add(*b, i, &cache.db);
         }
+        (Op::Pairwise { parts }, [], [], StepCache::Pairwise(cache)) => {
+            for &part in parts {
+                let (v, dv) = below.of(part, i);
+                pairwise_backward(&v, dout, cache, dv);
+            }
+        }
         (Op::Attend { query, values, .. }, [], [], StepCache::Attend(cache)) => {
             let mut unread = Array2::default((0, 0));
             let (v, dv) = below.unless_stopped(*values, i, &mut unread);
@@ -279,9 +293,8 @@ fn attention_back(i: usize, cell: &mut Cell, grads: &mut [Layer], mut below: Bel
     let Cell { dout, cache, .. } = cell;
     match (&step.op, &given.layers[step.layers()], grads, cache) {
         (Op::Tokens { input }, [Layer::Tokens(tokens)], [Layer::Tokens(grad)], _) => {
-            let (x, InputGrad { mut dx, add }) = below.of(*input, i);
-            assert!(!add, "tokens alone read the row");
-            tokens.backward(&x, &lines(dout, tokens.count()), grad, &mut dx);
+            let (x, dx) = below.of(*input, i);
+            write(dx, |dx| tokens.backward(&x, &lines(dout, tokens.count()), grad, dx));
         }
         (
             Op::Attention { input, tokens },

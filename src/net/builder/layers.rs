@@ -6,7 +6,7 @@ use crate::net::custom::{Custom, CustomLayer};
 use crate::net::layer::{IntoName, Layer};
 use crate::net::program::{Op, Penalty, Value};
 use crate::nn::{
-    Combination, DomainMlp, Gate, HiddenSettings, Init, InitRng, Leaf, Mlp, Part, PartitionedNorm,
+    Combination, CrossLayer, DomainMlp, Gate, HiddenSettings, Init, InitRng, Leaf, Mlp, Part, PartitionedNorm,
     PartitionedNormSettings, Path, PostAffine, Size, StarLinear, Stitch,
 };
 
@@ -178,6 +178,38 @@ impl Builder<'_> {
         let width = a.width();
         assert_eq!(width, b.width(), "two values of one width");
         self.push([(); 0], Op::Product { a, b }, width, Size::default(), 4.0 * width as f64, |_| Vec::new())
+    }
+
+    /// A cross layer of DCN-v2: `y = first ⊙ (input·W + b) + input`. `first` is usually the embedded row, and `input` the layer before, or
+    /// the row too. With `rank`, W is a product of two matrices of this rank. See [`CrossLayer`].
+    ///
+    /// # Errors
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
+    ///
+    /// # Panics
+    /// If `first` and `input` have different widths.
+    pub fn cross(&mut self, name: impl IntoName, first: Value, input: Value, rank: Option<usize>) -> Built<Value> {
+        let width = input.width();
+        assert_eq!(width, first.width(), "two values of one width");
+        let (size, kept) = (CrossLayer::size(width as f64, rank), CrossLayer::row(width as f64, rank));
+        self.push([name], Op::Cross { first, input }, width, size, kept, |rng| {
+            vec![Layer::Cross(CrossLayer::new(width, rank, &mut rng[0]))]
+        })
+    }
+
+    /// The sum of the inner products of all pairs of several values, `Σ_{f<g} ⟨v_f, v_g⟩`, of width 1: the second-order term of a
+    /// factorization machine. The values may be columns of the embedded row. See [`pairwise`](crate::nn::pairwise).
+    ///
+    /// # Errors
+    /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
+    /// about 33 million inputs ([`Value`]s) in all.
+    ///
+    /// # Panics
+    /// If `parts` is empty or has values of different widths.
+    pub fn pairwise(&mut self, parts: Vec<Value>) -> Built<Value> {
+        let kept = 2.0 * width_of(&parts) as f64 + 2.0;
+        self.push([(); 0], Op::Pairwise { parts }, 1, Size::default(), kept, |_| Vec::new())
     }
 
     /// Attends with one query over a sequence: the result is the weighted sum `Σ_m α_m·v_m` with the weights

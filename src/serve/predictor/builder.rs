@@ -1,7 +1,7 @@
 //! Building a [`Predictor`].
 
 use super::{Inner, Predictor};
-use crate::data::{Encoder, RowPlan};
+use crate::data::{Encoder, RowPlan, listed};
 use crate::error::Problems;
 use crate::model::Model;
 use crate::serve::{Calibration, Scorer};
@@ -60,10 +60,15 @@ impl PredictorBuilder {
         let schema = encoder.schema();
         let mut problems = Problems::default();
         for (i, name) in given.iter().enumerate() {
-            let read = schema.features().iter().any(|feature| feature.column() == name);
+            let read = schema.features().iter().any(|feature| feature.columns().contains(name));
             problems.require(read, || match schema.features().iter().find(|feature| feature.name() == name) {
                 Some(feature) => {
-                    format!("{name:?}: the name of a feature, not of a column; it reads column {:?}", feature.column())
+                    let columns = feature.columns();
+                    let plural = if columns.len() == 1 { "" } else { "s" };
+                    format!(
+                        "{name:?}: the name of a feature, not of a column; it reads column{plural} {}",
+                        listed(columns)
+                    )
                 }
                 None => format!("{name:?}: not a column of a feature"),
             });
@@ -76,6 +81,8 @@ impl PredictorBuilder {
         let request = RowPlan::new(&encoder, |column| {
             (!is_given(column)).then_some("a value that each candidate has, not the request")
         });
+        // A cross of a column that is given and one that is not is a value of the candidate.
+        let request = request.whole_crosses();
         let candidate = RowPlan::new(&encoder, |column| match () {
             () if is_domain(column) => Some("the domain is the request's, not a candidate's"),
             () => is_given(column).then_some("a value that the request gives once, not each candidate"),

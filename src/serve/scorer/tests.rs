@@ -146,6 +146,21 @@ fn a_pooled_model_scores_alike() {
     scores_like_the_model("untrained", Model::new(config()));
 }
 
+#[test]
+fn nets_after_interactions_score_alike() {
+    let stacked = json!({ "fm": true, "cross_layers": 2, "cross_rank": 4 });
+    let parallel = json!({ "fm": true, "cross_layers": 2, "cross_structure": "parallel" });
+    for kind in ["single", "pooled", "star", "ple", "sluice", "pepnet", "mran"] {
+        for interactions in [&stacked, &parallel] {
+            let mut settings = json!({ "kind": kind, "interactions": interactions });
+            if ["single", "ple"].contains(&kind) {
+                settings["branches"] = "domains".into();
+            }
+            scores_like_the_model(&settings.to_string(), any(settings.clone()));
+        }
+    }
+}
+
 const BRANCHES: [&str; 3] = ["tasks", "domains", "domains_and_tasks"];
 
 #[test]

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer as _, MapAccess, Visitor};
 use starple::data::{
-    Bag, Categorical, Cross, Feature, Label, Numeric, ReadOptions, Schema, SplitOptions, Splits, Table,
+    Bag, Categorical, Cross, Feature, Label, Numeric, ReadOptions, Schema, Sequence, SplitOptions, Splits, Table,
     TargetStatistics, UnknownDomainRows, UnknownSplitRows,
 };
 use starple::train::TrainConfig;
@@ -158,6 +158,9 @@ pub(crate) struct Features {
     bag: Vec<BagColumn>,
     #[serde(default)]
     cross: Vec<Cross>,
+    #[serde(default)]
+    sequence: Vec<Sequence>,
+    #[serde(default)]
     target_statistics: TargetStatistics,
 }
 
@@ -265,7 +268,7 @@ impl Data {
     }
 
     fn schema(&self, features: Features) -> Result<Schema> {
-        let Features { categorical, numeric, bag, cross, target_statistics } = features;
+        let Features { categorical, numeric, bag, cross, sequence, target_statistics } = features;
         let features = categorical.into_iter().map(|named| Feature::from(named.0));
         let features = features.chain(numeric.into_iter().map(|named| Feature::from(named.0)));
         let features = features.chain(bag.into_iter().map(|column| Feature::from(column.bag())));
@@ -273,6 +276,9 @@ impl Data {
         let mut schema = Schema::builder().labels(self.labels.iter().cloned()).target_statistics(target_statistics);
         for feature in features {
             schema = schema.feature(feature);
+        }
+        for sequence in sequence {
+            schema = schema.sequence(sequence);
         }
         if let Some(column) = &self.split {
             schema = schema.split(column);

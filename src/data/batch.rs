@@ -224,15 +224,40 @@ impl Batch {
     /// Checks that each row has what the layout asks for, one id or a bag in each field; [`Batch::check`] looks at the values too.
     pub(crate) fn check_shape(&self, layout: &Layout) -> Result<()> {
         self.check_columns(layout)?;
-        self.ids.iter().zip(&layout.fields).try_for_each(|(ids, field)| ids.check_shape(field, self.rows()))
+        self.ids.iter().zip(&layout.fields).try_for_each(|(ids, field)| ids.check_shape(field, self.rows()))?;
+        self.check_sequences(layout, |_| true)
     }
 
     /// Checks the ids in the fields at these positions, and that there is a column for every field and numeric input. Columns of other
     /// fields may hold anything.
-    pub(crate) fn check_fields(&self, layout: &Layout, fields: impl IntoIterator<Item = usize>) -> Result<()> {
+    pub(crate) fn check_fields(&self, layout: &Layout, mut fields: impl Iterator<Item = usize> + Clone) -> Result<()> {
         self.check_columns(layout)?;
         let check = |f: usize| self.ids[f].check(&layout.fields[f], layout.rows_of(f), self.rows());
-        fields.into_iter().try_for_each(check)
+        let all = fields.clone();
+        fields.try_for_each(check)?;
+        self.check_sequences(layout, |f| all.clone().any(|checked| checked == f))
+    }
+
+    /// Checks that the lists of a sequence have the same lengths, and no more events than it may have, in the fields that are read.
+    fn check_sequences(&self, layout: &Layout, is_read: impl Fn(usize) -> bool) -> Result<()> {
+        for sequence in &layout.sequences {
+            let position = |name: &String| layout.fields.iter().position(|field| field.name == *name);
+            let mut main: Option<&[u32]> = None;
+            for f in sequence.fields.iter().filter_map(position).filter(|&f| is_read(f)) {
+                let Ids::Bag { offsets, .. } = &self.ids[f] else { continue };
+                let column = &layout.fields[f].name;
+                let wrong = |text: String| Err(Error::new(ErrorKind::Layout, text).in_column(column));
+                if *main.get_or_insert(offsets) != &offsets[..] {
+                    let (name, first) = (&sequence.name, &sequence.fields[0]);
+                    return wrong(format!("expected lists as long as those of {first:?} in the sequence {name:?}"));
+                }
+                let (len, most) = (|row: usize| (offsets[row + 1] - offsets[row]) as usize, sequence.max_len);
+                if let Some(row) = (0..offsets.len().saturating_sub(1)).find(|&row| len(row) > most) {
+                    return wrong(format!("row {row}: expected at most {most} events, found {}", len(row)));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn check_columns(&self, layout: &Layout) -> Result<()> {

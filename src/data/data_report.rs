@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Batch, Encoder, NumberReport, StatisticsStrengths, Table};
+use super::{Batch, Encoder, NumberReport, OwnHistory, StatisticsStrengths, Table};
 use crate::error::{Result, quoted};
 
 /// A value for each of the three splits: training, validation and test rows.
@@ -102,6 +102,8 @@ pub struct DataReport {
     pub left_out: Vec<LeftOut>,
     /// The rows of domains that no training row has, if they were kept: they got the id [`DomainId::SHARED`](super::DomainId::SHARED).
     pub shared: Vec<LeftOut>,
+    /// For each sequence that has a target, how often the targets of training rows are in their own histories.
+    pub own_history: Vec<OwnHistory>,
     /// Warnings about probable mistakes, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -120,7 +122,8 @@ impl DataReport {
         let missing = shares(&[train?, val?, test?]);
         let rows = BySplit::of(|split| batches[split].rows());
         let (statistics, warnings) = (encoder.statistics(), encoder.warnings());
-        let mut report = Self { rows, unknown, missing, numbers, statistics, left_out, shared, warnings };
+        let own_history = OwnHistory::all(encoder, batches[0]);
+        let mut report = Self { rows, unknown, missing, numbers, statistics, left_out, shared, own_history, warnings };
         report.warn();
         Ok(report)
     }
@@ -159,6 +162,7 @@ impl DataReport {
                 warnings.push(format!("{done}: {rows} {plural}{of} with {value} in column {column}"));
             }
         }
+        warnings.extend(self.own_history.iter().filter_map(OwnHistory::warning));
         self.warnings.extend(warnings);
     }
 }

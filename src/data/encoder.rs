@@ -14,7 +14,9 @@ use super::row_plan::{RowPlan, RowScratch};
 use super::statistics::{Form, Statistics};
 use super::target::{Label, Target};
 use super::vocabulary::Vocabulary;
-use super::{Batch, DataSet, DomainId, Growth, Layout, NumberReport, RawValue, Schema, Table, id_spelling};
+use super::{
+    AttendedSequence, Batch, DataSet, DomainId, Growth, Layout, NumberReport, RawValue, Schema, Table, id_spelling,
+};
 use crate::error::{Error, ErrorKind, Problems, Result};
 
 /// The name of the one domain when the schema names no domain column.
@@ -201,6 +203,7 @@ impl Encoder {
         for (i, feature) in self.schema.features().iter().enumerate() {
             self.fitted(i).describe(feature, &mut layout);
         }
+        layout.sequences = self.schema.sequences().iter().filter_map(AttendedSequence::of).collect();
         let names: Vec<String> = self.statistics.names(&layout).flat_map(|(_, names)| names).collect();
         layout.numeric.extend(names);
         self.layout = layout;
@@ -358,6 +361,13 @@ impl Encoder {
         let mut numeric = Vec::with_capacity(self.layout.numeric.len());
         for (i, feature) in self.schema.features().iter().enumerate() {
             self.fitted(i).encode(feature, table, rows, &mut ids, &mut numeric)?;
+        }
+        for sequence in self.schema.sequences() {
+            let cut = sequence.cut(&self.layout, 0, &mut ids);
+            cut.map_err(|(error, row)| {
+                let column = error.column().unwrap_or_default().to_owned();
+                table.locate(error, rows[row], &column)
+            })?;
         }
         let labels = self.schema.labels().iter().map(|column| match table.labels(column) {
             Some(labels) => rows.iter().map(|&row| labels[row as usize]).collect(),

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::InputColumns;
 use super::names::listed;
 use super::target::{Target, Task};
+use super::{AttendedSequence, InputColumns};
 use crate::error::Problems;
 use crate::metrics::SHARED_DOMAIN;
 use crate::model::MAX_WIDTH;
+use crate::nn::TargetAttentionSettings;
 use crate::{Error, ErrorKind, Result};
 
 /// How the net receives the embeddings of a bag, a [`Field`] with any number of ids in a row, or of an embedded number.
@@ -117,6 +118,8 @@ pub struct Layout {
     pub tables: Vec<EmbeddingTable>,
     /// The inputs that are given by ids. Their vectors are the first columns of the net's input, in this order.
     pub fields: Vec<Field>,
+    /// The sequences whose events are pooled by attention of the row's target.
+    pub sequences: Vec<AttendedSequence>,
     /// The names of the numeric inputs. They are the columns of the net's input after those of the fields, one column for each, in this order.
     pub numeric: Vec<String>,
     /// The names of the domains, at least one. A [`DomainId`](super::DomainId) is a position in this list, counted from 0.
@@ -134,6 +137,8 @@ struct LayoutForm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tables: Option<Vec<EmbeddingTable>>,
     fields: Vec<FieldForm>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sequences: Vec<AttendedSequence>,
     numeric: Vec<String>,
     domains: Vec<String>,
     tasks: Vec<Task>,
@@ -158,7 +163,7 @@ impl From<Layout> for LayoutForm {
     fn from(layout: Layout) -> Self {
         let task = |(task, name): (usize, &String)| Task { name: name.clone(), target: layout.target(task) };
         let tasks = layout.tasks.iter().enumerate().map(task).collect();
-        let Layout { tables, fields, numeric, domains, .. } = layout;
+        let Layout { tables, fields, sequences, numeric, domains, .. } = layout;
         let names = tables.iter().map(|table| &table.name);
         let own =
             names.eq(fields.iter().map(|field| &field.table)) && fields.iter().all(|field| field.name == field.table);
@@ -184,7 +189,7 @@ impl From<Layout> for LayoutForm {
             };
             (Some(tables), fields.into_iter().map(form).collect())
         };
-        Self { tables, fields, numeric, domains, tasks }
+        Self { tables, fields, sequences, numeric, domains, tasks }
     }
 }
 
@@ -192,12 +197,12 @@ impl TryFrom<LayoutForm> for Layout {
     type Error = Error;
 
     fn try_from(form: LayoutForm) -> Result<Self> {
-        let LayoutForm { tables, fields, numeric, domains, tasks } = form;
+        let LayoutForm { tables, fields, sequences, numeric, domains, tasks } = form;
         let targets: Vec<Target> = tasks.iter().map(|task| task.target).collect();
         let targets = if targets.iter().all(|target| *target == Target::Binary) { Vec::new() } else { targets };
         let tasks = tasks.into_iter().map(|task| task.name).collect();
         let tables = tables.unwrap_or_default();
-        let mut layout = Self { tables, fields: Vec::new(), numeric, domains, tasks, targets };
+        let mut layout = Self { tables, fields: Vec::new(), sequences, numeric, domains, tasks, targets };
         for FieldForm { name, rows, dim, unknown, table, bag } in fields {
             let table = match (rows, dim, table) {
                 (Some(rows), dim, None) => {
@@ -266,6 +271,21 @@ impl Layout {
         self
     }
 
+    /// Pools bags by attention of the row's target: `columns` has the fields of the events' values, each with the field of the target.
+    /// See [`Sequence`](super::Sequence).
+    #[must_use]
+    pub fn attended<B: Into<String>, T: Into<String>>(
+        mut self,
+        name: impl Into<String>,
+        columns: impl IntoIterator<Item = (B, T)>,
+        max_len: usize,
+        attention: TargetAttentionSettings,
+    ) -> Self {
+        let (fields, targets) = columns.into_iter().map(|(bag, target)| (bag.into(), target.into())).unzip();
+        self.sequences.push(AttendedSequence { name: name.into(), fields, targets, max_len, attention });
+        self
+    }
+
     /// Sets the number of values in each vector of one table to `dim`, 1 to 65,536. Without this call it is the `embedding_dim` of the
     /// model's settings, whose `build` returns an error for another number.
     ///
@@ -329,7 +349,7 @@ impl Layout {
         }
     }
 
-    /// Notes invalid tables, and fields that read none.
+    /// Notes invalid tables and sequences, and fields that read no table.
     pub(crate) fn check_tables(&self, problems: &mut Problems) {
         for table in &self.tables {
             let (name, rows, most) = (&table.name, table.rows, u32::MAX);
@@ -355,6 +375,7 @@ impl Layout {
                 problems.require(false, || format!("layout.fields.{name}: {problem}"));
             }
         }
+        AttendedSequence::check_all(self, problems);
     }
 
     /// Returns the position in [`Layout::tables`] of the table that a field reads, or `None` if no table has the name that the field gives.
@@ -474,6 +495,16 @@ impl Layout {
                 let (old, new) = (ids(field.bag), ids(new.bag));
                 problems.push(format!("field {:?}: expected {old}, found {new}", field.name));
             }
+        }
+        let sequences = |layout: &Self| layout.sequences.iter().map(|own| own.name.clone()).collect::<Vec<_>>();
+        let (old, new) = (sequences(self), sequences(grown));
+        if old != new {
+            problems.push(format!("sequences: expected [{}], found [{}]", listed(&old), listed(&new)));
+        }
+        for (old, _) in
+            self.sequences.iter().zip(&grown.sequences).filter(|(old, new)| old.name == new.name && old != new)
+        {
+            problems.push(format!("sequence {:?}: expected the same fields, targets, max_len and attention", old.name));
         }
         if problems.is_empty() {
             return Ok(());

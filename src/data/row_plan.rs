@@ -24,6 +24,8 @@ pub(crate) struct RowPlan {
     crosses: Vec<CrossPlan>,
     /// The number of parts of all crosses of the schema.
     parts: usize,
+    /// The positions of the sequences whose columns these are.
+    sequences: Vec<usize>,
 }
 
 /// A cross that is complete when a row is.
@@ -96,8 +98,8 @@ impl RowPlan {
         let others = [schema.weight(), schema.split(), schema.group(), time].into_iter().flatten();
         let unread = others.chain(schema.labels().iter().map(String::as_str));
         let known = unread.map(|name| (name.into(), Known::Unread)).collect();
-        let (names, readers, statistics, crosses) = Default::default();
-        let mut plan = Self { names, readers, statistics, known, crosses, parts: 0 };
+        let (names, readers, statistics, crosses, sequences) = Default::default();
+        let mut plan = Self { names, readers, statistics, known, crosses, parts: 0, sequences };
         let (mut field, mut input) = (0, 0);
         for (feature, declared) in schema.features().iter().enumerate() {
             if let Feature::Cross(_) = declared {
@@ -117,6 +119,14 @@ impl RowPlan {
         }
         let fields = encoder.statistics_inputs().map(|(field, _)| field).enumerate();
         plan.statistics = fields.filter(|&(_, field)| plan.reads(field)).collect();
+        let features = schema.features().iter().map(|feature| (feature.name(), feature.column()));
+        let columns: HashMap<&str, &str> = features.collect();
+        for (i, sequence) in schema.sequences().iter().enumerate() {
+            let is_here = |bag: &str| matches!(plan.known.get(columns[bag]), Some(Known::Here(_)));
+            if sequence.columns().iter().all(|column| is_here(&column.bag)) {
+                plan.sequences.push(i);
+            }
+        }
         plan
     }
 
@@ -350,6 +360,11 @@ impl RowWriter<'_> {
             spell(parts[own.clone()].iter().map(String::as_str), text);
             let (declared, fitted) = (&self.encoder.schema().features()[feature], self.encoder.fitted(feature));
             fitted.push_id(declared, RawValue::Text(text), &mut String::new(), &mut self.batch.ids[field])?;
+        }
+        for &sequence in &self.plan.sequences {
+            let (row, layout) = (self.rows - 1, self.encoder.layout());
+            let sequence = &self.encoder.schema().sequences()[sequence];
+            sequence.cut(layout, row, &mut self.batch.ids).map_err(|(error, _)| error)?;
         }
         if self.batch.domains.len() < self.rows {
             self.batch.domains.push(self.domain);

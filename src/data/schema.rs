@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::Sequence;
 use super::feature::{Bag, Categorical, Cross, Feature, Numeric};
 use super::statistics::{self, StatisticsFeatures, TargetStatistics};
 use super::target::Label;
@@ -49,6 +50,8 @@ use crate::error::{Error, Problems, Result};
 #[serde(try_from = "SchemaBuilder")]
 pub struct Schema {
     features: Vec<Feature>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sequences: Vec<Sequence>,
     domain: Option<String>,
     #[serde(rename = "labels")]
     tasks: Vec<Label>,
@@ -80,6 +83,11 @@ impl Schema {
     /// The features, for an encoder to put in what it chose.
     pub(super) fn features_mut(&mut self) -> &mut [Feature] {
         &mut self.features
+    }
+
+    /// The sequences of events: bags whose values belong together.
+    pub fn sequences(&self) -> &[Sequence] {
+        &self.sequences
     }
 
     /// Returns the name of the column with each row's domain. `None` means that all rows belong to one domain, named `all`.
@@ -122,6 +130,7 @@ impl Schema {
     pub fn unlabelled(&self) -> Self {
         Self {
             features: self.features.clone(),
+            sequences: self.sequences.clone(),
             domain: self.domain.clone(),
             tasks: Vec::new(),
             labels: Vec::new(),
@@ -141,6 +150,8 @@ impl Schema {
 pub struct SchemaBuilder {
     #[serde(default)]
     features: Vec<Feature>,
+    #[serde(default)]
+    sequences: Vec<Sequence>,
     #[serde(default)]
     domain: Option<String>,
     #[serde(default)]
@@ -183,6 +194,12 @@ impl SchemaBuilder {
     /// Adds a [`Cross`] with default options: a feature whose values are the combinations of the values of these columns.
     pub fn cross<S: Into<String>>(self, name: impl Into<String>, columns: impl IntoIterator<Item = S>) -> Self {
         self.feature(Cross::new(name, columns))
+    }
+
+    /// Adds a sequence of events: bag features, which are declared by themselves, whose values belong together.
+    pub fn sequence(mut self, sequence: Sequence) -> Self {
+        self.sequences.push(sequence);
+        self
     }
 
     /// Sets the name of the column with each row's domain. Without it, all rows belong to one domain, named `all`.
@@ -240,17 +257,19 @@ impl SchemaBuilder {
     /// * There is no feature, two features have the same name, or a feature has the name `age?` while a numeric feature is named `age`.
     /// * The name of a feature, table, label, weight, split, domain or group is empty, a separator is empty, or a setting is out of its range.
     /// * Two features use the same embedding table but have a different coding or width.
+    /// * A sequence has features that are no bags, or attention without the targets that it needs.
     /// * A label, split or weight column is named twice or is also a feature, the domain or the group. Its values would be an input.
     pub fn build(self) -> Result<Schema> {
         let mut problems = Problems::default();
         self.check_features(&mut problems);
         self.check_tables(&mut problems);
+        Sequence::check_all(&self.sequences, &self.features, &mut problems);
         self.check_roles(&mut problems);
         self.check_statistics(&mut problems);
         problems.into_result("Schema")?;
-        let Self { features, domain, labels: tasks, weight, split, group, target_statistics } = self;
+        let Self { features, sequences, domain, labels: tasks, weight, split, group, target_statistics } = self;
         let labels = tasks.iter().map(|label| label.name().to_owned()).collect();
-        Ok(Schema { features, domain, tasks, labels, weight, split, group, target_statistics })
+        Ok(Schema { features, sequences, domain, tasks, labels, weight, split, group, target_statistics })
     }
 
     /// The names of statistics are free, and no setting of them is without effect.

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, Axis};
 
-use super::embeddings::Blocks;
+use super::embeddings::{Blocks, Events};
 use super::field_dropout::FieldDropout;
 use crate::data::{Batch, DomainId, Domains};
 use crate::net::Tape;
@@ -23,6 +23,7 @@ pub struct Cache<M> {
     pub(super) blocks: Blocks,
     pub(super) fields: FieldDropout,
     pub(super) x: Array2<f32>,
+    pub(super) events: Vec<Events>,
     pub(super) dx: Array2<f32>,
     /// Logits, or their gradients, in the order of `order`. `logits` has the order of the batch.
     pub(super) grouped: Array2<f32>,
@@ -39,6 +40,7 @@ impl<M> Cache<M> {
             blocks: Blocks::default(),
             fields: FieldDropout::default(),
             x: Array2::default((0, 0)),
+            events: Vec::new(),
             dx: Array2::default((0, 0)),
             grouped: Array2::default((0, 0)),
             logits: Array2::default((0, 0)),

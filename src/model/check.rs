@@ -24,15 +24,16 @@ pub(crate) fn check_rate(name: &str, rate: f32, problems: &mut Problems) {
 
 /// Notes invalid values in the settings that all models have.
 pub(crate) fn check_common(layout: &Layout, dim: usize, std: f32, style: HiddenSettings, problems: &mut Problems) {
-    let Layout { tables, fields, numeric, domains, tasks, .. } = layout;
+    let Layout { tables, fields, sequences, numeric, domains, tasks, .. } = layout;
     problems.require(!fields.is_empty() || !numeric.is_empty(), || "layout: at least one field or number".into());
     problems.require(!domains.is_empty(), || "layout.domains: at least one".into());
     problems.require(!tasks.is_empty(), || "layout.tasks: at least one".into());
     layout.check_tables(problems);
     layout.check_targets(problems);
-    let lists: [(&str, Vec<&String>); 5] = [
+    let lists: [(&str, Vec<&String>); 6] = [
         ("tables", tables.iter().map(|table| &table.name).collect()),
         ("fields", fields.iter().map(|field| &field.name).collect()),
+        ("sequences", sequences.iter().map(|sequence| &sequence.name).collect()),
         ("numeric", numeric.iter().collect()),
         ("domains", domains.iter().collect()),
         ("tasks", tasks.iter().collect()),

@@ -6,10 +6,11 @@ use std::ops::Range;
 
 use ndarray::Array2;
 
-pub(crate) use self::lookup::Selection;
+pub(crate) use self::lookup::{Events, Selection};
 use self::lookup::{embed_rows, scatter_rows};
 use super::{NetConfig, NewRows};
 use crate::data::{Batch, DomainId, InputColumns};
+use crate::nn::buffer::grow;
 use crate::nn::{Branch, Decay, InitRng, Leaf, LeafMut, Part, Path, RowGrad, Segment, Size, tensor};
 use crate::optim::Optimizer;
 
@@ -23,6 +24,8 @@ const LINES: &str = "tables and x are in standard layout";
 ///
 /// * For a field with one id a row, `e_f` is the table row of this id.
 /// * For a bag of ids, `e_f` is the sum or mean of the table rows of its ids ([`Pooling`](crate::data::Pooling)).
+/// * For a bag of a sequence with [attention](crate::data::AttendedSequence), `e_f` is the sum of their table rows with weights that
+///   depend on the target. The layers that compute the weights belong to the net.
 /// * For a field that [keeps](crate::data::Pooling::Keep) `n` values, `e_f` has the table rows of its first `n` ids side by side, with
 ///   zeros for missing ids. One more column has the number of its ids (at most `n`) divided by `n`.
 ///
@@ -213,8 +216,28 @@ impl Embeddings {
         start
     }
 
-    /// `x[i] = [e_1, …, numeric]` of row `order[i]`, block by block.
-    pub(super) fn forward(&self, batch: &Batch, order: &[u32], blocks: &Blocks, x: &mut Array2<f32>) {
+    /// `x[i] = [e_1, …, numeric]` of row `order[i]`, block by block, and the events of the sequences. The columns of attended fields are left
+    /// out: the net writes them.
+    pub(super) fn forward(
+        &self,
+        batch: &Batch,
+        order: &[u32],
+        blocks: &Blocks,
+        x: &mut Array2<f32>,
+        events: &mut Vec<Events>,
+    ) {
+        grow(events, self.columns.sequences.len());
+        for (events, sequence) in events.iter_mut().zip(&self.columns.sequences) {
+            events.restart();
+            for block in &blocks.blocks {
+                events.add_rows(&batch.ids[sequence.fields[0]], &order[block.rows.rows()]);
+            }
+            events.fit(sequence.dim);
+            for block in &blocks.blocks {
+                let (order, tables) = (&order[block.rows.rows()], self.tables_of(block.owner));
+                events.embed(sequence, &self.columns, batch, tables, order, block.start);
+            }
+        }
         let x = x.as_slice_mut().expect(LINES);
         for block in &blocks.blocks {
             let (order, x) = (&order[block.rows.rows()], &mut x[block.values(self.width())]);
@@ -223,13 +246,15 @@ impl Embeddings {
         }
     }
 
-    /// Adds `dx[i]` to the gradients of the table rows that row `order[i]` read, block by block.
+    /// Adds `dx[i]` to the gradients of the table rows that row `order[i]` read, block by block, and the gradients of its events. A table row
+    /// that is read in several ways gets their sum.
     pub(super) fn backward(
         &self,
         batch: &Batch,
         order: &[u32],
         blocks: &Blocks,
         dx: &Array2<f32>,
+        events: &[Events],
         grad: &mut [RowGrad],
     ) {
         let dx = dx.as_slice().expect(LINES);
@@ -239,7 +264,7 @@ impl Embeddings {
             if self.owners.is_empty() || dx.iter().any(|&d| d != 0.0) {
                 let grad = &mut grad[block.owner * self.count..][..self.count];
                 let order = &order[block.rows.rows()];
-                scatter_rows(&self.columns, batch, order, dx, grad);
+                scatter_rows(&self.columns, batch, order, dx, (events, block.start), grad);
             }
         }
     }
@@ -347,8 +372,8 @@ mod tests {
         let dx = Array2::from_shape_fn(x.dim(), |(i, j)| ((i * 31 + j * 17) % 101) as f32 / 64.0 - 0.5);
         let mut grad = embeddings.zero_grad();
         in_pool(threads, || {
-            embeddings.forward(&batch, &order, &blocks, &mut x);
-            embeddings.backward(&batch, &order, &blocks, &dx, &mut grad);
+            embeddings.forward(&batch, &order, &blocks, &mut x, &mut Vec::new());
+            embeddings.backward(&batch, &order, &blocks, &dx, &[], &mut grad);
         })
         .unwrap();
         (embeddings, x, dx, grad)

@@ -65,7 +65,7 @@ use ndarray::{Array2, ArrayViewMut2, Axis};
 
 use crate::data::{Batch, DomainId, Domains, Layout, Target};
 use crate::metrics::SHARED_DOMAIN;
-use crate::net::{Input, Net};
+use crate::net::{Net, Rows};
 use crate::nn::buffer::resize;
 use crate::nn::{Infer, Leaf, LeafMut, Mode, Pair, Params as _, Part, Path, Train};
 use crate::optim::Optimizer;
@@ -82,7 +82,7 @@ pub use self::config::{ConfigObject, NetConfig};
 pub use self::cross_stitch::{CrossStitch, CrossStitchConfig, CrossStitchConfigBuilder};
 pub use self::customized::{Customized, CustomizedConfig, CustomizedConfigBuilder};
 pub use self::embeddings::Embeddings;
-pub(crate) use self::embeddings::Selection;
+pub(crate) use self::embeddings::{Events, Selection};
 pub(crate) use self::freeze::is_below;
 pub use self::fusion::Fusion;
 pub use self::gate_view::{ExpertId, GateReader, GateView};
@@ -273,15 +273,15 @@ impl Model {
         let embedded = self.embeddings.find_blocks(rows, &cache.order.segments, &mut cache.blocks);
         resize(&mut cache.x, embedded, self.embeddings.width());
         resize(&mut cache.grouped, rows, layout.tasks.len());
-        self.embeddings.forward(batch, &cache.order.rows, &cache.blocks, &mut cache.x);
-        let Cache { order, blocks, fields, x, grouped, tape, .. } = cache;
+        let Cache { order, blocks, fields, x, events, grouped, tape, .. } = cache;
+        self.embeddings.forward(batch, &order.rows, blocks, x, events);
         if let (Some(step), rate) = (mode.training(), self.config.field_dropout())
             && rate > 0.0
         {
             fields.forward(rate, step, self.embeddings.columns(), (&order.rows, blocks), x);
         }
-        let input = Input { x, segments: &order.segments, rows: &order.rows };
-        self.net.forward(input, mode, tape, grouped);
+        let rows = Rows { x, events, segments: &order.segments, numbers: &order.rows };
+        self.net.forward(rows, mode, tape, grouped);
         cache.order.scatter(&cache.grouped, &mut cache.logits);
         &cache.logits
     }
@@ -296,14 +296,13 @@ impl Model {
     pub fn backward(&self, batch: &Batch, dlogits: &Array2<f32>, cache: &mut Cache<Train>, grad: &mut Gradient) {
         cache.order.gather(dlogits, &mut cache.grouped);
         resize(&mut cache.dx, cache.x.nrows(), cache.x.ncols());
-        let Cache { order, blocks, fields, x, dx, grouped, tape, .. } = cache;
-        let input = Input { x, segments: &order.segments, rows: &order.rows };
-        self.net.backward(input, grouped, tape, &mut grad.net, dx);
+        let Cache { order, blocks, fields, x, events, dx, grouped, tape, .. } = cache;
+        self.net.backward(x, events, grouped, tape, &mut grad.net, dx);
         let rate = self.config.field_dropout();
         if rate > 0.0 {
             fields.backward(rate, self.embeddings.columns(), (&order.rows, blocks), dx);
         }
-        self.embeddings.backward(batch, &order.rows, blocks, dx, &mut grad.tables);
+        self.embeddings.backward(batch, &order.rows, blocks, dx, events, &mut grad.tables);
         grad.silence();
     }
 

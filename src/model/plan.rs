@@ -13,7 +13,7 @@ pub(crate) use self::step::PlanStep;
 use super::Fusion;
 use crate::data::DomainId;
 use crate::net::Custom;
-use crate::nn::{Gate, Linear, Mlp, MultiHeadAttention, PostAffine, Stitch, Tokens};
+use crate::nn::{Gate, Linear, Mlp, MultiHeadAttention, PostAffine, Stitch, TargetAttention, Tokens};
 
 /// The computation of a net in inference: a list of steps, from the embedded row to the logits of each domain.
 ///
@@ -86,10 +86,15 @@ impl<'a> Plan<'a> {
     /// ([`NetConfig::own_tables`](super::NetConfig::own_tables)). `branch` is the position of the branch in
     /// [`Branches::of`](super::Branches::of), from 0.
     pub fn row_of(&mut self, branch: usize) -> Value {
+        self.row_with(branch, Vec::new())
+    }
+
+    /// [`Plan::row_of`], whose sequences are pooled by these layers.
+    pub(crate) fn row_with(&mut self, branch: usize, attention: Vec<&'a TargetAttention>) -> Value {
         if let Some(&row) = self.rows.get(&branch) {
             return row;
         }
-        let row = self.push(PlanStep::Row { owner: branch }, None);
+        let row = self.push(PlanStep::Row { owner: branch, attention }, None);
         self.rows.insert(branch, row);
         row
     }

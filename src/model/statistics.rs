@@ -4,7 +4,7 @@ use ndarray::Array2;
 
 use super::{Cache, Model};
 use crate::data::Batch;
-use crate::net::{Input, Net};
+use crate::net::{Input, Net, Rows};
 use crate::nn::buffer::resize;
 use crate::nn::{Leaf, Mode, Pair, Params as _, Path, PreciseStatistics, Train};
 
@@ -33,21 +33,21 @@ impl<'a> Statistics<'a> {
     /// pass, which records the statistics. The gradients are not used.
     pub(crate) fn add(&mut self, model: &mut Model, rows: &Batch) {
         let Self { cache, dlogits, grad, precise } = self;
-        let Cache { order, blocks, x, dx, grouped: logits, tape, .. } = &mut **cache;
+        let Cache { order, blocks, x, events, dx, grouped: logits, tape, .. } = &mut **cache;
         let layout = model.config.layout();
         order.group(rows, rows.domains(), layout.domains.len());
         let embedded = model.embeddings.find_blocks(rows.rows(), &order.segments, blocks);
         resize(x, embedded, model.embeddings.width());
-        model.embeddings.forward(rows, &order.rows, blocks, x);
-        let input = Input { x, segments: &order.segments, rows: &order.rows };
-        if !model.net.note_statistics(input, grad) {
+        model.embeddings.forward(rows, &order.rows, blocks, x, events);
+        if !model.net.note_statistics(Input { x, segments: &order.segments }, grad) {
             resize(logits, rows.rows(), layout.tasks.len());
             resize(dlogits, rows.rows(), layout.tasks.len());
             resize(dx, x.nrows(), x.ncols());
+            let input = Rows { x, events, segments: &order.segments, numbers: &order.rows };
             model.net.forward(input, Mode::Measure, tape, logits);
             // Every branch needs a gradient, or it does not record its statistics.
             dlogits.fill(1.0);
-            model.net.backward(input, dlogits, tape, grad, dx);
+            model.net.backward(x, events, dlogits, tape, grad, dx);
         }
         model.net.visit_pair(grad, &mut Path::starting_at(0), &mut |path, pair| {
             if let (Pair::Average(_, batch), true) = (pair, path.present()) {

@@ -10,9 +10,9 @@ use std::collections::HashSet;
 
 use super::layer::{IntoName, Layer, Name};
 use super::program::{Answer, Domains, Needs, Op, Program, Step, Value};
-use crate::data::{DomainId, FieldColumns, InputColumns, Layout};
+use crate::data::{AttendedSequence, DomainId, FieldColumns, InputColumns, Layout};
 use crate::model::{Branches, InteractionsConfig, NetConfig};
-use crate::nn::{Branch, HiddenSettings, InitRng, Part, Path, Size};
+use crate::nn::{Branch, HiddenSettings, InitRng, Part, Path, Size, TargetAttention};
 
 /// The most steps of a program, branches, and values that steps read. No sensible net comes near these numbers.
 const MOST: usize = 1 << 22;
@@ -115,8 +115,9 @@ impl<'a> Builder<'a> {
 
     /// A program without layers.
     pub(super) fn writing(config: &'a dyn NetConfig) -> Self {
-        let program = Program { domains: config.layout().domains.len(), ..Program::default() };
-        Self { program: Some(program), ..Self::measuring(config) }
+        let measuring = Self::measuring(config);
+        let (domains, sequences) = (config.layout().domains.len(), measuring.columns.sequences.clone());
+        Self { program: Some(Program { domains, sequences, ..Program::default() }), ..measuring }
     }
 
     /// A program and its layers.
@@ -207,7 +208,31 @@ impl<'a> Builder<'a> {
         if let Some(&Some(row)) = self.rows.get(owner) {
             return Ok(row);
         }
-        let row = self.push([(); 0], Op::Row { owner }, self.columns.width, Size::default(), 0.0, |_| Vec::new())?;
+        let (config, sequences) = (self.layout, &self.columns.sequences);
+        let dims: Vec<usize> = sequences.iter().map(|sequence| sequence.dim).collect();
+        let each = || config.sequences.iter().zip(&dims).map(|(own, &dim)| (own, dim));
+        let of_branch = self.own_tables.then(|| self.branches[owner]);
+        let names: Vec<Name> = (0..dims.len())
+            .map(|sequence| {
+                let of_branch = of_branch.map(Part::Branch);
+                [Part::Field("sequences")].into_iter().chain(of_branch).chain([Part::Sequence(sequence)]).collect()
+            })
+            .collect();
+        let size = each().map(|(own, dim)| TargetAttention::size(dim as f64, &own.attention)).sum();
+        // About the events of a row that has as many as it may have, and a row's own values.
+        let of_row = |(own, dim): (&AttendedSequence, usize)| {
+            let first = own.attention.hidden().first().copied().unwrap_or_default();
+            own.max_len as f64 * TargetAttention::event(dim as f64, &own.attention)
+                + 4.0 * dim as f64
+                + 2.0 * first as f64
+        };
+        let kept = each().map(of_row).sum();
+        let row = self.push(names, Op::Row { owner }, self.columns.width, size, kept, |rng| {
+            let layer = |((own, dim), rng): ((&AttendedSequence, usize), _)| {
+                Layer::TargetAttention(TargetAttention::new(dim, &own.attention, rng))
+            };
+            each().zip(rng).map(layer).collect()
+        })?;
         if self.rows.len() <= owner {
             self.rows.resize(owner + 1, None);
         }

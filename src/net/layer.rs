@@ -3,7 +3,7 @@
 use super::Custom;
 use crate::nn::{
     Alignment, Branch, CrossLayer, DomainMlp, Gate, Mlp, MultiHeadAttention, Params, Part, PartitionedNorm, Path,
-    PostAffine, Representations, StarLinear, Stitch, Tokens,
+    PostAffine, Representations, StarLinear, Stitch, TargetAttention, Tokens,
 };
 
 /// A type of layer that [`Net::get`](super::Net::get) can return: each type that a variant of [`Layer`] holds, such as [`Gate`], and every
@@ -81,6 +81,8 @@ layers! {
     /// The map from the query of a branch to its direction ([`Alignment`]): a vector whose inner product with a token is the score of the
     /// token. Made by [`Builder::directions`](super::Builder::directions).
     Alignment(Alignment),
+    /// Attention of the row's target over the events of a sequence. It belongs to the embedded row, whose columns it writes.
+    TargetAttention(TargetAttention),
     /// A layer of your own, of a type that implements [`CustomLayer`](super::CustomLayer). Made by
     /// [`Builder::custom`](super::Builder::custom).
     Custom(Custom),
@@ -106,6 +108,11 @@ pub(super) fn owner(name: &[Part]) -> Option<Branch> {
 }
 
 impl Layer {
+    /// The attention of a sequence, which an embedded row has.
+    pub(super) fn attention(&self) -> &TargetAttention {
+        if let Self::TargetAttention(layer) = self { layer } else { unreachable!("a row has attention alone") }
+    }
+
     /// Whether it has moving averages.
     pub(super) fn has_averages(&self) -> bool {
         let mut found = false;

@@ -129,7 +129,7 @@ fn step_of<'a>(
         values.iter().map(|&value| computed(steps, plan, known, value)).collect()
     };
     Lowered::Value(match (&step.op, layers) {
-        (Op::Row { owner }, []) => plan.row_of(*owner),
+        (Op::Row { owner }, attention) => plan.row_with(*owner, attention.iter().map(Layer::attention).collect()),
         (Op::Mlp { input, .. }, [Layer::Mlp(mlp)]) => {
             let input = read(steps, plan, known, *input);
             plan.stack(input, mlp)

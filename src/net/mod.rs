@@ -83,6 +83,7 @@
 //! # Ok::<(), starple::Error>(())
 //! ```
 
+mod attended;
 mod backward;
 mod builder;
 mod custom;
@@ -98,8 +99,8 @@ pub use self::builder::{Builder, Built, Sequence, TooLarge};
 pub(crate) use self::custom::CustomCache;
 pub use self::custom::{Custom, CustomLayer};
 pub use self::layer::{IntoName, IntoPart, Layer, LayerType};
-pub(crate) use self::net::Input;
 pub use self::net::Net;
+pub(crate) use self::net::{Input, Rows};
 pub use self::program::{Program, Value};
 pub use self::tape::Tape;
 

@@ -9,10 +9,23 @@ use super::layer::{IntoName, Layer, LayerType, owner, within};
 use super::program::{Op, Program};
 use super::tape::{StepCache, Tape};
 use crate::data::DomainId;
-use crate::model::{ExpertId, GateReader, GateView, NetConfig, Plan};
+use crate::model::{Events, ExpertId, GateReader, GateView, NetConfig, Plan};
 use crate::nn::{Branch, InitRng, Leaf, LeafMut, Mode, Pair, Params, Part, Path, Segment, Size, orthogonality};
 
-/// The input of a net: embedded rows, grouped by domain.
+/// The input of a forward pass: embedded rows, grouped by domain.
+#[derive(Debug)]
+pub(crate) struct Rows<'a> {
+    /// The rows as [`Input::x`] has them. The net writes the columns of fields that attention pools.
+    pub(crate) x: &'a mut ArrayRef2<f32>,
+    /// By sequence, the events that attention pools.
+    pub(crate) events: &'a [Events],
+    /// The rows of each domain. Segments are consecutive and cover all rows; a domain has at most one.
+    pub(crate) segments: &'a [Segment],
+    /// The batch's row at each position: the key of dropout.
+    pub(crate) numbers: &'a [u32],
+}
+
+/// Embedded rows, grouped by domain.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Input<'a> {
     /// `[rows, width]`: the fields' embeddings, then the numeric inputs. If branches have tables of their own, there is one block of rows
@@ -20,8 +33,6 @@ pub(crate) struct Input<'a> {
     pub(crate) x: &'a ArrayRef2<f32>,
     /// The rows of each domain. Segments are consecutive and cover all rows; a domain has at most one.
     pub(crate) segments: &'a [Segment],
-    /// The batch's row at each position: the key of dropout.
-    pub(crate) rows: &'a [u32],
 }
 
 /// The part of a model after the embeddings: it computes one logit for each row and task from embedded rows. It holds all layers of the
@@ -137,33 +148,37 @@ impl Net {
     }
 
     /// Writes the logits, `[rows, tasks]`.
-    pub(crate) fn forward(&self, input: Input<'_>, mode: Mode<'_>, tape: &mut Tape, logits: &mut ArrayRef2<f32>) {
-        let (Input { x, segments, rows: numbers }, rows) = (input, logits.nrows());
+    pub(crate) fn forward(&self, input: Rows<'_>, mode: Mode<'_>, tape: &mut Tape, logits: &mut ArrayRef2<f32>) {
+        let (Rows { x, events, segments, numbers }, rows) = (input, logits.nrows());
         let mode = mode.with_rows(numbers);
         let (program, layers) = (&*self.program, &self.layers[..]);
         let last = segments.last().filter(|last| last.domain == DomainId::SHARED && !program.common);
         tape.apart = last.map_or(rows..rows, Segment::rows);
         let known = if last.is_some() { &segments[..segments.len() - 1] } else { segments };
         let next = tape.known.find_ranges(program, known, 0, 0);
+        program.attend(layers, x, events, mode, &mut tape.known);
         program.forward(layers, x, mode, &mut tape.known, &mut logits.slice_mut(s![..tape.apart.start, ..]));
         if let Some(last) = last {
             tape.unknown.find_ranges(program, std::slice::from_ref(last), last.start, next);
+            program.attend(layers, x, events, mode, &mut tape.unknown);
             program.forward(layers, x, mode, &mut tape.unknown, &mut logits.slice_mut(s![last.start.., ..]));
         }
     }
 
-    /// Takes `dlogits` back: adds into `grad`, overwrites `dx`. `input` and `tape` are those of the forward pass,
-    /// which may be followed by several backward passes.
+    /// Takes `dlogits` back: adds into `grad`, overwrites `dx` and the gradients of the events. `x`, `events` and `tape` are those of the
+    /// forward pass, which may be followed by several backward passes.
     pub(crate) fn backward(
         &self,
-        input: Input<'_>,
+        x: &ArrayRef2<f32>,
+        events: &mut [Events],
         dlogits: &ArrayRef2<f32>,
         tape: &mut Tape,
         grad: &mut Self,
         dx: &mut ArrayRef2<f32>,
     ) {
         assert!(tape.apart.is_empty(), "training rows have a domain");
-        self.program.backward(&self.layers, input.x, dlogits, &mut tape.known, &mut grad.layers, dx);
+        self.program.backward(&self.layers, x, dlogits, &mut tape.known, &mut grad.layers, dx);
+        self.program.attend_back(&self.layers, events, &mut tape.known, &mut grad.layers, dx);
         for (present, cell) in grad.present.iter_mut().zip(&tape.known.cells) {
             *present |= cell.active;
         }
@@ -173,6 +188,8 @@ impl Net {
     /// they do. Otherwise a forward and a backward pass are needed.
     pub(crate) fn note_statistics(&self, input: Input<'_>, grad: &mut Self) -> bool {
         let rows = |step: &super::program::Step| match step.op {
+            // The columns that attention writes are no part of the input.
+            Op::Row { .. } => step.names.is_empty(),
             Op::Norm { input } => matches!(self.program.steps[input.index()].op, Op::Row { owner: 0 }),
             _ => !self.layers[step.layers()].iter().any(Layer::has_averages),
         };
@@ -368,6 +385,8 @@ mod tests {
         let layout = Layout::new(["home", "search", "cart", "mail"], ["click", "buy", "keep"])
             .field("item", 3)
             .field("user", 4)
+            .field_of("seen", "item", Some(crate::data::Pooling::Mean))
+            .attended("history", [("seen", "item")], 5, crate::nn::TargetAttentionSettings::default())
             .numeric(["price"]);
         let mut seen = 0;
         for &kind in AnyConfig::KINDS {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::layer::Name;
+use crate::data::SequenceColumns;
 use crate::model::Fusion;
 
 /// Stands for a value that a net computes: the output of a step, a matrix `[rows, width]`, or some of its columns. The methods of
@@ -81,6 +82,8 @@ pub struct Program {
     pub(crate) common: bool,
     /// If domains own tables: by domain, then for rows of no known domain, the steps that read its rows.
     pub(crate) own_rows: Vec<Vec<u32>>,
+    /// The columns of the sequences that attention pools.
+    pub(crate) sequences: Vec<SequenceColumns>,
 }
 
 /// One step. Its value has the step's position as its index.
@@ -103,7 +106,8 @@ pub(crate) struct Step {
 /// The operation of a step. Its parameters are its [`Layer`](super::Layer)s.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Op {
-    /// The row embedded by the tables of this owner.
+    /// The row embedded by the tables of this owner. Its layers are those of the sequences that attention pools: they write columns of the
+    /// row before the other steps run.
     Row { owner: usize },
     /// `mlp(x)`, perhaps with a penalty that keeps subspaces of its first weight orthogonal.
     Mlp { input: Value, penalty: Option<Penalty> },

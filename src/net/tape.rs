@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ndarray::{Array2, ArrayRef2, ArrayView2, s};
 
+use super::attended::AttendedCache;
 use super::custom::CustomCache;
 use super::program::{Domains, Op, Program, Step, Value};
 use crate::data::DomainId;
@@ -83,6 +84,8 @@ pub(crate) enum StepCache {
     Cross(Box<CrossCache>),
     Pairwise(PairwiseCache),
     Custom(CustomCache),
+    /// By sequence.
+    Row(Vec<AttendedCache>),
 }
 
 /// The cache of one branch's alignment.

@@ -55,10 +55,12 @@ mod sums;
 
 pub use activation::{Activation, ActivationCache, ActivationKind, Dice, Prelu};
 pub use attention::{
-    AlignCache, Alignment, AttendCache, AttentionMask, AttentionSettings, MultiHeadAttention, MultiHeadAttentionCache,
-    NumberTokens, Representation, Representations, RepresentationsCache, Tokens, align, align_backward, attend,
-    attend_backward,
+    AlignCache, Alignment, AttendCache, AttentionMask, AttentionSettings, EventWeights, MultiHeadAttention,
+    MultiHeadAttentionCache, NumberTokens, Representation, Representations, RepresentationsCache, TargetAttention,
+    TargetAttentionCache, TargetAttentionSettings, TargetAttentionSettingsBuilder, Tokens, align, align_backward,
+    attend, attend_backward,
 };
+pub(crate) use attention::{Ragged, ServedCache, ServedHistory};
 pub use branch::Branch;
 pub use cross::{CrossCache, CrossLayer, LowRankLinear};
 pub use domain_mlp::{DomainEmbedding, DomainMlp, DomainMlpCache};

@@ -49,6 +49,8 @@ pub enum Part {
     Index(usize),
     /// An embedding table, by its position in [`Layout::tables`], from 0. It is written as the name of the table.
     Table(usize),
+    /// A sequence with attention, by its position in [`Layout::sequences`], from 0. It is written as the name of the sequence.
+    Sequence(usize),
     /// A domain. It is written as the name of the domain. A parameter whose name has this part belongs to this domain.
     Domain(DomainId),
     /// A branch. It is written as [`Branch::name`]. A parameter whose name has this part belongs to this branch.
@@ -144,6 +146,7 @@ impl Path {
                 Part::Field(field) => write!(name, "{field}"),
                 Part::Index(index) => write!(name, "{index}"),
                 Part::Table(table) => write!(name, "{}", escape(&layout.tables[*table].name)),
+                Part::Sequence(sequence) => write!(name, "{}", escape(&layout.sequences[*sequence].name)),
                 Part::Domain(domain) => write!(name, "{}", Branch::Domain(*domain).name(layout)),
                 Part::Branch(branch) => write!(name, "{}", branch.name(layout)),
             };

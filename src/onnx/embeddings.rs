@@ -5,8 +5,9 @@ use ndarray::Array2;
 use super::graph::{Dim, Graph, Tensor};
 use super::proto::{FLOAT, INT64};
 use super::{Attribute, FRACTION, NUMERIC, ROWS};
-use crate::data::{DomainId, Encoder, Field, FieldColumns, Layout, Pooling};
+use crate::data::{DomainId, Encoder, Field, FieldColumns, InputColumns, Layout, Pooling, SequenceColumns};
 use crate::model::Embeddings;
+use crate::nn::TargetAttention;
 
 /// The ids of one field, as its table is read.
 enum Ids {
@@ -18,6 +19,8 @@ enum Ids {
     Bag { ids: Tensor, shares: Tensor },
     /// `[rows, n]`, 1 for each that is there, `[rows, n, 1]`, and their number over `n`, `[rows, 1]`.
     Kept { ids: Tensor, there: Tensor, filled: Tensor },
+    /// `[rows, length]`; for the first list of a sequence also 1 for each that is there, `[rows, length, 1]`.
+    Events { ids: Tensor, there: Option<Tensor> },
 }
 
 /// The inputs of a graph.
@@ -38,8 +41,13 @@ impl<'m> Rows<'m> {
         statistics: Option<(&Encoder, DomainId)>,
         embeddings: &'m Embeddings,
     ) -> Self {
-        let fields: Vec<Ids> =
-            layout.fields.iter().enumerate().map(|(f, field)| read(graph, field, layout.rows_of(f))).collect();
+        let columns = embeddings.columns();
+        let fields: Vec<Ids> = (layout.fields.iter().zip(&columns.fields).enumerate())
+            .map(|(f, (field, FieldColumns { event, .. }))| match event {
+                Some((sequence, at)) => read_events(graph, field, &layout.sequences[*sequence].name, *at == 0),
+                None => read(graph, field, layout.rows_of(f)),
+            })
+            .collect();
         let mut numeric = Vec::new();
         numeric.extend((count > 0).then(|| graph.input(NUMERIC, FLOAT, &[Dim::Named(ROWS), Dim::Fixed(count)])));
         if let Some((encoder, domain)) = statistics {
@@ -53,14 +61,46 @@ impl<'m> Rows<'m> {
     }
 
     /// `x = [e_1, …, e_F, numeric]`, `[rows, width]`, by the tables of one owner.
-    pub(super) fn embed(&self, graph: &mut Graph<'_>, owner: usize) -> Tensor {
+    pub(super) fn embed(&self, graph: &mut Graph<'_>, owner: usize, attention: &[&TargetAttention]) -> Tensor {
         let tables = self.embeddings.tables_of(owner);
+        let columns = self.embeddings.columns();
+        let sequences = columns.sequences.iter().zip(attention);
+        let pooled: Vec<Tensor> =
+            sequences.map(|(sequence, layer)| self.attend(graph, columns, tables, sequence, layer)).collect();
         let mut parts = Vec::new();
-        for (ids, field) in self.fields.iter().zip(&self.embeddings.columns().fields) {
+        for (ids, field) in self.fields.iter().zip(&columns.fields) {
+            if let Some((sequence, at)) = field.event {
+                parts.push(graph.columns(pooled[sequence], at..at + field.dim));
+                continue;
+            }
             look_up(graph, ids, *field, &tables[field.table], &mut parts);
         }
         parts.extend(&self.numeric);
         graph.concat(&parts, 1)
+    }
+
+    /// The pooled events of a sequence, `[rows, dim]`.
+    fn attend(
+        &self,
+        graph: &mut Graph<'_>,
+        columns: &InputColumns,
+        tables: &[Array2<f32>],
+        sequence: &SequenceColumns,
+        layer: &TargetAttention,
+    ) -> Tensor {
+        let SequenceColumns { fields, targets, .. } = sequence;
+        let (mut query, mut keys, mut of_events) = (Vec::new(), Vec::new(), None);
+        for (&f, &target) in fields.iter().zip(targets) {
+            let table = graph.constant(&tables[columns.fields[f].table]);
+            let (Ids::Events { ids, there }, Ids::One(own)) = (&self.fields[f], &self.fields[target]) else {
+                unreachable!("the lists of a sequence are bags, and their targets are not")
+            };
+            keys.push(graph.node("Gather", &[table, *ids], &[]));
+            query.push(graph.node("Gather", &[table, *own], &[]));
+            of_events = of_events.or(*there);
+        }
+        let (query, keys) = (graph.concat(&query, 1), graph.concat(&keys, 2));
+        graph.attend_target(query, keys, of_events.expect("a sequence has a list"), layer)
     }
 }
 
@@ -108,6 +148,19 @@ fn read(graph: &mut Graph<'_>, field: &Field, rows: usize) -> Ids {
     Ids::Bag { ids, shares: graph.unsqueeze(shares, 2) }
 }
 
+/// The input of a list of a sequence. An id below 0 is none.
+fn read_events(graph: &mut Graph<'_>, field: &Field, sequence: &str, is_first: bool) -> Ids {
+    let length = format!("{sequence} length");
+    let ids = graph.input(&field.name, INT64, &[Dim::Named(ROWS), Dim::Named(&length)]);
+    let zero = graph.integers(&[0]);
+    let there = is_first.then(|| {
+        let there = graph.node("GreaterOrEqual", &[ids, zero], &[]);
+        let there = graph.node("Cast", &[there], &[("to", Attribute::Int(FLOAT.into()))]);
+        graph.unsqueeze(there, 2)
+    });
+    Ids::Events { ids: graph.node("Max", &[ids, zero], &[]), there }
+}
+
 /// Adds the columns of one field.
 fn look_up(graph: &mut Graph<'_>, ids: &Ids, field: FieldColumns, table: &Array2<f32>, parts: &mut Vec<Tensor>) {
     let table = graph.constant(table);
@@ -132,5 +185,6 @@ fn look_up(graph: &mut Graph<'_>, ids: &Ids, field: FieldColumns, table: &Array2
             let size = field.values().len() as i64;
             parts.extend([graph.reshape(vectors, &[0, size]), filled]);
         }
+        Ids::Events { .. } => unreachable!("attention pools it"),
     }
 }

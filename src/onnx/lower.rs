@@ -14,7 +14,7 @@ pub(super) fn lower(plan: &Plan<'_>, domain: DomainId, tasks: usize, rows: &Rows
         let of = |value: &Value| tensors[value];
         let all = |values: &[Value]| values.iter().map(of).collect::<Vec<_>>();
         let tensor = match &plan.steps[i] {
-            PlanStep::Row { owner } => rows.embed(graph, *owner),
+            PlanStep::Row { owner, attention } => rows.embed(graph, *owner, attention),
             PlanStep::Affine { input, weight, bias, rectified } => {
                 let z = graph.affine(of(input), weight, bias.as_deref());
                 if *rectified { graph.relu(z) } else { z }

@@ -32,6 +32,7 @@
 //! |---|---|---|
 //! | the name of a field | int64 `[rows]` | the id of each row, from an [`Encoder`](crate::data::Encoder) |
 //! | the name of a bag | int64 `[rows, length]` | the ids of each row, padded with −1; `length` can differ between calls; a row of only −1 is an empty bag |
+//! | the name of a bag of an attended [sequence](crate::data::Sequence) | int64 `[rows, length]` | the ids of the most recent events, at most `max_len`; all bags of a sequence have the same `length`, and −1 in the same places |
 //! | the name of an [embedded number](crate::data::Transform::PiecewiseEmbedding) | int64 `[rows]` | the `ids` of [`Ids::Interpolated`](crate::data::Ids::Interpolated), from an encoder |
 //! | that name and ` fraction` | float `[rows]` | the `fractions` of it: `age` has the inputs `age` and `age fraction` |
 //! | `numeric` | float `[rows, numbers]` | the encoded numbers ([`Batch::numeric`](crate::data::Batch::numeric)), in the order of the metadata entry `numeric`; absent if the model has none |
@@ -61,6 +62,7 @@
 //! domain), `tasks` and `numeric` (lists of names, as JSON), `kinds` (the kind of each task: `"binary"`, `"regression"` or `"count"`), and `version` (the version of this crate). Graphs have opset 17 and IR version
 //! 8.
 
+mod attended;
 mod attention;
 mod embeddings;
 mod file;

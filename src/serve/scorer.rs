@@ -1,5 +1,6 @@
 //! A trained model compiled for serving.
 
+mod attended;
 mod compile;
 mod maps;
 mod program;
@@ -8,10 +9,12 @@ use std::sync::Arc;
 
 use ndarray::{Array2, ArrayRef2, s};
 
+use self::attended::{Attended, AttendedBuffers, pooled_given};
 use self::program::{Buffers, Program};
 use crate::data::{Batch, DomainId, Layout};
 use crate::error::Problems;
 use crate::model::{Embeddings, Model, Selection};
+use crate::nn::ServedHistory;
 use crate::nn::buffer::{grow, resize};
 use crate::parallel::{self, Lines};
 use crate::{Error, ErrorKind, Result};
@@ -29,7 +32,8 @@ const PIECE: usize = 64;
 ///
 /// A request scores several candidates, that is, items for one user on one page. Fields that are the same for all its candidates can be
 /// *given* once: their part of the first layer is then computed once for the request ([`Scorer::context`]), and each candidate has only
-/// the other fields.
+/// the other fields. If a request gives a history that attention of the candidate pools, whatever part of the attention's first layer does not
+/// depend on the candidate is computed once too.
 ///
 /// ```
 /// use starple::data::{Batch, DomainId, Layout};
@@ -64,6 +68,9 @@ pub struct Scorer {
     embeddings: Embeddings,
     given: Selection,
     rest: Selection,
+    /// The positions of the fields that are given, and of the others.
+    fields: [Vec<usize>; 2],
+    attended: Vec<Attended>,
     /// How many values of a row are given, and how many each candidate has for itself.
     widths: [usize; 2],
     /// What is run; by domain, the last for rows of no known one.
@@ -83,6 +90,9 @@ pub struct Context {
     x: Array2<f32>,
     /// For each product that reads the row, its bias with what is given.
     starts: Vec<Array2<f32>>,
+    /// By owner, then by sequence: the history, where the request gives it.
+    histories: Vec<ServedHistory>,
+    attended: Vec<AttendedBuffers>,
 }
 
 /// The buffers of [`Scorer::score`], which also hold the returned logits. Keep one for each thread and pass it to each call: then a call
@@ -112,17 +122,23 @@ impl Scorer {
             problems.require(known, || format!("{name:?}: not a field or numeric input of the model"));
             problems.require(!given[..i].contains(name), || format!("{name:?}: given twice"));
         }
-        problems.into_result("given")?;
         let is_given = |name: &str| given.contains(&name);
+        Attended::check(&layout, is_given, &mut problems);
+        problems.into_result("given")?;
+        let of_request: Vec<bool> = layout.fields.iter().map(|field| is_given(&field.name)).collect();
+        let all = model.embeddings().columns();
         let positions = |wanted: bool| -> (Vec<usize>, Vec<usize>) {
             (
-                (0..layout.fields.len()).filter(|&f| is_given(&layout.fields[f].name) == wanted).collect(),
+                (0..layout.fields.len()).filter(|&f| pooled_given(all, &of_request, f) == wanted).collect(),
                 (0..layout.numeric.len()).filter(|&j| is_given(&layout.numeric[j]) == wanted).collect(),
             )
         };
         let ((given_fields, given_numeric), (fields, numeric)) = (positions(true), positions(false));
         let (given, given_columns) = model.embeddings().side_by_side(&given_fields, &given_numeric);
         let (rest, columns) = model.embeddings().side_by_side(&fields, &numeric);
+        let attended = Attended::all(all, &of_request, [&given_columns, &columns]);
+        let of_side = |wanted: bool| (0..of_request.len()).filter(|&f| of_request[f] == wanted).collect();
+        let fields = [of_side(true), of_side(false)];
         let programs = compile::programs(&model.plan(), &given_columns, &columns);
         let widths = [given_columns.len(), columns.len()];
         Ok(Self {
@@ -130,6 +146,8 @@ impl Scorer {
             embeddings: model.into_embeddings(),
             given,
             rest,
+            fields,
+            attended,
             widths,
             programs,
             identity: Arc::default(),
@@ -173,15 +191,34 @@ impl Scorer {
             context.of = Some(Arc::clone(&self.identity));
         }
         let (program, width) = (&self.programs[place], self.widths[0]);
-        let Context { x, starts, .. } = context;
+        let Context { x, starts, histories, attended, .. } = context;
         resize(x, program.owners.len(), width);
-        if !self.given.is_empty() {
+        if self.gives() {
             assert_eq!(row.rows(), 1, "one row for the fields that are given");
             for (i, &owner) in program.owners.iter().enumerate() {
                 self.embeddings.select(&self.given, owner, row, 0, x.slice_mut(s![i..=i, ..]));
             }
         }
+        let count = self.attended.len();
+        grow(histories, program.owners.len() * count);
+        grow(attended, count);
+        for (i, (&owner, layers)) in program.owners.iter().zip(&program.attention).enumerate() {
+            let histories = &mut histories[i * count..][..count];
+            for (((own, layer), history), buffers) in
+                self.attended.iter().zip(layers).zip(histories).zip(&mut *attended)
+            {
+                own.prepare((&self.embeddings, owner), layer, row, buffers, history);
+                if own.all_given {
+                    own.pool_given(layer, &mut x.slice_mut(s![i..=i, ..]), buffers, history);
+                }
+            }
+        }
         program.start(x, starts);
+    }
+
+    /// Whether a request gives something.
+    fn gives(&self) -> bool {
+        !self.given.is_empty() || !self.fields[0].is_empty()
     }
 
     /// Checks the row that gives what candidates share, unless nothing is given.
@@ -189,14 +226,14 @@ impl Scorer {
     /// # Errors
     /// Those of [`Batch::check`] for the fields that are given; [`ErrorKind::Layout`] if there is not one row.
     pub(super) fn check_given(&self, row: &Batch) -> Result<()> {
-        if self.given.is_empty() {
+        if !self.gives() {
             return Ok(());
         }
         if row.rows() != 1 {
             let message = format!("expected one row for what all candidates share, found {}", row.rows());
             return Err(Error::new(ErrorKind::Layout, message));
         }
-        row.check_fields(&self.layout, self.given.fields())
+        row.check_fields(&self.layout, self.fields[0].iter().copied())
     }
 
     /// Checks what candidates have of their own.
@@ -204,7 +241,7 @@ impl Scorer {
     /// # Errors
     /// Those of [`Batch::check`] for the fields that are not given.
     pub(super) fn check_candidates(&self, rows: &Batch) -> Result<()> {
-        rows.check_fields(&self.layout, self.rest.fields())
+        rows.check_fields(&self.layout, self.fields[1].iter().copied())
     }
 
     /// Which numeric inputs are given, by their positions in the layout.
@@ -258,6 +295,16 @@ impl Scorer {
         let (rows, width, program) = (logits.nrows(), self.widths[1], &self.programs[context.place]);
         for (x, &owner) in buffers.rows(program.owners.len(), rows, width).iter_mut().zip(&program.owners) {
             self.embeddings.select(&self.rest, owner, batch, start, x.view_mut());
+        }
+        let count = self.attended.len();
+        for (i, (&owner, layers)) in program.owners.iter().zip(&program.attention).enumerate() {
+            let given = context.x.slice(s![i..=i, ..]);
+            let own = self.attended.iter().zip(layers).enumerate().filter(|(_, (own, _))| !own.all_given);
+            for (s, (own, layer)) in own {
+                let (x, buffers) = buffers.attended(i, s);
+                let history = &context.histories[i * count + s];
+                own.pool((&self.embeddings, owner), layer, batch, start, &given, history, buffers, x);
+            }
         }
         program.run(&context.x, &context.starts, buffers, logits);
     }

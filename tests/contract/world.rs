@@ -8,15 +8,24 @@ use rand_chacha::ChaCha8Rng;
 use starple::Model;
 use starple::data::{Batch, DataSet, DomainId, Ids, Layout, Pooling};
 use starple::model::Cache;
-use starple::nn::{Leaf, Train};
+use starple::nn::{Leaf, TargetAttentionSettings, Train};
 use starple::optim::{AdamConfig, Optimizer, OptimizerConfig};
 
 pub(crate) fn layout() -> Layout {
-    Layout::new(["search", "feed", "cart"], ["click", "buy"])
+    let layout = Layout::new(["search", "feed", "cart"], ["click", "buy"])
         .field("user", 12)
         .field("item", 9)
         .bag("tags", 6, Pooling::Mean)
-        .numeric(["price", "age"])
+        .numeric(["price", "age"]);
+    if !crate::SEQUENCES {
+        return layout;
+    }
+    // Tables that the target, a list and an ordinary bag read.
+    layout
+        .field_of("seen", "item", Some(Pooling::Mean))
+        .field_of("by", "user", Some(Pooling::Mean))
+        .field_of("liked", "item", Some(Pooling::Sum))
+        .attended("history", [("seen", "item"), ("by", "user")], 3, TargetAttentionSettings::default())
 }
 
 pub(crate) fn rng(seed: u64) -> ChaCha8Rng {
@@ -33,8 +42,19 @@ pub(crate) fn batch(domains: &[usize], seed: u64) -> Batch {
         tags.extend((0..rng.random_range(0..3)).map(|_| rng.random_range(0..6_u32)));
         offsets.push(tags.len() as u32);
     }
+    let mut ids = vec![user, item, Ids::Bag { offsets: offsets.clone(), ids: tags }];
+    if crate::SEQUENCES {
+        // An event for each tag, and one more in every other row.
+        let more = offsets.iter().enumerate().map(|(row, &end)| end + row as u32 / 2).collect::<Vec<_>>();
+        for range in [9, 12] {
+            let own = (0..more[rows]).map(|_| rng.random_range(0..range)).collect();
+            ids.push(Ids::Bag { offsets: more.clone(), ids: own });
+        }
+        let liked = (0..offsets[rows]).map(|_| rng.random_range(0..9)).collect();
+        ids.push(Ids::Bag { offsets, ids: liked });
+    }
     Batch {
-        ids: vec![user, item, Ids::Bag { offsets, ids: tags }],
+        ids,
         numeric: Array2::from_shape_simple_fn((rows, 2), || rng.random_range(-1.0..1.0)),
         labels: Array2::from_shape_simple_fn((rows, 2), || f32::from(u8::from(rng.random_bool(0.4)))),
         domains: domains.iter().map(|&d| DomainId::new(d)).collect(),

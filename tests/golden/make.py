@@ -9,16 +9,19 @@ writes, beside itself, what `tests/golden/main.rs` holds the crate to (running i
     data.json     the layout, and the batches of the steps, the same for all models
     layers.json   each layer by itself: outputs in training and inference, gradients, moving averages after a step
     losses.json   the objective: its value, each task's, the gradient by the logits
-    star.json, star_combinations.json, ple.json, mran.json, pepnet.json, interactions.json, pooled.json, family.json
+    star.json, star_combinations.json, ple.json, mran.json, pepnet.json, interactions.json, pooled.json, family.json,
+    attended.json
                   models: logits, losses, every gradient at fixed parameters for the batches in PASSES, and parameters,
                   moving averages, step counts after 1 and 20 steps of optimizers, each step on its own batch (of the many in
-                  family.json, interactions.json and pepnet.json, after 20 alone, and gradients for the last two of PASSES)
+                  family.json, interactions.json, pepnet.json and attended.json, after 20 alone, and gradients for the last two of
+                  PASSES)
     weighting.json
                   weights of several losses: losses and weights of each of 20 steps, parameters after 1 and 20, what was learned
     calibration.json
                   scores and labels, and calibrated probabilities of other scores by task and domain
 
-The twins are in state.py (parameters), layers.py, models.py, family.py, star_combinations.py, mran.py, pepnet.py, interactions.py, optimizers.py,
+The twins are in state.py (parameters), layers.py, models.py, family.py, attended.py, star_combinations.py, mran.py, pepnet.py, interactions.py,
+optimizers.py,
 weighting.py and calibration.py; here are the cases, but for those of star_combinations.py, weighting.py and calibration.py. They are written from
 the papers (STAR: Sheng et al., arXiv 2101.11427; PLE: Tang et al., RecSys 2020) and from what the crate's documentation
 promises, not from its code: the names of settings and tensors are all they share. Nothing is differentiated by hand, and
@@ -36,6 +39,7 @@ import torch
 
 sys.dont_write_bytecode = True
 
+import attended
 import family
 from calibration import calibration_cases
 from layers import (
@@ -106,7 +110,8 @@ def make_batches():
 # --- Cases -----------------------------------------------------------------------------------------------------------
 
 
-def model_case(model, name, config, runs, goal=None, passes=PASSES, pinned=PINNED):
+def model_case(model, name, config, runs, goal=None, passes=PASSES, pinned=PINNED, batches=None):
+    batches = batches or BATCHES
     config = {"embedding_dim": 2, **config}
     goal = goal or {}
 
@@ -115,7 +120,7 @@ def model_case(model, name, config, runs, goal=None, passes=PASSES, pinned=PINNE
         return state, model(state, config)
 
     def forward(state, net, index, training):
-        batch = BATCHES[index]
+        batch = batches[index]
         state.stats = {}
         weights = batch["weights"] or [1.0] * len(batch["domains"])
         labelled = torch.tensor([[y is not None and w > 0 for y in ys] for ys, w in zip(batch["labels"], weights)])
@@ -126,14 +131,14 @@ def model_case(model, name, config, runs, goal=None, passes=PASSES, pinned=PINNE
         return logits, total + (net.penalty(state) if hasattr(net, "penalty") else 0.0), tasks
 
     state, net = fresh()
-    nowhere = [None] * len(BATCHES[0]["domains"])
+    nowhere = [None] * len(batches[0]["domains"])
     case = {
         "name": name,
         "config": config,
         "objective": goal,
         "start": state.written(),
         "infer": forward(state, net, 0, False)[0],
-        "shared": net(state, BATCHES[0], nowhere, False, None),
+        "shared": net(state, batches[0], nowhere, False, None),
         "passes": [],
         "runs": [],
     }
@@ -148,7 +153,7 @@ def model_case(model, name, config, runs, goal=None, passes=PASSES, pinned=PINNE
         for index in range(STEPS):
             _, loss, _ = forward(state, net, index, True)
             grads = state.gradients(loss)
-            optimizer.step(grads, BATCHES[index])
+            optimizer.step(grads, batches[index])
             state.move_averages(grads)
             run["losses"].append(loss)
             if index + 1 in pinned:
@@ -312,6 +317,21 @@ def pooled_cases():
         model_case(PooledModel, "pooled, dice", {**base, "activation": "dice"}, [ADAM]),
         model_case(PooledModel, "pooled, no hidden layers", {**base, "hidden": []}, [ROWWISE]),
     ]
+
+
+def attended_cases():
+    """Each with its layout: it has the settings of the attention."""
+    batches = list(attended.with_histories(BATCHES))
+    cases = []
+    # The last bias of a softmax has no gradient but rounding's, which optimizers that divide by its size would make a step of.
+    for attention, runs in zip(attended.ATTENTION, ([ADAM_L2, exact(ADAM)], [ADAGRAD], [NESTEROV])):
+        name = ", ".join(["attended", *(f"{key} {value}" for key, value in attention.items())])
+        config = {"hidden": [4], "domain_dim": 2}
+        case = model_case(
+            attended.attended_model(attention), name, config, runs, passes=PASSES[1:], pinned=(STEPS,), batches=batches
+        )
+        cases.append({"layout": attended.layout(attention), "case": case})
+    return {"batches": batches, "cases": cases}
 
 
 def family_cases():
@@ -504,5 +524,6 @@ if __name__ == "__main__":
     write("interactions.json", interaction_cases())
     write("pooled.json", pooled_cases())
     write("family.json", family_cases())
+    write("attended.json", attended_cases())
     write("weighting.json", weighting_cases(BATCHES))
     write("calibration.json", calibration_cases())

@@ -80,6 +80,21 @@ struct Run {
     infer: Golden,
 }
 
+/// Cases that each have a layout of their own, and the batches of all.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Attended {
+    batches: Vec<Rows>,
+    cases: Vec<OwnLayout>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OwnLayout {
+    layout: Layout,
+    case: Case,
+}
+
 impl Data {
     pub(crate) fn read() -> Self {
         file("data.json")
@@ -159,27 +174,43 @@ fn cases(name: &str, kind: Option<&str>) {
     let batches = data.batches();
     let mut check = Check::default();
     for case in file::<Vec<Case>>(name) {
-        let name = &case.name;
-        let model = start(name, kind, &case.config, &case.start, &data.layout);
-        let batch = &batches[0];
-        check.matrix(format_args!("{name}: logits in inference"), &model.forward(batch, batch.domains()), &case.infer);
-        let shared = model.forward(batch, DomainId::SHARED);
-        check.matrix(format_args!("{name}: logits of no known domain"), &shared, &case.shared);
-        let mut step = Step::new(&model, &case.objective, 0).unwrap();
-        for pass in &case.passes {
-            let what = format!("{name}: batch {}", pass.batch);
-            let grad = step.gradient(&model, &batches[pass.batch], clock(pass.batch)).unwrap();
-            check.tensors(format_args!("{what}: gradient"), &gradients(&model, grad), &pass.grads);
-            grad.zero();
-            check.matrix(format_args!("{what}: logits in training"), step.logits(), &pass.logits);
-            check.losses(&what, step.loss(), &pass.loss, &pass.tasks);
-        }
-        for run in &case.runs {
-            let what = format!("{name}: {}", serde_json::to_string(&run.optimizer).unwrap());
-            train(&what, model.clone(), &batches, &case.objective, run, &mut check);
-        }
+        run(&case, kind, &data.layout, &batches, &mut check);
     }
     check.finish();
+}
+
+#[test]
+fn attended() {
+    let Attended { batches, cases } = file("attended.json");
+    let mut data = Data { layout: Layout::default(), batches };
+    let mut check = Check::default();
+    for OwnLayout { layout, case } in cases {
+        data.layout = layout;
+        run(&case, Some("pooled"), &data.layout, &data.batches(), &mut check);
+    }
+    check.finish();
+}
+
+fn run(case: &Case, kind: Option<&str>, layout: &Layout, batches: &[Batch], check: &mut Check) {
+    let name = &case.name;
+    let model = start(name, kind, &case.config, &case.start, layout);
+    let batch = &batches[0];
+    check.matrix(format_args!("{name}: logits in inference"), &model.forward(batch, batch.domains()), &case.infer);
+    let shared = model.forward(batch, DomainId::SHARED);
+    check.matrix(format_args!("{name}: logits of no known domain"), &shared, &case.shared);
+    let mut step = Step::new(&model, &case.objective, 0).unwrap();
+    for pass in &case.passes {
+        let what = format!("{name}: batch {}", pass.batch);
+        let grad = step.gradient(&model, &batches[pass.batch], clock(pass.batch)).unwrap();
+        check.tensors(format_args!("{what}: gradient"), &gradients(&model, grad), &pass.grads);
+        grad.zero();
+        check.matrix(format_args!("{what}: logits in training"), step.logits(), &pass.logits);
+        check.losses(&what, step.loss(), &pass.loss, &pass.tasks);
+    }
+    for run in &case.runs {
+        let what = format!("{name}: {}", serde_json::to_string(&run.optimizer).unwrap());
+        train(&what, model.clone(), batches, &case.objective, run, check);
+    }
 }
 
 /// The model of a case, at the parameters that the twin starts from.

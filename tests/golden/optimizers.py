@@ -31,9 +31,12 @@ class Optimizer:
             leaf.grad = grads[name]
         unread = {}
         for name, (field, domain) in self.state.tables.items():
-            ids = [i for i, d in zip(batch["ids"][field["name"]], batch["domains"]) if domain in (None, d)]
-            read = {i for i in ids} if field["bag"] is None else {i for bag in ids for i in bag}
-            unread[name] = torch.tensor([i not in read for i in range(field["rows"])])
+            # A table may have several readers.
+            read = set()
+            for reader in field if isinstance(field, list) else [field]:
+                ids = [i for i, d in zip(batch["ids"][reader["name"]], batch["domains"]) if domain in (None, d)]
+                read |= {i for i in ids} if reader["bag"] is None else {i for bag in ids for i in bag}
+            unread[name] = torch.tensor([i not in read for i in range(len(self.state.leaves[name]))])
         before = {n: self.remembered(n) for n in self.state.tables}
         self.torch.step()
         for name in self.state.tables if self.by_row else []:

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array2, Axis, s};
+use ndarray::{Array2, Axis, concatenate, s};
 use starple::data::{DomainId, Layout};
 use starple::nn::{
     Activation, ActivationCache, ActivationKind, AlignCache, Alignment, AttentionMask, AttentionSettings, BatchNorm,
-    BatchNormCache, Combination, CrossCache, CrossLayer, Decay, DomainLinear, Dropout, DropoutCache, Gate, GateCache,
-    HiddenSettings, Init, InitRng, InputGrad, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp, MlpCache, Mode,
-    MultiHeadAttention, MultiHeadAttentionCache, NormKind, PairwiseCache, Params, PartitionedNorm,
+    BatchNormCache, Combination, CrossCache, CrossLayer, Decay, DomainLinear, Dropout, DropoutCache, EventWeights,
+    Gate, GateCache, HiddenSettings, Init, InitRng, InputGrad, LayerNorm, LayerNormCache, LeafMut, Linear, Mlp,
+    MlpCache, Mode, MultiHeadAttention, MultiHeadAttentionCache, NormKind, PairwiseCache, Params, PartitionedNorm,
     PartitionedNormCache, PartitionedNormSettings, Path, PostAffine, PostAffineCache, ScaleCache, Segment, StarLinear,
-    StarLinearCache, Stitch, Tokens, Train, align, align_backward, mix, mix_backward, pairwise, pairwise_backward,
-    scale, scale_backward,
+    StarLinearCache, Stitch, TargetAttention, TargetAttentionCache, TargetAttentionSettings, Tokens, Train, align,
+    align_backward, mix, mix_backward, pairwise, pairwise_backward, scale, scale_backward,
 };
 
 use crate::check::{derivatives, random, rng, same, wide};
@@ -323,6 +323,83 @@ fn stacks_with_and_without_output() {
             |dy, grad, dx| layer.backward(&x, dy, &mut cache.borrow_mut(), grad, Some(dx)),
             |p, x| reference::mlp(&rename(p), "layer", style, widths.len(), x),
         );
+    }
+}
+
+/// The first lines of x are queries, the others keys; y has the pooled events in the lines of the queries.
+#[test]
+fn target_attention() {
+    // Rows without events, with one, and with as many events as several blocks of lines have; more rows than a block has.
+    let few = vec![3, 0, 1, 6, 0];
+    let many: Vec<usize> = (0..70).map(|row| row * 7 % 5).collect();
+    let widths: [&[usize]; 3] = [&[7], &[16, 5], &[33, 4]];
+    let mut cases = Vec::new();
+    for (i, &activation) in ActivationKind::ALL.iter().enumerate() {
+        for weights in [EventWeights::Raw, EventWeights::Softmax] {
+            cases.push((activation, weights, &few, 3 + i % 2 * 14, widths[i % 3]));
+        }
+    }
+    cases.push((ActivationKind::Relu, EventWeights::Raw, &many, 5, widths[1]));
+    cases.push((ActivationKind::Prelu, EventWeights::Softmax, &many, 16, widths[0]));
+    for (activation, weights, lengths, dim, hidden) in cases {
+        let settings = TargetAttentionSettings::builder().hidden(hidden).weights(weights).activation(activation);
+        let mut layer = TargetAttention::new(dim, &settings.build().unwrap(), &mut InitRng::new(3));
+        stir(&mut layer);
+        let (rows, events) = (lengths.len(), lengths.iter().sum::<usize>());
+        // Rows that stand behind others: offsets need not start at 0.
+        let ends = lengths.iter().scan(9, |end, &len| {
+            *end += len as u32;
+            Some(*end)
+        });
+        let offsets: Vec<u32> = [9].into_iter().chain(ends).collect();
+        let x = random(rows + events, dim, &mut rng(2));
+        let (q, k) = (x.slice(s![..rows, ..]).to_owned(), x.slice(s![rows.., ..]).to_owned());
+        let cache = std::cell::RefCell::new(TargetAttentionCache::default());
+        let style = Style { activation, norm: NormKind::None, training: true };
+        check(
+            &format!("{activation:?}, {weights:?}, {rows} rows, {dim} values, {hidden:?}"),
+            &layer,
+            &x,
+            dim,
+            |y| {
+                y.fill(0.0);
+                let mode = Mode::Train(Train::default());
+                let mut p = Array2::from_elem((rows, dim), f32::NAN);
+                layer.forward(&q, &k, &offsets, mode, &mut cache.borrow_mut(), &mut p);
+                y.slice_mut(s![..rows, ..]).assign(&p);
+            },
+            |dy, grad, dx| {
+                let dp = dy.slice(s![..rows, ..]).to_owned();
+                let (mut dq, mut dk) = (Array2::from_elem(q.dim(), f32::NAN), Array2::from_elem(k.dim(), f32::NAN));
+                layer.backward(&q, &k, &offsets, &dp, &mut cache.borrow_mut(), grad, &mut dq, &mut dk);
+                dx.assign(&concatenate![Axis(0), dq, dk]);
+            },
+            |p, x| {
+                let (q, k) = (x.slice(s![..rows, ..]).to_owned(), x.slice(s![rows.., ..]).to_owned());
+                let softmax = weights == EventWeights::Softmax;
+                let pooled = reference::target_attention(p, style, softmax, &q, &k, lengths);
+                concatenate![Axis(0), pooled, Array2::zeros(k.dim())]
+            },
+        );
+    }
+}
+
+#[test]
+fn target_attention_may_start_as_the_sum_or_the_mean() {
+    let (q, k, offsets) = (random(2, 3, &mut rng(1)), random(5, 3, &mut rng(2)), [0, 4, 5]);
+    for (weights, mean) in [(EventWeights::Raw, false), (EventWeights::Softmax, true)] {
+        let settings = TargetAttentionSettings::builder().weights(weights).build().unwrap();
+        let mut layer = TargetAttention::new(3, &settings, &mut InitRng::new(3));
+        layer.mlp.layers[2].weight.fill(0.0);
+        let mut p = Array2::zeros((2, 3));
+        layer.forward(&q, &k, &offsets, Mode::Infer, &mut TargetAttentionCache::default(), &mut p);
+        let of = |events: std::ops::Range<usize>| {
+            let sum = k.slice(s![events.clone(), ..]).sum_axis(Axis(0));
+            if mean { sum / events.len() as f32 } else { sum }
+        };
+        for (row, events) in [0..4, 4..5].into_iter().enumerate() {
+            assert!((&p.row(row) - &of(events)).iter().all(|d| d.abs() < 1e-6), "{weights:?}");
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use starple::data::{
     Batch, Categorical, DomainId, Encoder, Format, Ids, Layout, Pooling, Schema, Table, UnknownDomain,
 };
 use starple::model::{AnyConfig, Model};
-use starple::nn::{ActivationKind, LeafMut};
+use starple::nn::{ActivationKind, EventWeights, LeafMut, TargetAttentionSettings};
 
 use crate::reading::{self, Reading};
 
@@ -207,7 +207,25 @@ pub(crate) fn cases() -> impl Iterator<Item = Case> {
     // Tables that are shared and have widths of their own, and values that are kept, in nets that read rows and one that reads fields.
     let shared = ["star", "ple", "single"].map(|kind| case(kind, &reading::layout(), &json!({})));
     let own = away("reading", &json!({}), Model::new(Reading { layout: reading::layout() }));
-    of_kinds.chain(narrow).chain(shared).chain([own])
+    of_kinds.chain(narrow).chain(shared).chain([own]).chain(attended())
+}
+
+/// Sequences that attention pools, in all its ways, in nets that read rows and one whose branches have tables of their own.
+fn attended() -> impl Iterator<Item = Case> {
+    let ways = [
+        ("star", EventWeights::Raw, ActivationKind::Prelu),
+        ("single", EventWeights::Softmax, ActivationKind::Relu),
+        ("pepnet", EventWeights::Raw, ActivationKind::Dice),
+        ("mran", EventWeights::Softmax, ActivationKind::Tanh),
+    ];
+    ways.into_iter().map(|(kind, weights, activation)| {
+        let attention = TargetAttentionSettings::builder().hidden([6, 5]).weights(weights).activation(activation);
+        let layout = layout()
+            .field_of("seen", "item id", Some(Pooling::Mean))
+            .field_of("by", "user", Some(Pooling::Mean))
+            .attended("history", [("seen", "item id"), ("by", "user")], 4, attention.build().expect("valid settings"));
+        case(kind, &layout, &json!({}))
+    })
 }
 
 fn case(kind: &'static str, layout: &Layout, options: &Value) -> Case {

@@ -229,6 +229,33 @@ pub(crate) fn mlp(p: &Values, at: &str, style: Style, hidden_layers: usize, x: &
     h
 }
 
+/// `Σ_t w_t·k_t` with the plain activation unit over `[q, k, q − k, q ⊙ k]`; row `i` has the next `lengths[i]` keys.
+pub(crate) fn target_attention(
+    p: &Values,
+    style: Style,
+    softmax: bool,
+    q: &Array2<f64>,
+    k: &Array2<f64>,
+    lengths: &[usize],
+) -> Array2<f64> {
+    let owners: Vec<usize> = lengths.iter().enumerate().flat_map(|(row, &n)| vec![row; n]).collect();
+    let q_t = q.select(Axis(0), &owners);
+    let pairs = concatenate![Axis(1), q_t, *k, &q_t - k, &q_t * k];
+    let hidden = p.count("mlp.layers") - 1;
+    let scores = mlp(p, "mlp", style, hidden, &pairs);
+    let mut pooled = Array2::zeros(q.dim());
+    for (row, mut pooled) in pooled.rows_mut().into_iter().enumerate() {
+        let own: Vec<usize> = (0..owners.len()).filter(|&event| owners[event] == row).collect();
+        let scaled = |&event: &usize| (scores[[event, 0]] / (q.ncols() as f64).sqrt()).exp();
+        let sum: f64 = own.iter().map(scaled).sum();
+        for event in &own {
+            let weight = if softmax { scaled(event) / sum } else { scores[[*event, 0]] };
+            pooled.scaled_add(weight, &k.row(*event));
+        }
+    }
+    pooled
+}
+
 pub(crate) fn gate(p: &Values, at: &str, x: &Array2<f64>) -> Array2<f64> {
     let mut w = x.dot(&p.matrix(&format!("{at}.weight"))).mapv(f64::exp);
     for mut row in w.rows_mut() {

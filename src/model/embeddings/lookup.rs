@@ -3,8 +3,10 @@
 use ndarray::{Array2, ArrayViewMut2};
 
 use super::{Embeddings, LINES};
-use crate::data::{Batch, FieldColumns, Ids, InputColumns, Pooling};
+use crate::data::{Batch, FieldColumns, Ids, InputColumns, Pooling, SequenceColumns};
+use crate::nn::Ragged;
 use crate::nn::RowGrad;
+use crate::nn::buffer::resize;
 use crate::parallel::{Lines, wide_blocks};
 
 /// The number of values of `x` that a thread writes at a time.
@@ -26,6 +28,10 @@ pub(super) fn embed_rows(columns: &InputColumns, batch: &Batch, tables: &[Array2
             for (field, ids) in columns.fields.iter().zip(&batch.ids) {
                 let (own, order) = (field.all(), order.iter().map(|&row| row as usize));
                 first = own.end;
+                // Attention of the target writes these columns.
+                if field.event.is_some() {
+                    continue;
+                }
                 let rows = x.chunks_exact_mut(width).map(|x| &mut x[own.clone()]).zip(order);
                 embed(*field, &tables[field.table], ids, rows);
             }
@@ -103,11 +109,6 @@ impl Selection {
         self.fields.is_empty() && self.numeric.is_empty()
     }
 
-    /// The positions of its fields in the layout.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = usize> {
-        self.fields.iter().map(|&(f, _)| f)
-    }
-
     /// The positions of its numeric inputs in the layout.
     pub(crate) fn numeric(&self) -> impl Iterator<Item = usize> {
         self.numeric.iter().map(|&(j, _)| j)
@@ -130,6 +131,22 @@ impl Embeddings {
         (selection, columns)
     }
 
+    /// Makes the events of the rows `order` of a batch in one sequence, by this owner's tables.
+    pub(crate) fn gather_events(
+        &self,
+        sequence: usize,
+        owner: usize,
+        batch: &Batch,
+        order: &[u32],
+        events: &mut Events,
+    ) {
+        let sequence = &self.columns.sequences[sequence];
+        events.restart();
+        events.add_rows(&batch.ids[sequence.fields[0]], order);
+        events.fit(sequence.dim);
+        events.embed(sequence, &self.columns, batch, self.tables_of(owner), order, 0);
+    }
+
     /// Embeds the selected inputs of the batch's rows from `start` on by this owner's tables, into the rows of `x`.
     pub(crate) fn select(
         &self,
@@ -150,6 +167,10 @@ impl Embeddings {
             let count = field.all().len();
             let rows = x.chunks_exact_mut(width).map(|x| &mut x[at..][..count]).zip(start..);
             assert!(ids.is_of(field.bag), "field {f}: a bag of ids a row where the layout has bags, else one id");
+            // Attention of the target writes these columns.
+            if field.event.is_some() {
+                continue;
+            }
             embed(field, &tables[field.table], ids, rows);
         }
         for (x, row) in x.chunks_exact_mut(width).zip(start..) {
@@ -160,8 +181,16 @@ impl Embeddings {
     }
 }
 
-/// Adds `dx[i]` to the gradients of the table rows that row `order[i]` read, one gradient for each table.
-pub(super) fn scatter_rows(columns: &InputColumns, batch: &Batch, order: &[u32], dx: &[f32], grad: &mut [RowGrad]) {
+/// Adds `dx[i]` to the gradients of the table rows that row `order[i]` read, one gradient for each table. `first` is the position of the
+/// first of these rows among those that `events` have.
+pub(super) fn scatter_rows(
+    columns: &InputColumns,
+    batch: &Batch,
+    order: &[u32],
+    dx: &[f32],
+    (events, first): (&[Events], usize),
+    grad: &mut [RowGrad],
+) {
     wide_blocks(
         grad.len(),
         1,
@@ -171,6 +200,10 @@ pub(super) fn scatter_rows(columns: &InputColumns, batch: &Batch, order: &[u32],
             for (table, grad) in tables.zip(grad) {
                 for &f in &columns.readers[table] {
                     let field = columns.fields[f];
+                    if let Some((sequence, at)) = field.event {
+                        scatter_events(field, at, &batch.ids[f], order, &events[sequence], first, grad);
+                        continue;
+                    }
                     let rows = dx.chunks_exact(columns.width).map(|dx| &dx[field.values()]).zip(order);
                     scatter(field, &batch.ids[f], rows, grad);
                 }
@@ -212,6 +245,93 @@ fn scatter<'x>(field: FieldColumns, ids: &Ids, rows: impl Iterator<Item = (&'x [
                     grad.touch(id).iter_mut().zip(dx).for_each(|(d, &g)| *d += share * g);
                 }
             }
+        }
+    }
+}
+
+/// The events of an attended sequence: those of the first embedded row, then those of the second, and so on.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    /// Where each row's events start; one more entry than there are embedded rows.
+    pub(crate) offsets: Vec<u32>,
+    /// The embeddings of an event's values side by side, `[events, dim]`, and their gradient.
+    pub(crate) keys: Array2<f32>,
+    pub(crate) dkeys: Array2<f32>,
+}
+
+impl Events {
+    /// Starts a list of events that has no rows yet.
+    pub(super) fn restart(&mut self) {
+        self.offsets.clear();
+        self.offsets.push(0);
+    }
+
+    /// Adds the rows `order` of a batch, and returns the position of the first of them. `of` is one field of the sequence.
+    pub(super) fn add_rows(&mut self, of: &Ids, order: &[u32]) {
+        let mut end = *self.offsets.last().expect("a list of events was started");
+        self.offsets.extend(order.iter().map(|&row| {
+            end += of.row(row as usize).len() as u32;
+            end
+        }));
+    }
+
+    /// Makes room for the keys of all rows.
+    pub(super) fn fit(&mut self, dim: usize) {
+        let events = *self.offsets.last().expect("a list of events was started") as usize;
+        resize(&mut self.keys, events, dim);
+        resize(&mut self.dkeys, events, dim);
+    }
+
+    /// Writes the keys of the rows `order`, of which `first` is the position of the first.
+    pub(super) fn embed(
+        &mut self,
+        sequence: &SequenceColumns,
+        columns: &InputColumns,
+        batch: &Batch,
+        tables: &[Array2<f32>],
+        order: &[u32],
+        first: usize,
+    ) {
+        let offsets = &self.offsets[first..=first + order.len()];
+        let (start, end) = (offsets[0] as usize, offsets[order.len()] as usize);
+        let dim = sequence.dim;
+        let values = &mut self.keys.as_slice_mut().expect(LINES)[start * dim..end * dim];
+        wide_blocks(
+            order.len(),
+            PART.div_ceil(dim * end.saturating_sub(start).div_ceil(order.len().max(1)).max(1)),
+            (order, Ragged { values, offsets, width: dim }),
+            #[inline(always)]
+            |(order, mut keys)| {
+                for &f in &sequence.fields {
+                    let (field, ids) = (columns.fields[f], &batch.ids[f]);
+                    let table = tables[field.table].as_slice().expect(LINES);
+                    let at = field.event.map_or(0, |(_, at)| at);
+                    for ((_, keys), &row) in keys.rows().zip(order) {
+                        for (key, &id) in keys.chunks_exact_mut(dim).zip(ids.row(row as usize)) {
+                            key[at..at + field.dim].copy_from_slice(&table[id as usize * field.dim..][..field.dim]);
+                        }
+                    }
+                }
+            },
+        );
+    }
+}
+
+/// Adds the gradients of a list's part of the keys to those of the table's rows.
+fn scatter_events(
+    field: FieldColumns,
+    at: usize,
+    ids: &Ids,
+    order: &[u32],
+    events: &Events,
+    first: usize,
+    grad: &mut RowGrad,
+) {
+    let (dim, dkeys) = (events.dkeys.ncols(), events.dkeys.as_slice().expect(LINES));
+    for (&row, &start) in order.iter().zip(&events.offsets[first..]) {
+        let dkeys = dkeys[start as usize * dim..].chunks_exact(dim);
+        for (&id, dkey) in ids.row(row as usize).iter().zip(dkeys) {
+            grad.touch(id).iter_mut().zip(&dkey[at..at + field.dim]).for_each(|(d, &g)| *d += g);
         }
     }
 }

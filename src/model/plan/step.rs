@@ -9,13 +9,13 @@ use super::Value;
 use crate::data::DomainId;
 use crate::model::Fusion;
 use crate::net::Custom;
-use crate::nn::{MultiHeadAttention, PostAffine, Stitch, Tokens};
+use crate::nn::{MultiHeadAttention, PostAffine, Stitch, TargetAttention, Tokens};
 
 /// One step of a [`Plan`](super::Plan).
 #[derive(Debug)]
 pub(crate) enum PlanStep<'a> {
-    /// The row embedded by the tables of this owner.
-    Row { owner: usize },
+    /// The row embedded by the tables of this owner, and by sequence the attention that pools it.
+    Row { owner: usize, attention: Vec<&'a TargetAttention> },
     /// `x·W + b`, then a ReLU if `rectified`.
     Affine { input: Value, weight: Cow<'a, Array2<f32>>, bias: Option<Cow<'a, Array1<f32>>>, rectified: bool },
     /// The part of a hidden layer after its affine map, if that is not a ReLU alone.

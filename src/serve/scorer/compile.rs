@@ -8,6 +8,7 @@ use super::maps::Maps;
 use super::program::{Answer, Columns, Part, Program, Run, Step};
 use crate::data::DomainId;
 use crate::model::{Plan, PlanStep, Value};
+use crate::nn::TargetAttention;
 
 /// Affine maps that are one product: they read one value, and the same domains need them.
 struct Group {
@@ -33,8 +34,9 @@ pub(super) fn programs(plan: &Plan<'_>, given: &[usize], rest: &[usize]) -> Vec<
             whole: BTreeMap::new(),
         };
         for &i in needed {
-            if let PlanStep::Row { owner } = plan.steps[i] {
-                program.row(Value(i), owner, rest.len());
+            if let PlanStep::Row { owner, attention } = &plan.steps[i] {
+                program.row(Value(i), *owner, rest.len());
+                program.program.attention.push(copies.attention(Value(i), attention));
             }
         }
         for &i in needed {
@@ -55,9 +57,16 @@ pub(super) fn programs(plan: &Plan<'_>, given: &[usize], rest: &[usize]) -> Vec<
 #[derive(Default)]
 struct Copies {
     layers: BTreeMap<Value, Arc<dyn Any + Send + Sync>>,
+    attention: BTreeMap<Value, Vec<Arc<TargetAttention>>>,
 }
 
 impl Copies {
+    /// The attention of a row.
+    fn attention(&mut self, row: Value, attention: &[&TargetAttention]) -> Vec<Arc<TargetAttention>> {
+        let copies = || attention.iter().map(|&layer| Arc::new(layer.clone())).collect();
+        self.attention.entry(row).or_insert_with(copies).clone()
+    }
+
     fn of<T: Clone + Send + Sync + 'static>(&mut self, step: Value, layer: &T) -> Arc<T> {
         let copy = self.layers.entry(step).or_insert_with(|| Arc::new(layer.clone()));
         Arc::clone(copy).downcast().expect("a step has one layer")

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayRef2, ArrayView2, ArrayViewMut2, s};
 
+use super::attended::AttendedBuffers;
 use super::maps::Maps;
 use crate::data::DomainId;
 use crate::model::Fusion;
@@ -14,8 +15,8 @@ use crate::nn::buffer::{grow, resize};
 use crate::nn::matmul::{Output, PostOp, Right, product_with};
 use crate::nn::{
     AlignCache, AttendCache, AttentionMask, GateCache, Mode, MultiHeadAttention, MultiHeadAttentionCache, PostAffine,
-    PostAffineCache, ProductCache, ScaleCache, Segment, SigmoidGate, Stitch, Tokens, align, attend, mix, product,
-    scale,
+    PostAffineCache, ProductCache, ScaleCache, Segment, SigmoidGate, Stitch, TargetAttention, Tokens, align, attend,
+    mix, product, scale,
 };
 
 /// The steps to one domain's logits. Each has a buffer of its own, after those of the rows.
@@ -23,6 +24,8 @@ use crate::nn::{
 pub(super) struct Program {
     /// Whose tables embed the rows that are read.
     pub(super) owners: Vec<usize>,
+    /// By owner, then by sequence: the attention that pools it.
+    pub(super) attention: Vec<Vec<Arc<TargetAttention>>>,
     /// The maps that read a row, and which.
     pub(super) firsts: Vec<(usize, Arc<Maps>)>,
     pub(super) steps: Vec<Step>,
@@ -144,6 +147,8 @@ pub(super) struct Buffers {
     attend: AttendCache,
     /// By step.
     custom: BTreeMap<usize, CustomCache>,
+    /// By sequence.
+    attended: Vec<AttendedBuffers>,
 }
 
 impl Columns {
@@ -205,6 +210,14 @@ impl Buffers {
     }
 }
 
+impl Buffers {
+    /// The row of this position, and the buffers of a sequence.
+    pub(super) fn attended(&mut self, row: usize, sequence: usize) -> (&mut Array2<f32>, &mut AttendedBuffers) {
+        grow(&mut self.attended, sequence + 1);
+        (&mut self.values[row], &mut self.attended[sequence])
+    }
+}
+
 impl Program {
     /// The biases of the maps that read a row, with what is given: that is a line of `given` for each of the rows.
     pub(super) fn start(&self, given: &Array2<f32>, starts: &mut Vec<Array2<f32>>) {
@@ -235,6 +248,7 @@ impl Program {
             product: products,
             attend: attended,
             custom,
+            attended: _,
         } = buffers;
         grow(values, before + self.steps.len());
         for (i, Step { width, run }) in self.steps.iter().enumerate() {

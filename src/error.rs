@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// A [`std::result::Result`] whose error type is this crate's [`Error`], unless another type is given.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, as [`Error::kind`] returns it. If you `match` on it, add a wildcard arm (`_ =>`): later versions can add kinds.
+/// What went wrong: [`Error::kind`] returns it. If you `match` on it, add a wildcard arm (`_ =>`), because later versions can add kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -16,39 +16,41 @@ pub enum ErrorKind {
     /// Rows of a log, a batch or a request are invalid: for example a column is missing, a row has too few cells, a value has the wrong type, or
     /// there are no rows.
     Data,
-    /// A row has, or the caller named, a domain that the encoder or the layout does not have. Add the domain, or let the encoder accept such rows:
-    /// see [`UnknownDomain::Shared`](crate::data::UnknownDomain::Shared).
+    /// A row or a call names a domain that the encoder or the layout does not have. Add the domain to the encoder and the model. Or let the
+    /// encoder accept such rows: see [`UnknownDomain::Shared`](crate::data::UnknownDomain::Shared).
     UnknownDomain,
     /// One or more settings or arguments are invalid. The message names each of them.
     Config,
-    /// Two values that must fit together do not, for example rows and a model, or an encoder and a model: their features, domains, tasks, sizes
-    /// or settings differ. The message says where.
+    /// Two values that must fit together do not, for example rows and a model, or an encoder and a model. Their features, domains, tasks, sizes
+    /// or settings differ. The message says what differs.
     Layout,
     /// A loss, gradient, score, parameter or stored number is NaN or infinite. In training, a lower learning rate often helps.
     NonFinite,
-    /// The file was not written by this crate: its first bytes differ from those of all files that this crate writes.
+    /// This crate did not write the file: its first bytes differ from those of all files that this crate writes.
     Foreign,
-    /// A file of this crate is damaged: it is truncated, its checksum is wrong, or it changed while it was read. Copy it again.
+    /// A file that this crate wrote is damaged: it is truncated, its checksum is wrong, or it changed while it was read. Copy the file again.
     Corrupt,
-    /// The file was written by a newer version of this crate, in a format that this version cannot read. Upgrade the crate.
+    /// A newer version of this crate wrote the file, in a format that this version cannot read. Upgrade the crate.
     Version,
-    /// A valid file of this crate holds something else than the caller asked for: for example a checkpoint instead of a model, or a model of
-    /// another kind.
+    /// A file that this crate wrote is valid, but it holds something else than the caller asked for: for example a checkpoint instead of a
+    /// model, or a model of another kind.
     Kind,
-    /// A file of this crate lacks a required part, for example a tensor or the encoder. The message names what is missing.
+    /// A file that this crate wrote lacks a required part, for example a tensor or the encoder. The message names the missing parts.
     Missing,
-    /// A file of this crate has a part that this version does not know, for example a tensor. The message names it.
+    /// A file that this crate wrote has a part that this version does not know, for example a tensor. The message names the unknown parts.
     Unknown,
-    /// A tensor in a file of this crate has another shape or type than the settings in the file require. The message names both.
+    /// A tensor in a file that this crate wrote has another shape or type than the settings in the file require. The message has both: what was
+    /// expected and what was found.
     Shape,
-    /// The caller stopped the work before its end. This crate does not return it itself; its companion `starple-lab` does.
+    /// The caller stopped the work before its end. This crate itself does not return this kind; its companion crate `starple-lab` does.
     Interrupted,
 }
 
 /// An error of this crate.
 ///
-/// Its text (`to_string()`) says as far as it is known where the error is (file, line, column), what was found, what was expected and what to
-/// do. A program can read these facts from [`Error::kind`], [`Error::path`], [`Error::line`], [`Error::column`] and [`Error::value`].
+/// Its text (`to_string()`) says where the error is (file, line, column), what was found, what was expected and what to do. Facts that are not
+/// known are left out. A program can get the facts from [`Error::kind`], [`Error::path`], [`Error::line`], [`Error::column`] and
+/// [`Error::value`].
 #[derive(thiserror::Error)]
 #[error("{}", .0)]
 pub struct Error(Box<Detail>);
@@ -91,8 +93,8 @@ fn beginning(text: &str) -> &str {
     text.char_indices().nth(SHOWN).map_or(text, |(end, _)| &text[..end])
 }
 
-/// Returns a text in double quotes, to show a name or value from a file or a client in an error message. Control characters are escaped. Of a
-/// text with more than 80 characters, only the first 80 are shown, followed by the length of the whole text in bytes.
+/// Returns a text in double quotes, for an error message that shows a name or value from a file or a client. Control characters are escaped. If
+/// the text has more than 80 characters, only the first 80 are shown, followed by the length of the whole text in bytes.
 ///
 /// ```
 /// assert_eq!(starple::quoted("home\x1b[2J").to_string(), r#""home\u{1b}[2J""#);
@@ -115,8 +117,8 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// Returns a text that is safe to print on a terminal: control characters and characters that change the direction of writing are escaped.
-/// Line breaks (`\n`) and tabs stay.
+/// Returns the text in a form that is safe to print on a terminal: control characters and characters that change the direction of writing are
+/// escaped. Line breaks (`\n`) and tabs are not escaped.
 ///
 /// ```
 /// assert_eq!(starple::printable("home\x1b[2J"), r"home\u{1b}[2J");
@@ -133,7 +135,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     shown.into()
 }
 
-/// Returns the text on one line, safe to print on a terminal: control characters are escaped as by [`printable`], and line breaks and tabs too.
+/// Returns the text on one line, in a form that is safe to print on a terminal: it is escaped as by [`printable`], and line breaks (`\n`) and
+/// tabs are escaped too.
 ///
 /// ```
 /// assert_eq!(starple::one_line("home\tpage\n"), r"home\tpage\n");
@@ -150,8 +153,8 @@ fn acts(letter: char) -> bool {
 }
 
 impl Error {
-    /// Makes an error of this kind. `message` should say what was expected and what was found; it is cut after 8,192 characters. Use it for
-    /// errors of your own [`RowSource`](crate::data::RowSource)s and nets.
+    /// Makes an error of this kind. `message` should say what was expected and what was found. If it has more than 8,192 characters, the rest is
+    /// cut off. Use this function in your own [`RowSource`](crate::data::RowSource)s and nets.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let mut message = message.into();
         if let Some((end, _)) = message.char_indices().nth(LONGEST) {
@@ -179,47 +182,49 @@ impl Error {
         self
     }
 
-    /// Sets the value that is wrong, and replaces an earlier value. Only its first 80 characters are kept.
+    /// Sets the wrong value that was found, and replaces an earlier value. Only its first 80 characters are kept.
     pub fn with_value(mut self, value: impl Into<String>) -> Self {
         self.0.value = Some(Excerpt::of(value.into()));
         self
     }
 
-    /// Sets advice on what the user can do, and replaces earlier advice. It is at the end of the error's text, in parentheses.
+    /// Sets advice on what the user can do, and replaces earlier advice. It is shown at the end of the error's text, in parentheses.
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.0.help = Some(help.into());
         self
     }
 
-    /// Returns what went wrong, for a program that treats some errors differently.
+    /// Returns the kind of the error: what went wrong. A program can use it to treat some errors differently from others.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Returns the path of the file in which the error is, or `None` if it is not in a file. For rows in memory, it can be a name, such as `rows`.
+    /// Returns the path of the file in which the error is, or `None` if it is not in a file. For rows in memory, the result can be a name
+    /// instead of a path, such as `rows`.
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
     }
 
-    /// Returns the line of the file at which the error is, counted from 1, or `None` if it is not known. For a Parquet file or rows in memory, it
-    /// is the number of the row, counted from 1.
+    /// Returns the line of the file at which the error is, counted from 1, or `None` if it is not known. For a Parquet file or rows in memory,
+    /// the result is the number of the row, counted from 1.
     pub fn line(&self) -> Option<u64> {
         self.0.line
     }
 
-    /// Returns the name of the column or setting in which the error is, or `None` if the error belongs to no single one.
+    /// Returns the name of the column or setting in which the error is. The result is `None` if the error is not in one column or setting.
     pub fn column(&self) -> Option<&str> {
         self.0.column.as_deref()
     }
 
-    /// Returns the value that is wrong, as it was written, or its first 80 characters if it is longer. `None` if the error has no such value.
+    /// Returns the wrong value that was found, as it was written. If it has more than 80 characters, the result is its first 80. It is `None` if
+    /// the error has no such value.
     pub fn value(&self) -> Option<&str> {
         self.0.value.as_ref().map(|value| &*value.text)
     }
 }
 
 impl From<std::io::Error> for Error {
-    /// Makes an error of [`ErrorKind::Io`] with the message of the operating system.
+    /// Makes an error of [`ErrorKind::Io`], whose message is that of the operating system.
     fn from(error: std::io::Error) -> Self {
         Self::new(ErrorKind::Io, error.to_string())
     }
@@ -260,8 +265,8 @@ impl fmt::Debug for Error {
     }
 }
 
-/// A list of the problems that a check found, so that one [`Error`] can name all invalid settings at once. In the check of
-/// [`settings!`](crate::settings!), `problems` is one.
+/// A list of the problems that a check found, so that one [`Error`] can name all invalid settings at once. In the check of a type that
+/// [`settings!`](crate::settings!) defines, the argument `problems` is such a list.
 ///
 /// ```
 /// use starple::Problems;
@@ -277,14 +282,15 @@ impl fmt::Debug for Error {
 pub struct Problems(Vec<String>);
 
 impl Problems {
-    /// Adds a problem if `holds` is false. `what` is then called and returns its description: name the setting, what is valid and what was found.
+    /// Adds a problem if `holds` is false. Only then `what` is called; it returns the description of the problem. The description should name
+    /// the setting, what is valid and what was found.
     pub fn require(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds {
             self.0.push(what());
         }
     }
 
-    /// Returns true if no problem was added.
+    /// Returns true if no problem was added to the list.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -292,7 +298,7 @@ impl Problems {
     /// Returns `Ok` if no problem was added.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if a problem was added. The message is `of`, the name of the configuration, and then all problems.
+    /// [`ErrorKind::Config`] if a problem was added. The message has the text `of` (the name of the type of the settings), then all problems.
     pub fn into_result(self, of: &str) -> Result<()> {
         self.into_error(ErrorKind::Config, of)
     }

@@ -11,13 +11,14 @@ use crate::error::{Error, ErrorKind, Result};
 /// The ids of one [`Field`] for all rows of a batch. An id is the number of a row in the field's embedding table, counted from 0.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ids {
-    /// Every row has exactly one id: row `i` has the id at position `i`. Used for a field whose `bag` is `None`.
+    /// Every row has exactly one id: row `i` has the id at position `i`. Used for a field whose [`bag`](Field::bag) is `None`.
     One(Vec<u32>),
-    /// A row has a list of any number of ids: row `i` has `ids[offsets[i]..offsets[i + 1]]`. Used for a field whose `bag` is `Some`.
+    /// Row `i` has a list of any number of ids, `ids[offsets[i]..offsets[i + 1]]`. Used for a field whose [`bag`](Field::bag) is `Some`.
     Bag {
-        /// The position in `ids` where the list of each row starts, from 0, ascending. A last entry is the length of `ids`.
+        /// The positions in `ids`, counted from 0, at which the lists of the rows start. The first position is 0, and no position is less than
+        /// the one before it. The last entry is the length of `ids`, so there is one entry more than there are rows.
         offsets: Vec<u32>,
-        /// The ids of all rows, one row after the other.
+        /// The ids of all rows: first those of row 0, then those of row 1, and so on.
         ids: Vec<u32>,
     },
     /// Row `i` has a position between the table rows `ids[i]` and `ids[i] + 1` ([`Pooling::Interpolate`](super::Pooling::Interpolate)).
@@ -30,8 +31,8 @@ pub enum Ids {
 }
 
 impl Ids {
-    /// Returns the ids of one row: one id, or the row's list, which can be empty; of a position, the table row below it. `row` is its number in
-    /// the batch, counted from 0.
+    /// Returns the ids of one row: exactly one id, or for a bag a list that can be empty. For a position
+    /// ([`Ids::Interpolated`]), it is the lower of the two table rows. `row` is the number of the row in the batch, counted from 0.
     ///
     /// # Panics
     /// If `row` is not less than the number of rows.
@@ -189,29 +190,35 @@ impl Ids {
     }
 }
 
-/// Encoded rows, which a model can read: for example those of one training step or one request. Each column is stored by itself.
+/// Rows in the form that a model reads, for example those of one training step or of one request. Every value is already an id or a number. Each
+/// column is stored by itself.
 ///
-/// A [`DataSet`](super::DataSet) or another [`RowSource`](super::RowSource) fills it; [`Batch::builder`] makes one from rows that are ids already.
+/// A [`RowSource`](super::RowSource) fills batches with the rows of a training run, and [`Encoder::encode_rows`](super::Encoder::encode_rows)
+/// makes a batch from the rows of a request. If your rows are ids and numbers already, use [`Batch::builder`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Batch {
-    /// The ids of each field, in the order of [`Layout::fields`](super::Layout::fields).
+    /// The ids of the rows, with one entry for each field, in the order of [`Layout::fields`](super::Layout::fields).
     pub ids: Vec<Ids>,
-    /// The numeric inputs, `[rows, numeric inputs]`, in the order of the list `numeric` of [`Layout`]. They are finite; scale them first.
+    /// The numeric inputs, a matrix `[rows, numeric inputs]`. Its columns are in the order of the list `numeric` of [`Layout`]. The model uses
+    /// these numbers as they are, so standardise them first. They must be finite; otherwise [`Batch::check`] returns an error.
     pub numeric: Array2<f32>,
-    /// Labels, `[rows, tasks]`: 0 or 1, for tasks of other kinds the [target](super::Target) itself, and NaN where the label is missing.
+    /// The labels, a matrix `[rows, tasks]`. Its columns are in the order of [`Layout::tasks`]. A label of a binary task is 0
+    /// or 1; a label of a task of another kind is the [target](super::Target) itself. A missing label is NaN. For any other value
+    /// [`Batch::check`] returns an error.
     pub labels: Array2<f32>,
-    /// The domain of each row, one entry for each row. Its length is the number of rows.
+    /// The domain of each row. The length of this list is the number of rows of the batch.
     pub domains: Vec<DomainId>,
-    /// The weight of each row in the loss and in metrics, finite and at least 0. Empty if every row has the weight 1.
+    /// The weights of the rows: one for each row, or none if every row has the weight 1. A weight multiplies the part of its row in the loss and
+    /// in metrics. Each must be finite and at least 0; otherwise [`Batch::check`] returns an error.
     pub weights: Vec<f32>,
-    /// The group of each row, for example the number of its user. Metrics such as [GAUC](crate::metrics::gauc()) compare scores within a group.
-    /// Empty if there are no groups.
+    /// The groups of the rows: one number for each row, or none if there are no groups. Rows with the same number are in the same group; for
+    /// example, a group has the rows of one user. Metrics such as [GAUC](crate::metrics::gauc()) compare scores within a group.
     pub groups: Vec<u32>,
 }
 
 impl Batch {
-    /// Returns a builder for a batch with this layout and this number of rows, from values that are encoded already. Give it every column, then
-    /// call [`BatchBuilder::build`].
+    /// Returns a builder for a batch that has this layout and `rows` rows. The values must be encoded already: they are ids and numbers. Set the
+    /// columns, then call [`BatchBuilder::build`].
     pub fn builder(layout: &Layout, rows: usize) -> BatchBuilder<'_> {
         BatchBuilder::new(layout, rows)
     }
@@ -268,7 +275,7 @@ impl Batch {
         check_dim("numeric", &self.numeric, self.rows(), &layout.numeric)
     }
 
-    /// Returns the domain of each row in the form that [`Model::forward`](crate::Model::forward) accepts.
+    /// Returns the domain of each row as a [`Domains`], the type of an argument of [`Model::forward`](crate::Model::forward).
     pub fn domains(&self) -> Domains<'_> {
         Domains::PerRow(&self.domains)
     }
@@ -286,7 +293,7 @@ impl Batch {
         take_optional(&self.groups, rows, &mut out.groups);
     }
 
-    /// Copies a range of rows, counted from 0, to a new batch. The end of the range is not included.
+    /// Copies some rows to a new batch. `rows` is a range of row numbers, counted from 0. The end of the range is not included.
     ///
     /// # Panics
     /// If the start of `rows` is greater than its end, or its end is greater than [`Batch::rows`].
@@ -296,7 +303,8 @@ impl Batch {
         out
     }
 
-    /// Copies a range of rows, counted from 0, to `out`. The contents of `out` are replaced, and its memory is reused.
+    /// Copies some rows to `out`. `rows` is a range of row numbers, counted from 0. The end of the range is not included. The contents of `out`
+    /// are replaced, and its memory is reused.
     ///
     /// # Panics
     /// If the start of `rows` is greater than its end, or its end is greater than [`Batch::rows`].
@@ -306,13 +314,13 @@ impl Batch {
     }
 
     /// Checks that the batch has the columns of `layout`, and that all values are valid. [`DomainId::SHARED`], the id for rows of an unknown
-    /// domain, is valid here: prediction accepts it, training does not.
+    /// domain, is valid here. Prediction accepts it, but training does not.
     ///
     /// # Errors
-    /// * [`ErrorKind::Layout`] if a field, numeric input or task is missing, a column has a wrong number of rows, a field has bags instead of
-    ///   single ids or the reverse, or `weights` or `groups` is neither empty nor has one entry for each row.
-    /// * [`ErrorKind::Data`], with the number of the row, if an id is not less than the rows of its table, a number is not finite, a label is
-    ///   neither NaN nor one of its task's kind ([`TaskKind`](super::TaskKind)), or a weight is negative or not finite.
+    /// * [`ErrorKind::Layout`] if a field, numeric input or task has no column, if a column has a wrong number of rows, if a field has bags but
+    ///   should have single ids, or the reverse, or if `weights` or `groups` is not empty and does not have one entry for each row.
+    /// * [`ErrorKind::Data`] if an id is not less than the number of rows of the field's embedding table, a numeric input is not finite, a label
+    ///   is neither NaN nor one of its task's kind ([`TaskKind`](super::TaskKind)), or a weight is negative or not finite. The message has the number of the batch's row, counted from 0.
     /// * [`ErrorKind::UnknownDomain`] if a row has the id of a domain that the layout does not have.
     pub fn check(&self, layout: &Layout) -> Result<()> {
         let rows = self.rows();

@@ -4,8 +4,9 @@ use super::batch::join;
 use super::{Batch, DomainId, Ids, Layout};
 use crate::error::{Problems, Result};
 
-/// Builds a [`Batch`] column by column, from values that are encoded already and need no [`Encoder`](super::Encoder). Start with
-/// [`Batch::builder`], which takes the number of rows. [`BatchBuilder::build`] checks all columns, so no other method fails.
+/// Builds a [`Batch`] column by column, from values that are already ids and numbers, so that no [`Encoder`](super::Encoder) is needed. Start
+/// with [`Batch::builder`], which takes the number of rows. The methods that set a column do not fail: [`BatchBuilder::build`] checks all
+/// columns and returns the errors.
 ///
 /// ```
 /// use starple::data::{Batch, DomainId, Layout, Pooling};
@@ -55,16 +56,18 @@ impl<'a> BatchBuilder<'a> {
         }
     }
 
-    /// Sets the ids of the field with this name, one id for each row. An id is counted from 0 and must be less than the number of rows of the
-    /// field's embedding table.
+    /// Sets the ids of the field with this name: one id for each row, in the order of the rows. Ids are counted from 0. Each must be less than
+    /// the number of rows of the field's embedding table. If a name, an id or the number of ids is wrong, [`build`](BatchBuilder::build) returns
+    /// an error.
     pub fn ids(mut self, field: &str, ids: Vec<u32>) -> Self {
         let position = self.layout.fields.iter().position(|other| other.name == field);
         place("field", field, position, &mut self.ids, Ids::One(ids), &mut self.problems);
         self
     }
 
-    /// Sets the ids of the field with this name, which has a bag of ids in each row: `rows` gives one list for each row, which can be empty. An
-    /// id is counted from 0 and must be less than the number of rows of the field's embedding table.
+    /// Sets the ids of the field with this name, which has a bag (a list of any number of ids) in each row. `rows` gives one list for each row,
+    /// in the order of the rows; a list can be empty. Ids are counted from 0. Each must be less than the number of rows of the field's embedding
+    /// table. If a name, an id or the number of lists is wrong, [`build`](BatchBuilder::build) returns an error.
     pub fn bag<B: AsRef<[u32]>>(mut self, field: &str, rows: impl IntoIterator<Item = B>) -> Self {
         let (mut offsets, mut ids) = (vec![0], Vec::new());
         for row in rows {
@@ -86,7 +89,9 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
-    /// Sets the values of the numeric input with this name, one finite value for each row. They are used as they are, so standardise them first.
+    /// Sets the values of the numeric input with this name: one for each row, in the order of the rows. The model uses them as they are, so
+    /// standardise them first. Each must be finite. If a name, a value or the number of values is wrong, [`build`](BatchBuilder::build) returns
+    /// an error.
     pub fn numeric(mut self, name: &str, values: Vec<f32>) -> Self {
         let position = self.layout.numeric.iter().position(|other| other == name);
         let values = self.sized("numeric", name, values);
@@ -94,8 +99,10 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
-    /// Sets the labels of the task with this name, one for each row: 0 and 1, for tasks of other
-    /// kinds numbers, and NaN for a missing label. By default all labels are missing.
+    /// Sets the labels of the task with this name: one for each row, in the order of the rows. A label of a binary task is 0 or 1, a label of
+    /// a task of another kind is a number, and a missing label is NaN. If a
+    /// name, a label or the number of labels is wrong, [`build`](BatchBuilder::build) returns an error. A task for which no labels are set has
+    /// only missing labels.
     pub fn labels(mut self, task: &str, values: Vec<f32>) -> Self {
         let position = self.layout.tasks.iter().position(|other| other == task);
         let values = self.sized("labels", task, values);
@@ -103,7 +110,9 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
-    /// Sets the domain of each row. If the layout has exactly one domain, this is optional and every row gets that domain.
+    /// Sets the domains of the rows: one for each row, in the order of the rows. If the layout has exactly one domain, this call is optional,
+    /// and every row gets that domain by default. If a domain is not in the layout or their number is wrong, [`build`](BatchBuilder::build)
+    /// returns an error.
     pub fn domains(mut self, domains: Vec<DomainId>) -> Self {
         let (rows, found) = (self.rows, domains.len());
         self.problems.require(found == rows, || format!("domains: expected {rows}, one per row, found {found}"));
@@ -111,14 +120,17 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
-    /// Sets the weight of each row in the loss and in metrics, finite and at least 0. By default every weight is 1.
+    /// Sets the weights of the rows: one for each row, in the order of the rows. A weight multiplies the part of its row in the loss and in
+    /// metrics. Each must be finite and at least 0; otherwise [`build`](BatchBuilder::build) returns an error, as it does for a wrong number of
+    /// weights. By default every weight is 1.
     pub fn weights(mut self, weights: Vec<f32>) -> Self {
         self.weights = weights;
         self
     }
 
-    /// Sets the group of each row, for example the number of its user. Metrics such as [GAUC](crate::metrics::gauc()) compare scores within a
-    /// group. By default there are no groups.
+    /// Sets the groups of the rows: one number for each row, in the order of the rows. Rows with the same number are in the same group; for
+    /// example, a group has the rows of one user. Metrics such as [GAUC](crate::metrics::gauc()) compare scores within a group. For a wrong
+    /// number of groups [`build`](BatchBuilder::build) returns an error. By default there are no groups.
     pub fn groups(mut self, groups: Vec<u32>) -> Self {
         self.groups = groups;
         self
@@ -127,11 +139,14 @@ impl<'a> BatchBuilder<'a> {
     /// Checks all columns and builds the batch.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a field, numeric input or task is not in the layout or is given twice, if a field or
-    /// numeric input is missing, if the domains are missing and the layout does not have exactly one, or if numbers, labels or domains are not
-    /// one for each row. The message names every such column.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) in these cases. The message names every such column.
     ///
-    /// Otherwise an error of [`Batch::check`], for example if there is not one id for each row or an id is too large.
+    /// * A field, numeric input or task is not in the layout, or is given twice.
+    /// * A field or numeric input of the layout is missing.
+    /// * The domains are missing, and the layout does not have exactly one.
+    /// * There is not one numeric value, label or domain for each row.
+    ///
+    /// If there is no such case, the errors of [`Batch::check`], for example if there is not one id for each row or an id is too large.
     pub fn build(self) -> Result<Batch> {
         let Self { layout, rows, ids, numeric, labels, domains, weights, groups, mut problems } = self;
         for (field, ids) in layout.fields.iter().zip(&ids) {

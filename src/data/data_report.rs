@@ -26,41 +26,43 @@ impl<T> BySplit<T> {
     }
 }
 
-/// A number of values or cells, for example unknown values, out of a total number.
+/// How many values of a feature are unknown, or how many of its cells are empty, out of how many in total: `count` out of `of`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Share {
-    /// The number of counted values or cells, from 0 to `of`.
+    /// The number of unknown values, or of empty cells. It is at most `of`.
     pub count: usize,
-    /// The number of all values or cells. A row has one, or any number for a [`Bag`](super::Bag) feature.
+    /// The number of all values, including unknown ones, or of all cells, including empty ones. A row has one cell and one value of each
+    /// feature. For a [`Bag`](super::Bag) feature, it can have any number of values.
     pub of: usize,
 }
 
 impl Share {
-    /// Returns true if `count` is more than half of `of`. It is false if both are 0.
+    /// Returns true if `count` is more than half of `of`. The result is false if both are 0.
     pub fn is_most(self) -> bool {
         self.count > self.of / 2
     }
 }
 
-/// How many values of one feature are unknown or missing, for each split. A [`DataReport`] has lists of them.
+/// How many values of one feature are unknown, or how many of its cells are empty, for each split. [`DataReport::unknown`] lists the unknown
+/// values, and [`DataReport::missing`] the empty cells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FeatureShare {
     /// The name of the feature in the schema.
     pub feature: String,
-    /// The number of unknown or missing values in each split, out of all its values.
+    /// The number of unknown values, or of empty cells, in each split, with the number of all values or cells of the feature in that split.
     #[serde(flatten)]
     pub splits: BySplit<Share>,
 }
 
-/// The number of rows that were left out, or that got the id [`DomainId::SHARED`](super::DomainId::SHARED), because of one value in the split or
-/// domain column.
+/// The rows that were treated in a special way because of one value in the split column or the domain column. In [`DataReport::left_out`] they
+/// were left out; in [`DataReport::shared`] they got the id [`DomainId::SHARED`](super::DomainId::SHARED).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
     /// The name of the column that has the value: the split column or the domain column.
     pub column: String,
     /// The value in that column, for example the name of an unknown domain.
     pub value: String,
-    /// The split of the rows: `val` or `test`. `None` if the value is in the split column, so that the rows are in no split.
+    /// The split that the rows belong to: `val` or `test`. It is `None` if `column` is the split column, because such rows belong to no split.
     pub split: Option<&'static str>,
     /// The number of rows with this value in this split, at least 1.
     pub rows: usize,
@@ -79,32 +81,35 @@ impl LeftOut {
     }
 }
 
-/// Counts of the rows and values that were unknown, missing or left out when [`Splits`](super::Splits) were encoded. It is informative: an
-/// error is returned instead if the [`SplitOptions`](super::SplitOptions) say so.
+/// Counts of unknown values, empty cells, and rows that were left out or have an unknown domain. Functions that encode [`Splits`](super::Splits)
+/// make this report. If the [`SplitOptions`](super::SplitOptions) do not allow such rows, these functions return an error instead.
 ///
 /// If most values of a feature are unknown in the validation or test split, that split probably spells them differently from the training
 /// split.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[non_exhaustive]
 pub struct DataReport {
-    /// The number of encoded rows in each split, without rows that were left out.
+    /// The number of encoded rows in each split. Rows that were left out are not counted.
     pub rows: BySplit<usize>,
-    /// For each feature with a vocabulary, how many of its values are unknown. A value is unknown, and has id 0, if it occurs less often in the
-    /// training rows than the feature's `min_count`.
+    /// For each feature with a vocabulary ([`Coding::Vocabulary`](super::Coding::Vocabulary)), how many of its values are unknown, in the order
+    /// of the schema. A value is unknown, and has id 0, if it occurs in the training rows less often than the feature's `min_count`, for example
+    /// never.
     pub unknown: Vec<FeatureShare>,
-    /// For each numeric feature, how many of its cells are empty, in the order of the schema.
+    /// For each numeric feature, how many of its cells are empty. The features are in the order of the schema.
     pub missing: Vec<FeatureShare>,
     /// For each numeric feature, how it is encoded, and its distribution among the training rows.
     pub numbers: Vec<NumberReport>,
-    /// The features with [target statistics](super::TargetStatistics), by task, and the strengths of their priors.
+    /// For each feature with [target statistics](super::TargetStatistics) and each binary task, the strengths of the priors.
     pub statistics: Vec<StatisticsStrengths>,
-    /// The rows that were left out because of their split or domain, with one entry for each value and split. Empty if none were.
+    /// The rows that were left out because of their split or domain. There is one entry for each value of the split column, and one for each
+    /// domain and split. The list is empty if no rows were left out.
     pub left_out: Vec<LeftOut>,
-    /// The rows of domains that no training row has, if they were kept: they got the id [`DomainId::SHARED`](super::DomainId::SHARED).
+    /// The rows that were kept although no training row has their domain: they got the id [`DomainId::SHARED`](super::DomainId::SHARED). There
+    /// is one entry for each domain and split. The list is empty if there are no such rows.
     pub shared: Vec<LeftOut>,
     /// For each sequence that has a target, how often the targets of training rows are in their own histories.
     pub own_history: Vec<OwnHistory>,
-    /// Warnings about probable mistakes, one sentence each.
+    /// Warnings about probable mistakes in the data, one sentence each. The list is empty if there are none.
     pub warnings: Vec<String>,
 }
 

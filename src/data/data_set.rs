@@ -10,7 +10,8 @@ use crate::error::Result;
 /// Encoded rows in memory, with their layout, for training and evaluation.
 ///
 /// An [`Encoder`](super::Encoder) makes a data set from a log; [`DataSet::new`] makes one from rows that are encoded already. All rows are
-/// valid: they pass [`Batch::check`]. A data set dereferences to the [`Batch`] of all its rows, so `rows.ids` and `rows.rows()` work.
+/// valid: they pass [`Batch::check`]. A data set dereferences to the [`Batch`] of all its rows. So the fields and methods of [`Batch`] work on
+/// it, for example `ids` and `rows()`.
 ///
 /// ```
 /// use starple::data::{Batch, DataSet, Layout};
@@ -30,7 +31,7 @@ pub struct DataSet {
 }
 
 impl DataSet {
-    /// Makes a data set of the rows of a batch, after a check that they have this layout and valid values.
+    /// Checks that the rows of a batch have this layout and valid values, and makes a data set of them.
     ///
     /// # Errors
     /// The errors of [`Batch::check`], for example if a column is missing, an id is too large or a label is not 0, 1 or NaN.
@@ -65,8 +66,8 @@ impl DataSet {
         Ok(self)
     }
 
-    /// Copies the rows with these numbers, counted from 0, to `out`, in this order. A number can occur more than once. The contents of `out` are
-    /// replaced, and its memory is reused.
+    /// Copies some rows to `out`. `rows` has the numbers of these rows, counted from 0, in the order that they get in `out`. A number can occur
+    /// more than once. The contents of `out` are replaced, and its memory is reused.
     ///
     /// # Panics
     /// If a number is not less than the number of rows, or a field with bags would have 2³² ids or more in `out`.
@@ -74,7 +75,8 @@ impl DataSet {
         self.rows.take(rows.iter().map(|&row| row as usize), out);
     }
 
-    /// Copies the rows with these numbers, counted from 0, to a new data set, in this order. A number can occur more than once.
+    /// Copies some rows to a new data set. `rows` has the numbers of these rows, counted from 0, in the order that they get in the new data set.
+    /// A number can occur more than once.
     ///
     /// # Panics
     /// If a number is not less than the number of rows, or a field with bags would have 2³² ids or more in the result.
@@ -84,7 +86,7 @@ impl DataSet {
         Self::of_valid(&self.layout, out)
     }
 
-    /// Copies a range of rows, counted from 0, to a new data set. The end of the range is not included.
+    /// Copies some rows to a new data set. `rows` is a range of row numbers, counted from 0. The end of the range is not included.
     ///
     /// # Panics
     /// If the start of `rows` is greater than its end, or its end is greater than the number of rows.
@@ -92,8 +94,8 @@ impl DataSet {
         Self::of_valid(&self.layout, self.rows.slice(rows))
     }
 
-    /// Returns a checksum (CRC-32) of all values of the rows and of their order, for example to check that a run resumes with the same rows. The
-    /// names in the layout have no effect.
+    /// Returns a checksum (CRC-32) of all values of the rows and of the order of the rows. For example, compare it to check that a resumed run
+    /// has the same rows. The names in the layout have no effect on it.
     pub fn checksum(&self) -> u32 {
         let Batch { ids, numeric, labels, domains, weights, groups } = &self.rows;
         let mut hasher = Hasher::new();
@@ -120,7 +122,8 @@ impl DataSet {
         hasher.finalize()
     }
 
-    /// Counts all rows, rows of an unknown domain, rows with a weight above 0, and the labels of each task. Training checks them before it starts.
+    /// Counts all rows, the rows of an unknown domain, the rows with a weight above 0, and the labels of each task. Training checks these counts
+    /// before it starts, with [`RowCounts::check`].
     pub fn counts(&self) -> RowCounts {
         let rows = self.rows.rows();
         let weighted = self.weights.iter().filter(|&&weight| weight > 0.0).count();
@@ -133,11 +136,11 @@ impl DataSet {
         }
     }
 
-    /// Checks that a model whose layout is `model` can read the rows. Its layout must be that of the rows; it can have more rows in a table,
-    /// and more domains after the common ones.
+    /// Checks that a model can read the rows. `model` is the layout of the model. It must be the same as the layout of the rows, with two
+    /// exceptions: the model's embedding tables can have more rows, and the model can have more domains, after those of the rows.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`](crate::ErrorKind::Layout) if the layouts differ in another way. The message names every such difference.
+    /// [`ErrorKind::Layout`](crate::ErrorKind::Layout) if there is any other difference. The message names every such difference.
     pub fn check_for(&self, model: &Layout) -> Result<()> {
         self.layout.check_model(model)
     }

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 pub struct DomainId(u32);
 
 impl DomainId {
-    /// The id of rows whose domain is unknown. Prediction accepts it, training does not.
+    /// The id of rows whose domain is unknown. Prediction accepts it, but training does not.
     ///
-    /// The model scores these rows by its *shared path*: STAR uses the shared weights, pooled statistics and the mean of the domain embeddings;
-    /// the pooled model and PEPNet use the mean of the domain embeddings; a model whose branches are domains takes the mean of their logits.
+    /// The model scores these rows by its *shared path*, which depends on the kind of model. STAR uses the shared weights, the normalisation
+    /// statistics of all domains together, and the mean of the domain embeddings. The pooled model and PEPNet use the mean of the domain
+    /// embeddings. A model with a branch for each domain takes the mean of the logits of all branches.
     pub const SHARED: Self = Self(u32::MAX);
 
     /// Makes the id of the domain at this position, counted from 0. Whether a layout has such a domain is checked later, when the id is used.
@@ -29,14 +30,14 @@ impl DomainId {
     }
 }
 
-/// The domains of the rows of a batch, as [`Model::forward`](crate::Model::forward) takes them: one for all rows, or one for each row. A
-/// [`DomainId`] and a slice of them convert into it.
+/// The domains of the rows of a batch: one domain for all rows, or one for each row. It is an argument of
+/// [`Model::forward`](crate::Model::forward). A [`DomainId`] and a slice of `DomainId`s convert into it.
 #[derive(Debug, Clone, Copy)]
 pub enum Domains<'a> {
     /// All rows belong to this domain.
     One(DomainId),
-    /// The row at position `i` belongs to the domain at position `i` of the slice, which must have one entry for each row. The domains can be in
-    /// any order.
+    /// Row `i`, counted from 0, belongs to the domain at position `i` of the slice. The slice must have one entry for each row. The domains can
+    /// be in any order.
     PerRow(&'a [DomainId]),
 }
 

@@ -22,23 +22,24 @@ use crate::error::{Error, ErrorKind, Problems, Result};
 /// The name of the one domain when the schema names no domain column.
 const ALL: &str = "all";
 
-/// What an [`Encoder`] does with a row whose domain it does not know: no row that it was fitted on has this domain, and the domain was not
-/// added later. Set it with [`Encoder::on_unknown_domain`].
+/// What an [`Encoder`] does with a row whose domain it does not know: no row on which it was fitted has this domain, and neither
+/// [`Encoder::add_domain`] nor [`Encoder::extend`] added it. Set it with [`Encoder::on_unknown_domain`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownDomain {
     /// Encoding such a row returns an error of [`ErrorKind::UnknownDomain`]. This is the default.
     #[default]
     Error,
-    /// Such a row gets the id [`DomainId::SHARED`], whose documentation says how models score it. Training refuses such rows.
+    /// Such a row gets the id [`DomainId::SHARED`], whose documentation says how models score it. Training returns an error for such rows.
     Shared,
 }
 
 /// Turns the columns of a log into the ids and numbers that a model reads.
 ///
-/// [`Encoder::fit`] learns from training rows: a vocabulary (a list of values, whose positions give the ids) for each embedded feature, a mean
-/// and a standard deviation for each number, and the list of domains. Other rows are then encoded with what it learned. Save the encoder
-/// with the model, for example in a [`ModelFile`](crate::persist::ModelFile) or as JSON with serde; reading it back checks that it is complete.
+/// [`Encoder::fit`] learns from training rows: a vocabulary (a list of values, each with its own id) for features that have one, a mean and a
+/// standard deviation for each number, and the list of domains. Afterwards the encoder encodes all other rows with what it learned. Save the
+/// encoder with the model, for example in a [`ModelFile`](crate::persist::ModelFile) or as JSON with serde. Reading an encoder that is not
+/// complete returns an error.
 ///
 /// ```
 /// use starple::data::{Encoder, Format, Schema, Table};
@@ -135,9 +136,9 @@ impl TryFrom<Parts> for Encoder {
 }
 
 impl Encoder {
-    /// Learns vocabularies, means, standard deviations, bucket boundaries, domains, target statistics, and the mean and standard deviation of
-    /// regression labels from some rows of `table`. `rows` are the numbers of
-    /// these rows, counted from 0; other rows have no effect.
+    /// Makes an encoder for `schema` from some rows of `table`. It learns vocabularies, means, standard deviations, bucket boundaries, domains,
+    /// target statistics, and the mean and standard deviation of regression labels. `rows` has the numbers of these rows, counted from 0; other
+    /// rows have no effect.
     ///
     /// If features have [target statistics](super::TargetStatistics), which count labels, encode these rows with
     /// [`Encoder::encode_training`]; encode other rows with [`Encoder::encode`].
@@ -222,13 +223,14 @@ impl Encoder {
         &self.schema
     }
 
-    /// Returns the names and sizes of the inputs, domains and tasks of the rows that this encoder makes. Build the model's settings with it.
+    /// Returns the layout of the rows that this encoder makes: the names and sizes of their inputs, domains and tasks. Build the model's
+    /// settings with it.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// Returns the id of the domain with this name. Spellings of one id are equal, for example `3` and `3.0`; see
-    /// [`id_spelling`](super::id_spelling). For an unknown name, an encoder that is set to [`UnknownDomain::Shared`] returns
+    /// Returns the id of the domain with this name. Different spellings of the same id count as the same name, for example `3` and `3.0`: see
+    /// [`id_spelling`](super::id_spelling). If no domain has this name, an encoder that is set to [`UnknownDomain::Shared`] returns
     /// [`DomainId::SHARED`].
     ///
     /// # Errors
@@ -249,7 +251,7 @@ impl Encoder {
         }
     }
 
-    /// Adds a domain after the existing ones, for future rows, and returns its id. Add it to the model too, with
+    /// Adds a domain with this name after the existing ones, for rows that are encoded later, and returns its id. Add it to the model too, with
     /// [`Model::add_domain`](crate::Model::add_domain).
     ///
     /// # Errors
@@ -269,17 +271,17 @@ impl Encoder {
         Ok(DomainId::new(self.layout.domains.len() - 1))
     }
 
-    /// Gives new ids to the unknown values and domains in some rows of `table`, and returns what was new. `rows` are the numbers of these
-    /// rows, counted from 0; if it is empty, nothing changes. Afterwards extend the model with [`Model::grow`](crate::Model::grow).
+    /// Gives new ids to the unknown values and domains in some rows of `table`, and returns what it added. `rows` has the numbers of these rows,
+    /// counted from 0; if it is empty, nothing changes. Afterwards, extend the model with [`Model::grow`](crate::Model::grow).
     ///
-    /// * An unknown value gets the next id of its vocabulary if it occurs in `rows` at least as often as the feature's `min_count`. New values
-    ///   are numbered in the order in which they first appear. Rarer values keep id 0. Occurrences in earlier rows do not count.
+    /// * An unknown value gets the next id of its vocabulary if it occurs in `rows` at least as often as the feature's `min_count`. Occurrences
+    ///   in rows of earlier calls do not count. New values are numbered in the order in which they first appear. Rarer values keep id 0.
     /// * An unknown domain gets the next [`DomainId`]. Several new domains are sorted as in [`Encoder::fit`].
-    /// * [Target statistics](super::TargetStatistics) count the labels of these rows too, so pass each row only once. Their strengths and
-    ///   scales stay. Encode these rows with [`Encoder::encode_training`] to train on them.
-    /// * Everything else stays: existing ids, means and standard deviations (also those of labels), bucket boundaries, and features with hashed values or with
-    ///   values that are ids. So a row whose values and domain were known is encoded exactly as before, except for target
-    ///   statistics.
+    /// * [Target statistics](super::TargetStatistics) count the labels of these rows too, so pass each row only once. The strengths of their
+    ///   priors and the scales of their inputs stay. Encode these rows with [`Encoder::encode_training`] to train on them.
+    /// * Everything else stays the same: existing ids, means and standard deviations (also those of labels), bucket boundaries, and features
+    ///   with hashed values or with values that are ids. So a row whose values and domain were known is encoded exactly as before, except for
+    ///   target statistics.
     ///
     /// ```
     /// use starple::data::{Encoder, Format, Schema, Table};
@@ -328,20 +330,21 @@ impl Encoder {
         Ok(growth)
     }
 
-    /// Encodes some rows of `table`, which must be read with the encoder's schema. `rows` are the numbers of these rows, counted from 0; the
-    /// result has them in this order. Use it for rows to validate, test, calibrate or serve; for rows to train on, use
-    /// [`Encoder::encode_training`].
+    /// Encodes some rows of `table`, which must be read with the encoder's schema. `rows` has the numbers of these rows, counted from 0; the
+    /// result has the rows in this order. A value that is not in the vocabulary of its feature gets id 0. Use this method for rows to validate,
+    /// test, calibrate or serve; for rows to train on, use [`Encoder::encode_training`].
     ///
-    /// A value that is not in the vocabulary of its feature gets id 0. If the table was read with [`Schema::unlabelled`], all labels are NaN
-    /// (missing), there are no weights, and groups only if their column is also a categorical feature or the domain. Groups are numbered per
-    /// table: do not compare those of two tables.
+    /// A table can also be read with [`Schema::unlabelled`]. Then all labels are NaN (missing), and there are no weights. There are groups only
+    /// if their column is also the column of a categorical feature or of the domain.
+    ///
+    /// The numbers of groups depend on the table: do not compare those of two tables.
     ///
     /// # Errors
-    /// * [`ErrorKind::UnknownDomain`], with file and line, if the encoder does not know the domain of a row and is set to
-    ///   [`UnknownDomain::Error`].
+    /// * [`ErrorKind::UnknownDomain`] if the encoder does not know the domain of a row and is set to [`UnknownDomain::Error`]. The error has the
+    ///   file and line of the row.
     /// * [`ErrorKind::Layout`] if `table` lacks a column of the encoder's schema, because it was read with another schema.
-    /// * [`ErrorKind::Data`] if the rows have 2³² or more values in one bag feature. Also if the values of a feature must be ids, and a value
-    ///   is out of range; reading with the encoder's schema has excluded this.
+    /// * [`ErrorKind::Data`] if the rows have 2³² or more values of one bag feature, or if the values of a feature must be ids and one of them
+    ///   is out of range. The second cannot happen if the table was read with the encoder's schema.
     /// * [`ErrorKind::Config`] if features have target statistics and this encoder has learned from one of the rows: its inputs would show its
     ///   label.
     ///
@@ -397,12 +400,12 @@ impl Encoder {
     /// Encodes rows that are in memory, for example those of a request. Each row is a list of pairs of a column name and a value; the value is
     /// the text that a file would have in this column.
     ///
-    /// A row can be an array or a vector of pairs, or a reference to a map. It must have every column of the features and of the domain. It
-    /// can have the label, weight, split and group columns of the schema, which are ignored. All labels of the batch are NaN (missing), and
-    /// it has no weights and groups.
+    /// A row can be an array or a vector of pairs, or a reference to a map. It must have all columns of the features and of the domain. It can
+    /// also have the label, weight, split and group columns of the schema, which are ignored. All labels of the batch are NaN (missing), and it
+    /// has no weights and no groups.
     ///
     /// # Errors
-    /// The message names the row, counted from 1: `rows:2` is the second one.
+    /// The error has the number of the row, counted from 1: its text begins with `rows:2` for the second row.
     ///
     /// * [`ErrorKind::Data`] if a row lacks a column, has a column twice or has one that is not in the schema; if the value of a numeric
     ///   feature is not a finite number or empty; if an id is out of range; or if all rows have 2³² or more values in one bag feature.

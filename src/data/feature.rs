@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 use super::Pooling;
 use crate::error::Problems;
 
-/// One input of a model: which column of the log it reads, and how the values become input values. A [`Schema`](super::Schema) is a list of
-/// features and the columns with other meanings.
+/// One input of a model: which column of the log it reads, and how the values of this column become ids or numbers. A [`Schema`](super::Schema)
+/// is a list of features, and of columns with other meanings, such as labels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Feature {
     /// Each row has one value, for example an item. The model looks up a trained vector for it, its embedding.
     Categorical(Categorical),
-    /// Each row has one number, for example a price. A row can also lack it.
+    /// Each row has one number, for example a price. The number can be missing in some rows.
     Numeric(Numeric),
     /// Each row has a list of any number of values, for example tags. The embeddings of the values are combined by a [`Pooling`].
     Bag(Bag),
@@ -27,13 +27,13 @@ pub enum Feature {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Coding {
-    /// The default, with a `min_count` of 1. The encoder learns a list of values from the rows on which it is fitted, and gives each value
-    /// its own id: 1, 2, … in the order of first appearance.
+    /// The default, with a `min_count` of 1. The encoder learns a vocabulary from the rows on which it is fitted: a list of values, each with
+    /// its own id. The ids are 1, 2, … in the order in which the values first appear.
     ///
-    /// All other values have id 0: those that occur less often than `min_count`, and those that do not occur. With a `min_count` of 1, no
-    /// fitting row has id 0, so training fills its vector in another way: see [`Unknown`](crate::train::Unknown).
+    /// All other values have id 0: those that occur in these rows less often than `min_count`, and those that do not occur there. With a
+    /// `min_count` of 1, none of these rows has id 0, so training fills its vector in another way: see [`Unknown`](crate::train::Unknown).
     Vocabulary {
-        /// How often a value must occur in the fitting rows to get its own id, at least 1. With 0,
+        /// How often a value must occur in the rows on which the encoder is fitted to get its own id, at least 1. With 0,
         /// [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
         min_count: usize,
     },
@@ -53,7 +53,7 @@ pub enum Coding {
 }
 
 impl Default for Coding {
-    /// A vocabulary with a `min_count` of 1: every value of the fitting rows gets its own id.
+    /// Returns [`Coding::Vocabulary`] with a `min_count` of 1: every value in the rows on which the encoder is fitted gets its own id.
     fn default() -> Self {
         Self::Vocabulary { min_count: 1 }
     }
@@ -91,24 +91,26 @@ macro_rules! statistics_option {
 macro_rules! embedded_options {
     ($counted:literal) => {
         #[doc = concat!("Gives an id of its own only to values that occur at least `count` times in the fitting rows", $counted, ".")]
-        /// Rarer values share id 0 with unknown values, so the vector of id 0 is trained on them.
+        /// Rarer values share id 0 with unknown values, so the vector of id 0 is trained on them. The fitting rows are those that
+        /// [`Encoder::fit`](crate::data::Encoder::fit) learns from.
         ///
-        /// `count` is at least 1, the default; with 0, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error. This sets
-        /// [`Coding::Vocabulary`] and replaces an earlier coding.
+        /// `count` is at least 1, which is the default; with 0, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error. This
+        /// method sets [`Coding::Vocabulary`] and replaces an earlier [`Coding`] of the feature.
         pub fn min_count(mut self, count: usize) -> Self {
             self.coding = Coding::Vocabulary { min_count: count };
             self
         }
 
-        /// Computes the id of a value by a hash instead of a vocabulary ([`Coding::Hashed`]). `buckets` is the number of different ids, 1 to
-        /// 2³² − 1; with another number, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
+        /// Computes the id of a value from its text, by a hash ([`Coding::Hashed`]); no list of values is learned. `buckets` is the number of
+        /// different ids, 1 to 2³² − 1. With another number, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
         pub fn hashed(mut self, buckets: usize) -> Self {
             self.coding = Coding::Hashed { buckets };
             self
         }
 
-        /// Uses the values of the column as ids ([`Coding::Ids`]): they must be integers from 0 to `rows - 1`. `rows` is 1 to 2³² − 1; with
-        /// another number, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
+        /// Uses the values of the column as ids ([`Coding::Ids`]): they must be integers from 0 to `rows - 1`, otherwise reading a log returns
+        /// an error. `rows` is the number of rows of the embedding table, 1 to 2³² − 1. With another number,
+        /// [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
         pub fn ids(mut self, rows: usize) -> Self {
             self.coding = Coding::Ids { rows };
             self
@@ -117,8 +119,9 @@ macro_rules! embedded_options {
         /// Sets the name of the embedding table in which the feature's ids are looked up. By default a feature has its own table, with the
         /// feature's name.
         ///
-        /// Features with the same table name share its vectors: a value has the same id and vector in all of them, and the vocabulary has the
-        /// values of all of them. They must have the same [`Coding`] and the same width.
+        /// Features with the same table name share one table: a value has the same id and the same vector in all of them. If they have a
+        /// vocabulary, it has the values of all of them. They must have the same [`Coding`] and the same [width](Self::dim()); otherwise
+        /// [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
         pub fn table(mut self, table: impl Into<String>) -> Self {
             self.table = Some(table.into());
             self
@@ -126,7 +129,8 @@ macro_rules! embedded_options {
 
         /// Sets the number of values in each vector of the feature's embedding table, 1 to 65,536. The default is the model's `embedding_dim`.
         ///
-        /// With 0, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error; above 65,536, `build` of a model's settings does.
+        /// With 0, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error. For a number above 65,536, `build` of a model's
+        /// settings returns one.
         pub fn dim(mut self, dim: usize) -> Self {
             self.dim = Some(dim);
             self
@@ -145,7 +149,7 @@ pub use cross::Cross;
 pub(super) use cross::spell;
 
 /// A feature with one value in each row, for example a user or an item. Each value becomes an id, for which the model has a trained vector. An
-/// empty cell is a value like any other.
+/// empty cell is not an error: the empty text is a value like any other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Categorical {
@@ -163,8 +167,8 @@ pub struct Categorical {
 }
 
 impl Categorical {
-    /// Makes a feature with this name, which reads the column with the same name. By default it has its own embedding table, and every value
-    /// of the fitting rows gets its own id; other methods change this.
+    /// Makes a feature with this name, which reads the column with the same name. By default it has its own embedding table, and every value in
+    /// the rows on which the encoder is fitted gets its own id. Other methods change this.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), column: None, coding: Coding::default(), table: None, dim: None, statistics: None }
     }
@@ -198,8 +202,8 @@ pub enum Transform {
     Auto,
     /// `(x − mean) / std`, clipped to ±65,536; no fitting row is that far from 0.
     Standard,
-    /// First `t = sign(x)·ln(1 + |x|)`, then the input is `(t − mean) / std`, with the mean and `std` of `t`, clipped as in
-    /// [`Transform::Standard`]. Choose it if a few values are much larger than the others, as for counts and prices.
+    /// The encoder first computes `t = sign(x)·ln(1 + |x|)`. The input is then `(t − mean) / std`, with the mean and the standard deviation of
+    /// `t`, clipped as in [`Transform::Standard`]. Choose it if a few values are much larger than the others, as for counts and prices.
     SignedLog,
     /// `Φ⁻¹(F(x))`, where `F` is the empirical distribution function of the fitting rows and `Φ` that of the normal distribution: a number
     /// by its rank, whatever its scale and tails.
@@ -209,13 +213,13 @@ pub enum Transform {
     Quantile,
     /// The input is the number itself, clipped to the range from −1e18 to 1e18. Choose it if the numbers are scaled already.
     Unscaled,
-    /// The range of the numbers is divided into at most this number of buckets, 2 to 2³² − 2, and the model has a trained vector for each
-    /// bucket. Choose it if the effect of the number is far from linear. With another count,
-    /// [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
+    /// The range of the numbers is divided into buckets, and the model has a trained vector for each bucket. The argument is the largest number
+    /// of buckets, 2 to 2³² − 2; with another number, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error. Choose buckets if
+    /// the effect of the number is far from linear.
     ///
-    /// Buckets have about the same number of fitting rows. A value with more rows than such a share (for example many zeros) usually gets
-    /// its own bucket. If there are fewer distinct values than buckets, each value gets one bucket. Id 0 means a missing value, and the buckets have
-    /// the ids 1, 2, … in ascending order.
+    /// All buckets have about the same number of the rows on which the encoder is fitted. A value with more rows than that (for example, zero is
+    /// often such a value) usually gets its own bucket. If there are fewer distinct values than buckets, each value gets one bucket. Id 0 means
+    /// a missing value, and the buckets have the ids 1, 2, … in ascending order of their numbers.
     Buckets(usize),
     /// Piecewise linear encoding with at most this many bins, `1 ..= 1024`: a numeric input `e_t` for each bin `b_(t−1) ..= b_t`, named
     /// `age[1]`, `age[2]`, … (for `age`).
@@ -309,7 +313,8 @@ impl Numeric {
         self.transform(Transform::Standard)
     }
 
-    /// Takes the logarithm of large numbers before they are standardised: see [`Transform::SignedLog`]. Use it for counts and prices.
+    /// Replaces each number `x` by `sign(x)·ln(1 + |x|)` before it is standardised: see [`Transform::SignedLog`]. Use it if a few numbers are
+    /// much larger than the others, as for counts and prices.
     pub fn signed_log(mut self) -> Self {
         self.transform = Transform::SignedLog;
         self
@@ -322,7 +327,7 @@ impl Numeric {
     }
 
     /// Divides the range of the numbers into at most `count` buckets, each with a trained vector: see [`Transform::Buckets`]. `count` is 2 to
-    /// 2³² − 2; with another one, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
+    /// 2³² − 2; with another number, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
     pub fn buckets(mut self, count: usize) -> Self {
         self.transform = Transform::Buckets(count);
         self
@@ -378,8 +383,8 @@ impl Bag {
     /// Makes a feature with this name, which reads the column with the same name and splits its cells at `separator`. The separator is a text
     /// of one or more characters; if it is empty, [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
     ///
-    /// By default it has its own embedding table, every value of the fitting rows gets its own id, and the vectors of a row are averaged.
-    /// Other methods change this.
+    /// By default the feature has its own embedding table, every value in the rows on which the encoder is fitted gets its own id, and the
+    /// vectors of a row are averaged. Other methods change this.
     pub fn new(name: impl Into<String>, separator: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -443,8 +448,9 @@ impl Feature {
         self.columns().first().map_or("", String::as_str)
     }
 
-    /// Returns the name of the embedding table in which the feature's ids are looked up, or `None` if it is a number without embeddings. A number with
-    /// [`Transform::Auto`] may get a table, and has this name for it.
+    /// Returns the name of the embedding table in which the feature's ids are looked up. The result is `None` for a [`Numeric`] feature whose
+    /// [`Transform`] gives numeric inputs. With [`Transform::Auto`], it is the name of the table that the feature has if the encoder chooses an
+    /// embedding.
     pub fn table(&self) -> Option<&str> {
         let table = match self {
             Self::Categorical(categorical) => &categorical.table,
@@ -456,7 +462,8 @@ impl Feature {
         Some(table.as_deref().unwrap_or(self.name()))
     }
 
-    /// Returns the number of values in the vectors of the feature's embedding table, if it was set. `None` means the model's `embedding_dim`.
+    /// Returns the number of values in each vector of the feature's embedding table, as the schema sets it. The result is `None` if the schema
+    /// does not set it: then it is the model's `embedding_dim`.
     pub fn dim(&self) -> Option<usize> {
         match self {
             Self::Categorical(categorical) => categorical.dim,

@@ -5,8 +5,8 @@ use std::fmt;
 /// The new values and domains that [`Encoder::extend`](super::Encoder::extend) found and gave ids to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Growth {
-    /// The embedding tables whose vocabularies have new values, each with the number of new values, at least 1. They are in the order of the
-    /// schema's features. A table has the name of its feature, unless the feature names another table.
+    /// The embedding tables for which there are new values: the name of each table, and the number of its new values, at least 1. They are in
+    /// the order of the schema's features. A table has the name of its feature, unless the feature names another table.
     pub values: Vec<(String, usize)>,
     /// The names of the new domains, in the order of their ids.
     pub domains: Vec<String>,
@@ -20,7 +20,8 @@ impl Growth {
 }
 
 impl fmt::Display for Growth {
-    /// `item: 12 new values; tags: 1 new value; new domains: "partner"`, or `nothing new`.
+    /// Writes the new values and domains in one line, such as `item: 12 new values; tags: 1 new value; new domains: "partner"`, or
+    /// `nothing new`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return write!(f, "nothing new");

@@ -13,25 +13,27 @@ use crate::model::MAX_WIDTH;
 use crate::nn::TargetAttentionSettings;
 use crate::{Error, ErrorKind, Result};
 
-/// How the net receives the embeddings of a bag, a [`Field`] with any number of ids in a row, or of an embedded number.
+/// How the net receives the vectors of a bag, or of an embedded number. A bag is the input of a [`Field`] that has any number of ids in a row.
 ///
-/// Each id of the bag is replaced by its row of the [`EmbeddingTable`]: a vector of `dim` values. The variant decides how the vectors of
-/// one row of the batch become input values of the net.
+/// The model replaces each id of the bag by its row of the [`EmbeddingTable`]: a vector of `dim` values. The variant of `Pooling` decides how
+/// the vectors of one bag become input values of the net.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
-    /// The vectors are added: `dim` input values, which are 0 for an empty bag.
+    /// The vectors are added. The net has `dim` input values, the number of values of a vector; they are 0 for an empty bag.
     Sum,
-    /// The vectors are averaged (the default): `dim` input values, which are 0 for an empty bag. So a long bag does not have larger values
-    /// than a short one.
+    /// The vectors are averaged. This is the default. The net has `dim` input values, the number of values of a vector; they are 0 for an empty
+    /// bag. Unlike a sum, a mean does not become larger with the number of ids.
     #[default]
     Mean,
-    /// The vectors of the first `n` ids stay apart, side by side: `n * dim + 1` input values. Choose it, for example, for attention over a
-    /// user's history.
+    /// The vectors of the first `n` ids are not combined. They stand side by side, and the net has `n * dim + 1` input values, where `dim` is
+    /// the number of values of a vector. Choose it, for example, for attention over a user's history.
     ///
-    /// Missing vectors are zeros, and ids after the first `n` are ignored, so put the most important ids first. The last input value is
-    /// the number of ids, at most `n`, divided by `n`. `n` is 1 to 4096; [`SchemaBuilder::build`](super::SchemaBuilder::build) and the
-    /// `build` of a model's settings return an error for another `n`.
+    /// If a bag has fewer than `n` ids, zeros fill the places of the missing vectors. Ids after the first `n` are ignored, so put the most
+    /// important ids first. The last input value is the number of used ids, at most `n`, divided by `n`.
+    ///
+    /// `n` is 1 to 4096. For another `n`, [`SchemaBuilder::build`](super::SchemaBuilder::build) and `build` of a model's settings return an
+    /// error.
     Keep(usize),
     /// The vector at a position between two neighbouring table rows: `(1 − f)·e[i] + f·e[i + 1]` for the id `i` and the fraction `f`.
     ///
@@ -57,11 +59,12 @@ impl Pooling {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingTable {
-    /// The name of the table, not empty and different from the names of other tables. Names of parameters contain it: `embeddings.NAME`.
+    /// The name of the table. It must not be empty, and no other table can have the same name; otherwise `build` of a model's settings returns
+    /// an error. The name of the model's parameter is `embeddings.NAME`, with the name of the table for `NAME`.
     pub name: String,
-    /// The number of vectors, 1 to 2³² − 1; `build` of a model's settings returns an error for another number. Valid ids are 0 to `rows - 1`.
+    /// The number of vectors, 1 to 2³² − 1; for another number, `build` of a model's settings returns an error. Valid ids are 0 to `rows - 1`.
     pub rows: usize,
-    /// The number of values in a vector, 1 to 65,536; `build` of a model's settings returns an error for another number. `None` means the
+    /// The number of values in each vector, 1 to 65,536; for another number, `build` of a model's settings returns an error. `None` means the
     /// `embedding_dim` of these settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dim: Option<usize>,
@@ -80,7 +83,8 @@ fn is_false(flag: &bool) -> bool {
 /// same table: equal ids of these fields then have the same vector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
-    /// The name of the field, not empty and different from the names of other fields.
+    /// The name of the field. It must not be empty, and no other field can have the same name; otherwise `build` of a model's settings returns
+    /// an error.
     pub name: String,
     /// The [name](EmbeddingTable::name) of the table in which the ids of the field are looked up.
     pub table: String,
@@ -114,17 +118,20 @@ pub struct Field {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(try_from = "LayoutForm", into = "LayoutForm")]
 pub struct Layout {
-    /// The embedding tables. Their order can differ from that of the fields. Every table must be read by at least one field.
+    /// The embedding tables. Their order can differ from that of the fields. At least one field must read each table; otherwise `build` of a
+    /// model's settings returns an error.
     pub tables: Vec<EmbeddingTable>,
-    /// The inputs that are given by ids. Their vectors are the first columns of the net's input, in this order.
+    /// The inputs that are given by ids. In this order, their vectors are the first columns of the net's input.
     pub fields: Vec<Field>,
     /// The sequences whose events are pooled by attention of the row's target.
     pub sequences: Vec<AttendedSequence>,
-    /// The names of the numeric inputs. They are the columns of the net's input after those of the fields, one column for each, in this order.
+    /// The names of the numeric inputs. Each is one column of the net's input. These columns are in this order, after those of the fields.
     pub numeric: Vec<String>,
-    /// The names of the domains, at least one. A [`DomainId`](super::DomainId) is a position in this list, counted from 0.
+    /// The names of the domains: at least one, all different, and none of them empty or `(shared)`, which is a reserved name; otherwise `build`
+    /// of a model's settings returns an error. A [`DomainId`](super::DomainId) is a position in this list, counted from 0.
     pub domains: Vec<String>,
-    /// The names of the tasks, at least one. Labels and logits have one column for each task, in this order.
+    /// The names of the tasks: at least one, all different, and none of them empty; otherwise `build` of a model's settings returns an error.
+    /// Labels and logits have one column for each task, in this order.
     pub tasks: Vec<String>,
     /// What each task predicts, in the order of `tasks`. An empty list: all tasks are binary.
     pub targets: Vec<Target>,
@@ -236,35 +243,36 @@ impl Layout {
         Self { domains, tasks: tasks.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
-    /// Adds a [`Field`] with one id in each row, and an [`EmbeddingTable`] with the same name. `rows` is the number of vectors of the
-    /// table, so the field's ids are 0 to `rows - 1`. It is 1 to 2³² − 1; `build` of a model's settings returns an error for another number.
+    /// Adds a [`Field`] with one id in each row, and an [`EmbeddingTable`] with the same name. `rows` is the number of vectors in the table, 1
+    /// to 2³² − 1; for another number, `build` of a model's settings returns an error. The field's ids are 0 to `rows - 1`.
     #[must_use]
     pub fn field(self, name: impl Into<String>, rows: usize) -> Self {
         let name = name.into();
         self.table(name.clone(), rows).field_of(name.clone(), name, None)
     }
 
-    /// Adds a [`Field`] with a bag in each row, which is a list of any number of ids, or with a position
-    /// ([`Pooling::Interpolate`]), and an [`EmbeddingTable`] with the same name. `rows`
-    /// is the number of vectors of the table, so the field's ids are 0 to `rows - 1`. It is 1 to 2³² − 1; `build` of a model's settings
-    /// returns an error for another number.
+    /// Adds a [`Field`] with a bag in each row, which is a list of any number of ids, and an [`EmbeddingTable`] with the same name. `rows` is
+    /// the number of vectors in the table, 1 to 2³² − 1; for another number, `build` of a model's settings returns an error. The field's ids are
+    /// 0 to `rows - 1`. `pooling` says how the net receives the vectors of a bag; with [`Pooling::Interpolate`], the field has a position in
+    /// each row instead of a list.
     #[must_use]
     pub fn bag(self, name: impl Into<String>, rows: usize, pooling: Pooling) -> Self {
         let name = name.into();
         self.table(name.clone(), rows).field_of(name.clone(), name, Some(pooling))
     }
 
-    /// Adds an [`EmbeddingTable`] without a field; `rows` is its number of vectors, 1 to 2³² − 1. Then add at least one field that reads the
-    /// table, with [`Layout::field_of`]. `build` of a model's settings returns an error for another number and for a table without a field.
+    /// Adds an [`EmbeddingTable`] with this name. `rows` is the number of vectors in the table, 1 to 2³² − 1. Then add at least one field that
+    /// reads the table, with [`Layout::field_of`]. For another number of rows, or if no field reads the table, `build` of a model's settings
+    /// returns an error.
     #[must_use]
     pub fn table(mut self, name: impl Into<String>, rows: usize) -> Self {
         self.tables.push(EmbeddingTable { name: name.into(), rows, dim: None, unknown: false });
         self
     }
 
-    /// Adds a [`Field`] that looks up its ids in the table with the name `table`, which other fields can use too. `bag` is `None` for a field
-    /// with one id in each row, and the [`Pooling`] for a field with a list of ids in each row or a
-    /// position. The table can be added later.
+    /// Adds a [`Field`] that looks up its ids in the table with the name `table`. Other fields can use this table too, and it can be added
+    /// later. `bag` is `None` for a field with one id in each row. For a field with a list of ids or a position in each row, it is the
+    /// [`Pooling`] of their vectors.
     #[must_use]
     pub fn field_of(mut self, name: impl Into<String>, table: impl Into<String>, bag: Option<Pooling>) -> Self {
         self.fields.push(Field { name: name.into(), table: table.into(), bag });
@@ -286,8 +294,8 @@ impl Layout {
         self
     }
 
-    /// Sets the number of values in each vector of one table to `dim`, 1 to 65,536. Without this call it is the `embedding_dim` of the
-    /// model's settings, whose `build` returns an error for another number.
+    /// Sets the number of values in each vector of the table named `table` to `dim`, 1 to 65,536. For another number, `build` of a model's
+    /// settings returns an error. Without this call, it is the `embedding_dim` of the model's settings.
     ///
     /// # Panics
     /// If the layout has no table with the name `table`.
@@ -309,7 +317,7 @@ impl Layout {
         self
     }
 
-    /// Adds numeric inputs with these names, after those that the layout has. Each is one `f32` value in a row.
+    /// Adds numeric inputs with these names, after the numeric inputs that the layout already has. Each has one `f32` value in each row.
     #[must_use]
     pub fn numeric<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.numeric.extend(names.into_iter().map(Into::into));
@@ -378,33 +386,33 @@ impl Layout {
         AttendedSequence::check_all(self, problems);
     }
 
-    /// Returns the position in [`Layout::tables`] of the table that a field reads, or `None` if no table has the name that the field gives.
-    /// `field` is a position in [`Layout::fields`]. Both positions are counted from 0. For a layout without tables the result is always
-    /// `None`.
+    /// Returns the position in [`Layout::tables`] of the table that a field reads. `field` is the position of the field in [`Layout::fields`].
+    /// Both positions are counted from 0. The result is `None` if no table has the name that the field gives, and always if the layout has no
+    /// tables.
     ///
     /// # Panics
-    /// If `field` is not a position in [`Layout::fields`]. A layout without tables does not check this.
+    /// If the layout has tables and `field` is not a position in [`Layout::fields`].
     pub fn table_of(&self, field: usize) -> Option<usize> {
         let is_read = |table: &EmbeddingTable| table.name == self.fields[field].table;
         // Where every field has its table, they stand at one position.
         if self.tables.get(field).is_some_and(is_read) { Some(field) } else { self.tables.iter().position(is_read) }
     }
 
-    /// Returns the number of vectors in the table that a field reads. Valid ids of the field are less than this number. `field` is a
-    /// position in [`Layout::fields`], counted from 0. The result is 0 if no table has the name that the field gives; for a layout without
-    /// tables it is always 0.
+    /// Returns the number of vectors in the table that a field reads. Valid ids of the field are less than this number. `field` is the position
+    /// of the field in [`Layout::fields`], counted from 0. The result is 0 if no table has the name that the field gives, and always if the
+    /// layout has no tables.
     ///
     /// # Panics
-    /// If `field` is not a position in [`Layout::fields`]. A layout without tables does not check this.
+    /// If the layout has tables and `field` is not a position in [`Layout::fields`].
     pub fn rows_of(&self, field: usize) -> usize {
         self.table_of(field).map_or(0, |table| self.tables[table].rows)
     }
 
-    /// Returns the number of input values that the net has for one row, the width of its input matrix. `embedding_dim` is the width of
-    /// tables whose [`dim`](EmbeddingTable::dim) is `None`.
+    /// Returns the number of input values that the net has for one row: the number of columns of its input matrix. `embedding_dim` is the number
+    /// of values in a vector of each table whose [`dim`](EmbeddingTable::dim) is `None`.
     ///
-    /// The result is the sum of all inputs. A field has as many values as a vector of its table; a field with [`Pooling::Keep`] of `n` has
-    /// `n` times as many, plus 1. A numeric input has one value.
+    /// The result is the sum over all inputs. A field has as many input values as a vector of its table. A field with [`Pooling::Keep`] of `n`
+    /// has `n` times as many, plus 1. A numeric input has one.
     ///
     /// # Panics
     /// If a field names a table that the layout does not have.

@@ -10,11 +10,12 @@ use super::{Batch, BatchOrder, DataSet, DomainId, Layout, LoaderConfig, Pass, Ro
 use crate::error::Result;
 use crate::random::{Purpose, keyed};
 
-/// The [`RowSource`] of a [`DataSet`]: splits its rows into batches. The order depends only on the seed and the number of the epoch.
+/// The [`RowSource`] of a [`DataSet`]: splits its rows into batches. The batches depend only on the rows, the [`LoaderConfig`] with its seed,
+/// and the [`Pass`] with its number.
 ///
-/// Every row occurs once per epoch, with any [`BatchOrder`]; short batches are kept. Exception: with [`LoaderConfig::negatives`], an epoch
-/// leaves out part of the labels 0, and rows without labels left. Within a batch, rows are grouped by domain, in ascending
-/// order of domains ([`DomainId::SHARED`] is last). See [`RowSource`] for an example.
+/// In an epoch, every row occurs in exactly one batch, with any [`BatchOrder`]. Exception: with [`LoaderConfig::negatives`], some labels 0 are
+/// missing in an epoch, and it skips rows without any label left. Batches with fewer rows than the others are kept. Within a batch, rows are
+/// grouped by domain, in ascending order of [`DomainId`]s ([`DomainId::SHARED`] is last). See [`RowSource`] for an example.
 #[derive(Debug, Clone)]
 pub struct Loader {
     rows: Arc<DataSet>,

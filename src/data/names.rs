@@ -36,10 +36,12 @@ pub(super) fn position(column: &str, names: &[&str], holder: &str) -> Result<usi
     }
 }
 
-/// Returns the name that is most similar to `wanted`, for a "did you mean" in an error message, or `None` if no similarity is at least 0.5.
+/// Returns the one of `names` that is most similar to `wanted`, for a "did you mean" in an error message. The result is `None` if no name has a
+/// similarity of at least 0.5.
 ///
-/// The similarity is `1 − edits / length of the longer name`, without regard to case. An edit replaces, adds, removes or swaps letters (the
-/// Damerau-Levenshtein distance). Of equally similar names, the first is returned.
+/// The similarity is `1 − edits / length of the longer name`, from 0 to 1. `edits` is the smallest number of edits that turn one name into the
+/// other. An edit replaces, adds or removes a letter, or swaps two adjacent letters (the Damerau-Levenshtein distance). Upper and lower case are
+/// equal. If several names are equally similar, the first is returned.
 ///
 /// ```
 /// assert_eq!(starple::closest("lable", &["user", "label"]), Some("label"));

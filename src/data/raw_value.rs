@@ -6,23 +6,24 @@ use super::columns::{as_number, number};
 use super::spelling::FloatId;
 use crate::Result;
 
-/// A value of a request that is not encoded yet: text as in a file, a number or a boolean.
+/// A value of one column in a row of a request, which is not encoded yet: text as in a file, a number or a boolean.
 ///
-/// Every variant can be used in every column:
+/// Every variant can be used in every column. The feature that reads the column decides what the value means:
 ///
-/// * In a numeric column, text is parsed as a number, empty text is a missing value, and a boolean is 1 or 0.
-/// * In a bag column, text has the separators of the schema, and empty text is an empty bag.
-/// * In all other columns, a number or boolean is an id, with the spelling of [`id_spelling`](super::id_spelling), as in a file.
+/// * For a numeric feature, text is parsed as a number, empty text is a missing value, and a boolean is 1 or 0.
+/// * For a bag, text is split at the separator of the feature. Empty text is an empty bag.
+/// * For all other features and the domain, the value is an id. A number or boolean gets the spelling that it has in a file: see
+///   [`id_spelling`](super::id_spelling).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RawValue<'a> {
-    /// A text, as it would be in a cell of a CSV file, without quotes.
+    /// A text, as it would be in a cell of a CSV file, but without the quotes around the cell.
     Text(&'a str),
-    /// A number. In a numeric column it must be finite and in the range of f32; in other columns it is an id. Integers from 2⁵³ on lose digits:
-    /// use [`RawValue::Integer`] for them.
+    /// A number. For a numeric feature, it must be finite and in the range of `f32`; otherwise encoding returns an error. For other features and
+    /// the domain, it is an id. An `f64` does not hold all digits of integers from 2⁵³ on: use [`RawValue::Integer`] for them.
     Number(f64),
-    /// An integer. As an id it keeps all its digits, so use it for ids that are numbers.
+    /// An integer. If it is an id, it keeps all its digits, so use this variant for ids that are integers.
     Integer(i128),
-    /// A boolean. It is 1 or 0 in a numeric column, and the id `true` or `false` in other columns.
+    /// A boolean. For a numeric feature, it is 1 or 0. For other features and the domain, it is the id `true` or `false`.
     Boolean(bool),
 }
 

@@ -14,14 +14,14 @@ use crate::error::{Error, ErrorKind, Result, quoted};
 /// The size of the read buffer: large enough to make system calls cheap, small enough for the cache.
 const BUFFER: usize = 1 << 16;
 
-/// A format of delimited text. The first line has the column names, and every other line is a row. A line break in quotes or
-/// after an escape character is part of a cell.
+/// A format of delimited text. The first line has the column names, and every other line is a row. A line break in a quoted cell, or after an
+/// escape character, is part of the cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
-    /// Cells are separated by commas and can be quoted with `"`, unless [`ReadOptions::quote`] sets another quote.
+    /// Cells are separated by commas. A cell can be enclosed in double quotes (`"`), or in another character that [`ReadOptions::quote`] sets.
     Csv,
-    /// Cells are separated by tabs. A quote character is part of the cell, unless [`ReadOptions::quote`] is set.
+    /// Cells are separated by tabs. A double quote is an ordinary character of a cell, unless [`ReadOptions::quote`] sets it as the quote.
     Tsv,
 }
 
@@ -64,20 +64,21 @@ impl Kind {
 
 impl Table {
     /// Reads the columns that `schema` names from a file or a folder of files, with the default [`ReadOptions`]. The name of a file must end
-    /// with `.csv`, `.tsv`, `.csv.gz`, `.tsv.gz` or, with the feature `parquet`, `.parquet`.
+    /// with `.csv`, `.tsv`, `.csv.gz` or `.tsv.gz`. With the Cargo feature `parquet`, it can also end with `.parquet`.
     ///
-    /// Column names must match exactly. Spaces around numbers, labels and weights are ignored. Text is kept as it is, except that numbers and
-    /// booleans that are used as ids get one spelling (see [`id_spelling`](super::id_spelling)). In delimited text, a byte order mark and blank
-    /// lines are skipped, and lines end with `\n` or `\r\n`.
+    /// Column names must match those of the schema exactly. Spaces around numbers, labels and weights are ignored. Text is kept as it is, with
+    /// one exception: numbers and booleans that are used as ids get one spelling (see [`id_spelling`](super::id_spelling)). In delimited text,
+    /// lines end with `\n` or `\r\n`; a byte order mark and blank lines are skipped.
     ///
     /// # Folders
-    /// The files of a folder are read in the order of their names, as one log. Files whose names begin with `_` or `.` (such as `_SUCCESS`) are
-    /// skipped. All files must have the same format; gzipped and plain text can be mixed. Every file must have the columns that the schema
-    /// names, in any order, and every text file must have a header. Errors name the file.
+    /// All files of a folder are read as one log, in the order of their names. Files whose names begin with `_` or `.` (such as `_SUCCESS`) are
+    /// skipped. All files must have the same format, but some can be gzipped and others not. Every file must have the columns that the schema
+    /// names, in any order, and every text file must begin with the column names. The error of a file has its path.
     ///
     /// # Parquet
-    /// Columns can have the types `BYTE_ARRAY` (text), `INT32`, `INT64`, `FLOAT`, `DOUBLE` and `BOOLEAN`. Nested columns, decimals, dates and
-    /// times are errors. Data can be uncompressed or compressed with Snappy, gzip or Zstandard. Null is an empty cell.
+    /// Columns can have the types `BYTE_ARRAY` (text), `INT32`, `INT64`, `FLOAT`, `DOUBLE` and `BOOLEAN`. For nested columns, decimals, dates
+    /// and times, reading returns an error. Data can be uncompressed or compressed with Snappy, gzip or Zstandard. A null is read as an empty
+    /// cell.
     ///
     /// The table equals that of a CSV file with the same cells, so an encoder that was fitted on one can encode the other. Numbers and booleans
     /// that are used as ids have one spelling ([`id_spelling`](super::id_spelling)): `3` for the integer and the float, the shortest decimal form
@@ -85,21 +86,24 @@ impl Table {
     /// written with an exponent, `1e16`, so that it does not match the id of an integer. Booleans that are used as numbers are 1 and 0. A `FLOAT`
     /// that is used as a number is its shortest decimal form: 0.1, not 0.10000000149.
     ///
-    /// A Parquet file has no lines. The line in an error or of [`Table::line`] is the number of the row, counted from 1.
+    /// A Parquet file has no lines. Instead of a line, [`Table::line`] and errors have the number of the row in the file, counted from 1.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for another file name, for `.parquet` without the feature, or for a folder that contains anything else.
-    /// [`ErrorKind::Io`] if a file cannot be read. [`ErrorKind::Data`] if the content does not match the schema (see [`Table::from_reader`]), and
-    /// for Parquet also if a column has a wrong type or compression, or the file is corrupt or truncated.
+    /// * [`ErrorKind::Config`] if the name of the file has another ending, if it ends with `.parquet` and the Cargo feature is off, or if a
+    ///   folder contains files of other kinds, a folder, or no files to read.
+    /// * [`ErrorKind::Io`] if a file cannot be read.
+    /// * [`ErrorKind::Data`] if the content does not match the schema (see [`Table::from_reader`]), or if compressed data is damaged. For
+    ///   Parquet also if a column has a wrong type or compression.
     pub fn read(path: impl AsRef<Path>, schema: &Schema) -> Result<Self> {
         Self::read_with(path, schema, &ReadOptions::default())
     }
 
-    /// Reads the columns that `schema` names from a file or a folder of files, as [`Table::read`] does, with the quotes, escapes and limits of
-    /// `options`.
+    /// Reads the columns that `schema` names from a file or a folder of files, as [`Table::read`] does, but with the quotes, escapes and limits
+    /// of `options`.
     ///
     /// # Errors
-    /// The errors of [`Table::read`], and [`ErrorKind::Config`] if the quote or the escape is the separator of the format, or both are the same.
+    /// The errors of [`Table::read`]. Also [`ErrorKind::Config`] if the quote or the escape character is the separator of the format, or if both
+    /// are the same character.
     pub fn read_with(path: impl AsRef<Path>, schema: &Schema, options: &ReadOptions) -> Result<Self> {
         let path = path.as_ref();
         let parts = if path.is_dir() { parts(path)? } else { vec![(path.to_owned(), kind(path)?)] };
@@ -132,27 +136,31 @@ impl Table {
         Ok(builder.finish(path.to_owned()))
     }
 
-    /// Reads the columns that `schema` names from any reader of delimited text, with the default [`ReadOptions`]. Error messages use `name` as the
-    /// name of the file. Compressed text and Parquet are not accepted.
+    /// Reads the columns that `schema` names from any reader of delimited text, with the default [`ReadOptions`]. `name` takes the place of the
+    /// file's path in errors and in [`Table::source`]. Compressed text and Parquet cannot be read in this way.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] if the reader fails. [`ErrorKind::Data`] with line and column if the content does not match the schema:
+    /// [`ErrorKind::Io`] if the reader fails. [`ErrorKind::Data`] if the content does not match the schema. The error has the line, and the
+    /// column if there is one. The cases are:
     ///
     /// * a column is missing or occurs twice, or there are no rows;
     /// * a row has more or fewer cells than the header;
-    /// * a number is not a number, not finite, or too large for f32; a label is not one of its task's kind (0 and 1 in a binary task) or empty; a weight is negative; an id is out of range;
-    /// * bytes are not UTF-8;
-    /// * a quoted cell is never closed, or is followed by neither a separator nor the end of the line;
-    /// * there is a carriage return without a line feed outside quotes;
+    /// * a number is not finite, is too large for `f32` or cannot be parsed; a label is not 0, 1 or empty; a weight is negative, not finite or
+    ///   cannot be parsed; an id of a feature with [`Coding::Ids`](super::Coding::Ids) is out of range;
+    /// * the text is not UTF-8;
+    /// * the closing quote of a cell is missing, or something other than a separator or the end of the line follows it;
+    /// * a carriage return outside quotes has no line feed after it;
     /// * the content exceeds a limit of [`ReadOptions`].
     pub fn from_reader(reader: impl Read, format: Format, name: impl Into<PathBuf>, schema: &Schema) -> Result<Self> {
         Self::from_reader_with(reader, format, name, schema, &ReadOptions::default())
     }
 
-    /// [`Table::from_reader`] with other quotes, escapes or limits.
+    /// Reads the columns that `schema` names from any reader of delimited text, as [`Table::from_reader`] does, but with the quotes, escapes and
+    /// limits of `options`.
     ///
     /// # Errors
-    /// Those of [`Table::from_reader`], and [`ErrorKind::Config`] for an invalid quote or escape character.
+    /// The errors of [`Table::from_reader`]. Also [`ErrorKind::Config`] if the quote or the escape character is the separator of the format, or
+    /// if both are the same character.
     pub fn from_reader_with(
         reader: impl Read,
         format: Format,

@@ -30,31 +30,33 @@ crate::settings! {
     /// ```
     #[derive(Default)]
     ReadOptions, ReadOptionsBuilder, in files {
-        /// The character that encloses quoted cells, or an empty text for none. It must be one ASCII character, and neither the separator nor
-        /// a line break. `None` means the default of the format: `"` in CSV, no quotes in TSV.
+        /// The character that encloses quoted cells, or an empty text if cells are never quoted. It must be one ASCII character and not a line
+        /// break; otherwise `build` returns an error. If it is the separator, reading returns an error. `None`, the default, means `"` for CSV,
+        /// and no quotes for TSV.
         ///
-        /// A quoted cell can contain separators and line breaks. A quote inside it is written twice. In a cell that does not begin with a
-        /// quote, quotes are content.
+        /// A quoted cell can contain separators and line breaks. A quote inside it is written twice. If a cell does not begin with a quote, the
+        /// quotes in it are ordinary characters.
         quote: Option<String> = None, some impl Into<String>, as Option<&str>;
-        /// The escape character, or an empty text for none. It must be one ASCII character, and neither the quote, the separator nor a line
-        /// break. A quote, separator, line break or escape character after it is part of the cell. Before any other character, the escape
-        /// character itself is part of the cell.
+        /// The escape character, or an empty text for none. It must be one ASCII character and not a line break; otherwise `build` returns an
+        /// error. If it is the quote or the separator, reading returns an error. A quote, separator, line break or escape character that follows
+        /// the escape character is part of the cell. Before any other character, the escape character itself is part of the cell.
         ///
-        /// `None`, the default, means no escapes; then reading returns an error if the end of a quoted cell depends on the meaning of a
-        /// backslash. With an empty text, a backslash is always part of the cell.
+        /// `None`, the default, means that there are no escapes. Then reading returns an error if the end of a quoted cell would depend on
+        /// whether a backslash is an escape. With an empty text, there is no such error: a backslash is always part of the cell.
         escape: Option<String> = None, some impl Into<String>, as Option<&str>;
-        /// The largest number of rows of a table, at most 2³² − 1, which is the default. Reading a log with more rows returns an error; `build`
-        /// returns an error for a larger setting.
+        /// The largest number of rows of a table. It is at most 2³² − 1, which is the default; for a larger number, `build` returns an error.
+        /// Reading a log with more rows returns an error.
         max_rows: usize = u32::MAX as usize;
-        /// The largest number of bytes of a file after decompression, and of the table in memory. `None`, the default, means 256 times the size
-        /// of the file or folder, but at least 1 GiB; [`Table::from_reader_with`](super::Table::from_reader_with) has no limit then. Every number
-        /// is valid.
+        /// The largest number of bytes of a log after decompression, and also of the table in memory. Reading a log with more bytes returns an
+        /// error. `None`, the default, means 256 times the size of the file or folder, but at least 1 GiB. For
+        /// [`Table::from_reader_with`](super::Table::from_reader_with), which does not know the size, `None` means no limit. Every number is
+        /// valid.
         max_bytes: Option<u64> = None, some u64;
-        /// The largest number of bytes of a cell, without its quotes; the default is 1 MiB (1,048,576). A row can have 16 times as many bytes.
-        /// Every number is valid. Reading a longer cell or row returns an error.
+        /// The largest number of bytes of a cell, without its quotes; the default is 1 MiB (1,048,576). The largest number of bytes of a row is
+        /// 16 times this number. Reading a longer cell or row returns an error. Every number is valid.
         max_cell_bytes: usize = 1 << 20;
-        /// The largest number of columns of a file; the default is 65,536. Columns that the schema does not name count too. Every number is
-        /// valid. Reading a file with more columns returns an error.
+        /// The largest number of columns of a file; the default is 65,536. Columns that the schema does not name count too. Reading a file with
+        /// more columns returns an error. Every number is valid.
         max_columns: usize = 1 << 16;
     }
     check(this, problems) {

@@ -12,8 +12,8 @@ use crate::error::{Error, Problems, Result};
 
 /// What the columns of a log mean: which columns are features and of what kind, which are labels, and which one has the domain.
 ///
-/// You write a schema by hand. Columns that it does not name are not read. What depends on the rows (vocabularies, means, the list of
-/// domains) is learned by an [`Encoder`](super::Encoder).
+/// You write a schema by hand. Columns that it does not name are not read. Everything that depends on the rows (vocabularies, means, the list of
+/// domains) is not part of it: an [`Encoder`](super::Encoder) learns that.
 ///
 /// ```
 /// use starple::data::{Categorical, Numeric, Schema};
@@ -30,7 +30,7 @@ use crate::error::{Error, Problems, Result};
 /// # Ok::<(), starple::Error>(())
 /// ```
 ///
-/// Reading one from a file goes through the same check:
+/// A schema can also be read from a file with serde. It then passes the same check as in [`SchemaBuilder::build`]:
 ///
 /// ```
 /// # use starple::data::Schema;
@@ -70,7 +70,7 @@ fn is_default(settings: &TargetStatistics) -> bool {
 }
 
 impl Schema {
-    /// Returns an empty builder. Add at least one feature and call [`SchemaBuilder::build`].
+    /// Returns an empty builder. Add at least one feature, then call [`SchemaBuilder::build`].
     pub fn builder() -> SchemaBuilder {
         SchemaBuilder::default()
     }
@@ -90,7 +90,7 @@ impl Schema {
         &self.sequences
     }
 
-    /// Returns the name of the column with each row's domain. `None` means that all rows belong to one domain, named `all`.
+    /// Returns the name of the column that has the domain of each row. `None` means that all rows belong to one domain, named `all`.
     pub fn domain(&self) -> Option<&str> {
         self.domain.as_deref()
     }
@@ -100,12 +100,14 @@ impl Schema {
         &self.tasks
     }
 
-    /// Returns the names of the label columns, in the order in which they were added. Each is a task that a model predicts.
+    /// Returns the names of the label columns, in the order in which they were added. Each label column is a task: the model predicts its
+    /// labels.
     pub fn labels(&self) -> &[String] {
         &self.labels
     }
 
-    /// Returns the name of the column with each row's weight in the loss and in metrics. `None` means that every row has the weight 1.
+    /// Returns the name of the column that has the weight of each row. A weight multiplies the part of its row in the loss and in metrics.
+    /// `None` means that every row has the weight 1.
     pub fn weight(&self) -> Option<&str> {
         self.weight.as_deref()
     }
@@ -115,8 +117,8 @@ impl Schema {
         self.split.as_deref()
     }
 
-    /// Returns the name of the column with each row's group, for example its user, or `None` if there is no such column. Metrics such as
-    /// [GAUC](crate::metrics::gauc()) compare scores within a group.
+    /// Returns the name of the column that has the group of each row, for example its user, or `None` if there is no such column. Metrics such
+    /// as [GAUC](crate::metrics::gauc()) compare scores within a group.
     pub fn group(&self) -> Option<&str> {
         self.group.as_deref()
     }
@@ -126,7 +128,7 @@ impl Schema {
         &self.target_statistics
     }
 
-    /// Returns a copy without label, weight, split and group columns. Use it to read rows that have no labels yet.
+    /// Returns a copy of the schema without the label, weight, split and group columns. Use it to read rows that have no labels yet.
     pub fn unlabelled(&self) -> Self {
         Self {
             features: self.features.clone(),
@@ -143,8 +145,8 @@ impl Schema {
     }
 }
 
-/// Collects the features and columns of a [`Schema`]; start with [`Schema::builder`]. [`SchemaBuilder::build`] checks them all, so no other
-/// method fails.
+/// Collects the features and columns of a [`Schema`]; start with [`Schema::builder`]. The methods that add or set something do not fail:
+/// [`SchemaBuilder::build`] checks everything and returns the errors.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SchemaBuilder {
@@ -173,20 +175,20 @@ impl SchemaBuilder {
         self
     }
 
-    /// Adds a [`Categorical`] feature with default options: each row has one value in the column `name`, and every value of the fitting rows
-    /// gets its own id.
+    /// Adds a [`Categorical`] feature with default options: each row has one value in the column `name`, and every value in the rows on which
+    /// the encoder is fitted gets its own id.
     pub fn categorical(self, name: impl Into<String>) -> Self {
         self.feature(Categorical::new(name))
     }
 
-    /// Adds a [`Numeric`] feature with default options: each row has one number, or none, in the column `name`, and the training rows decide how it is
-    /// encoded ([`Transform::Auto`](super::Transform::Auto)).
+    /// Adds a [`Numeric`] feature with default options: each row has one number in the column `name`, or an empty cell. The training rows
+    /// decide how it is encoded: see [`Transform::Auto`](super::Transform::Auto).
     pub fn numeric(self, name: impl Into<String>) -> Self {
         self.feature(Numeric::new(name))
     }
 
-    /// Adds a [`Bag`] feature with default options: each row has a list of values in the column `name`, split at `separator`, and the vectors
-    /// of the values are averaged.
+    /// Adds a [`Bag`] feature with default options: each row has a list of values in the column `name`. The text of a cell is split at
+    /// `separator`, and the vectors of its values are averaged.
     pub fn bag(self, name: impl Into<String>, separator: impl Into<String>) -> Self {
         self.feature(Bag::new(name, separator))
     }
@@ -202,27 +204,28 @@ impl SchemaBuilder {
         self
     }
 
-    /// Sets the name of the column with each row's domain. Without it, all rows belong to one domain, named `all`.
+    /// Sets the name of the column that has the domain of each row. Without this column, all rows belong to one domain, named `all`.
     pub fn domain(mut self, column: impl Into<String>) -> Self {
         self.domain = Some(column.into());
         self
     }
 
-    /// Adds a label column; each is a task that a model predicts. A column's name alone is a binary task, whose cells are 0 and 1; a [`Label`]
-    /// may be of another kind. A cell is empty if the label is missing.
+    /// Adds a label column. Each label column is a task: the model predicts its labels. The name of a column alone means a binary task, whose
+    /// cells are 0 and 1; a [`Label`] can be of another kind. A cell is empty if the label is missing. For a cell that the kind does not allow,
+    /// reading a log returns an error.
     pub fn label(mut self, column: impl Into<Label>) -> Self {
         self.labels.push(column.into());
         self
     }
 
-    /// Adds several label columns, in this order, each as [`SchemaBuilder::label`] does.
+    /// Adds several label columns, in this order. Each is added as by [`SchemaBuilder::label`].
     pub fn labels<S: Into<Label>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.labels.extend(columns.into_iter().map(Into::into));
         self
     }
 
-    /// Sets the name of the column with each row's weight in the loss and in metrics. Weights are finite numbers of at least 0. Without this
-    /// column every row has the weight 1.
+    /// Sets the name of the column that has the weight of each row. A weight multiplies the part of its row in the loss and in metrics. Each
+    /// must be a finite number of at least 0; otherwise reading a log returns an error. Without this column, every row has the weight 1.
     pub fn weight(mut self, column: impl Into<String>) -> Self {
         self.weight = Some(column.into());
         self
@@ -235,8 +238,8 @@ impl SchemaBuilder {
         self
     }
 
-    /// Sets the name of the column with each row's group, for example a user or a session. Metrics such as [GAUC](crate::metrics::gauc())
-    /// compare scores within a group. By default there are no groups.
+    /// Sets the name of the column that has the group of each row, for example a user or a session. Metrics such as
+    /// [GAUC](crate::metrics::gauc()) compare scores within a group. By default there are no groups.
     pub fn group(mut self, column: impl Into<String>) -> Self {
         self.group = Some(column.into());
         self
@@ -255,10 +258,13 @@ impl SchemaBuilder {
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) with a message that names every problem:
     ///
     /// * There is no feature, two features have the same name, or a feature has the name `age?` while a numeric feature is named `age`.
-    /// * The name of a feature, table, label, weight, split, domain or group is empty, a separator is empty, or a setting is out of its range.
-    /// * Two features use the same embedding table but have a different coding or width.
+    /// * The name of a feature, table, label, weight, split, domain or group is empty.
+    /// * The separator of a bag is empty, or a setting of a feature is out of its range.
+    /// * Two features use the same embedding table but have a different [`Coding`](super::Coding) or width. A numeric feature that is embedded
+    ///   must have a table of its own.
     /// * A sequence has features that are no bags, or attention without the targets that it needs.
-    /// * A label, split or weight column is named twice or is also a feature, the domain or the group. Its values would be an input.
+    /// * A label, split or weight column is named twice, or it also has another use: as one of the other two, a feature, the domain or the
+    ///   group.
     pub fn build(self) -> Result<Schema> {
         let mut problems = Problems::default();
         self.check_features(&mut problems);

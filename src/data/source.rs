@@ -5,15 +5,15 @@ use std::sync::Arc;
 use super::{Batch, DataSet, DomainId, Layout, Loader, LoaderConfig};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A source of training rows, batch by batch. [`Loader`] is the source for a [`DataSet`] in memory. Implement this trait for your own source, for
-/// example a file that does not fit into memory.
+/// A source of training rows, which it returns batch by batch. [`Loader`] is the source for a [`DataSet`] in memory. Implement this trait for
+/// your own source, for example a file that does not fit into memory.
 ///
-/// The caller begins a [`Pass`] and then takes its batches one by one. The batches must depend only on the rows, the pass and the
-/// [`LoaderConfig`]. Then an interrupted run can begin the same epoch again, [skip](RowSource::skip) the batches that are done, and continue bit
-/// for bit. A new pass ends the previous one.
+/// The caller begins a [`Pass`] and then takes its batches one by one. A new pass ends the previous one. The batches must depend only on the
+/// rows, the pass and the [`LoaderConfig`]. Then an interrupted run can begin the same epoch again, [skip](RowSource::skip) the batches that are
+/// done, and continue with exactly the same results.
 ///
-/// [`Trainer::fit`](crate::train::Trainer::fit) takes a source and checks every batch. (A data set is checked when it is made.) The rows of a batch
-/// can be in any order; it is fastest to group them by domain, as [`Loader`] does.
+/// [`Trainer::fit`](crate::train::Trainer::fit) takes a source and checks every batch. (It does not check a data set again, which was checked
+/// when it was made.) The rows of a batch can be in any order. Training is fastest if they are grouped by domain, as [`Loader`] does it.
 ///
 /// ```
 /// use starple::data::{Batch, DataSet, Layout, Loader, LoaderConfig, Pass, RowSource};
@@ -34,32 +34,35 @@ pub trait RowSource: Send {
     /// Returns the names and sizes of the fields, numeric inputs, domains and tasks of the rows. Every batch must have this layout.
     fn layout(&self) -> &Layout;
 
-    /// Returns the numbers of rows and labels of an epoch. Training checks them before it reads the rows.
+    /// Returns how many rows and labels an epoch has, before [`LoaderConfig::negatives`] leaves out any. Training checks these counts before it
+    /// reads the rows.
     fn counts(&self) -> RowCounts;
 
-    /// Whether the source follows [`LoaderConfig::negatives`]: it leaves out labels 0, and rows without labels left. Default: no. Training
-    /// refuses an objective that samples negatives if the rows come from a source that does not.
+    /// Returns true if the source follows [`LoaderConfig::negatives`]: it leaves out some labels 0, and rows without any label left. The default
+    /// implementation returns false. If the objective of a training run samples negatives, training returns an error for a source that returns
+    /// false.
     fn samples_negatives(&self) -> bool {
         false
     }
 
-    /// Returns a checksum of the rows and their order. A checkpoint stores it, so that a run resumes only with the same rows. For a data set it
-    /// is [`DataSet::checksum`].
+    /// Returns a checksum of the rows and of their order. A checkpoint stores it, so that a run can only be resumed with the same rows. For a
+    /// data set it is [`DataSet::checksum`].
     fn fingerprint(&self) -> u32;
 
-    /// Starts a pass over the rows, before its first batch, and ends the previous pass. `config` says how rows are split into batches.
+    /// Starts a pass over the rows, so that the next batch is its first one, and ends the previous pass. `pass` says which rows are read and in
+    /// which order; `config` says how they are split into batches.
     ///
     /// # Errors
     /// An error of the source, for example if a file cannot be read.
     fn begin(&mut self, pass: Pass, config: &LoaderConfig) -> Result<()>;
 
-    /// Returns the number of all batches of the current pass, including those that were read. It is 0 before the first pass.
+    /// Returns the number of all batches of the current pass. Batches that were read already count too. The result is 0 before the first pass.
     fn batches(&self) -> usize;
 
-    /// Returns how many batches of the current pass were read or skipped, from 0 to [`RowSource::batches`].
+    /// Returns how many batches of the current pass were read or skipped. It is at most [`RowSource::batches`].
     fn position(&self) -> usize;
 
-    /// Skips the next `count` batches of the current pass, or all remaining ones if there are fewer.
+    /// Skips the next `count` batches of the current pass. If there are fewer, all of them are skipped.
     ///
     /// # Errors
     /// An error of the source, for example if a file cannot be read.
@@ -73,24 +76,27 @@ pub trait RowSource: Send {
     fn next_into(&mut self, batch: &mut Batch) -> Result<bool>;
 }
 
-/// Which rows [`RowSource::begin`] starts to read, and in which order: an epoch of training, or a sample.
+/// Which rows a [`RowSource`] reads after [`RowSource::begin`], and in which order: those of an epoch of training, or a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
-    /// Every row once, in batches of at most [`batch_rows`](LoaderConfig::batch_rows) rows. The number of the epoch, counted from 0, changes the
-    /// random order. With [`LoaderConfig::negatives`], only rows that keep a label are in it.
+    /// Every row once, in batches of at most [`batch_rows`](LoaderConfig::batch_rows) rows. With [`LoaderConfig::negatives`], rows without any
+    /// label left are skipped. The argument is the number of the epoch, counted from 0. Epochs with different numbers have different random
+    /// orders.
     Epoch(u64),
-    /// A random sample of the rows of each domain, in random order and in batches of at most [`batch_rows`](LoaderConfig::batch_rows) rows.
-    /// [`recompute_statistics`](crate::train::recompute_statistics) uses it. Rows with the id [`DomainId::SHARED`] are left out. Of the
-    /// [`LoaderConfig`], only `batch_rows`, `seed` and `negatives` have an effect.
+    /// A random sample of the rows of each domain, in random order and in batches of at most [`batch_rows`](LoaderConfig::batch_rows) rows. Rows
+    /// with the id [`DomainId::SHARED`] are left out. Of the [`LoaderConfig`], only `batch_rows`, `seed` and `negatives` have an effect.
+    /// [`recompute_statistics`](crate::train::recompute_statistics) uses such a pass.
     Sample {
-        /// The largest number of rows of each domain in the sample. A domain with fewer rows gives all of them.
+        /// The largest number of rows of each domain in the sample. If a domain has fewer rows, the sample has all of them.
         per_domain: usize,
-        /// Any number. The same number gives the same sample; different numbers give different random samples.
+        /// The number of the sample, which can be any number. With the same rows and seed, the same number gives the same sample, and different
+        /// numbers give different random samples.
         number: u64,
     },
 }
 
-/// The numbers of rows and labels in an epoch of a [`RowSource`]. Training checks them with [`RowCounts::check`] before it reads the rows.
+/// How many rows and labels an epoch of a [`RowSource`] has, before [`LoaderConfig::negatives`] leaves out any. Training checks these counts
+/// with [`RowCounts::check`] before it reads the rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RowCounts {
     /// The number of rows of an epoch.
@@ -99,12 +105,13 @@ pub struct RowCounts {
     pub shared: usize,
     /// The number of rows with a weight above 0. It must be at least 1 for training.
     pub weighted: usize,
-    /// For each task of the layout, the number of rows with a label. At least one must be above 0 for training.
+    /// For each task, in the order of [`Layout::tasks`], the number of rows that have a label. For training, at least one of these numbers must
+    /// be above 0.
     pub labelled: Vec<usize>,
 }
 
 impl RowCounts {
-    /// Checks that a model can learn from these rows. [`Trainer::fit`](crate::train::Trainer::fit) does so before it starts.
+    /// Checks that a model can learn from the counted rows. [`Trainer::fit`](crate::train::Trainer::fit) does this before it starts.
     ///
     /// # Errors
     /// [`ErrorKind::Data`] if there are no rows, if a row has an unknown domain, if no row has a weight above 0, or if no row has a label of any
@@ -168,10 +175,10 @@ impl<S: RowSource + ?Sized> RowSource for &mut S {
     }
 }
 
-/// Types that training accepts as rows: a [`DataSet`], an `Arc<DataSet>`, and any [`RowSource`], also as `&mut`.
+/// Types that training accepts as rows: a [`DataSet`], an `Arc<DataSet>`, any [`RowSource`], or a mutable reference to a [`RowSource`].
 pub trait IntoSource<'a> {
-    /// Converts the value into a source whose batches are valid: a [`DataSet`] was checked when it was made, and each batch of another source is
-    /// checked when it is read.
+    /// Converts the value into a source that returns only valid batches. A [`DataSet`] was checked when it was made. For any other source, the
+    /// result checks each batch when it is read, and returns an error if the batch is invalid.
     fn into_source(self) -> Box<dyn RowSource + 'a>;
 }
 

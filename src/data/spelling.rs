@@ -9,14 +9,15 @@ const EXACT_F64: f64 = 9_007_199_254_740_992.0;
 #[cfg(any(test, feature = "parquet"))]
 const EXACT_F32: f32 = 16_777_216.0;
 
-/// Returns the standard spelling of an id, which is a value of a categorical feature, of a bag, or of the domain, split or group column.
+/// Returns the standard spelling of an id. An id in this sense is the text of a value of a categorical feature, of a bag, or of the domain,
+/// split or group column.
 ///
-/// Programs write the same id in several ways: `3` or `3.0` (a data frame turns integers into floats if a value is missing), `true`, `True` or
-/// `TRUE`. Vocabularies, hashes and domains know only the standard spelling. Every source of ids uses this function: delimited text, Parquet,
-/// [`Encoder::encode_rows`](super::Encoder::encode_rows) and predictors.
+/// Programs write the same id in different ways: `3` or `3.0` (a data frame turns integers into floats if a value is missing), `true`, `True` or
+/// `TRUE`. Vocabularies, hashes and domains have only the standard spelling. The crate uses this function wherever it reads ids: in delimited
+/// text, in Parquet, in [`Encoder::encode_rows`](super::Encoder::encode_rows) and in predictors.
 ///
-/// * An integer with a fraction of zeros loses the fraction: `3.0` and `3.00` become `3`, `-2.0` becomes `-2`. The function works on digits, so
-///   integers of any length stay exact. `-0` becomes `0`.
+/// * An integer with a fraction of zeros loses the fraction: `3.0` and `3.00` become `3`, and `-2.0` becomes `-2`. The function works on the
+///   digits, so integers of any length stay exact. `-0` becomes `0`.
 /// * `true` and `false` in any case become lowercase.
 /// * Every other text is not changed, for example `007`, `007.0`, `3.10`, `1e3`, `+3` and ` 3`. Each of these is a different id.
 ///

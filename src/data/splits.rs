@@ -19,13 +19,15 @@ const LISTED: usize = 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownDomainRows {
-    /// Encoding returns an error of [`ErrorKind::UnknownDomain`], which names these domains and counts their rows. This is the default.
+    /// Encoding returns an error of [`ErrorKind::UnknownDomain`]. Its message lists these domains, each with its number of rows. This is the
+    /// default.
     #[default]
     Error,
     /// The rows are kept and get the id [`DomainId::SHARED`](super::DomainId::SHARED), whose documentation says how models score them. The
-    /// encoder is set to [`UnknownDomain::Shared`], so that it does this in serving too.
+    /// encoder is set to [`UnknownDomain::Shared`], so that it gives this id also to rows that it encodes later, for example in serving.
     Shared,
-    /// The rows are left out, and [`DataReport::left_out`] counts them. It is an error if a split then has no rows.
+    /// The rows are left out, and [`DataReport::left_out`] counts them. If a split then has no rows, encoding returns an error of
+    /// [`ErrorKind::UnknownDomain`].
     Drop,
 }
 
@@ -33,22 +35,22 @@ pub enum UnknownDomainRows {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownSplitRows {
-    /// It returns an error of [`ErrorKind::Data`], which names these values and counts their rows. This is the default, because a value such as
-    /// `Train` is probably a mistake.
+    /// It returns an error of [`ErrorKind::Data`]. The message lists these values, each with its number of rows. This is the default, because a
+    /// value such as `Train` is probably a mistake.
     #[default]
     Error,
     /// The rows are left out, and [`DataReport::left_out`] counts them.
     Drop,
 }
 
-/// What [`Splits`] do with rows of an unknown domain or split. By default both are errors. In a run file of the `train` example, the same names are
-/// keys of `[data]`.
+/// What [`Splits`] do with rows that have an unknown domain or an unknown split. By default, encoding returns an error for both. In a run file
+/// of the `train` example, the keys `unknown_domain` and `unknown_split` of `[data]` set them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SplitOptions {
-    /// What to do with validation and test rows whose domain no training row has. The default is an error.
+    /// What to do with validation and test rows whose domain no training row has. By default, encoding returns an error.
     pub unknown_domain: UnknownDomainRows,
-    /// What to do with rows whose value in the split column is not `train`, `val` or `test`. The default is an error. Only [`Splits::of_table`]
-    /// uses it.
+    /// What to do with rows whose value in the split column is not `train`, `val` or `test`. By default, [`Splits::of_table`] returns an error.
+    /// Other functions do not use this option.
     pub unknown_split: UnknownSplitRows,
 }
 
@@ -58,32 +60,35 @@ pub struct SplitOptions {
 pub struct Splits {
     /// The encoder that was fitted on the training rows. It is `None` if [`Splits::of_sets`] made the splits.
     pub encoder: Option<Encoder>,
-    /// The names and sizes of the fields, numeric inputs, domains and tasks of all three splits. Build the model's settings with it.
+    /// The layout of all three splits: the names and sizes of their fields, numeric inputs, domains and tasks. Build the model's settings with
+    /// it.
     pub layout: Layout,
     /// The training rows. The encoder and the model learn from these rows only.
     pub train: Arc<DataSet>,
-    /// The validation rows. Training measures each epoch on them, to stop early and to choose the best epoch.
+    /// The validation rows. After each epoch, training measures the model on them, to stop early and to choose the best epoch.
     pub val: DataSet,
-    /// The test rows, to measure the trained model at the end. Training does not use them.
+    /// The test rows. They are for measuring the trained model at the end; training does not use them.
     pub test: DataSet,
-    /// Counts of unknown values, missing numbers and rows that were left out. It is empty if [`Splits::of_sets`] made the splits.
+    /// Counts of unknown values, empty cells, and rows that were left out. If [`Splits::of_sets`] made the splits, nothing is counted: all
+    /// counts are 0, and all lists are empty.
     pub report: DataReport,
 }
 
 impl Splits {
-    /// Makes splits of three data sets that are encoded already. The layout is that of `train`; whether the other two fit it is not checked here.
+    /// Makes splits from three data sets that are encoded already. The layout of the splits is that of `train`. This function does not check
+    /// that `val` and `test` have the same layout.
     pub fn of_sets(train: impl Into<Arc<DataSet>>, val: DataSet, test: DataSet) -> Self {
         let train = train.into();
         Self { encoder: None, layout: train.layout().clone(), train, val, test, report: DataReport::default() }
     }
 
-    /// Encodes training, validation and test rows. `parts` has these three in this order: each is a table and the numbers of its rows, counted
-    /// from 0. The encoder is fitted on the training rows only.
+    /// Encodes training, validation and test rows. `parts` has three entries, for these splits in this order. Each entry is a table and the
+    /// numbers of the rows of this table that belong to the split, counted from 0. The encoder is fitted on the training rows only.
     ///
     /// # Errors
     /// * The errors of [`Encoder::fit`], [`Encoder::encode_training`] and [`Encoder::encode`].
-    /// * [`ErrorKind::UnknownDomain`] if validation or test rows have a domain that no training row has and `options` do not allow it, or if a
-    ///   split has no rows left after such rows were left out.
+    /// * [`ErrorKind::UnknownDomain`] if validation or test rows have a domain that no training row has, and [`SplitOptions::unknown_domain`] is
+    ///   [`UnknownDomainRows::Error`]. Also if such rows were left out, and a split then has no rows.
     /// * [`ErrorKind::Data`] if all rows of a split have the weight 0.
     ///
     /// # Panics
@@ -92,12 +97,12 @@ impl Splits {
         Self::encode_all(schema, parts, options, Vec::new())
     }
 
-    /// Encodes the rows of one table. The value of a row in the split column, `train`, `val` or `test`, says to which split it belongs.
+    /// Encodes the rows of one table. The split column of the schema says to which split a row belongs: its value is `train`, `val` or `test`.
     ///
     /// # Errors
     /// * [`ErrorKind::Config`] if the schema has no split column.
-    /// * [`ErrorKind::Data`] if one of these three values is in no row, or if the column has other values and `options` do not allow it. The message
-    ///   names the values.
+    /// * [`ErrorKind::Data`] if one of these three values is in no row. Also if rows have other values, and [`SplitOptions::unknown_split`] is
+    ///   [`UnknownSplitRows::Error`]. The message lists the values that were found.
     /// * The errors of [`Splits::encode`].
     pub fn of_table(schema: &Schema, table: &Table, options: SplitOptions) -> Result<Self> {
         let strangers = strangers(table)?;

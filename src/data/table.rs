@@ -7,10 +7,10 @@ use super::Feature;
 use super::names::listed;
 use crate::error::{Error, ErrorKind, Result, quoted};
 
-/// The columns of a log that a [`Schema`](super::Schema) names, in memory and not encoded yet. [`Table::read`] makes one from files;
-/// [`Encoder::encode`](super::Encoder::encode) turns its rows into a [`DataSet`](super::DataSet).
+/// The columns of a log that a [`Schema`](super::Schema) names, in memory. They are not encoded yet: [`Encoder::encode`](super::Encoder::encode)
+/// turns their rows into a [`DataSet`](super::DataSet). [`Table::read`] makes a table from files.
 ///
-/// Rows have numbers that are counted from 0. A table does not depend on an encoder: every encoder with the same schema can encode it.
+/// The rows of a table are numbered from 0. A table does not depend on an encoder: every encoder with the same schema can encode it.
 #[derive(Debug, Clone)]
 pub struct Table {
     pub(super) source: PathBuf,
@@ -87,7 +87,7 @@ impl Lines {
 }
 
 impl Table {
-    /// Returns the number of rows, from 1 to 2³² − 1: reading a log without rows is an error.
+    /// Returns the number of rows, from 1 to 2³² − 1. It is never 0, because reading a log without rows returns an error.
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -97,7 +97,8 @@ impl Table {
         &self.source
     }
 
-    /// Returns the path of the file from which a row was read. If a folder was read, it is one of the files in it. `row` is counted from 0.
+    /// Returns the path of the file from which a row was read. If a folder was read, it is the path of one of the files in it. `row` is the
+    /// number of the row in the table, counted from 0.
     ///
     /// # Panics
     /// If `row` is not less than [`Table::rows`].
@@ -117,7 +118,7 @@ impl Table {
         self.lines.of(row as usize)
     }
 
-    /// Returns the numbers of all rows in ascending order: 0 to [`Table::rows`] − 1. Pass them to an encoder to use all rows.
+    /// Returns the numbers of all rows, 0 to [`Table::rows`] − 1, in ascending order. Pass them to an encoder to use all rows.
     pub fn all(&self) -> Vec<u32> {
         (0..self.rows as u32).collect()
     }
@@ -130,7 +131,7 @@ impl Table {
         Ok(self.split_column()?.1.dictionary.iter().map(AsRef::as_ref).collect())
     }
 
-    /// Returns the numbers of the rows whose value in the split column is `name`, counted from 0, in ascending order.
+    /// Returns the numbers of the rows whose value in the split column is `name`. They are counted from 0 and in ascending order.
     ///
     /// # Errors
     /// * [`ErrorKind::Config`] if the schema with which the table was read has no split column.

@@ -9,11 +9,11 @@ use crate::data::{Batch, Feature, Ids, LeftOut, Share, Table};
 use crate::error::{Result, quoted};
 
 impl Encoder {
-    /// Counts the unknown values in a batch. The result has one entry for each feature with a vocabulary, in the order of the schema: the name of
-    /// the feature, and the number of unknown values out of all its values in the batch.
+    /// Counts the unknown values in a batch. The result has one entry for each feature with a vocabulary, in the order of the schema: the name
+    /// of the feature, and how many of its values in the batch are unknown, out of how many.
     ///
-    /// A value is unknown, and has id 0, if it occurs less often in the fitting rows than the feature's `min_count`. `batch` must be one that this
-    /// encoder made; otherwise the counts have no meaning.
+    /// A value is unknown, and has id 0, if it occurs in the rows on which the encoder was fitted less often than the feature's `min_count`, for
+    /// example never. This encoder must have made `batch`; otherwise the counts have no meaning.
     pub fn unknown_values(&self, batch: &Batch) -> Vec<(String, Share)> {
         let with_fitted = self.schema.features().iter().enumerate().map(|(i, feature)| (feature, self.fitted(i)));
         let counted = with_fitted
@@ -71,8 +71,9 @@ impl Encoder {
         Ok(())
     }
 
-    /// Returns warnings about probable mistakes in the fitted rows, one sentence each; empty if there are none. A numeric feature can have fewer
-    /// buckets than the schema asks for, and names of domains can differ only in case or spaces.
+    /// Returns warnings about probable mistakes in the rows on which the encoder was fitted, one sentence each. The list is empty if there are
+    /// none. There is a warning if a numeric feature has fewer buckets than the schema asks for, and if the names of two domains differ only in
+    /// case or spaces.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for (feature, fitted) in self.schema.features().iter().zip(&self.fitted) {

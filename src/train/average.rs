@@ -6,36 +6,45 @@ use crate::error::Problems;
 use crate::model::{Gradient, Model};
 use crate::nn::{Leaf, LeafMut, Pair, Params as _, Path};
 
-/// Which average of weights a run evaluates and keeps. Training itself goes on with the weights of the last step.
+/// Which average of the model's parameters ("weights") over steps or epochs a training run evaluates and keeps, if any: the setting
+/// [`TrainConfig::average`](super::TrainConfig::average). The average does not influence training: each step starts from the weights of the
+/// step before.
 ///
-/// Where there is an average, each evaluation is of the average, so that early stopping, the best epoch and the saved model are those of
-/// the average. Its normalisation statistics are computed anew
-/// ([`statistics_rows`](super::TrainConfig::statistics_rows)). The average needs the memory of one more model. In a run file: `average =
-/// { ema = { decay = 0.999 } }`, `{ swa = { after_epochs = 2 } }` or `"off"`.
+/// As soon as the average has started, the run evaluates the average after each epoch instead of the weights. So early stopping, the best
+/// epoch and the model at the end of the run use the average. Exception: if a callback ends the run and there is no best epoch on validation
+/// rows, the model has the weights of the last step, not averaged.
+///
+/// Means and variances of normalisation layers are not averaged over steps. They are computed anew for the averaged weights
+/// ([`TrainConfig::statistics_rows`](super::TrainConfig::statistics_rows)); if that is switched off, they are those of the last step.
+///
+/// The average needs as much memory as one more model. In a run file: `average = { ema = { decay = 0.999 } }`, `{ swa = { after_epochs = 2
+/// } }` or `"off"`. `build` of the settings returns an error for an invalid number.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Average {
     /// No average (the default).
     #[default]
     Off,
-    /// The exponential moving average of the weights `w_t` after each step, `a_t = decay·a_{t−1} + (1 − decay)·w_t`. It starts at the
-    /// weights before the first step, or those after `after_epochs` epochs.
+    /// The exponential moving average of the weights over the steps: `a_t = decay·a_{t−1} + (1 − decay)·w_t`, where `w_t` are the weights
+    /// after step t and `a_t` is the average after step t. It starts with `a_0` = the weights after `after_epochs` epochs, which are the
+    /// initial weights if `after_epochs` is 0.
     ///
-    /// Table rows that a step does not read keep their weights, so their average is brought up to date when they are read the next time
-    /// and at the end of the epoch, by `a_{t+n} = w + decayⁿ·(a_t − w)`: the time of a step does not depend on the size of a table. Only
-    /// with [`RowUpdates::Exact`](crate::optim::RowUpdates::Exact), which changes all rows in every step, all rows are averaged in every
-    /// step.
+    /// The time of a step does not depend on the size of the embedding tables: the average of a table row is computed when a step reads the
+    /// row, and at the end of each epoch. Exception: with [`RowUpdates::Exact`](crate::optim::RowUpdates::Exact), which changes all rows in
+    /// every step, every step averages all rows. The result is that of the equation in both cases.
     Ema {
-        /// Above 0 and below 1. About `1/(1 − decay)` steps count.
+        /// The factor `decay` of the equation, above 0 and below 1. Roughly the last `1/(1 − decay)` steps count: 1000 steps for 0.999.
         decay: f64,
-        /// The number of epochs before the average starts; default 0. Until then, the weights themselves are evaluated.
+        /// The number of epochs before the average starts: from 0 to [`TrainConfig::epochs`](crate::train::TrainConfig::epochs) − 1; in
+        /// files the default is 0. These epochs evaluate the weights themselves, and one of them can be the best epoch.
         #[serde(default)]
         after_epochs: usize,
     },
-    /// Stochastic weight averaging (Izmailov et al., UAI 2018): the mean of the weights at the ends of all epochs after the first
-    /// `after_epochs`, which is at least 1. Until then, the weights themselves are evaluated.
+    /// Stochastic weight averaging (Izmailov et al., UAI 2018): after epoch n, the plain mean of the weights at the ends of the epochs
+    /// `after_epochs + 1` to n, counted from 1. So after epoch `after_epochs + 1` the average equals the weights.
     Swa {
-        /// The number of epochs before the first one that counts.
+        /// The number of epochs at the start that are not in the mean: from 1 to [`TrainConfig::epochs`](crate::train::TrainConfig::epochs)
+        /// − 1; it has no default. These epochs evaluate the weights themselves, and one of them can be the best epoch.
         after_epochs: usize,
     },
 }

@@ -11,16 +11,20 @@ use crate::{Error, ErrorKind, Result};
 
 crate::settings! {
     /// The settings of early stopping: when a training run ends before its last epoch, and by which metric on the validation rows epochs
-    /// are compared. At the end of a run, the model has the weights of the best epoch.
+    /// are compared. At the end of a run, the model has the weights of the best epoch: the last epoch that was an improvement. Without
+    /// validation rows, these settings have no effect.
     #[derive(Default)]
     EarlyStop, EarlyStopBuilder, in files {
-        /// The run ends after this number of epochs in a row without an improvement. At least 1; default 2.
+        /// The run ends after this number of epochs in a row without an improvement (`min_delta` says what an improvement is). At least 1;
+        /// default 2. With a number of at least `epochs`, the run does all its epochs.
         patience: usize = 2;
-        /// An epoch is an improvement if its monitored metric is better than that of the best epoch so far by more than this number. A
-        /// finite number of at least 0, in the unit of the metric; default 0.
+        /// An epoch is an improvement if its monitored metric is better than that of the best epoch so far by more than this number. The
+        /// first epoch always is one. A finite number of at least 0, in the unit of the metric; default 0. For PCOC it is a difference of
+        /// `|ln PCOC|` ([`Metric::goodness`](crate::metrics::Metric::goodness)).
         min_delta: f64 = 0.0;
-        /// The monitored metric, which is computed on the validation rows. It can be any metric of any task and domain. Default: the AUC
-        /// over all rows, as a mean over tasks.
+        /// The monitored metric, which is computed on the validation rows after each epoch. It can be any metric of any task and domain.
+        /// Default: the AUC over all validation rows, as a mean over tasks. [`Trainer::fit`](super::Trainer::fit) returns an error if the
+        /// model does not have this task or domain, or if the metric is undefined on the validation rows.
         monitor: Monitor = Monitor::default(), as &Monitor;
     }
     check(this, problems) {
@@ -33,55 +37,78 @@ crate::settings! {
 }
 
 crate::settings! {
-    /// The settings of a [`Trainer`](super::Trainer): epochs, batches, optimizer, loss, early stopping, seed and threads.
+    /// The settings of a training run by a [`Trainer`](super::Trainer): epochs, batches, optimizer, loss, early stopping, seed and threads.
+    ///
+    /// ```
+    /// use starple::optim::OptimizerConfig;
+    /// use starple::train::TrainConfig;
+    ///
+    /// let config = TrainConfig::builder().epochs(3).batch_rows(1024).optimizer(OptimizerConfig::adam(0.002)?).build()?;
+    /// assert_eq!((config.epochs(), config.seed()), (3, 0));
+    /// # Ok::<(), starple::Error>(())
+    /// ```
     #[derive(Default)]
     TrainConfig, TrainConfigBuilder, in files {
-        /// The number of epochs, that is, of passes over all training rows, from 1 to 2³² − 1; default 5. The run can end earlier
-        /// ([`TrainConfig::early_stop`]).
+        /// The largest number of epochs, from 1 to 2³² − 1; default 5. An epoch is one pass over all training rows. With validation rows,
+        /// the run can end earlier ([`TrainConfig::early_stop`]).
         epochs: usize = 5;
-        /// The largest number of rows in a batch, from 1 to 2³² − 1; default 4096. Each batch is one step of the optimizer.
+        /// The largest number of training rows in a batch, from 1 to 2³² − 1; default 4096. The optimizer takes one step for each batch. The
+        /// last batch of an epoch can have fewer rows.
         batch_rows: usize = 4096;
-        /// Which rows can be in one batch. Default: rows of any number of domains ([`BatchOrder::Mixed`]).
+        /// Whether a batch can have rows of several domains. Default: rows of any number of domains ([`BatchOrder::Mixed`]); the alternative
+        /// is one domain in each batch ([`BatchOrder::OneDomain`]).
         batches: BatchOrder = BatchOrder::default();
-        /// The optimizer and its base learning rate. Default: Adam with its default settings.
+        /// The optimizer and its base learning rate. Default: Adam with its default settings, of which the learning rate is 0.001.
         optimizer: OptimizerConfig = OptimizerConfig::default(), as &OptimizerConfig;
-        /// A separate optimizer for the embedding tables. `None`, the default: `optimizer` updates the tables too.
+        /// A separate optimizer for the embedding tables, with a base learning rate of its own; `schedule` multiplies both rates by the same
+        /// factor. `None`, the default: `optimizer` updates the tables too.
         embedding_optimizer: Option<OptimizerConfig> = None,
             from impl Into<Option<OptimizerConfig>>, as Option<&OptimizerConfig>;
-        /// How the learning rate changes during the run. Default: it stays the same. [`LrSchedule::Plateau`] needs validation rows.
+        /// How the learning rate changes during the run: the factor by which each step multiplies the base learning rate. Default: it stays
+        /// the same ([`LrSchedule::Constant`]). [`LrSchedule::Plateau`] needs validation rows; without them
+        /// [`Trainer::fit`](super::Trainer::fit) returns an error.
         schedule: LrSchedule = LrSchedule::default(), as &LrSchedule;
-        /// The limit on the gradient of each step, applied before the optimizer. `None`, the default: gradients are not clipped.
+        /// The limit on the gradient of each step (its norm, or each of its components), applied before the optimizer. `None`, the default:
+        /// gradients are not clipped.
         clip: Option<Clip> = None, from impl Into<Option<Clip>>;
-        /// The names of the tensors that are not trained; default none. A name stands for all tensors whose dotted name starts with it,
-        /// compared part by part, where `*` matches any one part: `"embeddings.user"` or `"net.layers.*.shared"`. See
-        /// [`Gradient::freeze`](crate::model::Gradient::freeze).
+        /// The names of the tensors that keep their values during training; default none. A name stands for all tensors whose dotted name
+        /// starts with it, compared part by part, where `*` matches any one part: `"embeddings.user"` or `"net.layers.*.shared"`. See
+        /// [`Gradient::freeze`](crate::model::Gradient::freeze). [`Trainer::fit`](super::Trainer::fit) returns an error if a name matches no
+        /// tensor of the model, or if no tensor is left to train.
         freeze: Vec<String> = Vec::new(), each String, as &[String];
-        /// The loss: how the losses of tasks and domains are weighted and summed. Default: one loss for each task, each with weight 1.
+        /// The loss that training minimises: how the losses of tasks and domains are weighted and summed. Default: the sum of the mean losses
+        /// of all tasks, each with weight 1.
         objective: Objective = Objective::default(), as &Objective;
         /// When to end the run early, and which metric decides which epoch is best. It has an effect only if there are validation rows.
         /// Without them all epochs run, and the model has the weights of the last one.
         early_stop: EarlyStop = EarlyStop::default(), as &EarlyStop;
-        /// The largest number of training rows of each domain from which the means and variances of normalisation layers are computed anew
-        /// ([`recompute_statistics`](super::recompute_statistics)): before each evaluation, and when a callback ends the run. Default
-        /// 131,072. With 0, nothing is computed anew: inference uses the moving averages of training.
+        /// The number of training rows of each domain that the run samples to compute the means and variances of normalisation layers anew
+        /// for the current weights ([`recompute_statistics`](super::recompute_statistics)). It does so at the end of each epoch before the
+        /// evaluation, and when a callback ends the run. A domain with fewer rows gives all its rows. Any number; default 131,072. With 0,
+        /// nothing is computed anew: inference uses the moving averages from the training steps, which lag behind the weights.
         statistics_rows: usize = 131_072;
-        /// Which average of the weights is evaluated, and kept as the result of the run; default none: the weights themselves.
+        /// Which average of the weights over steps or epochs the run evaluates, and keeps as its result. Default [`Average::Off`]: the
+        /// weights themselves.
         average: Average = Average::default();
-        /// How training fills the embeddings of unknown values, of the tables that [have one](crate::data::EmbeddingTable::unknown);
-        /// default [`Unknown::ByCount`] with α = 1.
+        /// How training fills the embedding that stands for unknown values, in each table that
+        /// [has one](crate::data::EmbeddingTable::unknown). Default `Unknown::ByCount(1.0)`: an id that occurs n times in the training rows is
+        /// replaced by the id of unknown values with the probability `1/(1 + n)`.
         unknown: Unknown = Unknown::default();
-        /// The strength λ ≥ 0 of the L2 penalty of embeddings by the frequency of their ids; default 0, none. A step adds `λ/n_j·w_j` to
-        /// the gradient of each table row `w_j` that it reads, where `n_j` is the number of training rows that have the id: rare ids are
-        /// pulled to 0 more strongly (mini-batch aware regularisation, Zhou et al., KDD 2018, section 5.2). Rows of unknown values that
-        /// no training row reads are not pulled.
+        /// The strength λ of an L2 penalty on embeddings that is stronger for rare ids: from 0 to 1e6; default 0, no penalty. For each id j
+        /// in the batch, a step adds `(λ/n_j)·w_j` to the gradient of the embedding `w_j` of the id. `n_j` is how often the id occurs in one
+        /// epoch of the training rows ([`IdCounts`](super::IdCounts)). So in an epoch every id is pulled to 0 with a total strength of at most
+        /// λ (mini-batch aware regularisation, Zhou et al., KDD 2018, section 5.2).
+        ///
+        /// The penalty is added before the gradient is clipped, and is not in the reported loss. If no training row has an unknown value, the
+        /// embedding of unknown values is not pulled.
         id_l2: f64 = 0.0;
-        /// The seed of everything that is random in a run: the order of rows, dropout masks, the ids that
-        /// [`unknown`](TrainConfigBuilder::unknown) replaces, the samples for normalisation statistics, and
-        /// the order of units in PCGrad. Any number; default 0. The initial weights of a model do not depend on it: they have their own
-        /// seed in the model's settings.
+        /// The seed of everything that is random in a run: the order of rows, dropout masks, the sampled negatives, the ids that
+        /// [`unknown`](TrainConfigBuilder::unknown) replaces, the samples for normalisation statistics, and the order of tasks or domains in
+        /// PCGrad. Any number; default 0. The initial weights of a model do not depend on it: they have their own seed in the model's
+        /// settings.
         seed: u64 = 0;
-        /// The number of threads for training and evaluation, from 1 to 1024; default 1. It does not change the result: all bits are the
-        /// same.
+        /// The number of threads for training and evaluation, from 1 to 1024; default 1. The result has the same bits with every number of
+        /// threads. With 1, the run uses the calling thread: inside a rayon pool of your own, it then uses all threads of that pool.
         threads: usize = 1;
     }
     check(this, problems) {
@@ -122,9 +149,12 @@ impl TrainConfig {
         }
     }
 
-    /// Checks that models with the layout `layout` can be trained with these settings. The setting `objective` must have one weight and one
-    /// decay for each [unit](crate::loss::Units), or no weights and no decays at all. The layout must have the task and the domain that the
-    /// setting `early_stop` monitors. [`Trainer::fit`](super::Trainer::fit) makes the same check.
+    /// Checks that models with the layout `layout` can be trained with these settings. [`Trainer::fit`](super::Trainer::fit) makes the same
+    /// check; call this one to find mistakes before you read rows.
+    ///
+    /// * Each list of the setting `objective` must be empty or have one entry for each [unit](crate::loss::Units) (`weights`, `decays`) or
+    ///   each task (`pos_weights`, `negatives`). Tasks that are not binary must have 1 in the lists for tasks.
+    /// * The layout must have the task and the domain that the setting `early_stop` monitors, and the task must have the metric.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if `objective` or `early_stop` does not fit `layout`. The message says what the layout has and what the
@@ -134,8 +164,9 @@ impl TrainConfig {
         self.0.early_stop.monitor().check(layout)
     }
 
-    /// Checks that the validation rows `val` fit these settings. `None` means that there are no validation rows.
-    /// [`Trainer::fit`](super::Trainer::fit) makes the same check.
+    /// Checks that the validation rows `val` fit these settings. `None` means that there are no validation rows. `layout` is the layout of the
+    /// model. No model is needed: whether a metric is defined depends on the rows alone. [`Trainer::fit`](super::Trainer::fit) makes the same
+    /// check.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if the monitored metric is undefined on `val` (an AUC needs rows of both classes), or if `layout` does not

@@ -3,8 +3,12 @@
 use crate::Result;
 use crate::data::{Batch, Ids, IntoSource, Layout, LoaderConfig, Pass, RowSource};
 
-/// How often the rows of an epoch read each row of each embedding table. Fields that read one table count together. A
-/// [position](crate::data::Ids::Interpolated) counts for the table rows on both of its sides.
+/// For each id of each embedding table, how often it occurs in one epoch of the training rows. An id is the number of a row of the table.
+/// [`Step::ids`](super::Step::ids) needs these counts.
+///
+/// Every training row counts, whatever its labels and weight are, and also if training [samples negatives](crate::loss::Objective). An id
+/// that is twice in the list of one row counts twice. If several fields read one table, their ids count together. A
+/// [position](crate::data::Ids::Interpolated) between two table rows counts once for each of them.
 ///
 /// ```
 /// use starple::data::{Batch, DataSet, Layout};
@@ -21,10 +25,12 @@ pub struct IdCounts {
 }
 
 impl IdCounts {
-    /// Counts the ids of one epoch. This reads every row once and needs 4 bytes for each table row.
+    /// Counts the ids in `rows`: a [`DataSet`](crate::data::DataSet), an `Arc` of one, or any [`RowSource`], of which it reads the first
+    /// epoch. It needs 4 bytes for each row of each table. A count stays at 2³² − 1 if it would become larger.
     ///
     /// # Errors
-    /// Those of the source.
+    /// All errors that the source returns when it is read; an invalid batch of a source of your own
+    /// ([`Batch::check`](crate::data::Batch::check)). A data set gives no error.
     pub fn of<'a>(rows: impl IntoSource<'a>) -> Result<Self> {
         let mut rows = rows.into_source();
         let layout = rows.layout().clone();
@@ -64,10 +70,11 @@ impl IdCounts {
         self.tables.iter().map(Vec::len).eq(layout.tables.iter().map(|table| table.rows))
     }
 
-    /// The counts of the table at this position of [`Layout::tables`](crate::data::Layout::tables), one for each row.
+    /// Returns the counts of one table: the entry at position j is how often the id j occurs. `table` is the position of the table in
+    /// [`Layout::tables`](crate::data::Layout::tables), from 0.
     ///
     /// # Panics
-    /// If there is no such table.
+    /// If the layout has no table at this position.
     pub fn table(&self, table: usize) -> &[u32] {
         &self.tables[table]
     }

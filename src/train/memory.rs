@@ -14,32 +14,32 @@ const SMALL: f64 = 64e6;
 /// The most threads that are started.
 pub(crate) const MAX_THREADS: usize = 1024;
 
-/// An estimate of the memory that a training run needs, in bytes, computed from the settings ([`TrainConfig::memory`]). The data sets and
-/// the overhead of the allocator are not part of it.
+/// An estimate of the memory that a training run needs, in bytes, as [`TrainConfig::memory`] computes it from the settings. The memory of the
+/// training and validation rows themselves is not part of it, nor is the overhead of the allocator.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct MemoryNeed {
-    /// Bytes of the model's parameters.
+    /// The bytes of the model's parameters, embedding tables included: 4 for each value.
     pub parameters: f64,
-    /// Bytes of all that grows with the number of parameters: the copy of the best epoch's parameters, the average of weights, the
-    /// gradients, the state of the optimizers, and the counts of ids.
+    /// The bytes of everything else that grows with the number of parameters: the copy of the best epoch's parameters, the average of weights
+    /// ([`TrainConfig::average`]), the gradients, the state of the optimizers, and the counts of ids ([`IdCounts`](super::IdCounts)).
     pub copies: f64,
-    /// Bytes of one training batch and the next one, and of the activations and gradients of one batch.
+    /// The bytes of two training batches (the next one is built during a step), and of the activations and their gradients for one batch.
     pub batch: f64,
-    /// Bytes that an evaluation needs: the activations of the rows that all threads score at the same time, and the scores of all
-    /// validation rows.
+    /// The bytes that an evaluation needs: the activations of the rows that all threads score at the same time (4096 rows for each thread),
+    /// and the scores of all validation rows. It is 0 without validation rows.
     pub evaluation: f64,
 }
 
 impl MemoryNeed {
-    /// The sum of the four parts, in bytes: the memory that one run needs, its model included.
+    /// Returns the sum of the four fields, in bytes: the memory that one run needs, its model included.
     pub fn total(self) -> f64 {
         self.parameters + self.copies + self.batch + self.evaluation
     }
 }
 
 impl TrainConfig {
-    /// Estimates the memory of a training run with these settings. `model` has the settings of the model; `rows` is the number of training
-    /// rows, and `val` the number of validation rows, 0 if there are none.
+    /// Estimates the memory of a training run with these settings. Nothing is allocated. `model` has the settings of the model; `rows` is the
+    /// number of training rows, and `val` is the number of validation rows, 0 if there are none.
     pub fn memory(&self, model: &dyn NetConfig, rows: usize, val: usize) -> MemoryNeed {
         let config = &self.0;
         let (tables, net, table_rows) = (Embeddings::size(model), Net::size(model), Embeddings::table_rows(model));
@@ -81,9 +81,11 @@ impl TrainConfig {
         }
     }
 
-    /// Checks, before the model is built, that there is enough memory for a training run ([`TrainConfig::memory`]). `model` has the
-    /// settings of the model; `rows` is the number of training rows, and `val` the number of validation rows, 0 if there are none. A run
-    /// that needs less than 64 MB is not checked. [`Trainer::fit`](super::Trainer::fit) checks it again.
+    /// Checks, before the model is built, that there is enough memory for a training run: it compares the total of [`TrainConfig::memory`] with
+    /// the memory that this process can still allocate. `model` has the settings of the model; `rows` is the number of training rows, and
+    /// `val` is the number of validation rows, 0 if there are none. A run that needs less than 64 MB passes without a check.
+    /// [`Trainer::fit`](super::Trainer::fit) checks it again. If the system does not report its memory, the check passes unless the run needs
+    /// more than 10 TB.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if the run needs more memory than is available. The message says how much it needs, how much is available, and
@@ -92,12 +94,13 @@ impl TrainConfig {
         self.check_runs(model, rows, val, 1)
     }
 
-    /// Checks that there is enough memory for `runs` training runs at the same time, all with these settings. The other arguments are those
-    /// of [`TrainConfig::check_memory`].
+    /// Checks that there is enough memory for `runs` training runs at the same time, all with these settings, before their models are built.
+    /// `model` has the settings of the model; `rows` is the number of training rows of one run, and `val` is the number of its validation
+    /// rows, 0 if there are none. Runs that together need less than 64 MB pass without a check.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the runs together need more memory than is available, and at least 64 MB. The message says how much they
-    /// need, how much is available, and which settings to change.
+    /// [`ErrorKind::Config`] if the runs together need more memory than is available. The message says how much they need, how much is
+    /// available, and which settings to change.
     pub fn check_runs(&self, model: &dyn NetConfig, rows: usize, val: usize, runs: usize) -> Result<()> {
         self.check_need(model, rows, val, |need| runs as f64 * need.total())
     }

@@ -1,6 +1,6 @@
 //! Training: [`Trainer`] is the training loop, [`TrainConfig`] has its settings, and [`FitReport`] is its report. [`Callback`] runs code of
 //! your own during training, and [`Checkpoints`] saves a run so that it can be resumed. For a training loop of your own, [`Step`] computes
-//! the gradient of one step.
+//! the gradient of one step, [`recompute_statistics`] prepares the model for evaluation, and [`evaluate`] measures it.
 
 mod average;
 mod callback;
@@ -42,9 +42,10 @@ use crate::{Error, ErrorKind, Result};
 /// Runs `work` in a new thread pool with `threads` threads, returns its result and ends the pool. With `threads` 0 or 1 there is no pool:
 /// `work` runs on the calling thread.
 ///
-/// Inside a rayon pool, this one or your own, this crate splits its work over the threads of the pool. The result has the same bits for
-/// every number of threads. Outside a pool, this crate uses one thread; it never starts rayon's global pool. While `work` runs, an idle
-/// thread of this pool polls for work for about a millisecond, and then looks again every millisecond.
+/// Use it to score or train with several threads outside of a [`Trainer`], which makes a pool itself. Inside a rayon pool, this one or your
+/// own, this crate splits its work over the threads of the pool. The result has the same bits for every number of threads. Outside a pool,
+/// this crate uses one thread; it never starts rayon's global pool. While `work` runs, the idle threads of this pool are awake: they look
+/// for work all the time for about a millisecond, and then once every millisecond.
 ///
 /// # Errors
 /// [`ErrorKind::Config`] if `threads` is above 1024. [`ErrorKind::Io`] if the system cannot start that number of threads. In both cases

@@ -10,30 +10,39 @@ use crate::model::{Gradient, Model};
 use crate::nn::Train;
 use crate::random::{Purpose, keyed};
 
-/// How training fills the embedding that stands for unknown values: row 0 of every table that
-/// [has such a row](crate::data::EmbeddingTable::unknown).
+/// How training fills the embedding of unknown values: the setting [`TrainConfig::unknown`](super::TrainConfig::unknown).
 ///
-/// With `min_count = 1`, no training row has an unknown value. Without help, row 0 then keeps its random initial values, and every new
-/// user or item reads them. Hashed values and plain ids have no unknown row and are never replaced. In a run file: `unknown = { by_count =
-/// 1.0 }`, `{ rate = 0.01 }`, `"mean"` or `"off"`.
+/// An *unknown value* is a value of a feature that the encoder did not put into its vocabulary, such as a new user: it gets the id 0. So row 0
+/// of the feature's embedding table stands for all unknown values ([`EmbeddingTable::unknown`](crate::data::EmbeddingTable::unknown)). By
+/// default the vocabulary has every value of the training rows. Then no training row has the id 0, and row 0 would keep its random initial
+/// numbers, which every new user or item gets. To avoid this, training can replace some ids by 0, or set row 0 to a mean.
 ///
-/// Which ids a step replaces depends on the seed, the step, the number of the row in the step and the field
-/// ([`Train`](crate::nn::Train)), as in [`Dropout`](crate::nn::Dropout). In a bag, a step replaces at most one id. Evaluation and
-/// prediction replace nothing, and neither does training where the table is frozen.
+/// Tables of hashed values, of plain ids and of buckets of numbers have no row for unknown values; their ids are never replaced. In a row with
+/// a list of ids, a step replaces at most one id of the list. Evaluation and prediction replace nothing. Ids of a frozen table are not
+/// replaced. The random choice depends on the seed of training, the number of the step, the number of the row in the step and the field,
+/// but not on the number of threads.
+///
+/// In a run file: `unknown = { by_count = 1.0 }`, `{ rate = 0.01 }`, `"mean"` or `"off"`. `build` of the settings returns an error for an
+/// invalid number.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unknown {
-    /// Row 0 stays as it is, unless training rows have unknown values.
+    /// Training replaces no ids. If no training row has an unknown value, row 0 keeps its random initial numbers. If some have, row 0 is
+    /// trained on them like every other embedding.
     Off,
-    /// Training replaces each id by 0 with this probability, 0 < rate < 1. Row 0 then learns from the ids in proportion to their counts:
-    /// it is the embedding of a typical *row*.
+    /// In each step, each id is replaced by 0 with this probability, above 0 and below 1, for example 0.01. Frequent ids are replaced more
+    /// often than rare ones, so row 0 becomes the embedding of a typical training *row*.
     Rate(f64),
-    /// Training replaces an id that `n` training rows have by 0 with the probability `α / (α + n)`, α > 0 (the word dropout of
-    /// Kiperwasser & Goldberg, TACL 2016, who take α = 0.25). Every id is replaced about α times in an epoch, however frequent it is: row 0 is the embedding of
-    /// a typical *value*, as a new user or a new item is one. The default, with α = 1.
+    /// In each step, each id is replaced by 0 with the probability `α/(α + n)`. α is this number, above 0 and at most 1e6; n is how often the
+    /// id occurs in one epoch of the training rows ([`IdCounts`]). This is the default, with α = 1.
+    ///
+    /// An id that occurs much more often than α times is replaced about α times in an epoch, however frequent it is. So row 0 becomes the
+    /// embedding of a typical *value*, which is the best guess for a new user or item. It is the word dropout of Kiperwasser & Goldberg, TACL
+    /// 2016, who take α = 0.25.
     ByCount(f64),
-    /// Before each evaluation and at the end of the run, row 0 becomes the mean of the other rows, each weighted by its number of
-    /// training rows. Tables whose row 0 training rows read keep it.
+    /// Training replaces no ids. At the end of each epoch before the evaluation, and when a callback ends the run, row 0 of a table is set to
+    /// the mean of the other rows of the table, each weighted by how often its id occurs in one epoch of the training rows. A table keeps its
+    /// row 0 if some training rows have an unknown value, if no training row has an id of the table, or if it is frozen.
     Mean,
 }
 

@@ -20,17 +20,23 @@ const DAMAGED: &str = ".damaged";
 const BEST: &str = "best.safetensors";
 
 crate::settings! {
-    /// The folder into which a [`Trainer`](super::Trainer) saves its run, and how often. A *checkpoint* is a file from which a run can be
-    /// resumed. One is saved at the end of each epoch, when a callback ends the run after a step, and optionally more often.
+    /// The settings of checkpoints: the folder into which a [`Trainer`](super::Trainer) saves its run, how often it saves, and how many
+    /// checkpoints it keeps. Give them to [`Trainer::checkpoints`](super::Trainer::checkpoints).
     ///
-    /// The folder has two kinds of files. A file such as `step-0000001200.safetensors` is the checkpoint after 1200 steps, from which
-    /// [`Trainer::resume`](super::Trainer::resume) continues. `best.safetensors` is a [model file](crate::persist) with the weights of the
-    /// best epoch (without validation rows: of the last epoch); until the run has ended, its [record](crate::persist::RunRecord) says that
-    /// the run did not finish. Each file appears whole or not at all, so a process can be killed at any moment. The next run deletes the
-    /// temporary files of a killed process.
+    /// A *checkpoint* is a file from which an interrupted run can be resumed: it has the weights, the state of the optimizer and the report
+    /// so far. One is saved at the end of each epoch, when a callback ends the run after a step, and optionally more often. The folder has
+    /// these files:
     ///
-    /// Only one run at a time can save into a folder: a run locks the file `lock` in the folder, and writes its process id into it. If the
-    /// latest checkpoint is damaged, a run resumes from an earlier one and renames the damaged one to `step-….safetensors.damaged`.
+    /// * `step-0000001200.safetensors` is the checkpoint after 1200 optimizer steps. [`Trainer::resume`](super::Trainer::resume) continues
+    ///   from the latest one.
+    /// * `best.safetensors` is a [model file](crate::persist) with the weights of the best epoch so far (without validation rows: of the last
+    ///   epoch). Until the run has ended, its [record](crate::persist::RunRecord) says that the run did not finish.
+    /// * `step-….safetensors.damaged` is a checkpoint that was damaged when a run resumed; the run continued from an earlier one.
+    /// * `lock` keeps other runs out of the folder: only one run at a time can save into it. While a run saves into the folder, the file has
+    ///   the id of its process. It stays in the folder; do not delete it.
+    ///
+    /// Each file appears whole or not at all, so you can kill the process at any moment. The next run deletes the temporary files that a
+    /// killed process leaves.
     ///
     /// ```
     /// use starple::train::Checkpoints;
@@ -40,15 +46,18 @@ crate::settings! {
     /// # Ok::<(), starple::Error>(())
     /// ```
     Checkpoints, CheckpointsBuilder, in files {
-        /// The path of the folder, which is created if it does not exist. It has no default and must not be empty.
+        /// The path of the folder. It has no default: `build` returns an error if it is not set or empty. The run creates the folder if it does
+        /// not exist. Each run needs its own folder: [`Trainer::fit`](super::Trainer::fit) returns an error if the folder has checkpoints of
+        /// an earlier run.
         folder: PathBuf = PathBuf::new(), from impl Into<PathBuf>, as &Path;
-        /// A checkpoint is also saved when this number of steps was done since the last checkpoint. At least 1; default `None`: checkpoints
-        /// do not depend on the number of steps.
+        /// A checkpoint is also saved when this number of optimizer steps was done since the last checkpoint. At least 1; default `None`: no
+        /// checkpoint is saved because of the number of steps. If `every_minutes` is set too, the first of both that is reached decides.
         every_steps: Option<u64> = None, some u64;
-        /// A checkpoint is also saved when this number of minutes has passed since the last checkpoint; the time is checked after each
-        /// step. A finite number above 0; default `None`: checkpoints do not depend on the time.
+        /// A checkpoint is also saved when this number of minutes has passed since the last checkpoint, or since the start of the run; the time
+        /// is checked after each step. A finite number above 0; default `None`: no checkpoint is saved because of the time.
         every_minutes: Option<f64> = None, some f64;
-        /// The number of checkpoints that stay in the folder, at least 1; default 2. When a new one is saved, older ones are deleted.
+        /// The number of checkpoints that stay in the folder, at least 1; default 2. After each new checkpoint, all but the latest `keep` are
+        /// deleted. With at least 2, a run can still resume if the latest one is damaged. `best.safetensors` does not count and is never deleted.
         keep: usize = 2;
     }
     check(this, problems) {
@@ -64,8 +73,8 @@ crate::settings! {
 }
 
 impl Checkpoints {
-    /// The paths of the checkpoints in the folder, in the order of their steps. The list is empty if the folder does not exist. Damaged
-    /// checkpoints that were renamed are not in it.
+    /// Returns the paths of the checkpoints in the folder, in the order of their steps: the latest one is the last. The list is empty if the
+    /// folder does not exist. The files are not read. `best.safetensors`, and damaged checkpoints that were renamed, are not in the list.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if the folder exists and cannot be read.
@@ -80,14 +89,16 @@ impl Checkpoints {
         Ok(found.into_iter().map(|(_, path)| path).collect())
     }
 
-    /// The path of the [model file](crate::persist) with the weights of the best epoch: `best.safetensors` in the folder. The file exists
-    /// once an epoch was completed.
+    /// Returns the path of the [model file](crate::persist) with the weights of the best epoch so far: `best.safetensors` in the folder.
+    /// Without validation rows, they are those of the last epoch. The file exists as soon as the run has completed an epoch; this method
+    /// does not check it. [`Saved::load`](crate::persist::Saved::load) reads the file.
     pub fn best(&self) -> PathBuf {
         self.folder().join(BEST)
     }
 
-    /// Checks, before rows are read, that a run can save its checkpoints: the folder can be written, and no other run saves into it. The
-    /// folder is created if it does not exist.
+    /// Checks that a run can save its checkpoints: the folder can be written, and no other run saves into it. Call it before you read rows, to
+    /// find a wrong path early. The folder is created if it does not exist. It does not check whether the folder has checkpoints of an earlier
+    /// run.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if the folder cannot be created or written, or another run has locked it.

@@ -29,7 +29,8 @@ impl IdCounts {
     /// epoch. It needs 4 bytes for each row of each table. A count stays at 2³² − 1 if it would become larger.
     ///
     /// # Errors
-    /// All errors that the source returns when it is read; an invalid batch of a source of your own
+    /// All errors that the source returns when it is read. [`ErrorKind::Data`](crate::ErrorKind::Data) or
+    /// [`ErrorKind::Layout`](crate::ErrorKind::Layout) if a source of your own gives an invalid batch
     /// ([`Batch::check`](crate::data::Batch::check)). A data set gives no error.
     pub fn of<'a>(rows: impl IntoSource<'a>) -> Result<Self> {
         let mut rows = rows.into_source();

@@ -1,6 +1,6 @@
 //! Training: [`Trainer`] is the training loop, [`TrainConfig`] has its settings, and [`FitReport`] is its report. [`Callback`] runs code of
 //! your own during training, and [`Checkpoints`] saves a run so that it can be resumed. For a training loop of your own, [`Step`] computes
-//! the gradient of one step, [`recompute_statistics`] prepares the model for evaluation, and [`evaluate`] measures it.
+//! the gradient of one step, [`recompute_statistics`] prepares the model for evaluation, and [`evaluate()`] measures it.
 
 mod average;
 mod callback;

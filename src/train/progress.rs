@@ -22,9 +22,17 @@ fn loss(value: f64) -> String {
     if value.abs() < 1e5 { format!("{value:.5}") } else { format!("{value:.3e}") }
 }
 
-/// A [`Callback`] that shows a training run on stderr. After each epoch it writes one line with the loss, the seconds and the monitored
-/// metric. During an epoch it shows a progress bar if stderr is a terminal and the feature `progress` is on. If a line cannot be written,
-/// it is lost and the run continues.
+/// A [`Callback`] that shows a training run on stderr. Give it to [`Trainer::callback`](super::Trainer::callback).
+///
+/// After each epoch it writes one line, for example `star: epoch 2/5: loss 0.41234, 1.3 s, validation 0.71234 (best)`:
+///
+/// * the label, the number of the epoch (counted from 1) and the number of epochs in the settings;
+/// * the mean training loss of the epoch ([`EpochReport::loss`]) and the seconds of its steps ([`EpochReport::train_seconds`]);
+/// * if there are validation rows, the monitored metric ([`EpochReport::monitored`]), and `(best)` if the epoch is the best so far.
+///
+/// During an epoch it shows a progress bar with the loss of a recent step, if stderr is a terminal and the feature `progress` of this crate
+/// is on. It also writes a line if a run resumes or if a checkpoint is damaged. If a line cannot be written, it is lost and the run
+/// continues. It never ends a run.
 #[derive(Debug)]
 pub struct Progress {
     label: String,
@@ -34,7 +42,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Makes the callback. Each line begins with `label`, such as the name of the model.
+    /// Makes the callback. Each line begins with `label` and a colon; take for example the name of the model. It can be any text.
     pub fn stderr(label: impl Into<String>) -> Self {
         Self {
             label: label.into(),

@@ -234,8 +234,8 @@ impl TrainingRun<'_> {
         averaged.map_or(&*self.model, |averaged| &averaged.model)
     }
 
-    /// Computes what the current weights, or their average if there is one and `result` is set, need before they are evaluated, kept or saved: embeddings of unknown values, if they are means,
-    /// and normalisation statistics, since moving averages lag.
+    /// Computes what the current weights need before they are evaluated, kept or saved: embeddings of unknown values, if they are means, and
+    /// normalisation statistics, since moving averages lag. If `result` is true and there is an average, it does so for the average instead.
     fn complete(&mut self, result: bool, rows: &mut dyn RowSource) -> Result<()> {
         let Self { config, model, averaged, step, state, .. } = self;
         let averaged = averaged.as_mut().filter(|averaged| result && averaged.counts(state.epoch));

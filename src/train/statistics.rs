@@ -10,39 +10,45 @@ use crate::nn::Params as _;
 /// The most rows of one batch.
 const AT_ONCE: usize = 4096;
 
-/// The sample of rows from which [`recompute_statistics`] computes the means and variances of normalisation layers.
+/// Describes the random sample of training rows from which [`recompute_statistics`] computes the means and variances of normalisation
+/// layers: how many rows, in batches of which size, and with which seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatisticsRows {
-    /// The largest number of rows of each domain in the sample. A domain with more rows gives a random sample of this size, a domain with
-    /// fewer rows gives all of them. With 0 the sample is empty, and the moving averages stay as they are.
+    /// The largest number of rows of each domain in the sample. A domain with more rows gives a random sample of this size; a domain with
+    /// fewer rows gives all of them. With 0 the sample is empty, and the model does not change.
     pub per_domain: usize,
-    /// The largest number of rows in a batch. It affects layers that normalise by the statistics of a batch, so use the number of rows of a
-    /// training batch. 0 stands for 1, and a number above 4,096 for 4,096.
+    /// The largest number of rows in a batch of the sample. It affects the result, because layers inside the net normalise each batch by the
+    /// statistics of that batch, as in training. So use the number of rows of a training batch. 0 stands for 1, and a number above 4,096
+    /// stands for 4,096.
     pub batch_rows: usize,
     /// The seed of the random sample. Any number.
     pub seed: u64,
-    /// The number of the sample, for example that of the epoch. Different numbers give different samples with the same seed.
+    /// The number of the sample; any number, for example that of the epoch. With the same seed, the same number gives the same sample, and
+    /// different numbers give different samples.
     pub number: u64,
 }
 
-/// Computes the means and variances of the model's normalisation layers anew, for its current weights. Each moving average, which inference
-/// uses, is replaced by the mean or variance over a sample of `rows`; `sample` says how large the sample is. A model without moving
-/// averages does not change.
+/// Computes the means and variances of the model's normalisation layers anew, for its current weights. Call it in a training loop of your own
+/// before you evaluate or save the model. A [`Trainer`](super::Trainer) does this itself, at the end of each epoch before the evaluation, and
+/// when a callback ends a run.
 ///
-/// Moving averages lag: they still contain statistics of earlier weights. If embeddings change fast, a model's scores in inference then
-/// differ from its scores in training. [`Trainer`](super::Trainer) calls this function before each evaluation and when a callback ends a
-/// run. In a training loop of your own, call it before you evaluate or save. If a domain or branch has fewer than 2 rows in the sample, its
-/// averages stay as they are. Equal rows, weights and `sample` give equal bits, with any number of threads.
+/// A normalisation layer, such as batch normalisation, uses the mean and variance of the batch in training and a moving average of them
+/// ([`MovingAverage`](crate::nn::MovingAverage)) in inference. The moving average lags: it still contains statistics of earlier weights. If
+/// the weights change fast, the model's scores in inference then differ from its scores in training. This function replaces each moving
+/// average of `model` by the mean or the unbiased variance over a sample of `rows`; `sample` says which sample.
 ///
-/// If training [samples negatives](crate::loss::Objective), the trainer computes them over rows that are sampled in this way, because the
-/// weights were trained with statistics of such rows; this function takes all labels.
+/// A model without such layers does not change. If a domain (or [branch](crate::nn::Branch)) with normalisation of its own has fewer than 2
+/// rows in the sample, its averages stay as they are. Equal rows, weights and `sample` give equal bits, with any number of threads.
 ///
-/// The cost: Partitioned Normalization at the input needs a lookup of the embeddings of the rows. Batch normalisation and Dice in hidden
-/// layers need a forward and a backward pass without dropout.
+/// If training [samples negatives](crate::loss::Objective), a trainer also samples the rows for these statistics in this way, because the
+/// weights were trained with statistics of such rows. This function does not: it takes all rows of the sample.
+///
+/// The cost: if only the input is normalised (Partitioned Normalization), the embeddings of the sampled rows are looked up. Batch
+/// normalisation and Dice in hidden layers need a forward and a backward pass over the sample, without dropout.
 ///
 /// # Errors
-/// [`ErrorKind::Layout`](crate::ErrorKind::Layout) if `rows` do not have the model's layout. Also all errors that `rows` return when they
-/// are read. The model does not change then.
+/// [`ErrorKind::Layout`](crate::ErrorKind::Layout) if `rows` do not have the model's layout. Also all errors that `rows` returns when it is
+/// read. The model does not change then.
 pub fn recompute_statistics<'a>(model: &mut Model, rows: impl IntoSource<'a>, sample: StatisticsRows) -> Result<()> {
     let mut rows = rows.into_source();
     rows.layout().check_model(model.layout())?;
@@ -53,7 +59,8 @@ pub fn recompute_statistics<'a>(model: &mut Model, rows: impl IntoSource<'a>, sa
     recompute(model, &mut *rows, sample, &[], Statistics::new(&mut cache, &mut dlogits, &mut grad), &[])
 }
 
-/// [`recompute_statistics`] with these shares of negative labels, as training has them, except for the averages that are `frozen`, by their position in the model's walk.
+/// [`recompute_statistics`] with the training probabilities `negatives` of keeping a label 0. Averages that are `frozen` stay; `frozen` is in
+/// the order of [`Model::visit`].
 pub(super) fn recompute(
     model: &mut Model,
     rows: &mut dyn RowSource,

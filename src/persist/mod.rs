@@ -1,8 +1,8 @@
 //! Model files.
 //!
 //! A model file holds one model, and optionally the [`Encoder`](crate::data::Encoder) that was fitted for it, a
-//! [`Calibration`](crate::serve::Calibration) and a [`RunRecord`], so that a process that serves needs no other file. It is a valid
-//! safetensors file, which Python reads; `docs/model-file.md` describes it.
+//! [`Calibration`](crate::serve::Calibration) and a [`RunRecord`], so that a process that serves needs no other file. [`ModelFile`] writes
+//! such a file, and [`Saved`] reads it. It is a valid safetensors file, which Python can read too; `docs/model-file.md` describes it.
 //!
 //! ```
 //! use starple::data::{Encoder, Format, Schema, Table};
@@ -30,10 +30,10 @@
 //!
 //! # Errors
 //!
-//! Saving replaces a file whole or not at all: if it fails, or the process is killed, the old file is intact. Loading is strict, and each
-//! kind of defect has its [`ErrorKind`](crate::ErrorKind): `Foreign`, `Corrupt` (a checksum covers every byte that is used, also if the
-//! file is overwritten while it is loaded), `Version`, `Kind`, `Missing`, `Unknown`, `Shape`, `NonFinite`, `Config`, `Layout`, `Io`.
-//! Untrusted files are safe to load: nothing panics, and the memory used is proportional to the length of the file.
+//! Saving replaces a file whole or not at all: if it fails, or the process is killed, the old file is intact. Loading is strict: each kind of
+//! defect is an error with its own [`ErrorKind`](crate::ErrorKind), which [`Saved::load`] lists. A checksum covers every byte that is used,
+//! so a damaged file, or one that is overwritten while it is loaded, is an error. Untrusted files are safe to load: nothing panics, and the
+//! memory used is proportional to the length of the file.
 
 pub(crate) mod container;
 mod model_file;

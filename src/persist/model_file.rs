@@ -11,10 +11,11 @@ use crate::model::Model;
 use crate::serve::Calibration;
 use crate::{Error, ErrorKind, Result};
 
-/// A model that is to be saved to a file, optionally with its encoder, its calibration and the record of its training run.
+/// The contents of a model file that is to be written: a model, and optionally its encoder, its calibration and the record of its training
+/// run.
 ///
-/// It borrows model, encoder and calibration; nothing is copied or written before [`ModelFile::save`]. [`Saved`](super::Saved) reads the
-/// file.
+/// Call [`ModelFile::new`], add the other parts, and write the file with [`ModelFile::save`]; nothing is copied, checked or written before.
+/// [`Saved`](super::Saved) reads the file. [The module](super) has an example.
 #[derive(Debug)]
 pub struct ModelFile<'a> {
     model: &'a Model,
@@ -24,45 +25,49 @@ pub struct ModelFile<'a> {
 }
 
 impl<'a> ModelFile<'a> {
-    /// Starts a file with this model alone, without encoder, calibration and record.
+    /// Starts a file with the model `model`: its settings, weights and moving averages. The file has no encoder, calibration and record until
+    /// you add them.
     pub fn new(model: &'a Model) -> Self {
         Self { model, encoder: None, calibration: None, run: None }
     }
 
-    /// Also saves this encoder, which turns raw values into the inputs of the model. It must have the layout of the model. A file with an
-    /// encoder suffices for serving ([`Saved::predictor`](super::Saved::predictor)).
+    /// Adds the encoder, which turns raw values into the inputs of the model. It must have the layout of the model; otherwise
+    /// [`ModelFile::save`] returns an error. A file with an encoder suffices for serving ([`Saved::predictor`](super::Saved::predictor)). A
+    /// later call replaces the encoder.
     pub fn encoder(mut self, encoder: &'a Encoder) -> Self {
         self.encoder = Some(encoder);
         self
     }
 
-    /// Also saves this calibration, which corrects the probabilities of the model in each domain. It must have been fitted for the tasks
-    /// and domains of the model.
+    /// Adds the calibration, which corrects the probabilities of the model in each domain. It must have been fitted for the tasks and domains
+    /// of the model; otherwise [`ModelFile::save`] returns an error. A later call replaces the calibration.
     pub fn calibration(mut self, calibration: &'a Calibration) -> Self {
         self.calibration = Some(calibration);
         self
     }
 
-    /// Also saves this record of the training run, which says above all whether the run finished.
+    /// Adds the record of the training run, which says above all whether the run finished. [`RunRecord::new`] makes it from the report of
+    /// the run. A later call replaces the record.
     pub fn run(mut self, run: RunRecord) -> Self {
         self.run = Some(run);
         self
     }
 
-    /// Writes the file at `path`. It replaces an existing file whole and keeps its mode. After an error, an existing file is unchanged.
+    /// Writes the file at `path`. An existing file is replaced, and its access permissions are kept. The new file appears whole or not at all:
+    /// after an error, or if the process is killed, an existing file is unchanged. The folder must exist.
     ///
     /// # Errors
-    /// * [`ErrorKind::NonFinite`]: a tensor of the model has a value that is not finite. The message names every such tensor.
+    /// * [`ErrorKind::NonFinite`]: a tensor of the model has a value that is NaN or infinite. The message names every such tensor.
     /// * [`ErrorKind::Layout`]: the encoder or the calibration has another layout than the model.
     /// * [`ErrorKind::Config`]: the model's settings (of a type of your own) cannot be written as JSON, or the [record of the
     ///   run](ModelFile::run) contradicts itself.
-    /// * [`ErrorKind::Io`]: the file cannot be written.
+    /// * [`ErrorKind::Io`]: the file cannot be written, for example because the folder does not exist.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         self.contents().map_err(|error| error.at_path(path))?.save(path)
     }
 
-    /// Writes the file into `out`, from the current position of `out`, instead of to a path.
+    /// Writes the same bytes as [`ModelFile::save`] into `out`, for example a buffer in memory, from the current position of `out`.
     ///
     /// # Errors
     /// [`ErrorKind::NonFinite`], [`ErrorKind::Layout`] and [`ErrorKind::Config`] for the reasons that [`ModelFile::save`] lists.

@@ -7,10 +7,12 @@ use std::path::Path;
 use super::container::atomic;
 use crate::{Error, Result};
 
-/// Writes a file at `path` such that it appears whole or not at all, even if the process is killed. `write` is called with a temporary
-/// file in the same folder and writes the contents; the temporary file is then renamed to `path`.
+/// Writes a file at `path` such that it appears whole or not at all, even if the process is killed: a report, for example. This function calls
+/// `write` with an empty temporary file in the same folder; `write` writes the contents into it. The temporary file is then synced to the disk
+/// and renamed to `path`.
 ///
-/// An existing file is replaced. The new file keeps its mode, and its owner if the system permits.
+/// An existing file is replaced. The new file keeps its access permissions, and its owner if the system permits. If `path` is a symbolic link,
+/// the file that it points to is replaced.
 ///
 /// ```
 /// # let folder = tempfile::tempdir().unwrap();
@@ -29,8 +31,9 @@ pub fn replace(path: impl AsRef<Path>, write: impl FnOnce(&mut File) -> io::Resu
     atomic::replace(path, write).map_err(|error: io::Error| Error::from(error).at_path(path))
 }
 
-/// Checks that [`replace`] and [`ModelFile::save`](super::ModelFile::save) can write a file at `path`: call it before a run that may take
-/// hours. The file at `path` does not change. An empty temporary file is created beside it and deleted.
+/// Checks that [`replace`] and [`ModelFile::save`](super::ModelFile::save) can write a file at `path`. Call it before a run that may take
+/// hours, to find a wrong path early. A file at `path` does not change, and none is created; an empty temporary file is created in the folder
+/// and deleted. It does not check that there is enough space on the disk.
 ///
 /// # Errors
 /// [`ErrorKind::Io`](crate::ErrorKind::Io) if the folder of `path` does not exist, if no file can be written in it, or if `path` is a

@@ -30,30 +30,33 @@ const MAX_COUNT: u64 = 1 << 38;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Saved {
-    /// The model, with the settings and weights with which it was saved.
+    /// The model, with the settings, weights and moving averages with which it was saved: its scores have the same bits.
     pub model: Model,
-    /// The encoder that turns raw values into the inputs of the model. `None` if the model was saved without one.
+    /// The encoder that turns raw values into the inputs of the model. `None` if the file was saved without one.
     pub encoder: Option<Encoder>,
-    /// The calibration that corrects the probabilities of the model. `None` if the model was saved without one.
+    /// The calibration that corrects the probabilities of the model. `None` if the file was saved without one.
     pub calibration: Option<Calibration>,
-    /// The checksum (CRC-32) that the file carries of its own contents. Use it in logs and responses to identify the version of the model:
-    /// files with other contents have, almost certainly, another checksum.
+    /// The checksum (CRC-32) of the contents of the file, which is stored in the file. Loading has checked it. Use it in logs and responses to
+    /// identify the version of the model: files with other contents have, almost certainly, another checksum.
     pub checksum: u32,
     run: Option<RunRecord>,
 }
 
 impl Saved {
-    /// Reads the file at `path`, which must hold a model of a kind of this crate ([`AnyConfig::KINDS`]).
+    /// Reads the file at `path`, which must hold a model of a kind of this crate ([`AnyConfig::KINDS`]), whichever it is. Files of earlier
+    /// versions of this crate can be read.
     ///
     /// # Errors
-    /// * [`ErrorKind::Io`]: the system cannot open or read the file.
+    /// In this list, "it" is the file; the error has its path.
+    ///
+    /// * [`ErrorKind::Io`]: the system cannot open or read it.
     /// * [`ErrorKind::Foreign`]: it is not a file of this crate.
     /// * [`ErrorKind::Corrupt`]: it was cut off, appended to or damaged.
     /// * [`ErrorKind::Version`]: a newer version of this crate wrote it.
-    /// * [`ErrorKind::Kind`]: it holds another kind of model, or no model.
+    /// * [`ErrorKind::Kind`]: it holds a model of a kind of your own, or no model, for example a checkpoint.
     /// * [`ErrorKind::Missing`], [`ErrorKind::Unknown`], [`ErrorKind::Shape`]: its tensors are not those that its settings ask for, or it
     ///   has metadata that this version does not know. The message lists them.
-    /// * [`ErrorKind::NonFinite`]: a value is not finite, or the count of a moving average is too large.
+    /// * [`ErrorKind::NonFinite`]: a value is NaN or infinite, or the count of a moving average is above 2³⁸.
     /// * [`ErrorKind::Config`]: the settings, the encoder, the calibration or the record of the run is invalid.
     /// * [`ErrorKind::Layout`]: the encoder or the calibration has another layout than the model.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
@@ -63,7 +66,8 @@ impl Saved {
     }
 
     /// Reads the file at `path`, which must hold a model with settings of type `C`: the settings of one kind of model of this crate, such
-    /// as [`StarConfig`](crate::StarConfig), or your own type.
+    /// as [`StarConfig`](crate::StarConfig), or your own type. Use it instead of [`Saved::load`] for models of your own, or to refuse other
+    /// kinds.
     ///
     /// # Errors
     /// [`ErrorKind::Kind`] if the file holds a model with other settings, and the other errors that [`Saved::load`] lists.
@@ -73,18 +77,19 @@ impl Saved {
         load().map_err(|error| error.at_path(path))
     }
 
-    /// The record of the training run that made the model. `None` if the file has none: it was saved without
+    /// Returns the record of the training run that made the model. `None` if the file has none: it was saved without
     /// [`ModelFile::run`](super::ModelFile::run), or by an older version of this crate. Do not serve a model whose run did not
     /// [finish](RunRecord::finished).
     pub fn run(&self) -> Option<&RunRecord> {
         self.run.as_ref()
     }
 
-    /// Starts building a [`Predictor`] from the model, the encoder and the calibration of the file. Set the columns that a request gives
-    /// once ([`PredictorBuilder::given`]) before you call [`PredictorBuilder::build`].
+    /// Starts building a [`Predictor`], which scores raw values, from the model, the encoder and (if there is one) the calibration of the file.
+    /// Set the columns that a request gives once for all its candidates ([`PredictorBuilder::given`]), then call [`PredictorBuilder::build`].
+    /// It does not look at the record of the run.
     ///
     /// # Errors
-    /// [`ErrorKind::Missing`] if the model was saved without an encoder.
+    /// [`ErrorKind::Missing`] if the file was saved without an encoder.
     pub fn predictor(self) -> Result<PredictorBuilder> {
         let Self { model, encoder, calibration, .. } = self;
         let encoder = encoder.ok_or_else(|| {
@@ -101,8 +106,8 @@ impl Saved {
         })
     }
 
-    /// Reads a model file from `source`, for example a `Cursor::new(bytes)`, instead of from a path. The file must hold a model of a kind
-    /// of this crate. All of `source` is read, from its beginning, whatever its current position.
+    /// Reads a model file from `source`, for example a `Cursor::new(bytes)`, instead of from a path. It must hold a model of a kind of this
+    /// crate ([`AnyConfig::KINDS`]). All of `source` is read, from its beginning, whatever its current position is.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if `source` returns an error, and the other errors that [`Saved::load`] lists.
@@ -110,8 +115,9 @@ impl Saved {
         Self::from_container(Container::new(source, MODEL)?, any)
     }
 
-    /// Reads a model file from `source`, for example a `Cursor::new(bytes)`, instead of from a path. The file must hold a model with
-    /// settings of type `C`, as for [`Saved::load_as`]. All of `source` is read, from its beginning, whatever its current position.
+    /// Reads a model file from `source`, for example a `Cursor::new(bytes)`, instead of from a path. It must hold a model with settings of type
+    /// `C`: the settings of one kind of model of this crate, such as [`StarConfig`](crate::StarConfig), or your own type. All of `source` is
+    /// read, from its beginning, whatever its current position is.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if `source` returns an error, [`ErrorKind::Kind`] if the file holds a model with other settings, and the other

@@ -17,10 +17,13 @@ use crate::nn::{Leaf, Train};
 use crate::optim::Clock;
 use crate::{Error, ErrorKind, Result};
 
-/// Computes the gradients of training steps: the forward pass, the losses, the weights of the [units](crate::loss::Units), and the
-/// backward pass. A [`Trainer`](super::Trainer) uses it; use it in a training loop of your own.
+/// Computes the gradients of training steps, for a training loop of your own; a [`Trainer`](super::Trainer) uses it too. For each batch it
+/// does the forward pass, computes the losses and the weights of the [units](crate::loss::Units) of the objective (tasks, domains, or pairs
+/// of both), and does the backward pass.
 ///
-/// It owns the buffers, and the state of the objective's [`Weighting`](crate::loss::Weighting). An example of such a loop:
+/// Make one `Step` for a training run and use it for all steps: it reuses its buffers, and it remembers what the objective's
+/// [`Weighting`](crate::loss::Weighting) has learned. It does not clip gradients and does not change the model. An example of a loop for one
+/// epoch:
 ///
 /// ```
 /// # fn run(model: &mut starple::Star, batches: &[starple::data::Batch]) -> starple::Result<()> {
@@ -43,11 +46,12 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// # Parts of a step
 ///
-/// The rows of a step can be divided over several `Step`s of equal models, in one process or in several:
+/// The rows of one training step can be divided into parts, one for each of several `Step`s of equal models, in one process or in several:
 ///
-/// 1. Each `Step` does the forward pass of its rows ([`Step::forward`]). Add up the normalisers.
-/// 2. Each `Step` does the backward pass of its rows ([`Step::backward`]). Add up the gradients and the losses.
-/// 3. Each `Step` that applies the gradient finishes it ([`Step::finish`]).
+/// 1. Each `Step` does the forward pass of its part ([`Step::forward`]), which returns the normalisers of the part: the numbers of labelled
+///    rows by which losses are divided. Add up the normalisers of all parts.
+/// 2. Each `Step` does the backward pass of its part ([`Step::backward`]) with this sum. Add up the gradients and the losses.
+/// 3. Each `Step` whose gradient is applied finishes it ([`Step::finish`]).
 ///
 /// The gradient is then that of the whole step, except for rounding, because f32 values are added in another order.
 ///
@@ -67,11 +71,12 @@ use crate::{Error, ErrorKind, Result};
 /// ```
 ///
 /// Between processes, add up [`Gradient::net`] and [`Gradient::tables`], and combine [`Gradient::presence`], which says which parameters
-/// have a gradient, by OR. Some results still differ from those of an undivided step. Batch normalisation, Partitioned Normalization and
-/// Dice use the statistics of each part alone. [GradNorm](crate::loss::Weighting::GradNorm) and
-/// [PCGrad](crate::loss::Weighting::PcGrad) measure the gradients of each part alone. With a [`Single`](crate::model::Single) model and
-/// lazy [`RowUpdates`](crate::optim::RowUpdates), the table rows of a row without labels count as read only if another row of its domain
-/// in the same part has a label.
+/// have a gradient, by OR. Some results still differ from those of an undivided step:
+///
+/// * Batch normalisation, Partitioned Normalization and Dice use the statistics of each part alone.
+/// * [GradNorm](crate::loss::Weighting::GradNorm) and [PCGrad](crate::loss::Weighting::PcGrad) measure the gradients of each part alone.
+/// * With a [`Single`](crate::model::Single) model and lazy [`RowUpdates`](crate::optim::RowUpdates), the embeddings of a row without labels
+///   are updated only if another row of its domain in the same part has a label.
 #[derive(Debug)]
 pub struct Step {
     seed: u64,
@@ -106,14 +111,16 @@ struct ByUnit {
 }
 
 impl Step {
-    /// Makes a `Step` for training `model` with the objective `objective`. `seed` can be any number. It is the seed of dropout masks and of
-    /// the random order in which [PCGrad](crate::loss::Weighting::PcGrad) compares units.
+    /// Makes a `Step` for training `model` with the loss `objective`. All tensors are trained, and no ids are replaced or penalised:
+    /// [`Step::freeze`] and [`Step::ids`] change this. `seed` can be any number. It is the seed of dropout masks, of the ids that
+    /// [`Step::ids`] replaces, and of the random order in which [PCGrad](crate::loss::Weighting::PcGrad) compares units.
     ///
-    /// If you add a domain to the model later, make a new `Step`.
+    /// The `Step` is for this model alone. If you add a domain to the model later, make a new `Step`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if `objective` has weights or decays, but not one for each [unit](crate::loss::Units). Also if its weighting
-    /// is [GradNorm](crate::loss::Weighting::GradNorm) and the model has no tensor whose gradients GradNorm can measure.
+    /// [`ErrorKind::Config`] if a list of `objective` does not fit the layout of the model ([`Objective::check`]). Also if its weighting is
+    /// [GradNorm](crate::loss::Weighting::GradNorm) and the model has no tensor whose gradients GradNorm can measure: a tensor that is not an
+    /// embedding table, that no single domain or branch owns, and that has the name in the settings of GradNorm, if there is one.
     pub fn new(model: &Model, objective: &Objective, seed: u64) -> Result<Self> {
         objective.check(model.layout())?;
         let units: Vec<String> = objective.units().names(model.layout()).collect();
@@ -149,7 +156,9 @@ impl Step {
         })
     }
 
-    /// Freezes the tensors that match one of `names`: they are not trained. [`Gradient::freeze`] says which tensors a name matches.
+    /// Freezes the tensors of `model` that match one of `names`, and unfreezes all others: frozen tensors are not trained. A name such as
+    /// `"embeddings.user"` matches all tensors whose dotted name starts with it; [`Gradient::freeze`] has the rules. An empty list freezes
+    /// nothing. `model` is the model of [`Step::new`].
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if one of `names` matches no tensor, if no tensor is left to train, or if
@@ -167,13 +176,19 @@ impl Step {
         Ok(self)
     }
 
-    /// Replaces ids of the training rows by that of unknown values ([`Unknown`]; default none), and adds the L2 penalty of embeddings by
-    /// the counts of their ids ([`id_l2`](super::TrainConfig::id_l2); default 0). `counts` are those of the training rows.
+    /// Sets what the steps do with ids of embedding tables. Without this call: nothing.
     ///
-    /// [`Unknown::Mean`] does nothing here: call [`Step::set_unknown_to_mean`] before you evaluate or save the model.
+    /// * `model` is the model of [`Step::new`].
+    /// * `unknown` says how the embedding of unknown values is filled: [`Unknown::Rate`] and [`Unknown::ByCount`] replace some ids of the
+    ///   training rows by the id 0 in the forward pass; [`Unknown::Off`] does nothing. [`Unknown::Mean`] does nothing during steps: call
+    ///   [`Step::set_unknown_to_mean`] before you evaluate or save the model.
+    /// * `id_l2` is the strength of the L2 penalty on embeddings that is stronger for rare ids ([`id_l2`](super::TrainConfig::id_l2)): finite
+    ///   and at least 0; 0 means no penalty.
+    /// * `counts` says how often each id occurs in one epoch of the training rows ([`IdCounts::of`]). It is needed for [`Unknown::ByCount`],
+    ///   for [`Unknown::Mean`] and for a penalty; otherwise pass `IdCounts::default()`.
     ///
     /// # Panics
-    /// If the counts are needed and are not of the model's tables, or `id_l2` is negative or not finite.
+    /// If `id_l2` is negative or not finite, or if the counts are needed and do not have the tables of the model with the same numbers of rows.
     #[must_use]
     pub fn ids(mut self, model: &Model, unknown: Unknown, id_l2: f64, counts: impl Into<Arc<IdCounts>>) -> Self {
         let counts = counts.into();
@@ -185,23 +200,31 @@ impl Step {
         self
     }
 
-    /// With [`Unknown::Mean`], sets the embeddings of unknown values to the mean of the other embeddings of their tables. Frozen tables
-    /// stay.
+    /// If [`Step::ids`] has set [`Unknown::Mean`], sets the embedding of unknown values (row 0) of each table of `model` that has one to the
+    /// mean of the other embeddings of the table, each weighted by the count of its id. Otherwise it does nothing. Tables that are frozen, or
+    /// whose row 0 occurs in the training rows, do not change.
+    ///
+    /// # Panics
+    /// If `model` has more tables than the model of [`Step::ids`].
     pub fn set_unknown_to_mean(&self, model: &mut Model) {
         if self.unknown == Unknown::Mean && model.layout().tables.iter().any(|table| table.unknown) {
             set_to_mean(model, &self.counts, self.grad.frozen());
         }
     }
 
-    /// Computes the gradient of the objective on the rows of `batch`. Pass it to [`Model::apply`], which updates the model and sets the
-    /// gradient back to 0. `clock` has the numbers of epochs and steps that were done before this step.
+    /// Computes the gradient of the objective on the rows of `batch`: the forward pass in training mode, the losses and the backward pass.
+    /// Pass the returned gradient to [`Model::apply`], which updates the model and sets the gradient back to 0; a gradient that is not set
+    /// back is added to that of the next step. [`Step::loss`] and [`Step::logits`] then have the loss and the logits of this step.
+    ///
+    /// `clock` has the numbers of epochs and of steps that the run has completed before this step: count them up yourself. Dropout and decaying
+    /// weights of the objective depend on them.
     ///
     /// If the [`Weighting`](crate::loss::Weighting) of the objective learns, it is updated too; its new weights are used from the next step
-    /// on.
+    /// on. If no row has a label, the loss of every unit is `None`, and the gradient has the penalties alone.
     ///
     /// # Errors
-    /// [`NonFiniteAt`] if a logit, a loss or the gradient of a logit is not finite. It names the first row and task where this happens. The
-    /// weighting is not updated then.
+    /// [`NonFiniteAt`] if a logit, a loss or the gradient of a logit is NaN or infinite. It names the first row and task where this happens.
+    /// There is no gradient then, and neither the weighting nor the model has changed.
     ///
     /// # Panics
     /// If `batch` does not have the model's layout, if one of its rows has no known domain, or if `model` is not the model of
@@ -215,11 +238,12 @@ impl Step {
         Ok(self.finish(model))
     }
 
-    /// Does the first part of [`Step::gradient`] on some of the rows of a step: the forward pass. Returns the [`Normalisers`] of these
-    /// rows, the numbers by which losses are divided; add those of the other parts.
+    /// Does the first stage of [`Step::gradient`] on `part`, some of the rows of a training step ([parts of a step](Step#parts-of-a-step)): the
+    /// forward pass. Returns the [`Normalisers`] of these rows: for each task and unit, the sum of the weights of the labelled rows, by which
+    /// losses are divided. Add the normalisers of the other parts before you call [`Step::backward`].
     ///
-    /// `first_row` is the number of rows of the step before this part, so 0 for the first part. With it, dropout draws the same masks as if
-    /// the step were not divided.
+    /// `first_row` is the number of rows in all parts before this one, so 0 for the first part. With it, dropout draws the same masks as if
+    /// the step were not divided. `clock` has the numbers of epochs and of steps that the run has completed before this step.
     ///
     /// # Panics
     /// If `part` does not have the model's layout, if one of its rows has no known domain, or if `model` is not the model of [`Step::new`].
@@ -237,18 +261,18 @@ impl Step {
         normalisers
     }
 
-    /// Does the second part of [`Step::gradient`], after [`Step::forward`] with the same `model` and `part`: the losses and the backward
-    /// pass of these rows. `normalisers` is the sum of the normalisers of all parts.
+    /// Does the second stage of [`Step::gradient`], after [`Step::forward`] with the same `model` and `part`: the losses and the backward
+    /// pass of these rows. `normalisers` is the sum of the normalisers of all parts of the step.
     ///
-    /// Returns the gradient of these rows. Before you call [`Step::finish`], add the gradients of the other parts to it
-    /// ([`Gradient::add`]), and add their losses to [`Step::loss_mut`].
+    /// Returns the gradient of these rows: their share of the gradient of the step. Before you call [`Step::finish`], add the gradients of the
+    /// other parts to it ([`Gradient::add`]), and add their losses ([`Step::loss`]) to [`Step::loss_mut`].
     ///
     /// # Errors
-    /// [`NonFiniteAt`] if a logit, a loss or the gradient of a logit is not finite. It names the first row of `part` and the task where
-    /// this happens.
+    /// [`NonFiniteAt`] if a logit, a loss or the gradient of a logit is NaN or infinite. It names the first row and task where this happens;
+    /// the number of the row counts within `part`.
     ///
     /// # Panics
-    /// If `model` and `part` are not those of [`Step::forward`], or if `normalisers` has another number of units.
+    /// If `model` and `part` are not those of [`Step::forward`], or if `normalisers` has another number of tasks or units than the objective.
     pub fn backward(
         &mut self,
         model: &Model,
@@ -280,10 +304,11 @@ impl Step {
         Ok(&mut self.grad)
     }
 
-    /// Does the last part of [`Step::gradient`], once the gradient and the loss are those of the whole step. The weighting learns from
-    /// them, and the model adds the gradient of its own penalty ([`Model::penalize`]). The penalty of embeddings ([`Step::ids`]) is added
-    /// to the gradient, but it is not in the loss. The returned gradient is complete: pass it to
-    /// [`Model::apply`].
+    /// Does the last stage of [`Step::gradient`], when the gradient and the loss are those of the whole step. Call it once in each step.
+    ///
+    /// The [`Weighting`](crate::loss::Weighting) of the objective learns from the loss. The model's own penalty ([`Model::penalize`]) is added
+    /// to the loss and its gradient to the gradient. The penalty on embeddings ([`Step::ids`]) is added to the gradient alone, not to the
+    /// loss. The returned gradient is complete: pass it to [`Model::apply`].
     ///
     /// # Panics
     /// If `model` is not the model of [`Step::new`].
@@ -352,30 +377,36 @@ impl Step {
         Ok(())
     }
 
-    /// The logits of the last forward pass, `[rows, tasks]`, with the rows in the order of the batch.
+    /// Returns the logits of the last forward pass in training mode, `[rows, tasks]`, with the rows in the order of the batch. They were computed
+    /// with the weights before the step, with dropout. The array is empty before the first step.
     pub fn logits(&self) -> &Array2<f32> {
         self.cache.logits()
     }
 
-    /// The loss of the last step. If the step is divided, it is that of the last [`Step::backward`] until you add the other parts.
+    /// Returns the loss of the last step: its total and the loss of each unit. If the step is divided, it is the loss of the rows of the last
+    /// [`Step::backward`] until you add the losses of the other parts. Before the first step the total is 0 and there are no units. After an
+    /// error of a step, the values have no meaning.
     pub fn loss(&self) -> &Loss {
         &self.loss
     }
 
-    /// The loss of the rows of the last [`Step::backward`], to be changed: if a step is divided, add the losses of the other parts to it
-    /// ([`Loss::add`]).
+    /// Returns the loss of the rows of the last [`Step::backward`], so that you can change it: if a step is divided, add the losses of the other
+    /// parts to it ([`Loss::add`]) before [`Step::finish`].
     pub fn loss_mut(&mut self) -> &mut Loss {
         &mut self.loss
     }
 
-    /// The weights of the units in the last step, in the order of [`Units::names`](crate::loss::Units::names). Each is `ω_k(t)·v_k`: the
-    /// weight that the objective gives the unit at this time, times the factor of the objective's [`Weighting`](crate::loss::Weighting).
+    /// Returns the weight of each [unit](crate::loss::Units) (such as each task) in the last step: the number by which its loss, or with PCGrad
+    /// its gradient, was multiplied. It is the weight that the settings of the objective give the unit in this step
+    /// ([`Objective::weight`]), times the factor of the objective's [`Weighting`](crate::loss::Weighting). The order is that of
+    /// [`Units::names`](crate::loss::Units::names). All are 0 before the first step.
     pub fn weights(&self) -> &[f64] {
         self.weights.step()
     }
 
-    /// Ends an epoch: call it after the last step of each. Returns for each [unit](crate::loss::Units) its mean loss and weight over the
-    /// epoch. A weighting that adapts once per epoch (DWA) computes its new weights now.
+    /// Ends an epoch: call it once after the last step of each epoch. Returns the mean loss and the mean weight of each
+    /// [unit](crate::loss::Units) over the steps since the last call, in the order of [`Units::names`](crate::loss::Units::names). The weighting
+    /// [DWA](crate::loss::Weighting::Dwa), which adapts once per epoch, computes its new weights now.
     pub fn end_epoch(&mut self) -> Vec<UnitReport> {
         let sums = self.units.iter().zip(&self.weights.state().epoch);
         let report = |(unit, sums): (&String, &crate::loss::weighting::UnitSums)| UnitReport {
@@ -388,14 +419,14 @@ impl Step {
         reports
     }
 
-    /// The state of the weighting: what it has learned, and its sums over this epoch. Save it with the model if training is to continue
-    /// later with [`Step::restore`].
+    /// Returns what the objective's [`Weighting`](crate::loss::Weighting) has learned so far, and the sums of losses and weights over the
+    /// current epoch. To continue training later with another `Step`, save it together with the model and give it to [`Step::restore`].
     pub fn weighting(&self) -> &WeightingState {
         self.weights.state()
     }
 
-    /// Replaces the state of the weighting by a saved one ([`Step::weighting`]). The next step is then bit for bit the one that would have
-    /// followed the save.
+    /// Replaces the state of the objective's [`Weighting`](crate::loss::Weighting) by `state`, which [`Step::weighting`] returned earlier. With
+    /// the same model, optimizer state, seed and clock, the next step then has the same bits as if training had not been interrupted.
     ///
     /// # Errors
     /// [`ErrorKind::Layout`] if `state` is that of another weighting, has another number of units, or has an invalid number. The weighting

@@ -10,8 +10,8 @@ use crate::model::Model;
 use crate::persist::check_layouts;
 use crate::{Error, ErrorKind, Result};
 
-/// Trains models. A trainer makes batches, takes one optimizer step for each, evaluates the model on the validation rows after each epoch,
-/// stops early, restores the weights of the best epoch, and saves checkpoints.
+/// The training loop. For each epoch, a trainer makes batches of the training rows, takes one optimizer step for each batch, and evaluates the
+/// model on the validation rows. It stops early, gives the model the weights of the best epoch at the end, and can save checkpoints.
 ///
 /// ```no_run
 /// # fn run(layout: starple::data::Layout, train: starple::data::DataSet, val: starple::data::DataSet) -> starple::Result<()> {
@@ -32,26 +32,28 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// A trainer with these settings, without callbacks, checkpoints and encoder. It can train several models, one after the other.
+    /// Makes a trainer with the settings `config`, without callbacks, checkpoints and encoder. It can train several models, one after the
+    /// other; only with checkpoints, each run needs a trainer with its own folder.
     pub fn new(config: TrainConfig) -> Self {
         Self { config, callbacks: Vec::new(), checkpoints: None, encoder: None }
     }
 
-    /// Adds a callback, which is called at certain points of each run. Callbacks are called in the order in which they were added.
+    /// Adds a callback: code of your own that is called after each step, after each epoch and at other points of each run
+    /// ([`Callback`]). A trainer can have several; they are called in the order in which they were added. Default: none.
     pub fn callback(mut self, callback: impl Callback + 'static) -> Self {
         self.callbacks.push(Box::new(callback));
         self
     }
 
-    /// Saves checkpoints of each run into the folder of `checkpoints`, and the weights of the best epoch. Without this call nothing is
-    /// saved.
+    /// Makes each run save checkpoints, from which it can be resumed, and the model with the weights of the best epoch. `checkpoints` says into
+    /// which folder and how often; it replaces that of an earlier call. Without this call nothing is saved.
     pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
         self.checkpoints = Some(checkpoints);
         self
     }
 
-    /// Saves this encoder together with the model in the file of the best weights ([`Checkpoints::best`]), so that the file suffices for
-    /// serving. Without this call the file has no encoder.
+    /// Makes each run save this encoder together with the model in the file of the best weights ([`Checkpoints::best`]), so that the file
+    /// suffices for serving. Without this call the file has no encoder. It has no influence on training.
     ///
     /// The encoder must have the model's layout, and there must be a folder for checkpoints ([`Trainer::checkpoints`]); otherwise
     /// [`Trainer::fit`] returns an error.
@@ -60,20 +62,25 @@ impl Trainer {
         self
     }
 
-    /// Trains `model` on the rows of `train`: a [`DataSet`], an `Arc` of one to share it, or any [`RowSource`]. With `val`, the model is
-    /// evaluated on these rows after each epoch and has the weights of the best epoch at the end; without `val`, those of the last epoch.
+    /// Trains `model`, starting from its current weights, and returns a report of the run. `train` has the training rows: a [`DataSet`], an
+    /// `Arc` of one to share it, or any [`RowSource`]. `val` has the validation rows.
     ///
-    /// Equal models, rows and settings give equal bytes, with any number of threads. A loss that is not finite ends the run, but is no
-    /// error: see [`StopReason`](super::StopReason) in the report.
+    /// With `val`, the model is evaluated on these rows after each epoch; the run can end early, and at its end the model has the weights of the
+    /// best epoch. With `None`, all epochs run, and the model has the weights of the last one. [`StopReason`](super::StopReason) says which
+    /// weights it has if the run ended for another reason. The state of the optimizer is not kept for a later call.
+    ///
+    /// Equal models, rows and settings give equal bytes, with any number of threads. A loss that is NaN or infinite ends the run, but is not
+    /// an error: check [`FitReport::stop`].
     ///
     /// # Errors
     /// These occur before training; the model is then unchanged:
     ///
     /// * [`ErrorKind::Layout`]: `train`, `val` or the encoder does not have the model's layout.
     /// * [`ErrorKind::Data`]: there is nothing to learn from: no rows, no labels, no weight above 0, or a row of no known domain.
-    /// * [`ErrorKind::Config`]: a setting names a unit, task, domain or tensor that the model does not have; the monitored metric is
-    ///   undefined on `val`; a plateau schedule has no `val`; the objective samples negatives and the source does not; the folder has
-    ///   checkpoints of an earlier run; there is an encoder but no folder for checkpoints; or there is too little memory ([`TrainConfig::check_memory`]).
+    /// * [`ErrorKind::Config`]: a setting does not fit the layout or the tensors of the model ([`TrainConfig::check`]); the monitored metric is
+    ///   undefined on `val`; the schedule [`LrSchedule::Plateau`](crate::optim::LrSchedule::Plateau) is used without `val`; the objective
+    ///   samples negatives and the source does not; the folder has checkpoints of an earlier run; there is an encoder but no folder for
+    ///   checkpoints; or there is too little memory ([`TrainConfig::check_memory`]).
     /// * [`ErrorKind::Io`]: the folder for checkpoints cannot be created or read; another run saves into it and has locked it; or the system
     ///   cannot start the threads.
     ///
@@ -92,13 +99,16 @@ impl Trainer {
         self.start(model, &mut *train.into_source(), val, false)
     }
 
-    /// Continues an interrupted run from the latest [checkpoint](Trainer::checkpoints) in the folder. If there is no checkpoint, it starts
-    /// a new run, as [`Trainer::fit`] does: so a job that is restarted whenever it dies still makes progress. If the latest checkpoint is
-    /// damaged, the run continues from the one before, and [`Callback::checkpoint_damaged`] is called.
+    /// Continues an interrupted run from the latest [checkpoint](Trainer::checkpoints) in the folder, and returns the report of the whole run.
+    /// If there is no checkpoint, it starts a new run, as [`Trainer::fit`] does: so a job that always calls `resume` and is restarted whenever
+    /// it dies still makes progress. If the latest checkpoint is damaged, the run continues from the one before, and
+    /// [`Callback::checkpoint_damaged`] is called.
     ///
-    /// Give the model, rows and settings of the interrupted run; only `epochs` and `threads` may differ. Weights, moving averages and
-    /// metrics are then bit for bit those of an uninterrupted run, even if it was interrupted in the middle of an epoch. The state of
-    /// callbacks is not saved.
+    /// `train` and `val` must be the rows of the interrupted run, in the same order. `model` must have the settings of its model; the
+    /// weights of `model` are replaced by those of the checkpoint. The settings of the run must be the same, except that `epochs` and `threads`
+    /// may differ. Weights, moving averages and metrics are then bit for bit those of an uninterrupted run, even if it was interrupted in the
+    /// middle of an epoch. The state of callbacks is not saved. If the run has already done all its epochs or stopped early, its report is
+    /// returned at once; after all epochs, a larger `epochs` continues the run.
     ///
     /// # Errors
     /// The errors of [`Trainer::fit`], and these:

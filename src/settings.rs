@@ -2,24 +2,33 @@
 
 use std::borrow::Borrow;
 
-/// Defines a type of checked settings and its builder from a list of settings.
+/// Defines two types from a list of settings: a type whose every value is valid, and its builder. Most settings of this crate are defined in
+/// this way; use it for the settings of a net of your own.
+///
+/// The input is: the doc comment and attributes of the type, its name, the name of the builder, optionally `in files`, the settings in braces,
+/// and optionally a check. The type gets `builder()` and one getter for each setting; the builder gets one setter for each setting and
+/// `build()`, which runs the check. With `#[derive(Default)]` the type also has a default value: add it only if the defaults pass the check,
+/// because this value is not checked.
 ///
 /// Write each setting as `name: Type = default;`. Its doc comment becomes that of its setter and of its getter, so say what the setting means,
-/// its range and its default. Before the semicolon you can add, in this order:
+/// its range and its default. Without an addition, the setter takes a `Type` and the getter returns a copy of it. Before the semicolon you can
+/// add, in this order:
 ///
 /// | written | effect |
 /// |---|---|
-/// | `, from impl Into<Type>` | the setter takes this type and converts it |
-/// | `, each Item` | the setter takes an iterator whose items convert into `Item` |
-/// | `, some impl Into<Item>` | the setter takes this type; the setting is an `Option<Item>` |
-/// | `, as &str` | the getter returns this type: a reference, or an `Option` of one; without it the getter copies the value |
+/// | `, from impl Into<Type>` | the setter takes a value of this type and converts it into `Type` |
+/// | `, each Item` | the setter takes an iterator whose items convert into `Item`; they replace the whole list |
+/// | `, some impl Into<Item>` | `Type` is `Option<Item>`; the setter takes a value of this type, converts it and puts it into `Some` |
+/// | `, as &str` | the getter returns this type (a reference, or an `Option` of one) instead of a copy |
 /// | `, by hand` | the macro writes neither setter nor getter |
 ///
-/// The part `check(this, problems) { … }` is optional. `this` are the settings; the check can change them. Add every invalid setting to
-/// `problems`, a [`Problems`](crate::Problems): `build` returns all of them in one [`Error`](crate::Error).
+/// The part `check(this, problems) { … }` is optional. `this` is a mutable reference to the builder, whose fields are the settings; the check
+/// can change them. Add every invalid setting to `problems`, a [`Problems`](crate::Problems): `build` then returns an
+/// [`Error`](crate::Error) of kind [`ErrorKind::Config`](crate::ErrorKind::Config) whose message is the name of the type and all problems.
 ///
-/// With `in files`, the settings are also read and written with serde. The keys are the names of the settings, a file passes the same check,
-/// and an unknown key is an error. Your crate then needs `serde` with its feature `derive`.
+/// With `in files`, both types also implement serde's `Serialize` and `Deserialize`, and `PartialEq`. The keys are the names of the settings. A
+/// missing key means the default, an unknown key is an error, and reading the type runs the same check as `build`. Your crate then needs
+/// `serde` with its feature `derive`.
 ///
 /// ```
 /// starple::settings! {
@@ -78,7 +87,7 @@ macro_rules! settings {
     ) => {
         $(#[$doc])*
         ///
-        /// Every value of this type is valid, because its builder checks all settings. The getters return the settings.
+        /// Every value of this type is valid: `build` of its builder checks all settings. The getters return the settings.
         #[derive(Debug, Clone)]
         pub struct $config(pub(crate) $builder);
 
@@ -111,10 +120,11 @@ macro_rules! settings {
                 $(, from $from)? $(, each $item)? $(, some $some)? $(, by $hand)?
             );)*
 
-            /// Checks all settings and returns them.
+            /// Checks all settings and returns them. Settings whose setter was not called have their default values.
             ///
             /// # Errors
-            /// An error of `ErrorKind::Config` if a setting is invalid. The message names every invalid setting.
+            /// An error of `ErrorKind::Config` if a setting is invalid. The message names every invalid setting, what is valid, and what was
+            /// found.
             #[allow(unused_mut, reason = "a check may change settings")]
             pub fn build(mut self) -> $crate::Result<$config> {
                 let mut problems = $crate::Problems::default();
@@ -129,7 +139,8 @@ macro_rules! settings {
     };
     (@builder $config:ident $builder:ident) => {
         impl $config {
-            /// Returns a builder in which every setting has its default value. Call setters on it, then `build`.
+            /// Returns a builder in which every setting has its default value. Call setters for the settings that you want to change, then
+            /// `build`.
             pub fn builder() -> $builder {
                 $builder::default()
             }
@@ -162,6 +173,8 @@ macro_rules! settings {
     };
     (@setter $(#[$doc:meta])* $field:ident: $type:ty) => {
         $(#[$doc])*
+        ///
+        /// This method sets the value; `build` checks it.
         pub fn $field(mut self, $field: $type) -> Self {
             self.$field = $field;
             self
@@ -169,6 +182,8 @@ macro_rules! settings {
     };
     (@setter $(#[$doc:meta])* $field:ident: $type:ty, from $from:ty) => {
         $(#[$doc])*
+        ///
+        /// This method sets the value; `build` checks it.
         pub fn $field(mut self, $field: $from) -> Self {
             self.$field = $field.into();
             self
@@ -176,6 +191,8 @@ macro_rules! settings {
     };
     (@setter $(#[$doc:meta])* $field:ident: $type:ty, each $item:ty) => {
         $(#[$doc])*
+        ///
+        /// This method sets the whole list and replaces an earlier one; `build` checks it.
         pub fn $field(mut self, $field: impl IntoIterator<Item = impl Into<$item>>) -> Self {
             self.$field = $field.into_iter().map(Into::into).collect();
             self
@@ -183,6 +200,8 @@ macro_rules! settings {
     };
     (@setter $(#[$doc:meta])* $field:ident: $type:ty, some $some:ty) => {
         $(#[$doc])*
+        ///
+        /// This method sets the value to `Some` of the argument; `build` checks it.
         pub fn $field(mut self, $field: $some) -> Self {
             self.$field = Some($field.into());
             self

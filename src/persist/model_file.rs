@@ -57,7 +57,7 @@ impl<'a> ModelFile<'a> {
     /// after an error, or if the process is killed, an existing file is unchanged. The folder must exist.
     ///
     /// # Errors
-    /// * [`ErrorKind::NonFinite`]: a tensor of the model has a value that is NaN or infinite. The message names every such tensor.
+    /// * [`ErrorKind::NonFinite`]: a tensor of the model has a value that is NaN or infinite. The message names such tensors, at most 30.
     /// * [`ErrorKind::Layout`]: the encoder or the calibration has another layout than the model.
     /// * [`ErrorKind::Config`]: the model's settings (of a type of your own) cannot be written as JSON, or the [record of the
     ///   run](ModelFile::run) contradicts itself.

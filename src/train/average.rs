@@ -14,8 +14,9 @@ use crate::nn::{Leaf, LeafMut, Pair, Params as _, Path};
 /// epoch and the model at the end of the run use the average. Exception: if a callback ends the run and there is no best epoch on validation
 /// rows, the model has the weights of the last step, not averaged.
 ///
-/// Means and variances of normalisation layers are not averaged over steps. They are computed anew for the averaged weights
-/// ([`TrainConfig::statistics_rows`](super::TrainConfig::statistics_rows)); if that is switched off, they are those of the last step.
+/// The means and variances that normalisation layers use in inference are not part of this average. They are computed anew for the averaged
+/// weights, from [`TrainConfig::statistics_rows`](super::TrainConfig::statistics_rows) rows; if this number is 0, they are those of the
+/// training steps.
 ///
 /// The average needs as much memory as one more model. In a run file: `average = { ema = { decay = 0.999 } }`, `{ swa = { after_epochs = 2
 /// } }` or `"off"`. `build` of the settings returns an error for an invalid number.

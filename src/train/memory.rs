@@ -15,7 +15,8 @@ const SMALL: f64 = 64e6;
 pub(crate) const MAX_THREADS: usize = 1024;
 
 /// An estimate of the memory that a training run needs, in bytes, as [`TrainConfig::memory`] computes it from the settings. The memory of the
-/// training and validation rows themselves is not part of it, nor is the overhead of the allocator.
+/// training and validation rows themselves is not part of it, nor is the overhead of the allocator. In a batch, a list of ids counts as one
+/// id, because the length of lists is not known: with long lists, a run needs more.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct MemoryNeed {
     /// The bytes of the model's parameters, embedding tables included: 4 for each value.

@@ -51,7 +51,7 @@ crate::settings! {
         /// an earlier run.
         folder: PathBuf = PathBuf::new(), from impl Into<PathBuf>, as &Path;
         /// A checkpoint is also saved when this number of optimizer steps was done since the last checkpoint. At least 1; default `None`: no
-        /// checkpoint is saved because of the number of steps. If `every_minutes` is set too, the first of both that is reached decides.
+        /// checkpoint is saved because of the number of steps. If `every_minutes` is set too, each of them triggers checkpoints.
         every_steps: Option<u64> = None, some u64;
         /// A checkpoint is also saved when this number of minutes has passed since the last checkpoint, or since the start of the run; the time
         /// is checked after each step. A finite number above 0; default `None`: no checkpoint is saved because of the time.

@@ -10,20 +10,25 @@ use crate::error::quoted;
 /// How far from ½ the AUC of "the target is in the history" may be without a warning.
 const FAR: f64 = 0.25;
 
-/// How often the targets of training rows are events of their own histories.
+/// How often the *target* of a training row (the item that the model scores) is also an event in the row's history, a [`Sequence`]. It helps to
+/// find a label that leaks into the input. [`DataReport::own_history`](super::DataReport::own_history) has one for each sequence with a target.
 ///
-/// A history must hold only what happened before its row. If it was made of a user's whole log instead, it holds what the user clicked later
-/// and in the row itself, so it tells the row's label. A model then seems good in training, and fails when it serves.
+/// The history of a row must contain only earlier events. Suppose that it was made from a user's whole log. Then it also contains what the
+/// user clicked later and in this row, and so reveals the row's label. Such a model looks good in training, and fails in serving.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OwnHistory {
-    /// The name of the sequence.
+    /// The name of the [`Sequence`].
     pub sequence: String,
-    /// The number of training rows of which one of the kept events has the values of the row's target in all lists with a target. Values
-    /// that a vocabulary does not have are no values.
+    /// How many training rows have their target in their history (`count`), out of all training rows (`of`). The target is in the history if
+    /// one of the events that the encoder keeps has the same values as the target, in all lists that have a target feature. A value that is not
+    /// in the vocabulary equals no other value.
     pub rows: Share,
-    /// For each task, the AUC of the question whether the history holds the target, as a prediction of the task's label. 1 means that the
-    /// history tells the label, 0 that it tells the opposite; ½ means that it tells nothing. `None` if a task has no positive or no
-    /// negative row.
+    /// For each task, its name and the AUC of a very simple predictor of the label: its score is 1 if the target is in the history, otherwise 0.
+    /// An AUC of ½ means that this tells nothing about the label. 1 means that it reveals the label, and 0 that it reveals the opposite. A
+    /// distance from ½ above 0.25 is reported as a warning.
+    ///
+    /// Rows without a label are skipped, and each other row counts once, whatever its weight. A label above ½ counts as positive. The AUC is
+    /// `None` if no row, or every row, is positive.
     pub aucs: Vec<(String, Option<f64>)>,
 }
 

@@ -10,35 +10,46 @@ use super::{Ids, Layout, Pooling};
 use crate::error::{Error, ErrorKind, Problems, Result};
 use crate::nn::TargetAttentionSettings;
 
-/// Which end of a list has the most recent event.
+/// At which end of its lists a [`Sequence`] has the most recent event. An encoder keeps the events at this end and drops older ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Recent {
-    /// The first value is the most recent one.
+    /// The first value of a list is the most recent event, and the last value is the oldest.
     First,
-    /// The last value is the most recent one.
+    /// The last value of a list is the most recent event, and the first value is the oldest.
     Last,
 }
 
-/// One list of a [`Sequence`].
+/// One list of a [`Sequence`], for example the items, or the categories, of the events. [`Sequence::column`] adds one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SequenceColumn {
-    /// The name of the [`Bag`](super::Bag) feature with the values of the events.
+    /// The name of the [`Bag`](super::Bag) feature (a feature with a list of values in each row) that has the values of the events.
     pub bag: String,
-    /// The name of the feature that has this value for the row's target, such as `item` for a list of items. It has one value a row and
-    /// reads the same embedding table. Attention needs it.
+    /// The name of the feature with which attention compares the events, such as `item` for a list of items. It describes the row's *target*:
+    /// the item that the model scores in this row. It has one value in each row and must read the same embedding table as `bag`.
+    ///
+    /// `None` if the target has no such feature. Then the sequence cannot have [attention](Sequence::attention).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
 }
 
-/// A sequence of events, such as what a user clicked: one or more [`Bag`](super::Bag) features whose values belong together. The `i`-th
-/// values of all lists of a row are its `i`-th event, so all lists of a row have the same length.
+/// A sequence of events, such as the items that a user clicked: one or more [`Bag`](super::Bag) features whose values belong together. The
+/// first values of all lists of a row describe one event, the second values the next one, and so on. So all lists of a row must have the same
+/// length; otherwise encoding returns an error of [`ErrorKind::Data`](crate::ErrorKind::Data). A list may be empty.
 ///
-/// An [`Encoder`](super::Encoder) keeps the `max_len` most recent events of a row. The rest of a sequence is its pooling: without
-/// [`attention`](Sequence::attention), each bag is pooled by itself (the mean or the sum of its last events); with attention, the bags'
-/// embeddings are added up with weights that depend on the row's target. The weights are the same for all bags of a sequence. The bags' fields
-/// have their columns in the embedded row in both cases, so that any model can read them.
+/// An [`Encoder`](super::Encoder) keeps the `max_len` most recent events of a row. The model then *pools* the events: it makes one vector of
+/// each bag.
+///
+/// * By default, it computes the mean or the sum of the embedding vectors of the kept events, as each bag's own pooling says.
+/// * With [`attention`](Sequence::attention), it computes a weighted sum. The weight of an event depends on how it relates to the *target*,
+///   the item that the model scores in this row. All bags of a sequence use the same weights.
+///
+/// In both cases each bag has one vector in the model's input. So every model can use sequences.
+///
+/// Add a sequence to a schema with [`SchemaBuilder::sequence`](super::SchemaBuilder::sequence). Invalid settings are errors of
+/// [`SchemaBuilder::build`](super::SchemaBuilder::build): no list, a bag in two sequences, or a name that is empty, used twice or not that of a
+/// fitting feature.
 ///
 /// ```
 /// use starple::data::{Bag, Encoder, Format, Recent, Schema, Sequence, Table};
@@ -70,51 +81,68 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// A sequence of this name, without lists yet. Rows keep their `max_len` most recent events, at least 1 and at most 4096; `recent` says
-    /// at which end of a list these are.
+    /// Makes a sequence without lists. Add at least one with [`Sequence::column`].
+    ///
+    /// * `name` is not empty, and no other sequence of the schema has it.
+    /// * `max_len` is the largest number of events that a row keeps, 1 to 4096. The encoder drops older events.
+    /// * `recent` says at which end of a list the most recent event is.
+    ///
+    /// Values are checked by [`SchemaBuilder::build`](super::SchemaBuilder::build), which returns an error if one is invalid.
     pub fn new(name: impl Into<String>, max_len: usize, recent: Recent) -> Self {
         Self { name: name.into(), columns: Vec::new(), max_len, recent, attention: None }
     }
 
-    /// Adds a bag feature, and the feature with this value of the row's target.
+    /// Adds a list to the sequence: `bag` is the name of the [`Bag`](super::Bag) feature with the values of the events, and `target` the name of
+    /// the feature with the same kind of value for the row's target (the item that the model scores), for example `"seen"` and `"item"`.
+    ///
+    /// The target feature has one value in each row, and both features must read the same embedding table ([`Bag::table`](super::Bag::table)).
+    /// If they do not, or if a name is unknown, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error. The bag's pooling is
+    /// mean or sum; with attention, leave it at the default.
     pub fn column(mut self, bag: impl Into<String>, target: impl Into<String>) -> Self {
         self.columns.push(SequenceColumn { bag: bag.into(), target: Some(target.into()) });
         self
     }
 
-    /// Adds a bag feature to which no feature of the target belongs. Such a sequence can have no attention.
+    /// Adds a list for which the row's target has no feature, such as the times of the events. `bag` is the name of the [`Bag`](super::Bag)
+    /// feature with the values of the events.
+    ///
+    /// A sequence with such a list cannot have [attention](Sequence::attention): then [`SchemaBuilder::build`](super::SchemaBuilder::build)
+    /// returns an error.
     pub fn column_without_target(mut self, bag: impl Into<String>) -> Self {
         self.columns.push(SequenceColumn { bag: bag.into(), target: None });
         self
     }
 
-    /// Pools the events by attention of the target ([`TargetAttention`](crate::nn::TargetAttention)). Default: each bag's own pooling.
+    /// Pools the events by attention: the vector of a bag is a weighted sum of the vectors of its events, and a small net computes the weight of
+    /// an event from the event and the row's target ([`TargetAttention`](crate::nn::TargetAttention)). `attention` has the settings of that net.
+    ///
+    /// Default: no attention; each bag has its own pooling, the mean or the sum of its events.
     pub fn attention(mut self, attention: TargetAttentionSettings) -> Self {
         self.attention = Some(attention);
         self
     }
 
-    /// Its name.
+    /// Returns the name of the sequence, as [`Sequence::new`] got it.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its lists.
+    /// Returns the lists of the sequence, in the order in which they were added.
     pub fn columns(&self) -> &[SequenceColumn] {
         &self.columns
     }
 
-    /// The largest number of events that a row keeps.
+    /// Returns the largest number of events that a row keeps. An encoder drops older events.
     pub fn max_len(&self) -> usize {
         self.max_len
     }
 
-    /// Which end of a list has the most recent event.
+    /// Returns at which end of a list the most recent event is.
     pub fn recent(&self) -> Recent {
         self.recent
     }
 
-    /// The settings of the attention, if the events are pooled by attention.
+    /// Returns the settings of the [attention](Sequence::attention) that pools the events, or `None` if each bag has its own pooling.
     pub fn attention_settings(&self) -> Option<&TargetAttentionSettings> {
         self.attention.as_ref()
     }
@@ -244,19 +272,22 @@ fn cut(ids: &mut Ids, first: usize, most: usize, recent: Recent) {
     ids.truncate(end);
 }
 
-/// A sequence with attention, as a [`Layout`] has it.
+/// A [`Sequence`] whose events are pooled by attention, in the form in which a model's [`Layout`] has it: with the names of fields instead of
+/// features. An [`Encoder`](super::Encoder) makes it from the schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttendedSequence {
-    /// Its name, which parameters have too: `net.sequences.NAME`.
+    /// The name of the sequence. The names of the parameters of its attention start with `net.sequences.NAME`, where NAME is this name.
     pub name: String,
-    /// The names of the fields of its lists. They are bags; their `i`-th values are the `i`-th event of a row.
+    /// The names of the fields of its lists, at least one. Each field is a bag (several ids in each row) with mean or sum pooling. The values at
+    /// one position of all these lists describe one event of the row.
     pub fields: Vec<String>,
-    /// For each of the fields, the name of the field that has this value of the row's target. It has one id a row and reads the same table.
+    /// For each field in `fields`, in the same order, the name of the field with which attention compares its events: the same kind of value for
+    /// the row's target, the item that the model scores. This field has one id in each row, and reads the same embedding table.
     pub targets: Vec<String>,
-    /// The largest number of events of a row, at least 1 and at most 4096.
+    /// The largest number of events in a row, 1 to 4096.
     pub max_len: usize,
-    /// The settings of the attention.
+    /// The settings of the net that computes the attention weights of the events.
     pub attention: TargetAttentionSettings,
 }
 

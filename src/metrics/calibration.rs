@@ -43,7 +43,7 @@ pub(super) fn pcoc_of(rows: impl Iterator<Item = Observation>) -> Option<f64> {
 /// by their predicted probability. 0 is ideal, and 1 is the largest possible value.
 ///
 /// There are B = `bins` bins, numbered from 0. Bin b has the `n_b` labelled rows whose probability is in `b/B <= σ(z) < (b+1)/B` (the last
-/// bin includes 1), and `ECE = Σ_b (n_b/n) · |mean of σ(z) in b − mean of y in b| = (1/n) Σ_b |Σ_b σ(z) − Σ_b y|` (Guo et al., *On
+/// bin includes 1), and `ECE = Σ_b (n_b/n) · |mean of σ(z) in bin b − mean of y in bin b|` (Guo et al., *On
 /// Calibration of Modern Neural Networks*, ICML 2017, equation 3), where z is the logit of a row, y its label, and n the number of labelled
 /// rows. Empty bins add nothing. The result is `None` if no row has a label. All rows with probabilities below `1/B` are in the first bin;
 /// errors inside one bin can cancel out.

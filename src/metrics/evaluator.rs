@@ -14,38 +14,40 @@ use crate::{Error, ErrorKind, Result};
 
 /// Collects the scores of any number of batches and reports every metric by task and domain.
 ///
-/// The report depends only on the rows, bit for bit. The order of the rows, the batches, and the way in which parts were
-/// [merged](Evaluator::merge) do not change it. An exact AUC needs all scores, so an evaluator stores 16 bytes for every labelled row of
-/// every task.
+/// Create it for a layout ([`Evaluator::new`]), [add](Evaluator::add) batches, and take the [report](Evaluator::report). The report depends only on
+/// the rows, bit for bit. The order of the rows, their division into batches, and [merges](Evaluator::merge) of evaluators do not change it. An exact
+/// AUC needs all scores, so an evaluator stores 16 bytes for every labelled row of every task.
 ///
 /// If rows have weights, all metrics are weighted, as the loss and [`Calibration::fit`](crate::serve::Calibration::fit) are. Then
-/// [`TaskReport::weighted`] is true, and [`Measures::unweighted`] has the metrics without weights. In the equations, `w_i` is the weight of
-/// row i, `z_i` its logit, `y_i` its label, and `[…]` is 1 if the condition holds, otherwise 0:
+/// [`TaskReport::weighted`] is true, and [`Measures::unweighted`] has the metrics without weights. If all weights are 1, both are equal bit for bit.
+/// A row of weight 0 is left out: it counts neither as a row nor in any metric.
+///
+/// These are the metrics of a binary task. All sums are over the rows with a label; `w_i` is the weight of row i, `z_i` its logit, `y_i` its label,
+/// and `[…]` is 1 if the condition holds, otherwise 0. A row is positive if its label is 1 and negative if it is 0. `loss_i` is the binary cross
+/// entropy of row i ([`bce_with_logits`](crate::loss::bce_with_logits)). The ECE divides the rows into bins by `σ(z_i)` ([`ece`](super::ece)).
 ///
 /// ```text
 /// AUC       Σ_{i positive, j negative} w_i·w_j·([z_i > z_j] + ½ [z_i = z_j]) / Σ_{i positive, j negative} w_i·w_j
 /// log loss  Σ w_i·loss_i / Σ w_i
 /// PCOC      Σ w_i·σ(z_i) / Σ w_i·y_i
-/// ECE       Σ_bins |Σ w_i·(σ(z_i) − y_i)| / Σ w_i
-/// GAUC      Σ_g W_g·AUC_g / Σ_g W_g over the groups with both classes, W_g = Σ w_i of the group
+/// ECE       Σ_bins |Σ_{i in bin} w_i·(σ(z_i) − y_i)| / Σ w_i
+/// GAUC      Σ_g W_g·AUC_g / Σ_g W_g   over the groups g with positives and negatives, W_g = Σ_{i in g} w_i
 /// ```
 ///
-/// Tasks of other kinds have other metrics, of the predictions `ŷ_i` that follow from the logits ([`Target`]):
+/// These are the metrics of a regression or a count. `ŷ_i` is the number that the task predicts for row i; it follows from the logit
+/// ([`Target::answer`]). ȳ is the weighted mean of the labels.
 ///
 /// ```text
 /// MSE       Σ w_i·(ŷ_i − y_i)² / Σ w_i
 /// MAE       Σ w_i·|ŷ_i − y_i| / Σ w_i
-/// R²        1 − Σ w_i·(ŷ_i − y_i)² / Σ w_i·(y_i − ȳ)²   with the weighted mean ȳ of the labels
+/// R²        1 − Σ w_i·(ŷ_i − y_i)² / Σ w_i·(y_i − ȳ)²
 /// XAUC      Σ_{y_i > y_j} w_i·w_j·([z_i > z_j] + ½ [z_i = z_j]) / Σ_{y_i > y_j} w_i·w_j
-/// PCOC      Σ w_i·ŷ_i / Σ w_i·y_i   if the sum of the labels is above 0
-/// deviance  2 Σ w_i·(y_i·ln(y_i/ŷ_i) − (y_i − ŷ_i)) / Σ w_i   of counts
+/// PCOC      Σ w_i·ŷ_i / Σ w_i·y_i   undefined unless Σ w_i·y_i > 0
+/// deviance  2 Σ w_i·(y_i·ln(y_i/ŷ_i) − (y_i − ŷ_i)) / Σ w_i   only of counts; y_i·ln(y_i/ŷ_i) is 0 if y_i = 0
 /// ```
 ///
-/// If all weights are 1, the results are bit for bit those without weights. A row of weight 0 is left out: it counts neither as a row nor
-/// in any metric.
-///
-/// Rows of no known domain ([`DomainId::SHARED`](crate::data::DomainId::SHARED)) count in [`TaskReport::all`]. In the list of domains they
-/// have the name [`SHARED_DOMAIN`].
+/// Rows of no known domain ([`DomainId::SHARED`](crate::data::DomainId::SHARED)) count in [`TaskReport::all`]. In the list of domains they have the
+/// name [`SHARED_DOMAIN`].
 #[derive(Debug, Clone)]
 pub struct Evaluator {
     tasks: Vec<String>,
@@ -60,7 +62,7 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// An evaluator without rows, for the tasks and domains of `layout`. Add rows by [`Evaluator::add`].
+    /// An evaluator without rows, for the tasks and domains of `layout`, which is the layout of the model whose scores you add.
     pub fn new(layout: &Layout) -> Self {
         Self {
             tasks: layout.tasks.clone(),
@@ -72,26 +74,26 @@ impl Evaluator {
         }
     }
 
-    /// Adds the scores of a batch of rows. For a [`Batch`](crate::data::Batch), call `evaluator.add(&logits, &batch.labels,
-    /// batch.domains(), &batch.weights, &batch.groups)`.
+    /// Adds the scores of a batch of rows. For a [`Batch`](crate::data::Batch), call
+    /// `evaluator.add(&logits, &batch.labels, batch.domains(), &batch.weights, &batch.groups)`. A batch without rows adds nothing.
     ///
-    /// * `logits` and `labels` are `[rows, tasks]`. A label is 0, 1, or NaN if it is missing; for a missing label, nothing is added.
+    /// * `logits` and `labels` are `[rows, tasks]`. A label is NaN if it is missing; then nothing is added for this row and task. Otherwise it is 0
+    ///   or 1 for a binary task, any finite number for a regression, and a finite number of at least 0 for a count.
     /// * `domains` has the domain of each row, or one domain for all rows.
-    /// * `weights` has the weight of each row: finite and at least 0. If it is empty, every row has the weight 1. A row of weight 0 is left
-    ///   out.
-    /// * `groups` has the number of the group of each row, such as its user. If it is empty, there are no groups and [`Measures::gauc`] is
-    ///   undefined.
+    /// * `weights` has the weight of each row: finite and at least 0. If it is empty, every row has the weight 1. A row of weight 0 is left out.
+    /// * `groups` has one number for each row, for example the id of its user; rows with equal numbers are one group. If it is empty, there are no
+    ///   groups and [`Measures::gauc`] is undefined.
     ///
     /// # Errors
     /// * [`ErrorKind::NonFinite`] if the logit of a labelled row is NaN or infinite.
-    /// * [`ErrorKind::Data`] if a label is neither NaN nor one of its task's kind, or if a weight is negative or not finite.
+    /// * [`ErrorKind::Data`] if a label is not one of those listed above, or if a weight is negative or not finite.
     /// * [`ErrorKind::Layout`] if this call has groups and an earlier call had none, or the other way round.
     ///
     /// After an error, no row of the call is added.
     ///
     /// # Panics
-    /// If the arguments have different numbers of rows, or if `logits` or `labels` does not have one column for each task of the layout.
-    /// Also if a domain is neither in the layout nor [`DomainId::SHARED`].
+    /// If the arguments have different numbers of rows, or if `logits` or `labels` does not have one column for each task of the layout. Also if a
+    /// domain is neither in the layout nor [`DomainId::SHARED`].
     pub fn add<'a>(
         &mut self,
         logits: &ArrayRef2<f32>,
@@ -142,12 +144,12 @@ impl Evaluator {
         Ok(())
     }
 
-    /// Adds all rows of `other` to this evaluator, for example rows that another thread has scored. The report is the same as if all rows
-    /// had been added here.
+    /// Adds all rows of `other` to this evaluator, for example rows that another thread has scored. The report is the same as if all rows had been
+    /// added here.
     ///
     /// # Errors
-    /// Returns [`ErrorKind::Layout`] if `self` and `other` are for different tasks or domains, or if the rows of one have groups and those
-    /// of the other have none. Then no row is added.
+    /// Returns [`ErrorKind::Layout`] if `self` and `other` were created for different tasks or domains, or if the rows of one have groups and those
+    /// of the other have none. Then no row is added. An evaluator without rows fits any other with the same tasks and domains.
     pub fn merge(&mut self, other: Self) -> Result<()> {
         if (&self.tasks, &self.targets, &self.domains) != (&other.tasks, &other.targets, &other.domains) {
             let (tasks, domains) = (&self.tasks, &self.domains);
@@ -167,8 +169,8 @@ impl Evaluator {
         Ok(())
     }
 
-    /// Computes all metrics, by task and domain, over the rows that were added so far. The evaluator keeps its rows, and you can add more
-    /// afterwards.
+    /// Computes all metrics, by task and domain, over the rows that were added so far. The evaluator keeps its rows, and you can add more afterwards.
+    /// Without rows, all counts are 0 and all metrics are `None`.
     pub fn report(&self) -> Report {
         let tasks = self.rows.iter().enumerate().map(|(task, by_domain)| self.task_report(task, by_domain)).collect();
         Report { tasks }

@@ -3,19 +3,18 @@
 use super::auc::auc_of_sorted;
 use super::observation::{Observation, labelled};
 
-/// The mean of the groups' AUCs, each weighted by its number of rows. It measures how well rows are ranked *inside* a group, such as a user
-/// or a session.
+/// The mean of the groups' AUCs, each weighted by the number of labelled rows of its group (GAUC). It measures how well rows are ranked *inside* a
+/// group, such as a user or a session. It is from 0 to 1, and 1 is ideal.
 ///
-/// `GAUC = Σ_g n_g · AUC_g / Σ_g n_g`, where `AUC_g` is the [`auc`](super::auc()) of group g and `n_g` its number of labelled rows. Groups
-/// without positives or without negatives have no AUC and are left out of both sums. The result is `None` if no group has both positives
-/// and negatives.
+/// `GAUC = Σ_g n_g · AUC_g / Σ_g n_g`, where `AUC_g` is the [`auc`](super::auc()) of group g and `n_g` its number of labelled rows. Groups without
+/// positives or without negatives have no AUC and are left out of both sums. The result is `None` if no group has both positives and negatives.
 ///
-/// `scores` has one logit or probability for each row, and `labels` its label: 0, 1, or NaN if it is missing. `groups` has the number of
-/// the group of each row: rows with equal numbers are one group. Rows without a label are skipped. Every labelled row counts once; to
-/// weight rows, use an [`Evaluator`](super::Evaluator).
+/// `scores` has one logit or probability for each row, and `labels` its label: 0, 1, or NaN if it is missing. `groups` has one number for each row,
+/// for example the id of its user: rows with equal numbers are one group. Rows without a label are skipped. Every labelled row counts once; to weight
+/// rows, use an [`Evaluator`](super::Evaluator).
 ///
-/// It is the measure of Zhu et al., *Optimized Cost per Click in Taobao Display Advertising* (KDD 2017), as used in the *Deep
-/// Interest Network* paper (Zhou et al., KDD 2018, "Metrics"), where the groups are users.
+/// It is the measure of Zhu et al., *Optimized Cost per Click in Taobao Display Advertising* (KDD 2017), as used in the *Deep Interest Network* paper
+/// (Zhou et al., KDD 2018, "Metrics"), where the groups are users.
 ///
 /// ```
 /// use starple::metrics::gauc;

@@ -1,14 +1,17 @@
 //! Measures how good scores are: ranking, loss and calibration, over all rows, by domain and by task.
 //!
-//! Scores are **logits**, as models return them; the probability is `σ(logit)`. Labels are 0, 1, or NaN if the label is missing. For tasks
-//! of other kinds, labels are numbers, and the prediction follows from the logit ([`Target`](crate::data::Target)).
-//! Rows with
-//! a missing label are skipped; they never count as 0. Sums and results are `f64`. An undefined value (such as the AUC of rows that all
-//! have the same label) is `None`. If rows have weights, an [`Evaluator`] uses them; the functions on slices count every row once.
+//! For a binary task, scores are **logits**, as models return them; the probability is `σ(logit) = 1/(1 + exp(−logit))`. Labels are 0 or 1.
+//! For regressions and counts ([`TaskKind`](crate::data::TaskKind)), labels are numbers, and predictions are numbers too:
+//! [`Target::answer`](crate::data::Target::answer) computes them from logits.
 //!
-//! - [`auc`], [`gauc`], [`logloss`], [`pcoc`] and [`ece`] compute one number from slices; [`mse`], [`mae`], [`r2`] and [`xauc`] those of
-//!   predicted numbers.
-//! - An [`Evaluator`] takes batches and computes all metrics by task and domain. The result is a [`Report`], which displays as tables.
+//! A missing label is NaN. Rows with a missing label are skipped; they never count as 0. Sums and results are `f64`. An undefined value
+//! (such as the AUC of rows that all have the same label) is `None`. If rows have weights, an [`Evaluator`] uses them; the functions on
+//! slices count every labelled row once.
+//!
+//! - [`auc`], [`gauc`], [`logloss`], [`pcoc`] and [`ece`] compute one metric of a binary task from slices.
+//! - [`mse`], [`mae`], [`r2`] and [`xauc`] compute one metric of a regression or a count from slices.
+//! - An [`Evaluator`] takes the logits and labels of batches and computes all metrics by task and domain. The result is a [`Report`], which
+//!   displays as tables.
 //! - A [`Monitor`] selects one number of a report, for early stopping or to compare models.
 //!
 //! ```

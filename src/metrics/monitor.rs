@@ -10,6 +10,12 @@ use crate::data::{Layout, TaskKind};
 use crate::error::Problems;
 
 /// The name of a metric in a [`Report`]: it selects which number [`TaskReport::value`](super::TaskReport::value) and a [`Monitor`] return.
+///
+/// Binary tasks have `Auc`, `LogLoss`, `Pcoc`, `Ece`, `Gauc` and `MeanDomainAuc`. Regressions have `Pcoc`, `Mse`, `Mae`, `R2` and `Xauc`; counts have
+/// these and `Deviance` ([`Metric::is_for`]). For tasks without the metric, the number is undefined (`None`).
+///
+/// In a file, the name of a metric is that of its variant in lower case, with `_` between words: `"auc"`, `"mean_domain_auc"`. The one exception is
+/// `"logloss"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -21,30 +27,35 @@ pub enum Metric {
     #[serde(rename = "logloss")]
     LogLoss,
     /// Predicted clicks over observed clicks ([`pcoc`](super::pcoc)): 0 or more, closer to 1 is better. The distance from 1 is measured as
-    /// `|ln PCOC|`, so that 2 is as bad as ½.
+    /// `|ln PCOC|`, so that 2 is as bad as ½. For a regression or a count, it is the sum of the predicted numbers over the sum of the labels, if the
+    /// latter is above 0.
     Pcoc,
     /// The expected calibration error ([`ece`](super::ece)): from 0 to 1, smaller is better.
     Ece,
-    /// The mean AUC inside groups such as users ([`gauc`](super::gauc())): from 0 to 1, larger is better. It is defined only if the rows
-    /// have groups.
+    /// The mean AUC inside groups such as users ([`gauc`](super::gauc())): from 0 to 1, larger is better. It is defined only if rows were added with
+    /// groups ([`Evaluator::add`](super::Evaluator::add)).
     Gauc,
-    /// The mean of the AUCs of all domains, in which each domain counts equally
-    /// ([`TaskReport::mean_domain_auc`](super::TaskReport::mean_domain_auc)): from 0 to 1, larger is better.
+    /// The plain mean of the AUCs of all domains that have an AUC; each domain counts equally
+    /// ([`TaskReport::mean_domain_auc`](super::TaskReport::mean_domain_auc)). From 0 to 1, larger is better.
     MeanDomainAuc,
-    /// The mean squared error of a regression or a count, see [`mse`](super::mse): smaller is better.
+    /// The mean squared error of a regression or a count ([`mse`](super::mse)), in squared units of the label: 0 or more, smaller is better.
     Mse,
-    /// The mean absolute error of a regression or a count, see [`mae`](super::mae): smaller is better.
+    /// The mean absolute error of a regression or a count ([`mae`](super::mae)), in units of the label: 0 or more, smaller is better.
     Mae,
-    /// The share of the variance that a regression or a count explains, see [`r2`](super::r2): larger is better.
+    /// The share of the labels' variance that the predictions of a regression or a count explain ([`r2`](super::r2)): at most 1, larger is better. 0
+    /// is as good as always to predict the mean label; a negative value is worse than that.
     R2,
-    /// The share of pairs that a regression or a count orders rightly, see [`xauc`](super::xauc): larger is better.
+    /// The share of pairs of rows that the predictions of a regression or a count put in the order of their labels ([`xauc`](super::xauc)): from 0 to
+    /// 1, larger is better.
     Xauc,
-    /// The mean deviance of a count, see [`Evaluator`](super::Evaluator): smaller is better.
+    /// The mean deviance of a count: `(2/n) Σ (y_i·ln(y_i/ŷ_i) − (y_i − ŷ_i))` over the n labelled rows, where `y_i` is the label of row i, `ŷ_i` its
+    /// predicted count, and the term with the logarithm is 0 if `y_i` is 0. It is 0 or more, and smaller is better. With row weights, it is a
+    /// weighted mean ([`Evaluator`](super::Evaluator)).
     Deviance,
 }
 
 impl Metric {
-    /// Whether tasks of this kind have the metric.
+    /// Returns true if a report has this metric for tasks of the kind `kind`; [`Metric`] lists which kind has which.
     pub fn is_for(self, kind: TaskKind) -> bool {
         match self {
             Self::Auc | Self::LogLoss | Self::Ece | Self::Gauc | Self::MeanDomainAuc => kind == TaskKind::Binary,
@@ -54,8 +65,10 @@ impl Metric {
         }
     }
 
-    /// Converts `value`, a value of this metric, to a number for which larger is better. AUCs, XAUC and R² do not change; losses
-    /// and errors change their sign; PCOC becomes `−|ln PCOC|`. Early stopping compares these numbers.
+    /// Converts `value`, a value of this metric, to a number for which larger is better. AUCs, XAUC and R² do not change; losses, errors, ECE and
+    /// deviance change their sign; PCOC becomes `−|ln PCOC|`. Early stopping compares these numbers.
+    ///
+    /// A PCOC of 0 becomes −∞. A negative PCOC (which only a regression can have) and NaN become NaN.
     ///
     /// ```
     /// use starple::metrics::Metric;
@@ -90,11 +103,11 @@ impl fmt::Display for Metric {
     }
 }
 
-/// Selects one number of a [`Report`], for example for early stopping: a metric of one task or of all tasks, for one domain or for all
-/// rows.
+/// Selects one number of a [`Report`], for example for early stopping: a metric of one task or a mean over tasks, for one domain or for all rows.
 ///
-/// The default is the AUC over all rows, as a mean over tasks. [`Report::value`] returns the number. In a file:
-/// `{ metric = "logloss", task = "click" }`.
+/// The default is the AUC over all rows, as a mean over tasks. [`Report::value`] returns the number. A monitor accepts any names; [`Monitor::check`]
+/// compares them with a layout. In a file: `{ metric = "logloss", task = "click", domain = "search" }`; each key is optional, and an unknown key is
+/// an error.
 ///
 /// ```
 /// use starple::metrics::{Metric, Monitor};
@@ -107,8 +120,8 @@ impl fmt::Display for Metric {
 pub struct Monitor {
     /// The metric that is selected; default [`Metric::Auc`].
     pub metric: Metric,
-    /// The name of the task whose metric is selected. `None`, the default, selects the mean over all tasks; [`Report::value`] says how it
-    /// is computed.
+    /// The name of the task whose metric is selected. `None`, the default, selects the mean over all tasks for which the metric is defined;
+    /// [`Report::value`] says how it is computed.
     pub task: Option<String>,
     /// The name of the domain whose rows are measured, or [`SHARED_DOMAIN`] for the rows of no known domain. `None`, the default, selects
     /// all rows, whatever their domain.
@@ -131,31 +144,35 @@ impl Monitor {
         Metric::Deviance,
     ];
 
-    /// A monitor that selects the metric `metric` over all rows, as a mean over all tasks. [`Monitor::of_task`] and [`Monitor::in_domain`]
-    /// select less.
+    /// A monitor that selects the metric `metric` over all rows, as a mean over the tasks that have it. [`Monitor::of_task`] selects one task, and
+    /// [`Monitor::in_domain`] one domain.
     pub fn new(metric: Metric) -> Self {
         Self { metric, task: None, domain: None }
     }
 
-    /// Selects the metric of one task only, in place of the mean over tasks. `task` is the name of the task.
+    /// Selects the metric of one task only, in place of the mean over tasks. `task` is the name of the task. It is not checked here but in
+    /// [`Monitor::check`].
     pub fn of_task(mut self, task: impl Into<String>) -> Self {
         self.task = Some(task.into());
         self
     }
 
-    /// Selects the metric over the rows of one domain only. `domain` is the name of the domain; [`SHARED_DOMAIN`] selects the rows of no
-    /// known domain.
+    /// Selects the metric over the rows of one domain only. `domain` is the name of the domain; [`SHARED_DOMAIN`] selects the rows of no known
+    /// domain. It is not checked here but in [`Monitor::check`].
     pub fn in_domain(mut self, domain: impl Into<String>) -> Self {
         self.domain = Some(domain.into());
         self
     }
 
-    /// Checks that reports for rows of this layout can have the number that this monitor selects. Training does this check before the first
-    /// epoch.
+    /// Checks that a report for a model with this layout has the number that the monitor selects. Training does this check before the first epoch.
+    /// Even then the number can be undefined for some rows, such as an AUC of rows without positives.
     ///
     /// # Errors
-    /// Returns [`ErrorKind::Config`](crate::ErrorKind::Config) if `layout` does not have the task or the domain, if its kind of task does not have the
-    /// metric, or if a domain is set and the metric is [`Metric::MeanDomainAuc`], which is over all domains. The message names every invalid setting.
+    /// Returns [`ErrorKind::Config`](crate::ErrorKind::Config) in these cases; the message names all that apply:
+    ///
+    /// * `layout` does not have the task or the domain;
+    /// * the task is of a kind that does not have the metric ([`Metric::is_for`]), or no task is set and no task of the layout has it;
+    /// * a domain is set although the metric is [`Metric::MeanDomainAuc`], which is over all domains.
     pub fn check(&self, layout: &Layout) -> Result<()> {
         let tasks = || layout.tasks.iter().enumerate().map(|(task, name)| (name.as_str(), layout.target(task).kind()));
         self.check_names(tasks, || layout.domains.iter().map(String::as_str))
@@ -210,18 +227,19 @@ impl fmt::Display for Monitor {
 }
 
 impl Report {
-    /// Returns the number that `monitor` selects, or `None` if this metric is undefined for its rows (for example an AUC without
-    /// positives).
+    /// Returns the number that `monitor` selects, or `None` if this metric is undefined for its rows (for example an AUC of rows without positives,
+    /// or the GAUC of rows without groups).
     ///
-    /// If the monitor names no task, the result is the mean over the tasks for which the metric is defined: those of a kind that has the
-    /// metric. The mean of errors of several tasks is in no unit; name the task if there are several.
-    /// For PCOC over several tasks it
-    /// is `exp(mean |ln PCOC|)`: with a plain mean, one task with too high and one with too low probabilities would look good together. If
-    /// PCOC is defined for one task only, the result is that PCOC.
+    /// If the monitor names no task, the result is the plain mean of the metric over the tasks for which it is defined. Two notes on this mean:
+    ///
+    /// * Errors of regressions and counts (such as MSE) have the units of their labels. Their mean over several tasks has no unit, so better name one
+    ///   task.
+    /// * For PCOC it is `exp(mean of |ln PCOC| over tasks)`. With a plain mean, a task with too high and a task with too low probabilities would look
+    ///   good together. If PCOC is defined for one task only, the result is that PCOC.
     ///
     /// # Errors
-    /// Returns [`ErrorKind::Config`](crate::ErrorKind::Config) if the report does not have the task or the domain of the monitor, or if a
-    /// domain is set and the metric is [`Metric::MeanDomainAuc`].
+    /// Returns [`ErrorKind::Config`](crate::ErrorKind::Config) for the reasons that [`Monitor::check`] lists, with the tasks and domains of this
+    /// report in place of those of a layout. [`SHARED_DOMAIN`] is always accepted as a domain; the result is `None` if the report has no such rows.
     pub fn value(&self, monitor: &Monitor) -> Result<Option<f64>> {
         monitor.check_names(
             || self.tasks.iter().map(|task| (task.task.as_str(), task.kind)),

@@ -2,27 +2,38 @@
 
 use super::observation::Observation;
 
-/// The mean squared error `(1/n) Σ (ŷ_i − y_i)²` of predictions ŷ and labels y. Rows whose label is NaN are skipped; `None` if there are no
-/// others. Every row counts once; for weights use an [`Evaluator`](super::Evaluator).
+/// The mean squared error (MSE) of predicted numbers, in squared units of the label: `(1/n) Σ (ŷ_i − y_i)²`, the sum over the n rows with a label. 0
+/// is ideal.
+///
+/// `predictions` has the predicted number ŷ of each row, in units of the label, and `labels` its label y: any number, or NaN if it is missing. Rows
+/// without a label are skipped. The result is `None` if no row has a label; it is NaN or infinite if the prediction of a labelled row is. Every
+/// labelled row counts once; to weight rows, use an [`Evaluator`](super::Evaluator).
 ///
 /// # Panics
-/// If the lengths differ.
+/// If `predictions` and `labels` have different lengths.
 pub fn mse(predictions: &[f32], labels: &[f32]) -> Option<f64> {
     errors_of(pairs(predictions, labels)).map(|errors| errors.mse)
 }
 
-/// The mean absolute error `(1/n) Σ |ŷ_i − y_i|` of predictions ŷ and labels y. Rows whose label is NaN are skipped; `None` if there are no
-/// others. Every row counts once; for weights use an [`Evaluator`](super::Evaluator).
+/// The mean absolute error (MAE) of predicted numbers, in units of the label: `(1/n) Σ |ŷ_i − y_i|`, the sum over the n rows with a label. 0 is
+/// ideal.
+///
+/// `predictions` has the predicted number ŷ of each row, in units of the label, and `labels` its label y: any number, or NaN if it is missing. Rows
+/// without a label are skipped. The result is `None` if no row has a label; it is NaN or infinite if the prediction of a labelled row is. Every
+/// labelled row counts once; to weight rows, use an [`Evaluator`](super::Evaluator).
 ///
 /// # Panics
-/// If the lengths differ.
+/// If `predictions` and `labels` have different lengths.
 pub fn mae(predictions: &[f32], labels: &[f32]) -> Option<f64> {
     errors_of(pairs(predictions, labels)).map(|errors| errors.mae)
 }
 
-/// The share of the labels' variance that the predictions explain: `R² = 1 − Σ (ŷ_i − y_i)² / Σ (y_i − ȳ)²`, with the mean ȳ of the labels.
-/// 1 is perfect, 0 is as good as to predict the mean, and it may be negative. Rows whose label is NaN are skipped; `None` if all labels are
-/// equal. Every row counts once; for weights use an [`Evaluator`](super::Evaluator).
+/// The share of the labels' variance that the predictions explain (R²): `R² = 1 − Σ (ŷ_i − y_i)² / Σ (y_i − ȳ)²`, the sums over the rows with a
+/// label, where ȳ is the mean of their labels. 1 is ideal. 0 is as good as always to predict ȳ; a negative value is worse than that.
+///
+/// `predictions` has the predicted number ŷ of each row, in units of the label, and `labels` its label y: any number, or NaN if it is missing. Rows
+/// without a label are skipped. The result is `None` if no row has a label or if all labels are equal; it is NaN or infinite if the prediction of a
+/// labelled row is. Every labelled row counts once; to weight rows, use an [`Evaluator`](super::Evaluator).
 ///
 /// ```
 /// use starple::metrics::r2;
@@ -32,16 +43,21 @@ pub fn mae(predictions: &[f32], labels: &[f32]) -> Option<f64> {
 /// ```
 ///
 /// # Panics
-/// If the lengths differ.
+/// If `predictions` and `labels` have different lengths.
 pub fn r2(predictions: &[f32], labels: &[f32]) -> Option<f64> {
     errors_of(pairs(predictions, labels)).and_then(|errors| errors.r2)
 }
 
-/// The share of pairs of rows with different labels whose scores have the order of the labels; a pair of equal scores counts as half.
+/// XAUC, the AUC of labels that are numbers: of all pairs of rows with different labels, the share of pairs in which the row with the larger label
+/// has the larger score. A pair with equal scores counts as half. It is from 0 to 1, and 1 is ideal.
 ///
-/// `XAUC = Σ_{y_i > y_j} ([s_i > s_j] + ½ [s_i = s_j]) / Σ_{y_i > y_j} 1` (Zhan et al., *Deconfounding Duration Bias in Watch-time
-/// Prediction*, KDD 2022, section 5.1). For labels of 0 and 1 it is the [`auc`](super::auc()). It takes O(n log n). Rows whose label is NaN
-/// are skipped; `None` if all labels are equal. Every row counts once; for weights use an [`Evaluator`](super::Evaluator).
+/// `XAUC = Σ ([s_i > s_j] + ½ [s_i = s_j]) / Σ 1`, both sums over all pairs (i, j) of labelled rows with `y_i > y_j`, where `s_i` is the score and
+/// `y_i` the label of row i, and `[…]` is 1 if the condition holds and otherwise 0 (Zhan et al., *Deconfounding Duration Bias in Watch-time
+/// Prediction*, KDD 2022, section 5.1). For labels of 0 and 1 it equals the [`auc`](super::auc()). It takes O(n log n) time for n rows.
+///
+/// `scores` has one number for each row: a logit or a prediction, because only the order matters. `labels` has its label: any number, or NaN if it is
+/// missing. Rows without a label are skipped. The result is `None` if no two labels differ. Every labelled row counts once; to weight rows, use an
+/// [`Evaluator`](super::Evaluator).
 ///
 /// ```
 /// use starple::metrics::xauc;
@@ -51,7 +67,7 @@ pub fn r2(predictions: &[f32], labels: &[f32]) -> Option<f64> {
 /// ```
 ///
 /// # Panics
-/// If the lengths differ, or the score of a row with a label is NaN.
+/// If `scores` and `labels` have different lengths, or if the score of a row with a label is NaN.
 pub fn xauc(scores: &[f32], labels: &[f32]) -> Option<f64> {
     assert_eq!(scores.len(), labels.len(), "{} scores for {} labels", scores.len(), labels.len());
     let labelled = scores.iter().zip(labels).filter(|(_, label)| !label.is_nan());

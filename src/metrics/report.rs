@@ -12,82 +12,93 @@ use crate::one_line;
 /// name of a domain.
 pub const SHARED_DOMAIN: &str = "(shared)";
 
-/// The metrics of one task over one set of rows, such as the rows of a domain, with the number of rows. A metric is `None` (in JSON `null`)
+/// The metrics of one task over one set of rows, such as the rows of a domain, with the number of rows. A metric is `None` (in JSON `null` or absent)
 /// if it is undefined.
+///
+/// Binary tasks have `auc`, `logloss`, `pcoc`, `ece` and `gauc`. Regressions and counts have `pcoc`, `mse`, `mae`, `r2` and `xauc`; counts also have
+/// `deviance`. If the rows have weights, all these metrics are weighted: [`Evaluator`](super::Evaluator) has the equations.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Measures {
-    /// The number of rows that have a label and a weight above 0.
+    /// The number of rows that have a label for the task and a weight above 0. Rows without weights have the weight 1.
     pub rows: usize,
-    /// The number of rows that have the label 1 and a weight above 0; 0 if the task is not binary.
+    /// The number of rows that have the label 1 and a weight above 0; always 0 for regressions and counts.
     pub positives: usize,
     /// The sum of the weights of the rows that `rows` counts; `None` (absent in JSON) if the rows have no weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,
-    /// The area under the ROC curve ([`auc`](super::auc())); undefined if there are no positives or no negatives. If the rows have weights,
-    /// this and all other metrics of this type are weighted: [`Evaluator`](super::Evaluator) has the equations.
+    /// The area under the ROC curve ([`auc`](super::auc())), from 0 to 1; undefined if there are no positives or no negatives. Only of binary tasks.
     pub auc: Option<f64>,
-    /// The mean log loss in nats ([`logloss`](super::logloss())), smaller is better; undefined if there are no labelled rows.
+    /// The mean log loss in nats ([`logloss`](super::logloss())), 0 or more, smaller is better; undefined if there are no labelled rows. Only of
+    /// binary tasks.
     pub logloss: Option<f64>,
-    /// Predicted clicks over observed clicks ([`pcoc`](super::pcoc)), ideally 1; undefined if no label is 1. For regressions and
-    /// counts, the sum of the predictions over the sum of the labels; undefined if the latter is not above 0.
+    /// Predicted clicks over observed clicks ([`pcoc`](super::pcoc)), ideally 1; undefined if no label is 1. For regressions and counts: the sum of
+    /// the predictions over the sum of the labels; undefined if the sum of the labels is not above 0.
     pub pcoc: Option<f64>,
-    /// The expected calibration error ([`ece`](super::ece)) with [`ECE_BINS`](super::ECE_BINS) bins, ideally 0; undefined if there are no
-    /// labelled rows.
+    /// The expected calibration error ([`ece`](super::ece)) with [`ECE_BINS`](super::ECE_BINS) bins, from 0 to 1, ideally 0; undefined if there are
+    /// no labelled rows. Only of binary tasks.
     pub ece: Option<f64>,
-    /// The mean AUC inside groups such as users ([`gauc`](super::gauc())); undefined if no group has both positives and negatives, or if
-    /// the rows have no groups.
+    /// The mean AUC inside groups such as users ([`gauc`](super::gauc())), from 0 to 1; undefined if no group has both positives and negatives, or if
+    /// the rows have no groups. Only of binary tasks.
     pub gauc: Option<f64>,
-    /// The mean squared error ([`mse`](super::mse)), in squared units of the label; only of regressions and counts.
+    /// The mean squared error ([`mse`](super::mse)), in squared units of the label; undefined if there are no labelled rows. Only of regressions and
+    /// counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mse: Option<f64>,
-    /// The mean absolute error ([`mae`](super::mae)), in units of the label; only of regressions and counts.
+    /// The mean absolute error ([`mae`](super::mae)), in units of the label; undefined if there are no labelled rows. Only of regressions and counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mae: Option<f64>,
-    /// The share of the labels' variance that is explained ([`r2`](super::r2)); only of regressions and counts, and undefined if all labels
-    /// are equal.
+    /// The share of the labels' variance that the predictions explain ([`r2`](super::r2)), at most 1; undefined if all labels are equal. Only of
+    /// regressions and counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r2: Option<f64>,
-    /// The share of pairs in the right order ([`xauc`](super::xauc)); only of regressions and counts, and undefined if all labels are equal.
+    /// The share of pairs of rows that the predictions put in the order of their labels ([`xauc`](super::xauc)), from 0 to 1; undefined if all labels
+    /// are equal. Only of regressions and counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xauc: Option<f64>,
-    /// The mean deviance of a Poisson distribution ([`Evaluator`](super::Evaluator)); only of counts.
+    /// The mean deviance of a Poisson distribution ([`Metric::Deviance`]), 0 or more, smaller is better; undefined if there are no labelled rows.
+    /// Only of counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deviance: Option<f64>,
-    /// The metrics without weights, so that each row counts once; `None` (absent in JSON) if the rows have no weights.
+    /// The metrics without weights: each row that `rows` counts has the weight 1. `None` (absent in JSON) if the rows have no weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unweighted: Option<Metrics>,
 }
 
-/// The metrics of one set of rows when each row counts once, whatever its weight. [`Measures::unweighted`] has a value of this type. A
-/// metric is `None` (in JSON `null`) if it is undefined.
+/// The metrics of one task over one set of rows when each row counts once, whatever its weight. [`Measures::unweighted`] has a value of this type.
+/// Rows of weight 0 are left out here too. A metric is `None` (in JSON `null` or absent) if it is undefined.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Metrics {
-    /// The area under the ROC curve ([`auc`](super::auc())); undefined if there are no positives or no negatives.
+    /// The area under the ROC curve ([`auc`](super::auc())), from 0 to 1; undefined if there are no positives or no negatives. Only of binary tasks.
     pub auc: Option<f64>,
-    /// The mean log loss in nats ([`logloss`](super::logloss())); undefined if there are no labelled rows.
+    /// The mean log loss in nats ([`logloss`](super::logloss())), 0 or more, smaller is better; undefined if there are no labelled rows. Only of
+    /// binary tasks.
     pub logloss: Option<f64>,
-    /// Predicted clicks over observed clicks ([`pcoc`](super::pcoc)), ideally 1; undefined if there are no positives.
+    /// Predicted clicks over observed clicks ([`pcoc`](super::pcoc)), ideally 1; undefined if no label is 1. For regressions and counts: the sum of
+    /// the predictions over the sum of the labels; undefined if the sum of the labels is not above 0.
     pub pcoc: Option<f64>,
-    /// The expected calibration error ([`ece`](super::ece)) with [`ECE_BINS`](super::ECE_BINS) bins, ideally 0; undefined if there are no
-    /// labelled rows.
+    /// The expected calibration error ([`ece`](super::ece)) with [`ECE_BINS`](super::ECE_BINS) bins, from 0 to 1, ideally 0; undefined if there are
+    /// no labelled rows. Only of binary tasks.
     pub ece: Option<f64>,
-    /// The mean AUC inside groups such as users ([`gauc`](super::gauc())); undefined if no group has both positives and negatives, or if
-    /// the rows have no groups.
+    /// The mean AUC inside groups such as users ([`gauc`](super::gauc())), from 0 to 1; undefined if no group has both positives and negatives, or if
+    /// the rows have no groups. Only of binary tasks.
     pub gauc: Option<f64>,
-    /// The mean squared error ([`mse`](super::mse)), in squared units of the label; only of regressions and counts.
+    /// The mean squared error ([`mse`](super::mse)), in squared units of the label; undefined if there are no labelled rows. Only of regressions and
+    /// counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mse: Option<f64>,
-    /// The mean absolute error ([`mae`](super::mae)), in units of the label; only of regressions and counts.
+    /// The mean absolute error ([`mae`](super::mae)), in units of the label; undefined if there are no labelled rows. Only of regressions and counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mae: Option<f64>,
-    /// The share of the labels' variance that is explained ([`r2`](super::r2)); only of regressions and counts, and undefined if all labels
-    /// are equal.
+    /// The share of the labels' variance that the predictions explain ([`r2`](super::r2)), at most 1; undefined if all labels are equal. Only of
+    /// regressions and counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r2: Option<f64>,
-    /// The share of pairs in the right order ([`xauc`](super::xauc)); only of regressions and counts, and undefined if all labels are equal.
+    /// The share of pairs of rows that the predictions put in the order of their labels ([`xauc`](super::xauc)), from 0 to 1; undefined if all labels
+    /// are equal. Only of regressions and counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xauc: Option<f64>,
-    /// The mean deviance of a Poisson distribution ([`Evaluator`](super::Evaluator)); only of counts.
+    /// The mean deviance of a Poisson distribution ([`Metric::Deviance`]), 0 or more, smaller is better; undefined if there are no labelled rows.
+    /// Only of counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deviance: Option<f64>,
 }
@@ -98,21 +109,21 @@ pub struct TaskReport {
     /// The name of the task, as in [`Layout::tasks`](crate::data::Layout::tasks).
     #[serde(skip)]
     pub task: String,
-    /// The kind of the task, which says what metrics it has. Absent in JSON if the task is binary.
+    /// The kind of the task, which decides which metrics it has ([`Measures`]). Absent in JSON if the task is binary.
     #[serde(default, skip_serializing_if = "TaskKind::is_binary")]
     pub kind: TaskKind,
-    /// Whether rows were added with weights. If true, the metrics are weighted, and [`Measures::unweighted`] has the metrics without
-    /// weights.
+    /// Whether rows were added with weights, even if all weights were 1. If true, the metrics are weighted, and [`Measures::unweighted`] has the
+    /// metrics without weights.
     #[serde(default)]
     pub weighted: bool,
     /// The metrics over all rows together: those of all domains, and those of no known domain.
     #[serde(flatten)]
     pub all: Measures,
     /// The plain mean of the domains' AUCs, so that a small domain counts as much as a large one. Domains without an AUC and the rows under
-    /// [`SHARED_DOMAIN`] do not count. `None` if no domain has an AUC.
+    /// [`SHARED_DOMAIN`] do not count. `None` if no domain has an AUC, and always for a task that is not binary.
     pub mean_domain_auc: Option<f64>,
-    /// The name and the metrics of each domain, in the layout's order. If there are rows of no known domain, the last entry is
-    /// [`SHARED_DOMAIN`].
+    /// The name and the metrics of each domain, in the order of [`Layout::domains`](crate::data::Layout::domains). A domain without labelled rows is
+    /// listed too, with 0 rows. If there are labelled rows of no known domain, the last entry is [`SHARED_DOMAIN`].
     #[serde(rename = "by_domain", serialize_with = "by_name", deserialize_with = "from_names")]
     pub domains: Vec<(String, Measures)>,
 }
@@ -124,10 +135,11 @@ impl TaskReport {
         self.domains.iter().find(|(domain, _)| domain == name).map(|(_, measures)| measures)
     }
 
-    /// Returns the value of one metric, over the rows of the domain with the name `domain`, or over all rows if `domain` is `None`.
+    /// Returns the value of the metric `metric`, over the rows of the domain with the name `domain`, or over all rows if `domain` is `None`. For
+    /// [`Metric::MeanDomainAuc`], `domain` must be `None`.
     ///
-    /// The result is `None` if the metric is undefined, if the report has no domain of this name, or if `metric` is
-    /// [`Metric::MeanDomainAuc`] and `domain` names a domain.
+    /// The result is `None` if the metric is undefined, if tasks of this kind do not have it, if the report has no domain of this name, or if
+    /// `metric` is [`Metric::MeanDomainAuc`] and `domain` names a domain.
     pub fn value(&self, metric: Metric, domain: Option<&str>) -> Option<f64> {
         let measures = domain.map_or(Some(&self.all), |domain| self.domain(domain))?;
         match metric {
@@ -146,14 +158,17 @@ impl TaskReport {
     }
 }
 
-/// The result of an evaluation: all metrics, by task and domain. [`Evaluator::report`](super::Evaluator::report) computes it, and
-/// [`Report::value`] returns one number of it.
+/// The result of an evaluation: all metrics, by task and domain. [`Evaluator::report`](super::Evaluator::report) computes it, and [`Report::value`]
+/// returns one number of it.
 ///
 /// It displays as one table for each task. In files it is a map by task:
-/// `{TASK: {"weighted", "rows", "positives", "auc", "logloss", "pcoc", "ece", "gauc", "mean_domain_auc", "by_domain": {DOMAIN: {…}}}}`.
-/// A task that is not binary also has `"kind"`, and its metrics are `"mse"`, `"mae"`, `"r2"`, `"xauc"`, `"pcoc"`, and for counts `"deviance"`,
-/// which are absent where undefined. Any other undefined value is null. If the rows have weights, `weighted` is true, and every set of rows also has `"weight"`, the sum of the
-/// weights, and `"unweighted": {"auc", …}`, the metrics with each row counted once.
+/// `{TASK: {"weighted", "rows", "positives", "auc", "logloss", "pcoc", "ece", "gauc", "mean_domain_auc", "by_domain": {DOMAIN: {…}}}}`. The names and
+/// values are those of the fields of [`TaskReport`] and [`Measures`]; the numbers beside `weighted` are those of [`TaskReport::all`].
+///
+/// * A task that is not binary also has `"kind"`, `"mse"`, `"mae"`, `"r2"`, `"xauc"`, and a count has `"deviance"`. These metrics are absent where
+///   they are undefined. Any other undefined metric is null.
+/// * If the rows have weights, `weighted` is true, and every set of rows also has `"weight"`, the sum of the weights, and `"unweighted": {"auc", …}`,
+///   the metrics with each row counted once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     /// The metrics of each task, in the order of [`Layout::tasks`](crate::data::Layout::tasks).

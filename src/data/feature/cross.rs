@@ -5,18 +5,19 @@ use serde::{Deserialize, Serialize};
 use super::Coding;
 use crate::error::Problems;
 
-/// An embedded feature whose value is the combination of the values of several columns: what a user thinks of a genre, say, which neither the
-/// user nor the genre tells alone.
+/// A feature whose value is the combination of the values of several columns. For example, the cross of user and genre has one trained vector for
+/// each pair of a user and a genre. So the model can learn whether this user likes this genre, which neither column says alone.
 ///
-/// A row has one value, so a cross is a field with one id a row, and has a coding, a table and a width as a
-/// [`Categorical`](super::Categorical) has. The columns may be those of other features, the domain's, or columns that nothing else reads. Each
-/// is read as text, an empty cell as a value like any other.
+/// A row has one combination, which becomes one id. The options are those of a [`Categorical`](super::Categorical) feature: how ids are made
+/// ([`Coding`]), the embedding table, and the width of its vectors. The columns can be those of other features, the domain column, or columns
+/// that no other feature reads. Every column is read as text. An empty cell is a value like any other.
 ///
-/// The text of the combination is the [spelling](super::super::id_spelling) of each part, in the order of the columns, with `|` between them. A
-/// `|` or `\` inside a part is written `\|` or `\\`, so different combinations never have the same text. A [`Categorical`](super::Categorical)
-/// over a column that holds these texts gives the same ids.
+/// The text of a combination consists of the values in the order of the columns, with `|` between them. Each value is written as
+/// [`id_spelling`](crate::data::id_spelling) says, and a `|` or `\` inside it as `\|` or `\\`; so different combinations have different texts.
+/// A [`Categorical`](super::Categorical) feature over a column with these texts would get the same ids.
 ///
-/// There are many more combinations than values, and most are rare: give a vocabulary a `min_count` above 1, or hash.
+/// There are usually many more combinations than values of one column, and most combinations are rare. So use [`Cross::min_count`] with a count
+/// above 1, or [`Cross::hashed`].
 ///
 /// ```
 /// use starple::data::{Cross, Encoder, Format, Schema, Table};
@@ -46,8 +47,13 @@ pub struct Cross {
 }
 
 impl Cross {
-    /// A feature of the combinations of these columns, at least two. By default, it has a vocabulary of all combinations in the fitting rows,
-    /// and an embedding table of its own; the methods below change this. [`Cross::ids`] is an error: a combination is no id.
+    /// Makes a feature whose values are the combinations of the values of `columns`. `name` is the name of the feature. `columns` has the names of
+    /// at least two columns, each of them once and not empty.
+    ///
+    /// By default, the feature has a vocabulary of all combinations that occur in the rows on which the encoder is fitted, and its own embedding
+    /// table. The other methods change this. But do not call [`Cross::ids`], because a combination is not an integer.
+    ///
+    /// Invalid columns and [`Cross::ids`] are errors of [`SchemaBuilder::build`](crate::data::SchemaBuilder::build).
     pub fn new<S: Into<String>>(name: impl Into<String>, columns: impl IntoIterator<Item = S>) -> Self {
         Self {
             name: name.into(),

@@ -20,24 +20,27 @@ const SPIKE: f64 = 0.5;
 /// Tails are heavy where the middle nine tenths of the rows are in a smaller share of the range than this.
 const HEAVY: f64 = 0.25;
 
-/// How one numeric feature is encoded, and its distribution among the training rows.
+/// How one numeric feature is encoded, and how its numbers are distributed in the training rows.
+/// [`DataReport::numbers`](crate::data::DataReport::numbers) has one for each numeric feature. Every row counts once, whatever its weight. Rows
+/// in which the number is missing count in none of the fields.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct NumberReport {
-    /// The feature's name.
+    /// The name of the feature.
     pub feature: String,
-    /// Its transform. If the schema asks for [`Transform::Auto`], this is the choice.
+    /// The transform that the encoder uses for the feature. If the schema has [`Transform::Auto`], it is the transform that was chosen.
     pub transform: Transform,
-    /// Whether the transform was chosen by [`Transform::Auto`].
+    /// Whether [`Transform::Auto`] chose the transform. False if the schema names the transform.
     pub automatic: bool,
-    /// The number of distinct values.
+    /// The number of different values of the feature in the training rows.
     pub distinct: usize,
-    /// The most frequent value; `None` if all are missing.
+    /// The most frequent value in the training rows. `None` if no training row has a value.
     pub most_frequent: Option<f64>,
-    /// How many rows have the most frequent value, out of those that have one.
+    /// How many training rows have the most frequent value (`count`), out of those that have any value (`of`).
     pub spike: Share,
-    /// The share of the range in which the middle nine tenths of the rows are: about 0.9 for a uniform distribution, near 0 for heavy tails; 0 for a
-    /// constant.
+    /// How much of the range from the smallest to the largest value the middle 90 % of the rows cover: `(q₉₅ − q₅) / (max − min)`, from 0 to 1,
+    /// where q₅ and q₉₅ are the 5 % and 95 % quantiles. It is about 0.9 for a uniform distribution. It is near 0 for heavy tails, that is, if a
+    /// few values are far from all others. It is 0 if all values are equal or missing.
     pub middle: f64,
 }
 

@@ -6,22 +6,23 @@ use super::{NonFiniteAt, Objective, TaskLoss};
 use crate::Result;
 use crate::data::Batch;
 
-/// The loss of one batch, which [`Objective::evaluate`] writes. Pass the same `Loss` for all batches: each call overwrites it and reuses
-/// its memory.
+/// The loss of one batch, which [`Objective::evaluate`] writes. The default has the total 0 and no units. Pass the same `Loss` for all batches: each
+/// call overwrites it and reuses its memory.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Loss {
-    /// The total loss `L = Σ_k ω_k L_k`: the sum of the losses of the units, each multiplied by the weight of the unit. In the loss that a
-    /// [`Step`](crate::train::Step) reports, it also includes the terms that the [`Weighting`](super::Weighting) and the model (its
-    /// penalties on weights) add.
+    /// The total loss `L = Σ_k ω_k L_k`: the sum of the losses `L_k` of the units, each multiplied by the weight `ω_k` of the unit. In the loss that
+    /// a [`Step`](crate::train::Step) reports, it also includes the terms that the [`Weighting`](super::Weighting) and the model (its penalties on
+    /// weights) add.
     pub total: f64,
-    /// The loss `L_k` of each unit ([`Units`](super::Units)), not multiplied by its weight, in the order of
-    /// [`Units::names`](super::Units::names). It is `None` for a unit if no row with a weight above 0 has a label that belongs to the unit.
+    /// The loss `L_k` of each unit k ([`Units`](super::Units)), not multiplied by its weight, in the order of [`Units::names`](super::Units::names).
+    /// It is a mean over rows for a task, or for a pair of a domain and a task; for a domain, it is the sum of the means of its tasks. It is `None`
+    /// if no row of the batch with a weight above 0 has a label that belongs to the unit.
     pub units: Vec<Option<f64>>,
 }
 
 impl Loss {
-    /// Adds `other`, the loss of other rows of the same step, to this loss. Compute both with the [`Normalisers`] of the whole step; then
-    /// the sum is the loss of the step.
+    /// Adds `other`, the loss of other rows of the same step, to this loss: the totals, and the losses of each unit, where `None` counts as 0.
+    /// Compute both with the [`Normalisers`] of the whole step; then the sum is the loss of the step.
     ///
     /// # Panics
     /// If `self` and `other` have different numbers of units.
@@ -36,11 +37,12 @@ impl Loss {
     }
 }
 
-/// The denominators of the mean losses of a step. For each pair of a task and a unit ([`Units`](super::Units)) there is one: the sum `Σ_i
-/// w_i` of the weights of the rows that have a label for the task which belongs to the unit.
+/// The denominators of the mean losses of a step. There is one for each pair of a task and a unit ([`Units`](super::Units)): the sum `Σ_i w_i` of the
+/// weights `w_i` of the rows i that have a label for this task which belongs to this unit. A row without a weight counts as 1. If no label of the
+/// task belongs to the unit, the denominator is 0.
 ///
-/// [`Objective::normalisers`] computes them for a batch. If the rows of a step are divided into several batches, add the normalisers of
-/// these batches ([`Normalisers::add`]): the sum has the denominators of the step.
+/// [`Objective::normalisers`] computes them for a batch. If the rows of a step are divided into several batches, add the normalisers of these batches
+/// ([`Normalisers::add`]): the sum has the denominators of the step. The default has no entries; [`Objective::normalisers`] fills it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Normalisers {
     units: usize,
@@ -49,8 +51,8 @@ pub struct Normalisers {
 }
 
 impl Normalisers {
-    /// Adds the total weights of `other`, which are those of other rows of the same step, to these: entry by entry, for each task and unit.
-    /// Then these normalisers are for the rows of both.
+    /// Adds the denominators of `other`, which are those of other rows of the same step, to these, entry by entry: for each task and unit. Then these
+    /// normalisers are for the rows of both.
     ///
     /// # Panics
     /// If `self` and `other` have different numbers of tasks or units.
@@ -59,26 +61,26 @@ impl Normalisers {
         self.labelled.iter_mut().zip(&other.labelled).for_each(|(sum, weight)| *sum += weight);
     }
 
-    /// The total weights of labelled rows, one for each pair of a task and a unit. The weight for the task at position t and the unit at
-    /// position u is `values()[t·units + u]`, where `units` is the number of units and both positions count from 0.
+    /// Returns the denominators, one for each pair of a task and a unit: the total weights of the labelled rows. The entry for the task at position t
+    /// and the unit at position u is `values()[t·units + u]`, where `units` is the number of units and both positions count from 0.
     pub fn values(&self) -> &[f64] {
         &self.labelled
     }
 
-    /// The total weights of labelled rows, to change them: for example to replace them by their sums over several machines. They have the
-    /// order of [`Normalisers::values`].
+    /// Returns the denominators so that you can change them: for example, replace them by their sums over several machines. They have the order of
+    /// [`Normalisers::values`].
     pub fn values_mut(&mut self) -> &mut [f64] {
         &mut self.labelled
     }
 }
 
 impl Objective {
-    /// Computes the denominators of the mean losses of `batch` and writes them to `to`, whose old values are overwritten. `units` is the
-    /// number of units, as [`Units::count`](super::Units::count) returns it for the layout of the model.
+    /// Computes the denominators of the mean losses of `batch` and writes them to `to`, whose old values are overwritten. `units` is the number of
+    /// units, as [`Units::count`](super::Units::count) returns it for the layout of the model.
     ///
     /// # Panics
-    /// If `units` is 0. Also if the units are domains, or pairs of domain and task, and the domain of a labelled
-    /// row is [`DomainId::SHARED`](crate::data::DomainId::SHARED) or is not one of the units.
+    /// If `units` is 0. Also if the units are domains, or pairs of domain and task, and the domain of a labelled row is
+    /// [`DomainId::SHARED`](crate::data::DomainId::SHARED) or is not one of the units.
     pub fn normalisers(&self, batch: &Batch, units: usize, to: &mut Normalisers) {
         let Batch { labels, weights, domains, .. } = batch;
         let tasks = labels.ncols();
@@ -95,26 +97,28 @@ impl Objective {
         }
     }
 
-    /// Computes the loss `L = Σ_k ω_k L_k` of a batch and its gradient by the logits, and writes them to `loss` and `dlogits`.
+    /// Computes the loss `L = Σ_k ω_k L_k` of a batch, where k is a unit ([`Units`](super::Units)), and its gradient by the logits, and writes them
+    /// to `loss` and `dlogits`.
     ///
     /// * `logits` and `dlogits` are `[rows, tasks]`. `batch` has the labels, the weights and the domains of the rows.
-    /// * `losses` has the loss of each task ([`Objective::task_losses`]).
-    /// * `weights` has the weight `ω_k` of each unit, in the order of [`Units::names`](super::Units::names). They replace the weights in
-    ///   the settings; [`Objective::weight`] computes those.
-    /// * `normalisers` are those of the batch ([`Objective::normalisers`]). If a step has several batches, give the sum of their
-    ///   normalisers with each: then the losses and gradients of the batches add up to those of the step.
+    /// * `losses` has the loss function of each task ([`Objective::task_losses`]).
+    /// * `weights` has the weight `ω_k` of each unit, in the order of [`Units::names`](super::Units::names). They replace the weights in the
+    ///   settings, which [`Objective::weight`] computes; pass those, or others.
+    /// * `normalisers` are those of the batch ([`Objective::normalisers`]). If a step has several batches, pass the sum of their normalisers with
+    ///   each batch: then the losses and gradients of the batches add up to those of the step.
     ///
-    /// The gradient of row i and task k is `ω_k·w_i·dℓ_ik/dz_ik`, divided by the normaliser, with the row's weight `w_i`, the loss `ℓ_ik`
-    /// and the logit `z_ik`. It is computed in f64 and rounded once; it is exactly 0 where the label is missing. A unit without
-    /// labels (or with labels on rows of weight 0 only) adds nothing.
+    /// The entry of `dlogits` for row i and task t is `ω_k·w_i·(dℓ_it/dz_it)/n_kt`. Here k is the unit of the label, `w_i` the weight of the row,
+    /// `ℓ_it` the loss, `z_it` the logit, and `n_kt` the normaliser of unit k and task t. It is computed in f64 and rounded once to f32. It is
+    /// exactly 0 if the label is missing. A unit without labels (or with labels on rows of weight 0 only) adds nothing. With an empty batch, the
+    /// total is 0.
     ///
     /// # Errors
-    /// [`NonFiniteAt`] names the first row and task whose logit (even without a label), loss or gradient is not finite. `loss` and
-    /// `dlogits` are then only partly written.
+    /// [`NonFiniteAt`] names the first row and task whose logit (even without a label), loss or gradient is not finite. `loss` and `dlogits` are then
+    /// only partly written.
     ///
     /// # Panics
-    /// If the shapes of `logits`, `dlogits` and `batch` disagree, `losses` is not of the tasks, or if `normalisers` has other numbers of tasks or units than `logits` and
-    /// `weights`. Also if the units are domains, or pairs of domain and task, and the domain of a row is
+    /// If the shapes of `logits`, `dlogits` and `batch` disagree, if `losses` does not have one entry for each task, or if `normalisers` has other
+    /// numbers of tasks or units than `logits` and `weights`. Also if the units are domains, or pairs of domain and task, and the domain of a row is
     /// [`DomainId::SHARED`](crate::data::DomainId::SHARED) or has no entry in `weights`.
     #[expect(clippy::too_many_arguments, reason = "the parts of a step that the caller owns")]
     pub fn evaluate(

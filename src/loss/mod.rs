@@ -1,5 +1,7 @@
-//! What training minimises: the loss of each task's logits (cross entropy, squared error, Huber's or Poisson's), weighted over rows and units
-//! (tasks, domains, or both).
+//! What training minimises: the loss of each task's logits (binary cross entropy, squared error, Huber's or Poisson's), averaged over rows and summed
+//! over *units* with weights. A unit is a task, a domain, or a pair of both ([`Units`]).
+//!
+//! [`Objective`] has the equation and the settings. [`weighting`] has methods that change the weights of the units during training.
 
 mod bce;
 mod evaluate;

@@ -1,10 +1,9 @@
 //! Where a loss stopped being a number.
 
-/// The place of the first loss, gradient or logit that is not a finite number: the error of
-/// [`Objective::evaluate`](super::Objective::evaluate).
+/// The place of the first loss, gradient or logit that is NaN or infinite: the error of [`Objective::evaluate`](super::Objective::evaluate).
 ///
-/// Tasks are searched in the order of the layout. For each task, the logits of all rows are checked first, then the loss and gradient of
-/// each row. The error has positions only; the layout and the batch have the task's name and the row's domain.
+/// Tasks are searched in the order of the layout. For each task, the logits of all rows are checked first, then the loss and gradient of each row.
+/// The error has only positions, not names: look up the name of the task in the layout and the domain of the row in the batch.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error(
     "row {row} of the batch, task {task}: logit {logit}, label {label}, row weight {weight} and unit weight \

@@ -8,8 +8,9 @@ use crate::data::Layout;
 use crate::error::Problems;
 use crate::optim::Clock;
 
-/// How often the weights of the units of an [`Objective`] are multiplied by their decay factors: after every epoch or after every step. It
-/// says what t counts in the weight `ω_k(t) = ω_k0 · γ_k^t` of unit k.
+/// How often the weight of each unit of an [`Objective`] is multiplied by its decay factor: after every epoch or after every step. In other words:
+/// what t counts in the weight `ω_k(t) = ω_k0 · γ_k^t` of unit k, with the first weight `ω_k0` ([`Objective::weights`]) and the decay factor `γ_k`
+/// ([`Objective::decays`]). In a file: `"epoch"` or `"step"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -22,66 +23,72 @@ pub enum DecayPer {
 }
 
 crate::settings! {
-    /// The training objective: the masked loss of each task, averaged over rows and summed over units.
+    /// The training objective: for each task, the mean loss over the rows that have a label for it; then the weighted sum over tasks, or over other
+    /// units.
     ///
     /// `L = Σ_k ω_k(t)·v_k·L_k` with `L_k = Σ_i w_i δ_ik ℓ_ik / Σ_i w_i δ_ik` and `ω_k(t) = ω_k0 · γ_k^t`.
     ///
-    /// * k is a unit: by default a task ([`Units`] has other choices). `L_k` is the mean loss of its rows.
-    /// * `ℓ_ik` is the loss of row i for task k ([`Target`](crate::data::Target)): binary cross entropy
-    ///   ([`bce_with_logits`](super::bce_with_logits)), half the squared error or Huber's loss of the standardised number, or the Poisson
-    ///   loss of a count. `w_i` is the weight of the row. `δ_ik` is 1
-    ///   if the row has a label for task k, otherwise 0.
-    /// * `ω_k(t)` is the weight of the unit. It starts at `ω_k0` and is multiplied by `γ_k` after every epoch or step. A unit of weight 0
-    ///   has no effect.
+    /// * k is a unit: by default a task ([`Units`] has other choices). `L_k` is the mean loss over its rows in a step.
+    /// * i is a row of the step, and `w_i` is its weight. `δ_ik` is 1 if the row has a label for task k, otherwise 0.
+    /// * `ℓ_ik` is the loss of row i for task k. [`TaskLoss`] has the equations: binary cross entropy for a binary task; half the squared error, or
+    ///   Huber's loss, of the standardised number for a regression; Poisson's loss for a count.
+    /// * `ω_k(t)` is the weight of the unit. It starts at `ω_k0` and is multiplied by `γ_k` after every epoch or step; t counts them. A unit of
+    ///   weight 0 has no effect.
     /// * `v_k` is 1, unless a [`Weighting`] computes it during training.
     ///
-    /// So each task averages over the rows that have a label for it, and a row is used if it has a label for at least one task (PLE: Tang
-    /// et al., `RecSys` 2020, section 4.3, there with `w_i` = 1).
+    /// So each task averages over the rows that have a label for it, and a row is used if it has a label for at least one task (PLE: Tang et al.,
+    /// `RecSys` 2020, section 4.3, there with `w_i` = 1).
     ///
     /// # Rare positives
     ///
-    /// Two settings of each task help where positives are rare. Both keep the probabilities right: of rows with the answer 3 %, 3 % are
-    /// positive.
+    /// Two settings of each binary task help if positives are rare. With both, the predicted probabilities stay those of all rows: if 3 % of all rows
+    /// are positive, the mean prediction is about 3 %.
     ///
-    /// * `pos_weights`: the loss of a positive label is multiplied by `w`, as the `pos_weight` of PyTorch's `BCEWithLogitsLoss`.
-    /// * `negatives`: in each epoch, a label 0 is kept with probability `q`; otherwise it counts as missing in this epoch. A row without
-    ///   any label left is skipped. With one task this is down-sampling of negative rows. With several tasks, a row is kept if a task
-    ///   is positive or keeps its label 0; the decision uses one random number for the row. So each task sees all its positives and
-    ///   the share `q` of its negatives, whatever the labels of the other tasks are.
+    /// * `pos_weights`: the loss of a positive label is multiplied by `w`, like `pos_weight` of PyTorch's `BCEWithLogitsLoss`.
+    /// * `negatives`: in each epoch, a label 0 is kept with probability `q`; otherwise it counts as missing in this epoch. A row without any label
+    ///   left is skipped. With one task this is down-sampling of negative rows. With several tasks, all tasks of a row use the same random number. So
+    ///   each task sees all its positives and the share `q` of its negatives, whatever the labels of the other tasks are.
     ///
-    /// Either setting alone would make a trained model answer with too high probabilities: its logits would be too high by
-    /// `c = ln w − ln q` (for sampling: He et al., ADKDD 2014, section 6.3, `p = p'/(p' + (1 − p')/q)`). So the loss is computed at
-    /// `z + c`, where z is the model's logit (as in Menon et al., *Long-tail learning via logit adjustment*, ICLR 2021, section 5).
-    /// Then z itself is the logit of the probability among all rows. Metrics, model files, serving and ONNX graphs need no
-    /// correction, and later training may use other settings. The training loss depends on the settings: compare
-    /// runs by their validation metrics.
+    /// Without a correction, either setting would make the model's logits too high, by `c = ln w − ln q` (for sampling: He et al., ADKDD 2014,
+    /// section 6.3, `p = p'/(p' + (1 − p')/q)`). Therefore the loss is computed at `z + c`, where z is the model's logit (as in Menon et al.,
+    /// *Long-tail learning via logit adjustment*, ICLR 2021, section 5). Then z itself is the logit of the probability among all rows. Metrics, model
+    /// files, serving and ONNX graphs need no correction, and later training may use other settings. The value of the training loss depends on these
+    /// settings: compare runs by their validation metrics.
     ///
-    /// In a file: `units = "tasks"` (the default), `"domains"` or `"domains_and_tasks"`; `weights` (`ω_k0`) and `decays`
-    /// (`γ_k`), one for each unit in the order of [`Units::names`], by default all 1; `decay_per = "epoch"` (the
-    /// default) or `"step"`; `pos_weights` and `negatives`, one for each task; `weighting = { kind = "fixed" }` (the default) or another kind.
+    /// # In a file
+    ///
+    /// All keys are optional: `units`, `weights` (`ω_k0`), `decays` (`γ_k`), `decay_per`, `pos_weights`, `negatives` and `weighting`. For example:
+    /// `units = "domains"`, `weights = [1.0, 0.5]`, `decay_per = "step"`, `weighting = { kind = "dwa" }`. The settings below have their values and
+    /// defaults.
     #[derive(Default)]
     Objective, ObjectiveBuilder, in files {
-        /// What has a loss and a weight of its own: each task, each domain, or each pair of both. Each of them is a *unit* of the
-        /// objective. Default [`Units::Tasks`].
+        /// What has a loss and a weight of its own: each task, each domain, or each pair of both. Each of them is a *unit* of the objective. In a
+        /// file: `"tasks"`, `"domains"` or `"domains_and_tasks"`. Default [`Units::Tasks`].
         units: Units = Units::default();
-        /// The weight `ω_k0` of the loss of each unit ([`Units`]) at the start of training, in the order of [`Units::names`]. Each weight
-        /// is finite and at least 0, and at least one is above 0. Default: an empty list, which means that all weights are 1.
+        /// The weight `ω_k0` of the loss of each unit ([`Units`]) at the start of training, in the order of [`Units::names`]. Each weight is finite
+        /// and at least 0, and at least one is above 0; otherwise `build` returns an error. Training returns an error at its start if there is not
+        /// one weight for each unit. Default: an empty list, which means that all weights are 1.
         weights: Vec<f64> = Vec::new(), each f64, as &[f64];
-        /// The factor `γ_k` of each unit ([`Units`]), in the order of [`Units::names`]: after every epoch or every step (the setting
-        /// `decay_per` says which), the weight of the unit is multiplied by it. Each factor is finite and above 0. Default: an empty list,
-        /// which means that all factors are 1, so weights do not change.
+        /// The factor `γ_k` of each unit ([`Units`]), in the order of [`Units::names`]: after every epoch or every step (the setting `decay_per` says
+        /// which), the weight of the unit is multiplied by it. Each factor is finite and above 0; otherwise `build` returns an error. Training
+        /// returns an error at its start if there is not one factor for each unit. Default: an empty list, which means that all factors are 1, so
+        /// weights do not change.
         decays: Vec<f64> = Vec::new(), each f64, as &[f64];
-        /// For each task, in the order of the layout, the weight `w` of positive labels in the loss: finite and above 0. Default (an empty
-        /// list): all 1.
+        /// For each task, in the order of [`Layout::tasks`], the weight `w` by which the loss of a label 1 is multiplied. It is finite and above 0;
+        /// otherwise `build` returns an error. Training returns an error at its start if there is not one weight for each task, or if the weight of a
+        /// task that is not binary is not 1. Default: an empty list, which means that all weights are 1. [`Objective`] says why probabilities stay
+        /// right.
         pos_weights: Vec<f64> = Vec::new(), each f64, as &[f64];
-        /// For each task, in the order of the layout, the probability `q` with which an epoch keeps a label 0: above 0 and at most 1.
-        /// Default (an empty list): all 1.
+        /// For each task, in the order of [`Layout::tasks`], the probability `q` with which an epoch keeps a label 0. It is above 0 and at most 1;
+        /// otherwise `build` returns an error. Training returns an error at its start if there is not one probability for each task, or if that of a
+        /// task that is not binary is not 1. Default: an empty list, which means that all labels are kept. [`Objective`] says how labels are chosen.
         negatives: Vec<f64> = Vec::new(), each f64, as &[f64];
-        /// When the weights of units are multiplied by their factors in `decays`: after every epoch, or after every optimizer step. Default
-        /// [`DecayPer::Epoch`].
+        /// When the weights of units are multiplied by their factors in `decays`: after every epoch, or after every optimizer step. In a file:
+        /// `"epoch"` or `"step"`. Default [`DecayPer::Epoch`].
         decay_per: DecayPer = DecayPer::default();
-        /// The method by which training computes a second factor `v_k` for the weight of each unit, in addition to `weights` and `decays`.
-        /// Default [`Weighting::Fixed`]: every `v_k` is 1, so it has no effect.
+        /// The method by which training computes a second factor `v_k` for the weight of each unit k, in addition to `weights` and `decays`. In a
+        /// file: `{ kind = "fixed" }` or another kind with its settings ([`Weighting`]). Default [`Weighting::Fixed`]: every `v_k` is 1, so it has no
+        /// effect.
         weighting: Weighting = Weighting::default(), as &Weighting;
     }
     check(this, problems) {
@@ -113,12 +120,12 @@ crate::settings! {
 }
 
 impl Objective {
-    /// Checks that each of the lists `weights` and `decays` is empty or has one entry for each unit ([`Units`]) of `layout`. Training does
-    /// this check before the first step.
+    /// Checks that the lists of the objective fit `layout`. Each list may be empty. Otherwise `weights` and `decays` need one entry for each unit
+    /// ([`Units::count`]), and `pos_weights` and `negatives` one for each task. In `pos_weights` and `negatives`, the entry of a task that is not
+    /// binary must be 1. Training does this check before the first step.
     ///
     /// # Errors
-    /// Returns [`ErrorKind::Config`](crate::ErrorKind::Config) if `weights` or `decays` has entries, but another number of them than
-    /// `layout` has units.
+    /// Returns [`ErrorKind::Config`](crate::ErrorKind::Config) if a list does not fit. The message names every such list.
     pub fn check(&self, layout: &Layout) -> Result<()> {
         let (mut problems, units) = (Problems::default(), self.0.units.count(layout));
         for (name, list) in [("weights", &self.0.weights), ("decays", &self.0.decays)] {
@@ -141,24 +148,25 @@ impl Objective {
         problems.into_result("Objective")
     }
 
-    /// Whether an epoch leaves out labels 0: a share of [`Objective::negatives`] is below 1.
+    /// Returns true if epochs leave out some of the labels 0, because at least one probability in [`Objective::negatives`] is below 1.
     pub fn samples_negatives(&self) -> bool {
         self.0.negatives.iter().any(|&share| share < 1.0)
     }
 
-    /// The loss of each task of the layout, for [`Objective::evaluate`].
+    /// Returns the loss function of each task of `layout`, in the order of [`Layout::tasks`], with its settings in `pos_weights` and `negatives`.
+    /// Pass them to [`Objective::evaluate`].
     ///
     /// # Panics
-    /// If the settings do not fit the layout ([`Objective::check`]).
+    /// If `pos_weights` or `negatives` is not empty and has no entry for a task. Call [`Objective::check`] first.
     pub fn task_losses(&self, layout: &Layout) -> Vec<TaskLoss> {
         let of = |list: &[f64], task: usize| if list.is_empty() { 1.0 } else { list[task] };
         let loss = |task| TaskLoss::of(layout.target(task), of(&self.0.pos_weights, task), of(&self.0.negatives, task));
         (0..layout.tasks.len()).map(loss).collect()
     }
 
-    /// Computes the weight `ω_k(t) = ω_k0 · γ_k^t` of one unit, without the factor `v_k` of the [`Weighting`]. `unit` is the position of
-    /// the unit in [`Units::names`], from 0. `clock` has the numbers of completed epochs and steps; [`DecayPer`] decides which of them is
-    /// t. The weight of a unit with `ω_k0` = 0 is always 0.
+    /// Computes the weight `ω_k(t) = ω_k0 · γ_k^t` of unit k in the step after `clock`, without the factor `v_k` of the [`Weighting`]. `unit` is k,
+    /// the position of the unit in [`Units::names`], from 0. `clock` has the numbers of completed epochs and steps; [`DecayPer`] decides which of
+    /// them is t. The weight of a unit with `ω_k0` = 0 is always 0. With `γ_k` above 1, the weight can become infinite.
     ///
     /// # Panics
     /// If `weights` or `decays` is not empty and has no entry at the position `unit`.

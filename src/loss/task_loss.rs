@@ -3,8 +3,16 @@
 use super::bce::{bce_and_derivative, weighted_bce_and_derivative};
 use crate::data::Target;
 
-/// The loss `ℓ` of one logit and one label of a task, and its derivative by the logit.
-/// [`Objective::task_losses`](super::Objective::task_losses) makes one for each task of a layout.
+/// The loss function of a task: it computes the loss `ℓ` of one logit z and one label y, and its derivative by z.
+/// [`Objective::task_losses`](super::Objective::task_losses) makes one for each task of a layout. The [`Target`] of the task decides the equation:
+///
+/// * Binary: `ℓ = −w·y·ln σ(z + c) − (1 − y)·ln(1 − σ(z + c))`. `w` is the task's entry in [`Objective::pos_weights`](super::Objective::pos_weights),
+///   `q` its entry in [`Objective::negatives`](super::Objective::negatives), and `c = ln w − ln q`. By default `w` and `q` are 1, so this is binary
+///   cross entropy.
+/// * Regression: `ℓ = ½ d²` with `d = z − (y − mean)/deviation`, where `mean` and `deviation` are those of the target. With Huber's loss,
+///   `ℓ = δ·(|d| − ½ δ)` if `|d| > δ`.
+/// * Count: `ℓ = e^z − y − y·(z − ln y)`, or `e^z` if `y = 0`: the negative log likelihood of a Poisson distribution with the rate `e^z`, minus its
+///   smallest possible value for this label. So it is at least 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TaskLoss(Form);
 
@@ -51,7 +59,9 @@ impl TaskLoss {
         }
     }
 
-    /// The loss of a logit `z` and a label `y`, and the derivative of the loss by `z`.
+    /// Returns the loss `ℓ` of a logit `z` and a label `y`, and the derivative `dℓ/dz`, both in this order. The equations are those of [`TaskLoss`].
+    /// The label must be valid for the task's kind ([`TaskKind`](crate::data::TaskKind)); it is not checked. If `z` or `y` is NaN, the derivative is
+    /// NaN. The loss of a count is infinite for `z` above 709.
     #[inline]
     pub fn value_and_derivative(&self, z: f64, y: f64) -> (f64, f64) {
         match self.0 {

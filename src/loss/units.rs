@@ -7,36 +7,38 @@ use crate::nn::Branch;
 
 /// What a *unit* of the objective is: a task, a domain, or a pair of both.
 ///
-/// The [`Objective`](super::Objective) computes one loss `L_k` for each unit k, and sums these losses with one weight for each unit. Every
-/// label belongs to exactly one unit.
+/// The [`Objective`](super::Objective) computes one loss `L_k` for each unit k in every step, and sums these losses with one weight for each unit.
+/// Every label belongs to exactly one unit. Means are over rows with a label, and rows count by their weights. In a file: `"tasks"`, `"domains"` or
+/// `"domains_and_tasks"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Units {
-    /// One unit for each task (the default): `L_k` is the mean loss over the rows of all domains that have a label for task k. So a domain
-    /// with more rows has more influence.
+    /// One unit for each task k (the default): `L_k` is the mean loss over the rows of all domains that have a label for task k. So a domain with
+    /// more rows has more influence.
     #[default]
     Tasks,
-    /// One unit for each domain: `L_d = Σ_k L_dk`, where `L_dk` is the mean loss over the rows of domain d that have a label for task k.
-    /// The influence of a domain depends on its weight, not on its number of rows. With one domain the total equals that of
-    /// [`Units::Tasks`].
+    /// One unit for each domain d: `L_d = Σ_k L_dk`, where k is a task and `L_dk` is the mean loss over the rows of domain d that have a label for
+    /// task k. The influence of a domain depends on the weight of its unit, not on its number of rows. With one domain and all weights 1, the total
+    /// loss equals that of [`Units::Tasks`].
     Domains,
-    /// One unit for each pair of a domain d and a task k: `L_dk` is the mean loss over the rows of d that have a label for k.
+    /// One unit for each pair of a domain d and a task k: `L_dk` is the mean loss over the rows of d that have a label for k. The weights can then
+    /// differ between all pairs.
     DomainsAndTasks,
 }
 
 impl Units {
-    /// The number of units for this layout: its number of tasks, its number of domains, or the product of both.
+    /// Returns the number of units for `layout`: its number of tasks, its number of domains, or the product of both.
     pub fn count(self, layout: &Layout) -> usize {
         self.branches(layout).count()
     }
 
-    /// Iterates over the names of all units. Every list with one entry for each unit has this order, for example the weights of an
+    /// Iterates over the names of all units for `layout`. Every list with one entry for each unit has this order, for example the weights of an
     /// [`Objective`](super::Objective).
     ///
-    /// The name of a unit is that of its task or its domain, in the order of the layout. For [`Units::DomainsAndTasks`] it is
-    /// `domain/task`: all tasks of the first domain come first, then all tasks of the second, and so on. The characters `%`, `.` and `/`
-    /// inside the name of a task or domain are written `%25`, `%2E` and `%2F`.
+    /// The name of a unit is that of its task or its domain, in the order of the layout. For [`Units::DomainsAndTasks`] it is `domain/task`: all
+    /// tasks of the first domain come first, then all tasks of the second, and so on. The characters `%`, `.` and `/` inside the name of a task or
+    /// domain are written `%25`, `%2E` and `%2F`.
     pub fn names(self, layout: &Layout) -> impl Iterator<Item = String> {
         self.branches(layout).map(|branch| branch.name(layout))
     }

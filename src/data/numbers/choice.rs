@@ -34,7 +34,8 @@ pub struct NumberReport {
     pub automatic: bool,
     /// The number of different values of the feature in the training rows.
     pub distinct: usize,
-    /// The most frequent value in the training rows. `None` if no training row has a value.
+    /// The most frequent value in the training rows; if several are equally frequent, the smallest of them. `None` if no training row has a
+    /// value.
     pub most_frequent: Option<f64>,
     /// How many training rows have the most frequent value (`count`), out of those that have any value (`of`).
     pub spike: Share,

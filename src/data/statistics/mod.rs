@@ -1,4 +1,4 @@
-//! Ordered target statistics: the rates of labels among earlier rows with the same value.
+//! Ordered target statistics: how often the label was 1 in earlier rows with the same value, as inputs of the model.
 
 mod counts;
 mod field;
@@ -36,16 +36,23 @@ pub(super) struct Statistics {
     fields: Vec<FieldStatistics>,
 }
 
-/// The strengths of the priors of one feature's statistics for one task.
+/// The prior strengths with which the [target statistics](TargetStatistics) of one feature are computed for one binary task.
+/// [`DataReport::statistics`](super::DataReport::statistics) has one for each such pair.
+///
+/// The click rate of a value with few rows is uncertain. So its statistic lies between the rate in its rows and an expected rate, the prior. A
+/// strength s gives the prior as much weight as s rows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StatisticsStrengths {
-    /// The feature's name.
+    /// The name of the feature.
     pub feature: String,
-    /// The task.
+    /// The name of the task.
     pub task: String,
-    /// The strength of the prior of a value, in rows.
+    /// The strength b of the prior for a value over all domains, in rows, 0.5 to 1e5: [`TargetStatistics::value_strength`] if it is set, otherwise
+    /// the fitted one. If no value has more than one labelled row, there is nothing to fit, and b is 2.
     pub value: f64,
-    /// The strength of the prior of a value in one domain, in rows; `None` if there is one domain, or no value with rows of several.
+    /// The strength a of the prior for a value in one domain, in rows, 0.5 to 1e5: [`TargetStatistics::domain_strength`] if it is set, otherwise
+    /// the fitted one. `None` if there is only one domain, or if the strength is not set and no value has labelled rows in several domains. Then
+    /// the statistic of a value is the same in all domains.
     pub domain: Option<f64>,
 }
 

@@ -2,28 +2,31 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Which features have statistics of earlier labels. A feature's own setting ([`Categorical::statistics`](crate::data::Categorical::statistics))
-/// comes first.
+/// Which features have [target statistics](TargetStatistics). The setting of a feature itself
+/// ([`Categorical::statistics`](crate::data::Categorical::statistics)) overrides it. A [`Bag`](crate::data::Bag), which has several ids in a row,
+/// never has statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StatisticsFeatures {
-    /// Fields with one id a row of which at least 100 different ones occur in the fitting rows; the default. A net learns the rates of fewer
-    /// ids well from its embeddings alone.
+    /// The default: all features with one id in each row of which at least 100 different ids occur in the rows on which the encoder is fitted. If
+    /// there are fewer ids, a model learns their click rates well from embeddings alone.
     #[default]
     Auto,
-    /// All fields with one id a row, buckets of numbers too.
+    /// All features with one id in each row, including numbers in buckets ([`Transform::Buckets`](crate::data::Transform::Buckets)).
     All,
-    /// No field.
+    /// No feature, except those whose own setting says so.
     None,
 }
 
-/// The order in which training rows follow each other: a row's statistics count only rows before it.
+/// The order of the training rows for [target statistics](TargetStatistics): the statistics of a row count only the labels of rows before it in
+/// this order. It does not change the order in which training reads the rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StatisticsOrder {
-    /// A random order with this seed. The default is the seed 0.
+    /// A random order, computed from this seed; any number. The default is the seed 0.
     Seed(u64),
-    /// By the numbers of this column, which no row may lack, smallest first. Rows with equal numbers do not count each other.
+    /// By time: in ascending order of the numbers in the column of this name. Rows with equal numbers do not count each other. Every training row
+    /// must have a number in this column; otherwise [`Encoder::fit`](crate::data::Encoder::fit) returns an error.
     Time(String),
 }
 
@@ -37,29 +40,39 @@ impl Default for StatisticsOrder {
 pub(super) const STRENGTHS: (f64, f64) = (0.5, 1e5);
 
 crate::settings! {
-    /// How an encoder computes the target statistics of its fields: for each field that has them, inputs with the log-odds of each binary task among
-    /// earlier training rows with the same value, and one with the logarithm of their number. In a schema file it is `target_statistics`, in
-    /// a run file `[features.target_statistics]`.
+    /// How an encoder computes *target statistics*: numeric inputs that say how often the label was 1 in other rows with the same value, for
+    /// example how often an item was clicked so far. Every model can use them.
     ///
-    /// For a value v, a task and a domain d, let `n_dv` be the number of labelled rows and `c_dv` of those with label 1, both in units of the
-    /// mean weight if rows have weights. The domain has the rate `r_d = (c_d + s·r)/(n_d + s)`, with the rate of all rows
-    /// `r = (c + ½)/(n + 1)` and `s = 1/(r(1 − r))`, as if the log-odds of domains had the standard deviation 1. All domains together expect
-    /// `E_v = Σ_d n_dv r_d` labels of 1. With two prior strengths a and b, in rows:
+    /// Suppose that the feature `item` has statistics, and `click` is a binary task. Then the model gets these inputs:
+    ///
+    /// * `item~click`, one for each binary task: how far the log-odds of a click for this item are above the log-odds of the row's domain. 0 means
+    ///   that the item is like the domain, or that it has no rows yet.
+    /// * `item#`: `ln(1 + number of rows of the item)`, scaled to mean 0 and standard deviation 1. The rows are those of all domains.
+    ///
+    /// A training row must not see its own label. So for training rows ([`Encoder::encode_training`](crate::data::Encoder::encode_training)), all
+    /// counts are of the rows before it in an order ([`StatisticsOrder`]): *ordered* target statistics (Prokhorenkova et al., NeurIPS 2018,
+    /// section 3.2). All other rows use the counts of all training rows.
+    ///
+    /// In a schema file these settings are `target_statistics`, in a run file `[features.target_statistics]`.
+    ///
+    /// # Equations
+    ///
+    /// The equations are for one task. n is a number of labelled rows, and c the number of those with label 1. The index says of which rows: v of
+    /// one value, d of one domain, dv of one value in one domain, no index of all rows. If rows have weights, n and c are sums of weights, divided
+    /// by the mean weight. a and b are the strengths of two priors, in rows: a prior of strength b counts as much as b rows.
     ///
     /// ```text
-    /// R_v  = E_v/n_v                                       what the domains of the value's rows expect
-    /// δ_v  = logit((c_v + b·R_v)/(n_v + b)) − logit(R_v)   the value over all domains, shrunk to its domains' rates
-    /// q_dv = σ(logit(r_d) + δ_v)                           what the value's other rows expect of this domain
-    /// x_dv = logit((c_dv + a·q_dv)/(n_dv + a)) − logit(r_d) the value in this domain, shrunk to what all domains say
+    /// r    = (c + ½)/(n + 1)                                rate of all rows
+    /// r_d  = (c_d + s·r)/(n_d + s),  s = 1/(r·(1 − r))      rate of the domain, drawn to that of all rows
+    /// R_v  = Σ_d n_dv·r_d / n_v                             rate that the rows of the value have if it is like its domains
+    /// δ_v  = logit((c_v + b·R_v)/(n_v + b)) − logit(R_v)    effect of the value over all domains
+    /// q_dv = σ(logit(r_d) + δ_v)                            rate of the value in this domain if its effect is δ_v
+    /// x_dv = logit((c_dv + a·q_dv)/(n_dv + a)) − logit(r_d) effect of the value in this domain: the input
     /// ```
     ///
-    /// The input `item~click` (of the field `item` and the task `click`) is `x_dv`. It is 0 for a value without rows; where the value has no
-    /// rows in the domain, and for rows of no known domain, it is `δ_v`. It is not standardised: strong shrinkage means small inputs. The
-    /// input `item#` is the logarithm of 1 + the number of labelled rows of the value in all domains, standardised.
-    ///
-    /// For training rows ([`Encoder::encode_training`](crate::data::Encoder::encode_training)) all counts are of rows earlier in an order, so
-    /// that no row sees its own label: ordered target statistics (Prokhorenkova et al., NeurIPS 2018, section
-    /// 3.2). There `E_v` adds the rate that each row's domain had before that row. Other rows use the counts of all training rows.
+    /// Here `logit(p) = ln(p/(1 − p))`, and σ is its inverse. The input is `δ_v` if the value has no labelled rows in the domain, or if the row has
+    /// no known domain. It is 0 if the value has no labelled rows at all. It is not standardised. For a training row, `R_v` is the mean of the rates
+    /// `r_d` that the domains of the value's earlier rows had just before each of these rows.
     ///
     /// ```
     /// use starple::data::{Categorical, Encoder, Format, Schema, StatisticsOrder, Table, TargetStatistics};
@@ -82,15 +95,22 @@ crate::settings! {
     /// ```
     #[derive(Default)]
     TargetStatistics, TargetStatisticsBuilder, in files {
-        /// Which features have statistics; default [`StatisticsFeatures::Auto`].
+        /// Which features have target statistics. Default [`StatisticsFeatures::Auto`]: those with at least 100 different ids.
         features: StatisticsFeatures = StatisticsFeatures::default();
-        /// The order of the training rows; default a random one, with seed 0.
+        /// The order of the training rows: the statistics of a training row count only rows before it. Default: a random order with the seed 0.
+        /// With [`StatisticsOrder::Time`], the name of the column must not be empty.
         order: StatisticsOrder = StatisticsOrder::default(), as &StatisticsOrder;
-        /// The strength b of the prior of a value, in rows: `0.5 ..= 1e5`. The default, `None`, fits it to the rows for each field and task, by
-        /// the maximum likelihood of beta-binomial counts.
+        /// The strength b of the prior for a value over all domains, in rows, 0.5 to 1e5. The larger it is, the more rows a value needs before
+        /// its statistic differs clearly from 0.
+        ///
+        /// Default `None`: the encoder fits it on the training rows for each feature and task, by maximum likelihood of a beta-binomial
+        /// distribution. If no value has more than one labelled row, it is 2.
         value_strength: Option<f64> = None, some f64;
-        /// The strength a of the prior of a value in one domain, in rows: `0.5 ..= 1e5`. The default, `None`, fits it to the rows as that of
-        /// a value, where a value has rows of several domains; if there is none, `x_dv` is `δ_v`.
+        /// The strength a of the prior for a value in one domain, in rows, 0.5 to 1e5. The larger it is, the more rows a value needs in one
+        /// domain before its statistic there differs clearly from that over all domains.
+        ///
+        /// Default `None`: the encoder fits it as `value_strength`, on the values that have rows in several domains. If there are none, the
+        /// statistic of a value is the same in all domains (`δ_v` in the equations of [`TargetStatistics`]).
         domain_strength: Option<f64> = None, some f64;
     }
     check(this, problems) {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Which features have [target statistics](TargetStatistics). The setting of a feature itself
 /// ([`Categorical::statistics`](crate::data::Categorical::statistics)) overrides it. A [`Bag`](crate::data::Bag), which has several ids in a row,
-/// never has statistics.
+/// never has statistics. There are statistics of binary tasks only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StatisticsFeatures {
@@ -47,7 +47,8 @@ crate::settings! {
     ///
     /// * `item~click`, one for each binary task: how far the log-odds of a click for this item are above the log-odds of the row's domain. 0 means
     ///   that the item is like the domain, or that it has no rows yet.
-    /// * `item#`: `ln(1 + number of rows of the item)`, scaled to mean 0 and standard deviation 1. The rows are those of all domains.
+    /// * `item#`: `ln(1 + m)`, scaled to mean 0 and standard deviation 1, where m is the number of rows of this item, in all domains, that have a
+    ///   label of a binary task.
     ///
     /// A training row must not see its own label. So for training rows ([`Encoder::encode_training`](crate::data::Encoder::encode_training)), all
     /// counts are of the rows before it in an order ([`StatisticsOrder`]): *ordered* target statistics (Prokhorenkova et al., NeurIPS 2018,

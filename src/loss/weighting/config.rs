@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Problems;
 
-/// The method by which training computes the factor `v_k` of each unit k. The loss of a unit is multiplied by `v_k`, in addition to the
-/// weight that the settings of the [`Objective`](crate::loss::Objective) give the unit.
+/// The method by which training computes the factor `v_k` of each unit k. The loss of a unit is multiplied by `v_k`, in addition to the weight that
+/// the settings of the [`Objective`](crate::loss::Objective) give the unit.
 ///
-/// A unit is a task, a domain, or a pair of both: [`Units`](crate::loss::Units). [The module](super) has the equations and the cost of each
-/// method. In a file, `kind` selects one:
+/// A unit is a task, a domain, or a pair of both: [`Units`](crate::loss::Units). [The module](super) has the equations and the cost of each method.
+/// In a file, `kind` selects one; a setting of another kind is an error:
 ///
 /// | `kind` | settings and defaults |
 /// |---|---|
@@ -23,17 +23,20 @@ pub enum Weighting {
     /// No method, the default: every factor `v_k` is 1, so the loss of a unit has only the weight from the settings of the
     /// [`Objective`](crate::loss::Objective).
     Fixed {},
-    /// Uncertainty weighting: learns a variance `σ_k²` for each unit, and `v_k = 1/σ_k²`. A unit with a small loss gets a large factor.
+    /// Uncertainty weighting: `v_k = 1/σ_k²`, with a variance `σ_k²` for each unit k, which starts at 1 and is learned in every step. The loss of the
+    /// step gets the term `½ ln σ_k²` for each unit, multiplied by the unit's weight. A unit with a small loss gets a large factor.
     Uncertainty(UncertaintyConfig),
-    /// Dynamic weight average: after every epoch, computes the factors from the mean losses of the last two epochs. A unit whose loss falls
-    /// more slowly than the losses of others gets a larger factor in the next epoch.
+    /// Dynamic weight average: `v_k = K·softmax(r_k/T)` over the K units, where `r_k` is the mean loss of unit k in the last epoch, divided by that
+    /// in the epoch before, and T the temperature. The factors change after every epoch. A unit whose loss falls more slowly than the losses of
+    /// others gets a larger factor in the next epoch. In the first two epochs all factors are 1.
     Dwa(DwaConfig),
-    /// `GradNorm`: changes the factors after every step, so that the gradients of all units come to have similar norms. A unit whose loss
-    /// has fallen less than the losses of others gets a larger norm. A step costs more time: one backward pass for each unit.
+    /// `GradNorm`: changes the factors `v_k` after every step, so that the norms of the units' gradients `‖∇_W v_k L_k‖` become similar; W are the
+    /// parameters shared by the units, and `L_k` is the loss of unit k. A unit whose loss has fallen less than the losses of others since its first
+    /// step is to get a larger norm. All factors start at 1 and sum to the number of units. A step costs more time: one backward pass for each unit.
     GradNorm(GradNormConfig),
-    /// PCGrad: if the gradients of two units conflict (their inner product is negative), removes the conflicting part of each before it
-    /// sums the gradients. It learns nothing. A step costs more time and memory: one backward pass and one gradient of the model for each
-    /// unit.
+    /// PCGrad: if the gradients of two units conflict (their inner product is negative), removes the conflicting component of each gradient, and then
+    /// sums the gradients. It learns nothing from step to step. A step costs more time and memory: one backward pass and one gradient of the model
+    /// for each unit.
     PcGrad {},
 }
 
@@ -41,8 +44,8 @@ crate::settings! {
     /// The settings of [`Weighting::Uncertainty`], which learns a factor for the loss of each unit from a variance.
     #[derive(Default)]
     UncertaintyConfig, UncertaintyConfigBuilder, in files {
-        /// The learning rate of the log variances `ln σ_k²`, which are learned by gradient descent in every step: finite and above 0.
-        /// Default 0.01. The learning rate of the model has no effect on them.
+        /// The learning rate of the log variances `ln σ_k²`, which are learned by gradient descent in every step: finite and above 0; otherwise
+        /// `build` returns an error. Default 0.01. The learning rate of the model has no effect on them.
         lr: f64 = 0.01;
     }
     check(this, problems) {
@@ -54,8 +57,8 @@ crate::settings! {
     /// The settings of [`Weighting::Dwa`], which computes a factor for the loss of each unit after every epoch.
     #[derive(Default)]
     DwaConfig, DwaConfigBuilder, in files {
-        /// The temperature `T` of the softmax that computes the factors: finite and above 0; default 2. A larger temperature makes the
-        /// factors of the units more equal.
+        /// The temperature `T` of the softmax that computes the factors: finite and above 0; otherwise `build` returns an error. Default 2. A larger
+        /// temperature makes the factors of the units more equal.
         temperature: f64 = 2.0;
     }
     check(this, problems) {
@@ -68,16 +71,17 @@ crate::settings! {
     /// norms.
     #[derive(Default)]
     GradNormConfig, GradNormConfigBuilder, in files {
-        /// The exponent α: finite and at least 0; default 1.5. It decides how much larger the gradient norm of a unit becomes if its loss
-        /// has fallen less than the losses of other units. With 0, all units are to have the same norm; with a larger α, norms differ more.
+        /// The exponent α: finite and at least 0; otherwise `build` returns an error. Default 1.5. It decides how much larger the gradient norm of a
+        /// unit is to be if its loss has fallen less than the losses of other units. With 0, all units are to have the same norm; with a larger α,
+        /// norms differ more.
         alpha: f64 = 1.5;
-        /// The learning rate with which gradient descent changes the factors `v_k` in every step: finite and above 0; default 0.025. The
-        /// learning rate of the model has no effect on them.
+        /// The learning rate with which gradient descent changes the factors `v_k` in every step: finite and above 0; otherwise `build` returns an
+        /// error. Default 0.025. The learning rate of the model has no effect on them.
         lr: f64 = 0.025;
-        /// Selects the parameters (tensors) whose gradients are measured, by the first parts of their dotted names, for example
-        /// `net.levels.0.shared`; `*` stands for any one part. Of these tensors, `GradNorm` measures only those that belong to no single
-        /// domain or branch and are neither frozen nor embedding tables. If none is left, training returns an error at its start. Default
-        /// `None`: all such tensors of the model.
+        /// Selects the tensors (parameters) whose gradients are measured. It is the first parts of their dotted names, for example
+        /// `net.levels.0.shared`; `*` stands for any one part. Among the tensors whose names start so, `GradNorm` measures only those that belong to
+        /// no single domain or branch (a task, a domain, or one task in one domain) and are neither frozen nor embedding tables. If none is left,
+        /// training returns an error at its start; an empty text is an error of `build`. Default `None`: all such tensors of the model.
         shared: Option<String> = None, some impl Into<String>, as Option<&str>;
     }
     check(this, problems) {

@@ -11,12 +11,12 @@ use crate::{Error, ErrorKind, Result};
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Learned {
-    /// The state of [`Weighting::Fixed`] and [`Weighting::PcGrad`], which learn nothing.
+    /// The state of [`Weighting::Fixed`] and [`Weighting::PcGrad`], which learn nothing; also the default value.
     #[default]
     Nothing,
     /// The state of [`Weighting::Uncertainty`]: one log variance for each unit.
     Uncertainty {
-        /// The log variance `s_k = ln σ_k²` of each unit k: above −700, and 0 at the start. The loss of the unit is multiplied by
+        /// The log variance `s_k = ln σ_k²` of each unit k: finite, above −700, and 0 at the start of training. The loss of the unit is multiplied by
         /// `e^{−s_k}`.
         log_variances: Vec<f64>,
     },
@@ -31,20 +31,20 @@ pub enum Learned {
         /// The factor `v_k` by which the loss of each unit k is multiplied: above 0, and 1 at the start. The factors sum to the number of
         /// units.
         weights: Vec<f64>,
-        /// For each unit k, its loss `L_k(0)` in the first step in which it had labels, above 0. It is `None` if there was no such step
+        /// For each unit k, its loss `L_k(0)` in the first step in which it had labels, finite and above 0. It is `None` if there was no such step
         /// yet.
         first: Vec<Option<f64>>,
     },
 }
 
-/// The loss and the weight of one unit of the objective ([`Units`](crate::loss::Units)), summed over the steps of the current epoch.
+/// The loss and the weight of one unit of the objective ([`Units`](crate::loss::Units)), summed over the steps of the current epoch so far.
 ///
-/// A step counts for a unit if a row with a weight above 0 had a label of the unit in this step, and if the weight `ω_k` that the settings
-/// of the [`Objective`](crate::loss::Objective) give the unit was above 0.
+/// A step counts for a unit if two things are true: a row with a weight above 0 had a label of the unit in this step, and the weight `ω_k` of the
+/// unit was above 0. `ω_k` is the weight from the settings of the [`Objective`](crate::loss::Objective).
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnitSums {
-    /// The number of steps of the current epoch that count for the unit, from 0.
+    /// The number of steps of the current epoch that count for the unit; 0 at the start of an epoch.
     pub steps: u64,
     /// The sum of the losses `L_k` of the unit, not multiplied by its weight, over the steps that count.
     pub loss: f64,

@@ -21,10 +21,12 @@ use crate::{Error, ErrorKind, Result, persist};
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
 
-/// What is exported: a model, `&model`, or a model with the encoder that it was trained with, `(&model, &encoder)`.
+/// The argument of [`export`], [`save`] and [`save_all`]: a model, or a model with its encoder. Write `&model` or `(&model, &encoder)`; both convert
+/// into this type. The encoder is the one with which the model was trained.
 ///
-/// With the encoder the graph computes [target statistics](crate::data::TargetStatistics) from the ids of their fields, and its input
-/// `numeric` has only the other numbers. Without the encoder the caller computes them too. If there are none, both graphs are equal.
+/// The encoder matters only if it has [target statistics](crate::data::TargetStatistics), which are numeric inputs computed from ids. With the
+/// encoder, the graph computes them, and its input `numeric` has only the other numbers. Without it, `numeric` also has the statistics, and the
+/// caller must compute them. If there are no statistics, both graphs are equal.
 #[derive(Debug, Clone, Copy)]
 pub struct Exported<'a> {
     model: &'a Model,
@@ -43,17 +45,20 @@ impl<'a> From<(&'a Model, &'a Encoder)> for Exported<'a> {
     }
 }
 
-/// Exports a model for the rows of one domain, and returns the bytes of the ONNX file. The file holds a graph that computes logits and
-/// answers; [the module](super) describes its inputs and outputs, and [`Exported`] says what can be exported.
+/// Exports a model for the rows of one domain, and returns the bytes of the ONNX file. The file contains a graph that computes logits, and
+/// probabilities or predicted numbers; [the module](super) describes its inputs and outputs.
 ///
-/// With [`DomainId::SHARED`] the graph is that for rows of no known domain. Every graph contains a copy of the embedding tables that it
-/// reads.
+/// * `exported` is the model, `&model`, or the model with its encoder, `(&model, &encoder)`; [`Exported`] says when the encoder matters.
+/// * `domain` is the domain. [`DomainId::SHARED`] exports the graph for rows of no known domain.
+///
+/// Every graph contains a copy of the embedding tables that it reads.
 ///
 /// # Errors
 /// * [`ErrorKind::UnknownDomain`]: the model does not have this domain.
 /// * [`ErrorKind::Layout`]: the encoder has another layout than the model.
-/// * [`ErrorKind::Config`]: a field of the model has the name of an output (`logits`, `probabilities`) or of the input `numeric`; the net
-///   has a [layer of your own](crate::net::CustomLayer); or the file would be larger than 2 GiB, the limit of the format.
+/// * [`ErrorKind::Config`]: a field of the model has the name of an output (`logits`, and `probabilities` or `predictions`) or of another input
+///   (`numeric`, or the fractions of an embedded number); the net has a [layer of your own](crate::net::CustomLayer); or the file would have 2 GiB
+///   or more, the limit of the format.
 ///
 /// # Panics
 /// If the model has a net of your own that gives no logit for a task in this domain, or adds a value of the wrong width to logits.
@@ -134,9 +139,12 @@ fn answer(graph: &mut Graph<'_>, layout: &Layout, logits: Tensor) -> Tensor {
 
 /// Exports a model for the rows of one domain, as [`export`] does, and writes the ONNX file to `path`. An existing file is replaced.
 ///
+/// `exported` is the model, `&model`, or the model with its encoder, `(&model, &encoder)` ([`Exported`]). `domain` is the domain, or
+/// [`DomainId::SHARED`] for rows of no known domain.
+///
 /// # Errors
-/// [`ErrorKind::UnknownDomain`] and [`ErrorKind::Config`] for the reasons that [`export`] lists. [`ErrorKind::Io`] if the file cannot be
-/// written. An existing file is then unchanged.
+/// [`ErrorKind::UnknownDomain`], [`ErrorKind::Layout`] and [`ErrorKind::Config`] for the reasons that [`export`] lists. [`ErrorKind::Io`] if the
+/// file cannot be written. After an error, an existing file is unchanged.
 ///
 /// # Panics
 /// If the model has a net of your own that gives no logit for a task in this domain, or adds a value of the wrong width to logits.
@@ -147,12 +155,15 @@ pub fn save<'a>(exported: impl Into<Exported<'a>>, domain: DomainId, path: impl 
 }
 
 /// Exports a model for every domain into a folder: one file `NAME.onnx` for each domain, and `(shared).onnx` for rows of no known domain.
-/// The folder is created if it does not exist, and existing files are replaced. In a name, `.`, `/` and `%` are written as `%2E`, `%2F` and
-/// `%25`. Returns the paths of the files in the order of the domains, with `(shared).onnx` last.
+/// NAME is the name of the domain, in which `.`, `/` and `%` are written as `%2E`, `%2F` and `%25`. The folder is created if it does not exist, and
+/// existing files are replaced. Returns the paths of the files in the order of [`Layout::domains`](crate::data::Layout::domains), with
+/// `(shared).onnx` last.
+///
+/// `exported` is the model, `&model`, or the model with its encoder, `(&model, &encoder)` ([`Exported`]).
 ///
 /// # Errors
-/// [`ErrorKind::Config`] for the reasons that [`export`] lists. [`ErrorKind::Io`] if the folder cannot be created or a file cannot be
-/// written. Files that were written before the error stay.
+/// [`ErrorKind::Layout`] and [`ErrorKind::Config`] for the reasons that [`export`] lists. [`ErrorKind::Io`] if the folder cannot be created or a
+/// file cannot be written. Files that were written before the error stay.
 ///
 /// # Panics
 /// If the model has a net of your own that gives no logit for a task in a domain, or adds a value of the wrong width to logits.

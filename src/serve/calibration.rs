@@ -16,12 +16,11 @@ use crate::data::{Batch, DomainId, Domains, Layout, Target};
 use crate::error::Problems;
 use crate::{Error, ErrorKind, Result};
 
-/// Corrects a model's probabilities in each domain and for each task, so that of the rows with a predicted probability of 3 %, about 3 %
-/// are clicked. [`Calibration::fit`] makes one from rows with labels; a [`Predictor`](super::Predictor) applies it.
+/// Corrects a model's probabilities in each domain and for each binary task, so that of the rows with a predicted probability of 3 %, about 3 % have
+/// the label 1. [`Calibration::fit`] makes one from rows with labels; a [`Predictor`](super::Predictor) applies it.
 ///
-/// A model that ranks well can still predict probabilities that are too high or too low, by another amount in each domain. Causes are
-/// sampling of negatives, row weights, dropout and early stopping. Fit a calibration on rows that the model was **not** trained on, such as
-/// the validation split.
+/// A model that ranks well can still predict probabilities that are too high or too low, by another amount in each domain. Causes are sampling of
+/// negatives, row weights, dropout and early stopping. Fit a calibration on rows that the model was **not** trained on, such as the validation split.
 ///
 /// ```
 /// use ndarray::array;
@@ -44,10 +43,11 @@ use crate::{Error, ErrorKind, Result};
 /// # Ok::<(), starple::Error>(())
 /// ```
 ///
-/// Only binary tasks have curves. The answers of regressions and counts stay as they are.
+/// It holds one [`Curve`] for each task and domain, and one curve for each task over all domains. Rows of [`DomainId::SHARED`] (no known domain) and
+/// of domains that were added after the fit use the curve over all domains. Regressions and counts have no curves; their predictions stay as they
+/// are.
 ///
-/// Each task also has one curve over all domains. Rows of [`DomainId::SHARED`] (no known domain) and of domains that were added after the
-/// fit use this curve. A calibration that is read from a file is checked.
+/// It is read and written with serde. Reading checks the curves: invalid numbers, or a number of curves that does not fit the domains, are an error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Parts")]
 pub struct Calibration {
@@ -98,13 +98,18 @@ impl TryFrom<Parts> for Calibration {
 impl Calibration {
     /// Fits a curve for every binary task and domain, and for every binary task over all domains.
     ///
-    /// `rows` has the labels, weights and domains. `logits`, `[rows, tasks]`, are the model's logits of these rows
-    /// ([`Model::score`](crate::Model::score)). For each task, rows without a label and rows of weight 0 are skipped. `settings` has the
-    /// method and the smallest number of rows for a curve. The curves do not depend on the order of the rows.
+    /// * `settings` has the method and the smallest number of rows for a curve. A [`Method`] alone means the default number.
+    /// * `logits`, `[rows, tasks]`, are the model's logits of `rows` ([`Model::score`](crate::Model::score)).
+    /// * `rows` has the labels, weights and domains. For each task, rows without a label and rows of weight 0 are skipped. Rows count by their
+    ///   weights.
+    /// * `layout` is the layout of the model.
+    ///
+    /// If a task has too few labelled rows, its curve is [`Curve::Identity`] (no correction); [`Calibration::curve`] says what domains with few rows
+    /// use. The curves do not depend on the order of the rows.
     ///
     /// # Errors
-    /// [`ErrorKind::NonFinite`] if the logit of a row that is not skipped is not finite. The errors of [`Batch::check`] if `rows` does not
-    /// have the layout `layout` or has an invalid value.
+    /// [`ErrorKind::NonFinite`] if the logit of a row that is not skipped is not finite. The errors of [`Batch::check`] if `rows` does not have the
+    /// layout `layout` or has an invalid value.
     ///
     /// # Panics
     /// If the shape of `logits` is not `[rows, tasks]`.
@@ -145,11 +150,12 @@ impl Calibration {
         Ok(Self { domains: layout.domains.clone(), tasks: tasks.collect::<Result<_>>()? })
     }
 
-    /// The curve from logits to probabilities for the rows of one domain and for one task. `task` is the position of the task in
-    /// [`Layout::tasks`], from 0.
+    /// The curve from logits to probabilities for the rows of one domain and for one task. `task` is the position of the task in [`Layout::tasks`],
+    /// from 0.
     ///
-    /// Some domains have no curve of their own, and use the task's curve over all domains: [`DomainId::SHARED`], a domain that was added
-    /// after the fit, and a domain that had too few rows in the fit ([`CalibrationSettings::min_rows`]) or rows of one class only.
+    /// Some domains have no curve of their own, and use the task's curve over all domains: [`DomainId::SHARED`], a domain that was added after the
+    /// fit, and a domain that had too few rows in the fit ([`CalibrationSettings::min_rows`]) or rows of one class only. For a task that is not
+    /// binary, the result is [`Curve::Identity`], which has no meaning there.
     ///
     /// # Panics
     /// If the calibration has no task at the position `task`.
@@ -158,8 +164,9 @@ impl Calibration {
         domain.index().and_then(|domain| domains.get(domain)?.as_ref()).unwrap_or(pooled)
     }
 
-    /// The calibrated probability of a row of this domain, for one binary task: [`Calibration::curve`] at `logit`, the model's logit of the row.
-    /// `task` is the position of the task in [`Layout::tasks`], from 0.
+    /// The calibrated probability of a row of the domain `domain`, for one binary task: the value of [`Calibration::curve`] at `logit`, the model's
+    /// logit of the row. `task` is the position of the task in [`Layout::tasks`], from 0. The result is NaN if `logit` is NaN, and has no meaning for
+    /// a task that is not binary.
     ///
     /// # Panics
     /// If the calibration has no task at the position `task`.
@@ -167,12 +174,12 @@ impl Calibration {
         self.curve(domain, task).probability(logit)
     }
 
-    /// The logits of the calibrated probabilities ([`Curve::logit`]), `[rows, tasks]`, for example to compute [metrics](crate::metrics).
-    /// `logits`, `[rows, tasks]`, are those of the model. `domains` is one domain for all rows, or a slice with one for each row.
+    /// The logits of the calibrated probabilities ([`Curve::logit`]), `[rows, tasks]`, for example to compute [metrics](crate::metrics). `logits`,
+    /// `[rows, tasks]`, are those of the model. `domains` is one domain for all rows, or a slice with one for each row. The logits of a task that is
+    /// not binary do not change.
     ///
     /// # Panics
-    /// If `logits` does not have one column for each task of the calibration, or if `domains` is a slice and does not have one domain for
-    /// each row.
+    /// If `logits` does not have one column for each task of the calibration, or if `domains` is a slice and does not have one domain for each row.
     pub fn logits<'a>(&self, logits: &ArrayRef2<f32>, domains: impl Into<Domains<'a>>) -> Array2<f32> {
         let domains = domains.into();
         assert_eq!(logits.ncols(), self.tasks.len(), "logits of each task");
@@ -186,7 +193,7 @@ impl Calibration {
         Array2::from_shape_fn(logits.dim(), |(row, task)| self.curve(domain(row), task).logit(logits[[row, task]]))
     }
 
-    /// Checks that this calibration can be used for a model with this layout: it must have been fitted for the same tasks and the same
+    /// Checks that this calibration can be used for a model with the layout `layout`: it must have been fitted for the same tasks and the same
     /// domains, in the same order. `layout` may have more domains after these.
     ///
     /// # Errors

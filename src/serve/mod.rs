@@ -1,7 +1,7 @@
 //! Prediction with a trained model.
 //!
-//! [`Predictor`] takes raw values (texts and numbers) and returns probabilities. [`Scorer`], which it uses, takes encoded values and returns
-//! logits; it combines the model's weights in advance. [`Calibration`] corrects the probabilities in each domain.
+//! [`Predictor`] takes raw values (texts and numbers) and returns probabilities, and predicted numbers for tasks that are not binary. [`Scorer`],
+//! which it uses, takes encoded values and returns logits. [`Calibration`] corrects the probabilities in each domain.
 
 mod calibration;
 mod predictor;

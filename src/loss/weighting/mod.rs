@@ -10,7 +10,7 @@
 //! | `fixed` | `v_k = 1` | |
 //! | `uncertainty` | `v_k = e^{−s_k}`, with `ω_k s_k/2` added to the loss; `s_k = ln σ_k²` is learned | Kendall, Gal & Cipolla, CVPR 2018, section 3.2 |
 //! | `dwa` | `v_k = K·softmax(r_k/T)`, with `r_k = L_k(t−1) / L_k(t−2)`, where t counts epochs | Liu, Johns & Davison, CVPR 2019, section 3.3 |
-//! | `gradnorm` | `v_k` such that the gradient norm `‖∇_W v_k L_k‖` follows the progress of unit k; they sum to K | Chen et al., ICML 2018, section 3 |
+//! | `gradnorm` | `v_k` such that the norm `‖∇_W v_k L_k‖` follows the progress of unit k; they sum to K | Chen et al., ICML 2018, section 3 |
 //! | `pcgrad` | computed in each step, such that the gradients of two units do not conflict | Yu et al., NeurIPS 2020, algorithm 1 |
 //!
 //! One rule holds for all kinds: if a unit has no labels in a step, or if its `ω_k(t)` is 0, it keeps its factor and its state, and no mean or sum of

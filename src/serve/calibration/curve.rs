@@ -8,34 +8,41 @@ use crate::loss::sigmoid;
 const LAST_LOGIT: f64 = 16.0;
 
 /// A function from the logit z of a model to a calibrated probability p. A higher logit never gets a lower probability.
-/// [`Calibration::fit`](super::Calibration::fit) fits one for each task and domain, and [`Calibration::curve`](super::Calibration::curve)
-/// returns it. σ is the sigmoid, `σ(z) = 1/(1 + exp(−z))`.
+/// [`Calibration::fit`](super::Calibration::fit) fits one for each task and domain, and [`Calibration::curve`](super::Calibration::curve) returns it.
+/// σ is the sigmoid, `σ(z) = 1/(1 + exp(−z))`.
+///
+/// If you write a curve yourself, it is not checked. A curve that is read as part of a [`Calibration`](super::Calibration) is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Curve {
-    /// `p = σ(z)`: the probability is not corrected. A task has this curve if the fit had too few rows, or rows of one class only.
+    /// `p = σ(z)`: the probability is not corrected. A task has this curve if the fit had too few rows of all domains together, or if their labels
+    /// were all equal. A task that is not binary always has it.
     Identity,
-    /// `p = σ(slope·z + intercept)`, fitted by [`Method::Platt`](super::Method::Platt).
+    /// `p = σ(slope·z + intercept)`: two fitted numbers. [`Method::Platt`](super::Method::Platt) fits such a curve.
     Platt {
-        /// The factor on the logit, above 0. With an intercept of 0, a slope below 1 moves probabilities towards ½, and a slope above 1
+        /// The factor on the logit: finite and above 0. With an intercept of 0, a slope below 1 moves probabilities towards ½, and a slope above 1
         /// moves them away from ½.
         slope: f64,
-        /// The number that is added to the scaled logit: any finite number. Above 0 it raises all probabilities, below 0 it lowers them.
+        /// The number that is added to `slope·z`: any finite number. A larger intercept makes all probabilities larger.
         intercept: f64,
     },
-    /// A line through the points `(logits[i], probabilities[i])`, straight between two points and constant before the first and after the
-    /// last one. It is fitted by [`Method::Isotonic`](super::Method::Isotonic).
+    /// A line through the points `(logits[i], probabilities[i])`: straight between two points, and constant before the first and after the last one.
+    /// It is fitted by [`Method::Isotonic`](super::Method::Isotonic).
     Isotonic {
-        /// The logits of the points, at least one, in ascending order.
+        /// The logits of the points, at least one: finite, each above the one before.
         logits: Vec<f32>,
-        /// The probabilities of the points, as many as there are logits. Each is from 0 to 1, and at least the one before.
+        /// The probabilities of the points, one for each logit. Each is from 0 to 1 and not below the one before.
         probabilities: Vec<f64>,
     },
 }
 
 impl Curve {
-    /// The calibrated probability of a row whose logit, as the model returns it, is `logit`. NaN if `logit` is NaN.
+    /// The calibrated probability, from 0 to 1, of a row whose logit, as the model returns it, is `logit`. The logit may be infinite. The result is
+    /// NaN if `logit` is NaN.
+    ///
+    /// # Panics
+    /// If an isotonic curve that you wrote yourself has no points, or fewer probabilities than logits.
     pub fn probability(&self, logit: f32) -> f64 {
         let z = f64::from(logit);
         match self {
@@ -54,8 +61,12 @@ impl Curve {
         }
     }
 
-    /// The logit `ln(p/(1 − p))` of the calibrated probability p = [`Curve::probability`] of `logit`, for example to compute metrics. The
-    /// result of an isotonic curve is limited to the range from −16 to 16, because its probabilities may be 0 or 1.
+    /// The logit `ln(p/(1 − p))` of the calibrated probability p, for example to compute metrics. p is [`Curve::probability`] of `logit`, which is
+    /// the logit of the model. The result of an isotonic curve is limited to the range from −16 to 16, because its probabilities may be 0 or 1. It is
+    /// NaN if `logit` is NaN.
+    ///
+    /// # Panics
+    /// If an isotonic curve that you wrote yourself has no points, or fewer probabilities than logits.
     pub fn logit(&self, logit: f32) -> f32 {
         let z = match self {
             Self::Identity => return logit,

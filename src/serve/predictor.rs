@@ -12,12 +12,14 @@ use crate::data::{Batch, DomainId, Encoder, RawValue, RowPlan, RowScratch, Table
 use crate::model::{Model, answer};
 use crate::{Error, ErrorKind, Result};
 
-/// Takes raw values, such as texts and numbers, and returns probabilities, and for tasks that are not binary predicted numbers
-/// ([`Target`](crate::data::Target)); in this type, "probabilities" means both. It holds the [`Scorer`] of a trained model, the [`Encoder`] that
-/// the model was trained with, and optionally a [`Calibration`]. [`Predictor::builder`] makes one.
+/// Predicts from raw values, such as texts and numbers: a probability for each binary task, and a number for each regression or count
+/// ([`Target::answer`](crate::data::Target::answer)). In the documentation of this type, "probabilities" means both.
 ///
-/// A request has one domain, the values that all its candidates share (such as those of the user), and a list of candidates with their own
-/// values. [`PredictorBuilder::given`] sets which columns are shared.
+/// It holds the [`Scorer`] of a trained model, the [`Encoder`] that the model was trained with, and optionally a [`Calibration`].
+/// [`Predictor::builder`] or [`Saved::predictor`](crate::persist::Saved::predictor) starts building one.
+///
+/// A request has one domain, the values that all its candidates share (such as those of the user), and a list of candidates, the items to score, each
+/// with its own values. [`PredictorBuilder::given`] sets which columns are shared.
 ///
 /// ```
 /// use starple::data::{Encoder, Format, RawValue, Schema, Table, UnknownDomain};
@@ -32,7 +34,7 @@ use crate::{Error, ErrorKind, Result};
 /// let star = Star::new(StarConfig::builder(encoder.layout()).build()?);
 /// let predictor = Predictor::builder(encoder, star).given(["user"]).build()?;
 ///
-/// // A warm call allocates nothing: lend the same cache again, one to each thread.
+/// // Pass the same cache to every call of a thread: then later calls allocate no memory.
 /// let mut cache = PredictorCache::default();
 /// let candidates: [[(&str, RawValue); 2]; 2] =
 ///     [[("item", "sofa".into()), ("price", 380.0.into())], [("item", "lamp".into()), ("price", "25".into())]];
@@ -45,9 +47,9 @@ use crate::{Error, ErrorKind, Result};
 /// # Ok::<(), starple::Error>(())
 /// ```
 ///
-/// A predictor is immutable and cheap to clone; threads can share it. A value that the encoder's vocabulary does not have uses the
-/// out-of-vocabulary row of the embedding table. Inside a rayon pool ([`in_pool`](crate::train::in_pool)), all threads of the pool score a
-/// long list of candidates together; the result has the same bits.
+/// A predictor is immutable and cheap to clone; threads can share it. A value that the encoder's vocabulary does not have uses the embedding of
+/// unknown values. Inside a rayon pool ([`in_pool`](crate::train::in_pool)), all threads of the pool score a long list of candidates together; the
+/// result has the same bits.
 #[derive(Debug, Clone)]
 pub struct Predictor(Arc<Inner>);
 
@@ -65,8 +67,9 @@ struct Inner {
 /// A scaled number above this is far outside the training data.
 const FAR: f32 = 1e4;
 
-/// The buffers of [`Predictor::score`] and [`Predictor::score_batch`], which also hold the returned probabilities. Keep one for each thread
-/// and pass it to each call: then a call allocates nothing once the buffers are large enough.
+/// The buffers of [`Predictor::score`] and [`Predictor::score_batch`], which also hold the returned probabilities. Create one for each thread with
+/// `PredictorCache::default()` and pass it to each call: then a call allocates nothing once the buffers are large enough. It can be used with several
+/// predictors in turn.
 #[derive(Debug, Default)]
 pub struct PredictorCache {
     request: Batch,
@@ -83,54 +86,59 @@ struct ScoreCache {
 }
 
 impl Predictor {
-    /// Starts building a predictor from a trained model and the encoder with which it was trained.
+    /// Starts building a predictor from a trained model and the encoder with which it was trained. Both must have the same layout;
+    /// [`PredictorBuilder::build`] checks this.
     pub fn builder(encoder: Encoder, model: Model) -> PredictorBuilder {
         PredictorBuilder::new(encoder, model)
     }
 
-    /// The encoder of the predictor, which turns raw values into the inputs of the model. It has the schema, with the names of all columns.
+    /// Returns the encoder of the predictor, which turns raw values into the inputs of the model. It has the schema, with the names of all columns.
     pub fn encoder(&self) -> &Encoder {
         &self.0.encoder
     }
 
-    /// The scorer of the predictor: the model, compiled for serving.
+    /// Returns the scorer of the predictor: the model, compiled for serving, which turns encoded values into logits.
     pub fn scorer(&self) -> &Scorer {
         &self.0.scorer
     }
 
-    /// The calibration that corrects the probabilities. `None` if the predictor was built without one: a probability is then the sigmoid of
+    /// Returns the calibration that corrects the probabilities. `None` if the predictor was built without one: a probability is then the sigmoid of
     /// the logit.
     pub fn calibration(&self) -> Option<&Calibration> {
         self.0.calibration.as_ref()
     }
 
-    /// The names of the columns that a request gives once for all its candidates, as [`PredictorBuilder::given`] set them. The column of
-    /// the domain, which a request always gives, is not among them.
+    /// Iterates over the names of the columns whose values a request gives once for all its candidates, as [`PredictorBuilder::given`] set them. The
+    /// column of the domain, which a request always gives, is not among them.
     pub fn given(&self) -> impl Iterator<Item = &str> {
         let domain = self.0.encoder.schema().domain();
         self.0.request.names().iter().map(String::as_str).filter(move |&name| Some(name) != domain)
     }
 
-    /// The names of the columns that each candidate must have: all columns that features read, except those of [`Predictor::given`] and the
-    /// column of the domain.
+    /// Iterates over the names of the columns whose values each candidate must have: all columns that features read, except those of
+    /// [`Predictor::given`] and the column of the domain.
     pub fn own(&self) -> impl Iterator<Item = &str> {
         self.0.candidate.names().iter().map(String::as_str)
     }
 
-    /// The probabilities of the candidates of one request, `[candidates, tasks]`.
+    /// Scores the candidates of one request. Returns their probabilities, `[candidates, tasks]`, in the order of `candidates`; without candidates,
+    /// there are 0 rows.
     ///
-    /// `domain` is the name of the domain; if the schema has no domain column, it is `"all"`. `given` has a value for each column of
-    /// [`Predictor::given`], and each candidate has a value for each column of [`Predictor::own`]. Both are lists of pairs (column, value)
-    /// in any order; a reference to a map works too. Labels and other columns of the schema that no feature reads may be present; they are
-    /// ignored.
+    /// * `domain` is the name of the domain; if the schema has no domain column, it is `"all"`.
+    /// * `given` has a value for each column of [`Predictor::given`].
+    /// * `candidates` has one list for each candidate, with a value for each column of [`Predictor::own`].
+    /// * `cache` holds the buffers and the result.
+    ///
+    /// The values are lists of pairs (column, value) in any order; a reference to a map works too. Labels and other columns of the schema that no
+    /// feature reads may be present; they are ignored.
     ///
     /// # Errors
     /// The message names the place: `given`, or `candidates:2` for the second candidate.
     ///
-    /// * [`ErrorKind::UnknownDomain`]: the encoder does not know the domain, and does not accept unknown
-    ///   ones ([`UnknownDomain::Shared`](crate::data::UnknownDomain::Shared)).
-    /// * [`ErrorKind::Data`]: a column is missing, unknown, listed twice or in the wrong list, or a value is
-    ///   invalid (such as text in a numeric column).
+    /// * [`ErrorKind::UnknownDomain`]: the encoder does not know the domain, and does not accept unknown ones
+    ///   ([`UnknownDomain::Shared`](crate::data::UnknownDomain::Shared)).
+    /// * [`ErrorKind::Data`]: a column is missing, unknown, listed twice or in the wrong list, or a value is invalid (such as text or NaN in a
+    ///   numeric column).
     /// * [`ErrorKind::NonFinite`]: a score is not finite, which numbers far outside the training data can cause.
     pub fn score<'c, 'g, 'v, K, G, R, C, V>(
         &self,
@@ -170,26 +178,31 @@ impl Predictor {
         self.score_into(id, row, rows, scores)
     }
 
-    /// For each feature with a vocabulary: its name, and the number of its values that the vocabulary does not have, in the last request
-    /// that [`Predictor::score`] scored with `cache`. Use it to monitor how much of the traffic is new to the model.
+    /// Counts the values that the vocabularies of the encoder did not have, in the last request that [`Predictor::score`] scored with `cache`.
+    /// Returns the name and this count for each feature with a vocabulary. Use it to monitor how much of the traffic is new to the model.
     ///
-    /// In a feature with lists of values (a bag), each value of a list counts. A value that the request gives for all candidates counts
-    /// once. The numbers are meaningless if that call failed, or if another predictor has used the cache since.
+    /// For a feature with lists of values, each value of a list counts. A value that the request gives for all candidates counts once. The numbers
+    /// are meaningless if that call returned an error, or if another predictor has used the cache since. With a new cache, all counts are 0.
     pub fn unknown<'a>(&'a self, cache: &'a PredictorCache) -> impl Iterator<Item = (&'a str, usize)> {
         let Inner { encoder, request, candidate, .. } = &*self.0;
         let of = |plan: &'a RowPlan, rows: &'a Batch| plan.unknown(encoder, rows);
         of(request, &cache.request).chain(of(candidate, &cache.candidates))
     }
 
-    /// The probabilities of encoded candidates of one domain, `[candidates, tasks]`.
+    /// Scores encoded candidates of one domain. Returns their probabilities, `[candidates, tasks]`, in the order of `candidates`.
     ///
-    /// `given` is a batch of one row. Only the features that a request gives once ([`PredictorBuilder::given`]) are read from it; if there
-    /// are none, it may be empty. All other features are read from `candidates`, which has one row for each candidate.
+    /// * `domain` is the id of the domain, or [`DomainId::SHARED`] for no known domain. The domains in the batches are not read.
+    /// * `given` is a batch of one row. Only the features that a request gives once ([`PredictorBuilder::given`]) are read from it; if there are
+    ///   none, it may be empty.
+    /// * `candidates` has one row for each candidate. All other features are read from it.
+    /// * `cache` holds the buffers and the result.
+    ///
+    /// Numeric inputs are not checked: NaN or infinity becomes an error when the score is not finite.
     ///
     /// # Errors
     /// * [`ErrorKind::UnknownDomain`]: the model does not have the domain `domain`.
-    /// * [`ErrorKind::Layout`]: a batch does not have the fields and numeric inputs of the encoder's layout, or `given` does not have
-    ///   exactly one row although there are columns that a request gives once.
+    /// * [`ErrorKind::Layout`]: a batch does not have the fields and numeric inputs of the encoder's layout, or `given` does not have exactly one row
+    ///   although there are columns that a request gives once.
     /// * [`ErrorKind::Data`]: a batch has an id that the model does not have.
     /// * [`ErrorKind::NonFinite`]: a score is not finite.
     pub fn score_batch<'c>(
@@ -272,12 +285,13 @@ impl Predictor {
         }
     }
 
-    /// The probabilities of rows, `[rows, tasks]`. Each row has all values itself: it is a list of pairs of column and value, written as in
-    /// a file, including the domain.
+    /// Scores rows in memory that can have different domains. Returns their probabilities, `[rows, tasks]`, in the order of `rows`. Each row has all
+    /// values itself: it is a list of pairs (column, value), with the values written as in a file, for every column of the features and of the
+    /// domain.
     ///
     /// # Errors
-    /// The errors of [`Encoder::encode_rows`] if a row cannot be encoded: a column is missing, unknown or listed twice, a value is invalid,
-    /// or the domain is unknown. [`ErrorKind::NonFinite`] if a score is not finite.
+    /// The errors of [`Encoder::encode_rows`] if a row cannot be encoded: a column is missing, unknown or listed twice, a value is invalid, or the
+    /// domain is unknown. [`ErrorKind::NonFinite`] if a score is not finite.
     pub fn predict<R, K, V>(&self, rows: impl IntoIterator<Item = R>) -> Result<Array2<f32>>
     where
         R: IntoIterator<Item = (K, V)>,
@@ -287,8 +301,8 @@ impl Predictor {
         self.predict_batch(&self.0.encoder.encode_rows(rows)?)
     }
 
-    /// The probabilities of some rows of a table, `[rows, tasks]`, in the order of `rows`: the numbers of the rows in the table, counted
-    /// from 0.
+    /// Scores some rows of a table. Returns their probabilities, `[rows, tasks]`. `rows` has the numbers of these rows in the table, counted from 0;
+    /// the result has the same order.
     ///
     /// # Errors
     /// The errors of [`Encoder::encode`] if a row cannot be encoded: a column is missing, a value is invalid, or the domain is unknown.
@@ -301,8 +315,9 @@ impl Predictor {
         self.predict_batch(&rows)
     }
 
-    /// The probabilities of encoded rows, `[rows, tasks]`. The rows can be of several domains; each row has all values itself. It is
-    /// fastest if rows with the same domain and the same given values follow each other, because these are scored together.
+    /// Scores encoded rows. Returns their probabilities, `[rows, tasks]`, in the order of `rows`. The rows can be of several domains
+    /// ([`Batch::domains()`]); each row has all values itself, also those of the columns of [`Predictor::given`]. It is fastest if rows with the same
+    /// domain and the same given values follow each other, because these are scored together.
     ///
     /// # Errors
     /// * [`ErrorKind::Layout`]: the batch does not have the fields and numeric inputs of the encoder's layout.

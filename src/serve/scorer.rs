@@ -22,18 +22,12 @@ use crate::{Error, ErrorKind, Result};
 /// Candidates that one thread scores at a time, through all layers.
 const PIECE: usize = 64;
 
-/// A trained model compiled for serving: [`Scorer::new`] computes once everything that does not depend on the row. It takes encoded rows
-/// and returns logits; a [`Predictor`](super::Predictor) takes raw values and returns probabilities.
+/// A trained model compiled for serving: [`Scorer::new`] computes once everything that does not depend on the row. A scorer takes encoded rows and
+/// returns logits; a [`Predictor`](super::Predictor) takes raw values and returns probabilities.
 ///
-/// All weights are packed for the matrix product. Layers and gates that read the same values become one. For each domain, only the parts of
-/// the net that its logits need are computed. In [`Star`](crate::Star), the weights `W ⊙ W_d` of each domain are computed in advance,
-/// Partitioned Normalization (in inference an affine map) becomes part of the layer that reads it, and the embedding of the domain becomes
-/// part of a bias. The logits equal those of [`Model::forward`] except for rounding, about 1e-5.
-///
-/// A request scores several candidates, that is, items for one user on one page. Fields that are the same for all its candidates can be
-/// *given* once: their part of the first layer is then computed once for the request ([`Scorer::context`]), and each candidate has only
-/// the other fields. If a request gives a history that attention of the candidate pools, whatever part of the attention's first layer does not
-/// depend on the candidate is computed once too.
+/// A request scores several candidates, that is, items for one user on one page. Fields and numeric inputs that are the same for all its candidates
+/// can be *given* once. Their part of the first layer is then computed once for the request ([`Scorer::context`]), and each candidate has only the
+/// other fields ([`Scorer::score`]).
 ///
 /// ```
 /// use starple::data::{Batch, DomainId, Layout};
@@ -57,11 +51,17 @@ const PIECE: usize = 64;
 /// # Ok::<(), starple::Error>(())
 /// ```
 ///
-/// A scorer is immutable, and threads can share it, each with its own [`ScorerCache`]. A call allocates nothing once the buffers of its
-/// cache are large enough. Inside a rayon pool, the threads of the pool score groups of at most 64 candidates at the same time.
+/// The logits equal those of [`Model::forward`] except for rounding, about 1e-5. For each domain, only the parts of the net that its logits need are
+/// computed. Layers and gates that read the same values become one matrix product, with weights that are packed for it. In [`Star`](crate::Star), the
+/// weights `W ⊙ W_d` (shared weights times the weights of domain d) are computed in advance, Partitioned Normalization (in inference an affine map)
+/// becomes part of the layer that reads it, and the embedding of the domain becomes part of a bias.
 ///
-/// A scorer can serve every net, including your own. In [`Mran`](crate::model::Mran), attention reads the whole row; so for the given
-/// fields, only the lookup of their embeddings is done once for the request.
+/// A scorer is immutable, and threads can share it, each with its own [`ScorerCache`]. A call allocates nothing once the buffers of its cache are
+/// large enough. Inside a rayon pool, the threads of the pool score groups of at most 64 candidates at the same time.
+///
+/// A scorer can serve every net, including your own. In [`Mran`](crate::model::Mran), attention reads the whole row; so for the given fields, only
+/// the lookup of their embeddings is done once for the request. If the model pools a history by attention and the history is given, the part of the
+/// attention's first layer that does not depend on the candidate is computed once for the request.
 #[derive(Debug)]
 pub struct Scorer {
     layout: Layout,
@@ -80,8 +80,8 @@ pub struct Scorer {
 }
 
 /// What all candidates of one request share: their domain, and the part of the first layer that depends only on the values given once.
-/// [`Scorer::context`] computes it, and [`Scorer::score`] reads it. It belongs to one scorer. The default is an empty context, to be filled
-/// by [`Scorer::context_into`].
+/// [`Scorer::context`] computes it, and [`Scorer::score`] reads it. A context belongs to the scorer that computed it: another scorer panics. The
+/// default is an empty context, which [`Scorer::context_into`] fills.
 #[derive(Debug, Default)]
 pub struct Context {
     of: Option<Arc<()>>,
@@ -95,8 +95,8 @@ pub struct Context {
     attended: Vec<AttendedBuffers>,
 }
 
-/// The buffers of [`Scorer::score`], which also hold the returned logits. Keep one for each thread and pass it to each call: then a call
-/// allocates nothing once the buffers are large enough.
+/// The buffers of [`Scorer::score`], which also hold the returned logits. Create one for each thread with `ScorerCache::default()` and pass it to
+/// each call: then a call allocates nothing once the buffers are large enough. It can be used with several scorers in turn.
 #[derive(Debug, Default)]
 pub struct ScorerCache {
     pieces: Vec<Buffers>,
@@ -104,15 +104,16 @@ pub struct ScorerCache {
 }
 
 impl Scorer {
-    /// Compiles a model for serving. `given` has the names of the fields and numeric inputs of the [`Layout`] whose values are the same for
-    /// all candidates of a request, and are given once ([`Scorer::context`]). With an empty list, each candidate has all values itself.
+    /// Compiles a model for serving. `given` has the names of the fields and numeric inputs of the [`Layout`] whose values are the same for all
+    /// candidates of a request, and are given once ([`Scorer::context`]). With an empty list, each candidate has all values itself.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if a name in `given` is not that of a field or numeric input of the model, or is listed twice.
+    /// [`ErrorKind::Config`] if a name in `given` is not that of a field or numeric input of the model, or is listed twice. Also if `given` has some
+    /// fields of an attended [sequence](crate::data::Sequence) but not all of them.
     ///
     /// # Panics
-    /// If the model has a net of your own that does not fit its layout: the net reads embedded rows of another width, or computes no logit
-    /// for a task in a domain.
+    /// If the model has a net of your own that does not fit its layout: the net reads embedded rows of another width, or computes no logit for a task
+    /// in a domain.
     pub fn new(model: Model, given: &[&str]) -> Result<Self> {
         let layout = model.layout().clone();
         let mut problems = Problems::default();
@@ -154,18 +155,18 @@ impl Scorer {
         })
     }
 
-    /// The layout of the model: its fields, numeric inputs, domains and tasks.
+    /// Returns the layout of the model: its fields, numeric inputs, domains and tasks.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// Computes what all candidates of a request share, for [`Scorer::score`]. `domain` is the domain of the request, or
-    /// [`DomainId::SHARED`] if it is not known. `row` is a batch of one row. Only the fields and numeric inputs that [`Scorer::new`] got as
-    /// `given` are read from it. If there are none, `row` is not read and may be empty.
+    /// Computes what all candidates of a request share, for [`Scorer::score`]. `domain` is the domain of the request, or [`DomainId::SHARED`] if it
+    /// is not known. `row` is a batch of one row. Only the fields and numeric inputs that [`Scorer::new`] got as `given` are read from it. If there
+    /// are none, `row` is not read and may be empty.
     ///
     /// # Panics
-    /// If the model does not have the domain `domain`. If there are given fields or inputs, also if `row` does not have exactly one row,
-    /// lacks one of them, or has an id that the model does not have.
+    /// If the model does not have the domain `domain`. If there are given fields or inputs, also if `row` does not have exactly one row, lacks one of
+    /// them, or has an id that the model does not have.
     pub fn context(&self, domain: DomainId, row: &Batch) -> Context {
         let mut context = Context::default();
         self.context_into(domain, row, &mut context);
@@ -254,12 +255,13 @@ impl Scorer {
         self.rest.numeric()
     }
 
-    /// The logits of the candidates, `[candidates, tasks]`. `batch` has one row for each candidate. Its domains and its values for the
-    /// fields and numeric inputs that are given once ([`Scorer::new`]) are not read: they are in `context`.
+    /// Computes the logits of the candidates, `[candidates, tasks]`, in the order of `batch`; the result is stored in `cache`. `context` has what the
+    /// candidates share ([`Scorer::context`]). `batch` has one row for each candidate, or none. Its domains, and its values for the fields and
+    /// numeric inputs that are given once ([`Scorer::new`]), are not read. Values are not checked: NaN in a numeric input gives NaN.
     ///
     /// # Panics
-    /// If `batch` does not have a column for each field and numeric input of the model, if it has an id that the model does not have, or if
-    /// `context` was computed by another scorer.
+    /// If `batch` does not have a column for each field and numeric input of the model, if it has an id that the model does not have, or if `context`
+    /// was computed by another scorer or by none.
     pub fn score<'c>(&self, context: &Context, batch: &Batch, cache: &'c mut ScorerCache) -> &'c Array2<f32> {
         assert_eq!(batch.ids.len(), self.layout.fields.len(), "a batch has the fields of the model's layout");
         assert_eq!(batch.numeric.ncols(), self.layout.numeric.len(), "a batch has the model's numeric inputs");

@@ -7,7 +7,7 @@ use crate::model::Model;
 use crate::serve::{Calibration, Scorer};
 use crate::{Error, ErrorKind, Result};
 
-/// Sets up a [`Predictor`]: which columns a request gives once, and the calibration. [`Predictor::builder`] and
+/// Builds a [`Predictor`]. Its settings are the columns that a request gives once, and the calibration. [`Predictor::builder`] and
 /// [`Saved::predictor`](crate::persist::Saved::predictor) start one.
 #[derive(Debug, Clone)]
 pub struct PredictorBuilder {
@@ -22,32 +22,34 @@ impl PredictorBuilder {
         Self { encoder, model, given: Vec::new(), calibration: None }
     }
 
-    /// Adds columns whose values are the same for all candidates of a request, such as those of the user and the page; default none. A
-    /// request gives them once ([`Predictor::score`]), and what the model computes from them alone is computed once per request, not once
-    /// per candidate.
+    /// Adds columns whose values are the same for all candidates of a request, such as those of the user and the page; default none. A request gives
+    /// these values once ([`Predictor::score`]). What the model computes from them alone is computed once per request, not once per candidate.
+    /// `columns` has names of columns, not of features; [`PredictorBuilder::build`] checks them.
     ///
-    /// Do not list the column of the domain: a request always gives the domain, even if a feature reads it.
+    /// Do not list the column of the domain unless a feature reads it too: a request always gives the domain.
     pub fn given<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.given.extend(columns.into_iter().map(Into::into));
         self
     }
 
-    /// Corrects the probabilities with this calibration. Without one, a probability is the sigmoid of the logit, `1/(1 + exp(−logit))`. It has
-    /// no effect on tasks that are not binary.
+    /// Corrects the probabilities of binary tasks with `calibration`; default none. Without one, a probability is the sigmoid of the logit,
+    /// `1/(1 + exp(−logit))`. Tasks that are not binary are not corrected. [`PredictorBuilder::build`] checks that the calibration fits the model.
     pub fn calibration(mut self, calibration: Calibration) -> Self {
         self.calibration = Some(calibration);
         self
     }
 
-    /// Builds the predictor, which compiles the model for serving.
+    /// Checks the settings, compiles the model for serving, and returns the predictor.
     ///
     /// # Errors
-    /// * [`ErrorKind::Layout`]: the model or the calibration has another layout than the encoder.
-    /// * [`ErrorKind::Config`]: a name of [`PredictorBuilder::given`] is not a column that a feature reads, or is listed twice.
+    /// * [`ErrorKind::Layout`]: the model has another layout than the encoder, or the calibration was fitted for other tasks or domains
+    ///   ([`Calibration::check`]).
+    /// * [`ErrorKind::Config`]: a name of [`PredictorBuilder::given`] is not a column that a feature reads, or is listed twice; or the names have
+    ///   some lists of an attended [sequence](crate::data::Sequence) but not all of them.
     ///
     /// # Panics
-    /// If the model has a net of your own that does not fit its layout: the net reads embedded rows of another width, or computes no logit
-    /// for a task in a domain.
+    /// If the model has a net of your own that does not fit its layout: the net reads embedded rows of another width, or computes no logit for a task
+    /// in a domain.
     pub fn build(self) -> Result<Predictor> {
         let Self { encoder, model, given, calibration } = self;
         if encoder.layout() != model.layout() {

@@ -197,7 +197,7 @@ impl Predictor {
     /// * `candidates` has one row for each candidate. All other features are read from it.
     /// * `cache` holds the buffers and the result.
     ///
-    /// Numeric inputs are not checked: NaN or infinity becomes an error when the score is not finite.
+    /// Numeric inputs are not checked: with NaN or infinity, the result is an error or has no meaning.
     ///
     /// # Errors
     /// * [`ErrorKind::UnknownDomain`]: the model does not have the domain `domain`.

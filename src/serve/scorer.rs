@@ -80,8 +80,8 @@ pub struct Scorer {
 }
 
 /// What all candidates of one request share: their domain, and the part of the first layer that depends only on the values given once.
-/// [`Scorer::context`] computes it, and [`Scorer::score`] reads it. A context belongs to the scorer that computed it: another scorer panics. The
-/// default is an empty context, which [`Scorer::context_into`] fills.
+/// [`Scorer::context`] computes it, and [`Scorer::score`] reads it. Use a context only with the scorer that computed it; [`Scorer::score`] of another
+/// scorer panics. The default is an empty context, which [`Scorer::context_into`] fills.
 #[derive(Debug, Default)]
 pub struct Context {
     of: Option<Arc<()>>,
@@ -257,7 +257,8 @@ impl Scorer {
 
     /// Computes the logits of the candidates, `[candidates, tasks]`, in the order of `batch`; the result is stored in `cache`. `context` has what the
     /// candidates share ([`Scorer::context`]). `batch` has one row for each candidate, or none. Its domains, and its values for the fields and
-    /// numeric inputs that are given once ([`Scorer::new`]), are not read. Values are not checked: NaN in a numeric input gives NaN.
+    /// numeric inputs that are given once ([`Scorer::new`]), are not read. Numeric inputs are not checked: with NaN or infinity, the logits have no
+    /// meaning.
     ///
     /// # Panics
     /// If `batch` does not have a column for each field and numeric input of the model, if it has an id that the model does not have, or if `context`

@@ -24,8 +24,8 @@ pub struct OwnHistory {
     /// in the vocabulary equals no other value.
     pub rows: Share,
     /// For each task, its name and the AUC of a very simple predictor of the label: its score is 1 if the target is in the history, otherwise 0.
-    /// An AUC of ½ means that this tells nothing about the label. 1 means that it reveals the label, and 0 that it reveals the opposite. A
-    /// distance from ½ above 0.25 is reported as a warning.
+    /// An AUC of ½ means that this tells nothing about the label; 1 or 0 means that it reveals the label. The report has a warning if an AUC is
+    /// above 0.75 or below 0.25, or if at least 90 % of the training rows have their target in their history.
     ///
     /// Rows without a label are skipped, and each other row counts once, whatever its weight. A label above ½ counts as positive. The AUC is
     /// `None` if no row, or every row, is positive.

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Problems, Result};
 use crate::nn::TargetAttentionSettings;
 
 /// At which end of its lists a [`Sequence`] has the most recent event. An encoder keeps the events at this end and drops older ones.
+/// In a file: `"first"` or `"last"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Recent {
@@ -95,9 +96,10 @@ impl Sequence {
     /// Adds a list to the sequence: `bag` is the name of the [`Bag`](super::Bag) feature with the values of the events, and `target` the name of
     /// the feature with the same kind of value for the row's target (the item that the model scores), for example `"seen"` and `"item"`.
     ///
-    /// The target feature has one value in each row, and both features must read the same embedding table ([`Bag::table`](super::Bag::table)).
-    /// If they do not, or if a name is unknown, [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error. The bag's pooling is
-    /// mean or sum; with attention, leave it at the default.
+    /// The target is a [`Categorical`](super::Categorical) or [`Cross`](super::Cross) feature, which has one value in each row. Both features must
+    /// read the same embedding table ([`Bag::table`](super::Bag::table)). The pooling of the bag is mean (the default) or sum; with
+    /// [attention](Sequence::attention), it is mean. If something of this is not true, or if a name is unknown,
+    /// [`SchemaBuilder::build`](super::SchemaBuilder::build) returns an error.
     pub fn column(mut self, bag: impl Into<String>, target: impl Into<String>) -> Self {
         self.columns.push(SequenceColumn { bag: bag.into(), target: Some(target.into()) });
         self

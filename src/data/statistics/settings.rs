@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Which features have [target statistics](TargetStatistics). The setting of a feature itself
 /// ([`Categorical::statistics`](crate::data::Categorical::statistics)) overrides it. A [`Bag`](crate::data::Bag), which has several ids in a row,
-/// never has statistics. There are statistics of binary tasks only.
+/// never has statistics. There are statistics of binary tasks only. In a file: `"auto"`, `"all"` or `"none"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StatisticsFeatures {
@@ -19,7 +19,7 @@ pub enum StatisticsFeatures {
 }
 
 /// The order of the training rows for [target statistics](TargetStatistics): the statistics of a row count only the labels of rows before it in
-/// this order. It does not change the order in which training reads the rows.
+/// this order. It does not change the order in which training reads the rows. In a file: `{ seed = 0 }` or `{ time = "day" }`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StatisticsOrder {
@@ -60,20 +60,21 @@ crate::settings! {
     ///
     /// The equations are for one task. n is a number of labelled rows, and c the number of those with label 1. The index says of which rows: v of
     /// one value, d of one domain, dv of one value in one domain, no index of all rows. If rows have weights, n and c are sums of weights, divided
-    /// by the mean weight. a and b are the strengths of two priors, in rows: a prior of strength b counts as much as b rows.
+    /// by the mean weight. s, b and a are the strengths of priors, in rows: an expected rate of strength b counts as much as b rows. The settings
+    /// `value_strength` and `domain_strength` are b and a. An effect is a difference of log-odds.
     ///
     /// ```text
     /// r    = (c + ½)/(n + 1)                                rate of all rows
-    /// r_d  = (c_d + s·r)/(n_d + s),  s = 1/(r·(1 − r))      rate of the domain, drawn to that of all rows
-    /// R_v  = Σ_d n_dv·r_d / n_v                             rate that the rows of the value have if it is like its domains
+    /// r_d  = (c_d + s·r)/(n_d + s),  s = 1/(r·(1 − r))      rate of the domain, shrunk towards r
+    /// R_v  = Σ_d n_dv·r_d / n_v                             mean rate of the domains in which the value has rows
     /// δ_v  = logit((c_v + b·R_v)/(n_v + b)) − logit(R_v)    effect of the value over all domains
-    /// q_dv = σ(logit(r_d) + δ_v)                            rate of the value in this domain if its effect is δ_v
+    /// q_dv = σ(logit(r_d) + δ_v)                            rate of the value in this domain if its effect were δ_v
     /// x_dv = logit((c_dv + a·q_dv)/(n_dv + a)) − logit(r_d) effect of the value in this domain: the input
     /// ```
     ///
-    /// Here `logit(p) = ln(p/(1 − p))`, and σ is its inverse. The input is `δ_v` if the value has no labelled rows in the domain, or if the row has
-    /// no known domain. It is 0 if the value has no labelled rows at all. It is not standardised. For a training row, `R_v` is the mean of the rates
-    /// `r_d` that the domains of the value's earlier rows had just before each of these rows.
+    /// Here `logit(p) = ln(p/(1 − p))`, and σ is its inverse. The input is `δ_v` if the value has no labelled rows in the domain, if the row has no
+    /// known domain, or if a is not set and could not be fitted. It is 0 if the value has no labelled rows at all. It is not standardised. For a
+    /// training row, `R_v` is the mean over the value's earlier rows of the rate that the domain of each of them had just before that row.
     ///
     /// ```
     /// use starple::data::{Categorical, Encoder, Format, Schema, StatisticsOrder, Table, TargetStatistics};
@@ -99,16 +100,20 @@ crate::settings! {
         /// Which features have target statistics. Default [`StatisticsFeatures::Auto`]: those with at least 100 different ids.
         features: StatisticsFeatures = StatisticsFeatures::default();
         /// The order of the training rows: the statistics of a training row count only rows before it. Default: a random order with the seed 0.
-        /// With [`StatisticsOrder::Time`], the name of the column must not be empty.
+        /// With [`StatisticsOrder::Time`], the name of the column must not be empty, otherwise `build` returns an error. The order must not be set
+        /// if no feature can have statistics: then [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
         order: StatisticsOrder = StatisticsOrder::default(), as &StatisticsOrder;
         /// The strength b of the prior for a value over all domains, in rows, 0.5 to 1e5. The larger it is, the more rows a value needs before
-        /// its statistic differs clearly from 0.
+        /// its statistic differs clearly from 0. A value outside the range is an error of `build`. It must not be set if no feature can have
+        /// statistics: then [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
         ///
         /// Default `None`: the encoder fits it on the training rows for each feature and task, by maximum likelihood of a beta-binomial
         /// distribution. If no value has more than one labelled row, it is 2.
         value_strength: Option<f64> = None, some f64;
         /// The strength a of the prior for a value in one domain, in rows, 0.5 to 1e5. The larger it is, the more rows a value needs in one
-        /// domain before its statistic there differs clearly from that over all domains.
+        /// domain before its statistic there differs clearly from that over all domains. A value outside the range is an error of `build`. It must
+        /// not be set if no feature can have statistics, or if the schema has no domain column: then
+        /// [`SchemaBuilder::build`](crate::data::SchemaBuilder::build) returns an error.
         ///
         /// Default `None`: the encoder fits it as `value_strength`, on the values that have rows in several domains. If there are none, the
         /// statistic of a value is the same in all domains (`δ_v` in the equations of [`TargetStatistics`]).

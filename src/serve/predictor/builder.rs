@@ -26,7 +26,7 @@ impl PredictorBuilder {
     /// these values once ([`Predictor::score`]). What the model computes from them alone is computed once per request, not once per candidate.
     /// `columns` has names of columns, not of features; [`PredictorBuilder::build`] checks them.
     ///
-    /// Do not list the column of the domain unless a feature reads it too: a request always gives the domain.
+    /// Do not list the column of the domain: a request always gives the domain.
     pub fn given<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.given.extend(columns.into_iter().map(Into::into));
         self

@@ -28,7 +28,8 @@ crate::settings! {
     ///
     /// `L = Σ_k ω_k(t)·v_k·L_k` with `L_k = Σ_i w_i δ_ik ℓ_ik / Σ_i w_i δ_ik` and `ω_k(t) = ω_k0 · γ_k^t`.
     ///
-    /// * k is a unit: by default a task ([`Units`] has other choices). `L_k` is the mean loss over its rows in a step.
+    /// * k is a unit: by default a task. Then `L_k` is the mean loss of task k over its labelled rows in a step. [`Units`] has the other choices,
+    ///   and what `L_k` is for them.
     /// * i is a row of the step, and `w_i` is its weight. `δ_ik` is 1 if the row has a label for task k, otherwise 0.
     /// * `ℓ_ik` is the loss of row i for task k. [`TaskLoss`] has the equations: binary cross entropy for a binary task; half the squared error, or
     ///   Huber's loss, of the standardised number for a regression; Poisson's loss for a count.
@@ -164,9 +165,9 @@ impl Objective {
         (0..layout.tasks.len()).map(loss).collect()
     }
 
-    /// Computes the weight `ω_k(t) = ω_k0 · γ_k^t` of unit k in the step after `clock`, without the factor `v_k` of the [`Weighting`]. `unit` is k,
-    /// the position of the unit in [`Units::names`], from 0. `clock` has the numbers of completed epochs and steps; [`DecayPer`] decides which of
-    /// them is t. The weight of a unit with `ω_k0` = 0 is always 0. With `γ_k` above 1, the weight can become infinite.
+    /// Computes the weight `ω_k(t) = ω_k0 · γ_k^t` of unit k in the next step, without the factor `v_k` of the [`Weighting`]. `unit` is k, the
+    /// position of the unit in [`Units::names`], from 0. `clock` has the numbers of completed epochs and steps; [`DecayPer`] decides which of them
+    /// is t. The weight of a unit with `ω_k0` = 0 is always 0. With `γ_k` above 1, the weight can become infinite.
     ///
     /// # Panics
     /// If `weights` or `decays` is not empty and has no entry at the position `unit`.

@@ -9,17 +9,17 @@ use super::sums::add_sums;
 use super::{Decay, InitRng, InputGrad, Linear, Size};
 use crate::parallel::join;
 
-/// A cross layer (Wang et al., "DCN V2: Improved Deep & Cross Network", WWW 2021, section 3.2, equations 1 and 2):
-/// `y = x₀ ⊙ (x·W + b) + x`.
+/// A cross layer of Deep & Cross Network version 2 (Wang et al., "DCN V2: Improved Deep & Cross Network", WWW 2021, section 3.2, equations 1
+/// and 2). It multiplies values of the row by each other: `y = x₀ ⊙ (x·W + b) + x`.
 ///
-/// `x₀` is the embedded row, `x` the output of the layer before (in the first layer, `x₀` itself), all of `[rows, n]`. A stack of `l` layers
-/// contains products of up to `l + 1` values of the row.
+/// - `x₀` is the embedded row: the input of the first cross layer of a stack.
+/// - x is the output of the layer before; in the first layer it is `x₀` itself. y is the output of this layer.
+/// - W is a learned matrix, `[n, n]`, and b a learned bias, `[n]`. `x₀`, x and y are `[rows, n]`.
+/// - ⊙ is the elementwise product.
 ///
-/// W is `[n, n]` ([`CrossLayer::Full`]), or `U·V` of rank r ([`CrossLayer::LowRank`], section 3.4), which has `2·n·r` weights instead of `n²`.
-/// The paper's mixture of such products is not implemented.
+/// A stack of l layers computes products of up to l + 1 values of the row.
 ///
-/// At the start `W = 0` and `b = 0`, so that the layer passes `x` on unchanged. In a product of low rank V is 0, and U is uniform in
-/// `±√(6/(n + r))`: V learns from the first step, U from the second.
+/// The variant says how W is stored. At the start the layer passes x on unchanged, because W and b are 0.
 ///
 /// ```
 /// use ndarray::{Array1, Array2, array};
@@ -41,9 +41,11 @@ use crate::parallel::join;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum CrossLayer {
-    /// W is one matrix.
+    /// W is one learned matrix, `[n, n]`, where n is the number of columns of the row. It is 0 at the start.
     Full(Linear),
-    /// W is the product of two.
+    /// W is the product `U·V` of two learned matrices, `[n, r]` and `[r, n]`, where n is the number of columns of the row and r the rank. It
+    /// has `2·n·r` weights instead of `n²` (section 3.4 of the paper; the paper's mixture of several such products is not implemented). V is
+    /// 0 at the start. U is drawn uniformly between `−√(6/(n + r))` and `√(6/(n + r))`.
     LowRank(LowRankLinear),
 }
 
@@ -54,20 +56,22 @@ crate::params!(
     }
 );
 
-/// An affine map of low rank: `y = x·U·V + b`.
+/// An affine map whose weight is a product of two matrices: `y = x·U·V + b`, where x is a row of `in` values and y has `out` values. The rank
+/// is the number of columns of U.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LowRankLinear {
-    /// `U`, `[in, rank]`.
+    /// The matrix U, `[in, rank]`.
     pub u: Array2<f32>,
-    /// `V`, `[rank, out]`.
+    /// The matrix V, `[rank, out]`.
     pub v: Array2<f32>,
-    /// `b`, `[out]`.
+    /// The bias b, `[out]`.
     pub bias: Array1<f32>,
 }
 
 crate::params!(LowRankLinear { u: Decay::Towards(0.0), v: Decay::Towards(0.0), bias: Decay::None });
 
-/// What a [`CrossLayer`] keeps from forward to backward.
+/// The values that the forward pass of [`CrossLayer`] keeps for its backward pass. Make it by `Default::default()`, and pass the same cache
+/// to [`CrossLayer::forward`], [`CrossLayer::backward_first`] and [`CrossLayer::backward`].
 #[derive(Debug, Default)]
 pub struct CrossCache {
     /// `x·W + b`, `[rows, n]`, and its gradient.
@@ -79,7 +83,9 @@ pub struct CrossCache {
 }
 
 impl CrossLayer {
-    /// A layer for `width` columns: with a matrix of this rank, at most `width`, or with a full matrix (`None`).
+    /// A layer for rows of `width` columns. With `Some(r)` the weight W is a product of rank r ([`CrossLayer::LowRank`]); an r above `width`
+    /// counts as `width`. With `None` it is a full matrix ([`CrossLayer::Full`]). `rng` gives the random initial values of a product; a full
+    /// matrix has none. At the start, the output of the layer is its input x.
     pub fn new(width: usize, rank: Option<usize>, rng: &mut InitRng) -> Self {
         match rank {
             None => Self::Full(Linear::zeros(width, width)),
@@ -104,10 +110,11 @@ impl CrossLayer {
         4.0 * width + 2.0 * rank.map_or(0.0, |rank| (rank as f64).min(width))
     }
 
-    /// `y = x₀ ⊙ (x·W + b) + x`, all of `[rows, n]`.
+    /// The forward pass, `y = x₀ ⊙ (x·W + b) + x`. `x0` is the embedded row `x₀`, `x` the output of the layer before. `x0`, `x` and `y` are
+    /// `[rows, n]`. `cache` keeps `x·W + b` for the backward pass.
     ///
     /// # Panics
-    /// If a matrix has another shape.
+    /// If `x0`, `x` or `y` has another shape.
     pub fn forward(&self, x0: &ArrayRef2<f32>, x: &ArrayRef2<f32>, cache: &mut CrossCache, y: &mut ArrayRef2<f32>) {
         let CrossCache { z, t, .. } = cache;
         resize(z, x.nrows(), x.ncols());
@@ -123,8 +130,11 @@ impl CrossLayer {
         Zip::from(y).and(x0).and(x).and(&*z).for_each(|y, &x0, &x, &z| *y = x0 * z + x);
     }
 
-    /// The part of the backward pass that goes to `x₀`: `dx₀ = dy ⊙ (x·W + b)`. It also keeps `dz = dy ⊙ x₀` in the cache, for
-    /// [`CrossLayer::backward`], which must follow.
+    /// The first half of the backward pass: the gradient of `x₀`. `x0` is that of the forward pass and `dy` the gradient of its output. Call
+    /// [`CrossLayer::backward`] after it with the same cache, for the rest of the backward pass.
+    ///
+    /// The gradient is `dx₀ = dy ⊙ (x·W + b)`. It goes to `dx0`; [`InputGrad`] says whether it overwrites the matrix or is added to it. In
+    /// the first layer of a stack, where x is `x₀`, the gradient of the input is the sum of the gradients that both methods write.
     ///
     /// # Panics
     /// If a matrix has another shape than in the forward pass.
@@ -136,11 +146,17 @@ impl CrossLayer {
         Zip::from(dx0).and(&*z).and(dy).for_each(|dx0, &z, &dy| *dx0 = if add { *dx0 + dy * z } else { dy * z });
     }
 
-    /// The rest of the backward pass, after [`CrossLayer::backward_first`]: with `dz = dy ⊙ x₀`, `dW += xᵀ·dz` and `db += Σ dz`, the sum over
-    /// rows, in `grad`, and `dx = dy + dz·Wᵀ`. For `W = U·V` and `t = x·U`: `dV += tᵀ·dz`, `dt = dz·Vᵀ`, `dU += xᵀ·dt`, `dx = dy + dt·Uᵀ`.
+    /// The second half of the backward pass: the gradients of the parameters and of x. Call [`CrossLayer::backward_first`] before it with the
+    /// same cache. `x` is that of the forward pass and `dy` the gradient of its output.
+    ///
+    /// With `dz = dy ⊙ x₀`, the gradient of `x·W + b`:
+    ///
+    /// - `dW += xᵀ·dz` and `db += Σ dz`, a sum over all rows, are added to `grad`. If `W = U·V`, these are `dU += xᵀ·(dz·Vᵀ)`,
+    ///   `dV += (x·U)ᵀ·dz` and `db += Σ dz`.
+    /// - `dx = dy + dz·Wᵀ` goes to `dx`; [`InputGrad`] says whether it overwrites the matrix or is added to it.
     ///
     /// # Panics
-    /// If a matrix has another shape than in the forward pass, or `grad` is of the other kind.
+    /// If a matrix has another shape than in the forward pass, or if `grad` is not of the same variant as the layer.
     pub fn backward(
         &self,
         x: &ArrayRef2<f32>,

@@ -61,9 +61,9 @@ pub struct DomainMlpCache {
 impl DomainMlp {
     /// A net for rows of `width` values. `domain_dim` is the length of the embedding of a domain; `domains` are the domains that have one.
     /// `hidden` lists the widths of the hidden layers, and `style` has their other settings. An output layer follows, which computes one
-    /// logit for each of `tasks` tasks.
+    /// logit for each of `tasks` tasks. `rng` gives the random initial values.
     ///
-    /// The initial embeddings are drawn from a normal distribution of mean 0 and standard deviation 0.1.
+    /// The initial embeddings follow a normal distribution of mean 0 and standard deviation 0.1.
     pub fn new(
         width: usize,
         domains: &[DomainId],
@@ -106,8 +106,9 @@ impl DomainMlp {
         self.domain.push(domain, DomainEmbedding { embedding });
     }
 
-    /// The forward pass, `logits = mlp([x, e_d])`. `x` is `[rows, width]` and `logits` is `[rows, tasks]`. `segments` says which rows
-    /// belong to which domain d: it must cover all rows of `x`, in order.
+    /// The forward pass, `logits = mlp([x, e_d])`. `x` is `[rows, width]` and `logits` is `[rows, tasks]`. `segments` says which rows belong
+    /// to which domain d: it must cover all rows of `x`, in order. `mode` is for normalisation and dropout of the hidden layers. `cache`
+    /// keeps values for the backward pass.
     ///
     /// # Panics
     /// If `logits` has another shape, if `segments` does not cover all rows in order, or if the net has no embedding for the domain of a

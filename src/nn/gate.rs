@@ -10,9 +10,9 @@ use crate::math::dot_f32;
 use crate::parallel::{self, join};
 use crate::simd::widest;
 
-/// A softmax gate: computes a weight for each expert, for every row x: `w = softmax(x·W)`, where W is a learned matrix. The weights of a
-/// row sum to 1. There is no bias and no normalisation (Tang et al. 2020, section 4.1, equation 3). The function [`mix`] sums the experts'
-/// outputs by these weights.
+/// A softmax gate. For every row x, it computes one weight for each expert: `w = softmax(x·W)`, where W is a learned matrix. The weights of a
+/// row sum to 1. There is no bias and no normalisation (Tang et al. 2020, section 4.1, equation 3). An *expert* is a stack of layers that
+/// several branches can read. The function [`mix`] sums the experts' outputs by these weights.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -53,8 +53,8 @@ pub struct GateCache {
 }
 
 impl Gate {
-    /// A gate that reads rows of `input` values and weighs `experts` experts. The initial values of its matrix are drawn by
-    /// [`Init::Xavier`].
+    /// A gate that reads rows of `input` values and computes weights for `experts` experts. `rng` gives the initial values of its matrix,
+    /// which follow [`Init::Xavier`].
     pub fn new(input: usize, experts: usize, rng: &mut InitRng) -> Self {
         Self { weight: Init::Xavier.weight(input, experts, rng) }
     }

@@ -34,8 +34,8 @@ pub struct Linear {
 crate::params!(Linear { weight: Decay::Towards(0.0), bias: Decay::None });
 
 impl Linear {
-    /// A map from rows of `input` values to rows of `output` values. The initial weight is drawn from the distribution `init`. The bias
-    /// starts at 0.
+    /// A map from rows of `input` values to rows of `output` values. `rng` gives the initial weight, which follows the distribution `init`.
+    /// The bias starts at 0.
     pub fn new(input: usize, output: usize, init: Init, rng: &mut InitRng) -> Self {
         Self { weight: init.weight(input, output, rng), bias: Array1::zeros(output) }
     }
@@ -65,8 +65,9 @@ impl Linear {
         product(x.view(), Operand::One(self.weight.view()), Output::set(y).post_op(post_op));
     }
 
-    /// The backward pass. `x` is the input of the forward pass and `dy` the gradient of its output. Adds `dW += xᵀ·dy` and `db += Σ dy`,
-    /// the sum over all rows, to `grad`. Writes the gradient of the input, `dx = dy·Wᵀ`. Pass `None` for `dx` if you do not need it.
+    /// The backward pass. `x` is the input of the forward pass and `dy` the gradient of its output. Adds the gradients of the parameters,
+    /// `dW += xᵀ·dy` and `db += Σ dy`, the sum over all rows, to `grad`. Overwrites `dx` by the gradient of the input, `dx = dy·Wᵀ`. Pass
+    /// `None` for `dx` if you do not need it.
     ///
     /// # Panics
     /// If `x`, `dy` or `dx` has another shape than `x`, `y` and `x` of the forward pass.

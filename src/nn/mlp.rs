@@ -73,11 +73,11 @@ pub struct MlpCache {
 
 impl Mlp {
     /// A stack that reads rows of `input` values. `widths` lists the widths of the hidden layers, and `style` has their other settings. If
-    /// `output` is `Some(n)`, an output layer to n values follows; its initial weight is drawn by [`Init::Xavier`]. If it is `None`, there
-    /// is no output layer.
+    /// `output` is `Some(n)`, an output layer to n values follows; its initial weight follows [`Init::Xavier`]. If it is `None`, there is no
+    /// output layer. `rng` gives the random initial values.
     ///
     /// # Panics
-    /// If `widths` is empty and `output` is `None`.
+    /// If `widths` is empty and `output` is `None`, or if the dropout of `style` is not in 0 ≤ dropout < 1 and there is a hidden layer.
     pub fn new(
         input: usize,
         widths: &[usize],
@@ -126,13 +126,13 @@ impl Mlp {
         }
     }
 
-    /// The number of values that the stack computes for a row.
+    /// The number of values that the stack computes for a row: the width of its last layer.
     pub fn output(&self) -> usize {
         self.layers.last().map_or(0, |layer| layer.bias.len())
     }
 
     /// The forward pass, `y = mlp(x)`. `x` is `[rows, in]` and `y` is `[rows, out]`, where `in` is the number of inputs and `out` is
-    /// [`Mlp::output`].
+    /// [`Mlp::output`]. `mode` is for normalisation and dropout of the hidden layers. `cache` keeps values for the backward pass.
     ///
     /// # Panics
     /// If `x` or `y` has another shape.

@@ -5,23 +5,29 @@ use serde::{Deserialize, Serialize};
 
 use super::{Leaf, LeafMut, Pair, Params, Part, Path};
 
-/// Exponential moving averages of the mean and of the variance of each column. In inference, a normalisation uses them instead of the
-/// statistics of the batch.
+/// Exponential moving averages of the mean and of the variance of each column, over the batches of a training run. In inference, a
+/// normalisation uses them instead of the mean and the variance of the batch.
 ///
-/// Each training step moves an average E towards the statistic e of its batch (or the mean of its batches, if it has several):
-/// `E ← E + r_t·(e − E)` with `r_t = r / (1 − (1 − r)^t)`. r is the rate, and t is the number of steps so far, this one included. The
-/// divisor corrects the bias of an average that starts at 0 (Kingma & Ba 2015, section 3): after one step the average equals the statistic
-/// of that step, and after five steps it is a weighted mean of five.
+/// Each training step moves an average E towards the statistic e of its batch: `E ← E + r_t·(e − E)` with `r_t = r / (1 − (1 − r)^t)`. e is
+/// the mean or the variance of a column over the rows of the batch. If the step has several batches, e is the mean of their statistics, each
+/// batch with the same weight. r is the rate, and t is the number of steps so far, this one included. The divisor corrects the bias of an
+/// average that starts at 0 (Kingma & Ba 2015, section 3): after one step the average equals the statistic of that step, and after five steps
+/// it is a weighted mean of five.
 ///
-/// The *gradient* of a layer has this type too. There it holds the statistics of the batches of one step: `mean` and `var` are means over
-/// these batches, and `steps` is their number.
+/// The variances are unbiased: for n rows, the sum of squared distances from the mean is divided by `n − 1`.
+///
+/// The *gradient* of a layer has this type too. There it does not hold averages over steps, but the statistics of the batches of one step:
+/// `mean` and `var` are means over these batches, and `steps` is the number of batches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MovingAverage {
-    /// The average of the means: one value for each column, 0 before the first step.
+    /// The moving average of the column means: one value for each column, 0 before the first step. In a gradient: the column means of the
+    /// step's batches, averaged over the batches.
     pub mean: Array1<f32>,
-    /// The average of the variances: one value for each column, 1 before the first step.
+    /// The moving average of the unbiased column variances: one value for each column, 1 before the first step. In a gradient: the column
+    /// variances of the step's batches, averaged over the batches; 0 if there are none.
     pub var: Array1<f32>,
-    /// The number of training steps whose statistics the averages contain. In a gradient: the number of batches.
+    /// The number of training steps whose statistics the averages contain. In a gradient: the number of the step's batches whose statistics
+    /// it contains.
     pub steps: u64,
     rate: f32,
     /// In a gradient, the number of rows that the statistics are from.
@@ -30,14 +36,18 @@ pub struct MovingAverage {
 }
 
 impl MovingAverage {
-    /// Averages for `width` columns, before the first step. `rate` is the r of the [formula](MovingAverage), 0 < rate ≤ 1. With a larger
-    /// rate, the averages follow the batches faster.
+    /// Averages for `width` columns, before the first step. `rate` is the r of the [formula](MovingAverage), 0 < rate ≤ 1; this is not
+    /// checked. With a larger rate, the averages follow the batches faster.
     pub fn new(width: usize, rate: f32) -> Self {
         Self { mean: Array1::zeros(width), var: Array1::ones(width), steps: 0, rate, rows: 0 }
     }
 
-    /// Moves the averages towards the statistics of one training step. `batch` holds these statistics; it comes from the gradient of the
-    /// layer. If `batch.steps` is 0, there are none, and nothing changes.
+    /// Moves the averages towards the statistics of one training step, by the [formula](MovingAverage), and adds 1 to `steps`. `batch` holds
+    /// the statistics of the step; it comes from the gradient of the layer. If `batch.steps` is 0, the step had no statistics, and nothing
+    /// changes.
+    ///
+    /// # Panics
+    /// If `batch` is for another number of columns.
     pub fn take(&mut self, batch: &Self) {
         if batch.steps == 0 {
             return;

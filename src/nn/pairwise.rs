@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayRef2, ArrayView2, Axis};
 use super::InputGrad;
 use super::buffer::{clear, resize};
 
-/// What [`pairwise`] keeps from forward to backward.
+/// The values that [`pairwise`] keeps for [`pairwise_backward`]. Make it by `Default::default()`, and pass the same cache to both.
 #[derive(Debug, Default)]
 pub struct PairwiseCache {
     /// `Σ_f v_f`, `[rows, width]`.
@@ -14,9 +14,15 @@ pub struct PairwiseCache {
     squares: Array2<f32>,
 }
 
-/// The sum of the inner products of all pairs of vectors, `y = Σ_{f<g} ⟨v_f, v_g⟩`, computed as `½·Σ_c [(Σ_f v_fc)² − Σ_f v_fc²]`, which takes
-/// a time linear in the number of vectors (Rendle, "Factorization Machines", ICDM 2010, section III.B). Each of `parts` is `[rows, width]`, `y`
-/// is `[rows, 1]`.
+/// The sum of the inner products of all pairs of vectors, in each row separately: `y = Σ_{f<g} ⟨v_f, v_g⟩`, where `v_1, v_2, …` are the
+/// vectors of the row, and f and g go over all pairs of them. It is the second-order term of a factorization machine, where a vector is the
+/// embedding of a field (Rendle, "Factorization Machines", ICDM 2010, section III.B).
+///
+/// `parts` yields one matrix for each vector, `[rows, width]`: its line i is the vector of row i. `y`, `[rows, 1]`, gets the result. `cache`
+/// keeps the sum of the vectors for [`pairwise_backward`].
+///
+/// With one vector only, y is 0. The time is linear in the number of vectors, because the function computes
+/// `y = ½·Σ_c [(Σ_f v_fc)² − Σ_f v_fc²]`, where `v_fc` is value c of vector f.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -31,7 +37,7 @@ pub struct PairwiseCache {
 /// ```
 ///
 /// # Panics
-/// If there are no parts, the parts differ in shape, or `y` is not `[rows, 1]`.
+/// If `parts` is empty, if its matrices differ in shape, or if `y` is not `[rows, 1]`.
 pub fn pairwise<'a>(
     parts: impl IntoIterator<Item = ArrayView2<'a, f32>>,
     cache: &mut PairwiseCache,
@@ -57,10 +63,14 @@ pub fn pairwise<'a>(
     }
 }
 
-/// The backward pass of [`pairwise`] to one of its vectors: `dv = dy·(Σ_f v_f − v)`.
+/// The backward pass of [`pairwise`] for one of its vectors. Call it once for each vector.
+///
+/// `v`, `[rows, width]`, is the matrix of this vector in the forward pass, `dy`, `[rows, 1]`, the gradient of `y`, and `cache` that of the
+/// forward pass. The gradient of the vector is `dy` times the sum of all other vectors, `dv = dy·(Σ_f v_f − v)`. It goes to `dv`;
+/// [`InputGrad`] says whether it overwrites the matrix or is added to it.
 ///
 /// # Panics
-/// If `v`, `dy` or `dv` has another shape than in the forward pass.
+/// If `v` or `dy` has another shape than in the forward pass.
 pub fn pairwise_backward(v: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, cache: &PairwiseCache, dv: InputGrad<'_>) {
     let PairwiseCache { sum, .. } = cache;
     assert_eq!((v.dim(), dy.dim()), (sum.dim(), (sum.nrows(), 1)), "the shapes of the forward pass");

@@ -26,7 +26,8 @@ pub enum NormKind {
 /// A normalisation of hidden values, with its parameters. [`NormKind`] in the settings selects the variant.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Norm {
-    /// Batch normalisation: each column is normalised by its mean and variance over the rows of the batch.
+    /// Batch normalisation: each column is normalised by its mean and variance, in training over the rows of the batch, in inference by
+    /// moving averages.
     Batch(BatchNorm),
     /// Layer normalisation: each row is normalised by the mean and variance of its columns.
     Layer(LayerNorm),
@@ -78,7 +79,8 @@ pub struct PostAffineCache {
 
 impl PostAffine {
     /// A layer for matrices of `width` columns, with the normalisation `norm` and the activation `activation`. `dropout` is the probability
-    /// with which a value is set to 0 in training, 0 ≤ dropout < 1; 0 means no dropout.
+    /// with which a value is set to 0 in training, 0 ≤ dropout < 1; 0 means no dropout. The dropout takes the number of its random stream
+    /// from `rng`, so that different layers set different values to 0.
     ///
     /// # Panics
     /// If `dropout` is below 0, or 1 or more, or NaN.
@@ -131,8 +133,8 @@ impl PostAffine {
         self.dropout.forward(mode, &mut cache.dropout, y);
     }
 
-    /// The forward pass, `y = dropout(φ(norm(z)))`. `z` and `y` are `[rows, width]`. `mode` decides whether there is dropout, and whether
-    /// the normalisation uses the statistics of the batch.
+    /// The forward pass, `y = dropout(φ(norm(z)))`. `z` and `y` are `[rows, width]`. `mode` decides whether there is dropout, and whether the
+    /// normalisation uses the statistics of the batch. `cache` keeps values for the backward pass.
     ///
     /// # Panics
     /// If `z` and `y` differ in shape, or if the normalisation or a learned activation was made for another number of columns than `z` has.

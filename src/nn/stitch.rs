@@ -5,14 +5,17 @@ use ndarray::{Array2, ArrayRef2, ArrayView1, ArrayView2, ArrayViewMut2, s};
 use super::{Decay, InputGrad};
 use crate::math::dot_f32;
 
-/// One output of a cross-stitch unit: a learned linear combination of several matrices, block by block.
+/// One output of a cross-stitch unit: a learned weighted sum of several matrices. It lets several stacks of layers (of tasks or domains) read
+/// each other's hidden values.
 ///
-/// The inputs `x_j` and the output y have the same width, which is divided into blocks of equally many columns. Block o of the output is
-/// `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`, where `x_{j,i}` is block i of input j. Each weight α is one number for a whole block.
+/// With one block, `y = Σ_j α_j·x_j`: the inputs `x_1, x_2, …` and the output y are `[rows, width]`, and each input has one learned weight
+/// `α_j` (Misra et al., CVPR 2016, section 3.1, equation 1; they can also have one weight for each channel).
 ///
-/// With one block it is the unit of Misra et al. (CVPR 2016, section 3.1, equation 1), except that they may also have a weight for each
-/// channel. With several blocks it is that of Ruder et al. (AAAI 2019, section 3). With one block and the outputs of a stack's layers as
-/// inputs, it is what Ruder et al. call the mixture of layers β.
+/// With several blocks, the columns of each matrix are divided into blocks of equal width. Block o of the output is
+/// `y_o = Σ_j Σ_i α_{o,(j,i)}·x_{j,i}`, where `x_{j,i}` is block i of input j, and the weight `α_{o,(j,i)}` is one learned number (Ruder et
+/// al., AAAI 2019, section 3).
+///
+/// If the inputs are the outputs of the layers of one stack, a unit of one block is what Ruder et al. call the mixture of layers β.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -39,11 +42,12 @@ pub struct Stitch {
 crate::params!(Stitch { alpha: Decay::None });
 
 impl Stitch {
-    /// A unit that combines `inputs` matrices and divides each into `blocks` blocks of columns.
+    /// A unit that combines `inputs` matrices and divides each into `blocks` blocks of columns; `blocks` is at least 1.
     ///
-    /// `own` is the position of one input, from 0, and `own_weight` its initial weight: at the start, block b of the output is `own_weight`
-    /// times block b of this input, plus all other blocks of all inputs, which share the rest, `1 − own_weight`, equally. If there is no
-    /// other block, the initial weight is 1.
+    /// `own` is the position of one input, from 0: the input that continues the same stack. `own_weight` is its initial weight. At the start,
+    /// block o of the output is `own_weight` times block o of input `own`, plus a small part of every other block of every input. These other
+    /// blocks have equal weights, which sum to `1 − own_weight`. If there is no other block, the initial weight is 1. `own_weight` may be any
+    /// number; 0 to 1 is usual.
     ///
     /// # Panics
     /// If `blocks` is 0, or `own` is not below `inputs`.

@@ -31,7 +31,8 @@ const RATE: f32 = 0.1;
 pub struct Dice {
     /// The slopes α, `[width]`: one for each column. A value far below the mean of its column is multiplied by the slope.
     pub alpha: Array1<f32>,
-    /// The moving averages of E and Var, the mean and the variance of each column. Inference uses them.
+    /// The moving averages of E and Var, the mean and the variance of each column. Inference uses them. Their rate is 0.1
+    /// ([`MovingAverage::new`]).
     pub moving: MovingAverage,
 }
 

@@ -63,8 +63,8 @@ macro_rules! activations {
         )+
 
         impl Activation {
-            /// The activation with the name `kind`, for matrices of `width` columns. Parameters, if it has any, start at their initial
-            /// values.
+            /// The activation with the name `kind`, for matrices of `width` columns. [`Prelu`] and [`Dice`] have one learned slope for each
+            /// column, which starts at its initial value; the other activations have no parameters and ignore `width`.
             pub fn new(kind: ActivationKind, width: usize) -> Self {
                 match kind {
                     $(ActivationKind::$learned => Self::$learned($learned::new(width)),)+

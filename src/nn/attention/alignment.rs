@@ -53,8 +53,9 @@ pub struct AlignCache {
 }
 
 impl Alignment {
-    /// A layer for tokens of `input` values and queries of [`AttentionSettings::width`] values. The initial values of K are drawn by
-    /// [`Init::Xavier`]. If [`AttentionSettings::scaled`] is false, the scores are not divided by `√w`, the root of the query width.
+    /// A layer for tokens of `input` values and queries of [`AttentionSettings::width`] values. `rng` gives the initial values of K, which
+    /// follow [`Init::Xavier`]. If [`AttentionSettings::scaled`] is false, the directions are not divided by `√w`, the root of the query
+    /// width.
     pub fn new(input: usize, settings: AttentionSettings, rng: &mut InitRng) -> Self {
         let width = settings.width();
         Self { key: Init::Xavier.weight(input, width, rng), scale: settings.scale(width) }
@@ -82,14 +83,15 @@ impl Alignment {
     }
 }
 
-/// Weights each token `x_m` of a row for the direction p, which [`Alignment`] computes: `y_m = x_m + α_m·x_m` with
-/// `α = softmax_m(⟨p, x_m⟩)`. The softmax is over the tokens of one row.
+/// Weights each token of a row: `y_m = x_m + α_m·x_m` with `α_m = softmax_m(⟨p, x_m⟩)`. `x_m` and `y_m` are the input and the output of token
+/// m, and p is a direction that [`Alignment::forward`] computes. The softmax is over the tokens of one row.
 ///
-/// `x` and `y` are `[rows, tokens·width]`, where `width`, the width of a token, is the length of `p`.
+/// `p` is one direction for all rows. `x` and `y` are `[rows, tokens·width]`, where `width`, the width of a token, is the length of `p`.
+/// `cache` keeps the weights `α_m` for [`align_backward`].
 ///
 /// # Panics
-/// If `x` and `y` differ in shape, if their number of columns is not a multiple of the length of `p`, or if `x` or `y` is not in standard
-/// layout (row-major and contiguous).
+/// If `p` is empty, if `x` and `y` differ in shape, if their number of columns is not a multiple of the length of `p`, or if `x` or `y` is
+/// not in standard layout (row-major and contiguous).
 pub fn align(p: &[f32], x: &ArrayRef2<f32>, cache: &mut AlignCache, y: &mut ArrayRef2<f32>) {
     let (width, tokens) = (p.len(), x.ncols() / p.len());
     assert_eq!((x.ncols(), x.dim()), (tokens * width, y.dim()), "tokens are {width} wide, and one is given for each");
@@ -110,9 +112,12 @@ pub fn align(p: &[f32], x: &ArrayRef2<f32>, cache: &mut AlignCache, y: &mut Arra
 
 /// The backward pass of [`align`]. `p` and `x` are the inputs of the forward pass and `dy` is the gradient of its output.
 ///
-/// It computes the gradients of weights and scores, `dα_m = ⟨dy_m, x_m⟩` and `ds = α ⊙ (dα − Σ_m α_m·dα_m)`. It overwrites `dp` by the sum
-/// of `ds_m·x_m` over all tokens of all rows. `dx` gets `dx_m = (1 + α_m)·dy_m + ds_m·p`; [`InputGrad`] says whether this overwrites `dx`
-/// or is added.
+/// In each row, the gradient of the weight of token m is `dα_m = ⟨dy_m, x_m⟩`, and that of its score is `ds_m = α_m·(dα_m − Σ_n α_n·dα_n)`,
+/// where n goes over all tokens of the row. From these it computes:
+///
+/// - `dp`, the gradient of p: the sum of `ds_m·x_m` over all tokens of all rows. It overwrites `dp`.
+/// - `dx_m = (1 + α_m)·dy_m + ds_m·p`, the gradient of token m. It goes to `dx`; [`InputGrad`] says whether it overwrites the matrix or is
+///   added to it.
 ///
 /// # Panics
 /// If `x`, `dy` and `dx` do not have the shape of the forward pass, or if one of them is not in standard layout (row-major and contiguous).

@@ -18,18 +18,26 @@ pub struct AttendCache {
     /// α, `[rows, len]`; 0 for values that a row does not have.
     weights: Array2<f32>,
     dweights: Array2<f32>,
-    /// The gradient of the query `q`, `[rows, width]`. [`attend_backward`] writes it.
+    /// The gradient of the queries `q`, `[rows, width]`: one query for each row. [`attend_backward`] writes it.
     pub dq: Array2<f32>,
 }
 
-/// Attention of one query per row over a list of vectors of that row, for example of the candidate item over the user's history. It is
-/// scaled dot-product attention (Vaswani et al., "Attention Is All You Need", NeurIPS 2017, section 3.2.1): `y = Σ_m α_m·v_m` with
-/// `α = softmax_m(⟨q, v_m⟩ / √width)`, where q is the query and `v_1, v_2, …` are the vectors of the row.
+/// Attention of one query over a list of vectors, in each row separately; for example of the candidate item over the items that the user
+/// clicked before. It is scaled dot-product attention (Vaswani et al., "Attention Is All You Need", NeurIPS 2017, section 3.2.1):
 ///
-/// A row has place for `len` vectors, but only the first ones may be filled. `filled` is the share of them, 0 to 1: the sums are over the
-/// first `filled·len` vectors, rounded to a whole number. If there is none, the row of `y` is 0.
+/// `y = Σ_m α_m·v_m` with `α_m = softmax_m(⟨q, v_m⟩ / √width)`
 ///
-/// `q` and `y` are `[rows, width]`, `v` is `[rows, len·width]` and `filled` is `[rows, 1]`.
+/// Here q is the query of a row, `v_1, v_2, …` are the vectors of the same row, m is the position of a vector in the row, `α_m` is its
+/// weight, and `width` is the number of values of a vector. The weights of a row sum to 1.
+///
+/// The arguments:
+///
+/// - `q`, `[rows, width]`: the query of each row.
+/// - `v`, `[rows, len·width]`: the vectors of each row, one after the other. Each row has `len` places for vectors.
+/// - `filled`, `[rows, 1]`: how much of the `len` places is filled, from 0 to 1. The first `filled·len` places of the row, rounded to a whole
+///   number, hold vectors; the function ignores the other places. A number below 0 and NaN count as 0, a number above 1 counts as 1.
+/// - `cache`: keeps the weights and the queries for [`attend_backward`].
+/// - `y`, `[rows, width]`: gets the result. If a row has no vectors, its result is 0.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -45,7 +53,7 @@ pub struct AttendCache {
 /// ```
 ///
 /// # Panics
-/// If an argument has another shape, or if its rows are not contiguous.
+/// If an argument has another shape, if `width` or `len` is 0, or if a row of `q`, `v` or `y` is not contiguous in memory.
 pub fn attend(
     q: &ArrayRef2<f32>,
     v: &ArrayRef2<f32>,
@@ -86,14 +94,17 @@ pub fn attend(
     }
 }
 
-/// The backward pass of [`attend`]. `v` is the input of the forward pass and `dy` the gradient of its output.
+/// The backward pass of [`attend`]. `v` is the argument of the forward pass, `dy` is the gradient of `y`, and `cache` is that of the forward
+/// pass. In each row, for the vector at position m:
 ///
-/// It computes the gradients of weights and scores, `dα_m = ⟨dy, v_m⟩` and `ds = α ⊙ (dα − Σ_m α_m·dα_m) / √width`. `dv` gets
-/// `dv_m = α_m·dy + ds_m·q`; [`InputGrad`] says whether this overwrites `dv` or is added. The gradient of the query, `dq = Σ_m ds_m·v_m`,
-/// goes to [`AttendCache::dq`]. Places without a vector get the gradient 0.
+/// - The gradient of its weight is `dα_m = ⟨dy, v_m⟩`, and that of its score is `ds_m = α_m·(dα_m − Σ_n α_n·dα_n) / √width`, where n goes
+///   over all vectors of the row.
+/// - The gradient of the vector is `dv_m = α_m·dy + ds_m·q`. It goes to `dv`; [`InputGrad`] says whether it overwrites the matrix or is added
+///   to it. Places without a vector get the gradient 0.
+/// - The gradient of the query is `dq = Σ_m ds_m·v_m`. It overwrites [`AttendCache::dq`].
 ///
 /// # Panics
-/// If `v`, `dy` or `dv` has another shape than `v`, `y` and `v` of the forward pass, or if its rows are not contiguous.
+/// If `v`, `dy` or `dv` has another shape than `v`, `y` and `v` of the forward pass, or if one of their rows is not contiguous in memory.
 pub fn attend_backward(v: &ArrayRef2<f32>, dy: &ArrayRef2<f32>, cache: &mut AttendCache, dv: InputGrad<'_>) {
     let mut dv = dv.for_adding();
     let AttendCache { counts, q, weights, dweights, dq } = cache;

@@ -1,6 +1,7 @@
 //! The attention mask: which tokens attend to which.
 
-/// The number of tokens in a list, and which of them attend to which.
+/// The number of tokens in a list, and which of them attend to which. A *token* is one input vector of an attention; it *attends to* another
+/// token if it reads that token.
 ///
 /// Every token attends to the first `common` tokens of its list and to itself, and to no other token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

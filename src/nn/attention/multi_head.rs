@@ -20,10 +20,10 @@ const LISTS: usize = 64;
 pub struct AttentionSettings {
     /// The number of heads, at least 1; default 2.
     pub heads: usize,
-    /// The number of values that one head computes for each token, at least 1; default 16.
+    /// The number of values that one head computes for each token, at least 1; default 16. A head's queries and keys have this width too.
     pub head_width: usize,
-    /// If true (the default), an attention score is divided by the square root of the width of the two vectors whose inner product it is.
-    /// If false, it is not divided.
+    /// If true (the default), an attention score is divided by the square root of the width of the two vectors whose inner product it is:
+    /// `head_width` in [`MultiHeadAttention`], `heads · head_width` in [`Alignment`](super::Alignment). If false, it is not divided.
     pub scaled: bool,
 }
 
@@ -106,11 +106,11 @@ impl MultiHeadAttention {
     /// A layer for tokens of `input` values. `style` selects the normalisation, the activation and the dropout after the sum of heads and
     /// residual.
     ///
-    /// The initial values of Q and K are drawn by [`Init::Xavier`]. Those of V and `W_R` are drawn by [`HiddenSettings::init`] of `style`,
-    /// because the activation reads the sum of their products.
+    /// `rng` gives the initial values. Q and K follow [`Init::Xavier`]. V and `W_R` follow [`HiddenSettings::init`] of `style`, because the
+    /// activation reads the sum of their products.
     ///
     /// # Panics
-    /// If `heads` or `head_width` in `settings` is 0.
+    /// If `heads` or `head_width` in `settings` is 0, or if the dropout of `style` is not in 0 ≤ dropout < 1.
     pub fn new(input: usize, settings: AttentionSettings, style: HiddenSettings, rng: &mut InitRng) -> Self {
         let width = settings.width();
         assert!(width > 0, "at least one head of at least one value, found {settings:?}");
@@ -146,8 +146,9 @@ impl MultiHeadAttention {
 
     /// The forward pass: computes the output tokens `y` of the input tokens `x`, as in the formulas of [`MultiHeadAttention`].
     ///
-    /// `x` is `[rows·tokens, in]` and `y` is `[rows·tokens, width]`: one line for each token, and the tokens of one row one after the
-    /// other. `mask` says how many tokens a row has and which of them attend to which.
+    /// `x` is `[rows·tokens, in]` and `y` is `[rows·tokens, width]`: one line for each token, and the tokens of one row one after the other.
+    /// `mask` says how many tokens a row has and which of them attend to which. `mode` is for the normalisation and the dropout. `cache`
+    /// keeps values for the backward pass.
     ///
     /// # Panics
     /// If `x` or `y` has another shape, or if the number of lines of `x` is not a multiple of the number of tokens in `mask`.
@@ -182,11 +183,13 @@ impl MultiHeadAttention {
     }
 
     /// The backward pass. `x` and `mask` are those of the forward pass, and `dy` is the gradient of its output. Adds the gradient of the
-    /// parameters to `grad` and writes the gradient of the input tokens to `dx`. It overwrites `dy`: do not read it afterwards.
+    /// parameters to `grad` and overwrites `dx` by the gradient of the input tokens. It also overwrites `dy`: do not read it afterwards.
     ///
-    /// With `[q, k, v, r] = x·[Q, K, V, W_R]` and g the gradient of `z_m` in the columns of one head:
+    /// The formulas for one head: q, k and v are the products of a token with `Q_h`, `K_h` and `V_h`, r is its product with `W_R`, s is the
+    /// score from which the softmax computes α, and g is the gradient of `z_m` in the columns of the head. m and n number the tokens of a
+    /// row.
     ///
-    /// - values, weights and scores: `dv_n += α_mn·g`, `dα_mn = ⟨g, v_n⟩`, `ds = α ⊙ (dα − Σ_n α_mn·dα_mn) / √head_width`
+    /// - values, weights and scores: `dv_n += α_mn·g`, `dα_mn = ⟨g, v_n⟩`, `ds_mn = α_mn·(dα_mn − Σ_l α_ml·dα_ml) / √head_width`
     /// - queries and keys: `dq_m = Σ_n ds_mn·k_n`, `dk_n += ds_mn·q_m`
     /// - residual: `dr = dz`
     /// - parameters and input: `d[Q, K, V, W_R] += xᵀ·[dq, dk, dv, dr]`, `dx = [dq, dk, dv, dr]·[Q, K, V, W_R]ᵀ`

@@ -6,8 +6,8 @@ use super::{AttentionMask, MultiHeadAttention, MultiHeadAttentionCache};
 use crate::nn::buffer::resize;
 use crate::nn::{Branch, Decay, InitRng, Leaf, LeafMut, Mode, Pair, Params, Path, PerBranch};
 
-/// Learns a vector for each branch of a model, its representation `r_k`, and computes from these vectors one query `q_k` for each branch k.
-/// [`Mran`](crate::model::Mran) uses it.
+/// Learns a vector for each [`Branch`] of a model, its representation `r_k`, and computes from these vectors one query `q_k` for each branch
+/// k. [`Mran`](crate::model::Mran) uses it.
 ///
 /// There are two ways. Without attention, the query is the representation: `q_k = r_k`. With attention, the representations of the branches
 /// are the tokens of a [`MultiHeadAttention`], and its output for branch k is `q_k`.
@@ -57,8 +57,9 @@ pub struct RepresentationsCache {
 }
 
 impl Representations {
-    /// One representation of `width` values for each branch of `branches`. The initial values are drawn from a normal distribution of mean
-    /// 0 and standard deviation 1. With attention, all branches attend to the first `common` branches of the list and to themselves.
+    /// One representation of `width` values for each branch of `branches`. The initial values come from `rng`: a normal distribution of mean
+    /// 0 and standard deviation 1. With attention, every branch attends to the first `common` branches of the list and to itself. `common` is
+    /// 1 to the number of branches; this is not checked.
     pub fn new(branches: &[Branch], common: usize, width: usize, rng: &InitRng) -> Self {
         let mut position = 0;
         let own = PerBranch::new(branches.iter().copied(), |_| {
@@ -80,8 +81,9 @@ impl Representations {
         AttentionMask { tokens: self.own.len(), common: self.common }
     }
 
-    /// The forward pass: writes the queries `q_k` to `q`, `[branches, width]`. `relations` is the attention among the branches. If it is
-    /// `None`, there is no attention and the queries are the representations, `q_k = r_k`.
+    /// The forward pass: writes the queries `q_k` to `q`, `[branches, width]`, one line for each branch. `relations` is the attention among
+    /// the branches. If it is `None`, there is no attention and the queries are the representations, `q_k = r_k`. `mode` is for the
+    /// normalisation and the dropout of the attention. `cache` keeps values for the backward pass.
     ///
     /// # Panics
     /// If `q` has another shape. Its `width` is that of the representations, or that of the attention's output

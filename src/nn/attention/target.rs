@@ -19,31 +19,37 @@ use crate::parallel::{Cut, Lines, wide_blocks};
 use crate::simd::has_fma;
 
 /// Attention of a target over the events of a history, such as a candidate item over the items that a user clicked: the *local activation
-/// unit* of the Deep Interest Network (Zhou et al., KDD 2018, section 4.3).
+/// unit* of the Deep Interest Network (Zhou et al., KDD 2018, section 4.3). For each row, it computes one vector p, a weighted sum of the
+/// row's events:
 ///
 /// ```text
 ///   s_t = mlp([q, k_t, q − k_t, q ⊙ k_t])      w_t = s_t, or softmax_t(s_t / √D)      p = Σ_t w_t·k_t
 /// ```
 ///
-/// `q` is the query, an embedding of the target, and the keys `k_t` are embeddings of the row's events in the same space. All have `D`
-/// values. The order of events has no effect, and an event that occurs twice counts twice. A row without events gives `p = 0` and gets no
-/// gradient.
+/// - `q` is the query: the embedding of the row's target.
+/// - `k_t`, the key, is the embedding of the row's event t. Query and keys have the same number of values, `D`. A row can have any number of
+///   events.
+/// - `mlp` is a small net that computes one score `s_t` for each event. It reads four vectors side by side; ⊙ is the elementwise product.
+/// - `w_t` is the weight of the event. The setting [`EventWeights`] selects one of the two formulas.
 ///
-/// The query, keys and weights of the first layer are `W = [W_a; W_b; W_c; W_d]`, one matrix for each of the four parts. It is not computed
-/// as a product with `4D` values: with the weights `M = W_b − W_c + diag(q)·W_d` of a row, `z_t = k_t·M + q·(W_a + W_c) + b`. So this layer
-/// costs a quarter of the plain form.
+/// The order of the events has no effect, and an event that occurs twice counts twice. For a row without events, `p` is 0 and the gradient of
+/// its query is 0.
 ///
-/// With raw weights, the bias of the last layer starts at 1, so that the layer starts near the sum of the events.
+/// With raw weights (`w_t = s_t`), the bias of the last layer of the net starts at 1. So p is near the sum of the events before training.
+///
+/// The first layer of the net costs about a quarter of a product with all `4D` values: the layer multiplies the part of its weight for
+/// `q ⊙ k_t` by q once per row, and the parts that read `q` alone are computed once per row, not once per event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TargetAttention {
-    /// The net that scores an event; its input is `[q, k, q − k, q ⊙ k]`, its output one value.
+    /// The net that scores an event. Its input is `[q, k_t, q − k_t, q ⊙ k_t]`, `4·D` values, and its output is the score `s_t`.
     pub mlp: Mlp,
     weights: EventWeights,
 }
 
 crate::params!(TargetAttention { mlp });
 
-/// What a [`TargetAttention`] keeps from forward to backward.
+/// The values that the forward pass of [`TargetAttention`] keeps for its backward pass. Make it by `Default::default()`, and pass the same
+/// cache to both passes.
 #[derive(Debug, Default)]
 pub struct TargetAttentionCache {
     /// `W_a + W_c` and `W_b − W_c`, `[D, width]`.
@@ -121,7 +127,8 @@ fn row_weights(of_key: &[f32], of_product: &[f32], q: &[f32], width: usize, m: &
 }
 
 impl TargetAttention {
-    /// A layer for queries and keys of `dim` values.
+    /// A layer for queries and keys of `dim` values. `settings` describe the net that scores an event and the use of its scores. `rng` gives
+    /// the initial values of the net.
     pub fn new(dim: usize, settings: &TargetAttentionSettings, rng: &mut InitRng) -> Self {
         let mut mlp = Mlp::new(4 * dim, settings.hidden(), Some(1), style(settings), rng);
         if let (EventWeights::Raw, Some(last)) = (settings.weights(), mlp.layers.last_mut()) {
@@ -140,21 +147,28 @@ impl TargetAttention {
         2.0 * dim + 3.0 + Mlp::row(settings.hidden(), Some(1), style(settings))
     }
 
-    /// How scores become weights.
+    /// How the scores of a row's events become their weights: the setting that [`TargetAttention::new`] got.
     pub fn weights(&self) -> EventWeights {
         self.weights
     }
 
-    /// The width D of queries and keys.
+    /// The number of values of a query and of a key: D in the formulas of [`TargetAttention`].
     pub fn dim(&self) -> usize {
         self.mlp.layers[0].weight.nrows() / 4
     }
 
-    /// `p = Σ_t w_t·k_t` for each row: `q` and `p` are `[rows, D]`, `k` is `[events, D]`. The events of row `i` are
-    /// `offsets[i] .. offsets[i + 1]`, less `offsets[0]`.
+    /// The forward pass: computes `p = Σ_t w_t·k_t` for each row, by the formulas of [`TargetAttention`].
+    ///
+    /// - `q` and `p` are `[rows, D]`: the query and the result of each row.
+    /// - `k` is `[events, D]`: the keys of all rows, first those of row 0, then those of row 1, and so on.
+    /// - `offsets` has `rows + 1` numbers, which do not fall. The events of row i are the lines from `offsets[i] − offsets[0]` to before
+    ///   `offsets[i + 1] − offsets[0]` of `k`. If both are equal, the row has no events.
+    /// - `mode` matters only for the activation Dice: it says whether it uses the statistics of the batch.
+    /// - `cache` keeps values for the backward pass.
     ///
     /// # Panics
-    /// If the shapes do not fit, or a matrix is not in standard layout.
+    /// If `q`, `k` or `p` has another shape or is not in standard layout (row-major and contiguous), if `offsets` does not have `rows + 1`
+    /// numbers, or if its last number minus its first is not the number of lines of `k`.
     pub fn forward(
         &self,
         q: &ArrayRef2<f32>,

@@ -6,12 +6,12 @@ use super::add_scaled;
 use crate::math::dot_f32;
 use crate::nn::{Decay, InitRng};
 
-/// Makes the tokens of a row for attention: one vector of `width` values for each field and for each numeric input. The input is an
-/// embedded row `[e_1, …, e_F, x_1, …, x_N]`, which has the embeddings `e` of F fields, then N numbers `x`.
+/// Makes the tokens of a row for attention: one vector of `width` values for each categorical field and for each numeric input. The input is
+/// an embedded row `[e_1, …, e_F, x_1, …, x_N]`: the embeddings `e_1, …, e_F` of F fields, then N numbers `x_1, …, x_N`.
 ///
 /// The token of a field is its embedding. The token of the number `x_j` is `t_j = x_j·v_j + b_j` with learned vectors `v_j` and `b_j`. Song
-/// et al. ("AutoInt", CIKM 2019, section 4.3) have no `b_j`. With `b_j`, the token of a missing number, whose value is 0, is not 0 and
-/// still tells which number it is.
+/// et al. ("AutoInt", CIKM 2019, section 4.3) have no `b_j`. With `b_j`, the token of a missing number, whose value is 0, is not 0 and still
+/// tells which number it is.
 ///
 /// ```
 /// use ndarray::{Array2, array};

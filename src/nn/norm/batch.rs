@@ -7,9 +7,12 @@ use crate::nn::{Decay, InputGrad, Mode, MovingAverage};
 
 const RATE: f32 = 0.1;
 
-/// Batch normalisation (Ioffe & Szegedy 2015): `y = γ ⊙ (z − μ)/√(σ² + ε) + β`. μ and σ² are the mean and the variance of each column of
-/// the input z: in training over the rows of the batch, in inference as moving averages of rate 0.1. γ and β are a learned scale and shift.
-/// ε is 1e-5.
+/// Batch normalisation (Ioffe & Szegedy 2015): `y = γ ⊙ (z − μ)/√(σ² + ε) + β`. z is a row of the input, and μ and σ² are the mean and the
+/// variance of each column: in training over the rows of the batch, in inference as moving averages. γ and β are a learned scale and shift. ε
+/// is 1e-5.
+///
+/// In inference, a column whose moving variance is below 1e-8 counts as constant: `(z − μ)/√(σ² + ε)` is set to 0 for all its values, as it
+/// is in training. So a new value of such a column cannot become very large.
 ///
 /// The statistics are those of all domains together. At the input of a net for several domains, use
 /// [`PartitionedNorm`](super::PartitionedNorm) instead.
@@ -34,7 +37,8 @@ pub struct BatchNorm {
     pub gamma: Array1<f32>,
     /// The learned shift β, `[width]`: one value for each column, 0 at the start.
     pub beta: Array1<f32>,
-    /// The moving averages of the mean μ and the variance σ² of each column. Inference uses them.
+    /// The moving averages of the mean μ and the variance σ² of each column over the batches of the training. Their rate is 0.1
+    /// ([`MovingAverage::new`]). Inference uses them; training updates them at each optimizer step ([`Model::apply`](crate::Model::apply)).
     pub moving: MovingAverage,
 }
 
@@ -51,18 +55,20 @@ impl BatchNorm {
     /// ε.
     pub(crate) const EPSILON: f32 = 1e-5;
 
-    /// A normalisation for matrices of `width` columns, with scale 1 and shift 0. Its moving averages are those before the first step: mean
-    /// 0, variance 1.
+    /// A normalisation for matrices of `width` columns, with scale 1 and shift 0. Before the first training step, its moving averages are a
+    /// mean of 0 and a variance of 1.
     pub fn new(width: usize) -> Self {
         Self { gamma: Array1::ones(width), beta: Array1::zeros(width), moving: MovingAverage::new(width, RATE) }
     }
 
-    /// The forward pass, `y = γ ⊙ (z − μ)/√(σ² + ε) + β`. `z` and `y` are `[rows, width]`. In training, μ and σ² are the mean and the
-    /// variance of each column of the batch. In inference, they are the moving averages. A training batch of one row uses the moving
-    /// averages too.
+    /// The forward pass, `y = γ ⊙ (z − μ)/√(σ² + ε) + β`. `z` and `y` are `[rows, width]`. `cache` keeps values for the backward pass.
+    ///
+    /// `mode` decides which μ and σ² it uses. In training, these are the mean and the (biased) variance of each column over the rows of `z`.
+    /// In inference, these are the moving averages. A training batch of fewer than 2 rows has no variance, so it uses the moving averages
+    /// too.
     ///
     /// # Panics
-    /// If `z` or `y` has another shape.
+    /// If `z` or `y` has another shape, or if one of their rows is not contiguous in memory.
     pub fn forward(&self, z: &ArrayRef2<f32>, mode: Mode<'_>, cache: &mut BatchNormCache, y: &mut ArrayRef2<f32>) {
         if mode.batch_statistics() && z.nrows() >= 2 {
             cache.columns.take_rows(z, |_| Self::EPSILON);
@@ -76,10 +82,12 @@ impl BatchNorm {
     /// `s = √(σ² + ε)`:
     ///
     /// - `dγ += Σ dy ⊙ x̂` and `dβ += Σ dy`, sums over all rows, are added to `grad`.
-    /// - `dz = (γ/s) ⊙ (dy − mean(dy) − x̂ ⊙ mean(dy ⊙ x̂))` is written, where mean is the mean over all rows. If the forward pass used the
-    ///   moving averages, `dz = (γ/s) ⊙ dy`.
+    /// - `dz = (γ/s) ⊙ (dy − mean(dy) − x̂ ⊙ mean(dy ⊙ x̂))` overwrites `dz`, where mean is the mean over all rows. If the forward pass used
+    ///   the moving averages, `dz = (γ/s) ⊙ dy`.
     ///
-    /// `grad` also takes μ and σ² of the batch. [`Model::apply`](crate::Model::apply) moves the moving averages towards them.
+    /// It also adds the mean and the unbiased variance of the batch to `grad.moving`, if the batch has 2 rows or more.
+    /// [`Model::apply`](crate::Model::apply) later moves the moving averages of the layer towards them; this method does not change the
+    /// layer.
     ///
     /// # Panics
     /// If `z`, `dy` or `dz` is not `[rows, width]`, as in the forward pass.

@@ -45,7 +45,7 @@ impl LayerNorm {
     }
 
     /// The forward pass, `y = γ ⊙ (z − μ)/√(σ² + ε) + β`, where μ and σ² are the mean and the variance of each row. `z` and `y` are
-    /// `[rows, width]`.
+    /// `[rows, width]`. `cache` keeps the mean and `1/√(σ² + ε)` of each row for the backward pass.
     ///
     /// # Panics
     /// If `z` or `y` has another shape.

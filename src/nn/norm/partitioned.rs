@@ -8,16 +8,17 @@ use crate::nn::buffer::grow;
 use crate::nn::segment::each_segment;
 use crate::nn::{Decay, InputGrad, Mode, MovingAverage, PerDomain, Segment, Size};
 
-/// Partitioned Normalization (Sheng et al. 2021, section 3.3, equations 3 and 4). It is batch normalisation with the statistics of the
-/// row's domain d, and with a scale and a shift that have a shared part and a part of the domain:
+/// Partitioned Normalization (Sheng et al. 2021, section 3.3, equations 3 and 4). It is batch normalisation with the statistics of the row's
+/// domain d, and with a scale and a shift that have a shared part and a part of the domain:
 ///
-/// `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + φ·Var + ε) + (β + β_d)`
+/// `y = (γ ⊙ γ_d) ⊙ (z − μ_d)/√(σ²_d + f·Var + ε) + (β + β_d)`
 ///
+/// - z is a row of the input and y its output. ⊙ is the elementwise product.
 /// - γ and β are the shared scale and shift, `γ_d` and `β_d` those of domain d. All are learned.
-/// - `μ_d` and `σ²_d` are the mean and the variance of each column of the input z. In training they are those of the batch's rows of domain
-///   d. In inference they are the moving averages `E_d` and `Var_d` of the domain ([`MovingAverage`]).
-/// - Var is the moving variance of all domains together. φ is the setting [`floor`](PartitionedNormSettings::floor), 0 by default. Before
-///   the first step, the term `φ·Var` is 0.
+/// - `μ_d` and `σ²_d` are the mean and the variance of each column. In training they are those of the batch's rows of domain d. In inference
+///   they are the moving averages `E_d` and `Var_d` of the domain ([`MovingAverage`]).
+/// - Var is the moving variance of each column over all domains together: that of the mixture of the domains, each weighted by its number of
+///   training steps. f is the setting [`floor`](PartitionedNormSettings::floor), 0 by default. Before the first step, the term `f·Var` is 0.
 /// - ε is the setting [`epsilon`](PartitionedNormSettings::epsilon).
 ///
 /// Some rows use other statistics:
@@ -25,15 +26,16 @@ use crate::nn::{Decay, InputGrad, Mode, MovingAverage, PerDomain, Segment, Size}
 /// - In training, a domain with fewer rows in the batch than [`min_rows`](PartitionedNormSettings::min_rows) uses `E_d` and `Var_d` too, as
 ///   constants. If it has 2 rows or more, these rows still update `E_d` and `Var_d`.
 /// - A domain that would use `E_d` and `Var_d`, but has none yet, uses the moving mean and variance of all domains together.
-/// - So do rows of no known domain ([`DomainId::SHARED`]). They have γ and β alone.
+/// - Rows of no known domain ([`DomainId::SHARED`]) use the moving mean and variance of all domains together too. Their scale is γ and their
+///   shift β.
 ///
-/// A column whose moving variance is below 1e-8 in a domain counts as constant there: `(z − μ_d)/√…` is set to 0 for all its values, as it
-/// is in training. Otherwise a value that is new to the domain would be multiplied by `1/√ε`, which is 316. With φ above 0, for example
-/// 0.1, nearly constant columns are bounded too. The scores of a domain then depend on the statistics of all domains, so that training on
-/// one domain changes the scores of all a little.
+/// A column whose moving variance is below 1e-8 in a domain counts as constant there: `(z − μ_d)/√…` is set to 0 for all its values, as it is
+/// in training. Otherwise a value that is new to the domain would be multiplied by `1/√ε`, which is 316. With f above 0, for example 0.1,
+/// nearly constant columns are bounded too. The scores of a domain then depend on the statistics of all domains, so that training on one
+/// domain changes the scores of all a little.
 ///
-/// Moving averages lag while the layers before the normalisation learn. [`recompute_statistics`](crate::train::recompute_statistics)
-/// replaces them by the statistics of many rows, and [`Trainer`](crate::train::Trainer) does so before each evaluation.
+/// Moving averages lag while the layers before the normalisation learn. [`recompute_statistics`](crate::train::recompute_statistics) replaces
+/// them by the statistics of many rows, and [`Trainer`](crate::train::Trainer) does so before each evaluation.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -51,23 +53,29 @@ use crate::nn::{Decay, InputGrad, Mode, MovingAverage, PerDomain, Segment, Size}
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartitionedNorm {
-    /// The scale γ, `[width]`, that all domains share. It starts at 1.
+    /// The scale γ, `[width]`, that all domains share: one value for each column, 1 at the start. It is multiplied by the scale of the row's
+    /// domain.
     pub gamma: Array1<f32>,
-    /// The shift β, `[width]`, that all domains share. It starts at 0.
+    /// The shift β, `[width]`, that all domains share: one value for each column, 0 at the start. The shift of the row's domain is added to
+    /// it.
     pub beta: Array1<f32>,
     /// The parameters of each domain d: the scale `γ_d`, the shift `β_d` and the moving averages.
     pub domain: PerDomain<DomainNorm>,
     settings: PartitionedNormSettings,
 }
 
-/// The parameters of one domain in a [`PartitionedNorm`].
+/// The parameters of one domain d in a [`PartitionedNorm`], which computes `y = (γ ⊙ γ_d) ⊙ x̂ + (β + β_d)` from the normalised row `x̂`. γ
+/// and β are shared by all domains.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainNorm {
-    /// The scale `γ_d` of the domain, `[width]`. It starts at 1.
+    /// The learned scale `γ_d` of the domain, `[width]`: one value for each column, 1 at the start. A normalised value is multiplied by `γ_d`
+    /// and by the shared scale γ of its column. Only rows of this domain train it.
     pub gamma: Array1<f32>,
-    /// The shift `β_d` of the domain, `[width]`. It starts at 0.
+    /// The learned shift `β_d` of the domain, `[width]`: one value for each column, 0 at the start. It is added to the output, together with
+    /// the shared shift β. Only rows of this domain train it.
     pub beta: Array1<f32>,
-    /// The moving averages `E_d` and `Var_d` of the mean and the variance of each column over the rows of the domain.
+    /// The moving averages `E_d` and `Var_d` of the mean and the variance of each column over the rows of the domain. Inference normalises by
+    /// them.
     pub moving: MovingAverage,
 }
 
@@ -79,14 +87,15 @@ crate::params!(DomainNorm { gamma: Decay::Towards(1.0), beta: Decay::None, movin
 pub struct PartitionedNormSettings {
     /// The constant ε, above 0; default 1e-5. It is added to every variance before the square root.
     pub epsilon: f32,
-    /// The rate of the moving averages ([`MovingAverage::new`]), 0 < rate ≤ 1; default 0.05.
+    /// The rate of the moving averages, 0 < rate ≤ 1; default 0.05. [`MovingAverage`] has the formula; a larger rate follows the batches
+    /// faster.
     pub rate: f32,
     /// In training, a domain with fewer rows than this in a batch is normalised by its moving averages instead of the statistics of these
     /// rows. If it has no moving averages yet, those of all domains together are used. At least 2; default 64. The paper has no such
     /// minimum; 2 comes closest to it.
     pub min_rows: usize,
-    /// The factor φ, at least 0; default 0, as in the paper. φ times the moving variance of all domains together is added to the variance
-    /// of each domain. With φ above 0, a column that is nearly constant in a domain is not divided by almost 0.
+    /// The factor f, a finite number of at least 0; default 0, as in the paper. f times the moving variance of all domains together is added
+    /// to the variance of each domain. With f above 0, a column that is nearly constant in a domain is not divided by almost 0.
     pub floor: f32,
 }
 
@@ -189,7 +198,8 @@ impl PartitionedNorm {
     }
 
     /// The forward pass: computes `y`, `[rows, width]`, from `z`, `[rows, width]`, by the formula of [`PartitionedNorm`]. `segments` says
-    /// which rows belong to which domain.
+    /// which rows belong to which domain. `mode` says whether it uses the statistics of the batch. `cache` keeps values for the backward
+    /// pass.
     ///
     /// # Panics
     /// If `z` does not have `width` columns, if `y` has another shape than `z`, if `segments` does not cover all rows in order, or if the
@@ -249,14 +259,14 @@ impl PartitionedNorm {
     }
 
     /// The backward pass. `z` and `segments` are those of the forward pass and `dy` is the gradient of its output. For the rows of each
-    /// domain d, with `a = γ ⊙ γ_d`, `s = √(σ²_d + φ·Var + ε)` and `x̂ = (z − μ_d)/s`:
+    /// domain d, with `a = γ ⊙ γ_d`, `s = √(σ²_d + f·Var + ε)` and `x̂ = (z − μ_d)/s`, as in the formula of [`PartitionedNorm`]:
     ///
     /// - `dγ += γ_d ⊙ Σ dy ⊙ x̂`, `dγ_d += γ ⊙ Σ dy ⊙ x̂`, `dβ += Σ dy` and `dβ_d += Σ dy`, sums over the rows of d, are added to `grad`.
-    /// - `dz = (a/s) ⊙ (dy − mean(dy) − x̂ ⊙ mean(dy ⊙ x̂))` is written, where mean is the mean over the rows of d. If the forward pass
+    /// - `dz = (a/s) ⊙ (dy − mean(dy) − x̂ ⊙ mean(dy ⊙ x̂))` overwrites `dz`, where mean is the mean over the rows of d. If the forward pass
     ///   used moving averages for these rows, `dz = (a/s) ⊙ dy`.
     ///
-    /// `grad` also takes the mean and the variance of the batch's rows. [`Model::apply`](crate::Model::apply) moves the moving averages
-    /// towards them.
+    /// It also adds the mean and the variance of each domain's rows to the `moving` of the domain in `grad`.
+    /// [`Model::apply`](crate::Model::apply) later moves the moving averages of the layer towards them.
     ///
     /// # Panics
     /// If `z`, `dy` or `dz` does not have the shape of the forward pass, or if the domain of a segment is [`DomainId::SHARED`].

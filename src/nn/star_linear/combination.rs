@@ -31,24 +31,27 @@ use crate::nn::Size;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Combination {
-    /// The shared weight W is multiplied element by element by a weight `W_d` of the domain, `W ⊙ W_d`, as in the STAR paper. The default.
-    /// [`Factor`](super::Factor) has the parameters.
+    /// `y = x·(W ⊙ W_d) + b + b_d`: the shared weight W is multiplied element by element by a weight `W_d` of the domain, as in the STAR
+    /// paper. The default. [`Factor`](super::Factor) has the parameters of a domain.
     #[default]
     Product,
-    /// A weight `W_d` of the domain is added to the shared weight W: `W + W_d`. [`Summand`](super::Summand) has the parameters.
+    /// `y = x·(W + W_d) + b + b_d`: a weight `W_d` of the domain is added to the shared weight W. [`Summand`](super::Summand) has the
+    /// parameters of a domain.
     Add,
-    /// A weight `W_d` of the domain is added to the shared weight W, with a learned factor for each output: `W + W_d·diag(α_d)`, where
-    /// `α_d` has the factors. [`AdaptiveSummand`](super::AdaptiveSummand) has the parameters.
+    /// `y = x·W + b + α_d ⊙ (x·W_d + b_d)`: the output of the domain's own map is added to that of the shared map, each output times a
+    /// learned factor; the vector `α_d` has the factors. [`AdaptiveSummand`](super::AdaptiveSummand) has the parameters of a domain.
     AdaptiveAdd,
-    /// A learned sigmoid gate mixes the output of the shared map and that of the domain's map. [`SigmoidGate`](super::SigmoidGate) has the
-    /// parameters.
+    /// `y = y_s + g ⊙ (x·W_d + b_d)` with the gate `g = σ(x·G_d + c_d)`: the gate says how much of the domain's own map is added to the
+    /// output `y_s = x·W + b` of the shared map. σ is the sigmoid. [`SigmoidGate`](super::SigmoidGate) has the parameters of a domain.
     SigmoidGate,
-    /// The outputs of the shared map and of the domain's map are concatenated, and a learned matrix maps them back to the width of the
-    /// layer. [`Concatenated`](super::Concatenated) has the parameters.
+    /// `y = [y_s, y_d]·M_d`: the output `y_s = x·W + b` of the shared map and `y_d = x·W_d + b_d` of the domain's own map are put side by
+    /// side, and a matrix `M_d = [I; I] + C_d` with learned `C_d` maps them back to the width of the layer.
+    /// [`Concatenated`](super::Concatenated) has the parameters of a domain.
     Concatenation,
-    /// The shared weight W is multiplied element by element by a factor of low rank, `W ⊙ (1 + U_d·V_dᵀ)`, where `U_d` and `V_d` are
-    /// matrices of the domain with `rank` columns. Use it for many domains: each has only `(in + out)·rank` weights, where `in` and `out`
-    /// are the numbers of inputs and outputs of the layer. [`LowRankFactor`](super::LowRankFactor) has the parameters.
+    /// `y = x·(W ⊙ (1 + U_d·V_dᵀ)) + b + b_d`: the shared weight W is multiplied element by element by a factor, which is computed from two
+    /// small matrices of the domain, `U_d` and `V_d`, with `rank` columns each. Use it for many domains: each has only `(in + out)·rank`
+    /// weights, where `in` and `out` are the numbers of inputs and outputs of the layer. [`LowRankFactor`](super::LowRankFactor) has the
+    /// parameters of a domain.
     LowRank {
         /// The number of columns of the matrices `U_d` and `V_d`, 1 to 65536; default 4. A layer with fewer inputs or fewer outputs than
         /// this uses the smaller of these two numbers instead.

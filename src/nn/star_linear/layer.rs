@@ -14,10 +14,11 @@ use crate::nn::{Init, InitRng, InputGrad, Linear, PerDomain, Segment, Size};
 use crate::parallel::{self, Divide};
 
 /// A star layer: an affine map `x·W + b` that all domains share, combined with parameters of the row's domain (Sheng et al. 2021, section
-/// 3.4, equations 5 and 6). [`Combination`] lists the ways to combine them.
+/// 3.4, equations 5 and 6). By default, `y = x·(W ⊙ W_d) + b + b_d` for a row x of domain d, where W and b are shared and `W_d` and `b_d`
+/// belong to the domain. [`Combination`] lists the other ways to combine them.
 ///
-/// The shared parameters learn from all rows. The parameters of a domain learn from the rows of this domain only. Before training, the
-/// output for every domain is that of the shared map. A row of no known domain uses the shared map alone.
+/// The shared parameters learn from all rows. The parameters of a domain learn from the rows of this domain only. Before training, the output
+/// for every domain is that of the shared map. A row of no known domain uses the shared map alone.
 ///
 /// ```
 /// use ndarray::{Array2, array};
@@ -41,7 +42,8 @@ use crate::parallel::{self, Divide};
 pub struct StarLinear {
     /// The affine map that all domains share: its weight `W`, `[in, out]`, and its bias `b`, `[out]`.
     pub shared: Linear,
-    /// The own parameters of each domain d, such as `W_d` and `b_d`. The [`Combination`] decides which there are.
+    /// The own parameters of each domain d. The [`Combination`] of the layer decides which there are, for example a weight `W_d` and a bias
+    /// `b_d`.
     pub domain: PerDomain<DomainLinear>,
     combination: Combination,
 }
@@ -126,8 +128,9 @@ impl<'a> InputSum<'a, '_> {
 
 impl StarLinear {
     /// A layer with `input` inputs and `output` outputs, and with own parameters for each domain of `domains`. `combination` says how these
-    /// are combined with the shared map. The initial shared weight is drawn from the distribution `init`. The other parameters start at
-    /// neutral values: until they are trained, the output for every domain is that of the shared map.
+    /// are combined with the shared map. `rng` gives the initial shared weight, which follows the distribution `init`; the shared bias starts
+    /// at 0. The parameters of the domains start at neutral values: until they are trained, the output for every domain is that of the shared
+    /// map.
     pub fn new(
         input: usize,
         output: usize,
@@ -168,9 +171,9 @@ impl StarLinear {
         self.domain[domain].combined(&self.shared)
     }
 
-    /// The forward pass: computes `y`, `[rows, out]`, from `x`, `[rows, in]`. `segments` says which rows belong to which domain. The rows
-    /// of each segment go through the shared map combined with the parameters of their domain. Rows of no known domain go through the
-    /// shared map alone.
+    /// The forward pass: computes `y`, `[rows, out]`, from `x`, `[rows, in]`. `segments` says which rows belong to which domain. The rows of
+    /// each segment go through the shared map combined with the parameters of their domain. Rows of no known domain go through the shared map
+    /// alone. `cache` keeps values for the backward pass.
     ///
     /// # Panics
     /// If `x` or `y` has another shape, if `segments` does not cover all rows in order, or if the layer does not have the domain of a

@@ -32,7 +32,9 @@ struct Read<'a> {
 }
 
 impl TargetAttention {
-    /// The backward pass: adds to `grad`, and overwrites `dq` and `dk`, the gradients of queries and keys. With `g = dp`:
+    /// The backward pass. `q`, `k` and `offsets` are those of the forward pass, and `dp`, `[rows, D]`, is the gradient of its result. Adds
+    /// the gradient of the net to `grad`, and overwrites `dq`, `[rows, D]`, and `dk`, `[events, D]`, by the gradients of queries and keys.
+    /// For one row, whose line of `dp` is g:
     ///
     /// ```text
     ///   dw_t = ⟨g, k_t⟩      ds_t = dw_t, or w_t·(dw_t − Σ_j w_j·dw_j)/√D      dz_t from ds_t, through the net
@@ -41,8 +43,17 @@ impl TargetAttention {
     ///   dk_t = w_t·g + dz_t·Mᵀ      dq = Z·(W_a + W_c)ᵀ + the sums of the lines of dM ⊙ W_d
     /// ```
     ///
+    /// The letters are those of [`TargetAttention`], and:
+    ///
+    /// - `Σ_t` and `Σ_j` are sums over the events of the row. `dw_t` and `ds_t` are the gradients of the weight and the score of event t; the
+    ///   second formula for `ds_t` is that for softmax weights.
+    /// - `z_t` is the output of the first affine map of the net for event t, before its activation, and `dz_t` its gradient. The weight of
+    ///   this map has the four parts `W_a`, `W_b`, `W_c` and `W_d`, each with D rows, which read `q`, `k_t`, `q − k_t` and `q ⊙ k_t`. b is
+    ///   its bias.
+    /// - `M = W_b − W_c + diag(q)·W_d` is the matrix of the row with which `z_t = k_t·M + q·(W_a + W_c) + b`.
+    ///
     /// # Panics
-    /// If the shapes are not those of the forward pass, or a matrix is not in standard layout.
+    /// If a matrix does not have the shape of the forward pass, or is not in standard layout (row-major and contiguous).
     #[expect(clippy::too_many_arguments, reason = "two inputs, two gradients of inputs")]
     pub fn backward(
         &self,

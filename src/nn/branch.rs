@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::params::escape;
 use crate::data::{DomainId, Layout};
 
-/// The identity of a branch. A branch is a part of a model with parameters of its own, such as experts, a gate or a tower. The variant says
-/// for which rows and for which tasks the branch computes logits.
+/// The identity of a branch. A *branch* is a part of a model with parameters of its own, such as experts, a gate or a tower (a stack of
+/// layers that ends in logits). The variant says for which rows and for which tasks the branch computes logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Branch {
     /// The branch computes the logits of one task, for the rows of all domains. The number is the position of the task in

@@ -65,8 +65,8 @@ impl InitRng {
         Self { seed, next: 0, of: 0 }
     }
 
-    /// The streams for a component that is added to a model after its construction. `seed` is the seed of the model. `part` numbers the
-    /// components that are added, from 0; it is at most 2³² − 2.
+    /// The streams for a component that is added to a model after its construction, such as the parameters of a new domain. `seed` is the
+    /// seed of the model. `part` numbers the components that are added, from 0; it is at most 2³² − 2.
     ///
     /// Different parts have different streams, which also differ from those of [`InitRng::new`]. This holds as long as no part takes more
     /// than 2³² streams.

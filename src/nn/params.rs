@@ -49,7 +49,8 @@ pub enum Part {
     Index(usize),
     /// An embedding table, by its position in [`Layout::tables`], from 0. It is written as the name of the table.
     Table(usize),
-    /// A sequence with attention, by its position in [`Layout::sequences`], from 0. It is written as the name of the sequence.
+    /// A sequence with target attention ([`TargetAttention`](super::TargetAttention)), by its position in [`Layout::sequences`], from 0. It
+    /// is written as the name of the sequence.
     Sequence(usize),
     /// A domain. It is written as the name of the domain. A parameter whose name has this part belongs to this domain.
     Domain(DomainId),
@@ -168,7 +169,7 @@ pub enum Leaf<'a> {
     Tensor(&'a [f32], &'a [usize], Decay),
     /// The mean or the variance of a [`MovingAverage`]: the values and the shape.
     Average(&'a [f32], &'a [usize]),
-    /// The count of a [`MovingAverage`]: [`MovingAverage::steps`].
+    /// The count of a [`MovingAverage`]: [`MovingAverage::steps`], the number of training steps whose statistics it contains.
     Count(&'a u64),
 }
 
@@ -179,7 +180,7 @@ pub enum LeafMut<'a> {
     Tensor(&'a mut [f32], &'a [usize], Decay),
     /// The mean or the variance of a [`MovingAverage`]: the values and the shape.
     Average(&'a mut [f32], &'a [usize]),
-    /// The count of a [`MovingAverage`]: [`MovingAverage::steps`].
+    /// The count of a [`MovingAverage`]: [`MovingAverage::steps`], the number of training steps whose statistics it contains.
     Count(&'a mut u64),
 }
 
@@ -213,16 +214,17 @@ pub trait Params: Clone {
     /// example a sum of gradients.
     fn visit_pair(&mut self, grad: &mut Self, path: &mut Path, see: &mut dyn FnMut(&Path, Pair<'_>));
 
-    /// For a gradient. Passes to `see`, for each member, whether the member is present in the step (it had rows or labels). `see` may
-    /// change that. The order is the same for all gradients of a model.
+    /// For a gradient. Passes to `see`, for each member, whether the member is present in the step: whether it had rows or labels. `see` may
+    /// change the value. A *member* is what a [`Per`](super::Per) holds for one domain or branch. The order is the same for all gradients of
+    /// a model.
     fn visit_presence(&mut self, see: &mut dyn FnMut(&mut bool));
 
     /// For a gradient. Sets all values to 0 and marks all members as not present. A member that is not present is skipped, because its
     /// values are 0 already.
     fn zero(&mut self);
 
-    /// For a gradient whose values are 0 already, except the statistics of batches; an optimizer's step leaves it so. Does what
-    /// [`Params::zero`] does, without another pass over the values.
+    /// Does what [`Params::zero`] does, but faster, for a gradient whose learned values are all 0 already, as an optimizer's step leaves
+    /// them. It sets the statistics of batches to 0 and marks all members as not present, without another pass over the values.
     fn dismiss(&mut self) {
         self.zero();
     }

@@ -5,7 +5,7 @@ use crate::data::DomainId;
 
 /// What a member of a [`Per`] belongs to: a domain ([`DomainId`]) or a branch ([`Branch`]).
 pub trait Key: Copy + PartialEq {
-    /// The part of a parameter's dotted name ([`Path::name`]) that names this domain or branch.
+    /// The part of a parameter's dotted name ([`Path::name`]) that names this domain or branch: [`Part::Domain`] or [`Part::Branch`].
     fn part(self) -> Part;
 }
 

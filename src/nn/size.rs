@@ -13,7 +13,7 @@ pub struct Size {
     /// The number of values (`f32` numbers) in all tensors together, moving averages included. It is infinite if the net is too large to be
     /// built.
     pub values: f64,
-    /// The number of tensors, or an estimate somewhat above it.
+    /// The number of tensors (matrices and vectors of parameters), or an estimate somewhat above it.
     pub tensors: f64,
 }
 
@@ -23,7 +23,8 @@ impl Size {
         Self { values, tensors: 1.0 }
     }
 
-    /// About how many bytes of memory such parameters take: 4 for each value, and 256 more for each tensor.
+    /// About how many bytes of memory such parameters take: 4 for each value, and 256 more for each tensor. Gradients and optimizer states
+    /// come in addition.
     pub fn bytes(self) -> f64 {
         4.0 * self.values + TENSOR * self.tensors
     }

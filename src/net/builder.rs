@@ -172,9 +172,9 @@ impl<'a> Builder<'a> {
         if branch.task().is_some() { 1 } else { self.layout.tasks.len() }
     }
 
-    /// The embedded row ([`Embeddings`](crate::model::Embeddings)), which is the input of the net: the embeddings of all fields in the
-    /// order of the layout, then the numeric inputs, side by side in one vector for each row. If the settings have stacked
-    /// cross layers ([`NetConfig::interactions`]), it is their output, of the same width.
+    /// The input of the net, one vector for each row of the batch: the embedded row ([`Embeddings`](crate::model::Embeddings)). It has the
+    /// embeddings of all fields in the order of the layout, then the numeric inputs, side by side. If the settings have stacked cross layers
+    /// ([`NetConfig::interactions`]), it is their output instead, of the same width. A second call returns the same value.
     ///
     /// # Errors
     /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps, or its steps have more than about 33 million
@@ -183,9 +183,9 @@ impl<'a> Builder<'a> {
         self.row_of(0)
     }
 
-    /// The row embedded by the tables of one branch, for a model whose branches have their own embedding tables
-    /// ([`NetConfig::own_tables`]). `owner` is the position of the branch in [`Builder::branches`], from 0. If all branches share the
-    /// tables, use [`Builder::row`].
+    /// The input of the net embedded by the tables of one branch, for a model whose branches have their own embedding tables
+    /// ([`NetConfig::own_tables`]). Otherwise it is like [`Builder::row`]; use that method if all branches share the tables. `owner` is the
+    /// position of the branch in [`Builder::branches`], from 0.
     ///
     /// # Errors
     /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps, or its steps have more than about 33 million
@@ -241,9 +241,9 @@ impl<'a> Builder<'a> {
         Ok(row)
     }
 
-    /// The embedding of the field with the name `name`: its columns of the [embedded row](Builder::row), before any cross
-    /// layers. For a field that keeps its values
-    /// apart ([`Pooling::Keep`](crate::data::Pooling::Keep)), these are the embeddings of all its values, side by side.
+    /// The embedding of the field with the name `name`: its columns of the embedded row. If the settings have stacked cross layers
+    /// ([`NetConfig::interactions`]), these are the columns before the cross layers. For a field that keeps its values apart
+    /// ([`Pooling::Keep`](crate::data::Pooling::Keep)), they are the embeddings of all its values, side by side.
     ///
     /// # Errors
     /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps, or its steps have more than about 33 million

@@ -65,8 +65,8 @@ layers! {
     /// A cross-stitch unit ([`Stitch`]): a linear combination of several values, with learned weights that do not depend on the row. Made
     /// by [`Builder::stitch`](super::Builder::stitch).
     Stitch(Stitch),
-    /// A cross layer of DCN-v2 ([`CrossLayer`]): it multiplies the row by an affine map of its input. Made by
-    /// [`Builder::cross`](super::Builder::cross).
+    /// A cross layer of DCN-v2 ([`CrossLayer`]), `y = x₀ ⊙ (x·W + b) + x`: it multiplies the embedded row `x₀` by an affine map of its input
+    /// x. Made by [`Builder::cross`](super::Builder::cross), and by the setting [`InteractionsConfig`](crate::model::InteractionsConfig).
     Cross(CrossLayer),
     /// The map from a row to its tokens ([`Tokens`]): one vector for each field and each numeric input, which attention reads. Made by
     /// [`Builder::tokens`](super::Builder::tokens).
@@ -81,7 +81,9 @@ layers! {
     /// The map from the query of a branch to its direction ([`Alignment`]): a vector whose inner product with a token is the score of the
     /// token. Made by [`Builder::directions`](super::Builder::directions).
     Alignment(Alignment),
-    /// Attention of the row's target over the events of a sequence. It belongs to the embedded row, whose columns it writes.
+    /// Attention of the row's target over the events of a sequence ([`TargetAttention`]). The crate makes one for each sequence of the layout
+    /// that has [attention](crate::data::AttendedSequence); no method of the builder makes it. Its result is a part of the embedded row, the
+    /// input of the other layers.
     TargetAttention(TargetAttention),
     /// A layer of your own, of a type that implements [`CustomLayer`](super::CustomLayer). Made by
     /// [`Builder::custom`](super::Builder::custom).

@@ -81,7 +81,8 @@ impl Net {
         T::of_mut(&mut self.layers[i])
     }
 
-    /// Iterates over all layers of type `T`, for example all [`Gate`](crate::nn::Gate)s, in the order in which the net runs them.
+    /// Iterates over all layers of type `T`, for example all [`Gate`](crate::nn::Gate)s, in the order in which the net runs them. If the net
+    /// has no such layer, the iterator is empty.
     pub fn all<T: LayerType + 'static>(&self) -> impl Iterator<Item = &T> {
         self.layers.iter().filter_map(T::of)
     }

@@ -34,8 +34,8 @@ impl Value {
         Self { start: self.start + columns.start as u32, width: columns.len() as u32, ..self }
     }
 
-    /// This value with a stopped gradient, written `sg(x)` in formulas. A step that reads the result computes with the same numbers, but
-    /// the backward pass sends no gradient from this step to the value. So the layers that compute the value do not learn from this step.
+    /// This value with a stopped gradient, written `sg(x)` in formulas. A step that reads the result computes with the same numbers, but the
+    /// backward pass sends no gradient from this step to the value. So the layers that compute the value do not learn from this step.
     ///
     /// Only these methods of [`Builder`](super::Builder) accept a stopped value; all others panic: `mlp`, `mlp_from_zero`,
     /// `orthogonal_layer`, `tower`, `domain_mlp`, `domain_mlp_from_zero`, `concat`, `product`, `scale` and `attend`.

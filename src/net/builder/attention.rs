@@ -15,6 +15,8 @@ impl Builder<'_> {
     /// `row` is the [embedded row](Builder::row), in which the embedding of every field must have `width` values. `std` is the standard
     /// deviation of the initial values of `v_j`; `b_j` starts at 0.
     ///
+    /// `name` is the dotted name of the new layer ([`IntoName`]). The method panics if the net has a layer of this name already.
+    ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
     /// about 33 million inputs ([`Value`]s) in all.
@@ -31,6 +33,8 @@ impl Builder<'_> {
     /// and `tokens` is their number, at least 1. `settings` has the number of heads and their width. The result has the same number of
     /// tokens, each of [`AttentionSettings::width`] values. `style` has the normalisation, activation and dropout that follow the
     /// attention.
+    ///
+    /// `name` is the dotted name of the new layer ([`IntoName`]). The method panics if the net has a layer of this name already.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
@@ -57,11 +61,13 @@ impl Builder<'_> {
         })
     }
 
-    /// Adds one query vector for each branch of [`Builder::branches`]: `[branches, width]`, where `width` is [`AttentionSettings::width`].
-    /// The queries do not depend on the rows of a batch. Call this method once in a net, and pass the result to [`Builder::directions`].
+    /// Adds one query vector for each branch of [`Builder::branches`]: `[branches, width]`, where `width` is [`AttentionSettings::width`] of
+    /// `settings`. The queries do not depend on the rows of a batch. Call this method at most once in a net, because its layers have fixed
+    /// names, and pass the result to [`Builder::directions`].
     ///
-    /// If `relations` is false, the query of a branch is its learned representation ([`Representations`], the layer `representations`). If
-    /// it is true, attention among the representations of all branches (the layer `relations`) computes the queries.
+    /// If `relations` is false, the query of a branch is its learned representation: one vector for each branch ([`Representations`], the
+    /// layer `representations`). If it is true, attention among the representations of all branches (the layer `relations`) computes the
+    /// queries.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
@@ -87,6 +93,8 @@ impl Builder<'_> {
     /// [`Builder::queries`]. The inner product of a token with the direction of a branch is the score of the token for this branch. `width`
     /// is the number of values of one token; `settings` are those that the queries got. Pass the result to [`Builder::align`].
     ///
+    /// `name` is the dotted name of the new layer ([`IntoName`]). The method panics if the net has a layer of this name already.
+    ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
     /// about 33 million inputs ([`Value`]s) in all.
@@ -104,10 +112,13 @@ impl Builder<'_> {
         })
     }
 
-    /// Scales each token of a row by its weight for one branch: `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨p, x_m⟩)`, where `softmax_m` is
-    /// the softmax over all m, and `⟨·,·⟩` is the inner product. The tokens `x_m` are side by side in `tokens`. p is the direction of the
-    /// branch in `directions`, the output of [`Builder::directions`]. `branch` is the position of the branch in [`Builder::branches`], from
-    /// 0. The result has as many columns as `tokens`.
+    /// Scales each token of a row by its weight for one branch: `y_m = x_m + α_m·x_m` with `α_m = softmax_m(⟨p, x_m⟩)`. `x_m` is token m of
+    /// the row, `y_m` its result, and p the direction of the branch; `softmax_m` is the softmax over all tokens of the row, and `⟨·,·⟩` is
+    /// the inner product.
+    ///
+    /// `tokens` has the tokens side by side, such as the output of [`Builder::tokens`]. `directions` is the output of
+    /// [`Builder::directions`]. `branch` is the position of the branch in [`Builder::branches`], from 0. The result has as many columns as
+    /// `tokens`.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than

@@ -11,15 +11,20 @@ use crate::nn::{
 };
 
 impl Builder<'_> {
-    /// Adds a multilayer perceptron ([`Mlp`]) that reads `input`. `hidden` lists the widths of its hidden layers, from the input up; it may
-    /// be empty. If `output` is `Some(n)`, a last affine map without activation computes n columns. If `output` is `None`, the result is
-    /// the output of the last hidden layer.
+    /// Adds a multilayer perceptron ([`Mlp`]) that reads `input`. `hidden` lists the widths of its hidden layers, from the input up. If
+    /// `output` is `Some(n)`, a last affine map without activation computes n columns; `hidden` may then be empty. If `output` is `None`, the
+    /// result is the output of the last hidden layer, and `hidden` must have at least one width.
     ///
     /// `style` has the activation, normalisation and dropout of hidden layers, and the distribution of their initial weights.
+    ///
+    /// `name` is the dotted name of the new layer ([`IntoName`]). The method panics if the net has a layer of this name already.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
     /// about 33 million inputs ([`Value`]s) in all.
+    ///
+    /// # Panics
+    /// If `output` is `None` and `hidden` is empty.
     pub fn mlp(
         &mut self,
         name: impl IntoName,
@@ -33,6 +38,8 @@ impl Builder<'_> {
 
     /// Adds a multilayer perceptron whose outputs are all 0 before training: the weights and biases of its last affine map start at 0. The
     /// last affine map computes `output` columns. The other arguments are those of [`Builder::mlp`].
+    ///
+    /// `name` is the dotted name of the new layer ([`IntoName`]). The method panics if the net has a layer of this name already.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
@@ -57,6 +64,8 @@ impl Builder<'_> {
     ///
     /// If `lambda` is not 0, `blocks` must be at least 1, and `width` must be a multiple of it. [`Model::penalize`](crate::Model::penalize)
     /// computes the penalty; it panics if `blocks` is invalid.
+    ///
+    /// `name` is the dotted name of the new layer ([`IntoName`]). The method panics if the net has a layer of this name already.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
@@ -110,6 +119,8 @@ impl Builder<'_> {
     /// `hidden` lists the widths of the hidden layers, from the input up; it may be empty. A last affine map without activation computes
     /// `output` columns. `style` has the settings of hidden layers.
     ///
+    /// `name` is the dotted name of the new layer ([`IntoName`]). The method panics if the net has a layer of this name already.
+    ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
     /// about 33 million inputs ([`Value`]s) in all.
@@ -132,6 +143,8 @@ impl Builder<'_> {
 
     /// Adds a multilayer perceptron that also reads an embedding of the row's domain, and whose outputs are all 0 before training: the
     /// weights and biases of its last affine map start at 0. The arguments are those of [`Builder::domain_mlp`].
+    ///
+    /// `name` is the dotted name of the new layer ([`IntoName`]). The method panics if the net has a layer of this name already.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
@@ -180,15 +193,21 @@ impl Builder<'_> {
         self.push([(); 0], Op::Product { a, b }, width, Size::default(), 4.0 * width as f64, |_| Vec::new())
     }
 
-    /// A cross layer of DCN-v2: `y = first ⊙ (input·W + b) + input`. `first` is usually the embedded row, and `input` the layer before, or
-    /// the row too. With `rank`, W is a product of two matrices of this rank. See [`CrossLayer`].
+    /// Adds a cross layer of DCN-v2 ([`CrossLayer`]): `y = first ⊙ (input·W + b) + input`, where ⊙ is the elementwise product, W a learned
+    /// matrix and b a learned bias. Both start at 0, so that y is `input` before training.
+    ///
+    /// `first` is usually the [embedded row](Builder::row). `input` is the result of the cross layer before, or `first` itself in the first
+    /// cross layer. Both have the same width n, and so has the result. With `Some(r)` as `rank`, W is a product of two matrices, `[n, r]` and
+    /// `[r, n]`; an r above n counts as n. With `None` W is one matrix, `[n, n]`.
+    ///
+    /// `name` is the dotted name of the new layer ([`IntoName`]). The method panics if the net has a layer of this name already.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
     /// about 33 million inputs ([`Value`]s) in all.
     ///
     /// # Panics
-    /// If `first` and `input` have different widths.
+    /// If `first` and `input` have different widths, or if one of them is [stopped](Value::stopped).
     pub fn cross(&mut self, name: impl IntoName, first: Value, input: Value, rank: Option<usize>) -> Built<Value> {
         let width = input.width();
         assert_eq!(width, first.width(), "two values of one width");
@@ -198,28 +217,31 @@ impl Builder<'_> {
         })
     }
 
-    /// The sum of the inner products of all pairs of several values, `Σ_{f<g} ⟨v_f, v_g⟩`, of width 1: the second-order term of a
-    /// factorization machine. The values may be columns of the embedded row. See [`pairwise`](crate::nn::pairwise).
+    /// Adds the sum of the inner products of all pairs of the values `parts`: `Σ_{f<g} ⟨v_f, v_g⟩`, where `v_1, v_2, …` are the values in one
+    /// row, and f and g go over all pairs of them. The result has one column. It is the second-order term of a factorization machine, for
+    /// which `parts` are the embeddings of fields ([`Builder::field`]). The function [`pairwise`](crate::nn::pairwise) computes it.
+    ///
+    /// All values have the same width; they may be columns of the embedded row. There are no parameters. With one value, the result is 0.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
     /// about 33 million inputs ([`Value`]s) in all.
     ///
     /// # Panics
-    /// If `parts` is empty or has values of different widths.
+    /// If `parts` is empty, has values of different widths, or contains a [stopped](Value::stopped) value.
     pub fn pairwise(&mut self, parts: Vec<Value>) -> Built<Value> {
         let kept = 2.0 * width_of(&parts) as f64 + 2.0;
         self.push([(); 0], Op::Pairwise { parts }, 1, Size::default(), kept, |_| Vec::new())
     }
 
-    /// Attends with one query over a sequence: the result is the weighted sum `Σ_m α_m·v_m` with the weights
-    /// `α = softmax_m(⟨query, v_m⟩ / √width)`, where `softmax_m` is the softmax over all m, and `⟨·,·⟩` is the inner product. The function
-    /// [`attend`](crate::nn::attend) computes it.
+    /// Adds attention of one query over the vectors of a sequence. The result is the weighted sum `Σ_m α_m·v_m` with the weights
+    /// `α_m = softmax_m(⟨query, v_m⟩ / √width)`. `v_m` are the embeddings of the values that the row has in the sequence `over`
+    /// ([`Builder::sequence`]), m is the position of a value, `softmax_m` is the softmax over all m, and `⟨·,·⟩` is the inner product.
+    /// `width` is the number of columns of `query`, of one embedding, and of the result. The function [`attend`](crate::nn::attend) computes
+    /// it.
     ///
-    /// `v_m` are the embeddings of the values that the row has in the sequence `over` ([`Builder::sequence`]). Places without a value do
-    /// not count. A row without any value gets a result of zeros. `width` is the number of columns of `query`, which must be the number of
-    /// values in one embedding. The query can be the embedding of a field that reads the same table, or the output of a multilayer
-    /// perceptron.
+    /// Places without a value do not count. A row without any value gets a result of zeros. The query can be the embedding of a field that
+    /// reads the same table ([`Builder::field`]), or the output of a multilayer perceptron. There are no parameters.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
@@ -252,13 +274,17 @@ impl Builder<'_> {
         })
     }
 
-    /// Adds Partitioned Normalization ([`PartitionedNorm`]): batch normalisation in which each row is normalised by the mean and variance
-    /// of the rows of its own domain. The result has as many columns as `input`. `settings` has ε and the other settings of the
-    /// normalisation.
+    /// Adds Partitioned Normalization ([`PartitionedNorm`]): batch normalisation in which each row is normalised by the mean and variance of
+    /// the rows of its own domain. The result has as many columns as `input`. `settings` has ε and the other settings of the normalisation.
+    ///
+    /// `name` is the dotted name of the new layer ([`IntoName`]). The method panics if the net has a layer of this name already.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
     /// about 33 million inputs ([`Value`]s) in all.
+    ///
+    /// # Panics
+    /// If a value of `settings` is out of its range; this is checked when a model is made, not when only its size is computed.
     pub fn partitioned_norm(
         &mut self,
         name: impl IntoName,
@@ -279,6 +305,8 @@ impl Builder<'_> {
     /// layer. These are a layer of their own ([`PostAffine`]). Its name is made from `name`: the part `layers` becomes `hidden`, so
     /// `("layers", 0)` gives `("hidden", 0)`. If `name` has no part `layers`, the part `hidden` is added at the end, so `"late"` gives
     /// `("late", "hidden")`.
+    ///
+    /// `name` is the dotted name of the new layer ([`IntoName`]). The method panics if the net has a layer of this name already.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
@@ -318,6 +346,8 @@ impl Builder<'_> {
     /// `w = softmax(selector·W)`, where `W` is a learned matrix. Each row has its own weights. `selector` is often the embedded row;
     /// `parts` are often the outputs of experts.
     ///
+    /// `name` is the dotted name of the new layer ([`IntoName`]). The method panics if the net has a layer of this name already.
+    ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
     /// about 33 million inputs ([`Value`]s) in all.
@@ -333,21 +363,25 @@ impl Builder<'_> {
         })
     }
 
-    /// Adds a cross-stitch unit ([`Stitch`]): a learned linear combination of values of equal width. The columns of each value of `parts`
-    /// are divided into `blocks` blocks of equal width. `blocks` must be at least 1, and the width of a value must be a multiple of it.
-    /// Each block of the result is a weighted sum of all blocks of all parts. The weights are learned numbers, the same for all rows.
+    /// Adds a cross-stitch unit ([`Stitch`]): a learned weighted sum of values of equal width. The weights are learned numbers, the same for
+    /// all rows. The columns of each value of `parts` are divided into `blocks` blocks of equal width, and each block of the result is a
+    /// weighted sum of all blocks of all parts. `blocks` must be at least 1, and the width of a value must be a multiple of it. With 1 there
+    /// is one weight for each part.
     ///
-    /// Before training, block b of the result gives the weight `own_weight` to block b of `parts[own]`; all other blocks share the rest,
-    /// `1 − own_weight`, equally. If there is only one part with one block, its weight is 1.
+    /// Before training, block b of the result is `own_weight` times block b of `parts[own]`, plus a small part of every other block of every
+    /// value. These other blocks have equal weights, which sum to `1 − own_weight`. If there is only one part with one block, its weight is
+    /// 1.
+    ///
+    /// `name` is the dotted name of the new layer ([`IntoName`]). The method panics if the net has a layer of this name already.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
     /// about 33 million inputs ([`Value`]s) in all.
     ///
     /// # Panics
-    /// If `parts` is empty, has values of different widths, or contains the embedded row or columns of it. Also if `blocks` is 0 or `own`
-    /// is not below the number of parts; this is checked when a model is made, not when only its size is computed. The passes of the net
-    /// panic if the width of a value is not a multiple of `blocks`.
+    /// If `parts` is empty, has values of different widths, or contains the embedded row or columns of it. Also if `blocks` is 0 or `own` is
+    /// not below the number of parts; this is checked when a model is made, not when only its size is computed. The passes of the net panic
+    /// if the width of a value is not a multiple of `blocks`.
     pub fn stitch(
         &mut self,
         name: impl IntoName,
@@ -365,7 +399,7 @@ impl Builder<'_> {
 
     /// Joins several values of equal width: `fusion` says whether it concatenates, sums or averages them. The result of a concatenation has
     /// `parts.len()` times the columns of one part; sum and mean have the columns of one part. If `parts` has only one value, this value is
-    /// returned and no step is added.
+    /// returned and no step is added. For values of different widths, use [`Builder::concat`].
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
@@ -384,6 +418,8 @@ impl Builder<'_> {
     /// Adds the part of a hidden layer after its affine map ([`PostAffine`]): `y = dropout(φ(norm(z)))`, where `z` is `input`. `style` has
     /// the normalisation, the activation φ and the dropout. The result has as many columns as `input`.
     ///
+    /// `name` is the dotted name of the new layer ([`IntoName`]). The method panics if the net has a layer of this name already.
+    ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than
     /// about 33 million inputs ([`Value`]s) in all.
@@ -400,6 +436,8 @@ impl Builder<'_> {
     /// random initial values from the [`InitRng`] that it gets.
     ///
     /// The crate also calls `make` when it only computes the size of the net. So `make` should have no effect except to return the layer.
+    ///
+    /// `name` is the dotted name of the new layer ([`IntoName`]). The method panics if the net has a layer of this name already.
     ///
     /// # Errors
     /// Returns [`TooLarge`](super::TooLarge) if, with this step, the net has more than about 4 million steps, or its steps have more than

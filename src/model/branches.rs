@@ -38,8 +38,16 @@ impl Branches {
         }
     }
 
-    /// All branches of a model with this layout, ordered by domain, then by task. The position of a branch in this list is its position in
-    /// [`Builder::branches`](crate::net::Builder::branches).
+    /// Lists the branches that a model with this layout and these settings has. Their order is:
+    ///
+    /// | branches | order |
+    /// |---|---|
+    /// | tasks | the tasks in the order of [`Layout::tasks`] |
+    /// | domains | the domains in the order of [`Layout::domains`] |
+    /// | tasks in domains | all tasks of the first domain, then all tasks of the second domain, and so on |
+    ///
+    /// [`Branches::Auto`] gives the list of the value that it stands for ([`Branches::resolve`]). The position of a branch in this list, from
+    /// 0, is its position in [`Builder::branches`](crate::net::Builder::branches).
     pub fn of(self, layout: &Layout) -> Vec<Branch> {
         match self.resolve(layout) {
             Self::Auto | Self::Tasks => (0..layout.tasks.len()).map(Branch::Task).collect(),
@@ -74,8 +82,9 @@ impl Branches {
         }
     }
 
-    /// The branches that predict only for rows of the domain `domain`, in the order of [`Branches::of`]. If branches are tasks, the list is
-    /// empty, because each of them predicts for all domains.
+    /// Lists the branches that predict only for rows of the domain `domain`: one for [`Branches::Domains`], one for each task, in the order
+    /// of [`Layout::tasks`], for [`Branches::DomainsAndTasks`]. If branches are tasks, the list is empty, because each of them predicts for
+    /// all domains. It is not checked whether `layout` has the domain.
     pub fn of_domain(self, domain: DomainId, layout: &Layout) -> Vec<Branch> {
         match self.resolve(layout) {
             Self::Auto | Self::Tasks => Vec::new(),
@@ -103,13 +112,13 @@ impl Branches {
     }
 }
 
-/// The settings of a model with branches, that is, with parts that each have their own output: one for each task, each domain, or each task
-/// in each domain ([`Branches`]).
+/// The settings of a model with branches. A branch is a part of the net with its own output: there is one for each task, for each domain, or
+/// for each task in each domain ([`Branches`]).
 pub trait BranchedConfig: NetConfig {
-    /// What the branches stand for: tasks, domains, or tasks in domains.
+    /// What the branches stand for: tasks, domains, or tasks in domains. In settings that were built it is never [`Branches::Auto`].
     fn branches(&self) -> Branches;
 
-    /// The number n of branches that the model had before any domain was added; `None` means all branches. Rows of no known domain use only
-    /// the first n branches of [`Branches::of`].
+    /// The number n of branches that the model had before any domain was added; `None` means that all branches existed then. Rows of no known
+    /// domain use only the first n branches of [`Branches::of`].
     fn built_with(&self) -> Option<usize>;
 }

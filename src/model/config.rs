@@ -44,8 +44,9 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
         0.0
     }
 
-    /// The number of nets of the ensemble, at least 1; default 1. All of them read the embeddings, and the logits of the model are the mean
-    /// of theirs. If there are several, the names of the layers of the i-th net begin with `members.i`, and its initial values differ.
+    /// The number of nets of an ensemble, at least 1; default 1. All of them read the same embeddings, and the logits of the model are the
+    /// mean of their logits. If there are several nets, the names of the layers of net i, from 0, begin with `members.i`, and its initial
+    /// values differ.
     fn members(&self) -> usize {
         1
     }
@@ -55,8 +56,8 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
         0
     }
 
-    /// The interactions of the inputs in front of the net; default `None`, none. The crate adds their steps when the net reads its row
-    /// ([`Builder::row`](crate::net::Builder::row)).
+    /// The cross layers and the factorization machine that the crate adds before the net; default `None`: neither. The crate adds their steps
+    /// when the net reads its row ([`Builder::row`](crate::net::Builder::row)).
     fn interactions(&self) -> Option<&InteractionsConfig> {
         None
     }
@@ -174,9 +175,9 @@ erased_serde::serialize_trait_object!(NetConfig);
 /// Writes the settings type of a model and its builder with [`settings!`](crate::settings!).
 ///
 /// The list has the model's own settings. The macro adds the settings that all models have (`layout`, `seed`, `embedding_dim`,
-/// `embedding_std`, `field_dropout`, `members`, `activation`, `norm`, `dropout`, `init`, `interactions`). With `branches: DEFAULT` it also adds the
-/// settings `branches` and `built_with`, and implements [`BranchedConfig`](super::BranchedConfig). With `domain: FLAG`, the net reads the domain if the setting
-/// `FLAG` is true.
+/// `embedding_std`, `field_dropout`, `members`, `activation`, `norm`, `dropout`, `init`, `interactions`). With `branches: DEFAULT` it also
+/// adds the settings `branches` and `built_with`, and implements [`BranchedConfig`](super::BranchedConfig). With `domain: FLAG`, the net
+/// reads the domain if the setting `FLAG` is true.
 macro_rules! model_config {
     (
         $(#[$doc:meta])*
@@ -207,8 +208,8 @@ macro_rules! model_config {
                 /// a dropped field is 0, the embeddings of other fields are multiplied by `1/(1 − p)`. Numeric inputs stay.
                 field_dropout: f32 = 0.0;
                 /// The number of nets of a small ensemble, 1 to 256; default 1. All of them read the embedding tables, and the logits are the
-                /// mean of theirs, in training and in inference. They differ in their initial weights. If there are several, names of
-                /// tensors begin with `net.members.i`.
+                /// mean of their logits, in training and in inference. They differ in their initial weights. If there are several, the names
+                /// of the tensors of net i, from 0, begin with `net.members.i`.
                 members: usize = 1;
                 /// The activation function of hidden layers; default ReLU. Output layers and softmax gates have none.
                 activation: $crate::nn::ActivationKind = $crate::nn::ActivationKind::default();
@@ -220,7 +221,8 @@ macro_rules! model_config {
                 /// The distribution of the initial weights of hidden layers; default uniform in `±√(1 / in)`, where `in` is the number of
                 /// inputs of the layer.
                 init: $crate::nn::Init = $crate::nn::Init::default();
-                /// The interactions of the inputs in front of the net, such as cross layers; default none.
+                /// The products of inputs that are added to the model: cross layers and a factorization machine
+                /// ([`InteractionsConfig`](crate::model::InteractionsConfig)); default none.
                 interactions: $crate::model::InteractionsConfig = $crate::model::InteractionsConfig::default(),
                     as &$crate::model::InteractionsConfig;
                 $(
@@ -233,14 +235,13 @@ macro_rules! model_config {
                     /// `build` replaces [`Branches::Auto`](crate::model::Branches::Auto) by `Branches::Domains` if the layout has several
                     /// domains and one task, otherwise by `Branches::Tasks`.
                     branches: $crate::model::Branches = $branches;
-                    /// The number of branches that the model had before any domain was added. Default `None`: all branches. It is at least
-                    /// 1 and at most the number of branches. If branches are domains, or tasks in domains, it must be a multiple of the
-                    /// number of branches of one domain. If branches are tasks, it must be the number of tasks.
+                    /// The number of branches that the model had before any domain was added. Default `None`: all branches. It is at least 1
+                    /// and at most the number of branches. If branches are domains, or tasks in domains, it must be a multiple of the number
+                    /// of branches of one domain. If branches are tasks, it must be the number of tasks.
                     ///
                     /// Rows of no known domain use only these first branches. Shared gates, and the cross-stitch units, sluice units and
-                    /// attention of these branches, also read only these branches. So an added domain does not change the scores of the
-                    /// other domains. You rarely set this number yourself, because [`Model::add_domain`](crate::model::Model::add_domain)
-                    /// sets it.
+                    /// attention of these branches, also read only these branches. So an added domain does not change the scores of the other
+                    /// domains. You rarely set this number yourself, because [`Model::add_domain`](crate::model::Model::add_domain) sets it.
                     built_with: Option<usize> = None, from impl Into<Option<usize>>;
                 )?
                 $($list)*

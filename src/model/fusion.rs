@@ -10,12 +10,13 @@ use crate::nn::InputGrad;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fusion {
-    /// Puts the values side by side; this is the default. n values, each `[rows, width]`, become one value, `[rows, n · width]`.
+    /// `y = [x_1, …, x_n]`: puts the n values `x_i` side by side; this is the default. n values, each `[rows, width]`, become one value,
+    /// `[rows, n · width]`.
     #[default]
     Concatenate,
-    /// Adds the values element by element. The result has the shape of one value, `[rows, width]`.
+    /// `y = Σ_i x_i`: adds the values `x_i` element by element. The result has the shape of one value, `[rows, width]`.
     Sum,
-    /// Averages the values element by element. The result has the shape of one value, `[rows, width]`.
+    /// `y = (1/n)·Σ_i x_i`: averages the n values `x_i` element by element. The result has the shape of one value, `[rows, width]`.
     Mean,
 }
 

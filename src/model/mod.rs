@@ -207,8 +207,9 @@ impl Model {
         logits
     }
 
-    /// Computes the answers for a batch in inference, `[rows, tasks]`: of a binary task the probability `p = 1/(1 + exp(−logit))`, of other tasks the
-    /// predicted number ([`Target::answer`](crate::data::Target::answer)). The arguments are those of [`Model::forward`].
+    /// Computes the predictions for a batch in inference, `[rows, tasks]`. For a binary task this is the probability
+    /// `p = 1/(1 + exp(−logit))`, for other tasks the predicted number ([`Target::answer`](crate::data::Target::answer)). The arguments are
+    /// those of [`Model::forward`].
     ///
     /// # Panics
     /// If `batch` does not have the layout of this model. If `domain` has an id that the model does not have, or is a slice that does not
@@ -356,7 +357,7 @@ impl Model {
     /// | pooled, PEPNet | the mean of the other domains' embeddings | yes: once it has trained, its embedding counts |
     /// | branches are domains, or domains and tasks | new parts (experts, gates, bottoms, stacks, representations, towers; in [`Single`] embedding tables), which have to be trained first | no |
     /// | branches are tasks | nothing: the new domain has no parameters | there is nothing to use |
-    /// | a factorization machine in front of a net ([`InteractionsConfig`]) | the weight and bias of all domains | no |
+    /// | any model with a factorization machine ([`InteractionsConfig`]) | the shared weight and bias of its term | no |
     ///
     /// New parts can read older parts, but no older part reads a new part.
     ///

@@ -61,7 +61,8 @@ pub struct Plan<'a> {
     rows: BTreeMap<usize, Value>,
 }
 
-/// A value of a [`Plan`]: the output of one of its steps, `[rows, width]`. The methods of [`Plan`] take and return values.
+/// Stands for a value of a [`Plan`]: the output of one of its steps, `[rows, width]`. It holds no numbers. The methods of [`Plan`] take
+/// values as inputs of a step and return the value that the step computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Value(pub(crate) usize);
 
@@ -77,14 +78,15 @@ impl<'a> Plan<'a> {
         (0..self.domains).map(DomainId::new).chain([DomainId::SHARED])
     }
 
-    /// The embedded row ([`Embeddings`](super::Embeddings)): the embeddings of the fields, then the numeric inputs, side by side.
+    /// Returns the embedded row ([`Embeddings`](super::Embeddings)), the input of the net: the embeddings of the fields, then the numeric
+    /// inputs, side by side. Its width is not known before a step reads it; the first step that reads it sets its width.
     pub fn row(&mut self) -> Value {
         self.row_of(0)
     }
 
-    /// The row embedded by the tables of one branch, in a model whose branches have their own tables
+    /// Returns the row embedded by the tables of one branch, in a model whose branches have their own tables
     /// ([`NetConfig::own_tables`](super::NetConfig::own_tables)). `branch` is the position of the branch in
-    /// [`Branches::of`](super::Branches::of), from 0.
+    /// [`Branches::of`](super::Branches::of), from 0. If all branches share the tables, use [`Plan::row`].
     pub fn row_of(&mut self, branch: usize) -> Value {
         self.row_with(branch, Vec::new())
     }
@@ -99,7 +101,8 @@ impl<'a> Plan<'a> {
         row
     }
 
-    /// Adds the steps of all layers of the multilayer perceptron `mlp`. The result is `mlp(input)`. `input` may be the embedded row.
+    /// Adds the steps of all layers of the multilayer perceptron `mlp`, from the input up. The result is `mlp(input)`, as wide as
+    /// [`Mlp::output`]. There is no dropout, because a plan is for inference. `input` may be the embedded row.
     ///
     /// # Panics
     /// If the width of `input` is not the input width of `mlp`.
@@ -109,8 +112,10 @@ impl<'a> Plan<'a> {
     }
 
     /// Adds one layer: the affine map `linear` (`input·W + b` with its weight W and its bias b), then the normalisation and activation of
-    /// `hidden`. If `hidden` is `None`, the result is that of the affine map. `input` may be the embedded row. Pass an owned `linear` if
-    /// its weights are computed, for example from shared weights and weights of a domain.
+    /// `hidden`. If `hidden` is `None`, the result is that of the affine map. `input` may be the embedded row.
+    ///
+    /// Pass `linear` as `Cow::Borrowed` if it is a layer of the net, and as `Cow::Owned` if its weights are computed, for example from shared
+    /// weights and weights of a domain.
     ///
     /// # Panics
     /// If `linear` does not have one bias for each column of its weight, or the width of `input` is not the number of rows of the weight.
@@ -177,11 +182,12 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Adds a cross-stitch unit ([`Stitch`]): a linear combination of several values of equal width. The result is as wide as one of them.
+    /// Adds a cross-stitch unit ([`Stitch`]): a weighted sum of several values of equal width, with weights that do not depend on the row.
+    /// The result is as wide as one of the values.
     ///
     /// # Panics
-    /// If the number of `parts` is not the number of values that `stitch` reads. If the width of the parts is not a multiple of the number
-    /// of blocks of `stitch`. If `parts` has values of different widths or contains the embedded row.
+    /// If the number of `parts` is not the number of values that `stitch` reads. If the width of the parts is not a multiple of the number of
+    /// blocks of `stitch`. If `parts` has values of different widths or contains the embedded row.
     pub fn stitch(&mut self, parts: &[Value], stitch: &'a Stitch) -> Value {
         assert_eq!(stitch.inputs(), parts.len(), "one value for each input of the unit");
         let width = self.common_width(parts);
@@ -222,7 +228,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Scales each token of a row by its weight `α_m`. `tokens` has the M tokens `x_m` of a row side by side, `[rows, M·width]`. The result
-    /// has the tokens `y_m = x_m + α_m·x_m` with `α = softmax_m(⟨direction, x_m⟩)`, where `softmax_m` is the softmax over all m, and
+    /// has the tokens `y_m = x_m + α_m·x_m` with `α_m = softmax_m(⟨direction, x_m⟩)`, where `softmax_m` is the softmax over all m, and
     /// `⟨·,·⟩` is the inner product. `direction` is a vector as wide as one token, equal for all rows. See
     /// [`Alignment`](crate::nn::Alignment).
     ///
@@ -265,7 +271,7 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Scale { input, gate, factor }, Some(width))
     }
 
-    /// The elementwise product `a ⊙ b` of two values of equal width.
+    /// Multiplies two values of equal width element by element: the result is `a ⊙ b`, as wide as `a`.
     ///
     /// # Panics
     /// If the widths of `a` and `b` differ, or if `a` or `b` is the embedded row.
@@ -274,12 +280,13 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Product { a, b }, Some(width))
     }
 
-    /// Adds attention of one query over the vectors `v_m` of a row. The result is the weighted sum `Σ_m α_m·v_m` with
-    /// `α = softmax_m(⟨query, v_m⟩ / √width)`, where `softmax_m` is the softmax over all m, `⟨·,·⟩` is the inner product, and `width` is
-    /// the width of `query`.
+    /// Adds attention of one query over the vectors `v_m` of a row. The result is the weighted sum `Σ_m α_m·v_m` with the weights
+    /// `α_m = softmax_m(⟨query, v_m⟩ / √width)`, where m is the position of a vector, `softmax_m` is the softmax over all m, `⟨·,·⟩` is the
+    /// inner product, and `width` is the width of `query` and of the result.
     ///
-    /// `values` has n vectors `v_m` side by side, each as wide as `query`. `filled`, of width 1, says which share of these places a row
-    /// fills, from 0 to 1: only the first `filled·n` vectors count. See [`attend`](crate::nn::attend).
+    /// `values` has n vectors `v_m` side by side, each as wide as `query`. `filled`, of width 1, says how much of these n places a row fills,
+    /// from 0 to 1: only the first `filled·n` vectors count, rounded to a whole number. A row without vectors gets zeros. The function
+    /// [`attend`](crate::nn::attend) computes it.
     ///
     /// # Panics
     /// If `query`, `values` or `filled` is the embedded row, if the width of `values` is not a multiple of the width of `query`, or if the
@@ -297,11 +304,12 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Custom { input, layer, domain }, Some(width))
     }
 
-    /// Adds `share · value` to the logits of the rows of one domain. [`DomainId::SHARED`] means the rows of no known domain.
+    /// Adds `share · value` to the logits of the rows of one domain. [`DomainId::SHARED`] means the rows of no known domain. `share` is a
+    /// factor, usually 1; for the mean of n values, pass each with `1/n`.
     ///
-    /// If `task` is `Some`, it is the position of a task in [`Layout::tasks`](crate::data::Layout::tasks), from 0; `value` has width 1 and
-    /// is added to the logit of this task. If `task` is `None`, `value` has one column for each task. If several values are added to one
-    /// logit, the logit is their sum.
+    /// If `task` is `Some`, it is the position of a task in [`Layout::tasks`](crate::data::Layout::tasks), from 0; `value` has width 1 and is
+    /// added to the logit of this task. If `task` is `None`, `value` has one column for each task. If several values are added to one logit,
+    /// the logit is their sum.
     ///
     /// # Panics
     /// If the plan does not have the domain `domain`, or if `value` is the embedded row. The width of `value` and the position `task` are

@@ -8,7 +8,8 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`Single`](super::Single), which has separate embedding tables and a separate network for each branch.
     SingleConfig, SingleConfigBuilder, "single", branches: Branches::DomainsAndTasks, own_tables: true => {
-        /// The widths of the hidden layers of each branch's network, from the input up; default 128, 64, 32. An output layer follows them.
+        /// The widths of the hidden layers of each branch's network, from the input up, each from 1 to 65536; default 128, 64, 32. An output
+        /// layer follows them.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {

@@ -9,9 +9,9 @@ use crate::nn::{Combination, PartitionedNormSettings};
 model_config! {
     /// The settings of [`Star`](super::Star), the model in which every layer combines shared weights and weights of the domain.
     StarConfig, StarConfigBuilder, "star" => {
-        /// The widths of the hidden layers of the star topology, from the input up; default 128, 64, 32. The star topology is a network in
-        /// which every layer combines shared weights with weights of the domain. An output layer of the same kind follows the hidden
-        /// layers.
+        /// The widths of the hidden layers of the star topology, from the input up, each from 1 to 65536; default 128, 64, 32. The star
+        /// topology is a network in which every layer combines shared weights with weights of the domain. An output layer of the same kind
+        /// follows the hidden layers.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
         /// How a layer of the star topology combines its shared weights with its weights of the domain; default by their elementwise
         /// product, as in the paper.
@@ -30,16 +30,17 @@ model_config! {
         /// these rows. If the batch has fewer rows of the domain, it uses the moving averages of the domain (those of all domains together
         /// if the domain has none yet). At least 2; default 64.
         norm_min_rows: usize = 64;
-        /// φ of Partitioned Normalization: φ times the moving variance over all domains together is added to the variance of each domain. A
-        /// finite number of at least 0; default 0. If φ is above 0, a column that was nearly constant in a domain cannot become very large
-        /// after normalisation when a new value occurs. But the scores of a domain then depend on the statistics of the other domains too.
+        /// The factor f of Partitioned Normalization: f times the moving variance over all domains together is added to the variance of each
+        /// domain. A finite number of at least 0; default 0. If f is above 0, a column that was nearly constant in a domain cannot become
+        /// very large after normalisation when a new value occurs. But the scores of a domain then depend on the statistics of the other
+        /// domains too.
         norm_floor: f32 = 0.0;
         /// Whether there is an auxiliary network, whose logits are added to those of the star topology; default true. It reads the
         /// [embedded row](crate::model::Embeddings) and an embedding of the domain. If false, `auxiliary_hidden` and `domain_dim` have no
         /// effect.
         auxiliary: bool = true;
-        /// The widths of the hidden layers of the auxiliary network, from the input up; default one layer of width 32. An output layer
-        /// follows them.
+        /// The widths of the hidden layers of the auxiliary network, from the input up, each from 1 to 65536; default one layer of width 32.
+        /// An output layer follows them.
         auxiliary_hidden: Vec<usize> = vec![32], from impl Into<Vec<usize>>, as &[usize];
         /// The number of values in the embedding of a domain, which the auxiliary network reads; from 1 to 65536, default 16.
         domain_dim: usize = 16;

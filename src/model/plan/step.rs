@@ -14,19 +14,20 @@ use crate::nn::{MultiHeadAttention, PostAffine, Stitch, TargetAttention, Tokens}
 /// One step of a [`Plan`](super::Plan).
 #[derive(Debug)]
 pub(crate) enum PlanStep<'a> {
-    /// The row embedded by the tables of this owner, and by sequence the attention that pools it.
+    /// The row embedded by the tables of the owner at the position `owner`. `attention` has the attention of each sequence of the layout that
+    /// has one; it writes columns of the row.
     Row { owner: usize, attention: Vec<&'a TargetAttention> },
     /// `x·W + b`, then a ReLU if `rectified`.
     Affine { input: Value, weight: Cow<'a, Array2<f32>>, bias: Option<Cow<'a, Array1<f32>>>, rectified: bool },
     /// The part of a hidden layer after its affine map, if that is not a ReLU alone.
     PostAffine { input: Value, hidden: &'a PostAffine },
-    /// `Σ_i softmax(scores)_i · parts_i`.
+    /// `Σ_i w_i · parts_i` with `w = softmax(scores)`, in each row: the mixture of a softmax gate whose scores an affine step computed.
     Mix { scores: Value, parts: Vec<Value> },
-    /// Several values of one width, concatenated, summed or averaged.
+    /// Several values of one width, concatenated, summed or averaged, as `fusion` says.
     Join { parts: Vec<Value>, fusion: Fusion },
-    /// A linear combination, block by block.
+    /// A weighted sum of several values, block by block, with the weights of `stitch`.
     Stitch { parts: Vec<Value>, stitch: &'a Stitch },
-    /// `shared + σ(gate) ⊙ own`.
+    /// `shared + σ(gate) ⊙ own`, where σ is the sigmoid and ⊙ the elementwise product.
     Gated { shared: Value, own: Value, gate: Value },
     /// Some columns of a value, which may be the row.
     Columns { input: Value, columns: Range<usize> },
@@ -36,7 +37,8 @@ pub(crate) enum PlanStep<'a> {
     Scale { input: Value, gate: Value, factor: f32 },
     /// `a ⊙ b`.
     Product { a: Value, b: Value },
-    /// Attention of a query over concatenated vectors; `filled` is the share of vectors that a row has.
+    /// Attention of the vector `query` over the vectors that `values` has side by side. `filled`, from 0 to 1, says how many of these places
+    /// a row fills, as a share of all.
     Attend { query: Value, values: Value, filled: Value },
     /// A layer of the user's own, for rows of this domain.
     Custom { input: Value, layer: &'a Custom, domain: DomainId },

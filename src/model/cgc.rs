@@ -9,7 +9,8 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`Cgc`](super::Cgc), the model with shared experts, experts of each branch and a gate per branch.
     CgcConfig, CgcConfigBuilder, "cgc", branches: Branches::Auto => {
-        /// The number of experts that all branches share; default 2. It may be 0 if `own_experts` is at least 1.
+        /// The number of experts that all branches share; default 2. It may be 0 if `own_experts` is at least 1. Together, `shared_experts`
+        /// and `own_experts` are at most 4096.
         shared_experts: usize = 2;
         /// The number of own experts of each branch, which no other branch reads; default 1. It may be 0 if `shared_experts` is at least 1.
         own_experts: usize = 1;

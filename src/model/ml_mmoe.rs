@@ -10,7 +10,7 @@ model_config! {
     MlMmoeConfig, MlMmoeConfigBuilder, "ml_mmoe", branches: Branches::Auto => {
         /// The number of levels of experts, 1 to 256; default 2. With one level the model is [`Mmoe`](super::Mmoe).
         levels: usize = 2;
-        /// The number of experts at each level, at least 1; default 3. All branches share them.
+        /// The number of experts at each level, from 1 to 4096; default 3. All branches share them.
         experts: usize = 3;
         /// The widths of the layers of each expert, from the input up, each from 1 to 65536. At least one layer; default one layer of width
         /// 128. The mixture of experts that a tower reads has the last of these widths.

@@ -9,7 +9,8 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`Mmoe`](super::Mmoe), the model with shared experts and a gate per branch.
     MmoeConfig, MmoeConfigBuilder, "mmoe", branches: Branches::Auto => {
-        /// The number of experts, at least 1; default 3. All branches share them. If there is only one expert, its gate weight is always 1.
+        /// The number of experts, from 1 to 4096; default 3. All branches share them. If there is only one expert, its gate weight is always
+        /// 1.
         experts: usize = 3;
         /// The widths of the layers of each expert, from the input up, each from 1 to 65536. At least one layer; default one layer of width
         /// 128. The mixture of experts that a tower reads has the last of these widths.

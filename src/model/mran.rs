@@ -17,7 +17,7 @@ model_config! {
         /// values.
         head_width: usize = 16;
         /// An attention score is the inner product of two vectors. If true (the default), each score is divided by the square root of the
-        /// width of these vectors. If false, scores are not scaled.
+        /// width of these vectors. If false, scores are not divided.
         scaled: bool = true;
         /// The number of layers of attention among features, from 0 to 256; default 1. With 0, features do not attend to each other.
         attention_layers: usize = 1;

@@ -11,8 +11,8 @@ model_config! {
     PleConfig, PleConfigBuilder, "ple", branches: Branches::Auto => {
         /// The number of levels of experts, 1 to 256; default 2. With one level the model is [`Cgc`](super::Cgc).
         levels: usize = 2;
-        /// The number of experts at each level that all branches share; default 2. It must be at least 1 if there is more than one level,
-        /// or if `own_experts` is 0.
+        /// The number of experts at each level that all branches share; default 2. It must be at least 1 if there is more than one level, or
+        /// if `own_experts` is 0. Together, `shared_experts` and `own_experts` are at most 4096.
         shared_experts: usize = 2;
         /// The number of own experts of each branch at each level, which the other branches do not read (only the shared gate does);
         /// default 1. It may be 0 if `shared_experts` is at least 1.

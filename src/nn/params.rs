@@ -29,13 +29,15 @@ use ndarray::{Array, Dimension};
 use super::{Branch, MovingAverage};
 use crate::data::{DomainId, Layout};
 
-/// What weight decay does to a tensor: nothing, or pull its values towards a number.
+/// What weight decay does to a tensor: nothing, or pull its values towards a number. A layer names it for each tensor in
+/// [`params!`](crate::params!).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Decay {
     /// Weight decay does not change the tensor. Biases and shifts have this value.
     None,
-    /// Weight decay pulls all values of the tensor towards this number: 0 for weights, 1 for factors, such as those by which
-    /// [`Factor`](super::Factor) multiplies the shared weights.
+    /// Weight decay pulls each value w of the tensor towards this number c: it adds `λ·(w − c)` to the gradient, or moves w directly,
+    /// depending on the [optimizer](crate::optim). λ is the strength of the weight decay. c is 0 for weights, and 1 for factors, such as
+    /// those by which [`Factor`](super::Factor) multiplies the shared weights.
     Towards(f32),
 }
 

@@ -17,9 +17,11 @@ pub enum NormKind {
     /// No normalisation, the default.
     #[default]
     None,
-    /// Batch normalisation ([`BatchNorm`]): each column is normalised by its mean and variance over the rows of the batch.
+    /// Batch normalisation ([`BatchNorm`]): `γ·(z − μ)/√(σ² + ε) + β`, where μ and σ² are the mean and the variance of the column of z, in
+    /// training over the rows of the batch, in inference as moving averages. γ and β are learned.
     Batch,
-    /// Layer normalisation ([`LayerNorm`]): each row is normalised by the mean and variance of its columns.
+    /// Layer normalisation ([`LayerNorm`]): `γ·(z − μ)/√(σ² + ε) + β`, where μ and σ² are the mean and the variance of the values in the row
+    /// of z. γ and β are learned.
     Layer,
 }
 

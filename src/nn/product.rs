@@ -15,7 +15,8 @@ pub struct ProductCache {
 }
 
 /// The elementwise product `y = a ⊙ b`. `a`, `b` and `y` are `[rows, width]`. A factorization machine sums such products over pairs of
-/// fields, where `a` and `b` are the embeddings of two fields (Rendle, "Factorization Machines", ICDM 2010).
+/// fields, where `a` and `b` are the embeddings of two fields (Rendle, "Factorization Machines", ICDM 2010). `cache` keeps `b` for the
+/// backward pass.
 ///
 /// ```
 /// use ndarray::{Array2, array};

@@ -16,8 +16,8 @@ pub struct ScaleCache {
 }
 
 /// Multiplies each value of `x` by a gate δ between 0 and γ: `y = δ ⊙ x` with `δ = γ·σ(z)`, where γ is the argument `factor` and σ the
-/// sigmoid. `x`, `z` and `y` are `[rows, width]`. It is the last step of a Gate NU (Chang et al., "PEPNet", KDD 2023, section 3.2). For γ =
-/// 2 and z = 0, δ is 1.
+/// sigmoid. `x`, `z` and `y` are `[rows, width]`. It is the last step of a gate ("Gate NU") of PEPNet (Chang et al., "PEPNet", KDD 2023,
+/// section 3.2). For γ = 2 and z = 0, δ is 1. `cache` keeps δ for the backward pass.
 ///
 /// ```
 /// use ndarray::{Array2, array};

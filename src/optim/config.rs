@@ -30,16 +30,19 @@ use crate::Result;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum OptimizerConfig {
-    /// Stochastic gradient descent ([`Sgd`]), with or without momentum.
+    /// Stochastic gradient descent ([`Sgd`]): `w ← w − lr·g` for a value w with gradient g, where `lr` is the learning rate; optionally with
+    /// momentum.
     Sgd(SgdConfig),
-    /// [`Adam`]. Its weight decay is added to the gradient.
+    /// [`Adam`]: `w ← w − lr·m̂/(√v̂ + ε)`, where m̂ and v̂ are moving averages of the gradient and of its square. Weight decay is added to
+    /// the gradient.
     Adam(AdamConfig),
-    /// `AdamW` ([`Adam::decoupled`]). Its weight decay moves the values directly.
+    /// `AdamW` ([`Adam::decoupled`]): Adam, but weight decay moves the values directly instead of being added to the gradient.
     #[serde(rename = "adamw")]
     AdamW(AdamConfig),
-    /// [`Adagrad`] with one accumulator of squared gradients for each value.
+    /// [`Adagrad`]: `w ← w − lr·g/(√s + ε)`, where s, the accumulator, is the sum of the squared gradients of the value w so far.
     Adagrad(AdagradConfig),
-    /// [`Adagrad::rowwise`]: one accumulator of squared gradients for each table row, so that the state of a table needs little memory.
+    /// [`Adagrad::rowwise`]: Adagrad with one accumulator of squared gradients for each row of an embedding table, so that the state of a
+    /// table needs little memory. Other tensors have one for each value.
     RowwiseAdagrad(AdagradConfig),
 }
 
@@ -102,7 +105,8 @@ impl OptimizerConfig {
         }
     }
 
-    /// What happens to the rows of a table that a step does not read.
+    /// What the optimizer does in a step with the rows of embedding tables that the step did not read: [`RowUpdates::Lazy`], the default, or
+    /// [`RowUpdates::Exact`].
     pub fn row_updates(&self) -> RowUpdates {
         match self {
             Self::Sgd(config) => config.row_updates(),
@@ -122,7 +126,7 @@ impl OptimizerConfig {
         }
     }
 
-    /// Makes an optimizer with these settings. It has no state yet: no step has been taken.
+    /// Makes an optimizer with these settings. It has no state yet: no step has been taken. Its learning rate is [`OptimizerConfig::lr`].
     pub fn build(&self) -> Box<dyn Optimizer> {
         match self.clone() {
             Self::Sgd(config) => Box::new(Sgd::new(config)),

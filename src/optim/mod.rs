@@ -57,9 +57,10 @@ use crate::nn::{Decay, RowGrad};
 /// An optimizer updates the tensors of a model by their gradients. [`Model::apply`](crate::Model::apply) calls it.
 ///
 /// A *slot* is the number of a tensor in its model: its position, from 0, in the order in which the model visits its tensors
-/// ([`Model::visit`](crate::Model::visit)). Each slot has its own state and its own step count. If a tensor has no gradient in a step (such
-/// as the weights of a domain without rows), its state and its step count do not change. The memory of a slot is allocated at its first
-/// step; later steps allocate nothing.
+/// ([`Model::visit`](crate::Model::visit)). Each slot has its own state, such as moments, and its own step count. If a tensor has no gradient
+/// in a step (such as the weights of a domain without rows), its state and its step count do not change. The memory of a slot is allocated at
+/// its first step; later steps allocate nothing. A NaN in a gradient makes the values NaN: check the gradient before, for example by the norm
+/// that [`Clip::clip`] returns.
 ///
 /// Inside a rayon pool the optimizers of this crate update blocks of a tensor in parallel. The result has the same bits.
 pub trait Optimizer: Send {

@@ -36,11 +36,12 @@ use super::Clock;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum LrSchedule {
-    /// The learning rate does not change after the warm-up.
+    /// The factor is 1: the learning rate does not change after the warm-up.
     Constant(ConstantLr),
     /// The learning rate falls along half a cosine and reaches its lowest value at step [`CosineLr::total_steps`].
     Cosine(CosineLr),
-    /// The learning rate is multiplied by [`StepLr::factor`] after every [`StepLr::every_epochs`] epochs.
+    /// The learning rate is multiplied by [`StepLr::factor`] after every [`StepLr::every_epochs`] epochs: after n times this number of
+    /// epochs, the factor is `factorⁿ`.
     Step(StepLr),
     /// The learning rate is multiplied by [`PlateauLr::factor`] whenever the monitored metric has not improved for more than
     /// [`PlateauLr::patience`] epochs in a row. It needs validation rows.

@@ -6,7 +6,8 @@
 pub struct SlotState<'a> {
     /// The number of steps in which the optimizer updated the tensor.
     pub steps: u64,
-    /// The lists, each with its name and its values: for [`Adam`](super::Adam), the names are `first_moment` and `second_moment`.
+    /// The lists, each with its name and its values. The names are `momentum` for [`Sgd`](super::Sgd) with momentum, `first_moment` and
+    /// `second_moment` for [`Adam`](super::Adam), and `sum` for [`Adagrad`](super::Adagrad).
     /// [`Optimizer::restore`](super::Optimizer::restore) accepts the lists in any order.
     pub tensors: Vec<(&'a str, &'a [f32])>,
 }

@@ -122,8 +122,9 @@ activations! {
     learned {
         /// PReLU (He et al. 2015): `z` if `z > 0`, otherwise `α_j·z`. The slope `α_j` of column j is learned and starts at 0.25.
         Prelu,
-        /// Dice (Zhou et al. 2018, "Deep Interest Network", section 5.2): small values are multiplied by a learned slope, as in PReLU, but
-        /// the change to the slope 1 is smooth and happens at the mean of the column. [`Dice`] has the formula.
+        /// Dice (Zhou et al. 2018, "Deep Interest Network", section 5.2): `p·z + (1 − p)·α_j·z` with `p = σ((z − E)/√(Var + ε))`. σ is the
+        /// sigmoid, and E and Var are the mean and the variance of column j. Small values are multiplied by a learned slope `α_j`, as in
+        /// PReLU, but the change to the slope 1 is smooth and happens at the mean of the column. [`Dice`] explains the details.
         Dice,
     }
     curves {

@@ -38,7 +38,7 @@ impl Branches {
         }
     }
 
-    /// Lists the branches that a model with this layout and these settings has. Their order is:
+    /// Lists the branches that a model with the layout `layout` has. Their order is:
     ///
     /// | branches | order |
     /// |---|---|

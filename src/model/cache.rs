@@ -32,7 +32,8 @@ pub struct Cache<M> {
 }
 
 impl<M> Cache<M> {
-    /// An empty cache for passes in this mode: `Cache::new(Infer)`, for example.
+    /// An empty cache for passes in the mode `mode`: `Cache::new(Infer)` or `Cache::new(Train::default())`, for example. Its memory is
+    /// allocated by the first pass.
     pub fn new(mode: M) -> Self {
         Self {
             mode,

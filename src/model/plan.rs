@@ -145,8 +145,8 @@ impl<'a> Plan<'a> {
         self.push(PlanStep::Affine { input, weight, bias, rectified }, Some(width))
     }
 
-    /// Adds the part of a hidden layer after its affine map: normalisation and activation of `input`. There is no dropout, because a plan
-    /// is for inference.
+    /// Adds the part of a hidden layer after its affine map: the normalisation and the activation of `hidden`, applied to `input`. The result
+    /// is as wide as `input`. There is no dropout, because a plan is for inference.
     ///
     /// # Panics
     /// If `input` is the embedded row.

@@ -130,8 +130,8 @@ impl Net {
         Self { program: Arc::new(program), layers, present }
     }
 
-    /// Computes how many values the net of these settings has: its parameters and moving averages, without the embedding tables. It does
-    /// not make the net, so it needs little memory.
+    /// Computes how many values the net of the settings `config` has: its parameters and moving averages, without the embedding tables. It
+    /// does not make the net, so it needs little memory.
     ///
     /// The crate calls this function before it allocates memory for a model. So it can refuse settings that need more memory than the
     /// machine has, and model files that hold fewer values than their settings need. If the net has more steps or branches than

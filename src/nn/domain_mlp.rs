@@ -132,9 +132,9 @@ impl DomainMlp {
         self.mlp.forward_after(first, mode, mlp, logits);
     }
 
-    /// The backward pass. `x` and `segments` are those of the forward pass and `dlogits` is the gradient of the logits. Adds the gradient
-    /// of the parameters to `grad`. The gradient of `x` goes to `dx`; [`InputGrad`] says whether it overwrites the matrix or is added to
-    /// it. Pass `None` for `dx` if you do not need it.
+    /// The backward pass. `x`, `segments` and `cache` are those of the forward pass, and `dlogits` is the gradient of the logits. Adds the
+    /// gradient of the parameters to `grad`. The gradient of `x` goes to `dx`; [`InputGrad`] says whether it overwrites the matrix or is
+    /// added to it. Pass `None` for `dx` if you do not need it.
     ///
     /// # Panics
     /// If the domain of a segment is [`DomainId::SHARED`], or if a shape is not that of the forward pass.

@@ -51,8 +51,8 @@ impl Dropout {
         Self { rate, site: rng.next_site() }
     }
 
-    /// The forward pass, which changes `y` in place. In training, each value of `y` is set to 0 with probability `rate`, or else multiplied
-    /// by `1/(1 − rate)`. In the other [modes](Mode) `y` stays as it is.
+    /// The forward pass, which changes `y` in place. If `mode` is training, each value of `y` is set to 0 with probability `rate`, or else
+    /// multiplied by `1/(1 − rate)`. In the other [modes](Mode) `y` stays as it is. `cache` keeps the random bytes for the backward pass.
     pub fn forward(&self, mode: Mode<'_>, cache: &mut DropoutCache, y: &mut ArrayRef2<f32>) {
         let Some(step) = mode.training().filter(|_| self.rate > 0.0) else { return };
         let (rows, row_bytes) = (y.nrows(), 2 * y.ncols());

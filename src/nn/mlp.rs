@@ -198,8 +198,8 @@ impl Mlp {
         }
     }
 
-    /// The backward pass through every layer. `x` is the input of the forward pass and `dy` the gradient of its output. Adds the gradient
-    /// of the parameters to `grad` and writes the gradient of `x` to `dx`. Pass `None` for `dx` if you do not need it.
+    /// The backward pass through every layer. `x` and `cache` are those of the forward pass, and `dy` is the gradient of its output. Adds the
+    /// gradient of the parameters to `grad` and writes the gradient of `x` to `dx`. Pass `None` for `dx` if you do not need it.
     ///
     /// # Panics
     /// If `x`, `dy` or `dx` has another shape than `x`, `y` and `x` of the forward pass.

@@ -47,7 +47,7 @@ impl<K: Key, T> Per<K, T> {
         Self { present: vec![true; keys.len()], keys, members }
     }
 
-    /// Adds a key and its member at the end of the list. In a gradient, the new member is present.
+    /// Adds `member`, which belongs to `key`, at the end of the list. In a gradient, the new member is present.
     pub fn push(&mut self, key: K, member: T) {
         self.keys.push(key);
         self.members.push(member);

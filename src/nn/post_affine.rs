@@ -155,8 +155,8 @@ impl PostAffine {
         self.dropout.forward(mode, &mut cache.dropout, y);
     }
 
-    /// The backward pass. `z` is the input of the forward pass and `dy` the gradient of its output. Adds the gradient of the parameters to
-    /// `grad` and writes the gradient of `z` to `dz`. It overwrites `dy`: do not read it afterwards.
+    /// The backward pass. `z` and `cache` are those of the forward pass, and `dy` is the gradient of its output. Adds the gradient of the
+    /// parameters to `grad` and writes the gradient of `z` to `dz`. It overwrites `dy`: do not read it afterwards.
     ///
     /// # Panics
     /// If `z`, `dy` and `dz` differ in shape.

@@ -38,9 +38,9 @@ pub fn product(a: &ArrayRef2<f32>, b: &ArrayRef2<f32>, cache: &mut ProductCache,
     Zip::from(y).and(a).and(b).for_each(|y, &a, &b| *y = a * b);
 }
 
-/// The backward pass of [`product`]. `a` is that of the forward pass and `dy` the gradient of its output. The gradient of `a`,
-/// `da = dy ⊙ b`, goes to `da`; [`InputGrad`] says whether it overwrites the matrix or is added to it. The gradient of `b`, `db = dy ⊙ a`,
-/// goes to [`ProductCache::db`].
+/// The backward pass of [`product`]. `a` and `cache` are those of the forward pass, and `dy` is the gradient of its output. The gradient of
+/// `a`, `da = dy ⊙ b`, goes to `da`; [`InputGrad`] says whether it overwrites the matrix or is added to it. The gradient of `b`,
+/// `db = dy ⊙ a`, goes to [`ProductCache::db`].
 ///
 /// # Panics
 /// If `a`, `dy`, `da` and the `b` of the forward pass differ in shape.

@@ -41,8 +41,8 @@ pub fn scale(factor: f32, x: &ArrayRef2<f32>, z: &ArrayRef2<f32>, cache: &mut Sc
     });
 }
 
-/// The backward pass of [`scale`]. `factor` (γ) and `x` are those of the forward pass and `dy` is the gradient of its output. The gradient
-/// of `x`, `dx = dy ⊙ δ`, goes to `dx`; [`InputGrad`] says whether it overwrites the matrix or is added to it. The gradient of `z`,
+/// The backward pass of [`scale`]. `factor` (γ), `x` and `cache` are those of the forward pass, and `dy` is the gradient of its output. The
+/// gradient of `x`, `dx = dy ⊙ δ`, goes to `dx`; [`InputGrad`] says whether it overwrites the matrix or is added to it. The gradient of `z`,
 /// `dz = dy ⊙ x ⊙ δ ⊙ (1 − δ/γ)`, goes to [`ScaleCache::dz`].
 ///
 /// # Panics

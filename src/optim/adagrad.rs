@@ -61,14 +61,14 @@ pub struct Adagrad {
 }
 
 impl Adagrad {
-    /// Makes an Adagrad with these settings and one accumulator for each value. There is no state yet: all accumulators start from
+    /// Makes an Adagrad with the settings `config` and one accumulator for each value. There is no state yet: all accumulators start from
     /// [`AdagradConfig::initial_accumulator`].
     pub fn new(config: AdagradConfig) -> Self {
         Self::with(config, false)
     }
 
-    /// Makes an Adagrad with these settings and one accumulator for each row of an embedding table; other tensors have one for each value.
-    /// There is no state yet: all accumulators start from [`AdagradConfig::initial_accumulator`].
+    /// Makes an Adagrad with the settings `config` and one accumulator for each row of an embedding table; other tensors have one for each
+    /// value. There is no state yet: all accumulators start from [`AdagradConfig::initial_accumulator`].
     pub fn rowwise(config: AdagradConfig) -> Self {
         Self::with(config, true)
     }

@@ -72,14 +72,14 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// Makes an Adam with these settings. There is no state yet: all moments start at 0. Its weight decay is added to the gradient.
+    /// Makes an Adam with the settings `config`. There is no state yet: all moments start at 0. Its weight decay is added to the gradient.
     pub fn new(config: AdamConfig) -> Self {
         let decay = WeightDecay::L2(config.weight_decay().unwrap_or_default());
         Self::with(config, decay)
     }
 
-    /// Makes an `AdamW` with these settings. There is no state yet: all moments start at 0. Its weight decay moves the values directly, not
-    /// through the gradient.
+    /// Makes an `AdamW` with the settings `config`. There is no state yet: all moments start at 0. Its weight decay moves the values
+    /// directly, not through the gradient.
     pub fn decoupled(config: AdamConfig) -> Self {
         let decay = WeightDecay::Decoupled(config.weight_decay().unwrap_or(ADAMW_DECAY));
         Self::with(config, decay)

@@ -53,7 +53,7 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// Makes an optimizer with these settings. There is no state yet: all momentum buffers start at 0.
+    /// Makes an optimizer with the settings `config`. There is no state yet: all momentum buffers start at 0.
     pub fn new(config: SgdConfig) -> Self {
         Self {
             lr: config.lr() as f32,

@@ -36,8 +36,9 @@ impl Builder<'_> {
         self.mlp_with(name, input, hidden, output, style, None, false)
     }
 
-    /// Adds a multilayer perceptron whose outputs are all 0 before training: the weights and biases of its last affine map start at 0. The
-    /// last affine map computes `output` columns. The other arguments are those of [`Builder::mlp`].
+    /// Adds a multilayer perceptron that reads `input` and whose outputs are all 0 before training: the weights and biases of its last affine
+    /// map start at 0. The last affine map computes `output` columns. `hidden` lists the widths of the hidden layers, from the input up; it
+    /// may be empty. `style` has the activation, normalisation and dropout of hidden layers, and the distribution of their initial weights.
     ///
     /// `name` is the dotted name of the new layer ([`IntoName`]). The method panics if the net has a layer of this name already.
     ///
@@ -55,8 +56,8 @@ impl Builder<'_> {
         self.mlp_with(name, input, hidden, Some(output), style, None, true)
     }
 
-    /// Adds one hidden layer with `width` output columns, and a penalty in the training loss that makes blocks of its weight matrix
-    /// orthogonal to each other. `style` has the settings of hidden layers.
+    /// Adds one hidden layer that reads `input` and has `width` output columns, and a penalty in the training loss that makes blocks of its
+    /// weight matrix orthogonal to each other. `style` has the settings of hidden layers.
     ///
     /// The columns of the weight matrix are divided into `blocks` blocks `G_1`, `G_2`, … of equal width. The penalty is
     /// `λ·Σ ‖G_aᵀ·G_b‖²_F`, summed over all pairs of blocks `G_a` and `G_b`, where λ is `lambda` and `‖·‖²_F` is the sum of the squares of
@@ -141,8 +142,10 @@ impl Builder<'_> {
         })
     }
 
-    /// Adds a multilayer perceptron that also reads an embedding of the row's domain, and whose outputs are all 0 before training: the
-    /// weights and biases of its last affine map start at 0. The arguments are those of [`Builder::domain_mlp`].
+    /// Adds a multilayer perceptron that reads `input` and an embedding of the row's domain, and whose outputs are all 0 before training: the
+    /// weights and biases of its last affine map start at 0. `domain_dim`, `hidden`, `output` and `style` are those of
+    /// [`Builder::domain_mlp`]: the length of the embedding, the widths of the hidden layers, the number of output columns, and the settings
+    /// of hidden layers.
     ///
     /// `name` is the dotted name of the new layer ([`IntoName`]). The method panics if the net has a layer of this name already.
     ///
@@ -298,8 +301,8 @@ impl Builder<'_> {
         })
     }
 
-    /// Adds a star layer ([`StarLinear`]) with `width` output columns: an affine map whose weights combine those that all domains share
-    /// with those of the row's domain. `combination` says how it combines them.
+    /// Adds a star layer ([`StarLinear`]) that reads `input` and has `width` output columns: an affine map whose weights combine those that
+    /// all domains share with those of the row's domain. `combination` says how it combines them.
     ///
     /// If `style` is `None`, the result is that of the affine map. Otherwise normalisation, activation and dropout follow, as in a hidden
     /// layer. These are a layer of their own ([`PostAffine`]). Its name is made from `name`: the part `layers` becomes `hidden`, so

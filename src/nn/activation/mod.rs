@@ -93,8 +93,8 @@ macro_rules! activations {
                 }
             }
 
-            /// The backward pass. `z` is the input of the forward pass and `dy` is the gradient of its output. Writes the gradient of `z`
-            /// to `dz` and adds the gradient of the parameters, if there are any, to `grad`. For an activation without parameters,
+            /// The backward pass. `z` and `cache` are those of the forward pass, and `dy` is the gradient of its output. Writes the gradient
+            /// of `z` to `dz` and adds the gradient of the parameters, if there are any, to `grad`. For an activation without parameters,
             /// `dz = dy ⊙ φ'(z)`, where φ' is the derivative of φ and ⊙ the elementwise product.
             ///
             /// # Panics

@@ -53,9 +53,9 @@ pub struct AlignCache {
 }
 
 impl Alignment {
-    /// A layer for tokens of `input` values and queries of [`AttentionSettings::width`] values. `rng` gives the initial values of K, which
-    /// follow [`Init::Xavier`]. If [`AttentionSettings::scaled`] is false, the directions are not divided by `√w`, the root of the query
-    /// width.
+    /// A layer for tokens of `input` values and queries of [`AttentionSettings::width`] values, as `settings` say. `rng` gives the initial
+    /// values of K, which follow [`Init::Xavier`]. If [`AttentionSettings::scaled`] is false, the directions are not divided by `√w`, the
+    /// root of the query width.
     pub fn new(input: usize, settings: AttentionSettings, rng: &mut InitRng) -> Self {
         let width = settings.width();
         Self { key: Init::Xavier.weight(input, width, rng), scale: settings.scale(width) }
@@ -110,7 +110,7 @@ pub fn align(p: &[f32], x: &ArrayRef2<f32>, cache: &mut AlignCache, y: &mut Arra
     }
 }
 
-/// The backward pass of [`align`]. `p` and `x` are the inputs of the forward pass and `dy` is the gradient of its output.
+/// The backward pass of [`align`]. `p`, `x` and `cache` are those of the forward pass, and `dy` is the gradient of its output.
 ///
 /// In each row, the gradient of the weight of token m is `dα_m = ⟨dy_m, x_m⟩`, and that of its score is `ds_m = α_m·(dα_m − Σ_n α_n·dα_n)`,
 /// where n goes over all tokens of the row. From these it computes:

@@ -182,8 +182,8 @@ impl MultiHeadAttention {
         self.post.forward(z, mode, post, y);
     }
 
-    /// The backward pass. `x` and `mask` are those of the forward pass, and `dy` is the gradient of its output. Adds the gradient of the
-    /// parameters to `grad` and overwrites `dx` by the gradient of the input tokens. It also overwrites `dy`: do not read it afterwards.
+    /// The backward pass. `x`, `mask` and `cache` are those of the forward pass, and `dy` is the gradient of its output. Adds the gradient of
+    /// the parameters to `grad` and overwrites `dx` by the gradient of the input tokens. It also overwrites `dy`: do not read it afterwards.
     ///
     /// The formulas for one head: q, k and v are the products of a token with `Q_h`, `K_h` and `V_h`, r is its product with `W_R`, s is the
     /// score from which the softmax computes α, and g is the gradient of `z_m` in the columns of the head. m and n number the tokens of a

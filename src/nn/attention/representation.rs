@@ -106,9 +106,9 @@ impl Representations {
         }
     }
 
-    /// The backward pass. `dq` is the gradient of the queries. Adds the gradient of the representations to `grad`. `relations` is the
-    /// attention of the forward pass with its gradient, to which this method adds too; `None` if the forward pass had none. It overwrites
-    /// `dq`: do not read it afterwards.
+    /// The backward pass. `dq` is the gradient of the queries, and `cache` that of the forward pass. Adds the gradient of the representations
+    /// to `grad`. `relations` is the attention of the forward pass with its gradient, to which this method adds too; `None` if the forward
+    /// pass had none. It overwrites `dq`: do not read it afterwards.
     ///
     /// A branch whose row of `dq` is 0 had no labels in this step. Its representation has a gradient only if other branches attend to it.
     /// Otherwise it is marked as not present in the step ([`Per`](crate::nn::Per)), and optimizers skip it.

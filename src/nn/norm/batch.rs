@@ -78,7 +78,7 @@ impl BatchNorm {
         cache.columns.forward(z, &self.gamma, &self.beta, y);
     }
 
-    /// The backward pass. `z` is the input of the forward pass and `dy` the gradient of its output. With `x̂ = (z − μ)/s` and
+    /// The backward pass. `z` and `cache` are those of the forward pass, and `dy` is the gradient of its output. With `x̂ = (z − μ)/s` and
     /// `s = √(σ² + ε)`:
     ///
     /// - `dγ += Σ dy ⊙ x̂` and `dβ += Σ dy`, sums over all rows, are added to `grad`.

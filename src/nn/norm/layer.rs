@@ -64,8 +64,8 @@ impl LayerNorm {
         }
     }
 
-    /// The backward pass. `z` is the input of the forward pass and `dy` the gradient of its output. With `x̂ = (z − μ)/s`, `s = √(σ² + ε)`
-    /// and `h = γ ⊙ dy`:
+    /// The backward pass. `z` and `cache` are those of the forward pass, and `dy` is the gradient of its output. With `x̂ = (z − μ)/s`,
+    /// `s = √(σ² + ε)` and `h = γ ⊙ dy`:
     ///
     /// - `dγ += Σ dy ⊙ x̂` and `dβ += Σ dy`, sums over all rows, are added to `grad`.
     /// - `dz = (1/s)·(h − mean(h) − x̂·mean(h ⊙ x̂))` is written, where mean is the mean over the columns of a row.

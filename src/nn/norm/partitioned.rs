@@ -258,8 +258,8 @@ impl PartitionedNorm {
         }
     }
 
-    /// The backward pass. `z` and `segments` are those of the forward pass and `dy` is the gradient of its output. For the rows of each
-    /// domain d, with `a = γ ⊙ γ_d`, `s = √(σ²_d + f·Var + ε)` and `x̂ = (z − μ_d)/s`, as in the formula of [`PartitionedNorm`]:
+    /// The backward pass. `z`, `segments` and `cache` are those of the forward pass, and `dy` is the gradient of its output. For the rows of
+    /// each domain d, with `a = γ ⊙ γ_d`, `s = √(σ²_d + f·Var + ε)` and `x̂ = (z − μ_d)/s`, as in the formula of [`PartitionedNorm`]:
     ///
     /// - `dγ += γ_d ⊙ Σ dy ⊙ x̂`, `dγ_d += γ ⊙ Σ dy ⊙ x̂`, `dβ += Σ dy` and `dβ_d += Σ dy`, sums over the rows of d, are added to `grad`.
     /// - `dz = (a/s) ⊙ (dy − mean(dy) − x̂ ⊙ mean(dy ⊙ x̂))` overwrites `dz`, where mean is the mean over the rows of d. If the forward pass

@@ -207,9 +207,9 @@ impl StarLinear {
         });
     }
 
-    /// The backward pass. `x` and `segments` are those of the forward pass and `dy` is the gradient of its output. Adds the gradient of the
-    /// shared parameters and of the domains' own parameters to `grad`, and writes the gradient of `x` to `dx`. Pass `None` for `dx` if you
-    /// do not need it.
+    /// The backward pass. `x`, `segments` and `cache` are those of the forward pass, and `dy` is the gradient of its output. Adds the
+    /// gradient of the shared parameters and of the domains' own parameters to `grad`, and writes the gradient of `x` to `dx`. Pass `None`
+    /// for `dx` if you do not need it.
     ///
     /// # Panics
     /// If `x`, `dy` or `dx` has another shape than in the forward pass, or if the domain of a segment is [`DomainId::SHARED`]. With several

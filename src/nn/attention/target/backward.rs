@@ -32,9 +32,9 @@ struct Read<'a> {
 }
 
 impl TargetAttention {
-    /// The backward pass. `q`, `k` and `offsets` are those of the forward pass, and `dp`, `[rows, D]`, is the gradient of its result. Adds
-    /// the gradient of the net to `grad`, and overwrites `dq`, `[rows, D]`, and `dk`, `[events, D]`, by the gradients of queries and keys.
-    /// For one row, whose line of `dp` is g:
+    /// The backward pass. `q`, `k`, `offsets` and `cache` are those of the forward pass, and `dp`, `[rows, D]`, is the gradient of its
+    /// result. Adds the gradient of the net to `grad`, and overwrites `dq`, `[rows, D]`, and `dk`, `[events, D]`, by the gradients of queries
+    /// and keys. For one row, whose line of `dp` is g:
     ///
     /// ```text
     ///   dw_t = ⟨g, k_t⟩      ds_t = dw_t, or w_t·(dw_t − Σ_j w_j·dw_j)/√D      dz_t from ds_t, through the net

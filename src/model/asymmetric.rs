@@ -11,7 +11,8 @@ use crate::net::{Builder, Built, Describe};
 use crate::nn::Branch;
 
 model_config! {
-    /// The settings of [`Asymmetric`](super::Asymmetric), the model in which the tower of a branch can read the bottoms of other branches.
+    /// The settings of [`Asymmetric`](super::Asymmetric), the model in which the tower of a branch can read the bottoms of other branches. A
+    /// branch is a task, a domain, or a task in a domain ([`Branches`]).
     AsymmetricConfig, AsymmetricConfigBuilder, "asymmetric", branches: Branches::Auto => {
         /// The widths of the layers of each bottom, from the input up, each from 1 to 65536. At least one layer; default one layer of width
         /// 128. A bottom is a stack of layers that reads the [embedded row](crate::model::Embeddings).

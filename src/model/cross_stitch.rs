@@ -7,7 +7,8 @@ use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`CrossStitch`](super::CrossStitch), the model with a stack of layers per branch, mixed after each layer.
+    /// The settings of [`CrossStitch`](super::CrossStitch), the model with a stack of layers per branch, mixed after each layer. A branch is
+    /// a task, a domain, or a task in a domain ([`Branches`]).
     CrossStitchConfig, CrossStitchConfigBuilder, "cross_stitch", branches: Branches::Auto => {
         /// The widths of the layers of each stack, from the input up, each from 1 to 65536; at least one layer, default 128, 64, 32. Every
         /// branch has one stack. After each layer, a cross-stitch unit mixes the outputs of all stacks.

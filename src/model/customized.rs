@@ -7,7 +7,8 @@ use super::{Branches, Fusion, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`Customized`](super::Customized), the model with a shared bottom and a bottom per branch.
+    /// The settings of [`Customized`](super::Customized), the model with a shared bottom and a bottom per branch. A branch is a task, a
+    /// domain, or a task in a domain ([`Branches`]).
     CustomizedConfig, CustomizedConfigBuilder, "customized", branches: Branches::Auto => {
         /// The widths of the layers of each bottom, from the input up, each from 1 to 65536. At least one layer; default one layer of width
         /// 128. A bottom is a stack of layers that reads the [embedded row](crate::model::Embeddings).

@@ -12,7 +12,7 @@ pub struct GateView<'a> {
     /// The level of the experts that the gate mixes, counted from 0: level 0 is nearest to the input of the net. In a model with one level
     /// of experts it is always 0.
     pub level: usize,
-    /// The part of the net that reads the mixture of the experts.
+    /// The part of the net that reads the weighted sum of the experts, for example the tower of a branch.
     pub reader: GateReader,
     /// The experts that the gate mixes, in the order of the columns of `weights`.
     pub experts: &'a [ExpertId],

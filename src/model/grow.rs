@@ -4,7 +4,7 @@ use super::Model;
 use crate::Result;
 use crate::data::Layout;
 
-/// The initial values of the rows that [`Model::grow`] adds to an embedding table.
+/// The initial values of the rows that [`Model::grow`] adds to an embedding table. All new rows of one call start in the same way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum NewRows {

@@ -355,7 +355,7 @@ impl Model {
     /// |---|---|---|
     /// | STAR | the shared weights | yes: once it has trained, its embedding and statistics count |
     /// | pooled, PEPNet | the mean of the other domains' embeddings | yes: once it has trained, its embedding counts |
-    /// | branches are domains, or domains and tasks | new parts (experts, gates, bottoms, stacks, representations, towers; in [`Single`] embedding tables), which have to be trained first | no |
+    /// | branches are domains, or domains and tasks | new parts, such as a tower (in [`Single`] also tables), to be trained first | no |
     /// | branches are tasks | nothing: the new domain has no parameters | there is nothing to use |
     /// | any model with a factorization machine ([`InteractionsConfig`]) | the shared weight and bias of its term | no |
     ///

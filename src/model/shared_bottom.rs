@@ -7,7 +7,8 @@ use super::{Branches, Fusion, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`SharedBottom`](super::SharedBottom), the model with one bottom and a tower per branch.
+    /// The settings of [`SharedBottom`](super::SharedBottom), the model with one bottom and a tower per branch. A branch is a task, a domain,
+    /// or a task in a domain ([`Branches`]).
     SharedBottomConfig, SharedBottomConfigBuilder, "shared_bottom", branches: Branches::Auto => {
         /// The widths of the layers of the bottom, from the input up, each from 1 to 65536. At least one layer; default one layer of width
         /// 128. The bottom is a stack of layers that reads the [embedded row](crate::model::Embeddings) and that all branches share.

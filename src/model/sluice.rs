@@ -7,7 +7,8 @@ use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`Sluice`](super::Sluice), the model with a stack of layers per branch, mixed by subspaces.
+    /// The settings of [`Sluice`](super::Sluice), the model with a stack of layers per branch, mixed by subspaces. A branch is a task, a
+    /// domain, or a task in a domain ([`Branches`]).
     SluiceConfig, SluiceConfigBuilder, "sluice", branches: Branches::Auto => {
         /// The widths of the layers of each stack, from the input up, each from 1 to 65536; at least one layer, default 128, 128. Every
         /// branch has one stack. All widths must be equal, and a multiple of `subspaces`.

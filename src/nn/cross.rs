@@ -60,11 +60,11 @@ crate::params!(
 /// is the number of columns of U.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LowRankLinear {
-    /// The matrix U, `[in, rank]`.
+    /// The learned matrix U of `y = x·U·V + b`, `[in, rank]`.
     pub u: Array2<f32>,
-    /// The matrix V, `[rank, out]`.
+    /// The learned matrix V of `y = x·U·V + b`, `[rank, out]`.
     pub v: Array2<f32>,
-    /// The bias b, `[out]`.
+    /// The learned bias b of `y = x·U·V + b`, `[out]`.
     pub bias: Array1<f32>,
 }
 

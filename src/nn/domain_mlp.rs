@@ -33,13 +33,13 @@ use crate::data::DomainId;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainMlp {
-    /// The embedding `e_d` of each domain.
+    /// The embedding of each domain d: a learned vector `e_d`, which the layers read after the row.
     pub domain: PerDomain<DomainEmbedding>,
-    /// The layers. They read `[x, e_d]`, the row followed by the embedding.
+    /// The layers that all domains share. Their input is `[x, e_d]`, the row x followed by the embedding `e_d` of its domain d.
     pub mlp: Mlp,
 }
 
-/// The embedding of one domain in a [`DomainMlp`].
+/// The embedding of one domain in a [`DomainMlp`]. Only rows of this domain train it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainEmbedding {
     /// The embedding `e_d`, a learned vector. Its length is the same for all domains.

@@ -36,7 +36,7 @@ use crate::simd::widest;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gate {
-    /// The learned matrix W, `[in, experts]`: one column for each expert.
+    /// The learned matrix W of `w = softmax(x·W)`, `[in, experts]`: one column for each expert.
     pub weight: Array2<f32>,
 }
 

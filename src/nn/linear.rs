@@ -25,9 +25,9 @@ use crate::parallel::join;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear {
-    /// The weight matrix `W`, `[in, out]`: one row for each input, one column for each output.
+    /// The weight matrix W of `y = x·W + b`, `[in, out]`: one row for each input, one column for each output.
     pub weight: Array2<f32>,
-    /// The bias `b`, `[out]`: one number for each output.
+    /// The bias b of `y = x·W + b`, `[out]`: one number for each output.
     pub bias: Array1<f32>,
 }
 

@@ -164,12 +164,13 @@ pub(crate) fn escape(name: &str) -> String {
     name.replace('%', "%25").replace('.', "%2E").replace('/', "%2F")
 }
 
-/// A tensor or a count, as [`Params::visit`] passes it to the caller's function.
+/// A tensor or a count, as [`Params::visit`] passes it to the caller's function. All walks of one value pass the same leaves in the same
+/// order.
 #[derive(Debug, Clone, Copy)]
 pub enum Leaf<'a> {
     /// A tensor of learned values: the values in row-major order, the shape, and what weight decay does to the values.
     Tensor(&'a [f32], &'a [usize], Decay),
-    /// The mean or the variance of a [`MovingAverage`]: the values and the shape.
+    /// The mean or the variance of a [`MovingAverage`], which training does not learn by gradients: the values and the shape.
     Average(&'a [f32], &'a [usize]),
     /// The count of a [`MovingAverage`]: [`MovingAverage::steps`], the number of training steps whose statistics it contains.
     Count(&'a u64),
@@ -180,13 +181,13 @@ pub enum Leaf<'a> {
 pub enum LeafMut<'a> {
     /// A tensor of learned values: the values in row-major order, the shape, and what weight decay does to the values.
     Tensor(&'a mut [f32], &'a [usize], Decay),
-    /// The mean or the variance of a [`MovingAverage`]: the values and the shape.
+    /// The mean or the variance of a [`MovingAverage`], which training does not learn by gradients: the values and the shape.
     Average(&'a mut [f32], &'a [usize]),
     /// The count of a [`MovingAverage`]: [`MovingAverage::steps`], the number of training steps whose statistics it contains.
     Count(&'a mut u64),
 }
 
-/// A parameter and its gradient, as [`Params::visit_pair`] shows them.
+/// A parameter and its gradient, as [`Params::visit_pair`] passes them to the caller's function, which may change both.
 #[derive(Debug)]
 pub enum Pair<'a> {
     /// A tensor of learned values: the values, their gradient, and what weight decay does to the values.

@@ -3,7 +3,7 @@
 use super::{Branch, Leaf, LeafMut, Pair, Params, Part, Path};
 use crate::data::DomainId;
 
-/// What a member of a [`Per`] belongs to: a domain ([`DomainId`]) or a branch ([`Branch`]).
+/// What a member of a [`Per`] belongs to: a domain ([`DomainId`]) or a branch ([`Branch`]). You need not implement it.
 pub trait Key: Copy + PartialEq {
     /// The part of a parameter's dotted name ([`Path::name`]) that names this domain or branch: [`Part::Domain`] or [`Part::Branch`].
     fn part(self) -> Part;

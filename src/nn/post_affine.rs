@@ -31,7 +31,7 @@ pub enum Norm {
     /// Batch normalisation: each column is normalised by its mean and variance, in training over the rows of the batch, in inference by
     /// moving averages.
     Batch(BatchNorm),
-    /// Layer normalisation: each row is normalised by the mean and variance of its columns.
+    /// Layer normalisation: each row is normalised by the mean and variance of its values, in training and in inference.
     Layer(LayerNorm),
 }
 
@@ -58,9 +58,9 @@ crate::params!(
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct PostAffine {
-    /// The normalisation. `None` if the layer has none.
+    /// The normalisation, which is applied to the output of the affine map. `None` if the layer has none.
     pub norm: Option<Norm>,
-    /// The activation φ.
+    /// The activation φ, which is applied to the normalised values.
     pub activation: Activation,
     dropout: Dropout,
 }

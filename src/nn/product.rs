@@ -10,7 +10,7 @@ use super::buffer::resize;
 pub struct ProductCache {
     /// `b`, `[rows, width]`.
     b: Array2<f32>,
-    /// The gradient of the factor `b`, `[rows, width]`. [`product_backward`] writes it.
+    /// The gradient of the factor `b` of `y = a ⊙ b`, `[rows, width]`. Each call of [`product_backward`] overwrites it.
     pub db: Array2<f32>,
 }
 

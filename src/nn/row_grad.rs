@@ -28,7 +28,7 @@ impl RowGrad {
         self.dim
     }
 
-    /// The numbers of the table rows that have a gradient, in the order of their first use in the step.
+    /// The numbers of the table rows that have a gradient, in the order of their first use in the step. Each number is listed once.
     pub fn rows(&self) -> &[u32] {
         &self.rows
     }

@@ -11,7 +11,7 @@ use crate::math::sigmoid_f32;
 pub struct ScaleCache {
     /// `δ = γ·σ(z)`, `[rows, width]`.
     delta: Array2<f32>,
-    /// The gradient of `z`, `[rows, width]`. [`scale_backward`] writes it.
+    /// The gradient of the gate's input `z`, `[rows, width]`. Each call of [`scale_backward`] overwrites it.
     pub dz: Array2<f32>,
 }
 

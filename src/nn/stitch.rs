@@ -60,7 +60,7 @@ impl Stitch {
         Self { alpha: Array2::from_shape_fn((blocks, inputs * blocks), weight) }
     }
 
-    /// The number of input matrices that the unit combines.
+    /// The number of input matrices that the unit combines, such as the outputs of several stacks of layers.
     pub fn inputs(&self) -> usize {
         self.alpha.ncols() / self.blocks()
     }

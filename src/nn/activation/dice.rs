@@ -29,7 +29,8 @@ const RATE: f32 = 0.1;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dice {
-    /// The slopes α, `[width]`: one for each column. A value far below the mean of its column is multiplied by the slope.
+    /// The learned slopes α, `[width]`: one for each column, 0 at the start. In `y = p·z + (1 − p)·α·z`, a value z far below the mean of its
+    /// column has p near 0, so that it is multiplied by the slope; far above the mean, p is near 1 and z does not change.
     pub alpha: Array1<f32>,
     /// The moving averages of E and Var, the mean and the variance of each column. Inference uses them. Their rate is 0.1
     /// ([`MovingAverage::new`]).

@@ -22,7 +22,8 @@ use crate::nn::{Decay, Mode};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prelu {
-    /// The slopes α, `[width]`: one for each column. A value of 0 or less is multiplied by the slope of its column.
+    /// The learned slopes α, `[width]`: one for each column, 0.25 at the start. A value of 0 or less is multiplied by the slope of its
+    /// column; other values do not change.
     pub alpha: Array1<f32>,
 }
 

@@ -36,7 +36,7 @@ use crate::nn::{Decay, Init, InitRng, InputGrad};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alignment {
-    /// The learned matrix K, `[token width, query width]`, which maps a query to a direction.
+    /// The learned matrix K, `[token width, query width]`. It maps a query q to its direction `p = q·Kᵀ / √w`, where w is the query width.
     pub key: Array2<f32>,
     scale: f32,
 }

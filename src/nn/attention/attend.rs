@@ -18,7 +18,7 @@ pub struct AttendCache {
     /// α, `[rows, len]`; 0 for values that a row does not have.
     weights: Array2<f32>,
     dweights: Array2<f32>,
-    /// The gradient of the queries `q`, `[rows, width]`: one query for each row. [`attend_backward`] writes it.
+    /// The gradient of the queries `q`, `[rows, width]`: one query for each row. Each call of [`attend_backward`] overwrites it.
     pub dq: Array2<f32>,
 }
 

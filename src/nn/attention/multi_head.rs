@@ -18,7 +18,8 @@ const LISTS: usize = 64;
 /// The sizes of a [`MultiHeadAttention`] layer, and whether its scores are scaled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttentionSettings {
-    /// The number of heads, at least 1; default 2.
+    /// The number of heads, at least 1; default 2. A head is one attention with matrices of its own; the outputs of all heads are put side by
+    /// side.
     pub heads: usize,
     /// The number of values that one head computes for each token, at least 1; default 16. A head's queries and keys have this width too.
     pub head_width: usize,

@@ -36,10 +36,11 @@ pub struct Representations {
     common: usize,
 }
 
-/// The representation of one branch in [`Representations`].
+/// The representation of one [`Branch`] in [`Representations`]: a learned vector that stands for the branch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Representation {
-    /// The learned vector `r_k` of the branch k, `[width]`.
+    /// The learned vector `r_k` of the branch k, `[width]`. Its initial values follow a normal distribution of mean 0 and standard deviation
+    /// 1.
     pub vector: Array1<f32>,
 }
 

@@ -36,9 +36,10 @@ pub struct Tokens {
 /// The parameters of the tokens of numeric inputs in [`Tokens`]: the token of number `x_j` is `t_j = x_j·v_j + b_j`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NumberTokens {
-    /// The learned vectors `v_j`, `[numbers, width]`: one line for each numeric input.
+    /// The learned vectors `v_j`, `[numbers, width]`: line j has that of the numeric input `x_j`, by which the number is multiplied.
     pub weight: Array2<f32>,
-    /// The learned vectors `b_j`, `[numbers, width]`: one line for each numeric input.
+    /// The learned vectors `b_j`, `[numbers, width]`: line j has that of the numeric input `x_j`, which is added to the product; 0 at the
+    /// start.
     pub bias: Array2<f32>,
 }
 

@@ -33,9 +33,9 @@ const RATE: f32 = 0.1;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchNorm {
-    /// The learned scale γ, `[width]`: one value for each column, 1 at the start.
+    /// The learned scale γ, `[width]`: one value for each column, 1 at the start. Each normalised value is multiplied by it.
     pub gamma: Array1<f32>,
-    /// The learned shift β, `[width]`: one value for each column, 0 at the start.
+    /// The learned shift β, `[width]`: one value for each column, 0 at the start. It is added after the multiplication by γ.
     pub beta: Array1<f32>,
     /// The moving averages of the mean μ and the variance σ² of each column over the batches of the training. Their rate is 0.1
     /// ([`MovingAverage::new`]). Inference uses them; training updates them at each optimizer step ([`Model::apply`](crate::Model::apply)).

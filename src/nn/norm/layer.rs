@@ -20,9 +20,9 @@ use crate::nn::Decay;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerNorm {
-    /// The learned scale γ, `[width]`: one value for each column, 1 at the start.
+    /// The learned scale γ, `[width]`: one value for each column, 1 at the start. Each normalised value is multiplied by it.
     pub gamma: Array1<f32>,
-    /// The learned shift β, `[width]`: one value for each column, 0 at the start.
+    /// The learned shift β, `[width]`: one value for each column, 0 at the start. It is added after the multiplication by γ.
     pub beta: Array1<f32>,
 }
 

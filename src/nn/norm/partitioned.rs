@@ -82,7 +82,8 @@ pub struct DomainNorm {
 crate::params!(PartitionedNorm { gamma: Decay::Towards(1.0), beta: Decay::None, domain });
 crate::params!(DomainNorm { gamma: Decay::Towards(1.0), beta: Decay::None, moving });
 
-/// The settings of a [`PartitionedNorm`].
+/// The settings of a [`PartitionedNorm`]: batch normalisation with the mean and variance of each domain. The models set them by
+/// [`StarConfig`](crate::StarConfig).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PartitionedNormSettings {
     /// The constant ε, above 0; default 1e-5. It is added to every variance before the square root.

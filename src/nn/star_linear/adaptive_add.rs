@@ -33,9 +33,9 @@ use crate::nn::{Decay, Linear};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdaptiveSummand {
-    /// The weight `W_d` of the domain, `[in, out]`; 0 at the start.
+    /// The weight `W_d` of the domain's own map `x·W_d + b_d`, `[in, out]`; 0 at the start.
     pub weight: Array2<f32>,
-    /// The bias `b_d` of the domain, `[out]`; 0 at the start.
+    /// The bias `b_d` of the domain's own map `x·W_d + b_d`, `[out]`; 0 at the start.
     pub bias: Array1<f32>,
     /// The factors `α_d`, `[out]`: one for each output of the domain's map `x·W_d + b_d`. They are 1 at the start.
     pub alpha: Array1<f32>,

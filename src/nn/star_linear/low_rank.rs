@@ -35,9 +35,10 @@ use crate::nn::{Decay, InitRng, Linear};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LowRankFactor {
-    /// The matrix `U_d`, `[in, rank]`. Its initial values are random.
+    /// The matrix `U_d` of the factor `1 + U_d·V_dᵀ`, `[in, rank]`. Its initial values follow a normal distribution of mean 0 and variance
+    /// `1/rank`.
     pub u: Array2<f32>,
-    /// The matrix `V_d`, `[out, rank]`; 0 at the start.
+    /// The matrix `V_d` of the factor `1 + U_d·V_dᵀ`, `[out, rank]`; 0 at the start.
     pub v: Array2<f32>,
     /// The bias `b_d`, `[out]`, which is added to the shared bias; 0 at the start.
     pub bias: Array1<f32>,

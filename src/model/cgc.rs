@@ -7,8 +7,8 @@ use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`Cgc`](super::Cgc), the model with shared experts, experts of each branch and a gate per branch. A branch is a task,
-    /// a domain, or a task in a domain ([`Branches`]).
+    /// The settings of [`Cgc`](super::Cgc), the model with shared experts, experts of each branch and a gate per branch. An expert is a stack
+    /// of layers; a gate computes how much each expert counts in a row. A branch is a task, a domain, or a task in a domain ([`Branches`]).
     CgcConfig, CgcConfigBuilder, "cgc", branches: Branches::Auto => {
         /// The number of experts that all branches share; default 2. It may be 0 if `own_experts` is at least 1. Together, `shared_experts`
         /// and `own_experts` are at most 4096.

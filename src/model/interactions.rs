@@ -16,7 +16,7 @@ pub enum CrossStructure {
     Stacked,
     /// The net reads the embedded row, as without cross layers. A learned affine map of the output of the cross layers, one value for each
     /// task, is added to the logits; it starts at 0. If the last layer of the net is affine, this is equal to the paper's parallel structure,
-    /// in which the last layer reads the outputs of both parts (Wang et al., WWW 2021, section 3.3).
+    /// in which the last layer reads the outputs of both parts (Wang et al., WWW 2021).
     Parallel,
 }
 

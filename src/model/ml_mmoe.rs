@@ -6,7 +6,8 @@ use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`MlMmoe`](super::MlMmoe), the model with levels of shared experts.
+    /// The settings of [`MlMmoe`](super::MlMmoe), the model with levels of shared experts. An expert is a stack of layers; a gate computes
+    /// how much each expert counts in a row.
     MlMmoeConfig, MlMmoeConfigBuilder, "ml_mmoe", branches: Branches::Auto => {
         /// The number of levels of experts, 1 to 256; default 2. With one level the model is [`Mmoe`](super::Mmoe).
         levels: usize = 2;

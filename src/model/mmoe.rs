@@ -7,8 +7,8 @@ use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`Mmoe`](super::Mmoe), the model with shared experts and a gate per branch. A branch is a task, a domain, or a task in
-    /// a domain ([`Branches`]).
+    /// The settings of [`Mmoe`](super::Mmoe), the model with shared experts and a gate per branch. An expert is a stack of layers; a gate
+    /// computes how much each expert counts in a row. A branch is a task, a domain, or a task in a domain ([`Branches`]).
     MmoeConfig, MmoeConfigBuilder, "mmoe", branches: Branches::Auto => {
         /// The number of experts, from 1 to 4096; default 3. All branches share them. If there is only one expert, its gate weight is always
         /// 1.

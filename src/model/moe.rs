@@ -7,7 +7,8 @@ use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`Moe`](super::Moe), the model with shared experts and one gate.
+    /// The settings of [`Moe`](super::Moe), the model with shared experts and one gate. An expert is a stack of layers; the gate computes how
+    /// much each expert counts in a row.
     MoeConfig, MoeConfigBuilder, "moe", branches: Branches::Auto => {
         /// The number of experts, from 1 to 4096; default 3. All branches share them. If there is only one expert, its gate weight is always
         /// 1.

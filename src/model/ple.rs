@@ -7,8 +7,8 @@ use super::{Branches, Model};
 use crate::net::{Builder, Built, Describe};
 
 model_config! {
-    /// The settings of [`Ple`](super::Ple), the model with levels of shared experts and experts of each branch. A branch is a task, a domain,
-    /// or a task in a domain ([`Branches`]).
+    /// The settings of [`Ple`](super::Ple), the model with levels of shared experts and experts of each branch. An expert is a stack of
+    /// layers; a gate computes how much each expert counts in a row. A branch is a task, a domain, or a task in a domain ([`Branches`]).
     PleConfig, PleConfigBuilder, "ple", branches: Branches::Auto => {
         /// The number of levels of experts, 1 to 256; default 2. With one level the model is [`Cgc`](super::Cgc).
         levels: usize = 2;

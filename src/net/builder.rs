@@ -184,8 +184,8 @@ impl<'a> Builder<'a> {
     }
 
     /// The input of the net embedded by the tables of one branch, for a model whose branches have their own embedding tables
-    /// ([`NetConfig::own_tables`]). Otherwise it is like [`Builder::row`]; use that method if all branches share the tables. `owner` is the
-    /// position of the branch in [`Builder::branches`], from 0.
+    /// ([`NetConfig::own_tables`]). It has the same columns as [`Builder::row`]. If all branches share the tables, use that method instead.
+    /// `owner` is the position of the branch in [`Builder::branches`], from 0.
     ///
     /// # Errors
     /// Returns [`TooLarge`] if, with this step, the net has more than about 4 million steps, or its steps have more than about 33 million

@@ -67,8 +67,9 @@ impl<'a> Mode<'a> {
         !matches!(self, Self::Infer)
     }
 
-    /// The number, within the training step, of line `i` of a layer's input. `i` counts from 0. The mask of a dropout depends on this
-    /// number, so that a row has the same mask in whatever order the layer reads the rows.
+    /// The number, within the training step, of line `i` of a layer's input. `i` counts from 0. If a layer reads several lines for each row,
+    /// such as tokens, each line has a number of its own. The mask of a dropout depends on this number, so that a row has the same mask in
+    /// whatever order the layer reads the rows.
     pub fn row(self, i: usize) -> u64 {
         match self {
             Self::Infer | Self::Measure => i as u64,

@@ -9,7 +9,7 @@ use crate::nn::{Decay, RowGrad};
 use crate::{Error, ErrorKind, Result};
 
 crate::settings! {
-    /// The settings of [`Sgd`], stochastic gradient descent.
+    /// The settings of [`Sgd`], stochastic gradient descent: the learning rate, momentum and weight decay.
     #[derive(Default)]
     SgdConfig, SgdConfigBuilder, in files {
         /// The base learning rate: a number above 0 that f32 can represent (1.2e-38 to 3.4e38); default 0.001. An
@@ -18,7 +18,8 @@ crate::settings! {
         /// The momentum μ: the factor by which each step multiplies the momentum buffer of a value before it adds the new gradient. At
         /// least 0 and below 1; default 0: no momentum, and no state.
         momentum: f64 = 0.0;
-        /// Whether to use Nesterov's momentum; default false. If true, `momentum` must be above 0.
+        /// Whether to use Nesterov's momentum: a step then computes `w ← w − lr·(g + μ·b)` instead of `w ← w − lr·b`, where g is the
+        /// gradient, μ the momentum and b the buffer of the value w. Default false. If true, `momentum` must be above 0.
         nesterov: bool = false;
         /// The strength λ of the weight decay, which adds λ·(value − target) to the gradient of a value. The target of a tensor is usually
         /// 0 ([`Decay::Towards`]). A finite number of at least 0; default 0: no weight decay.

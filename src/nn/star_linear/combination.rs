@@ -45,8 +45,8 @@ pub enum Combination {
     /// output `y_s = x·W + b` of the shared map. σ is the sigmoid. [`SigmoidGate`](super::SigmoidGate) has the parameters of a domain.
     SigmoidGate,
     /// `y = [y_s, y_d]·M_d`: the output `y_s = x·W + b` of the shared map and `y_d = x·W_d + b_d` of the domain's own map are put side by
-    /// side, and a matrix `M_d = [I; I] + C_d` with learned `C_d` maps them back to the width of the layer.
-    /// [`Concatenated`](super::Concatenated) has the parameters of a domain.
+    /// side, and a matrix `M_d = [I; I] + C_d` maps them back to the width of the layer. `[I; I]` are two identity matrices, one below the
+    /// other, and `C_d` is learned. [`Concatenated`](super::Concatenated) has the parameters of a domain.
     Concatenation,
     /// `y = x·(W ⊙ (1 + U_d·V_dᵀ)) + b + b_d`: the shared weight W is multiplied element by element by a factor, which is computed from two
     /// small matrices of the domain, `U_d` and `V_d`, with `rank` columns each. Use it for many domains: each has only `(in + out)·rank`

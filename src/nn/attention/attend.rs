@@ -52,7 +52,8 @@ pub struct AttendCache {
 /// assert_eq!(y, array![[0.5, 0.5], [7.0, 8.0], [0.0, 0.0]]);
 /// ```
 ///
-/// # Panics If an argument has another shape, if `width` or `len` is 0, or if a row of `v` or `y` is not contiguous in memory.
+/// # Panics
+/// If an argument has another shape, if `width` or `len` is 0, or if a row of `v` or `y` is not contiguous in memory.
 pub fn attend(
     q: &ArrayRef2<f32>,
     v: &ArrayRef2<f32>,

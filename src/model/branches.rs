@@ -8,7 +8,8 @@ use crate::error::Problems;
 use crate::nn::Branch;
 
 /// What the branches of a model stand for: tasks, domains, or tasks in domains. A branch is a part of the net with its own output: it has
-/// its own tower (the layers that compute its logits) and, depending on the model, its own experts, bottom or gate.
+/// its own tower (the layers that compute its logits) and, depending on the model, its own experts, bottom or gate. In a settings file the
+/// names are `"auto"` (the default), `"tasks"`, `"domains"` and `"domains_and_tasks"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Branches {

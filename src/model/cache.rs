@@ -49,13 +49,15 @@ impl<M> Cache<M> {
         }
     }
 
-    /// The logits that the last pass computed, `[rows, tasks]`, with the rows in the order of the batch.
+    /// The logits that the last pass computed, `[rows, tasks]`, with the rows in the order of the batch. Before the first pass it is a
+    /// matrix without rows.
     pub fn logits(&self) -> &Array2<f32> {
         &self.logits
     }
 
     /// The rows of each domain in the last pass. The net sorts the rows of a batch by domain, with rows of no known domain last; a
-    /// [`Segment`] is the range of the rows of one domain in this order. Domains without rows in the batch have no segment.
+    /// [`Segment`] is the range of the rows of one domain in this order. Domains without rows in the batch have no segment. Before the
+    /// first pass the list is empty.
     pub fn segments(&self) -> &[Segment] {
         &self.order.segments
     }

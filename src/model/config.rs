@@ -38,8 +38,9 @@ pub trait NetConfig: Describe + ConfigObject + std::fmt::Debug + Send + Sync {
         0.01
     }
 
-    /// The probability with which training drops a field from a row, 0 ≤ p < 1; default 0. The field's embedding is then 0, and
-    /// otherwise multiplied by `1/(1 − p)`.
+    /// The probability p with which training drops a field from a row, 0 ≤ p < 1; default 0: no field is dropped. It is drawn for each row
+    /// and each field. In this row, the embedding of a dropped field is 0, and the embeddings of the other fields are multiplied by
+    /// `1/(1 − p)`. Numeric inputs stay as they are.
     fn field_dropout(&self) -> f32 {
         0.0
     }
@@ -149,8 +150,8 @@ pub trait ConfigObject: Any + erased_serde::Serialize {
     /// Whether `other` has the same type and the same values.
     fn equals(&self, other: &dyn Any) -> bool;
 
-    /// A copy of these settings in which the setting `key` has the value `value`. Names and values of settings are those of a run file.
-    /// `None` if the changed settings are invalid; for models of this crate, also if there is no setting `key`.
+    /// Returns a copy of these settings in which the setting with the name `key` has the value `value`, both written as in a run file.
+    /// Returns `None` if the changed settings are invalid; for models of this crate, also if there is no setting of this name.
     fn with(&self, key: &str, value: Value) -> Option<Box<dyn NetConfig>>;
 }
 
@@ -204,8 +205,9 @@ macro_rules! model_config {
                 /// The standard deviation of the initial values of embedding tables, which are normally distributed around 0. A finite
                 /// number of at least 0; default 0.01.
                 embedding_std: f32 = 0.01;
-                /// The probability with which training drops a field from a row, 0 ≤ p < 1; default 0, none. The embedding of
-                /// a dropped field is 0, the embeddings of other fields are multiplied by `1/(1 − p)`. Numeric inputs stay.
+                /// The probability p with which training drops a field from a row, 0 ≤ p < 1; default 0: no field is dropped. It is drawn
+                /// for each row and each field. In this row, the embedding of a dropped field is 0, and the embeddings of the other fields
+                /// are multiplied by `1/(1 − p)`. Numeric inputs stay as they are.
                 field_dropout: f32 = 0.0;
                 /// The number of nets of a small ensemble, 1 to 256; default 1. All of them read the embedding tables, and the logits are the
                 /// mean of their logits, in training and in inference. They differ in their initial weights. If there are several, the names

@@ -10,11 +10,12 @@ model_config! {
     /// The settings of [`CrossStitch`](super::CrossStitch), the model with a stack of layers per branch, mixed after each layer. A branch is
     /// a task, a domain, or a task in a domain ([`Branches`]).
     CrossStitchConfig, CrossStitchConfigBuilder, "cross_stitch", branches: Branches::Auto => {
-        /// The widths of the layers of each stack, from the input up, each from 1 to 65536; at least one layer, default 128, 64, 32. Every
-        /// branch has one stack. After each layer, a cross-stitch unit mixes the outputs of all stacks.
+        /// The widths of the layers of each stack, from the input up, each from 1 to 65536. From 1 to 256 layers; default 128, 64, 32.
+        /// Every branch has one stack. After each layer, a cross-stitch unit mixes the outputs of all stacks.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of the hidden layers of each tower, from the input up, each from 1 to 65536; default none. A tower is the part that
-        /// computes the logits of a branch. An output layer follows the hidden layers; with an empty list, a tower is only this output layer.
+        /// The widths of the hidden layers of each tower, from the input up, each from 1 to 65536. At most 256 layers; default none. A
+        /// tower is the part that computes the logits of a branch. An output layer follows the hidden layers; with an empty list, a tower
+        /// is only this output layer.
         tower_hidden: Vec<usize> = Vec::new(), from impl Into<Vec<usize>>, as &[usize];
         /// The initial weight α that the cross-stitch unit of a branch gives to the stack of this branch, from 0 to 1; default 0.9. The
         /// other stacks share the rest, `1 − own_weight`, equally. If there is only one branch, the initial weight is 1.

@@ -10,12 +10,12 @@ model_config! {
     /// The settings of [`Customized`](super::Customized), the model with a shared bottom and a bottom per branch. A branch is a task, a
     /// domain, or a task in a domain ([`Branches`]).
     CustomizedConfig, CustomizedConfigBuilder, "customized", branches: Branches::Auto => {
-        /// The widths of the layers of each bottom, from the input up, each from 1 to 65536. At least one layer; default one layer of width
-        /// 128. A bottom is a stack of layers that reads the [embedded row](crate::model::Embeddings).
+        /// The widths of the layers of each bottom, from the input up, each from 1 to 65536. From 1 to 256 layers; default one layer of
+        /// width 128. A bottom is a stack of layers that reads the [embedded row](crate::model::Embeddings).
         bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of the hidden layers of each tower, from the input up, each from 1 to 65536; default 64, 32. A tower is the part that
-        /// computes the logits of a branch. An output layer follows the hidden layers; if the list is empty, a tower is only this output
-        /// layer.
+        /// The widths of the hidden layers of each tower, from the input up, each from 1 to 65536. At most 256 layers; default 64, 32. A
+        /// tower is the part that computes the logits of a branch. An output layer follows the hidden layers; if the list is empty, a tower
+        /// is only this output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
         /// How the outputs of the two bottoms that a tower reads (that of its branch and the shared one) are joined to the input of the
         /// tower; default by concatenation.

@@ -398,7 +398,8 @@ impl Model {
         self.pool = Mutex::default();
     }
 
-    /// Calls `see` for every tensor of the model: first the embedding tables, then the tensors of the net.
+    /// Calls `see` for every tensor of the model, with its name and number ([`Path`]) and its values ([`Leaf`]): first the embedding
+    /// tables, then the tensors of the net.
     ///
     /// [`Path::name`] gives the dotted name of a tensor. The name of an embedding table is `embeddings.TABLE` (`embeddings.BRANCH.TABLE` if
     /// every branch has its own tables). The name of a tensor of the net is `net.`, the name of its layer, and its own name in the layer.
@@ -408,7 +409,8 @@ impl Model {
         path.within(Part::Field("net"), |path| self.net.visit(path, &mut see));
     }
 
-    /// Calls `see` for every tensor of the model, in the order of [`Model::visit`]. `see` may change the values.
+    /// Calls `see` for every tensor of the model, with its name and number ([`Path`]), in the order of [`Model::visit`]: first the
+    /// embedding tables, then the tensors of the net. `see` may change the values of the tensor.
     pub fn visit_mut(&mut self, mut see: impl FnMut(&Path, LeafMut<'_>)) {
         let path = &mut Path::starting_at(0);
         self.embeddings.visit_mut(path, &mut see);

@@ -24,9 +24,9 @@ model_config! {
         /// Whether the representations of branches (learned vectors, one for each branch) attend to each other; default true. It has no
         /// effect in a model that was built with one branch.
         branch_attention: bool = true;
-        /// The widths of the hidden layers of each tower, from the input up, each from 1 to 65536; default 64, 32. A tower is the part that
-        /// computes the logits of a branch. An output layer follows the hidden layers; if the list is empty, a tower is only this output
-        /// layer.
+        /// The widths of the hidden layers of each tower, from the input up, each from 1 to 65536. At most 256 layers; default 64, 32. A
+        /// tower is the part that computes the logits of a branch. An output layer follows the hidden layers; if the list is empty, a tower
+        /// is only this output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {

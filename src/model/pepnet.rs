@@ -29,8 +29,8 @@ model_config! {
         gates_from_zero: bool = true;
         /// The number of values in the embedding of a domain, which the gate of EPNet reads; from 1 to 65536, default 16.
         domain_dim: usize = 16;
-        /// The widths of the hidden layers of each task's tower, from the input up, each from 1 to 65536; at least one layer, default 128,
-        /// 64, 32. An output layer follows them.
+        /// The widths of the hidden layers of each task's tower, from the input up, each from 1 to 65536. From 1 to 256 layers; default
+        /// 128, 64, 32. An output layer follows them.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {

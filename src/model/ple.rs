@@ -18,12 +18,12 @@ model_config! {
         /// The number of own experts of each branch at each level, which the other branches do not read (only the shared gate does);
         /// default 1. It may be 0 if `shared_experts` is at least 1.
         own_experts: usize = 1;
-        /// The widths of the layers of each expert, from the input up, each from 1 to 65536. At least one layer; default one layer of width
-        /// 128. The mixture of experts that a tower reads has the last of these widths.
+        /// The widths of the layers of each expert, from the input up, each from 1 to 65536. From 1 to 256 layers; default one layer of
+        /// width 128. The mixture of experts that a tower reads has the last of these widths.
         expert_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of the hidden layers of each tower, from the input up, each from 1 to 65536; default 64, 32. A tower is the part that
-        /// computes the logits of a branch. An output layer follows the hidden layers; if the list is empty, a tower is only this output
-        /// layer.
+        /// The widths of the hidden layers of each tower, from the input up, each from 1 to 65536. At most 256 layers; default 64, 32. A
+        /// tower is the part that computes the logits of a branch. An output layer follows the hidden layers; if the list is empty, a tower
+        /// is only this output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {

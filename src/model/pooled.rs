@@ -8,8 +8,8 @@ use crate::net::{Builder, Built, Describe};
 model_config! {
     /// The settings of [`Pooled`](super::Pooled), the model with one network, in which the domain is a feature.
     PooledConfig, PooledConfigBuilder, "pooled" => {
-        /// The widths of the hidden layers, from the input up, each from 1 to 65536; default 128, 64, 32. An output layer with one logit for
-        /// each task follows them.
+        /// The widths of the hidden layers, from the input up, each from 1 to 65536. At most 256 layers; default 128, 64, 32. An output
+        /// layer with one logit for each task follows them.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
         /// The number of values in the embedding of a domain, which the network reads together with the [embedded
         /// row](crate::model::Embeddings); from 1 to 65536, default 16.

@@ -10,12 +10,12 @@ model_config! {
     /// The settings of [`SharedBottom`](super::SharedBottom), the model with one bottom and a tower per branch. A branch is a task, a domain,
     /// or a task in a domain ([`Branches`]).
     SharedBottomConfig, SharedBottomConfigBuilder, "shared_bottom", branches: Branches::Auto => {
-        /// The widths of the layers of the bottom, from the input up, each from 1 to 65536. At least one layer; default one layer of width
-        /// 128. The bottom is a stack of layers that reads the [embedded row](crate::model::Embeddings) and that all branches share.
+        /// The widths of the layers of the bottom, from the input up, each from 1 to 65536. From 1 to 256 layers; default one layer of
+        /// width 128. The bottom is a stack of layers that reads the [embedded row](crate::model::Embeddings) and that all branches share.
         bottom_hidden: Vec<usize> = vec![128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of the hidden layers of each tower, from the input up, each from 1 to 65536; default 64, 32. A tower is the part that
-        /// computes the logits of a branch. An output layer follows the hidden layers; if the list is empty, a tower is only this output
-        /// layer.
+        /// The widths of the hidden layers of each tower, from the input up, each from 1 to 65536. At most 256 layers; default 64, 32. A
+        /// tower is the part that computes the logits of a branch. An output layer follows the hidden layers; if the list is empty, a tower
+        /// is only this output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {

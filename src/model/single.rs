@@ -9,8 +9,8 @@ model_config! {
     /// The settings of [`Single`](super::Single), which has separate embedding tables and a separate network for each branch. A branch is a
     /// task, a domain, or a task in a domain ([`Branches`]).
     SingleConfig, SingleConfigBuilder, "single", branches: Branches::DomainsAndTasks, own_tables: true => {
-        /// The widths of the hidden layers of each branch's network, from the input up, each from 1 to 65536; default 128, 64, 32. An output
-        /// layer follows them.
+        /// The widths of the hidden layers of each branch's network, from the input up, each from 1 to 65536. At most 256 layers; default
+        /// 128, 64, 32. An output layer follows them.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
     }
     check(this, problems) {

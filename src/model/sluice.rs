@@ -10,12 +10,12 @@ model_config! {
     /// The settings of [`Sluice`](super::Sluice), the model with a stack of layers per branch, mixed by subspaces. A branch is a task, a
     /// domain, or a task in a domain ([`Branches`]).
     SluiceConfig, SluiceConfigBuilder, "sluice", branches: Branches::Auto => {
-        /// The widths of the layers of each stack, from the input up, each from 1 to 65536; at least one layer, default 128, 128. Every
+        /// The widths of the layers of each stack, from the input up, each from 1 to 65536. From 1 to 256 layers; default 128, 128. Every
         /// branch has one stack. All widths must be equal, and a multiple of `subspaces`.
         hidden: Vec<usize> = vec![128, 128], from impl Into<Vec<usize>>, as &[usize];
-        /// The widths of the hidden layers of each tower, from the input up, each from 1 to 65536; default 64, 32. A tower is the part that
-        /// computes the logits of a branch. An output layer follows the hidden layers; if the list is empty, a tower is only this output
-        /// layer.
+        /// The widths of the hidden layers of each tower, from the input up, each from 1 to 65536. At most 256 layers; default 64, 32. A
+        /// tower is the part that computes the logits of a branch. An output layer follows the hidden layers; if the list is empty, a tower
+        /// is only this output layer.
         tower_hidden: Vec<usize> = vec![64, 32], from impl Into<Vec<usize>>, as &[usize];
         /// The number of subspaces into which the output of a layer is cut, from 1 to 4096; default 2. A subspace is a block of columns.
         /// All subspaces have the same width.

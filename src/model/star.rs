@@ -9,9 +9,9 @@ use crate::nn::{Combination, PartitionedNormSettings};
 model_config! {
     /// The settings of [`Star`](super::Star), the model in which every layer combines shared weights and weights of the domain.
     StarConfig, StarConfigBuilder, "star" => {
-        /// The widths of the hidden layers of the star topology, from the input up, each from 1 to 65536; default 128, 64, 32. The star
-        /// topology is a network in which every layer combines shared weights with weights of the domain. An output layer of the same kind
-        /// follows the hidden layers.
+        /// The widths of the hidden layers of the star topology, from the input up, each from 1 to 65536. At most 256 layers; default 128,
+        /// 64, 32. The star topology is a network in which every layer combines shared weights with weights of the domain. An output layer
+        /// of the same kind follows the hidden layers.
         hidden: Vec<usize> = vec![128, 64, 32], from impl Into<Vec<usize>>, as &[usize];
         /// How a layer of the star topology combines its shared weights with its weights of the domain; default by their elementwise
         /// product, as in the paper.
@@ -23,8 +23,9 @@ model_config! {
         /// ε of Partitioned Normalization, which is added to every variance, so that no division is by 0. A finite number above 0; default
         /// 1e-5.
         norm_epsilon: f32 = 1e-5;
-        /// The weight of a new batch in the moving averages of Partitioned Normalization, above 0 and at most 1; default 0.05. In the first
-        /// steps the weight is larger, so that the averages do not depend on their initial values.
+        /// The weight r of a new batch in the moving averages of Partitioned Normalization, above 0 and at most 1; default 0.05. A training
+        /// step multiplies an average by 1 − r and adds r times the statistic of its batch. In the first steps the weight is larger, so
+        /// that the averages do not depend on their initial values.
         norm_rate: f32 = 0.05;
         /// The smallest number of rows of a domain in a training batch with which Partitioned Normalization uses the mean and variance of
         /// these rows. If the batch has fewer rows of the domain, it uses the moving averages of the domain (those of all domains together
@@ -39,8 +40,8 @@ model_config! {
         /// [embedded row](crate::model::Embeddings) and an embedding of the domain. If false, `auxiliary_hidden` and `domain_dim` have no
         /// effect.
         auxiliary: bool = true;
-        /// The widths of the hidden layers of the auxiliary network, from the input up, each from 1 to 65536; default one layer of width 32.
-        /// An output layer follows them.
+        /// The widths of the hidden layers of the auxiliary network, from the input up, each from 1 to 65536. At most 256 layers; default
+        /// one layer of width 32. An output layer follows them.
         auxiliary_hidden: Vec<usize> = vec![32], from impl Into<Vec<usize>>, as &[usize];
         /// The number of values in the embedding of a domain, which the auxiliary network reads; from 1 to 65536, default 16.
         domain_dim: usize = 16;

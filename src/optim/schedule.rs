@@ -38,12 +38,14 @@ use super::Clock;
 pub enum LrSchedule {
     /// The factor is 1: the learning rate does not change after the warm-up.
     Constant(ConstantLr),
-    /// The learning rate falls along half a cosine and reaches its lowest value at step [`CosineLr::total_steps`].
+    /// The factor is `floor + (1 − floor)·(1 + cos(π·p))/2`, where p rises from 0 at the end of the warm-up to 1 at step
+    /// [`CosineLr::total_steps`]. So the learning rate falls along half a cosine, and then stays at [`CosineLr::floor`] times the base
+    /// rate.
     Cosine(CosineLr),
     /// The learning rate is multiplied by [`StepLr::factor`] after every [`StepLr::every_epochs`] epochs: after n times this number of
     /// epochs, the factor is `factorⁿ`.
     Step(StepLr),
-    /// The learning rate is multiplied by [`PlateauLr::factor`] whenever the monitored metric has not improved for more than
+    /// The factor starts at 1. It is multiplied by [`PlateauLr::factor`] whenever the monitored metric has not improved for more than
     /// [`PlateauLr::patience`] epochs in a row. It needs validation rows.
     Plateau(PlateauLr),
 }

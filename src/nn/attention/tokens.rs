@@ -49,10 +49,10 @@ crate::params!(NumberTokens { weight: Decay::Towards(0.0), bias: Decay::None });
 impl Tokens {
     /// A layer for rows that have `fields` embeddings of `width` values each, followed by `numbers` numeric inputs. Each token has `width`
     /// values. `rng` gives the initial vectors `v_j` of the numbers, from a normal distribution of mean 0 and standard deviation `std`. The
-    /// vectors `b_j` start at 0. `std` must be a finite number of at least 0.
+    /// vectors `b_j` start at 0. `std` should be a finite number of at least 0.
     ///
     /// # Panics
-    /// If `std` is negative or not finite and `numbers` is above 0.
+    /// If `std` is infinite or NaN and `numbers` is above 0. A negative `std` gives the distribution of its absolute value.
     pub fn new(fields: usize, numbers: usize, width: usize, std: f32, rng: &mut InitRng) -> Self {
         let numbers = (numbers > 0)
             .then(|| NumberTokens { weight: rng.normal(numbers, width, std), bias: Array2::zeros((numbers, width)) });

@@ -8,7 +8,7 @@ use crate::data::{Batch, Ids, IntoSource, Layout, LoaderConfig, Pass, RowSource}
 ///
 /// Every training row counts, whatever its labels and weight are, and also if training [samples negatives](crate::loss::Objective). An id
 /// that is twice in the list of one row counts twice. If several fields read one table, their ids count together. A
-/// [position](crate::data::Ids::Interpolated) between two table rows counts once for each of them.
+/// [position](crate::data::Ids::Interpolated) between two table rows counts once for each of them. The default value has no tables.
 ///
 /// ```
 /// use starple::data::{Batch, DataSet, Layout};

@@ -201,8 +201,8 @@ impl Step {
     }
 
     /// If [`Step::ids`] has set [`Unknown::Mean`], sets the embedding of unknown values (row 0) of each table of `model` that has one to the
-    /// mean of the other embeddings of the table, each weighted by the count of its id. Otherwise it does nothing. Tables that are frozen, or
-    /// whose row 0 occurs in the training rows, do not change.
+    /// mean of the other embeddings of the table, each weighted by the count of its id. Otherwise it does nothing. A table does not change if
+    /// it is frozen, if some training rows have its id 0, or if no training row has any of its ids.
     ///
     /// # Panics
     /// If `model` has more tables than the model of [`Step::ids`].

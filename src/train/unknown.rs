@@ -17,10 +17,12 @@ use crate::random::{Purpose, keyed};
 /// default the vocabulary has every value of the training rows. Then no training row has the id 0, and row 0 would keep its random initial
 /// numbers, which every new user or item gets. To avoid this, training can replace some ids by 0, or set row 0 to a mean.
 ///
-/// Tables of hashed values, of plain ids and of buckets of numbers have no row for unknown values; their ids are never replaced. In a row with
-/// a list of ids, a step replaces at most one id of the list. Evaluation and prediction replace nothing. Ids of a frozen table are not
-/// replaced. The random choice depends on the seed of training, the number of the step, the number of the row in the step and the field,
-/// but not on the number of threads.
+/// Tables of hashed values, of plain ids and of buckets of numbers have no row for unknown values; their ids are never replaced. Ids of a
+/// frozen table are not replaced either. Evaluation and prediction replace nothing. The random choice depends on the seed of training, the
+/// number of the step, the number of the training row in the step and the field, but not on the number of threads.
+///
+/// If a field has a list of ids, a step replaces at most one id of each list. If the probabilities of the ids in a list add up to more than
+/// 1, ids at the end of the list are replaced with a smaller probability, or never.
 ///
 /// In a run file: `unknown = { by_count = 1.0 }`, `{ rate = 0.01 }`, `"mean"` or `"off"`. `build` of the settings returns an error for an
 /// invalid number.
@@ -31,14 +33,14 @@ pub enum Unknown {
     /// trained on them like every other embedding.
     Off,
     /// In each step, each id is replaced by 0 with this probability, above 0 and below 1, for example 0.01. Frequent ids are replaced more
-    /// often than rare ones, so row 0 becomes the embedding of a typical training *row*.
+    /// often than rare ones, so row 0 is trained mostly in place of frequent values.
     Rate(f64),
     /// In each step, each id is replaced by 0 with the probability `α/(α + n)`. α is this number, above 0 and at most 1e6; n is how often the
     /// id occurs in one epoch of the training rows ([`IdCounts`]). This is the default, with α = 1.
     ///
-    /// An id that occurs much more often than α times is replaced about α times in an epoch, however frequent it is. So row 0 becomes the
-    /// embedding of a typical *value*, which is the best guess for a new user or item. It is the word dropout of Kiperwasser & Goldberg, TACL
-    /// 2016, who take α = 0.25.
+    /// An id that occurs much more often than α times is replaced about α times in an epoch, however frequent it is. So each value of the
+    /// vocabulary trains row 0 about equally often, and row 0 becomes a good guess for a new user or item. It is the word dropout of
+    /// Kiperwasser & Goldberg, TACL 2016, who take α = 0.25.
     ByCount(f64),
     /// Training replaces no ids. At the end of each epoch before the evaluation, and when a callback ends the run, row 0 of a table is set to
     /// the mean of the other rows of the table, each weighted by how often its id occurs in one epoch of the training rows. A table keeps its

@@ -38,9 +38,9 @@ pub enum Unknown {
     /// In each step, each id is replaced by 0 with the probability `α/(α + n)`. α is this number, above 0 and at most 1e6; n is how often the
     /// id occurs in one epoch of the training rows ([`IdCounts`]). This is the default, with α = 1.
     ///
-    /// An id that occurs much more often than α times is replaced about α times in an epoch, however frequent it is. So each value of the
-    /// vocabulary trains row 0 about equally often, and row 0 becomes a good guess for a new user or item. It is the word dropout of
-    /// Kiperwasser & Goldberg, TACL 2016, who take α = 0.25.
+    /// An id that occurs much more often than α times is replaced about α times in an epoch, however frequent it is. So frequent values do
+    /// not dominate row 0, and row 0 becomes a good guess for a new user or item. It is the word dropout of Kiperwasser & Goldberg, TACL 2016,
+    /// who take α = 0.25.
     ByCount(f64),
     /// Training replaces no ids. At the end of each epoch before the evaluation, and when a callback ends the run, row 0 of a table is set to
     /// the mean of the other rows of the table, each weighted by how often its id occurs in one epoch of the training rows. A table keeps its
